@@ -1,1 +1,15 @@
-//! x
+//! `dream-ood`: an embedded artifact store and the pipeline of DREAM-OOD on it.
+//!
+//! The library never prints, and never reads the environment or the clock on its own.
+
+pub mod dataset;
+pub mod diffusion;
+pub mod exchange;
+pub mod nn;
+pub mod ood;
+pub mod outlier;
+pub mod query;
+pub mod report;
+pub mod rng;
+pub mod stage;
+pub mod store;
