@@ -1,0 +1,141 @@
+//! The digest of a run: BLAKE3 over its rows in key order, each value written with its length, floats by their bits.
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Float32Type, Float64Type, Int32Type, Int64Type, UInt64Type};
+
+use crate::{SchemaError, Table};
+
+/// Takes in the rows of a run, table by table and in key order, and gives the digest.
+#[derive(Clone, Default)]
+pub struct Digest {
+    hasher: blake3::Hasher,
+    rows: u64,
+}
+
+impl Digest {
+    /// Starts with no rows.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes in the next rows of `table`. How rows are cut into batches makes no difference.
+    ///
+    /// # Errors
+    /// If a column has a type that no table of ours has.
+    pub fn update(&mut self, table: Table, batch: &RecordBatch) -> Result<(), SchemaError> {
+        for row in 0..batch.num_rows() {
+            self.field(table.name().as_bytes());
+            for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+                self.value(table, field.name(), column.as_ref(), row)?;
+            }
+        }
+        self.rows += batch.num_rows() as u64;
+        Ok(())
+    }
+
+    /// Returns the digest in hex.
+    pub fn finish(mut self) -> String {
+        self.hasher.update(&self.rows.to_le_bytes());
+        self.hasher.finalize().to_hex().to_string()
+    }
+
+    fn field(&mut self, bytes: &[u8]) {
+        self.hasher.update(&(bytes.len() as u64).to_le_bytes());
+        self.hasher.update(bytes);
+    }
+
+    fn value(&mut self, table: Table, name: &str, column: &dyn Array, row: usize) -> Result<(), SchemaError> {
+        if column.is_null(row) {
+            // No value has this length, so a null is like nothing else.
+            self.hasher.update(&u64::MAX.to_le_bytes());
+            return Ok(());
+        }
+        match column.data_type() {
+            DataType::Int32 => self.field(&column.as_primitive::<Int32Type>().value(row).to_le_bytes()),
+            DataType::Int64 => self.field(&column.as_primitive::<Int64Type>().value(row).to_le_bytes()),
+            DataType::UInt64 => self.field(&column.as_primitive::<UInt64Type>().value(row).to_le_bytes()),
+            DataType::Float32 => self.field(&column.as_primitive::<Float32Type>().value(row).to_le_bytes()),
+            DataType::Float64 => self.field(&column.as_primitive::<Float64Type>().value(row).to_le_bytes()),
+            DataType::Utf8 => self.field(column.as_string::<i32>().value(row).as_bytes()),
+            DataType::Binary => self.field(column.as_binary::<i32>().value(row)),
+            DataType::FixedSizeList(..) => {
+                let list = column.as_fixed_size_list().value(row);
+                let bytes: Vec<u8> = list
+                    .as_primitive::<Float32Type>()
+                    .values()
+                    .iter()
+                    .flat_map(|v| v.to_le_bytes())
+                    .collect();
+                self.field(&bytes);
+            }
+            DataType::List(_) => {
+                let list = column.as_list::<i32>().value(row);
+                let bytes: Vec<u8> = list
+                    .as_primitive::<Int64Type>()
+                    .values()
+                    .iter()
+                    .flat_map(|v| v.to_le_bytes())
+                    .collect();
+                self.field(&bytes);
+            }
+            other => {
+                let actual = other.to_string();
+                let expected = format!("`{name}` of a type that our tables have");
+                return Err(SchemaError::ColumnType {
+                    table: table.name(),
+                    column: "?",
+                    expected,
+                    actual,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Artifact, Metric};
+
+    fn metric(index: u64, value: f64, dataset: Option<&str>) -> Metric {
+        Metric {
+            class_id: None,
+            class_name: None,
+            index,
+            name: "loss".into(),
+            dataset: dataset.map(str::to_owned),
+            score: None,
+            epoch: None,
+            value,
+        }
+    }
+
+    fn digest(batches: &[&[Metric]]) -> String {
+        let mut digest = Digest::new();
+        for rows in batches {
+            digest
+                .update(Table::Metrics, &Metric::to_batch(rows).unwrap())
+                .unwrap();
+        }
+        digest.finish()
+    }
+
+    #[test]
+    fn depends_on_the_rows_and_not_on_the_batches() {
+        let rows = [
+            metric(0, 1.0, None),
+            metric(1, 2.0, Some("a")),
+            metric(2, 3.0, None),
+        ];
+        let whole = digest(&[&rows]);
+        assert_eq!(whole, digest(&[&rows[..1], &rows[1..]]));
+        assert_eq!(whole, digest(&[&rows[..2], &[], &rows[2..]]));
+        assert_ne!(whole, digest(&[&rows[..2]]));
+        let mut other = rows.clone();
+        other[1].dataset = None;
+        assert_ne!(whole, digest(&[&other]));
+        other[1] = metric(1, f64::from_bits(2.0_f64.to_bits() + 1), Some("a"));
+        assert_ne!(whole, digest(&[&other]));
+    }
+}

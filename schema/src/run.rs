@@ -1,0 +1,227 @@
+//! `runs` and `run_inputs`: what was executed, from what, and what came of it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+
+/// The name of a run: the first 16 bytes of a BLAKE3 over what was asked for, shown as 32 hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RunId(pub [u8; 16]);
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RunId({self})")
+    }
+}
+
+impl FromStr for RunId {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        let wrong = || format!("`{s}` is not a run id: expected 32 hex digits");
+        if s.len() != 32 || !s.is_ascii() {
+            return Err(wrong());
+        }
+        let mut bytes = [0; 16];
+        for (i, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&s[2 * i..2 * i + 2], 16).map_err(|_| wrong())?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl Serialize for RunId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for RunId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
+    }
+}
+
+/// How far a run has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Begun and not finished: in progress, or interrupted and waiting to be resumed.
+    Running,
+    /// Complete; it never changes again.
+    Finished,
+    /// Given up with an error; asking again tries again.
+    Failed,
+}
+
+impl Status {
+    /// Returns the word that stands in the column `status`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Running => "running",
+            Status::Finished => "finished",
+            Status::Failed => "failed",
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A run that another one reads from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunInput {
+    /// What it serves as: `embeddings`, `encoder`, `outliers`.
+    pub role: String,
+    /// The run.
+    pub run: RunId,
+    /// Its digest when it was read, in hex.
+    pub digest: String,
+}
+
+/// What is asked for: all that decides the result, and so the id.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunSpec {
+    /// Name of the stage.
+    pub stage: String,
+    /// Version of the stage's algorithm: raised when the same parameters would give another result.
+    pub stage_version: u32,
+    /// The parameters that decide the result; a JSON object.
+    pub params: Value,
+    /// The seed of all random numbers.
+    pub seed: u64,
+    /// The runs read from, in the order of their roles.
+    pub inputs: Vec<RunInput>,
+    /// Digests (hex) of what is read from outside the store, by role: data sets, the diffusion model.
+    pub sources: BTreeMap<String, String>,
+}
+
+impl RunSpec {
+    /// Returns the run's id: BLAKE3 over the canonical JSON (keys sorted, no white space) of stage, version, parameters, seed,
+    /// and the roles and digests of its inputs and sources.
+    pub fn id(&self) -> RunId {
+        // `serde_json::Map` is a BTreeMap here (its `preserve_order` is off), so keys are written in order.
+        let mut inputs: Vec<_> = self
+            .inputs
+            .iter()
+            .map(|i| (i.role.as_str(), i.digest.as_str()))
+            .collect();
+        inputs.sort_unstable();
+        let canonical = serde_json::json!({
+            "stage": self.stage,
+            "version": self.stage_version,
+            "params": canonical(&self.params),
+            "seed": self.seed,
+            "inputs": inputs,
+            "sources": self.sources,
+        });
+        let hash = blake3::hash(canonical.to_string().as_bytes());
+        let mut id = [0; 16];
+        id.copy_from_slice(&hash.as_bytes()[..16]);
+        RunId(id)
+    }
+}
+
+/// Returns `value` with the keys of every object in order, whatever map type `serde_json` was built with.
+fn canonical(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let sorted: BTreeMap<_, _> = map.iter().map(|(k, v)| (k.clone(), canonical(v))).collect();
+            Value::Object(sorted.into_iter().collect())
+        }
+        Value::Array(items) => Value::Array(items.iter().map(canonical).collect()),
+        other => other.clone(),
+    }
+}
+
+/// A run as the store keeps it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// Its id, which [`RunSpec::id`] gives.
+    pub id: RunId,
+    /// What was asked for.
+    #[serde(flatten)]
+    pub spec: RunSpec,
+    /// How far it has come.
+    pub status: Status,
+    /// BLAKE3 over all rows that it wrote, in hex; only of a finished run.
+    pub digest: Option<String>,
+    /// When it was begun, in microseconds since 1970-01-01 UTC.
+    pub started_at: i64,
+    /// When it was finished or given up.
+    pub finished_at: Option<i64>,
+    /// Version of the program.
+    pub version: String,
+    /// The processor that it ran on: `cpu`, `cuda:0`.
+    pub device: String,
+    /// The machine that it ran on.
+    pub host: String,
+    /// The error of a failed run, or words of the user.
+    pub note: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(params: Value) -> RunSpec {
+        let inputs = vec![RunInput {
+            role: "encoder".into(),
+            run: RunId([1; 16]),
+            digest: "ab".into(),
+        }];
+        let sources = BTreeMap::from([("train".into(), "cd".into())]);
+        RunSpec {
+            stage: "sample".into(),
+            stage_version: 1,
+            params,
+            seed: 3,
+            inputs,
+            sources,
+        }
+    }
+
+    #[test]
+    fn id_depends_on_what_is_asked_and_not_on_the_order_of_keys() {
+        let base = spec(serde_json::from_str(r#"{"a":1,"b":{"c":2,"d":3}}"#).unwrap());
+        let swapped = spec(serde_json::from_str(r#"{"b":{"d":3,"c":2},"a":1}"#).unwrap());
+        assert_eq!(base.id(), swapped.id());
+        let mut others = vec![base.clone(); 6];
+        others[0].stage = "embed".into();
+        others[1].stage_version = 2;
+        others[2].params["b"]["c"] = 4.into();
+        others[3].seed = 4;
+        others[4].inputs[0].digest = "ac".into();
+        others[5].sources.insert("test".into(), "ef".into());
+        assert!(others.iter().all(|o| o.id() != base.id()));
+    }
+
+    #[test]
+    fn id_is_pinned() {
+        // A change here makes every stored run unreachable by its question: raise the stage versions instead.
+        let id = spec(serde_json::json!({"k": 300, "sigma": 0.07})).id();
+        assert_eq!(id.to_string(), "PINNED");
+        assert_eq!(id.to_string().parse(), Ok(id));
+    }
+
+    #[test]
+    fn ids_of_another_shape_are_refused() {
+        for bad in ["", "abc", &"g".repeat(32), &"é".repeat(16)] {
+            assert!(bad.parse::<RunId>().is_err(), "{bad}");
+        }
+    }
+}

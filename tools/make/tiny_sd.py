@@ -1,0 +1,150 @@
+"""Makes data/tiny-sd, the small text-to-image model, in Stable Diffusion 1.x's layout.
+
+    python tiny_sd.py --work DIR --out ../../data/tiny-sd --vae-seconds 480 --unet-seconds 3300
+
+Training is bounded in seconds or, to repeat a run exactly, in steps. The steps that a
+run took are written to DIR/training.json.
+"""
+
+import argparse
+import json
+import pathlib
+import shutil
+import time
+
+import numpy as np
+import torch
+from transformers import CLIPTokenizer
+
+from models import MAX_TOKENS, make_text_encoder, make_unet, make_vae, save_model
+from pictures import CLASSES, PROMPT, fashion, world
+from tokenizer import train_tokenizer
+from train_unet import train_unet
+from train_vae import Schedule, encode_all, train_vae
+
+VOCABULARY = 4096
+GARMENTS = 0.67  # share of a batch
+
+
+def arguments():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    p.add_argument("--work", type=pathlib.Path, required=True, help="folder for caches and snapshots")
+    p.add_argument("--out", type=pathlib.Path, required=True, help="where the finished model goes")
+    p.add_argument("--vae-seconds", type=float, default=480)
+    p.add_argument("--unet-seconds", type=float, default=3300)
+    p.add_argument("--vae-steps", type=int)
+    p.add_argument("--unet-steps", type=int)
+    p.add_argument("--reuse-vae", action="store_true", help="take DIR/vae.pt instead of training")
+    p.add_argument("--snapshot-seconds", type=float, default=420)
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--threads", type=int, default=2)
+    return p.parse_args()
+
+
+def load_world(work):
+    """The pictures beside the garments, from the cache in `work` if it is there."""
+    tiles, captions = work / "world.npz", work / "world.json"
+    if not tiles.exists():
+        t, c = world()
+        np.savez(tiles, t=t)
+        captions.write_text(json.dumps(c))
+    return np.load(tiles)["t"], json.loads(captions.read_text())
+
+
+class Batches:
+    """Random batches: two thirds garments, one third other pictures, mirrored half of the time."""
+
+    def __init__(self, garments, labels, others):
+        self.garments, self.labels, self.others = garments, labels, others
+
+    def choose(self, n):
+        garments = round(n * GARMENTS)
+        return torch.randint(len(self.garments), (garments,)), torch.randint(len(self.others), (n - garments,))
+
+    def pictures(self, n):
+        i, j = self.choose(n)
+        x = torch.cat([self.garments[i], self.others[j]]).float() / 127.5 - 1
+        flip = torch.rand(n) < 0.5
+        x[flip] = x[flip].flip(-1)
+        return x.contiguous(memory_format=torch.channels_last)
+
+
+def latents_of(vae, batches):
+    """Latents of every picture and of its mirror image: ([2, n, ...], [2, m, ...])."""
+    return [torch.stack([encode_all(vae, x), encode_all(vae, x.flip(-1))])
+            for x in (batches.garments, batches.others)]
+
+
+def main():
+    a = arguments()
+    start = time.time()
+    torch.set_num_threads(a.threads)
+    torch.manual_seed(a.seed)
+    a.work.mkdir(parents=True, exist_ok=True)
+
+    def log(text):
+        print(f"[{time.time() - start:6.0f}] {text}", flush=True)
+
+    images, labels = fashion("train")
+    tiles, captions = load_world(a.work)
+    garments = torch.from_numpy(images)[:, None].expand(-1, 3, -1, -1)
+    others = torch.from_numpy(tiles).permute(0, 3, 1, 2).contiguous()
+    labels = torch.from_numpy(labels)
+    batches = Batches(garments, labels, others)
+    log(f"{len(garments)} garments, {len(others)} other pictures")
+
+    texts = [PROMPT + c for c in CLASSES] + [PROMPT + c for c in captions]
+    words = set(CLASSES) | set("a high quality image of the".split())
+    size = train_tokenizer(texts, words, VOCABULARY, MAX_TOKENS, a.work / "tokenizer")
+    tokenizer = CLIPTokenizer.from_pretrained(a.work / "tokenizer")
+
+    def ids(strings):
+        return torch.tensor(tokenizer(strings, padding="max_length", truncation=True,
+                                      max_length=MAX_TOKENS)["input_ids"])
+
+    tokens, empty = ids(texts), ids([""])
+    log(f"vocabulary {size}; longest prompt {(tokens != size - 1).sum(1).max().item() + 1} tokens")
+
+    vae, unet, text = make_vae(), make_unet(), make_text_encoder(size)
+    for name, net in [("vae", vae), ("unet", unet), ("text encoder", text)]:
+        log(f"{name}: {sum(p.numel() for p in net.parameters()):,} parameters")
+    snapshot, record = a.work / "snapshot", {}
+    save_model(snapshot, vae, unet, text, a.work / "tokenizer", 1.0)
+    if a.reuse_vae:
+        vae.load_state_dict(torch.load(a.work / "vae.pt"))
+        vae.eval()
+    else:
+        schedule = Schedule(2e-3, a.vae_seconds, a.vae_steps)
+        record["vae_steps"] = train_vae(vae, batches.pictures, schedule, log)
+        torch.save(vae.state_dict(), a.work / "vae.pt")
+
+    # What ships is f16: round the autoencoder now, so that the UNet learns the shipped latents.
+    for p in vae.parameters():
+        p.data.copy_(p.data.half().float())
+    garment_z, other_z = latents_of(vae, batches)
+    scaling = round(1 / torch.cat([garment_z[:, ::8].flatten(), other_z.flatten()]).std().item(), 5)
+    garment_z.mul_(scaling)
+    other_z.mul_(scaling)
+    log(f"scaling factor {scaling}")
+
+    def batch(n):
+        i, j = batches.choose(n)
+        z = torch.cat([garment_z[torch.randint(2, i.shape), i], other_z[torch.randint(2, j.shape), j]])
+        return z.contiguous(memory_format=torch.channels_last), tokens[torch.cat([labels[i], len(CLASSES) + j])]
+
+    def on_snapshot(unet, text):
+        save_model(snapshot, vae, unet, text, a.work / "tokenizer", scaling)
+        log("snapshot")
+
+    schedule = Schedule(1e-3, a.unet_seconds, a.unet_steps, warmup=200)
+    unet, text = train_unet(unet, text, batch, empty, schedule, on_snapshot, a.snapshot_seconds, log=log)
+    record.update(unet_steps=schedule.step, seconds=round(time.time() - start), scaling_factor=scaling)
+    on_snapshot(unet, text)
+    shutil.rmtree(a.out, ignore_errors=True)
+    shutil.copytree(snapshot, a.out)
+    (a.work / "training.json").write_text(json.dumps(record) + "\n")
+    log(f"done: {record}")
+
+
+if __name__ == "__main__":
+    main()
