@@ -28,7 +28,8 @@ impl FromStr for RunId {
 
     fn from_str(s: &str) -> Result<Self, String> {
         let wrong = || format!("`{s}` is not a run id: expected 32 hex digits");
-        if s.len() != 32 || !s.is_ascii() {
+        // Checked digit by digit: `from_str_radix` would also take a sign.
+        if s.len() != 32 || !s.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(wrong());
         }
         let mut bytes = [0; 16];
@@ -220,7 +221,7 @@ mod tests {
 
     #[test]
     fn ids_of_another_shape_are_refused() {
-        for bad in ["", "abc", &"g".repeat(32), &"é".repeat(16)] {
+        for bad in ["", "abc", &"g".repeat(32), &"é".repeat(16), &"+f".repeat(16)] {
             assert!(bad.parse::<RunId>().is_err(), "{bad}");
         }
     }
