@@ -213,7 +213,7 @@ fn a_run_exported_and_imported_has_the_same_digest() {
         sources: Default::default(),
     };
     let stamp = Stamp {
-        started_at: 0,
+        time_micros: 0,
         version: "0".into(),
         device: "cpu".into(),
         host: "here".into(),

@@ -8,5 +8,8 @@ mod header;
 mod read;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
 pub use read::NpyVectors;
 pub use write::{NpyLayout, NpyWritten, write_npy};
