@@ -19,7 +19,7 @@ fn lines(s: &Sample, sql: &str) -> Vec<String> {
     let mut lines = Vec::new();
     for batch in &batches {
         for row in 0..batch.num_rows() {
-            let value = |column| arrow::util::display::array_value_to_string(column, row).unwrap();
+            let value = |c: &arrow::array::ArrayRef| arrow::util::display::array_value_to_string(c, row).unwrap();
             lines.push(batch.columns().iter().map(value).collect::<Vec<_>>().join(" "));
         }
     }
