@@ -1,7 +1,17 @@
 //! Tests of the store as its users see it.
+#![expect(
+    clippy::print_stdout,
+    reason = "measurements, and what the killed process has to say"
+)]
 
+mod disk;
+mod faults;
+mod fixture;
+mod names;
+mod random;
 mod rows;
 mod runs;
+mod vectors;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
