@@ -19,8 +19,9 @@ from transformers import CLIPTokenizer
 from models import MAX_TOKENS, make_text_encoder, make_unet, make_vae, save_model
 from pictures import CLASSES, PROMPT, fashion, world
 from tokenizer import train_tokenizer
+from parallel import launch
 from train_unet import train_unet
-from train_vae import Schedule, encode_all, train_vae
+from train_vae import encode_all, train_vae
 
 VOCABULARY = 4096
 GARMENTS = 0.67  # share of a batch
@@ -37,7 +38,7 @@ def arguments():
     p.add_argument("--reuse-vae", action="store_true", help="take DIR/vae.pt instead of training")
     p.add_argument("--snapshot-seconds", type=float, default=420)
     p.add_argument("--seed", type=int, default=0)
-    p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--processes", type=int, default=2)
     return p.parse_args()
 
 
@@ -52,21 +53,21 @@ def load_world(work):
 
 
 class Batches:
-    """Random batches: two thirds garments, one third other pictures, mirrored half of the time."""
+    """Random batches of garments and other pictures, mirrored half of the time."""
 
     def __init__(self, garments, labels, others):
         self.garments, self.labels, self.others = garments, labels, others
 
-    def choose(self, n):
-        garments = round(n * GARMENTS)
+    def choose(self, n, share=GARMENTS):
+        garments = round(n * share)
         return torch.randint(len(self.garments), (garments,)), torch.randint(len(self.others), (n - garments,))
 
     def pictures(self, n):
-        i, j = self.choose(n)
+        i, j = self.choose(n, 0.5)
         x = torch.cat([self.garments[i], self.others[j]]).float() / 127.5 - 1
         flip = torch.rand(n) < 0.5
         x[flip] = x[flip].flip(-1)
-        return x.contiguous(memory_format=torch.channels_last)
+        return x.contiguous()
 
 
 def latents_of(vae, batches):
@@ -75,15 +76,19 @@ def latents_of(vae, batches):
             for x in (batches.garments, batches.others)]
 
 
-def main():
-    a = arguments()
+def clock(seconds, steps):
+    """Progress from 0 to 1 as a function of the step: by the steps if given, else by the time."""
     start = time.time()
-    torch.set_num_threads(a.threads)
+    return lambda step: (step + 1) / steps if steps else (time.time() - start) / seconds
+
+
+def train(rank, a):
+    start = time.time()
     torch.manual_seed(a.seed)
-    a.work.mkdir(parents=True, exist_ok=True)
 
     def log(text):
-        print(f"[{time.time() - start:6.0f}] {text}", flush=True)
+        if rank == 0:
+            print(f"[{time.time() - start:6.0f}] {text}", flush=True)
 
     images, labels = fashion("train")
     tiles, captions = load_world(a.work)
@@ -94,9 +99,8 @@ def main():
     log(f"{len(garments)} garments, {len(others)} other pictures")
 
     texts = [PROMPT + c for c in CLASSES] + [PROMPT + c for c in captions]
-    words = set(CLASSES) | set("a high quality image of the".split())
-    size = train_tokenizer(texts, words, VOCABULARY, MAX_TOKENS, a.work / "tokenizer")
     tokenizer = CLIPTokenizer.from_pretrained(a.work / "tokenizer")
+    size = len(tokenizer)
 
     def ids(strings):
         return torch.tensor(tokenizer(strings, padding="max_length", truncation=True,
@@ -109,14 +113,21 @@ def main():
     for name, net in [("vae", vae), ("unet", unet), ("text encoder", text)]:
         log(f"{name}: {sum(p.numel() for p in net.parameters()):,} parameters")
     snapshot, record = a.work / "snapshot", {}
-    save_model(snapshot, vae, unet, text, a.work / "tokenizer", 1.0)
+
+    def save(unet, text, scaling):
+        if rank == 0:
+            save_model(snapshot, vae, unet, text, a.work / "tokenizer", scaling)
+            log("snapshot")
+
+    save(unet, text, 1.0)
+    torch.manual_seed(a.seed + 1 + rank)
     if a.reuse_vae:
         vae.load_state_dict(torch.load(a.work / "vae.pt"))
         vae.eval()
     else:
-        schedule = Schedule(2e-3, a.vae_seconds, a.vae_steps)
-        record["vae_steps"] = train_vae(vae, batches.pictures, schedule, log)
-        torch.save(vae.state_dict(), a.work / "vae.pt")
+        record["vae_steps"] = train_vae(vae, batches.pictures, clock(a.vae_seconds, a.vae_steps), log)
+        if rank == 0:
+            torch.save(vae.state_dict(), a.work / "vae.pt")
 
     # What ships is f16: round the autoencoder now, so that the UNet learns the shipped latents.
     for p in vae.parameters():
@@ -130,20 +141,28 @@ def main():
     def batch(n):
         i, j = batches.choose(n)
         z = torch.cat([garment_z[torch.randint(2, i.shape), i], other_z[torch.randint(2, j.shape), j]])
-        return z.contiguous(memory_format=torch.channels_last), tokens[torch.cat([labels[i], len(CLASSES) + j])]
+        return z, tokens[torch.cat([labels[i], len(CLASSES) + j])]
 
-    def on_snapshot(unet, text):
-        save_model(snapshot, vae, unet, text, a.work / "tokenizer", scaling)
-        log("snapshot")
-
-    schedule = Schedule(1e-3, a.unet_seconds, a.unet_steps, warmup=200)
-    unet, text = train_unet(unet, text, batch, empty, schedule, on_snapshot, a.snapshot_seconds, log=log)
-    record.update(unet_steps=schedule.step, seconds=round(time.time() - start), scaling_factor=scaling)
-    on_snapshot(unet, text)
-    shutil.rmtree(a.out, ignore_errors=True)
-    shutil.copytree(snapshot, a.out)
-    (a.work / "training.json").write_text(json.dumps(record) + "\n")
+    unet, text, record["unet_steps"] = train_unet(
+        unet, text, batch, empty, clock(a.unet_seconds, a.unet_steps),
+        lambda u, t: save(u, t, scaling), a.snapshot_seconds, log)
+    record.update(seconds=round(time.time() - start), scaling_factor=scaling)
+    save(unet, text, scaling)
+    if rank == 0:
+        shutil.rmtree(a.out, ignore_errors=True)
+        shutil.copytree(snapshot, a.out)
+        (a.work / "training.json").write_text(json.dumps(record) + "\n")
     log(f"done: {record}")
+
+
+def main():
+    a = arguments()
+    a.work.mkdir(parents=True, exist_ok=True)
+    _, captions = load_world(a.work)
+    texts = [PROMPT + c for c in CLASSES] + [PROMPT + c for c in captions]
+    words = set(CLASSES) | set("a high quality image of the".split())
+    train_tokenizer(texts, words, VOCABULARY, MAX_TOKENS, a.work / "tokenizer")
+    launch(train, a.processes, a)
 
 
 if __name__ == "__main__":
