@@ -1,0 +1,3 @@
+use super::*;
+#[test]
+fn placeholder_builds() { render(&Report::default()).unwrap(); }
