@@ -9,6 +9,7 @@ mod cifar;
 mod error;
 mod files;
 mod folder;
+mod generated;
 mod idx;
 mod item;
 mod prepare;

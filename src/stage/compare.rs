@@ -1,6 +1,6 @@
 //! Detection tables: the metrics of several evaluations side by side, with mean and spread over seeds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dream_schema::{Metric, Run, RunId};
 
@@ -14,12 +14,28 @@ pub struct Network {
     pub name: String,
     /// Whose definition of the metrics.
     pub convention: String,
-    /// The seeds, in order.
+    /// The seeds, in the order in which the evaluations were named.
     pub seeds: Vec<u64>,
-    /// Accuracy on the ID test set, a fraction.
-    pub accuracy: Summary,
-    /// (score, OOD set, metric) to its value; the set is none for the mean over all sets.
-    pub metrics: BTreeMap<(String, Option<String>, String), Summary>,
+    /// The evaluations, seed by seed.
+    pub evaluations: Vec<RunId>,
+    /// Accuracy on the ID test set, a fraction, seed by seed.
+    pub accuracy: Vec<f64>,
+    /// (score, OOD set, metric) to its values, seed by seed; the set is none for the mean over all sets.
+    pub metrics: BTreeMap<(String, Option<String>, String), Vec<f64>>,
+}
+
+impl Network {
+    /// Returns the names of its scores.
+    pub fn scores(&self) -> Vec<String> {
+        let names: BTreeSet<_> = self.metrics.keys().map(|(score, _, _)| score.clone()).collect();
+        names.into_iter().collect()
+    }
+
+    /// Returns the names of its OOD sets.
+    pub fn datasets(&self) -> Vec<String> {
+        let names: BTreeSet<_> = self.metrics.keys().filter_map(|(_, set, _)| set.clone()).collect();
+        names.into_iter().collect()
+    }
 }
 
 /// A number over seeds.
@@ -101,10 +117,9 @@ fn summarise(store: &Store, name: String, convention: &str, runs: &[(Run, RunId)
             }
         }
     }
-    let mut seeds: Vec<u64> = runs.iter().map(|(detector, _)| detector.spec.seed).collect();
-    seeds.sort_unstable();
-    let metrics = values.into_iter().map(|(key, values)| (key, Summary::of(&values))).collect();
-    Ok(Network { name, convention: convention.to_owned(), seeds, accuracy: Summary::of(&accuracy), metrics })
+    let seeds = runs.iter().map(|(detector, _)| detector.spec.seed).collect();
+    let evaluations = runs.iter().map(|(_, evaluation)| *evaluation).collect();
+    Ok(Network { name, convention: convention.to_owned(), seeds, evaluations, accuracy, metrics: values })
 }
 
 #[cfg(test)]

@@ -11,8 +11,8 @@ use super::training::{self, Step, Trainer, Training};
 use super::{Context, Source, StageError, imagine, input, input_run, params, source};
 use crate::dataset::{ImageSet, Preparation};
 use crate::nn::{self, ResNet, schedule};
+use crate::ood;
 use crate::store::Store;
-use crate::{exchange, ood};
 
 /// Name of the stage.
 pub const NAME: &str = "detect";
@@ -172,23 +172,12 @@ impl Outliers {
             return Ok(None);
         };
         let preparation = training.preparation();
-        let mut all = Vec::new();
-        for row in ctx.store.rows::<Image>(imagined, None)? {
-            let picture = exchange::decode_png(&row.png)?;
-            // As the ID images are: colour or scale must not tell them apart.
-            all.push(preparation.apply(&picture.rgb, picture.width, picture.height)?);
-        }
-        if all.is_empty() {
+        let rows: Vec<Image> = ctx.store.rows(imagined, None)?;
+        if rows.is_empty() {
             return Err(StageError::Mismatch(format!("run {imagined} has no picture")));
         }
-        let pictures = ImageSet {
-            height: training.size as usize,
-            width: training.size as usize,
-            channels: 3,
-            pixels: all.concat(),
-            labels: None,
-            names: None,
-        };
+        // As the ID images are: colour or scale must not tell them apart.
+        let pictures = ImageSet::from_png(rows.iter().map(|r| r.png.as_slice()), &preparation)?;
         let phi = TrainedPhi::new(&loss.phi, run.spec.seed, ctx.device)?;
         Ok(Some(Self { pictures, loss, phi }))
     }

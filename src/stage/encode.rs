@@ -68,7 +68,7 @@ pub fn execute(ctx: &Context<'_>, run: &Run) -> Result<(), StageError> {
     ctx.progress.begin(NAME, steps as u64, "steps");
     let width = classes.first().map_or(0, |c| c.vector.len());
     let head = head(ctx, &classes, width)?;
-    let cosines = |outputs: &Tensor| -> Result<Tensor, nn::Error> { Ok(nn::l2_normalize(outputs)?.matmul(&head)?) };
+    let cosines = |outputs: &Tensor| -> nn::Result<Tensor> { Ok(nn::l2_normalize(outputs)?.matmul(&head)?) };
     let network = training.network(width, run.spec.seed, ctx)?;
     let trainer = Trainer { ctx, run, training, network, extra: Vec::new() };
     trainer.train(

@@ -5,7 +5,7 @@ use dream_schema::{RunId, Status};
 use crate::dataset::DatasetError;
 use crate::diffusion::DiffusionError;
 use crate::exchange::ExchangeError;
-use crate::nn::NnError;
+use crate::nn;
 use crate::ood::OodError;
 use crate::outlier::OutlierError;
 use crate::store::StoreError;
@@ -126,13 +126,16 @@ pub enum StageError {
     Diffusion(#[from] DiffusionError),
     /// A network.
     #[error(transparent)]
-    Nn(#[from] NnError),
+    Nn(#[from] nn::Error),
     /// Sampling.
     #[error(transparent)]
     Outlier(#[from] OutlierError),
     /// Scores and metrics.
     #[error(transparent)]
     Ood(#[from] OodError),
+    /// A report.
+    #[error(transparent)]
+    Report(#[from] crate::report::ReportError),
     /// Files and pictures.
     #[error(transparent)]
     Exchange(#[from] ExchangeError),

@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
+use candle_core::Tensor;
 use dream_schema::{ClassEmbedding, Image, Latent, Outlier, Run, RunId, RunSpec, Table};
 use serde::{Deserialize, Serialize};
 
 use super::{Context, Source, StageError, embed, input, input_run, params, required_input, sample, source};
-use crate::diffusion::{Pipeline, Sampling, Tensor};
+use crate::diffusion::{self, Pipeline, Scheduler};
 use crate::exchange;
 use crate::store::Store;
 
@@ -30,8 +31,38 @@ pub struct Params {
     pub prompt: String,
     /// What follows the prompt for single classes, by class name (" bird" for kite), so that the object is the right one.
     pub suffixes: BTreeMap<String, String>,
-    /// The solver, its steps, and the guidance.
-    pub sampling: Sampling,
+    /// The way from noise to a picture.
+    pub scheduler: SchedulerName,
+    /// DDIM's eta: the share of DDPM's noise that each step adds; 0 for none.
+    #[serde(default)]
+    pub eta: f64,
+    /// Steps; 50 in the paper.
+    pub steps: usize,
+    /// Classifier-free guidance; 7.5 in the paper.
+    pub guidance_scale: f64,
+}
+
+/// The way from noise to a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SchedulerName {
+    /// Pseudo linear multistep: PNDM without Runge-Kutta steps.
+    Plms,
+    /// Denoising diffusion implicit models.
+    Ddim,
+    /// DPM-Solver++ of second order, multistep.
+    DpmSolver,
+}
+
+impl Params {
+    fn sampling(&self) -> diffusion::Sampling {
+        let scheduler = match self.scheduler {
+            SchedulerName::Plms => Scheduler::Plms,
+            SchedulerName::Ddim => Scheduler::Ddim { eta: self.eta },
+            SchedulerName::DpmSolver => Scheduler::DpmSolver2M,
+        };
+        diffusion::Sampling { scheduler, steps: self.steps, guidance_scale: self.guidance_scale }
+    }
 }
 
 /// Returns the specification of pictures imagined from the run `vectors`: outliers of a `sample` run, or, of an `embed` run, the
@@ -130,7 +161,7 @@ fn imagine_batch(
     let mut on_step = |_step: usize| {
         if ctx.progress.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let latents = pipeline.sample(&params.sampling, &conditional, unconditional, &noise, &mut on_step);
+    let latents = pipeline.sample(params.sampling(), &conditional, unconditional, noise, &mut on_step);
     ctx.check_interrupt()?;
     let latents = latents?;
     let pictures = pipeline.decode(&latents)?;
@@ -180,7 +211,7 @@ fn provenance(
     index: u64,
     outlier: Option<i64>,
     prompt: &str,
-    picture: &crate::diffusion::Picture,
+    picture: &diffusion::Picture,
 ) -> Result<Vec<u8>, StageError> {
     let mut text = vec![
         ("dream-ood:run", run.id.to_string()),
@@ -191,5 +222,5 @@ fn provenance(
     ];
     text.extend(outlier.map(|o| ("dream-ood:outlier", o.to_string())));
     let text: Vec<(&str, &str)> = text.iter().map(|(k, v)| (*k, v.as_str())).collect();
-    Ok(exchange::encode_png(picture.width, picture.height, &picture.rgb, &text)?)
+    Ok(exchange::encode_png(picture.width as u32, picture.height as u32, &picture.rgb, &text)?)
 }

@@ -17,6 +17,7 @@ pub mod lineage;
 mod phi;
 pub mod pipeline;
 pub mod regenerate;
+pub mod report;
 pub mod reproduce;
 pub mod sample;
 mod source;

@@ -1,9 +1,10 @@
 //! Decodes stored latents again and compares the pictures with the stored ones.
 
+use candle_core::{Device, Tensor};
 use dream_schema::{Image, Latent, RunId};
 
 use super::{Context, Source, StageError, imagine, input};
-use crate::diffusion::{Device, Picture, Pipeline, Tensor};
+use crate::diffusion::{Picture, Pipeline};
 use crate::exchange;
 
 /// A picture made again from its latent.
@@ -79,7 +80,7 @@ pub fn regenerate(
 fn tensor(latent: &Latent, pipeline: &Pipeline, device: &Device) -> Result<Tensor, StageError> {
     let expected = pipeline.latent_shape();
     let shape: Vec<usize> = latent.shape.iter().map(|d| *d as usize).collect();
-    let fits = shape.first() == Some(&expected.0) && shape.len() == 3;
+    let fits = shape.first() == Some(&expected[0]) && shape.len() == 3;
     let numbers: Vec<f32> =
         latent.data.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
     if !fits || latent.dtype != "f32" || numbers.len() != shape.iter().product::<usize>() {
@@ -90,7 +91,7 @@ fn tensor(latent: &Latent, pipeline: &Pipeline, device: &Device) -> Result<Tenso
             latent.dtype,
             latent.shape,
             latent.data.len(),
-            expected.0
+            expected[0]
         )));
     }
     let dims = [&[1], shape.as_slice()].concat();

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use candle_core::Device;
 use dream_schema::{Dataset, Run};
 
 use super::{Context, StageError};
@@ -48,7 +49,8 @@ pub fn register_model(store: &Store, name: &str, path: &Path) -> Result<Source, 
         name: name.to_owned(),
         kind: MODEL_KIND.to_owned(),
         path: path.display().to_string(),
-        digest: crate::diffusion::digest(path)?,
+        // Loading it also says at once whether it is a model that `imagine` can use.
+        digest: hex(&Pipeline::load(path, &Device::Cpu)?.digest()),
         splits: Default::default(),
         classes: Vec::new(),
     };
@@ -122,9 +124,9 @@ impl Source {
     /// # Errors
     /// If its files cannot be read or have changed.
     pub fn load_pipeline(&self, ctx: &Context<'_>) -> Result<Pipeline, StageError> {
-        let path = Path::new(&self.0.path);
-        self.check(crate::diffusion::digest(path)?)?;
-        Ok(Pipeline::load(path, ctx.device)?)
+        let pipeline = Pipeline::load(Path::new(&self.0.path), ctx.device)?;
+        self.check(hex(&pipeline.digest()))?;
+        Ok(pipeline)
     }
 
     fn check(&self, actual: String) -> Result<(), StageError> {

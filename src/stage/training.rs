@@ -83,7 +83,7 @@ impl Training {
             ChannelsName::Gray => Channels::Gray3,
             ChannelsName::Rgb => Channels::Rgb,
         };
-        Preparation { size: (self.size, self.size), channels, ..Preparation::default() }
+        Preparation::new(self.size as usize, self.size as usize, channels)
     }
 
     /// Checks the parameters that a division or an empty loop would trip over.
@@ -142,7 +142,7 @@ impl Training {
         ctx: &Context<'_>,
         network: &ResNet,
         images: &ImageSet,
-        then: impl Fn(Tensor) -> Result<Tensor, nn::Error>,
+        then: impl Fn(Tensor) -> nn::Result<Tensor>,
     ) -> Result<Vec<f32>, StageError> {
         let still = self.augmentation().still();
         let samples: Vec<u32> = (0..images.len() as u32).collect();

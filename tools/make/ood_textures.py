@@ -15,7 +15,7 @@ STDLIB = ["acanthus-mollis", "airplane-from-above", "allium-oreophilum", "black-
 # CC BY 4.0, `seeding` CC0, in the Debian package lomiri-wallpapers-16.04.
 LOMIRI = ["aitzgorri_by_Aitzol_Berasategi", "life_by_Aitzol_Berasategi", "picosdeeuropa_by_Aitzol_Berasategi",
           "sunset_by_Aitzol_Berasategi", "Picture_0B_by_freespace", "Picture_1A_by_freespace",
-          "umang_by_Abhishek_Mudgal", "Wine_by_Jakkub_Mede", "seeding_by_Clements_Engelhardt"]
+          "Wine_by_Jakkub_Mede", "seeding_by_Clements_Engelhardt"]
 # HDRI Haven panoramas, CC0, in the Debian package blender-data.
 HDRI = ["city", "courtyard", "forest", "interior", "night", "studio", "sunrise", "sunset"]
 
@@ -76,7 +76,7 @@ def textures(sources, per_source, seed):
                 continue
             x, y, _ = square
             tile = np.asarray(picture.crop((x, y, x + side, y + side)).resize((32, 32), Image.LANCZOS))
-            if tile.std() < 14:
+            if tile.std() < 18:
                 continue
             taken.append(square)
             yield tile, f"{name}@{x},{y},{side}"

@@ -14,6 +14,7 @@ import time
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from transformers import CLIPTokenizer
 
 from models import MAX_TOKENS, make_text_encoder, make_unet, make_vae, save_model
@@ -22,6 +23,7 @@ from tokenizer import train_tokenizer
 from parallel import launch
 from train_unet import train_unet
 from train_vae import encode_all, train_vae
+from warm_start import warm_start
 
 VOCABULARY = 4096
 GARMENTS = 0.67  # share of a batch
@@ -35,7 +37,9 @@ def arguments():
     p.add_argument("--unet-seconds", type=float, default=3300)
     p.add_argument("--vae-steps", type=int)
     p.add_argument("--unet-steps", type=int)
-    p.add_argument("--reuse-vae", action="store_true", help="take DIR/vae.pt instead of training")
+    p.add_argument("--warm-start", type=pathlib.Path, help="model folder whose weights to begin with")
+    p.add_argument("--unet-rate", type=float, default=1e-3, help="highest learning rate of the UNet")
+    p.add_argument("--garments", type=int, default=60000, help="how many garments to encode for the UNet")
     p.add_argument("--snapshot-seconds", type=float, default=420)
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--processes", type=int, default=2)
@@ -52,28 +56,22 @@ def load_world(work):
     return np.load(tiles)["t"], json.loads(captions.read_text())
 
 
-class Batches:
-    """Random batches of garments and other pictures, mirrored half of the time."""
-
-    def __init__(self, garments, labels, others):
-        self.garments, self.labels, self.others = garments, labels, others
-
-    def choose(self, n, share=GARMENTS):
-        garments = round(n * share)
-        return torch.randint(len(self.garments), (garments,)), torch.randint(len(self.others), (n - garments,))
-
-    def pictures(self, n):
-        i, j = self.choose(n, 0.5)
-        x = torch.cat([self.garments[i], self.others[j]]).float() / 127.5 - 1
-        flip = torch.rand(n) < 0.5
-        x[flip] = x[flip].flip(-1)
-        return x.contiguous()
+def choose(n, garments, others, share=GARMENTS):
+    """Random indices of a batch: so many garments, and the rest other pictures."""
+    k = round(n * share)
+    return torch.randint(garments, (k,)), torch.randint(others, (n - k,))
 
 
-def latents_of(vae, batches):
-    """Latents of every picture and of its mirror image: ([2, n, ...], [2, m, ...])."""
-    return [torch.stack([encode_all(vae, x), encode_all(vae, x.flip(-1))])
-            for x in (batches.garments, batches.others)]
+def latents_of(vae, pictures):
+    """Latents of every picture and of its mirror image, [2, n, 4, 8, 8]; each process encodes a share."""
+    world, rank = dist.get_world_size(), dist.get_rank()
+    share = -(-len(pictures) // world)
+    mine = pictures[rank * share:(rank + 1) * share]
+    out = torch.zeros(2, len(pictures), 4, 8, 8)
+    out[0, rank * share:rank * share + len(mine)] = encode_all(vae, mine)
+    out[1, rank * share:rank * share + len(mine)] = encode_all(vae, mine.flip(-1))
+    dist.all_reduce(out)
+    return out
 
 
 def clock(seconds, steps):
@@ -95,7 +93,6 @@ def train(rank, a):
     garments = torch.from_numpy(images)[:, None].expand(-1, 3, -1, -1)
     others = torch.from_numpy(tiles).permute(0, 3, 1, 2).contiguous()
     labels = torch.from_numpy(labels)
-    batches = Batches(garments, labels, others)
     log(f"{len(garments)} garments, {len(others)} other pictures")
 
     texts = [PROMPT + c for c in CLASSES] + [PROMPT + c for c in captions]
@@ -119,33 +116,40 @@ def train(rank, a):
             save_model(snapshot, vae, unet, text, a.work / "tokenizer", scaling)
             log("snapshot")
 
+    if a.warm_start:
+        found = warm_start(a.warm_start, vae, unet, text, tokenizer.get_vocab())
+        log(f"warm start from {a.warm_start.name}: {found} token rows")
     save(unet, text, 1.0)
+
+    def pictures(n):
+        i, j = choose(n, len(garments), len(others), 0.5)
+        x = torch.cat([garments[i], others[j]]).float() / 127.5 - 1
+        return torch.where(torch.rand(n, 1, 1, 1) < 0.5, x.flip(-1), x)
+
     torch.manual_seed(a.seed + 1 + rank)
-    if a.reuse_vae:
-        vae.load_state_dict(torch.load(a.work / "vae.pt"))
-        vae.eval()
-    else:
-        record["vae_steps"] = train_vae(vae, batches.pictures, clock(a.vae_seconds, a.vae_steps), log)
-        if rank == 0:
-            torch.save(vae.state_dict(), a.work / "vae.pt")
+    if a.vae_seconds or a.vae_steps:
+        record["vae_steps"] = train_vae(vae, pictures, clock(a.vae_seconds, a.vae_steps), log)
+    vae.eval()
 
     # What ships is f16: round the autoencoder now, so that the UNet learns the shipped latents.
     for p in vae.parameters():
         p.data.copy_(p.data.half().float())
-    garment_z, other_z = latents_of(vae, batches)
+    subset = torch.randperm(len(garments), generator=torch.Generator().manual_seed(a.seed))[:a.garments]
+    labels = labels[subset]
+    garment_z, other_z = latents_of(vae, garments[subset]), latents_of(vae, others)
     scaling = round(1 / torch.cat([garment_z[:, ::8].flatten(), other_z.flatten()]).std().item(), 5)
     garment_z.mul_(scaling)
     other_z.mul_(scaling)
     log(f"scaling factor {scaling}")
 
     def batch(n):
-        i, j = batches.choose(n)
+        i, j = choose(n, garment_z.shape[1], other_z.shape[1])
         z = torch.cat([garment_z[torch.randint(2, i.shape), i], other_z[torch.randint(2, j.shape), j]])
         return z, tokens[torch.cat([labels[i], len(CLASSES) + j])]
 
     unet, text, record["unet_steps"] = train_unet(
         unet, text, batch, empty, clock(a.unet_seconds, a.unet_steps),
-        lambda u, t: save(u, t, scaling), a.snapshot_seconds, log)
+        lambda u, t: save(u, t, scaling), a.snapshot_seconds, log, a.unet_rate)
     record.update(seconds=round(time.time() - start), scaling_factor=scaling)
     save(unet, text, scaling)
     if rank == 0:

@@ -32,7 +32,7 @@ class Average:
         return [m.eval() for m in copies]
 
 
-def train_unet(unet, text, batch, empty, clock, on_snapshot, snapshot_every, log, size=32):
+def train_unet(unet, text, batch, empty, clock, on_snapshot, snapshot_every, log, rate=1e-3, size=32):
     """`batch(n)` gives scaled latents and token ids; a tenth of the prompts become `empty`.
 
     The loss is the error of the predicted noise, weighted by min-SNR (gamma 5).
@@ -45,7 +45,7 @@ def train_unet(unet, text, batch, empty, clock, on_snapshot, snapshot_every, log
     weight = weight / weight.mean()
     unet.train()
     text.train()
-    trainer = Trainer([*unet.parameters(), *text.parameters()], 1e-3, clock, warmup=200, weight_decay=1e-3)
+    trainer = Trainer([*unet.parameters(), *text.parameters()], rate, clock, warmup=200, weight_decay=1e-3)
     average = Average([unet, text])
     last, going = time.time(), True
     while going:

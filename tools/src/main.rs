@@ -7,6 +7,7 @@ mod bars;
 mod commands;
 mod output;
 mod session;
+mod table;
 
 use std::process::ExitCode;
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail};
 use clap::Subcommand;
 use dream_ood::dataset::Kind;
+use dream_ood::query::datasets_batch;
 use dream_ood::stage::{MODEL_KIND, register_images, register_model};
 
 use super::Verdict;
@@ -70,5 +71,5 @@ fn list(args: &Args, name: Option<&str>) -> Result<()> {
         Some(name) => vec![session.store.dataset(name)?],
         None => session.store.datasets()?,
     };
-    output::batches(args.format, &[dream_ood::query::tables::datasets(&sets)?])
+    output::batch(args.format, datasets_batch(&sets)?)
 }

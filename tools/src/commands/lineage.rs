@@ -1,6 +1,7 @@
 //! `dream lineage RUN`.
 
 use anyhow::Result;
+use dream_ood::query::run_inputs_batch;
 use dream_schema::RunId;
 
 use super::Verdict;
@@ -23,7 +24,7 @@ impl Lineage {
             tree(&session, id, "", 0)?;
         } else {
             let runs = dream_ood::stage::lineage::ancestors(&session.store, id)?;
-            output::batches(args.format, &[dream_ood::query::tables::run_inputs(&runs)?])?;
+            output::batch(args.format, run_inputs_batch(&runs)?)?;
         }
         Ok(Verdict::Good)
     }

@@ -1,6 +1,7 @@
 //! `dream ls`.
 
 use anyhow::Result;
+use dream_ood::query::runs_batch;
 use dream_schema::{Run, Table};
 
 use super::Verdict;
@@ -26,7 +27,7 @@ impl Ls {
         runs.retain(|r| self.stage.as_ref().is_none_or(|s| *s == r.spec.stage));
         runs.retain(|r| self.status.as_ref().is_none_or(|s| s == r.status.as_str()));
         if args.format != Format::Table {
-            output::batches(args.format, &[dream_ood::query::tables::runs(&session.store, &runs)?])?;
+            output::batch(args.format, runs_batch(&runs, &session.store.aliases()?)?)?;
             return Ok(Verdict::Good);
         }
         let aliases = session.store.aliases()?;

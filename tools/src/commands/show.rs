@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use dream_ood::exchange;
+use dream_ood::query::runs_batch;
 use dream_schema::{Run, Table};
 
 use super::{Verdict, list};
@@ -28,7 +29,7 @@ impl Show {
         if args.format == Format::Table {
             print(&session, &run)?;
         } else {
-            output::batches(args.format, &[dream_ood::query::tables::runs(&session.store, &[run])?])?;
+            output::batch(args.format, runs_batch(&[run], &session.store.aliases()?)?)?;
         }
         Ok(Verdict::Good)
     }
