@@ -1,1 +1,131 @@
-//! Placeholder.
+//! The artifact store: one redb file that holds runs, their rows, and large bytes.
+//!
+//! # Layout (format version 1)
+//!
+//! | redb table | key | value |
+//! |-|-|-|
+//! | `meta` | `magic`, `version`, `features` | text |
+//! | `runs` | run id, 16 bytes | JSON of [`Run`](dream_schema::Run) |
+//! | `aliases` | name | run id, 16 bytes |
+//! | `datasets` | name | JSON of [`Dataset`](dream_schema::Dataset) |
+//! | `TABLE/index` | run, part (u32), first index (u64), big-endian: 28 bytes | rows, vector width, length (u32 each), BLAKE3 of the block: 44 bytes |
+//! | `TABLE/blocks` | the same | a block: an Arrow IPC stream of one record batch |
+//! | `blob_info` | BLAKE3, 32 bytes | length (u64) |
+//! | `blobs` | BLAKE3, number of the chunk (u32) | at most [`layout::CHUNK`] bytes |
+//!
+//! A **block** holds rows of one run and one part with consecutive indexes. Blocks never overlap. redb rounds a value up to a
+//! power of two and reads it whole, so blocks and chunks are cut to fill a power of two ([`pack`]), and what can be answered
+//! without rows (which indexes are there, how many, how wide) is answered from the index table, which is small.
+//! redb does not checksum what it reads: the index entry carries the BLAKE3 of its block, and every read compares it, so a
+//! flipped bit or a block under the wrong key is found.
+//!
+//! # Order of effects
+//!
+//! A [`Batch`] (and every other writing method) is one transaction: after an error or a crash all of it is there or none.
+//! Within a batch bytes are written before the checkpoint that names them, and a checkpoint whose blob is missing is refused.
+//! Commits are durable when the call returns. redb's two-phase commit with *quick repair* is on: the allocator's state is
+//! saved with every commit, so that a store left by a killed process opens at once instead of being scanned.
+//!
+//! # Processes and threads
+//!
+//! One process writes; any number may read at the same time and follow its commits. A second writer is told that the store
+//! is held ([`StoreError::Locked`]). A [`Store`] is used by reference from any number of threads; writers wait for each other.
+//!
+//! # Runs
+//!
+//! A run is named by what it asks for. [`Store::begin`] returns a finished one as it is, takes an interrupted or failed one up
+//! again, or enters a new one. Rows are put in any order; the same row twice is harmless, another row under the same key is
+//! [`StoreError::Conflict`]. [`Store::finish`] seals the run with a digest over all its rows, and it never changes again.
+
+mod batch;
+mod blob;
+mod block;
+mod dataset;
+mod error;
+mod gc;
+mod index;
+mod layout;
+mod merge;
+mod names;
+mod open;
+mod pack;
+mod read;
+mod remove;
+mod runs;
+mod verify;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+pub use batch::Batch;
+pub use error::StoreError;
+pub use gc::{Collected, TableUsage, Usage};
+pub use index::BlockInfo;
+pub use merge::Merged;
+pub use read::Blocks;
+pub use runs::{Begun, Stamp};
+pub use verify::{Problem, Report};
+
+use error::At;
+
+/// The result of a store's methods.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// How the file is open.
+enum Base {
+    Write(redb::Database),
+    Read(redb::ReadOnlyDatabase),
+}
+
+/// An open store.
+pub struct Store {
+    path: PathBuf,
+    base: Base,
+}
+
+impl Store {
+    /// Returns the path that the store was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Says whether the store was opened for reading only.
+    pub fn is_read_only(&self) -> bool {
+        matches!(self.base, Base::Read(_))
+    }
+
+    /// Begins a read transaction: a snapshot of what is committed now.
+    fn read(&self) -> Result<redb::ReadTransaction> {
+        use redb::ReadableDatabase;
+        match &self.base {
+            Base::Write(database) => database.begin_read().at(&self.path),
+            Base::Read(database) => database.begin_read().at(&self.path),
+        }
+    }
+
+    /// Begins a write transaction; waits for the one in progress, if there is one.
+    fn write(&self) -> Result<redb::WriteTransaction> {
+        match &self.base {
+            Base::Write(database) => {
+                let mut transaction = database.begin_write().at(&self.path)?;
+                transaction.set_quick_repair(true);
+                Ok(transaction)
+            }
+            Base::Read(_) => Err(StoreError::ReadOnly {
+                path: self.path.clone(),
+            }),
+        }
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store")
+            .field("path", &self.path)
+            .field("read_only", &self.is_read_only())
+            .finish()
+    }
+}

@@ -1,0 +1,292 @@
+//! What can go wrong with a store, and what to do about it.
+
+use std::path::{Path, PathBuf};
+
+use dream_schema::{RunId, SchemaError, Table};
+
+/// An operation on a store that failed. Whatever was committed before is still there.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// There is no file.
+    #[error("there is no store at {}; create one, or name another file", .path.display())]
+    Missing {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// There is a file already.
+    #[error("{} exists already; open it, or choose another name", .path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is something else.
+    #[error("{} is not a dream-ood store: {reason}", .path.display())]
+    NotAStore {
+        /// The file.
+        path: PathBuf,
+        /// What gives it away.
+        reason: String,
+    },
+    /// The file was written by a later version of the program.
+    #[error("{} has format {found}, this program knows up to {supported}; use a newer version", .path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format version.
+        found: u32,
+        /// The newest format version that this program reads.
+        supported: u32,
+    },
+    /// The file uses something that this program does not know.
+    #[error("{} needs the feature `{feature}`, which this program does not know; use a newer version", .path.display())]
+    UnknownFeature {
+        /// The file.
+        path: PathBuf,
+        /// The name of the feature.
+        feature: String,
+    },
+    /// Another process holds the file.
+    #[error("{} is held by another process; wait for it to end, or open the store for reading only", .path.display())]
+    Locked {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The last writer did not close the file, and a reader may not repair it.
+    #[error("{} was not closed by its last writer; open it once for writing, which repairs it", .path.display())]
+    NeedsRecovery {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The store is open for reading only.
+    #[error("{} is open for reading only", .path.display())]
+    ReadOnly {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file system failed: the disk is full, or broken, or access is denied.
+    #[error("{}: {source}; what was committed before is safe: remedy the cause and open the store again", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// redb failed.
+    #[error("{}: {source}", .path.display())]
+    Redb {
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        #[source]
+        source: Box<redb::Error>,
+    },
+    /// A block does not hold what was written.
+    #[error(
+        "{}: corrupt block: table {table}, run {run}, part {part}, index {index}: {reason}; \
+         restore the file from a copy, or remove the run and run it again", .path.display()
+    )]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// The table.
+        table: Table,
+        /// The run.
+        run: RunId,
+        /// The part (class).
+        part: u32,
+        /// Index of the block's first row.
+        index: u64,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A record other than a block does not hold what was written.
+    #[error("{}: corrupt record: {record}: {reason}; restore the file from a copy", .path.display())]
+    CorruptRecord {
+        /// The file.
+        path: PathBuf,
+        /// Which one.
+        record: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Another row is stored under the same key.
+    #[error(
+        "table {table}: run {run} already has another row at part {part}, index {index}; \
+         the same question must give the same rows: raise the stage's version if its algorithm changed"
+    )]
+    Conflict {
+        /// The table.
+        table: Table,
+        /// The run.
+        run: RunId,
+        /// The part (class).
+        part: u32,
+        /// The index.
+        index: u64,
+    },
+    /// Vectors of another width than those of the run's other rows.
+    #[error("table {table}: vectors of width {actual}, but those of run {run} have {expected}")]
+    Width {
+        /// The table.
+        table: Table,
+        /// The run.
+        run: RunId,
+        /// The width of the stored rows.
+        expected: usize,
+        /// The width of the new ones.
+        actual: usize,
+    },
+    /// A finished run was to be changed.
+    #[error("run {run} is finished and never changes; remove it first, or ask for something else")]
+    Finished {
+        /// The run.
+        run: RunId,
+    },
+    /// No run has that id, prefix or alias.
+    #[error("no run is named `{name}`{}", hint(.near))]
+    UnknownRun {
+        /// What was asked for.
+        name: String,
+        /// Names that are like it.
+        near: Vec<String>,
+    },
+    /// Several runs have that prefix.
+    #[error("`{name}` could be any of {}; give more digits", .candidates.join(", "))]
+    AmbiguousRun {
+        /// What was asked for.
+        name: String,
+        /// The ids that begin with it.
+        candidates: Vec<String>,
+    },
+    /// No run has that alias.
+    #[error("there is no alias `{name}`{}", hint(.near))]
+    UnknownAlias {
+        /// What was asked for.
+        name: String,
+        /// Names that are like it.
+        near: Vec<String>,
+    },
+    /// A name that cannot be an alias.
+    #[error("`{name}` cannot be an alias: {reason}")]
+    BadAlias {
+        /// The name.
+        name: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// No data set has that name.
+    #[error("no data set is named `{name}`{}", hint(.near))]
+    UnknownDataset {
+        /// What was asked for.
+        name: String,
+        /// Names that are like it.
+        near: Vec<String>,
+    },
+    /// The data set of that name has other pictures.
+    #[error(
+        "the data set `{name}` is registered with the digest {stored}, this one has {given}; register it under another name"
+    )]
+    DatasetChanged {
+        /// The name.
+        name: String,
+        /// The digest in the store.
+        stored: String,
+        /// The digest of the new one.
+        given: String,
+    },
+    /// A run names an input that is not as it says.
+    #[error("the input `{role}` ({run}) has the digest {actual}, expected {expected}; read it again")]
+    InputChanged {
+        /// The role of the input.
+        role: String,
+        /// The input run.
+        run: RunId,
+        /// The digest that was named.
+        expected: String,
+        /// The digest in the store; `none` if the run is not finished.
+        actual: String,
+    },
+    /// A run cannot be removed because others were made from it.
+    #[error("run {run} is an input of {}; remove these too", list(.by))]
+    InUse {
+        /// The run.
+        run: RunId,
+        /// The runs that read from it.
+        by: Vec<RunId>,
+    },
+    /// No blob has that address.
+    #[error("{}: there is no blob {hash}; write the bytes before (or with) what names them", .path.display())]
+    UnknownBlob {
+        /// The file.
+        path: PathBuf,
+        /// Its address.
+        hash: String,
+    },
+    /// A blob does not hold what was written.
+    #[error("{}: the blob {hash} is corrupt: {reason}; restore the file from a copy", .path.display())]
+    CorruptBlob {
+        /// The file.
+        path: PathBuf,
+        /// Its address.
+        hash: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Two stores have different results for the same finished run.
+    #[error("run {run} has the digest {here} here and {there} in {}; they differ, so nothing was merged", .path.display())]
+    MergeConflict {
+        /// The other store.
+        path: PathBuf,
+        /// The run.
+        run: RunId,
+        /// Its digest here.
+        here: String,
+        /// Its digest there.
+        there: String,
+    },
+    /// Rows and record batches do not fit.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// A record cannot be written as JSON.
+    #[error("a record cannot be written as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+fn hint(names: &[String]) -> String {
+    if names.is_empty() {
+        String::new()
+    } else {
+        format!("; did you mean {}?", names.join(" or "))
+    }
+}
+
+fn list(runs: &[RunId]) -> String {
+    runs.iter().map(RunId::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Puts the path of the store into redb's errors.
+pub(super) trait At<T> {
+    /// Turns the error into ours.
+    fn at(self, path: &Path) -> Result<T, StoreError>;
+}
+
+impl<T, E: Into<redb::Error>> At<T> for Result<T, E> {
+    fn at(self, path: &Path) -> Result<T, StoreError> {
+        self.map_err(|error| from_redb(path, error.into()))
+    }
+}
+
+fn from_redb(path: &Path, error: redb::Error) -> StoreError {
+    let path = path.to_owned();
+    match error {
+        redb::Error::Io(source) => StoreError::Io { path, source },
+        redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => StoreError::Locked { path },
+        redb::Error::RepairAborted => StoreError::NeedsRecovery { path },
+        other => StoreError::Redb {
+            path,
+            source: Box::new(other),
+        },
+    }
+}

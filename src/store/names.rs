@@ -1,0 +1,191 @@
+//! Names of runs: ids, their prefixes, aliases.
+
+use std::path::Path;
+
+use dream_schema::RunId;
+use redb::ReadableTable;
+
+use super::error::At;
+use super::{Result, Store, StoreError, layout, runs};
+
+/// The shortest prefix of an id that names a run.
+const SHORTEST: usize = 4;
+/// How many ids or names an error lists.
+const LISTED: usize = 8;
+
+impl Store {
+    /// Returns the run that `name` names: an alias, an id of 32 hex digits, or a prefix of one with 4 digits or more.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownRun`], [`StoreError::AmbiguousRun`].
+    pub fn resolve(&self, name: &str) -> Result<RunId> {
+        let path = &self.path;
+        let transaction = self.read()?;
+        let aliases = transaction.open_table(layout::ALIASES).at(path)?;
+        if let Some(run) = aliases.get(name).at(path)? {
+            return Ok(RunId(*run.value()));
+        }
+        let mut found = Vec::new();
+        if let Some((low, high)) = prefix(name) {
+            let runs = transaction.open_table(layout::RUNS).at(path)?;
+            for item in runs.range::<&[u8; 16]>(&low..=&high).at(path)?.take(LISTED + 1) {
+                found.push(RunId(*item.at(path)?.0.value()));
+            }
+        }
+        match found.as_slice() {
+            [run] => Ok(*run),
+            [] => Err(StoreError::UnknownRun {
+                name: name.to_owned(),
+                near: near_names(name, all(&aliases, path)?.into_iter().map(|(name, _)| name)),
+            }),
+            several => {
+                let mut candidates: Vec<_> = several.iter().take(LISTED).map(RunId::to_string).collect();
+                if several.len() > LISTED {
+                    candidates.push("...".to_owned());
+                }
+                Err(StoreError::AmbiguousRun {
+                    name: name.to_owned(),
+                    candidates,
+                })
+            }
+        }
+    }
+
+    /// Gives a run a name. A name that another run has moves to this one.
+    ///
+    /// # Errors
+    /// [`StoreError::BadAlias`], [`StoreError::UnknownRun`].
+    pub fn set_alias(&self, name: &str, run: RunId) -> Result<()> {
+        check_alias(name)?;
+        let path = &self.path;
+        let transaction = self.write()?;
+        {
+            let table = transaction.open_table(layout::RUNS).at(path)?;
+            runs::find(&table, path, run)?.ok_or_else(|| runs::unknown(run))?;
+            let mut aliases = transaction.open_table(layout::ALIASES).at(path)?;
+            aliases.insert(name, &run.0).at(path)?;
+        }
+        transaction.commit().at(path)
+    }
+
+    /// Takes a name away.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownAlias`].
+    pub fn remove_alias(&self, name: &str) -> Result<()> {
+        let path = &self.path;
+        let transaction = self.write()?;
+        {
+            let mut aliases = transaction.open_table(layout::ALIASES).at(path)?;
+            if aliases.remove(name).at(path)?.is_none() {
+                return Err(StoreError::UnknownAlias {
+                    name: name.to_owned(),
+                    near: near_names(name, all(&aliases, path)?.into_iter().map(|(name, _)| name)),
+                });
+            }
+        }
+        transaction.commit().at(path)
+    }
+
+    /// Returns all aliases and their runs, by name.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn aliases(&self) -> Result<Vec<(String, RunId)>> {
+        let aliases = self.read()?.open_table(layout::ALIASES).at(&self.path)?;
+        all(&aliases, &self.path)
+    }
+
+    /// Returns the alias of a run, the first by name if it has several.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn alias_of(&self, run: RunId) -> Result<Option<String>> {
+        let aliases = self.aliases()?;
+        Ok(aliases.into_iter().find(|(_, r)| *r == run).map(|(name, _)| name))
+    }
+}
+
+/// Returns all aliases, by name.
+pub(super) fn all(
+    table: &impl ReadableTable<&'static str, &'static [u8; 16]>,
+    path: &Path,
+) -> Result<Vec<(String, RunId)>> {
+    let mut aliases = Vec::new();
+    for item in table.iter().at(path)? {
+        let (name, run) = item.at(path)?;
+        aliases.push((name.value().to_owned(), RunId(*run.value())));
+    }
+    Ok(aliases)
+}
+
+fn check_alias(name: &str) -> Result<()> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+    let reason = if name.is_empty() || name.len() > 64 {
+        "it must have 1 to 64 characters"
+    } else if !name.chars().all(allowed) {
+        "only letters, digits and -_./ are allowed"
+    } else if name.starts_with('-') {
+        "it would look like an option"
+    } else if name.len() >= SHORTEST && name.bytes().all(|b| b.is_ascii_hexdigit()) {
+        "it looks like the id of a run"
+    } else {
+        return Ok(());
+    };
+    Err(StoreError::BadAlias {
+        name: name.to_owned(),
+        reason,
+    })
+}
+
+/// Returns the first and last id that begin with the hex digits of `name`, if that is what it is.
+fn prefix(name: &str) -> Option<([u8; 16], [u8; 16])> {
+    if !(SHORTEST..=32).contains(&name.len()) {
+        return None;
+    }
+    let (mut low, mut high) = ([0; 16], [0xFF; 16]);
+    for (place, digit) in name.chars().enumerate() {
+        let digit = digit.to_digit(16)? as u8;
+        let shift = if place % 2 == 0 { 4 } else { 0 };
+        let byte = place / 2;
+        *low.get_mut(byte)? |= digit << shift;
+        let high = high.get_mut(byte)?;
+        *high = (*high & !(0xF << shift)) | (digit << shift);
+    }
+    Some((low, high))
+}
+
+/// Returns the names that are like `name`, the nearest first: few edits away, or one a part of the other.
+pub(super) fn near_names(name: &str, names: impl Iterator<Item = String>) -> Vec<String> {
+    let limit = (name.chars().count() / 3).max(2);
+    let distance = |other: &str| match edits(name, other) {
+        edits if edits <= limit => Some(edits),
+        _ if name.len() >= 3 && (other.contains(name) || name.contains(other)) => Some(limit + 1),
+        _ => None,
+    };
+    let mut near: Vec<_> = names
+        .filter_map(|other| Some((distance(&other)?, other)))
+        .collect();
+    near.sort();
+    near.into_iter().take(3).map(|(_, name)| name).collect()
+}
+
+/// Returns the number of insertions, deletions and replacements between two names (Levenshtein).
+fn edits(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (cell, y) in row.iter_mut().skip(1).zip(&b) {
+            let next = (diagonal + usize::from(x != *y)).min(left + 1).min(*cell + 1);
+            diagonal = *cell;
+            *cell = next;
+            left = next;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}
