@@ -25,8 +25,15 @@ pub enum Knn {
     Upstream,
 }
 
+/// Writes an `f32` as the shortest decimal that means it (0.07), not as that number's `f64` (0.07000000029802322): parameters
+/// are read by people, and a run is named by them.
+fn shortest<S: serde::Serializer>(value: &f32, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(value.to_string().parse().unwrap_or(f64::from(*value)))
+}
+
 /// Parameters of k-NN sampling.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SamplingParams {
     /// Outliers or inliers.
     pub kind: Kind,
@@ -43,10 +50,12 @@ pub struct SamplingParams {
     /// Candidates kept of each boundary feature in a round.
     pub keep: usize,
     /// Standard deviation of the noise in every coordinate (not its variance).
+    #[serde(serialize_with = "shortest")]
     pub sigma: f32,
     /// The paper's search or the public code's.
     pub knn: Knn,
     /// Stop at this many vectors; none means all that the rounds give.
+    #[serde(default)]
     pub per_class: Option<usize>,
 }
 

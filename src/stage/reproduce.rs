@@ -5,11 +5,13 @@ use std::path::Path;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Float32Type, Float64Type};
-use dream_schema::{Artifact, Image, Run, RunId, Table};
+use dream_schema::{
+    Artifact, Checkpoint, ClassEmbedding, Feature, Image, Latent, Metric, Outlier, Run, RunId, Score, Table,
+};
 
 use super::{Context, StageError, lineage, regenerate::Difference};
 use crate::exchange;
-use crate::store::Store;
+use crate::store::{Stamp, Store};
 
 /// What a second execution gave.
 #[derive(Clone, Debug)]
@@ -56,7 +58,7 @@ pub fn reproduce(ctx: &Context<'_>, id: RunId, aside: &Path) -> Result<Reproduct
         second.put_dataset(&dataset)?;
     }
     for run in lineage::ancestors(ctx.store, id)?.iter().filter(|run| run.id != id) {
-        second.copy_run(ctx.store, run.id)?;
+        copy(ctx.store, &second, run)?;
     }
     let again = Context { store: &second, ..*ctx };
     let (run, _) = super::run(&again, &stored.spec)?;
@@ -67,6 +69,32 @@ pub fn reproduce(ctx: &Context<'_>, id: RunId, aside: &Path) -> Result<Reproduct
         Table::ALL.into_iter().filter_map(|t| closeness(ctx.store, &second, id, t).transpose()).collect::<Result<_, _>>()?
     };
     Ok(Reproduction { stored, digest, tables })
+}
+
+/// Copies a finished run into another store, part by part.
+fn copy(from: &Store, to: &Store, run: &Run) -> Result<(), StageError> {
+    let (version, device, host) = (run.version.clone(), run.device.clone(), run.host.clone());
+    to.begin(&run.spec, &Stamp { time_micros: run.started_at, version, device, host })?;
+    copy_rows::<ClassEmbedding>(from, to, run.id)?;
+    copy_rows::<Feature>(from, to, run.id)?;
+    copy_rows::<Outlier>(from, to, run.id)?;
+    copy_rows::<Latent>(from, to, run.id)?;
+    copy_rows::<Image>(from, to, run.id)?;
+    for checkpoint in from.rows::<Checkpoint>(run.id, None)? {
+        to.put_blob(&from.blob(&checkpoint.blob)?)?;
+    }
+    copy_rows::<Checkpoint>(from, to, run.id)?;
+    copy_rows::<Score>(from, to, run.id)?;
+    copy_rows::<Metric>(from, to, run.id)?;
+    to.finish(run.id, run.finished_at.unwrap_or(run.started_at))?;
+    Ok(())
+}
+
+fn copy_rows<A: Artifact>(from: &Store, to: &Store, run: RunId) -> Result<(), StageError> {
+    for part in from.parts(run, A::TABLE)? {
+        to.put(run, &from.rows::<A>(run, Some(part))?)?;
+    }
+    Ok(())
 }
 
 /// Compares one table of a run in two stores; none if both are empty.

@@ -1,6 +1,6 @@
 //! `sample`: draws outlier embeddings at the low-likelihood edge of each class, or inliers at its core (DREAM-OOD, Sec. 3.2).
 
-use dream_schema::{ClassEmbedding, Feature, Outlier, Run, RunId, RunSpec, Table};
+use dream_schema::{ClassEmbedding, Feature, Outlier, OutlierKind, Run, RunId, RunSpec, Table};
 use serde::{Deserialize, Serialize};
 
 use super::{Context, StageError, embed, encode, input, params, required_input};
@@ -45,13 +45,13 @@ pub fn execute(ctx: &Context<'_>, run: &Run) -> Result<(), StageError> {
     let Params { sampling } = params(run)?;
     let encoder = required_input(run, "features")?;
     let classes: Vec<ClassEmbedding> = ctx.store.rows(required_input(run, "embeddings")?, None)?;
-    ctx.progress.begin("sample", classes.len() as u64 * sampling.rounds as u64, "rounds");
+    ctx.progress.begin("sample", classes.len() as u64 * sampling.rounds_needed() as u64, "rounds");
     for class in &classes {
         if ctx.store.indices(run.id, Table::Outliers, class.class_id)?.is_empty() {
             let rows = sample_class(ctx, run, &sampling, encoder, class)?;
             ctx.store.put(run.id, &rows)?;
         } else {
-            ctx.progress.advance(sampling.rounds as u64);
+            ctx.progress.advance(sampling.rounds_needed() as u64);
         }
     }
     Ok(())
@@ -82,7 +82,10 @@ fn sample_class(
         class_id: class.class_id,
         class_name: class.class_name.clone(),
         index: index as u64,
-        kind: sampling.kind,
+        kind: match sampling.kind {
+            outlier::Kind::Outlier => OutlierKind::Outlier,
+            outlier::Kind::Inlier => OutlierKind::Inlier,
+        },
         // The stored vector stands in for T(y), so it has its length.
         vector: sampled.vector.iter().map(|v| v * class.norm).collect(),
         anchor: i64::from(sampled.anchor),
