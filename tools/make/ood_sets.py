@@ -95,7 +95,7 @@ def draw_letter(character, font, rng):
 def has_letters(font):
     """Whether a font draws all of LETTERS; keyboard and ornament fonts are left out by name."""
     known = TTFont(font, lazy=True).getBestCmap() or {}
-    odd = font.stem.startswith(("LinLibertine_K", "LinLibertine_I"))
+    odd = font.name.startswith(("LinBiolinum_K", "LinLibertine_I."))
     return not odd and all(ord(c) in known for c in LETTERS)
 
 

@@ -2,7 +2,7 @@
 
     python tiny_sd.py --work DIR --out ../../data/tiny-sd --vae-seconds 480 --unet-seconds 3300
 
-Training is bounded in seconds or, to repeat a run exactly, in steps. The steps that a
+Training is bounded in seconds or, to repeat a run, in steps. The steps that a
 run took are written to DIR/training.json.
 """
 
@@ -39,6 +39,8 @@ def arguments():
     p.add_argument("--unet-steps", type=int)
     p.add_argument("--warm-start", type=pathlib.Path, help="model folder whose weights to begin with")
     p.add_argument("--unet-rate", type=float, default=1e-3, help="highest learning rate of the UNet")
+    p.add_argument("--batch", type=int, default=64, help="pictures in a UNet step, over all processes")
+    p.add_argument("--mirror", action="store_true", help="UNet: mirror images too (doubles the encoding)")
     p.add_argument("--garments", type=int, default=60000, help="how many garments to encode for the UNet")
     p.add_argument("--snapshot-seconds", type=float, default=420)
     p.add_argument("--seed", type=int, default=0)
@@ -63,15 +65,18 @@ def choose(n, garments, others, share=GARMENTS):
 
 
 def latents_of(vae, pictures):
-    """Latents of every picture and of its mirror image, [2, n, 4, 8, 8]; each process encodes a share."""
+    """Latents of the pictures, [n, 4, 8, 8]; each process encodes a share of them."""
     world, rank = dist.get_world_size(), dist.get_rank()
     share = -(-len(pictures) // world)
-    mine = pictures[rank * share:(rank + 1) * share]
-    out = torch.zeros(2, len(pictures), 4, 8, 8)
-    out[0, rank * share:rank * share + len(mine)] = encode_all(vae, mine)
-    out[1, rank * share:rank * share + len(mine)] = encode_all(vae, mine.flip(-1))
+    mine = slice(rank * share, (rank + 1) * share)
+    out = torch.zeros(len(pictures), 4, 8, 8)
+    out[mine] = encode_all(vae, pictures[mine])
     dist.all_reduce(out)
     return out
+
+
+def mirrored(pictures):
+    return torch.cat([pictures, pictures.flip(-1)])
 
 
 def clock(seconds, steps):
@@ -135,21 +140,25 @@ def train(rank, a):
     for p in vae.parameters():
         p.data.copy_(p.data.half().float())
     subset = torch.randperm(len(garments), generator=torch.Generator().manual_seed(a.seed))[:a.garments]
-    labels = labels[subset]
-    garment_z, other_z = latents_of(vae, garments[subset]), latents_of(vae, others)
-    scaling = round(1 / torch.cat([garment_z[:, ::8].flatten(), other_z.flatten()]).std().item(), 5)
+    garments, labels = garments[subset], labels[subset]
+    names = torch.arange(len(CLASSES), len(tokens))
+    if a.mirror:
+        garments, labels, others = mirrored(garments), labels.repeat(2), mirrored(others)
+        names = names.repeat(2)
+    garment_z, other_z = latents_of(vae, garments), latents_of(vae, others)
+    scaling = round(1 / torch.cat([garment_z, other_z]).std().item(), 5)
     garment_z.mul_(scaling)
     other_z.mul_(scaling)
     log(f"scaling factor {scaling}")
 
     def batch(n):
-        i, j = choose(n, garment_z.shape[1], other_z.shape[1])
-        z = torch.cat([garment_z[torch.randint(2, i.shape), i], other_z[torch.randint(2, j.shape), j]])
-        return z, tokens[torch.cat([labels[i], len(CLASSES) + j])]
+        i, j = choose(n, len(garment_z), len(other_z))
+        return torch.cat([garment_z[i], other_z[j]]), tokens[torch.cat([labels[i], names[j]])]
 
     unet, text, record["unet_steps"] = train_unet(
         unet, text, batch, empty, clock(a.unet_seconds, a.unet_steps),
-        lambda u, t: save(u, t, scaling), a.snapshot_seconds, log, a.unet_rate)
+        lambda u, t: save(u, t, scaling), a.snapshot_seconds, log, a.unet_rate,
+        a.batch // a.processes)
     record.update(seconds=round(time.time() - start), scaling_factor=scaling)
     save(unet, text, scaling)
     if rank == 0:

@@ -8,6 +8,8 @@ from safetensors.torch import load_file
 from models import token_table
 from tokenizer import END, START, SUFFIX
 
+HYPHEN = 3  # place of "-" in a prompt, after the start token, "a" and "high"
+
 
 def warm_start(folder, vae, unet, text, vocabulary):
     """Loads `folder` (diffusers layout) into the modules; returns how many token rows were found.
@@ -29,6 +31,9 @@ def warm_start(folder, vae, unet, text, vocabulary):
         if "position_ids" not in name:
             state[prefix + name].copy_(value)
     positions = state[prefix + "embeddings.position_embedding.weight"]
+    if (folder / "words.json").exists():
+        # That vocabulary has no signs: the "-" of "high-quality" moves what follows by one place.
+        old_positions = torch.cat([old_positions[:HYPHEN + 1], old_positions[HYPHEN:]])
     shared = min(len(positions), len(old_positions))
     positions[:shared] = old_positions[:shared]
 
