@@ -69,11 +69,14 @@ impl Sgd {
     /// Updates every variable by its gradient.
     ///
     /// # Errors
-    /// [`Error::NoGradient`] if a variable has none: a loss that forgets a variable is a mistake, not a zero.
+    /// [`Error::NoGradient`] if a variable has none (a loss that forgets a variable is a mistake, not a zero), and nothing
+    /// is changed.
     pub fn step(&mut self, grads: &GradStore) -> Result<()> {
-        for (name, slot) in &mut self.vars {
+        let found = (self.vars.iter())
+            .map(|(name, slot)| grads.get(&slot.var).ok_or_else(|| Error::NoGradient { name: name.clone() }))
+            .collect::<Result<Vec<_>>>()?;
+        for (slot, grad) in self.vars.values_mut().zip(found) {
             let var = slot.var.as_tensor();
-            let grad = grads.get(var).ok_or_else(|| Error::NoGradient { name: name.clone() })?;
             let grad = grad.detach().contiguous()?;
             let first = slot.velocity.is_none();
             if var.device().is_cpu() && var.dtype() == DType::F32 {

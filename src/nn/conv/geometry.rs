@@ -92,6 +92,8 @@ pub(crate) struct Correlation {
     /// into rows of `row_len` first, and `vectors` index these rows.
     pub gather: Option<Vec<u32>>,
     pub row_len: usize,
+    /// With `gather`: start of each term's row.
+    pub row_starts: Vec<u32>,
     /// With `gather`: position of each pixel in an output plane.
     pub places: Option<Vec<u32>>,
     /// For a gradient of the input: (kernel row, kernel column) of each term within a channel. Otherwise empty.
@@ -126,8 +128,9 @@ impl Correlation {
                 vectors.push(Vector { base: start as u32, out: start as u32, count });
             }
         }
+        let row_starts = (0..offsets.len()).map(|k| (k * row_len) as u32).collect();
         let bases = vectors.iter().map(|v| v.base).collect();
-        Self { offsets, vectors, bases, lane_stride, gather, places, row_len, tap_of: Vec::new() }
+        Self { offsets, vectors, bases, lane_stride, gather, row_starts, places, row_len, tap_of: Vec::new() }
     }
 
     /// Returns the numbers that the planes (of all groups, `group_len` apart) must hold.

@@ -149,6 +149,11 @@ mod avx {
             for v in 0..N {
                 starts[v] = x.as_ptr().add(bases[v]);
             }
+            if N == COLUMNS {
+                // Twelve sums, three vectors and a weight are all sixteen registers: compilers spill one of them.
+                wide(panel, offsets, starts, tile);
+                return;
+            }
             for offset in offsets {
                 let mut pixels = [_mm256_setzero_ps(); N];
                 for v in 0..N {
@@ -167,6 +172,76 @@ mod avx {
                     _mm256_storeu_ps(tile[m][v].as_mut_ptr(), sums[m][v]);
                 }
             }
+        }
+    }
+
+    /// # Safety
+    /// As [`super::correlate`].
+    #[target_feature(enable = "avx2,fma")]
+    #[inline]
+    unsafe fn wide<const N: usize>(panel: &[f32], offsets: &[u32], starts: [*const f32; N], tile: &mut Tile) {
+        if offsets.is_empty() {
+            *tile = Default::default();
+            return;
+        }
+        // SAFETY: reads four weights and three vectors for each offset, writes the twelve vectors of `tile`.
+        unsafe {
+            std::arch::asm!(
+                "vxorps ymm0, ymm0, ymm0", "vxorps ymm1, ymm1, ymm1", "vxorps ymm2, ymm2, ymm2",
+                "vxorps ymm3, ymm3, ymm3", "vxorps ymm4, ymm4, ymm4", "vxorps ymm5, ymm5, ymm5",
+                "vxorps ymm6, ymm6, ymm6", "vxorps ymm7, ymm7, ymm7", "vxorps ymm8, ymm8, ymm8",
+                "vxorps ymm9, ymm9, ymm9", "vxorps ymm10, ymm10, ymm10", "vxorps ymm11, ymm11, ymm11",
+                "2:",
+                "mov {o:e}, dword ptr [{offset}]",
+                "vmovups ymm12, [{x0} + 4*{o}]",
+                "vmovups ymm13, [{x1} + 4*{o}]",
+                "vmovups ymm14, [{x2} + 4*{o}]",
+                "vbroadcastss ymm15, dword ptr [{w}]",
+                "vfmadd231ps ymm0, ymm15, ymm12",
+                "vfmadd231ps ymm1, ymm15, ymm13",
+                "vfmadd231ps ymm2, ymm15, ymm14",
+                "vbroadcastss ymm15, dword ptr [{w} + 4]",
+                "vfmadd231ps ymm3, ymm15, ymm12",
+                "vfmadd231ps ymm4, ymm15, ymm13",
+                "vfmadd231ps ymm5, ymm15, ymm14",
+                "vbroadcastss ymm15, dword ptr [{w} + 8]",
+                "vfmadd231ps ymm6, ymm15, ymm12",
+                "vfmadd231ps ymm7, ymm15, ymm13",
+                "vfmadd231ps ymm8, ymm15, ymm14",
+                "vbroadcastss ymm15, dword ptr [{w} + 12]",
+                "vfmadd231ps ymm9, ymm15, ymm12",
+                "vfmadd231ps ymm10, ymm15, ymm13",
+                "vfmadd231ps ymm11, ymm15, ymm14",
+                "add {offset}, 4",
+                "add {w}, 16",
+                "cmp {offset}, {end}",
+                "jne 2b",
+                "vmovups [{tile}], ymm0",
+                "vmovups [{tile} + 32], ymm1",
+                "vmovups [{tile} + 64], ymm2",
+                "vmovups [{tile} + 96], ymm3",
+                "vmovups [{tile} + 128], ymm4",
+                "vmovups [{tile} + 160], ymm5",
+                "vmovups [{tile} + 192], ymm6",
+                "vmovups [{tile} + 224], ymm7",
+                "vmovups [{tile} + 256], ymm8",
+                "vmovups [{tile} + 288], ymm9",
+                "vmovups [{tile} + 320], ymm10",
+                "vmovups [{tile} + 352], ymm11",
+                o = out(reg) _,
+                offset = inout(reg) offsets.as_ptr() => _,
+                end = in(reg) offsets.as_ptr_range().end,
+                w = inout(reg) panel.as_ptr() => _,
+                x0 = in(reg) starts[0],
+                x1 = in(reg) starts[1],
+                x2 = in(reg) starts[2],
+                tile = in(reg) tile.as_mut_ptr(),
+                out("ymm0") _, out("ymm1") _, out("ymm2") _, out("ymm3") _,
+                out("ymm4") _, out("ymm5") _, out("ymm6") _, out("ymm7") _,
+                out("ymm8") _, out("ymm9") _, out("ymm10") _, out("ymm11") _,
+                out("ymm12") _, out("ymm13") _, out("ymm14") _, out("ymm15") _,
+                options(nostack),
+            );
         }
     }
 

@@ -11,12 +11,14 @@ pub(crate) mod geometry;
 mod kernel;
 pub(crate) mod products;
 pub(crate) mod source;
+mod weights;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use geometry::Geometry;
-pub(crate) use products::{Product, Store, weight_grad};
+pub(crate) use products::{Product, Store};
 pub(crate) use source::Source;
+pub(crate) use weights::weight_grad;
 
 /// Returns the convolution (cross-correlation) of `x` `[n, channels_in, h, w]` with `weight`
 /// `[channels_out, channels_in / groups, kernel_h, kernel_w]`: `[n, channels_out, h', w']` with

@@ -1,22 +1,18 @@
-//! The three products of a convolution on the CPU: output, gradient of the input, gradient of the weights.
+//! Two of the three products of a convolution on the CPU: the output, and the gradient of the input.
 //!
 //! Every output number is one sum in an order that the shape alone decides, so the bits depend neither on the number of
-//! threads nor on the batch. Scratch is one padded sample a thread, or a bounded group of samples for the weights.
+//! threads nor on the batch. Scratch is one padded sample a thread.
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::geometry::{self, Correlation, Geometry, Planes};
-use super::kernel::{self, COLUMNS, LANES, Pixels, ROWS, Tile};
+use super::geometry::{self, Correlation, Geometry, Planes, Vector};
+use super::kernel::{self, COLUMNS, LANES, ROWS, Tile};
 use super::source::Source;
 
 /// Terms summed in registers before they go to memory: four rows of weights then stay in the first-level cache.
 const TERMS: usize = 384;
-/// Numbers of scratch for one group of samples of the weights' gradient (1 MiB).
-const GROUP_SCRATCH: usize = 1 << 18;
-/// Vectors of pixels summed in registers at least, where the batch allows: the final sum over lanes is then cheap.
-const DOT_VECTORS: usize = 64;
 
 /// Whether a product replaces or adds to what its output holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +22,7 @@ pub(crate) enum Store {
 }
 
 /// Zero-padded copy of sample `sample` of `source` (see [`Planes`]).
-fn fill(planes: &Planes, source: &Source, sample: usize, row: &mut Vec<f32>, out: &mut [f32]) {
+pub(super) fn fill(planes: &Planes, source: &Source, sample: usize, row: &mut Vec<f32>, out: &mut [f32]) {
     out.fill(0.0);
     row.resize(planes.columns, 0.0);
     let (s, size) = (planes.phases, planes.rows * planes.columns);
@@ -53,14 +49,11 @@ fn fill(planes: &Planes, source: &Source, sample: usize, row: &mut Vec<f32>, out
     }
 }
 
-/// Rows of terms for a narrow picture: `out[k][pixel] = planes[pixel_base + offsets[k]]`.
-fn gather(one: &Correlation, pixels: &[u32], planes: &[f32], out: &mut Vec<f32>) {
-    out.clear();
-    out.resize(one.offsets.len() * one.row_len, 0.0);
-    for (row, offset) in out.chunks_exact_mut(one.row_len.max(1)).zip(&one.offsets) {
-        for (out, pixel) in row.iter_mut().zip(pixels) {
-            *out = planes[*pixel as usize + *offset as usize];
-        }
+/// One row of terms of a narrow picture: `out[pixel] = planes[pixel_base + offset]`.
+#[inline]
+pub(super) fn gather(pixels: &[u32], planes: &[f32], offset: u32, out: &mut [f32]) {
+    for (out, pixel) in out.iter_mut().zip(pixels) {
+        *out = planes[*pixel as usize + offset as usize];
     }
 }
 
@@ -156,11 +149,7 @@ impl Product {
                 for (one, packed) in &self.parts {
                     for (group, out) in out.chunks_mut(self.rows * self.plane_out).enumerate() {
                         let (x, offsets) = operand(one, &planes[group * group_len..], terms);
-                        for k in blocks(offsets.len()) {
-                            for (p, out) in out.chunks_mut(ROWS * self.plane_out).enumerate() {
-                                self.panel(one, packed.panel(group, p, k.clone()), x, offsets, k.clone(), out, store);
-                            }
-                        }
+                        self.rows(one, packed, group, 0, x, offsets, out, store);
                     }
                 }
                 finish(sample, out);
@@ -175,10 +164,9 @@ impl Product {
             for (one, packed) in &self.parts {
                 for (group, out) in out.chunks_mut(self.rows * self.plane_out).enumerate() {
                     let (x, offsets) = operand(one, &planes[group * group_len..], &mut terms);
-                    out.par_chunks_mut(ROWS * self.plane_out).enumerate().for_each(|(p, out)| {
-                        for k in blocks(offsets.len()) {
-                            self.panel(one, packed.panel(group, p, k.clone()), x, offsets, k, out, store);
-                        }
+                    let panels = self.rows.div_ceil(ROWS).div_ceil(2 * rayon::current_num_threads());
+                    out.par_chunks_mut(panels * ROWS * self.plane_out).enumerate().for_each(|(i, out)| {
+                        self.rows(one, packed, group, i * panels, x, offsets, out, store);
                     });
                 }
             }
@@ -186,43 +174,61 @@ impl Product {
         }
     }
 
-    /// Terms `k` of up to four output channels: `out` is `[<= 4, plane_out]`.
+    /// Output channels of `group` from panel `first` on: `out` is `[rows, plane_out]`. A few vectors of pixels stay in the
+    /// first-level cache while all panels of weights stream past them.
     #[allow(clippy::too_many_arguments)]
-    fn panel(
+    fn rows(
         &self,
         one: &Correlation,
-        weights: &[f32],
+        packed: &Packed,
+        group: usize,
+        first: usize,
         x: &[f32],
         offsets: &[u32],
-        k: Range<usize>,
         out: &mut [f32],
         store: Store,
     ) {
-        let replace = k.start == 0 && store == Store::Replace;
-        let offsets = &offsets[k];
         let mut tile: Tile = [[[0.0; LANES]; COLUMNS]; ROWS];
-        for vectors in one.vectors.chunks(COLUMNS) {
-            let mut bases = [0; COLUMNS];
-            bases.iter_mut().zip(vectors).for_each(|(base, v)| *base = v.base as usize);
-            // SAFETY: `run` asserted that the planes hold what bases and offsets reach (gathered rows hold it by
-            // construction: base <= row_len - 8), and a panel holds four numbers for each offset.
-            unsafe { kernel::correlate(weights, x, offsets, bases, vectors.len(), &mut tile) };
-            for (plane, row) in out.chunks_exact_mut(self.plane_out).zip(&tile) {
-                for (vector, sums) in vectors.iter().zip(row) {
-                    let (start, count) = (vector.out as usize, vector.count as usize);
-                    if let Some(places) = &one.places {
-                        for (place, sum) in places[start..][..count].iter().zip(sums) {
-                            put(&mut plane[*place as usize], *sum, replace);
-                        }
-                    } else if one.lane_stride == 1 && count == LANES {
-                        let plane = &mut plane[start..][..LANES];
-                        plane.iter_mut().zip(sums).for_each(|(out, sum)| put(out, *sum, replace));
-                    } else {
-                        let plane = plane[start..].iter_mut().step_by(one.lane_stride);
-                        plane.zip(&sums[..count]).for_each(|(out, sum)| put(out, *sum, replace));
+        for k in blocks(offsets.len()) {
+            let replace = k.start == 0 && store == Store::Replace;
+            let offsets = &offsets[k.clone()];
+            for vectors in one.vectors.chunks(COLUMNS) {
+                let mut bases = [0; COLUMNS];
+                bases.iter_mut().zip(vectors).for_each(|(base, v)| *base = v.base as usize);
+                for (p, out) in out.chunks_mut(ROWS * self.plane_out).enumerate() {
+                    let weights = packed.panel(group, first + p, k.clone());
+                    // SAFETY: `run` asserted that the planes hold what bases and offsets reach (gathered rows hold it
+                    // by construction: base <= row_len - 8), and a panel holds four numbers for each offset.
+                    unsafe { kernel::correlate(weights, x, offsets, bases, vectors.len(), &mut tile) };
+                    for (plane, sums) in out.chunks_exact_mut(self.plane_out).zip(&tile) {
+                        vectors.iter().zip(sums).for_each(|(v, sums)| one.put(v, sums, plane, replace));
                     }
                 }
             }
+        }
+    }
+}
+
+impl Correlation {
+    /// Stores the sums of one vector of pixels.
+    #[inline(always)]
+    fn put(&self, vector: &Vector, sums: &[f32; LANES], plane: &mut [f32], replace: bool) {
+        let put = |out: &mut f32, sum: f32| *out = if replace { sum } else { *out + sum };
+        let (start, count) = (vector.out as usize, vector.count as usize);
+        if let Some(places) = &self.places {
+            for (place, sum) in places[start..][..count].iter().zip(sums) {
+                put(&mut plane[*place as usize], *sum);
+            }
+        } else if self.lane_stride == 1 && count == LANES {
+            let plane = &mut plane[start..][..LANES];
+            if replace {
+                plane.copy_from_slice(sums);
+            } else {
+                plane.iter_mut().zip(sums).for_each(|(out, sum)| *out += sum);
+            }
+        } else {
+            let plane = plane[start..].iter_mut().step_by(self.lane_stride);
+            plane.zip(&sums[..count]).for_each(|(out, sum)| put(out, *sum));
         }
     }
 }
@@ -234,11 +240,6 @@ struct Scratch {
     terms: Vec<f32>,
 }
 
-#[inline(always)]
-fn put(out: &mut f32, sum: f32, replace: bool) {
-    *out = if replace { sum } else { *out + sum };
-}
-
 /// Splits `terms` evenly into blocks of at most [`TERMS`]; one empty block if there are none (the output is then zero).
 fn blocks(terms: usize) -> impl Iterator<Item = Range<usize>> + Clone {
     let count = terms.div_ceil(TERMS).max(1);
@@ -247,97 +248,16 @@ fn blocks(terms: usize) -> impl Iterator<Item = Range<usize>> + Clone {
 }
 
 /// What the kernel reads and through which offsets: the planes of a group, or the gathered terms of a narrow picture.
-fn operand<'a>(one: &'a Correlation, planes: &'a [f32], terms: &'a mut Vec<f32>) -> (&'a [f32], Vec<u32>) {
+fn operand<'a>(one: &'a Correlation, planes: &'a [f32], terms: &'a mut Vec<f32>) -> (&'a [f32], &'a [u32]) {
     match &one.gather {
-        None => (planes, one.offsets.clone()),
+        None => (planes, &one.offsets),
         Some(pixels) => {
-            gather(one, pixels, planes, terms);
-            (terms, (0..one.offsets.len()).map(|k| (k * one.row_len) as u32).collect())
+            terms.resize(one.offsets.len() * one.row_len, 0.0);
+            for (row, offset) in terms.chunks_exact_mut(one.row_len).zip(&one.offsets) {
+                gather(pixels, planes, *offset, row);
+            }
+            (terms, &one.row_starts)
         }
     }
 }
 
-/// Gradient of the weights, `[channels_out, channels_in / groups, kernel, kernel]`, added to `out`.
-pub(crate) fn weight_grad(g: &Geometry, x: &Source, dy: &Source, samples: usize, out: &mut [f32]) {
-    let (planes, one) = geometry::forward(g);
-    let [oh, ow] = g.out();
-    let (rows, terms) = (g.channels_out / g.groups, g.taps());
-    let group_len = g.channels_in / g.groups * planes.channel_len();
-    assert!(one.reach(g.groups, group_len) <= planes.len(), "planes too small for {one:?}");
-    let steps = one.vectors.len();
-    if steps == 0 || terms == 0 || samples == 0 {
-        return;
-    }
-    // One sample of each operand: rows of whole vectors of the gradient, zero beyond the picture; planes, or gathered terms.
-    let (row_len, padded_rows) = (steps * LANES, rows.next_multiple_of(ROWS));
-    let dy_len = g.groups * padded_rows * row_len;
-    let gathered = one.gather.is_some();
-    let x_len = if gathered { g.groups * terms * one.row_len } else { planes.len() };
-    let x_group = if gathered { terms * one.row_len } else { group_len };
-    let offsets: Vec<usize> = match gathered {
-        true => (0..terms).map(|k| k * one.row_len).collect(),
-        false => one.offsets.iter().map(|o| *o as usize).collect(),
-    };
-    let together = DOT_VECTORS.div_ceil(steps);
-    let group = (GROUP_SCRATCH / ((x_len + dy_len) * together)).clamp(1, 64) * together;
-    let group = group.min(samples);
-    let (mut xs, mut dys) = (vec![0.0; group * x_len], vec![0.0; group * dy_len]);
-    for first in (0..samples).step_by(group) {
-        let count = group.min(samples - first);
-        (xs.par_chunks_mut(x_len).zip(dys.par_chunks_mut(dy_len)).take(count).enumerate()).for_each_init(
-            Scratch::default,
-            |scratch, (i, (xs, dys))| {
-                let Scratch { planes: padded, row, terms: gathered } = scratch;
-                match &one.gather {
-                    None => fill(&planes, x, first + i, row, xs),
-                    Some(pixels) => {
-                        padded.resize(planes.len(), 0.0);
-                        fill(&planes, x, first + i, row, padded);
-                        for (group, xs) in xs.chunks_mut(x_group).enumerate() {
-                            gather(&one, pixels, &padded[group * group_len..], gathered);
-                            xs.copy_from_slice(gathered);
-                        }
-                    }
-                }
-                // In rows of `line` pixels: those of the picture, or the whole of a narrow one.
-                let (lines, line) = if one.gather.is_some() { (1, oh * ow) } else { (oh, ow) };
-                let pitch = line.next_multiple_of(LANES);
-                for channel in 0..g.channels_out {
-                    let row = channel / rows * padded_rows + channel % rows;
-                    for y in 0..lines {
-                        let out = &mut dys[row * row_len + y * pitch..][..pitch];
-                        let start = ((first + i) * g.channels_out + channel) * oh * ow + y * line;
-                        dy.copy(start, channel, &mut out[..line]);
-                        out[line..].fill(0.0);
-                    }
-                }
-            },
-        );
-        let (xs, dys, one, offsets) = (&xs[..], &dys[..], &one, &offsets[..]);
-        let panels = (out.par_chunks_mut(rows * terms).enumerate())
-            .flat_map(|(g, out)| out.par_chunks_mut(ROWS * terms).enumerate().map(move |(p, out)| (g, p, out)));
-        panels.for_each(|(group, panel, out)| {
-            for start in (0..count).step_by(together) {
-                let at = Pixels {
-                    bases: &one.bases,
-                    row_len,
-                    samples: together.min(count - start),
-                    dy_len,
-                    x_len,
-                };
-                let dys = &dys[start * dy_len + (group * padded_rows + panel * ROWS) * row_len..];
-                let xs = &xs[start * x_len + group * x_group..];
-                for (block, offsets) in offsets.chunks(COLUMNS).enumerate() {
-                    let tap = |j: usize| offsets[j.min(offsets.len() - 1)];
-                    // SAFETY: `dys` holds `padded_rows` rows of whole vectors a sample; the planes hold what bases and
-                    // offsets reach (asserted above; gathered rows hold it by construction).
-                    let sums = unsafe { kernel::dot(dys, xs, [tap(0), tap(1), tap(2)], at) };
-                    for (row, sums) in out.chunks_exact_mut(terms).zip(&sums) {
-                        let row = &mut row[block * COLUMNS..];
-                        row.iter_mut().zip(&sums[..offsets.len()]).for_each(|(out, sum)| *out += sum);
-                    }
-                }
-            }
-        });
-    }
-}
