@@ -1,1 +1,27 @@
-//! Placeholder.
+//! Questions to a store: typed filters, exact nearest neighbours, and full SQL (feature `sql`).
+//!
+//! A question reads one snapshot of the store, and of that only the blocks that it needs: which those are is known from the
+//! index of blocks (run, class, first index, number of rows) before any is read. Rows pass through block by block.
+
+mod catalog;
+mod error;
+mod filter;
+mod nearest;
+pub mod print;
+mod scan;
+#[cfg(feature = "sql")]
+mod sql;
+mod table;
+#[cfg(test)]
+mod tests;
+pub mod vector;
+
+pub use catalog::{datasets_batch, run_inputs_batch, runs_batch};
+pub use error::{QueryError, Result};
+pub use filter::{Class, Filter, Rows};
+pub use nearest::{Distance, Neighbour, nearest, neighbours_batch};
+pub use print::{Format, write_rows};
+pub use scan::{Counter, Scan, Selection};
+#[cfg(feature = "sql")]
+pub use sql::Sql;
+pub use table::TableName;

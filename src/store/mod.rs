@@ -52,6 +52,7 @@ mod pack;
 mod read;
 mod remove;
 mod runs;
+mod snapshot;
 mod verify;
 mod write;
 
@@ -67,6 +68,7 @@ pub use index::BlockInfo;
 pub use merge::Merged;
 pub use read::Blocks;
 pub use runs::{Begun, Stamp};
+pub use snapshot::Snapshot;
 pub use verify::{Problem, Report};
 
 use error::At;

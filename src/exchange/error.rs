@@ -1,0 +1,126 @@
+//! What can go wrong on the way out of a store or into it.
+
+use std::error::Error;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use dream_schema::SchemaError;
+
+/// The error of whoever hands over the rows.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// A file that could not be written or read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExchangeError {
+    /// The file system refused.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The target is there already.
+    #[error("{} is there already; name another one, or allow overwriting", path.display())]
+    Exists {
+        /// The file or directory.
+        path: PathBuf,
+    },
+    /// The directory is to be replaced, and is not an export of ours.
+    #[error("{} is a directory without a metadata.csv, so it is no image export; remove it yourself, or name another one", path.display())]
+    NotAnExport {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A file is not what it should be.
+    #[error("{}: {what}: expected {expected}, found {actual}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// The part of it that is wrong.
+        what: String,
+        /// What it should be.
+        expected: String,
+        /// What it is.
+        actual: String,
+    },
+    /// A column that this kind of file cannot hold.
+    #[error("the column `{column}` holds {actual}, which {format} cannot hold; {hint}")]
+    Unsupported {
+        /// The column.
+        column: String,
+        /// Its type.
+        actual: String,
+        /// The kind of file.
+        format: &'static str,
+        /// What to do instead.
+        hint: &'static str,
+    },
+    /// The rows do not fit the layout that was asked for.
+    #[error("{what}; {hint}")]
+    Layout {
+        /// What is in the way.
+        what: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// A picture could not be encoded or decoded.
+    #[error("PNG: {what}")]
+    Png {
+        /// What is wrong.
+        what: String,
+    },
+    /// The rows could not be had.
+    #[error("{0}")]
+    Source(#[source] BoxError),
+    /// The rows are not those of their table.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// Arrow refused.
+    #[error("Arrow: {0}")]
+    Arrow(#[from] arrow::error::ArrowError),
+    /// The Parquet library refused.
+    #[error("{}: {source}", path.display())]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: parquet::errors::ParquetError,
+    },
+}
+
+impl ExchangeError {
+    /// Returns what turns an error of the file system at `path` into ours.
+    pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + use<'_> {
+        move |source| {
+            let path = path.to_owned();
+            Self::Io { path, source }
+        }
+    }
+
+    /// Returns the error for a file at `path` whose `what` is wrong.
+    pub(crate) fn format(
+        path: &Path,
+        what: impl Into<String>,
+        expected: impl Into<String>,
+        actual: impl Into<String>,
+    ) -> Self {
+        Self::Format {
+            path: path.to_owned(),
+            what: what.into(),
+            expected: expected.into(),
+            actual: actual.into(),
+        }
+    }
+
+    /// Returns what turns an error of the Parquet library into ours.
+    pub(crate) fn parquet(path: &Path) -> impl FnOnce(parquet::errors::ParquetError) -> Self + use<'_> {
+        move |source| {
+            let path = path.to_owned();
+            Self::Parquet { path, source }
+        }
+    }
+}

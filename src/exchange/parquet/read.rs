@@ -1,0 +1,202 @@
+//! Reading our own files back, bit for bit.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use dream_schema::Table;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+
+use super::{TABLE_KEY, image_column};
+use crate::exchange::ExchangeError;
+
+/// Rows of a table in a Parquet file, batch by batch, in the types of the store.
+///
+/// The column `run` comes first if the file has one; `Artifact::from_batch` passes it over, and [`runs_of`] cuts a batch where
+/// it changes. Columns may come in any order, and as the wider types that pandas and Hugging Face `datasets` write (64-bit
+/// integers, large strings, lists) as long as the values fit; floats of another width are refused.
+pub struct ParquetRows {
+    path: PathBuf,
+    table: Table,
+    schema: SchemaRef,
+    rows: u64,
+    reader: ParquetRecordBatchReader,
+}
+
+impl ParquetRows {
+    /// Opens the file and checks its columns.
+    ///
+    /// # Errors
+    /// If the file cannot be read, is no Parquet file, says that it is another table, lacks a column, or has one of a type that
+    /// does not fit.
+    pub fn open(path: &Path, table: Table) -> Result<Self, ExchangeError> {
+        let file = File::open(path).map_err(ExchangeError::io(path))?;
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(ExchangeError::parquet(path))?;
+        let metadata = builder.metadata().file_metadata();
+        let named = metadata
+            .key_value_metadata()
+            .and_then(|all| all.iter().find(|kv| kv.key == TABLE_KEY));
+        if let Some(name) = named.and_then(|kv| kv.value.as_deref())
+            && name != table.name()
+        {
+            return Err(ExchangeError::format(path, "the table", table.name(), name));
+        }
+        let rows = u64::try_from(metadata.num_rows()).unwrap_or(0);
+        let schema = stored_schema(path, table, builder.schema())?;
+        // Rows of images may be a megabyte each: 64 of them make a batch, 4096 of anything else.
+        let batch = if table == Table::Images || table == Table::Latents {
+            64
+        } else {
+            4096
+        };
+        let reader = builder
+            .with_batch_size(batch)
+            .build()
+            .map_err(ExchangeError::parquet(path))?;
+        Ok(Self {
+            path: path.to_owned(),
+            table,
+            schema,
+            rows,
+            reader,
+        })
+    }
+
+    /// Returns the schema of the batches.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Returns the number of rows in the file.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    fn stored(&self, batch: &RecordBatch) -> Result<RecordBatch, ExchangeError> {
+        let mut columns = Vec::with_capacity(self.schema.fields().len());
+        for field in self.schema.fields() {
+            let column = find(batch, field.name()).ok_or_else(|| missing(&self.path, self.table, field))?;
+            columns.push(convert(&self.path, field, &column)?);
+        }
+        Ok(RecordBatch::try_new(self.schema.clone(), columns)?)
+    }
+}
+
+impl Iterator for ParquetRows {
+    type Item = Result<RecordBatch, ExchangeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let batch = self.reader.next()?;
+        Some(
+            batch
+                .map_err(ExchangeError::from)
+                .and_then(|batch| self.stored(&batch)),
+        )
+    }
+}
+
+/// Cuts a batch where its column `run` changes: the run, and its rows without the column. No run where there is no column.
+pub fn runs_of(batch: &RecordBatch) -> Result<Vec<(Option<String>, RecordBatch)>, ExchangeError> {
+    let Some(runs) = batch
+        .column_by_name("run")
+        .and_then(|c| c.as_string_opt::<i32>())
+    else {
+        return Ok(vec![(None, batch.clone())]);
+    };
+    let others: Vec<_> = (0..batch.num_columns())
+        .filter(|i| batch.schema_ref().field(*i).name() != "run")
+        .collect();
+    let rest = batch.project(&others)?;
+    let mut cuts = Vec::new();
+    let mut start = 0;
+    for row in 1..=batch.num_rows() {
+        if row == batch.num_rows() || runs.value(row) != runs.value(start) {
+            let run = runs.is_valid(start).then(|| runs.value(start).to_owned());
+            cuts.push((run, rest.slice(start, row - start)));
+            start = row;
+        }
+    }
+    Ok(cuts)
+}
+
+fn find(batch: &RecordBatch, name: &str) -> Option<ArrayRef> {
+    if let Some(column) = batch.column_by_name(name) {
+        return Some(column.clone());
+    }
+    (name == image_column::STORED).then(|| batch.column_by_name(image_column::EXPORTED).cloned())?
+}
+
+fn missing(path: &Path, table: Table, field: &Field) -> ExchangeError {
+    let expected = format!("`{}`, as the table {table} has", field.name());
+    ExchangeError::format(path, "the columns", expected, "no such column")
+}
+
+/// Returns the schema of the batches to yield for a file of `schema`.
+fn stored_schema(path: &Path, table: Table, schema: &Schema) -> Result<SchemaRef, ExchangeError> {
+    let width = match schema.field_with_name("vector").map(Field::data_type) {
+        Ok(DataType::FixedSizeList(_, width)) => *width as usize,
+        Ok(other) if table.has_vectors() => {
+            let expected = "lists of one fixed size";
+            return Err(ExchangeError::format(
+                path,
+                "the type of `vector`",
+                expected,
+                other.to_string(),
+            ));
+        }
+        _ => 0,
+    };
+    let mut fields = Vec::new();
+    if schema.field_with_name("run").is_ok() {
+        fields.push(Arc::new(Field::new("run", DataType::Utf8, true)));
+    }
+    let stored = table.schema(width);
+    for field in stored.fields() {
+        let names = [field.name().as_str(), image_column::EXPORTED];
+        let names = if field.name() == image_column::STORED {
+            &names[..]
+        } else {
+            &names[..1]
+        };
+        if names.iter().all(|name| schema.field_with_name(name).is_err()) {
+            return Err(missing(path, table, field));
+        }
+        fields.push(field.clone());
+    }
+    Ok(Arc::new(Schema::new(fields)))
+}
+
+/// Returns the column in the type of `field`, if that loses nothing.
+fn convert(path: &Path, field: &Field, column: &ArrayRef) -> Result<ArrayRef, ExchangeError> {
+    use DataType::{Binary, FixedSizeList, Int32, Int64, LargeBinary, LargeUtf8, List, UInt64, Utf8};
+    let column = &image_column::bytes(column).unwrap_or_else(|| column.clone());
+    let wrong = || {
+        let what = format!("the type of `{}`", field.name());
+        let (expected, actual) = (field.data_type().to_string(), column.data_type().to_string());
+        ExchangeError::format(path, what, expected, actual)
+    };
+    let lossless = match (column.data_type(), field.data_type()) {
+        (a, b) if a == b => return Ok(column.clone()),
+        (Int32 | Int64 | UInt64, Int32 | Int64 | UInt64) => true,
+        (LargeUtf8 | Utf8 | DataType::Utf8View, Utf8) => true,
+        (LargeBinary | DataType::BinaryView, Binary) => true,
+        (DataType::Dictionary(_, value), Utf8) => value.is_string(),
+        (FixedSizeList(a, n), FixedSizeList(b, m)) => a.data_type() == b.data_type() && n == m,
+        (List(a) | DataType::LargeList(a), List(b)) => a.data_type() == b.data_type(),
+        _ => false,
+    };
+    if !lossless {
+        return Err(wrong());
+    }
+    let stored = cast(column, field.data_type())?;
+    // A number that does not fit becomes null.
+    if stored.null_count() != column.null_count() {
+        let what = format!("the values of `{}`", field.name());
+        let expected = format!("numbers that fit {}", field.data_type());
+        return Err(ExchangeError::format(path, what, expected, "a larger one"));
+    }
+    Ok(stored)
+}

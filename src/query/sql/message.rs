@@ -1,0 +1,66 @@
+//! Errors of the query engine in one clear line.
+
+use datafusion::common::SchemaError;
+use datafusion::error::DataFusionError;
+use datafusion::sql::parser::Statement;
+
+use crate::query::QueryError;
+
+/// Refuses statements that do anything but read.
+pub(super) fn check_statement(statement: &Statement) -> Result<(), QueryError> {
+    match statement {
+        Statement::Explain(explain) => return check_statement(&explain.statement),
+        Statement::Statement(statement) => {
+            let text = statement.to_string();
+            let first = text.split([' ', '(']).find(|word| !word.is_empty()).unwrap_or("");
+            let first = first.to_uppercase();
+            // What a reading statement can begin with, as the parser prints it; `(SELECT ...)` begins with its bracket.
+            if ["SELECT", "WITH", "VALUES", "EXPLAIN", "DESCRIBE", "DESC", "SHOW", "FROM", "TABLE"].contains(&first.as_str())
+            {
+                return Ok(());
+            }
+        }
+        _ => {}
+    }
+    let text = statement.to_string();
+    let what = text.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+    Err(QueryError::ReadOnly { what })
+}
+
+/// Returns ours for an error of DataFusion.
+pub(super) fn error(error: DataFusionError) -> QueryError {
+    if let DataFusionError::SchemaError(schema, _) = error.find_root()
+        && let SchemaError::FieldNotFound { field, valid_fields } = schema.as_ref()
+    {
+        let mut columns: Vec<_> = valid_fields.iter().map(|c| c.name().to_owned()).collect();
+        columns.dedup();
+        return QueryError::UnknownColumn {
+            column: field.name().to_owned(),
+            columns: columns.join(", "),
+        };
+    }
+    match ours(error) {
+        Ok(error) => error,
+        Err(error) => {
+            let text = error.find_root().message().into_owned();
+            let message = text.lines().map(str::trim).filter(|line| !line.is_empty());
+            QueryError::Sql {
+                message: message.collect::<Vec<_>>().join(" "),
+            }
+        }
+    }
+}
+
+/// Returns the error that one of our tables gave while it was read, if it is one.
+fn ours(error: DataFusionError) -> Result<QueryError, DataFusionError> {
+    match error {
+        DataFusionError::External(inner) => match inner.downcast::<QueryError>() {
+            Ok(error) => Ok(*error),
+            Err(inner) => Err(DataFusionError::External(inner)),
+        },
+        DataFusionError::Context(text, inner) => {
+            ours(*inner).map_err(|inner| DataFusionError::Context(text, Box::new(inner)))
+        }
+        other => Err(other),
+    }
+}
