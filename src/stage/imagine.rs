@@ -8,7 +8,7 @@ use candle_core::Tensor;
 use dream_schema::{ClassEmbedding, Image, Latent, Outlier, Run, RunId, RunSpec, Table};
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Source, StageError, embed, input, input_run, params, required_input, sample, source};
+use super::{Context, Source, StageError, embed, import, input, input_run, params, required_input, sample, source};
 use crate::diffusion::{self, Pipeline, Scheduler};
 use crate::exchange;
 use crate::store::Store;
@@ -79,7 +79,7 @@ pub fn spec(store: &Store, params: &Params, seed: u64, vectors: RunId, model: &S
     let inputs = if run.spec.stage == embed::NAME {
         vec![input(store, "embeddings", vectors, &[embed::NAME])?]
     } else {
-        let outliers = input(store, "outliers", vectors, &[sample::NAME, embed::NAME])?;
+        let outliers = input(store, "outliers", vectors, &[sample::NAME, import::NAME])?;
         vec![outliers, input(store, "embeddings", required_input(&run, "embeddings")?, &[embed::NAME])?]
     };
     Ok(RunSpec {

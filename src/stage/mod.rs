@@ -13,6 +13,7 @@ pub mod encode;
 mod error;
 pub mod evaluate;
 pub mod imagine;
+pub mod import;
 pub mod lineage;
 mod phi;
 pub mod pipeline;

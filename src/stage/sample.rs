@@ -3,7 +3,7 @@
 use dream_schema::{ClassEmbedding, Feature, Outlier, OutlierKind, Run, RunId, RunSpec, Table};
 use serde::{Deserialize, Serialize};
 
-use super::{Context, StageError, embed, encode, input, params, required_input};
+use super::{Context, StageError, embed, encode, import, input, params, required_input};
 use crate::outlier::{self, SamplingParams};
 use crate::store::Store;
 
@@ -25,7 +25,7 @@ pub struct Params {
 /// # Errors
 /// If that is no finished `encode` run.
 pub fn spec(store: &Store, params: &Params, seed: u64, encoder: RunId) -> Result<RunSpec, StageError> {
-    let features = input(store, "features", encoder, &[encode::NAME])?;
+    let features = input(store, "features", encoder, &[encode::NAME, import::NAME])?;
     let embeddings = required_input(&store.run(encoder)?, "embeddings")?;
     Ok(RunSpec {
         stage: NAME.into(),
