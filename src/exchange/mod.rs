@@ -7,6 +7,7 @@
 mod atomic;
 pub mod csv;
 mod error;
+mod from_vector;
 pub mod images;
 pub mod npy;
 pub mod parquet;
@@ -17,6 +18,7 @@ mod vectors;
 pub use atomic::Target;
 pub use csv::write_csv;
 pub use error::{BoxError, ExchangeError};
+pub use from_vector::{FromVector, rows_from_vectors};
 pub use images::write_images;
 pub use npy::{NpyLayout, NpyVectors, NpyWritten, write_npy};
 pub use self::parquet::{ParquetRows, write_parquet};

@@ -8,16 +8,18 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use dream_schema::Table;
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
 use super::{TABLE_KEY, image_column};
 use crate::exchange::ExchangeError;
+use crate::exchange::csv::list_value;
 
 /// Rows of a table in a Parquet file, batch by batch, in the types of the store.
 ///
 /// The column `run` comes first if the file has one; `Artifact::from_batch` passes it over, and [`runs_of`] cuts a batch where
 /// it changes. Columns may come in any order, and as the wider types that pandas and Hugging Face `datasets` write (64-bit
-/// integers, large strings, lists) as long as the values fit; floats of another width are refused.
+/// integers, large strings, lists of any size) as long as the values fit; floats of another width are refused.
 pub struct ParquetRows {
     path: PathBuf,
     table: Table,
@@ -45,7 +47,11 @@ impl ParquetRows {
             return Err(ExchangeError::format(path, "the table", table.name(), name));
         }
         let rows = u64::try_from(metadata.num_rows()).unwrap_or(0);
-        let schema = stored_schema(path, table, builder.schema())?;
+        let width = match builder.schema().field_with_name("vector") {
+            Ok(field) if table.has_vectors() => width(path, field)?,
+            _ => 0,
+        };
+        let schema = stored_schema(path, table, builder.schema(), width)?;
         // Rows of images may be a megabyte each: 64 of them make a batch, 4096 of anything else.
         let batch = if table == Table::Images || table == Table::Latents {
             64
@@ -134,21 +140,32 @@ fn missing(path: &Path, table: Table, field: &Field) -> ExchangeError {
     ExchangeError::format(path, "the columns", expected, "no such column")
 }
 
-/// Returns the schema of the batches to yield for a file of `schema`.
-fn stored_schema(path: &Path, table: Table, schema: &Schema) -> Result<SchemaRef, ExchangeError> {
-    let width = match schema.field_with_name("vector").map(Field::data_type) {
-        Ok(DataType::FixedSizeList(_, width)) => *width as usize,
-        Ok(other) if table.has_vectors() => {
-            let expected = "lists of one fixed size";
-            return Err(ExchangeError::format(
-                path,
-                "the type of `vector`",
-                expected,
-                other.to_string(),
-            ));
+/// Returns the width of the vectors in a column: what its type says, or where that says nothing the length of the first.
+fn width(path: &Path, field: &Field) -> Result<usize, ExchangeError> {
+    match field.data_type() {
+        DataType::FixedSizeList(_, width) => return Ok(*width as usize),
+        DataType::List(_) | DataType::LargeList(_) => {}
+        other => {
+            let what = format!("the type of `{}`", field.name());
+            return Err(ExchangeError::format(path, what, "lists of numbers", other.to_string()));
         }
-        _ => 0,
-    };
+    }
+    let file = File::open(path).map_err(ExchangeError::io(path))?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(ExchangeError::parquet(path))?;
+    let mask = ProjectionMask::columns(builder.parquet_schema(), [field.name().as_str()]);
+    let reader = builder.with_projection(mask).with_batch_size(1).with_limit(1).build();
+    let first = reader.map_err(ExchangeError::parquet(path))?.next().transpose()?;
+    let list = first.and_then(|batch| list_value(batch.column(0), 0));
+    Ok(list.map_or(0, |list| list.len()))
+}
+
+/// Returns the schema of the batches to yield for a file of `schema`.
+fn stored_schema(
+    path: &Path,
+    table: Table,
+    schema: &Schema,
+    width: usize,
+) -> Result<SchemaRef, ExchangeError> {
     let mut fields = Vec::new();
     if schema.field_with_name("run").is_ok() {
         fields.push(Arc::new(Field::new("run", DataType::Utf8, true)));
@@ -185,18 +202,18 @@ fn convert(path: &Path, field: &Field, column: &ArrayRef) -> Result<ArrayRef, Ex
         (LargeBinary | DataType::BinaryView, Binary) => true,
         (DataType::Dictionary(_, value), Utf8) => value.is_string(),
         (FixedSizeList(a, n), FixedSizeList(b, m)) => a.data_type() == b.data_type() && n == m,
-        (List(a) | DataType::LargeList(a), List(b)) => a.data_type() == b.data_type(),
+        (List(a) | DataType::LargeList(a), List(b) | FixedSizeList(b, _)) => a.data_type() == b.data_type(),
         _ => false,
     };
     if !lossless {
         return Err(wrong());
     }
     let stored = cast(column, field.data_type())?;
-    // A number that does not fit becomes null.
+    // What does not fit becomes null.
     if stored.null_count() != column.null_count() {
         let what = format!("the values of `{}`", field.name());
-        let expected = format!("numbers that fit {}", field.data_type());
-        return Err(ExchangeError::format(path, what, expected, "a larger one"));
+        let (expected, actual) = (field.data_type().to_string(), "a value that does not fit");
+        return Err(ExchangeError::format(path, what, expected, actual));
     }
     Ok(stored)
 }

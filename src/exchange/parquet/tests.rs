@@ -151,6 +151,10 @@ fn wider_types_and_another_order_of_columns_are_read() {
     let read = Feature::from_batch(&batch).unwrap();
     assert_eq!(read[1].vector, [-0.5, 0.0, 0.5]);
     assert_eq!((read[0].sample, read[0].class_name.as_str()), (7, "otter"));
+    let rows = ParquetRows::open(&fixture("features_lists.parquet"), Table::Features).unwrap();
+    assert_eq!(rows.schema().field(3).data_type(), &dream_schema::columns::vector_type(3));
+    let batches: Vec<_> = rows.map(Result::unwrap).collect();
+    assert_eq!(Feature::from_batch(&batches[0]).unwrap(), read);
 }
 
 #[test]
@@ -163,7 +167,9 @@ fn what_would_lose_something_is_refused() {
     let err = first("features_f64.parquet", Table::Features);
     assert!(err.contains("`vector`") && err.contains("Float64"), "{err}");
     let err = first("features_large_class.parquet", Table::Features);
-    assert!(err.contains("`class_id`") && err.contains("a larger one"), "{err}");
+    assert!(err.contains("`class_id`") && err.contains("does not fit"), "{err}");
+    let err = first("features_ragged.parquet", Table::Features);
+    assert!(err.contains("`vector`") && err.contains("does not fit"), "{err}");
     let err = first("features_wide.parquet", Table::Outliers);
     assert!(err.contains("`kind`") && err.contains("no such column"), "{err}");
     assert!(first("f64_3x4.npy", Table::Features).contains("f64_3x4.npy"));
