@@ -329,10 +329,7 @@ fn damaged_idx_files_are_named() {
     let error = describe(dir.path(), None).unwrap_err();
     assert!(matches!(error, DatasetError::EmptySplit { .. }), "{error}");
     let label = attack("t10k-labels-idx1-ubyte", &idx_file(0x801, &[4], &[0, 1, 2, 3]));
-    assert!(
-        matches!(label, DatasetError::Label { label: 3, .. }),
-        "{label}"
-    );
+    assert!(matches!(label, DatasetError::Label { label: 3, .. }), "{label}");
     let cut = attack("train-images-idx3-ubyte.gz", &gzip(&[0; 500])[..12]);
     assert!(matches!(cut, DatasetError::Corrupt { .. }), "{cut}");
     let dir = idx_set();
@@ -392,7 +389,9 @@ fn what_is_no_set_is_refused() {
 
 fn photo() -> (Value, Pixels) {
     let photo = json("prepare.json");
-    let image = image::load_from_memory(&bytes(&photo["png"])).unwrap().into_rgb8();
+    let image = image::load_from_memory(&bytes(&photo["png"]))
+        .unwrap()
+        .into_rgb8();
     let pixels = Pixels {
         width: 23,
         height: 17,
@@ -429,7 +428,12 @@ fn scaling_is_pillows_bilinear_to_one_level() {
         let expected = bytes(&case["pixels"]);
         assert_eq!(actual.len(), expected.len());
         let largest = actual.iter().zip(&expected).map(|(a, b)| a.abs_diff(*b)).max();
-        assert!(largest <= Some(1), "{} {:?}: {largest:?}", case["mode"], case["size"]);
+        assert!(
+            largest <= Some(1),
+            "{} {:?}: {largest:?}",
+            case["mode"],
+            case["size"]
+        );
     }
 }
 
@@ -457,12 +461,7 @@ fn fitting_crops_pads_or_stretches() {
     assert_eq!(fitted(6, 2, Fit::Pad).unwrap(), image.bytes);
     assert_eq!(
         fitted(8, 3, Fit::Pad).unwrap(),
-        [
-            [0, 0, 1, 2, 3, 4, 5, 0],
-            [0, 0, 1, 2, 3, 4, 5, 0],
-            [0; 8]
-        ]
-        .concat()
+        [[0, 0, 1, 2, 3, 4, 5, 0], [0, 0, 1, 2, 3, 4, 5, 0], [0; 8]].concat()
     );
     assert_eq!(fitted(6, 4, Fit::Stretch).unwrap(), image.bytes.repeat(2));
     assert!(matches!(
