@@ -10,6 +10,7 @@ mod error;
 mod files;
 mod folder;
 mod idx;
+mod images;
 mod item;
 mod prepare;
 mod set;
@@ -18,5 +19,6 @@ mod table;
 mod tests;
 
 pub use error::DatasetError;
+pub use images::{ImageSet, Images, load};
 pub use prepare::{Channels, Fit, Preparation};
-pub use set::{Description, ImageSet, Kind, describe, load};
+pub use set::{Description, Kind, describe};

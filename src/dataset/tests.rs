@@ -140,6 +140,33 @@ fn images_come_in_order_with_labels_and_names() {
 }
 
 #[test]
+fn images_are_read_in_any_order() {
+    let dir = idx_set();
+    let all = load(dir.path(), None, "train", &AS_IS).unwrap();
+    let images = Images::open(dir.path(), None, "train").unwrap();
+    assert_eq!(
+        (images.len(), images.classes().len(), images.name(5)),
+        (6, 3, Some("5"))
+    );
+    assert_eq!(images.labels(), all.labels.as_deref());
+    let some = images.read(&[4, 0, 4], &AS_IS).unwrap();
+    let expected = [4, 0, 4].map(|i| all.image(i).unwrap()).concat();
+    assert_eq!(some, expected);
+    let beyond = images.read(&[6], &AS_IS).unwrap_err();
+    assert!(
+        matches!(
+            beyond,
+            DatasetError::Index {
+                index: 6,
+                images: 6,
+                ..
+            }
+        ),
+        "{beyond}"
+    );
+}
+
+#[test]
 fn one_parquet_file_is_one_split() {
     let set = load(&fixture("unlabelled.parquet"), None, "all", &AS_IS).unwrap();
     assert_eq!((set.len(), set.labels), (4, None));
