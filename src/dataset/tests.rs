@@ -2,6 +2,7 @@
 
 use super::item::Pixels;
 use super::*;
+use proptest::prelude::*;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -504,4 +505,40 @@ fn fitting_crops_pads_or_stretches() {
         load(&fixture("shapes"), None, "test", &nothing),
         Err(DatasetError::TargetSize { .. })
     ));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// A flipped byte or a lost tail is read or refused, and never a panic.
+    #[test]
+    fn damage_never_panics(
+        file in prop::sample::select(vec!["t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte", "train-images-idx3-ubyte.gz"]),
+        at in any::<prop::sample::Index>(),
+        value in any::<u8>(),
+        cut in any::<bool>(),
+    ) {
+        let dir = idx_set();
+        let path = dir.path().join(file);
+        let mut data = fs::read(&path).unwrap();
+        let at = at.index(data.len());
+        if cut { data.truncate(at) } else { data[at] = value }
+        fs::write(&path, data).unwrap();
+        let _ = describe(dir.path(), None);
+    }
+
+    #[test]
+    fn damaged_parquet_never_panics(
+        at in any::<prop::sample::Index>(),
+        value in any::<u8>(),
+        cut in any::<bool>(),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("test.parquet");
+        let mut data = fs::read(fixture("shapes/test.parquet")).unwrap();
+        let at = at.index(data.len());
+        if cut { data.truncate(at) } else { data[at] = value }
+        fs::write(&path, data).unwrap();
+        let _ = describe(&path, None);
+    }
 }
