@@ -130,6 +130,16 @@ pub enum DatasetError {
         /// The type found, or "absent".
         actual: String,
     },
+    /// No such image.
+    #[error("{} has {images} images in the split, and so no image {index}", path.display())]
+    Index {
+        /// The set.
+        path: PathBuf,
+        /// The image asked for.
+        index: usize,
+        /// Number of images.
+        images: usize,
+    },
     /// Padding cannot make an image smaller.
     #[error("image {name} is {width}x{height}, too large to pad to {}x{}; prepare it with crop or stretch", target.0, target.1)]
     TooLarge {

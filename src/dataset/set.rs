@@ -1,8 +1,7 @@
-//! What a set holds, and its images ready for a model.
+//! Kinds of containers, and what a set holds.
 
 use super::error::DatasetError;
 use super::item::{Container, Item};
-use super::prepare::Preparation;
 use super::{cifar, folder, idx, table};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -88,49 +87,15 @@ pub struct Description {
     pub digest: [u8; 32],
 }
 
-/// Images of one size, ready for a model.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ImageSet {
-    /// Height in pixels.
-    pub height: usize,
-    /// Width in pixels.
-    pub width: usize,
-    /// Always 3.
-    pub channels: usize,
-    /// `[n, height, width, channels]`, 0 to 255.
-    pub pixels: Vec<u8>,
-    /// Labels, if the set has them.
-    pub labels: Option<Vec<u32>>,
-    /// Image names (a path within the set, or a number).
-    pub names: Vec<String>,
-}
-
-impl ImageSet {
-    /// Returns the number of images.
-    pub fn len(&self) -> usize {
-        self.names.len()
-    }
-
-    /// Returns whether there are no images; [`load`] never gives such a set.
-    pub fn is_empty(&self) -> bool {
-        self.names.is_empty()
-    }
-
-    /// Returns image `index`, `[height, width, channels]`, if there is one.
-    pub fn image(&self, index: usize) -> Option<&[u8]> {
-        let size = self.height * self.width * self.channels;
-        self.pixels.chunks_exact(size.max(1)).nth(index)
-    }
-}
-
-struct Set {
+/// An opened set.
+pub(super) struct Set {
     kind: Kind,
-    path: PathBuf,
-    container: Box<dyn Container>,
+    pub path: PathBuf,
+    pub container: Box<dyn Container>,
 }
 
 impl Set {
-    fn open(path: &Path, kind: Option<Kind>) -> Result<Self, DatasetError> {
+    pub fn open(path: &Path, kind: Option<Kind>) -> Result<Self, DatasetError> {
         let kind = match kind {
             Some(kind) => kind,
             None => Kind::guess(path)?,
@@ -149,7 +114,7 @@ impl Set {
     }
 
     /// The images of a split: at least one, and every label below the number of classes if these are named.
-    fn items(&self, split: &str) -> Result<Vec<Item>, DatasetError> {
+    pub fn items(&self, split: &str) -> Result<Vec<Item>, DatasetError> {
         let existing = self.container.splits();
         if !existing.iter().any(|name| name == split) {
             return Err(DatasetError::UnknownSplit {
@@ -249,38 +214,4 @@ fn image_digest(label: Option<u32>, size: (usize, usize, usize), rgb: &[u8]) -> 
     hasher.update(&label.map_or(-1, i64::from).to_le_bytes());
     hasher.update(rgb);
     *hasher.finalize().as_bytes()
-}
-
-/// Reads one split of a set and prepares every image, in parallel. The set's order is kept.
-///
-/// # Errors
-/// An unknown split, or whatever is wrong with a file or image of it; see [`DatasetError`].
-pub fn load(
-    path: &Path,
-    kind: Option<Kind>,
-    split: &str,
-    preparation: &Preparation,
-) -> Result<ImageSet, DatasetError> {
-    preparation.check()?;
-    let set = Set::open(path, kind)?;
-    let items = set.items(split)?;
-    let size = preparation.width * preparation.height * 3;
-    let mut pixels = vec![0; items.len() * size];
-    pixels
-        .par_chunks_exact_mut(size)
-        .zip(&items)
-        .try_for_each(|(out, item)| {
-            let image = preparation.apply(item.decode(&set.path)?, &item.name)?;
-            out.copy_from_slice(&image);
-            Ok::<_, DatasetError>(())
-        })?;
-    Ok(ImageSet {
-        height: preparation.height,
-        width: preparation.width,
-        channels: 3,
-        pixels,
-        // A container gives a label to all images of a split or to none.
-        labels: items.iter().map(|item| item.label).collect(),
-        names: items.into_iter().map(|item| item.name).collect(),
-    })
 }

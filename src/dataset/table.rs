@@ -157,7 +157,10 @@ impl Table {
             });
         };
         let label = column_of(&schema, &LABEL_COLUMNS);
-        let mask = ProjectionMask::columns(builder.parquet_schema(), [Some(image), label].into_iter().flatten());
+        let mask = ProjectionMask::columns(
+            builder.parquet_schema(),
+            [Some(image), label].into_iter().flatten(),
+        );
         let reader = builder.with_projection(mask).with_batch_size(BATCH).build();
         for batch in reader.map_err(|e| damaged(file, e))? {
             let batch = batch.map_err(|e| damaged(file, e))?;
@@ -186,12 +189,8 @@ impl Table {
             actual: actual.to_string(),
         };
         let wrong_image = || wrong(image, "struct<bytes, path> or binary", array.data_type());
-        let is_binary = |t: &DataType| {
-            matches!(
-                t,
-                DataType::Binary | DataType::LargeBinary | DataType::BinaryView
-            )
-        };
+        let is_binary =
+            |t: &DataType| matches!(t, DataType::Binary | DataType::LargeBinary | DataType::BinaryView);
         let of_struct = array.as_any().downcast_ref::<StructArray>();
         let (bytes, paths): (&ArrayRef, Option<&ArrayRef>) = match of_struct {
             Some(parts) => (

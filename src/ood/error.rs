@@ -21,7 +21,9 @@ pub enum OodError {
         actual: usize,
     },
     /// A value is NaN.
-    #[error("{what} number {index} is NaN; a model that returns NaN has diverged, so look at its training first")]
+    #[error(
+        "{what} number {index} is NaN; a model that returns NaN has diverged, so look at its training first"
+    )]
     Nan {
         /// What the list holds.
         what: &'static str,

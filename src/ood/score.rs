@@ -87,9 +87,7 @@ impl Phi {
     fn log_odds(&self, energy: f32) -> f32 {
         let energy = f64::from(energy);
         match self {
-            Self::Linear { slope, intercept } => {
-                (f64::from(*slope) * energy + f64::from(*intercept)) as f32
-            }
+            Self::Linear { slope, intercept } => (f64::from(*slope) * energy + f64::from(*intercept)) as f32,
             Self::TwoLayer {
                 weight1,
                 bias1,

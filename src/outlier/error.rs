@@ -37,7 +37,9 @@ pub enum OutlierError {
         row: usize,
     },
     /// All rows point the same way, so that every distance is zero.
-    #[error("all {n} features of class {class} are one and the same direction; there is no boundary to sample")]
+    #[error(
+        "all {n} features of class {class} are one and the same direction; there is no boundary to sample"
+    )]
     Duplicates {
         /// The class.
         class: u32,
@@ -45,7 +47,9 @@ pub enum OutlierError {
         n: usize,
     },
     /// More neighbours than features.
-    #[error("k = {k} neighbours, but class {class} has only {n} features; lower k to at most {n} or encode more samples")]
+    #[error(
+        "k = {k} neighbours, but class {class} has only {n} features; lower k to at most {n} or encode more samples"
+    )]
     TooFewForK {
         /// The class.
         class: u32,
@@ -55,7 +59,9 @@ pub enum OutlierError {
         k: usize,
     },
     /// A larger boundary set than features.
-    #[error("select = {select} boundary features, but class {class} has only {n}; lower select to at most {n}")]
+    #[error(
+        "select = {select} boundary features, but class {class} has only {n}; lower select to at most {n}"
+    )]
     TooFewForSelect {
         /// The class.
         class: u32,

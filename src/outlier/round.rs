@@ -133,9 +133,8 @@ impl<'a> Class<'a> {
                     thresholds[row] = self.threshold(&groups[group], norms[row]);
                 }
                 let gram = &self.gram[anchor * self.stride..][..self.stride];
-                let rows = std::array::from_fn(|row| {
-                    &scratch.moved[(first + row) * self.stride..][..self.stride]
-                });
+                let rows =
+                    std::array::from_fn(|row| &scratch.moved[(first + row) * self.stride..][..self.stride]);
                 let counts = (self.count)(gram, rows, thresholds);
                 for row in 0..live {
                     // Strictly worse than the group's worst: see `threshold`.

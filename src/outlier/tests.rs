@@ -387,6 +387,9 @@ fn pushed_vectors_lie_at_the_wanted_distance() {
     };
     assert!(matches!(
         beyond(&raw, 16, &far, 9, 4),
-        Err(OutlierError::Parameter { what: "overshoot", .. })
+        Err(OutlierError::Parameter {
+            what: "overshoot",
+            ..
+        })
     ));
 }
