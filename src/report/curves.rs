@@ -41,18 +41,30 @@ pub(super) fn render(out: &mut String, curves: &[Curve]) -> Result<(), ReportErr
         }
     }
     if metrics.is_empty() {
-        out.push_str(&nothing("There are no training curves: no stage of this lineage trained a network."));
+        out.push_str(&nothing(
+            "There are no training curves: no stage of this lineage trained a network.",
+        ));
         return Ok(());
     }
     out.push_str("<figure><div class=\"panels wide\">\n");
     for metric in metrics {
-        let of: Vec<&Curve> = curves.iter().filter(|c| c.metric == metric && points(c).next().is_some()).collect();
+        let of: Vec<&Curve> = curves
+            .iter()
+            .filter(|c| c.metric == metric && points(c).next().is_some())
+            .collect();
         panel(out, metric, &of, &runs);
     }
-    out.push_str("</div><figcaption>Horizontal axis: epoch. The number beside a name is the last value of its line");
+    out.push_str(
+        "</div><figcaption>Horizontal axis: epoch. The number beside a name is the last value of its line",
+    );
     let longest = curves.iter().map(|c| c.values.len()).max().unwrap_or(0);
     if longest > POINTS {
-        put!(out, "; lines of up to {} values are drawn through {} evenly spaced ones", count(longest), count(POINTS));
+        put!(
+            out,
+            "; lines of up to {} values are drawn through {} evenly spaced ones",
+            count(longest),
+            count(POINTS)
+        );
     }
     let skipped: usize = curves.iter().map(|c| c.values.len() - points(c).count()).sum();
     if skipped > 0 {
@@ -70,9 +82,18 @@ fn points(curve: &Curve) -> impl Iterator<Item = (f64, f64)> {
 fn panel(out: &mut String, metric: &str, curves: &[&Curve], runs: &[&str]) {
     let all = || curves.iter().flat_map(|c| points(c));
     // The caller passes only curves with points, so both ranges exist.
-    let (Some(x), Some(y)) = (range(all().map(|p| p.0)), range(all().map(|p| p.1))) else { return };
+    let (Some(x), Some(y)) = (range(all().map(|p| p.0)), range(all().map(|p| p.1))) else {
+        return;
+    };
     let margin = (y.1 - y.0) * 0.05;
-    let frame = Frame { left: 48.0, top: 10.0, width: 300.0, height: 160.0, x, y: (y.0 - margin, y.1 + margin) };
+    let frame = Frame {
+        left: 48.0,
+        top: 10.0,
+        width: 300.0,
+        height: 160.0,
+        x,
+        y: (y.0 - margin, y.1 + margin),
+    };
     put!(
         out,
         "<figure class=\"panel\"><figcaption>{}</figcaption><svg class=\"plot\" viewBox=\"0 0 360 196\" role=\"img\" aria-label=\"{}\">",
@@ -89,9 +110,19 @@ fn panel(out: &mut String, metric: &str, curves: &[&Curve], runs: &[&str]) {
         let mut path = String::new();
         let drawn = points.len().min(POINTS);
         for i in 0..drawn {
-            let at = if drawn > 1 { i * (points.len() - 1) / (drawn - 1) } else { 0 };
+            let at = if drawn > 1 {
+                i * (points.len() - 1) / (drawn - 1)
+            } else {
+                0
+            };
             let (epoch, value) = points[at]; // at most the last
-            put!(path, "{}{} {}", if i == 0 { "M" } else { "L" }, short(frame.px(epoch)), short(frame.py(value)));
+            put!(
+                path,
+                "{}{} {}",
+                if i == 0 { "M" } else { "L" },
+                short(frame.px(epoch)),
+                short(frame.py(value))
+            );
         }
         if drawn == 1 {
             path.push_str("h0");

@@ -22,7 +22,9 @@ pub enum ReportError {
         actual: usize,
     },
     /// There is nothing to put on a contact sheet, or a row of it would hold nothing.
-    #[error("a contact sheet needs at least one picture, column and pixel a pixel: got {pictures}, {columns} and {scale}")]
+    #[error(
+        "a contact sheet needs at least one picture, column and pixel a pixel: got {pictures}, {columns} and {scale}"
+    )]
     EmptySheet {
         /// Pictures given.
         pictures: usize,
@@ -32,7 +34,9 @@ pub enum ReportError {
         scale: usize,
     },
     /// A contact sheet would be larger than a PNG viewer can be expected to open.
-    #[error("the contact sheet would be {width} x {height} pixels, over {limit} in all: take fewer pictures or a smaller scale")]
+    #[error(
+        "the contact sheet would be {width} x {height} pixels, over {limit} in all: take fewer pictures or a smaller scale"
+    )]
     SheetTooLarge {
         /// Pixels a row.
         width: usize,
@@ -90,7 +94,9 @@ pub enum ReportError {
         id: String,
     },
     /// An edge of the lineage names a run that is not there.
-    #[error("an edge of the lineage names run {id}, which is not among its nodes: pass the node too, or drop the edge")]
+    #[error(
+        "an edge of the lineage names run {id}, which is not among its nodes: pass the node too, or drop the edge"
+    )]
     UnknownRun {
         /// The id.
         id: String,

@@ -61,11 +61,16 @@ pub(super) fn bin_shares(values: &[f32], (lo, hi): (f64, f64), bins: usize) -> V
 
 /// Returns the range that holds all but two in a thousand values at either end, of any series, or `None` without values.
 fn axis(histogram: &ScoreHistogram) -> Option<(f64, f64)> {
-    let ends = std::iter::once(&histogram.id).chain(&histogram.ood).filter_map(|series| {
-        let sorted = finite(&series.values);
-        let cut = sorted.len() / 500;
-        Some((f64::from(*sorted.get(cut)?), f64::from(*sorted.get(sorted.len() - 1 - cut)?)))
-    });
+    let ends = std::iter::once(&histogram.id)
+        .chain(&histogram.ood)
+        .filter_map(|series| {
+            let sorted = finite(&series.values);
+            let cut = sorted.len() / 500;
+            Some((
+                f64::from(*sorted.get(cut)?),
+                f64::from(*sorted.get(sorted.len() - 1 - cut)?),
+            ))
+        });
     ends.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).map(widen)
 }
 
@@ -73,7 +78,9 @@ fn axis(histogram: &ScoreHistogram) -> Option<(f64, f64)> {
 pub(super) fn render(out: &mut String, histograms: &[ScoreHistogram]) {
     let drawable = |h: &&ScoreHistogram| !finite(&h.id.values).is_empty() && !h.ood.is_empty();
     if !histograms.iter().any(|h| drawable(&h)) {
-        return out.push_str(&nothing("There are no score distributions: no scores of an ID and an OOD set belong to this run."));
+        return out.push_str(&nothing(
+            "There are no score distributions: no scores of an ID and an OOD set belong to this run.",
+        ));
     }
     out.push_str(
         "<p class=\"lead\">Larger scores mean more like the training data. The dashed line keeps 95 % of the ID images; what an \
@@ -81,12 +88,19 @@ pub(super) fn render(out: &mut String, histograms: &[ScoreHistogram]) {
     );
     let mut skipped = 0;
     for histogram in histograms.iter().filter(drawable) {
-        let (Some(axis), Some(threshold)) = (axis(histogram), threshold_at_95(&histogram.id.values)) else { continue };
-        put!(out, "<figure><h3>{}</h3><div class=\"panels\">\n", escape(&histogram.score));
+        let (Some(axis), Some(threshold)) = (axis(histogram), threshold_at_95(&histogram.id.values)) else {
+            continue;
+        };
+        put!(
+            out,
+            "<figure><h3>{}</h3><div class=\"panels narrow\">\n",
+            escape(&histogram.score)
+        );
         for series in &histogram.ood {
             panel(out, histogram, series, axis, threshold);
         }
-        skipped += std::iter::once(&histogram.id).chain(&histogram.ood)
+        skipped += std::iter::once(&histogram.id)
+            .chain(&histogram.ood)
             .map(|s| s.values.iter().filter(|v| !v.is_finite()).count())
             .sum::<usize>();
         put!(
@@ -105,34 +119,68 @@ pub(super) fn render(out: &mut String, histograms: &[ScoreHistogram]) {
          thousand outermost values of a set may lie beyond the axis and count in the end bins."
     );
     if skipped > 0 {
-        put!(out, " {} left out.", plural(skipped, "non-finite score", "non-finite scores"));
+        put!(
+            out,
+            " {} left out.",
+            plural(skipped, "non-finite score", "non-finite scores")
+        );
     }
     let missing = histograms.iter().filter(|h| !drawable(h)).count();
     if missing > 0 {
-        put!(out, " {} without ID or OOD values not drawn.", plural(missing, "score", "scores"));
+        put!(
+            out,
+            " {} without ID or OOD values not drawn.",
+            plural(missing, "score", "scores")
+        );
     }
     out.push_str("</p>\n");
 }
 
-fn panel(out: &mut String, histogram: &ScoreHistogram, series: &ScoreSeries, axis: (f64, f64), threshold: f32) {
+fn panel(
+    out: &mut String,
+    histogram: &ScoreHistogram,
+    series: &ScoreSeries,
+    axis: (f64, f64),
+    threshold: f32,
+) {
     let id = bin_shares(&histogram.id.values, axis, BINS);
     let ood = bin_shares(&series.values, axis, BINS);
     let highest = id.iter().chain(&ood).fold(0.0_f64, |m, v| m.max(*v));
-    let frame = Frame { left: 8.0, top: 8.0, width: 284.0, height: 112.0, x: axis, y: (0.0, highest * 1.04) };
-    put!(out, "<figure class=\"panel\"><figcaption>{}", escape(&series.dataset));
+    let frame = Frame {
+        left: 4.0,
+        top: 6.0,
+        width: 208.0,
+        height: 92.0,
+        x: axis,
+        y: (0.0, highest * 1.04),
+    };
+    put!(
+        out,
+        "<figure class=\"panel\"><figcaption>{}",
+        escape(&series.dataset)
+    );
     let taken = accepted_share(&series.values, threshold).map_or_else(
         || "no scores".to_owned(),
         |share| format!("{:.1} % taken for ID", share * 100.0),
     );
     put!(
         out,
-        " <small>{taken}</small></figcaption><svg class=\"plot\" viewBox=\"0 0 300 144\" role=\"img\" aria-label=\"{}\">",
-        escape(&format!("Histogram of {} on {} and {}: {taken}", histogram.score, histogram.id.dataset, series.dataset))
+        " <small>{taken}</small></figcaption><svg class=\"plot\" viewBox=\"0 0 216 120\" role=\"img\" aria-label=\"{}\">",
+        escape(&format!(
+            "Histogram of {} on {} and {}: {taken}",
+            histogram.score, histogram.id.dataset, series.dataset
+        ))
     );
     put!(out, "<path class=\"area id\" d=\"{}\"/>", steps(&id, &frame));
     put!(out, "<path class=\"area ood\" d=\"{}\"/>", steps(&ood, &frame));
-    frame.x_axis(out, 5);
-    put!(out, "<path class=\"threshold\" d=\"M{} {}V{}\"/></svg></figure>\n", short(frame.px(f64::from(threshold)).clamp(8.0, 292.0)), 4, 120);
+    frame.x_axis(out, 4);
+    put!(
+        out,
+        "<path class=\"threshold\" d=\"M{} {}V{}\"/></svg></figure>\n",
+        short(frame.px(f64::from(threshold)).clamp(4.0, 212.0)),
+        2,
+        98
+    );
 }
 
 /// Returns the closed outline of bars.
@@ -140,7 +188,12 @@ fn steps(shares: &[f64], frame: &Frame) -> String {
     let width = frame.width / shares.len() as f64;
     let mut path = format!("M{} {}", short(frame.left), short(frame.top + frame.height));
     for (i, share) in shares.iter().enumerate() {
-        put!(path, "V{}H{}", short(frame.py(*share)), short(frame.left + width * (i + 1) as f64));
+        put!(
+            path,
+            "V{}H{}",
+            short(frame.py(*share)),
+            short(frame.left + width * (i + 1) as f64)
+        );
     }
     put!(path, "V{}Z", short(frame.top + frame.height));
     path

@@ -61,7 +61,12 @@ pub(super) fn render(out: &mut String, lineage: Option<&Lineage>) -> Result<(), 
             return Err(ReportError::DuplicateRun { id: node.id.clone() });
         }
     }
-    let find = |id: &String| index.get(id.as_str()).copied().ok_or_else(|| ReportError::UnknownRun { id: id.clone() });
+    let find = |id: &String| {
+        index
+            .get(id.as_str())
+            .copied()
+            .ok_or_else(|| ReportError::UnknownRun { id: id.clone() })
+    };
     let mut edges = Vec::new();
     for edge in &lineage.edges {
         edges.push((find(&edge.from)?, find(&edge.to)?));
@@ -102,7 +107,14 @@ fn graph(out: &mut String, lineage: &Lineage, edges: &[(usize, usize)], layout: 
                 Some((x0, y0)) => {
                     let y = if end { top(*layer) - 1.0 } else { top(*layer) };
                     let middle = short((y0 + y) / 2.0);
-                    put!(path, "C{} {middle} {} {middle} {} {}", short(x0), short(x), short(x), short(y));
+                    put!(
+                        path,
+                        "C{} {middle} {} {middle} {} {}",
+                        short(x0),
+                        short(x),
+                        short(x),
+                        short(y)
+                    );
                 }
             }
             if i > 0 && !end {
@@ -111,31 +123,37 @@ fn graph(out: &mut String, lineage: &Lineage, edges: &[(usize, usize)], layout: 
             }
             bottom = Some((x, top(*layer) + BOX_H));
         }
-        put!(out, "<path class=\"edge\" d=\"{path}\" marker-end=\"url(#tip)\"/>\n");
+        put!(
+            out,
+            "<path class=\"edge\" d=\"{path}\" marker-end=\"url(#tip)\"/>\n"
+        );
     }
     for (node, (layer, x)) in lineage.nodes.iter().zip(&layout.nodes) {
         let (x, y) = (centre(*x) - BOX_W / 2.0, top(*layer));
         let (symbol, status) = status(&node.status);
-        let second = node.alias.clone().map_or_else(|| brief(&node.id), |alias| clip(&alias, 21));
+        let second = node
+            .alias
+            .clone()
+            .map_or_else(|| brief(&node.id), |alias| clip(&alias, 18));
         put!(
             out,
             "<g><title>{}</title><rect class=\"run\" x=\"{}\" y=\"{}\" width=\"{BOX_W}\" height=\"{BOX_H}\" rx=\"7\"/>\
-             <text class=\"stage\" x=\"{}\" y=\"{}\">{}</text><text class=\"{status} end\" x=\"{}\" y=\"{}\">{symbol}</text>\
-             <text class=\"sub\" x=\"{}\" y=\"{}\">{}</text><text class=\"sub end\" x=\"{}\" y=\"{}\">{}</text></g>\n",
+             <text class=\"stage\" x=\"{}\" y=\"{}\">{}</text><text class=\"sub end\" x=\"{}\" y=\"{}\">{}</text>\
+             <text class=\"sub\" x=\"{}\" y=\"{}\">{}</text><text class=\"{status} end\" x=\"{}\" y=\"{}\">{symbol}</text></g>\n",
             escape(&format!("{} {}: {}", node.stage, node.id, node.status)),
             short(x),
             short(y),
             short(x + 12.0),
             short(y + 22.0),
-            escape(&clip(&node.stage, 16)),
+            escape(&clip(&node.stage, 9)),
             short(x + BOX_W - 11.0),
             short(y + 22.0),
+            escape(&node.duration_seconds.map(duration).unwrap_or_default()),
             short(x + 12.0),
             short(y + 41.0),
             escape(&second),
             short(x + BOX_W - 11.0),
-            short(y + 41.0),
-            escape(&node.duration_seconds.map(duration).unwrap_or_default())
+            short(y + 41.0)
         );
     }
     put!(
@@ -155,24 +173,50 @@ fn list(out: &mut String, lineage: &Lineage, edges: &[(usize, usize)]) {
     );
     for (i, node) in lineage.nodes.iter().enumerate() {
         let (symbol, class) = status(&node.status);
-        let alias = node.alias.as_ref().map_or_else(String::new, |a| format!("{}<br>", escape(a)));
+        let alias = node
+            .alias
+            .as_ref()
+            .map_or_else(String::new, |a| format!("{}<br>", escape(a)));
         put!(
             out,
             "<tr class=\"first\"><th scope=\"row\">{}</th><td>{alias}<code>{}</code></td><td class=\"nowrap\">\
-             <span class=\"{class}\" aria-hidden=\"true\">{symbol}</span> {}</td><td class=\"num\">{}</td><td>",
+             <span class=\"{class}\" aria-hidden=\"true\">{symbol}</span> {}</td><td class=\"num\">{}</td><td class=\"nowrap\">",
             escape(&node.stage),
             escape(&node.id),
             escape(&node.status),
-            escape(&node.duration_seconds.map_or_else(|| "\u{2013}".to_owned(), duration))
+            escape(
+                &node
+                    .duration_seconds
+                    .map_or_else(|| "\u{2013}".to_owned(), duration)
+            )
         );
-        let inputs: Vec<String> = edges.iter().zip(&lineage.edges).filter(|((_, to), _)| *to == i).filter_map(|((from, _), edge)| {
-            let source = lineage.nodes.get(*from)?;
-            Some(format!("{}: {} <code>{}</code>", escape(&edge.role), escape(&source.stage), escape(&brief(&source.id))))
-        }).collect();
-        out.push_str(&if inputs.is_empty() { "\u{2013}".to_owned() } else { inputs.join("<br>") });
+        let inputs: Vec<String> = edges
+            .iter()
+            .zip(&lineage.edges)
+            .filter(|((_, to), _)| *to == i)
+            .filter_map(|((from, _), edge)| {
+                let source = lineage.nodes.get(*from)?;
+                Some(format!(
+                    "{}: {} <code>{}</code>",
+                    escape(&edge.role),
+                    escape(&source.stage),
+                    escape(&brief(&source.id))
+                ))
+            })
+            .collect();
+        out.push_str(&if inputs.is_empty() {
+            "\u{2013}".to_owned()
+        } else {
+            inputs.join("<br>")
+        });
         out.push_str("</td><td class=\"params\">");
         for (name, value) in &node.parameters {
-            put!(out, "<span><i>{}</i>&nbsp;{}</span> ", escape(name), escape(value));
+            put!(
+                out,
+                "<span><i>{}</i>&nbsp;{}</span> ",
+                escape(name),
+                escape(value)
+            );
         }
         out.push_str("</td></tr>\n");
     }
@@ -197,7 +241,10 @@ fn clip(text: &str, length: usize) -> String {
     if text.chars().count() <= length {
         return text.to_owned();
     }
-    text.chars().take(length - 1).chain(std::iter::once('\u{2026}')).collect()
+    text.chars()
+        .take(length - 1)
+        .chain(std::iter::once('\u{2026}'))
+        .collect()
 }
 
 /// Returns a time for reading: "120 ms", "4.2 s", "3 min 20 s", "1 h 02 min".
@@ -212,5 +259,9 @@ pub(super) fn duration(seconds: f64) -> String {
         return format!("{seconds:.1} s");
     }
     let whole = seconds.round() as u64;
-    if whole < 3600 { format!("{} min {:02} s", whole / 60, whole % 60) } else { format!("{} h {:02} min", whole / 3600, whole / 60 % 60) }
+    if whole < 3600 {
+        format!("{} min {:02} s", whole / 60, whole % 60)
+    } else {
+        format!("{} h {:02} min", whole / 3600, whole / 60 % 60)
+    }
 }

@@ -55,7 +55,10 @@ pub fn render(report: &Report) -> Result<String, ReportError> {
     }
     out.push_str("</ul></nav>\n</header>\n");
     for (id, name) in SECTIONS {
-        put!(out, "<section id=\"{id}\" aria-labelledby=\"{id}-title\">\n<h2 id=\"{id}-title\">{name}</h2>\n");
+        put!(
+            out,
+            "<section id=\"{id}\" aria-labelledby=\"{id}-title\">\n<h2 id=\"{id}-title\">{name}</h2>\n"
+        );
         match id {
             "facts" => facts(&mut out, &report.facts),
             "pictures" => pictures::render(&mut out, &report.pictures)?,
@@ -92,7 +95,12 @@ fn facts(out: &mut String, facts: &[(String, String)]) {
     }
     out.push_str("<dl class=\"facts\">\n");
     for (name, value) in facts {
-        put!(out, "<div><dt>{}</dt><dd>{}</dd></div>\n", escape(name), escape(value));
+        put!(
+            out,
+            "<div><dt>{}</dt><dd>{}</dd></div>\n",
+            escape(name),
+            escape(value)
+        );
     }
     out.push_str("</dl>\n");
 }

@@ -36,15 +36,28 @@ pub fn pca2(vectors: &[f32], m: usize) -> Result<Basis, ReportError> {
     let n = vectors.len() / m;
     let mut mean = vec![0.0_f64; m];
     for row in vectors.chunks_exact(m) {
-        mean.iter_mut().zip(row).for_each(|(sum, v)| *sum += f64::from(*v));
+        mean.iter_mut()
+            .zip(row)
+            .for_each(|(sum, v)| *sum += f64::from(*v));
     }
     mean.iter_mut().for_each(|sum| *sum /= n as f64);
 
     let covariance = covariance(vectors, &mean); // [m, m]
     let total: f64 = (0..m).map(|i| covariance[i * m + i]).sum();
     let (values, axes, residual) = leading(&covariance, m);
-    let share = |value: f64| if total > 0.0 { (value / total).clamp(0.0, 1.0) } else { 0.0 };
-    Ok(Basis { mean, axes: axes.map(with_sign), explained: values.map(share), residual })
+    let share = |value: f64| {
+        if total > 0.0 {
+            (value / total).clamp(0.0, 1.0)
+        } else {
+            0.0
+        }
+    };
+    Ok(Basis {
+        mean,
+        axes: axes.map(with_sign),
+        explained: values.map(share),
+        residual,
+    })
 }
 
 impl Basis {
@@ -57,19 +70,31 @@ impl Basis {
         check(vectors, m, 0)?;
         let along = |row: &[f32], axis: &[f64]| -> f32 {
             let terms = row.iter().zip(&self.mean).zip(axis);
-            terms.map(|((v, mean), a)| (f64::from(*v) - mean) * a).sum::<f64>() as f32
+            terms
+                .map(|((v, mean), a)| (f64::from(*v) - mean) * a)
+                .sum::<f64>() as f32
         };
         let [first, second] = &self.axes;
-        Ok(vectors.par_chunks_exact(m).map(|row| [along(row, first), along(row, second)]).collect())
+        Ok(vectors
+            .par_chunks_exact(m)
+            .map(|row| [along(row, first), along(row, second)])
+            .collect())
     }
 }
 
 fn check(vectors: &[f32], m: usize, least: usize) -> Result<(), ReportError> {
     if m < 2 || !vectors.len().is_multiple_of(m) || vectors.len() / m < least {
-        return Err(ReportError::VectorShape { dimension: m, least, actual: vectors.len() });
+        return Err(ReportError::VectorShape {
+            dimension: m,
+            least,
+            actual: vectors.len(),
+        });
     }
     match vectors.iter().position(|v| !v.is_finite()) {
-        Some(at) => Err(ReportError::NonFinite { row: at / m, column: at % m }),
+        Some(at) => Err(ReportError::NonFinite {
+            row: at / m,
+            column: at % m,
+        }),
         None => Ok(()),
     }
 }
@@ -79,20 +104,25 @@ fn check(vectors: &[f32], m: usize, least: usize) -> Result<(), ReportError> {
 fn covariance(vectors: &[f32], mean: &[f64]) -> Vec<f64> {
     let m = mean.len();
     let mut sum = vec![0.0_f64; m * m];
-    sum.par_chunks_mut(ROWS_A_TASK * m).enumerate().for_each(|(task, rows)| {
-        let mut centred = vec![0.0_f64; m];
-        for vector in vectors.chunks_exact(m) {
-            for ((c, v), mean) in centred.iter_mut().zip(vector).zip(mean) {
-                *c = f64::from(*v) - mean;
+    sum.par_chunks_mut(ROWS_A_TASK * m)
+        .enumerate()
+        .for_each(|(task, rows)| {
+            let mut centred = vec![0.0_f64; m];
+            for vector in vectors.chunks_exact(m) {
+                for ((c, v), mean) in centred.iter_mut().zip(vector).zip(mean) {
+                    *c = f64::from(*v) - mean;
+                }
+                for (r, row) in rows.chunks_exact_mut(m).enumerate() {
+                    let i = task * ROWS_A_TASK + r; // below m: `rows` lies inside the result
+                    let factor = centred[i];
+                    // The part above the diagonal; the rest follows by symmetry.
+                    row[i..]
+                        .iter_mut()
+                        .zip(&centred[i..])
+                        .for_each(|(s, c)| *s += factor * c);
+                }
             }
-            for (r, row) in rows.chunks_exact_mut(m).enumerate() {
-                let i = task * ROWS_A_TASK + r; // below m: `rows` lies inside the result
-                let factor = centred[i];
-                // The part above the diagonal; the rest follows by symmetry.
-                row[i..].iter_mut().zip(&centred[i..]).for_each(|(s, c)| *s += factor * c);
-            }
-        }
-    });
+        });
     for i in 0..m {
         for j in 0..i {
             sum[i * m + j] = sum[j * m + i];
@@ -110,9 +140,16 @@ fn leading(matrix: &[f64], m: usize) -> ([f64; 2], [Vec<f64>; 2], f64) {
     let mut values = [0.0; 2];
     let mut residual = f64::INFINITY;
     for _ in 0..ITERATIONS {
-        let y: Vec<Vec<f64>> = q.par_iter().map(|v| matrix.chunks_exact(m).map(|row| dot(row, v)).collect()).collect();
+        let y: Vec<Vec<f64>> = q
+            .par_iter()
+            .map(|v| matrix.chunks_exact(m).map(|row| dot(row, v)).collect())
+            .collect();
         let small: Vec<Vec<f64>> = (0..block)
-            .map(|i| (0..block).map(|j| 0.5 * (dot(&q[i], &y[j]) + dot(&q[j], &y[i]))).collect())
+            .map(|i| {
+                (0..block)
+                    .map(|j| 0.5 * (dot(&q[i], &y[j]) + dot(&q[j], &y[i])))
+                    .collect()
+            })
             .collect();
         let (eigenvalues, rotation) = jacobi(small);
         q = rotate(&q, &rotation);
@@ -134,7 +171,10 @@ fn leading(matrix: &[f64], m: usize) -> ([f64; 2], [Vec<f64>; 2], f64) {
         orthonormalise(&mut q, &mut stream);
     }
     let mut directions = q.into_iter();
-    let axes = [directions.next().unwrap_or_default(), directions.next().unwrap_or_default()];
+    let axes = [
+        directions.next().unwrap_or_default(),
+        directions.next().unwrap_or_default(),
+    ];
     (values, axes, residual)
 }
 
@@ -186,9 +226,14 @@ fn rotate(vectors: &[Vec<f64>], rotation: &[Vec<f64>]) -> Vec<Vec<f64>> {
 /// columns (cyclic Jacobi rotations).
 fn jacobi(mut a: Vec<Vec<f64>>) -> (Vec<f64>, Vec<Vec<f64>>) {
     let n = a.len();
-    let mut v: Vec<Vec<f64>> = (0..n).map(|i| (0..n).map(|j| f64::from(u8::from(i == j))).collect()).collect();
+    let mut v: Vec<Vec<f64>> = (0..n)
+        .map(|i| (0..n).map(|j| f64::from(u8::from(i == j))).collect())
+        .collect();
     for _ in 0..60 {
-        let off: f64 = (0..n).flat_map(|i| (0..i).map(move |j| (i, j))).map(|(i, j)| a[i][j].powi(2)).sum();
+        let off: f64 = (0..n)
+            .flat_map(|i| (0..i).map(move |j| (i, j)))
+            .map(|(i, j)| a[i][j].powi(2))
+            .sum();
         let diagonal: f64 = (0..n).map(|i| a[i][i].powi(2)).sum();
         if off <= diagonal * 1e-32 {
             break;
@@ -215,14 +260,23 @@ fn jacobi(mut a: Vec<Vec<f64>>) -> (Vec<f64>, Vec<Vec<f64>>) {
     let mut order: Vec<usize> = (0..n).collect();
     order.sort_by(|i, j| a[*j][*j].total_cmp(&a[*i][*i]));
     let values = order.iter().map(|i| a[*i][*i]).collect();
-    (values, v.iter().map(|row| order.iter().map(|i| row[*i]).collect()).collect())
+    (
+        values,
+        v.iter()
+            .map(|row| order.iter().map(|i| row[*i]).collect())
+            .collect(),
+    )
 }
 
 /// Returns the vector or its opposite, so that its largest component is positive. Components within a billionth of the
 /// largest count as equal, and the first of them decides: rounding cannot flip the picture.
 fn with_sign(mut axis: Vec<f64>) -> Vec<f64> {
     let largest = axis.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
-    if axis.iter().find(|v| v.abs() >= largest * (1.0 - 1e-9)).is_some_and(|v| *v < 0.0) {
+    if axis
+        .iter()
+        .find(|v| v.abs() >= largest * (1.0 - 1e-9))
+        .is_some_and(|v| *v < 0.0)
+    {
         axis.iter_mut().for_each(|v| *v = -*v);
     }
     axis

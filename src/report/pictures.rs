@@ -25,7 +25,11 @@ pub struct ClassSheet {
 
 impl ClassSheet {
     fn kinds(&self) -> [(&'static str, &[Picture]); 3] {
-        [("Real", &self.real), ("Class prompt", &self.inliers), ("Imagined outliers", &self.outliers)]
+        [
+            ("Real", &self.real),
+            ("Class prompt", &self.inliers),
+            ("Imagined outliers", &self.outliers),
+        ]
     }
 
     /// Returns the characters that the class' pictures may take under a plan.
@@ -34,22 +38,39 @@ impl ClassSheet {
             let factor = p.width.max(p.height).div_ceil(side).max(1);
             p.width.div_ceil(factor) * p.height.div_ceil(factor) * 4 + 500
         };
-        self.kinds().iter().flat_map(|(_, pictures)| pictures.iter().take(each)).map(one).sum()
+        self.kinds()
+            .iter()
+            .flat_map(|(_, pictures)| pictures.iter().take(each))
+            .map(one)
+            .sum()
     }
 }
 
 /// Appends the section's content.
 pub(super) fn render(out: &mut String, classes: &[ClassSheet]) -> Result<(), ReportError> {
-    for picture in classes.iter().flat_map(ClassSheet::kinds).flat_map(|(_, pictures)| pictures) {
+    for picture in classes
+        .iter()
+        .flat_map(ClassSheet::kinds)
+        .flat_map(|(_, pictures)| pictures)
+    {
         picture.check()?;
     }
-    let total: usize = classes.iter().flat_map(ClassSheet::kinds).map(|(_, pictures)| pictures.len()).sum();
+    let total: usize = classes
+        .iter()
+        .flat_map(ClassSheet::kinds)
+        .map(|(_, pictures)| pictures.len())
+        .sum();
     if total == 0 {
-        out.push_str(&nothing("There are no pictures: neither real nor generated images belong to this run."));
+        out.push_str(&nothing(
+            "There are no pictures: neither real nor generated images belong to this run.",
+        ));
         return Ok(());
     }
     let cost = |plan| classes.iter().map(|c| c.cost(plan)).sum::<usize>();
-    let plan = PLANS.into_iter().find(|plan| cost(*plan) <= BUDGET).unwrap_or(PLANS[PLANS.len() - 1]);
+    let plan = PLANS
+        .into_iter()
+        .find(|plan| cost(*plan) <= BUDGET)
+        .unwrap_or(PLANS[PLANS.len() - 1]);
     let shown = chosen(classes, plan);
 
     out.push_str(
@@ -61,7 +82,11 @@ pub(super) fn render(out: &mut String, classes: &[ClassSheet]) -> Result<(), Rep
     let mut reduced = false;
     for (i, class) in shown.iter().enumerate() {
         let open = if i < UNFOLDED { " open" } else { "" };
-        put!(out, "<details class=\"class\"{open}><summary>{}</summary>\n<div class=\"kinds\">\n", escape(&class.class_name));
+        put!(
+            out,
+            "<details class=\"class\"{open}><summary>{}</summary>\n<div class=\"kinds\">\n",
+            escape(&class.class_name)
+        );
         for (name, pictures) in class.kinds() {
             put!(out, "<div class=\"kind\"><h3>{name}</h3>");
             if pictures.is_empty() {
@@ -81,23 +106,44 @@ pub(super) fn render(out: &mut String, classes: &[ClassSheet]) -> Result<(), Rep
     }
     let mut caption = format!("{} of {}", count(drawn), plural(total, "picture", "pictures"));
     if shown.len() < classes.len() {
-        put!(caption, ", {} of {}, evenly spaced", count(shown.len()), plural(classes.len(), "class", "classes"));
+        put!(
+            caption,
+            ", {} of {}, evenly spaced",
+            count(shown.len()),
+            plural(classes.len(), "class", "classes")
+        );
     }
     if reduced {
-        put!(caption, "; reduced to at most {} pixels a side to keep the page small", plan.1);
+        put!(
+            caption,
+            "; reduced to at most {} pixels a side to keep the page small",
+            plan.1
+        );
     }
-    put!(out, "<p class=\"caption\">{caption}. Small images are magnified without smoothing.</p>\n");
+    put!(
+        out,
+        "<p class=\"caption\">{caption}. Small images are magnified without smoothing.</p>\n"
+    );
     Ok(())
 }
 
 fn shot(out: &mut String, class: &ClassSheet, kind: &str, picture: &Picture) -> Result<(), ReportError> {
-    let small = if picture.width.max(picture.height) <= 96 { " class=\"px\"" } else { "" };
+    let small = if picture.width.max(picture.height) <= 96 {
+        " class=\"px\""
+    } else {
+        ""
+    };
     put!(
         out,
         "<li><img{small} width=\"{}\" height=\"{}\" alt=\"{}\" src=\"data:image/png;base64,{}\">",
         picture.width,
         picture.height,
-        escape(&format!("{}, {}: {}", class.class_name, kind.to_lowercase(), picture.caption)),
+        escape(&format!(
+            "{}, {}: {}",
+            class.class_name,
+            kind.to_lowercase(),
+            picture.caption
+        )),
         base64(&picture.png()?)
     );
     if !picture.caption.is_empty() {
@@ -111,6 +157,12 @@ fn shot(out: &mut String, class: &ClassSheet, kind: &str, picture: &Picture) -> 
 fn chosen(classes: &[ClassSheet], plan: (usize, usize)) -> Vec<&ClassSheet> {
     let largest = classes.iter().map(|c| c.cost(plan)).max().unwrap_or(0).max(1);
     let total: usize = classes.iter().map(|c| c.cost(plan)).sum();
-    let n = if total <= BUDGET { classes.len() } else { (BUDGET / largest).clamp(1, classes.len()) };
-    (0..n).filter_map(|i| classes.get(i * classes.len() / n)).collect()
+    let n = if total <= BUDGET {
+        classes.len()
+    } else {
+        (BUDGET / largest).clamp(1, classes.len())
+    };
+    (0..n)
+        .filter_map(|i| classes.get(i * classes.len() / n))
+        .collect()
 }

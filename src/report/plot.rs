@@ -48,12 +48,22 @@ impl Frame {
     /// Appends the base line, ticks and labels of the horizontal axis.
     pub fn x_axis(&self, out: &mut String, target: usize) {
         let base = self.top + self.height;
-        put!(out, "<path class=\"axis\" d=\"M{} {}h{}\"/>", short(self.left), short(base), short(self.width));
+        put!(
+            out,
+            "<path class=\"axis\" d=\"M{} {}h{}\"/>",
+            short(self.left),
+            short(base),
+            short(self.width)
+        );
         let (ticks, step) = ticks(self.x, target);
         for tick in ticks {
             let x = self.px(tick);
             // A label at the very edge would be cut off.
-            let anchor = if x > self.left + self.width - 8.0 { "end" } else { "mid" };
+            let anchor = if x > self.left + self.width - 8.0 {
+                "end"
+            } else {
+                "mid"
+            };
             put!(
                 out,
                 "<path class=\"axis\" d=\"M{} {}v4\"/><text class=\"tick {anchor}\" x=\"{}\" y=\"{}\">{}</text>",
@@ -69,7 +79,11 @@ impl Frame {
 
 /// Returns the range of finite values, widened when it is a point, or `None` when there is no finite value.
 pub(super) fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
-    let (lo, hi) = values.filter(|v| v.is_finite()).fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), v| (lo.min(v), hi.max(v)));
+    let (lo, hi) = values
+        .filter(|v| v.is_finite())
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), v| {
+            (lo.min(v), hi.max(v))
+        });
     (lo <= hi).then(|| widen((lo, hi)))
 }
 
@@ -88,7 +102,14 @@ pub(super) fn widen((lo, hi): (f64, f64)) -> (f64, f64) {
 pub(super) fn ticks((lo, hi): (f64, f64), target: usize) -> (Vec<f64>, f64) {
     let rough = (hi - lo) / target.max(1) as f64;
     let power = 10_f64.powf(rough.log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|m| m * power).find(|s| *s >= rough * 0.999).unwrap_or(power * 10.0);
+    // The round step nearest by ratio: the bounds are the geometric means of 1, 2, 5 and 10.
+    let step = power
+        * match rough / power {
+            r if r < 2_f64.sqrt() => 1.0,
+            r if r < 10_f64.sqrt() => 2.0,
+            r if r < 50_f64.sqrt() => 5.0,
+            _ => 10.0,
+        };
     let first = (lo / step - 1e-9).ceil();
     let last = (hi / step + 1e-9).floor();
     let n = (last - first).clamp(-1.0, 1000.0) as i64 + 1;
@@ -101,7 +122,11 @@ pub(super) fn tick_label(value: f64, step: f64) -> String {
     let value = if value.abs() < step * 1e-6 { 0.0 } else { value };
     let largest = value.abs().max(step);
     let text = if !(1e-4..1e6).contains(&largest) || (step < 1e-4 && largest < 1e-2) {
-        if value == 0.0 { "0".to_owned() } else { format!("{value:.0e}") }
+        if value == 0.0 {
+            "0".to_owned()
+        } else {
+            format!("{value:.0e}")
+        }
     } else {
         let decimals = (-(step.log10() + 1e-9).floor()).clamp(0.0, 8.0) as usize;
         format!("{value:.decimals$}")

@@ -49,15 +49,19 @@ impl Mark {
         }
     }
 
-    /// Appends the path of one mark.
-    fn path(self, out: &mut String, x: f64, y: f64) {
+    /// Appends the path of one mark, `size` times its size in the large plot.
+    fn path(self, out: &mut String, (x, y): (f64, f64), size: f64) {
         let (x, y) = (short(x), short(y));
+        let (r, d) = (short(2.6 * size), short(5.2 * size));
         match self {
             // A line of no length with round ends is a dot, in the fewest bytes.
             Mark::Feature => put!(out, "M{x} {y}h0"),
-            Mark::Inlier => put!(out, "M{x} {y}m-3 0a3 3 0 1 0 6 0a3 3 0 1 0-6 0"),
-            Mark::Outlier => put!(out, "M{x} {y}m-3-3l6 6m0-6l-6 6"),
-            Mark::ClassEmbedding => put!(out, "M{x} {y}m0-8l8 8l-8 8l-8-8z"),
+            Mark::Inlier => put!(out, "M{x} {y}m-{r} 0a{r} {r} 0 1 0 {d} 0a{r} {r} 0 1 0-{d} 0"),
+            Mark::Outlier => put!(out, "M{x} {y}m-{r}-{r}l{d} {d}m0-{d}l-{d} {d}"),
+            Mark::ClassEmbedding => {
+                let r = short(6.5 * size);
+                put!(out, "M{x} {y}m0-{r}l{r} {r}l-{r} {r}l-{r}-{r}z");
+            }
         }
     }
 }
@@ -90,8 +94,12 @@ pub struct Projection {
 /// Appends the section's content.
 pub(super) fn render(out: &mut String, projection: Option<&Projection>) {
     let empty = "There is no embedding projection: this run has neither ID features nor outlier embeddings.";
-    let Some(projection) = projection else { return out.push_str(&nothing(empty)) };
-    let Some(view) = View::of(projection) else { return out.push_str(&nothing(empty)) };
+    let Some(projection) = projection else {
+        return out.push_str(&nothing(empty));
+    };
+    let Some(view) = View::of(projection) else {
+        return out.push_str(&nothing(empty));
+    };
     out.push_str(
         "<p class=\"lead\">The text-conditioned space, seen along the two directions in which the ID features vary most. \
          Outliers should lie at the rim of their class, not inside another one; a plane shows only part of this.</p>\n",
@@ -127,10 +135,20 @@ impl<'a> View<'a> {
         let mut classes: Vec<&str> = Vec::new();
         let mut known = HashMap::new();
         for group in &projection.groups {
-            known.entry(group.class_name.as_str()).or_insert_with(|| classes.push(&group.class_name));
+            known
+                .entry(group.class_name.as_str())
+                .or_insert_with(|| classes.push(&group.class_name));
         }
-        let placed = projection.groups.iter().map(|g| (g, g.points.iter().filter(finite).map(place).collect()));
-        Some(Self { projection, classes, placed: placed.collect(), dropped: total - used })
+        let placed = projection
+            .groups
+            .iter()
+            .map(|g| (g, g.points.iter().filter(finite).map(place).collect()));
+        Some(Self {
+            projection,
+            classes,
+            placed: placed.collect(),
+            dropped: total - used,
+        })
     }
 
     fn colour(&self, class: &str) -> usize {
@@ -138,16 +156,26 @@ impl<'a> View<'a> {
     }
 
     fn total(&self, mark: Mark) -> usize {
-        self.placed.iter().filter(|(g, _)| g.mark == mark).map(|(_, p)| p.len()).sum()
+        self.placed
+            .iter()
+            .filter(|(g, _)| g.mark == mark)
+            .map(|(_, p)| p.len())
+            .sum()
     }
 
     /// Returns the path of the marks of a group, thinned to its share of `limit` among `total`.
-    fn path(&self, index: usize, limit: usize, total: usize) -> (String, usize) {
+    fn path(&self, index: usize, limit: usize, total: usize, size: f64) -> (String, usize) {
         let (group, points) = &self.placed[index]; // callers enumerate `placed`
-        let share = if total <= limit { points.len() } else { (points.len() * limit / total).max(1) };
+        let share = if total <= limit {
+            points.len()
+        } else {
+            (points.len() * limit / total).max(1)
+        };
         let kept = thin(points.len(), share, index as u32);
         let mut path = String::new();
-        kept.iter().filter_map(|i| points.get(*i)).for_each(|(x, y)| group.mark.path(&mut path, *x, *y));
+        kept.iter()
+            .filter_map(|i| points.get(*i))
+            .for_each(|at| group.mark.path(&mut path, *at, size));
         (path, kept.len())
     }
 
@@ -158,15 +186,36 @@ impl<'a> View<'a> {
              <svg class=\"plot scatter\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"Scatter plot of {}\">\n",
             escape(&self.summary())
         );
-        put!(out, "<rect class=\"pane\" width=\"{WIDTH}\" height=\"{HEIGHT}\"/>");
+        put!(
+            out,
+            "<rect class=\"pane\" width=\"{WIDTH}\" height=\"{HEIGHT}\"/>"
+        );
         let mut shown = 0;
         for mark in Mark::ALL {
             let total = self.total(mark);
-            put!(out, "<g class=\"{}\"{}>", mark.class(), if mark == Mark::Feature { " id=\"features\"" } else { "" });
-            for (i, (group, _)) in self.placed.iter().enumerate().filter(|(_, (g, _))| g.mark == mark) {
-                let (path, n) = self.path(i, MARKS, total);
+            put!(
+                out,
+                "<g class=\"{}\"{}>",
+                mark.class(),
+                if mark == Mark::Feature {
+                    " id=\"features\""
+                } else {
+                    ""
+                }
+            );
+            for (i, (group, _)) in self
+                .placed
+                .iter()
+                .enumerate()
+                .filter(|(_, (g, _))| g.mark == mark)
+            {
+                let (path, n) = self.path(i, MARKS, total, 1.0);
                 shown += n;
-                put!(out, "<path class=\"k{}\" d=\"{path}\"/>", self.colour(&group.class_name));
+                put!(
+                    out,
+                    "<path class=\"k{}\" d=\"{path}\"/>",
+                    self.colour(&group.class_name)
+                );
             }
             out.push_str("</g>\n");
         }
@@ -183,7 +232,7 @@ impl<'a> View<'a> {
         out.push_str("<figcaption><ul class=\"legend\">");
         for mark in Mark::ALL.into_iter().filter(|m| self.total(*m) > 0) {
             let mut path = String::new();
-            mark.path(&mut path, 9.0, 9.0);
+            mark.path(&mut path, (9.0, 9.0), 1.2);
             put!(
                 out,
                 "<li><svg class=\"key\" viewBox=\"0 0 18 18\" aria-hidden=\"true\"><g class=\"{}\"><path class=\"kn\" d=\"{path}\"/>\
@@ -195,47 +244,104 @@ impl<'a> View<'a> {
         }
         out.push_str("</ul>");
         let total: usize = Mark::ALL.into_iter().map(|m| self.total(m)).sum();
-        put!(out, "Colour is the class, named at its embedding. {}", escape(&self.projection.note));
+        out.push_str("Colour is the class, named at its embedding or amid its features.");
+        if self.classes.len() > COLOURS {
+            put!(out, " Colours repeat after {COLOURS} classes");
+            if self.classes.len() > NAMES {
+                put!(out, "; {NAMES} of {} are named", count(self.classes.len()));
+            }
+            out.push('.');
+        }
+        put!(out, " {}", escape(&self.projection.note));
         if shown < total {
-            put!(out, " {} of {} points drawn, a random subset that is the same every time.", count(shown), count(total));
+            put!(
+                out,
+                " {} of {} points drawn, a random subset that is the same every time.",
+                count(shown),
+                count(total)
+            );
         }
         if self.dropped > 0 {
-            put!(out, " {} with non-finite coordinates left out.", plural(self.dropped, "point", "points"));
+            put!(
+                out,
+                " {} with non-finite coordinates left out.",
+                plural(self.dropped, "point", "points")
+            );
         }
         out.push_str("</figcaption></figure>\n");
     }
 
     fn summary(&self) -> String {
-        let parts = Mark::ALL.into_iter().filter(|m| self.total(*m) > 0).map(|m| format!("{} {}s", self.total(m), m.name()));
-        format!("{} of {}", parts.collect::<Vec<_>>().join(", "), plural(self.classes.len(), "class", "classes"))
+        let parts = Mark::ALL
+            .into_iter()
+            .filter(|m| self.total(*m) > 0)
+            .map(|m| format!("{} {}s", self.total(m), m.name()));
+        format!(
+            "{} of {}",
+            parts.collect::<Vec<_>>().join(", "),
+            plural(self.classes.len(), "class", "classes")
+        )
     }
 
     /// Writes each class' name at its embedding, or in the middle of its features, where it covers no other name.
     fn names(&self, out: &mut String) {
-        let mut boxes: Vec<[f64; 4]> = Vec::new();
-        for class in self.classes.iter().take(NAMES) {
-            let of = |mark: Mark| self.placed.iter().find(|(g, p)| g.mark == mark && g.class_name == *class && !p.is_empty());
-            let Some((_, points)) = of(Mark::ClassEmbedding).or_else(|| of(Mark::Feature)) else { continue };
+        let gems = self
+            .placed
+            .iter()
+            .filter(|(g, _)| g.mark == Mark::ClassEmbedding)
+            .flat_map(|(_, points)| points);
+        let mut boxes: Vec<[f64; 4]> = gems.map(|(x, y)| [x - 8.0, y - 8.0, x + 8.0, y + 8.0]).collect();
+        let n = self.classes.len().min(NAMES);
+        for class in (0..n).filter_map(|i| self.classes.get(i * self.classes.len() / n)) {
+            let of = |mark: Mark| {
+                self.placed
+                    .iter()
+                    .find(|(g, p)| g.mark == mark && g.class_name == *class && !p.is_empty())
+            };
+            let Some((_, points)) = of(Mark::ClassEmbedding).or_else(|| of(Mark::Feature)) else {
+                continue;
+            };
             let n = points.len() as f64;
-            let (x, y) = points.iter().fold((0.0, 0.0), |(a, b), (x, y)| (a + x / n, b + y / n));
-            let width = class.chars().count() as f64 * 8.2;
+            let (x, y) = points
+                .iter()
+                .fold((0.0, 0.0), |(a, b), (x, y)| (a + x / n, b + y / n));
+            let width = class.chars().count() as f64 * 6.6;
             let half = width / 2.0;
-            let spots = [(x + 13.0 + half, y + 5.0), (x - 13.0 - half, y + 5.0), (x, y - 14.0), (x, y + 23.0), (x + 9.0 + half, y + 17.0)];
-            let area = |spot: &(f64, f64)| [spot.0 - half, spot.1 - 13.0, spot.0 + half, spot.1 + 4.0];
+            let spots = [
+                (x + 11.0 + half, y + 4.0),
+                (x - 11.0 - half, y + 4.0),
+                (x, y - 12.0),
+                (x, y + 19.0),
+                (x + 8.0 + half, y + 15.0),
+            ];
+            let area = |spot: &(f64, f64)| [spot.0 - half, spot.1 - 10.0, spot.0 + half, spot.1 + 3.0];
             let overlap = |spot: &(f64, f64)| {
                 let a = area(spot);
-                let outside = (2.0 - a[0]).max(0.0) + (a[2] - WIDTH + 2.0).max(0.0) + (14.0 - spot.1).max(0.0);
-                let covered: f64 = boxes.iter().map(|b| {
-                    let w = a[2].min(b[2]) - a[0].max(b[0]);
-                    let h = a[3].min(b[3]) - a[1].max(b[1]);
-                    w.max(0.0) * h.max(0.0)
-                }).sum();
+                let outside =
+                    (2.0 - a[0]).max(0.0) + (a[2] - WIDTH + 2.0).max(0.0) + (14.0 - spot.1).max(0.0);
+                let covered: f64 = boxes
+                    .iter()
+                    .map(|b| {
+                        let w = a[2].min(b[2]) - a[0].max(b[0]);
+                        let h = a[3].min(b[3]) - a[1].max(b[1]);
+                        w.max(0.0) * h.max(0.0)
+                    })
+                    .sum();
                 covered + outside * 1e3
             };
-            let best = spots.iter().min_by(|a, b| overlap(a).total_cmp(&overlap(b))).copied().unwrap_or((x, y));
-            put!(out, "<text class=\"name mid\" x=\"{}\" y=\"{}\">{}</text>", short(best.0), short(best.1), escape(class));
+            let best = spots
+                .iter()
+                .min_by(|a, b| overlap(a).total_cmp(&overlap(b)))
+                .copied()
+                .unwrap_or((x, y));
+            put!(
+                out,
+                "<text class=\"name mid\" x=\"{}\" y=\"{}\">{}</text>",
+                short(best.0),
+                short(best.1),
+                escape(class)
+            );
             boxes.push(area(&best));
-            boxes.push([x - 8.0, y - 8.0, x + 8.0, y + 8.0]);
         }
     }
 
@@ -245,8 +351,11 @@ impl<'a> View<'a> {
             return;
         }
         let n = self.classes.len().min(CLASSES);
-        let chosen: Vec<&str> = (0..n).filter_map(|i| self.classes.get(i * self.classes.len() / n)).copied().collect();
-        out.push_str("<figure><div class=\"panels\">\n");
+        let chosen: Vec<&str> = (0..n)
+            .filter_map(|i| self.classes.get(i * self.classes.len() / n))
+            .copied()
+            .collect();
+        out.push_str("<figure><div class=\"panels narrow\">\n");
         for class in chosen {
             put!(
                 out,
@@ -260,7 +369,12 @@ impl<'a> View<'a> {
                 put!(out, "<g class=\"{}\">", mark.class());
                 for (i, (group, points)) in self.placed.iter().enumerate() {
                     if group.mark == mark && group.class_name == class {
-                        put!(out, "<path class=\"s{}\" d=\"{}\"/>", mark.class(), self.path(i, MARKS_OF_CLASS, points.len()).0);
+                        put!(
+                            out,
+                            "<path class=\"s{}\" d=\"{}\"/>",
+                            mark.class(),
+                            self.path(i, MARKS_OF_CLASS, points.len(), 2.2).0
+                        );
                     }
                 }
                 out.push_str("</g>");
@@ -272,7 +386,12 @@ impl<'a> View<'a> {
             put!(out, "; at most {} marks of a kind", count(MARKS_OF_CLASS));
         }
         if n < self.classes.len() {
-            put!(out, "; {} of {} classes, evenly spaced", count(n), count(self.classes.len()));
+            put!(
+                out,
+                "; {} of {} classes, evenly spaced",
+                count(n),
+                count(self.classes.len())
+            );
         }
         out.push_str(".</figcaption></figure>\n");
     }

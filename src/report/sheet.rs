@@ -50,12 +50,21 @@ impl Picture {
                 let n = (rows.len() * columns.len()) as u32; // at least one pixel
                 for channel in 0..3 {
                     let pixel = |(r, c)| u32::from(self.rgb[(r * self.width + c) * 3 + channel]);
-                    let sum: u32 = rows.clone().flat_map(|r| columns.clone().map(move |c| (r, c))).map(pixel).sum();
+                    let sum: u32 = rows
+                        .clone()
+                        .flat_map(|r| columns.clone().map(move |c| (r, c)))
+                        .map(pixel)
+                        .sum();
                     rgb.push(((sum + n / 2) / n) as u8);
                 }
             }
         }
-        Picture { width, height, rgb, caption: self.caption.clone() }
+        Picture {
+            width,
+            height,
+            rgb,
+            caption: self.caption.clone(),
+        }
     }
 
     /// Returns the picture as PNG: grey when it has no colour, which takes a third of the bytes.
@@ -84,7 +93,10 @@ pub fn contact_sheet(pictures: &[Picture], columns: usize, scale: usize) -> Resu
 /// As [`contact_sheet`].
 pub fn comparison_sheet(classes: &[ClassSheet], each: usize, scale: usize) -> Result<Vec<u8>, ReportError> {
     let kinds: [fn(&ClassSheet) -> &[Picture]; 3] = [|c| &c.real, |c| &c.inliers, |c| &c.outliers];
-    let present: Vec<_> = kinds.into_iter().filter(|kind| classes.iter().any(|c| !kind(c).is_empty())).collect();
+    let present: Vec<_> = kinds
+        .into_iter()
+        .filter(|kind| classes.iter().any(|c| !kind(c).is_empty()))
+        .collect();
     let mut cells = Vec::new();
     for class in classes {
         for kind in &present {
@@ -97,14 +109,23 @@ pub fn comparison_sheet(classes: &[ClassSheet], each: usize, scale: usize) -> Re
 }
 
 /// Draws cells row after row; before each column in `breaks` the gap is four times as wide.
-fn draw(cells: &[Option<&Picture>], columns: usize, scale: usize, breaks: &[usize]) -> Result<Vec<u8>, ReportError> {
+fn draw(
+    cells: &[Option<&Picture>],
+    columns: usize,
+    scale: usize,
+    breaks: &[usize],
+) -> Result<Vec<u8>, ReportError> {
     let pictures = || cells.iter().flatten();
     pictures().try_for_each(|p| p.check())?;
     let columns = columns.min(cells.len());
     let widest = pictures().map(|p| p.width).max().unwrap_or(0);
     let highest = pictures().map(|p| p.height).max().unwrap_or(0);
     if columns == 0 || scale == 0 || widest == 0 {
-        return Err(ReportError::EmptySheet { pictures: pictures().count(), columns, scale });
+        return Err(ReportError::EmptySheet {
+            pictures: pictures().count(),
+            columns,
+            scale,
+        });
     }
     let rows = cells.len().div_ceil(columns);
     let left = |column: usize| {
@@ -114,7 +135,11 @@ fn draw(cells: &[Option<&Picture>], columns: usize, scale: usize, breaks: &[usiz
     let width = left(columns - 1).saturating_add(widest.saturating_mul(scale));
     let height = (rows * (highest + GAP) - GAP).saturating_mul(scale);
     if width.saturating_mul(height) > PIXELS {
-        return Err(ReportError::SheetTooLarge { width, height, limit: PIXELS });
+        return Err(ReportError::SheetTooLarge {
+            width,
+            height,
+            limit: PIXELS,
+        });
     }
     let mut rgb = vec![255_u8; width * height * 3];
     for (i, picture) in cells.iter().enumerate() {
@@ -127,7 +152,9 @@ fn draw(cells: &[Option<&Picture>], columns: usize, scale: usize, breaks: &[usiz
             let source = &picture.rgb[y / scale * picture.width * 3..][..picture.width * 3];
             let target = &mut rgb[start..][..picture.width * scale * 3];
             for (pixel, square) in source.chunks_exact(3).zip(target.chunks_exact_mut(3 * scale)) {
-                square.chunks_exact_mut(3).for_each(|out| out.copy_from_slice(pixel));
+                square
+                    .chunks_exact_mut(3)
+                    .for_each(|out| out.copy_from_slice(pixel));
             }
         }
     }
@@ -135,7 +162,11 @@ fn draw(cells: &[Option<&Picture>], columns: usize, scale: usize, breaks: &[usiz
 }
 
 fn encode(width: usize, height: usize, rgb: &[u8]) -> Result<Vec<u8>, ReportError> {
-    let too_large = || ReportError::SheetTooLarge { width, height, limit: PIXELS };
+    let too_large = || ReportError::SheetTooLarge {
+        width,
+        height,
+        limit: PIXELS,
+    };
     let mut out = Vec::new();
     let mut encoder = png::Encoder::new(
         &mut out,
@@ -145,7 +176,11 @@ fn encode(width: usize, height: usize, rgb: &[u8]) -> Result<Vec<u8>, ReportErro
     encoder.set_depth(png::BitDepth::Eight);
     encoder.set_compression(png::Compression::Balanced);
     let grey = rgb.chunks_exact(3).all(|p| p[0] == p[1] && p[1] == p[2]);
-    encoder.set_color(if grey { png::ColorType::Grayscale } else { png::ColorType::Rgb });
+    encoder.set_color(if grey {
+        png::ColorType::Grayscale
+    } else {
+        png::ColorType::Rgb
+    });
     let mut writer = encoder.write_header()?;
     if grey {
         let bytes: Vec<u8> = rgb.iter().step_by(3).copied().collect();

@@ -1,3 +1,0 @@
-use super::*;
-#[test]
-fn placeholder_builds() { render(&Report::default()).unwrap(); }
