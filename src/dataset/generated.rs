@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::error::DatasetError;
 use super::item::{Item, Stored};
 use super::prepare::Preparation;
-use super::set::ImageSet;
+use super::images::ImageSet;
 use std::path::Path;
 
 impl ImageSet {

@@ -147,7 +147,7 @@ pub fn execute(ctx: &Context<'_>, run: &Run) -> Result<(), StageError> {
         },
         |network| {
             let logits = training.outputs(ctx, network, &test, Ok)?;
-            Ok(ood::accuracy(&ood::predictions(&logits, classes.len())?, test.labels.as_deref().unwrap_or_default())?)
+            Ok(ood::accuracy(&logits, classes.len(), test.labels.as_deref().unwrap_or_default())?)
         },
     )
 }

@@ -10,6 +10,7 @@ use super::training::{self, Trainer, Training};
 use super::{Context, Source, StageError, embed, input, params, required_input, source};
 use crate::dataset::ImageSet;
 use crate::nn;
+use crate::ood;
 use crate::store::Store;
 
 /// Name of the stage.
@@ -80,8 +81,7 @@ pub fn execute(ctx: &Context<'_>, run: &Run) -> Result<(), StageError> {
         },
         |network| {
             let logits = training.outputs(ctx, network, &test, |outputs| cosines(&outputs))?;
-            let predicted = crate::ood::predictions(&logits, classes.len())?;
-            Ok(crate::ood::accuracy(&predicted, test.labels.as_deref().unwrap_or_default())?)
+            Ok(ood::accuracy(&logits, classes.len(), test.labels.as_deref().unwrap_or_default())?)
         },
     )?;
     store_features(ctx, run, &params, &trainer, &images, &classes)

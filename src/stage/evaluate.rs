@@ -139,8 +139,7 @@ fn measure(
 ) -> Result<(Vec<Score>, Vec<Metric>), StageError> {
     let mut rows = Rows { classes: detector.classes(), scores: Vec::new(), metrics: Vec::new() };
     let labels = id.labels.as_deref().unwrap_or_default();
-    let predicted = ood::predictions(&id.logits, rows.classes.len())?;
-    rows.metric("accuracy", Some(&id.dataset), None, ood::accuracy(&predicted, labels)?);
+    rows.metric("accuracy", Some(&id.dataset), None, ood::accuracy(&id.logits, rows.classes.len(), labels)?);
     for name in &params.scores {
         let Some(of_id) = values(*name, detector, id)? else { continue };
         rows.score(*name, id, &of_id)?;

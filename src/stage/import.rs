@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use dream_schema::{Artifact, ClassEmbedding, Feature, Outlier, OutlierKind, Run, RunId, RunSpec, Table};
+use dream_schema::{Artifact, ClassEmbedding, Feature, Outlier, Run, RunId, RunSpec, Table};
 use serde_json::json;
 
 use super::{Context, StageError, embed, input};
-use crate::exchange::{NpyVectors, ParquetRows};
+use crate::exchange::{FromVector, NpyVectors, ParquetRows, rows_from_vectors};
 use crate::store::Begun;
 
 /// Name under which imports stand among the stages.
@@ -54,41 +54,20 @@ fn store<A: Artifact>(ctx: &Context<'_>, spec: &RunSpec, rows: Vec<A>) -> Result
     Ok(ctx.store.finish(run.id, (ctx.now)())?)
 }
 
-/// A row that a bare vector can become.
-trait FromVector: Artifact {
-    fn from_vector(class: &ClassEmbedding, index: u64, vector: Vec<f32>) -> Self;
-    fn vector(&self) -> &[f32];
-    fn class(&self) -> (u32, &str);
+/// A row with a class and a vector, both to be checked.
+trait Checked: FromVector {
+    fn class_and_vector(&self) -> (u32, &str, &[f32]);
 }
 
-impl FromVector for Feature {
-    fn from_vector(class: &ClassEmbedding, index: u64, vector: Vec<f32>) -> Self {
-        let (class_id, class_name) = (class.class_id, class.class_name.clone());
-        Self { class_id, class_name, index, vector, split: "imported".into(), sample: -1 }
-    }
-
-    fn vector(&self) -> &[f32] {
-        &self.vector
-    }
-
-    fn class(&self) -> (u32, &str) {
-        (self.class_id, &self.class_name)
+impl Checked for Feature {
+    fn class_and_vector(&self) -> (u32, &str, &[f32]) {
+        (self.class_id, &self.class_name, &self.vector)
     }
 }
 
-impl FromVector for Outlier {
-    fn from_vector(class: &ClassEmbedding, index: u64, vector: Vec<f32>) -> Self {
-        let (class_id, class_name) = (class.class_id, class.class_name.clone());
-        let kind = OutlierKind::Outlier;
-        Self { class_id, class_name, index, kind, vector, anchor: -1, round: -1, knn_distance: f32::NAN }
-    }
-
-    fn vector(&self) -> &[f32] {
-        &self.vector
-    }
-
-    fn class(&self) -> (u32, &str) {
-        (self.class_id, &self.class_name)
+impl Checked for Outlier {
+    fn class_and_vector(&self) -> (u32, &str, &[f32]) {
+        (self.class_id, &self.class_name, &self.vector)
     }
 }
 
@@ -102,7 +81,7 @@ impl Rows<'_> {
         StageError::File { path: self.file.to_owned(), message }
     }
 
-    fn read<A: FromVector>(&self) -> Result<Vec<A>, StageError> {
+    fn read<A: Checked>(&self) -> Result<Vec<A>, StageError> {
         let rows = match self.file.extension().and_then(|e| e.to_str()) {
             Some("parquet") => self.parquet::<A>()?,
             Some("npy") => self.npy::<A>()?,
@@ -110,22 +89,22 @@ impl Rows<'_> {
         };
         let width = self.classes.first().map_or(0, |c| c.vector.len());
         for (number, row) in rows.iter().enumerate() {
-            let (id, name) = row.class();
+            let (id, name, vector) = row.class_and_vector();
             if !self.classes.iter().any(|c| (c.class_id, c.class_name.as_str()) == (id, name)) {
                 return Err(self.wrong(format!("row {number} is of class {id} `{name}`, which the embeddings do not have")));
             }
-            if row.vector().len() != width {
-                let found = row.vector().len();
+            if vector.len() != width {
+                let found = vector.len();
                 return Err(self.wrong(format!("row {number} is {found} wide, the class embeddings are {width}")));
             }
-            if let Some(place) = row.vector().iter().position(|v| !v.is_finite()) {
-                return Err(self.wrong(format!("row {number} (class `{name}`) has {} at {place}", row.vector()[place])));
+            if let Some(place) = vector.iter().position(|v| !v.is_finite()) {
+                return Err(self.wrong(format!("row {number} (class `{name}`) has {} at {place}", vector[place])));
             }
         }
         Ok(rows)
     }
 
-    fn parquet<A: FromVector>(&self) -> Result<Vec<A>, StageError> {
+    fn parquet<A: Checked>(&self) -> Result<Vec<A>, StageError> {
         let mut rows = Vec::new();
         for batch in ParquetRows::open(self.file, A::TABLE)? {
             rows.extend(A::from_batch(&batch?)?);
@@ -133,7 +112,7 @@ impl Rows<'_> {
         Ok(rows)
     }
 
-    fn npy<A: FromVector>(&self) -> Result<Vec<A>, StageError> {
+    fn npy<A: Checked>(&self) -> Result<Vec<A>, StageError> {
         let vectors = NpyVectors::open(self.file)?;
         if vectors.classes() != self.classes.len() {
             let (found, expected) = (vectors.classes(), self.classes.len());
@@ -142,9 +121,7 @@ impl Rows<'_> {
         let width = vectors.width();
         let mut rows = Vec::new();
         for (class, flat) in self.classes.iter().zip(vectors) {
-            let of_class = flat?;
-            let vectors = of_class.chunks_exact(width).enumerate();
-            rows.extend(vectors.map(|(i, v)| A::from_vector(class, i as u64, v.to_vec())));
+            rows.extend(rows_from_vectors::<A>(class.class_id, &class.class_name, &flat?, width));
         }
         Ok(rows)
     }

@@ -220,7 +220,7 @@ pub fn read_classes(path: &Path) -> Result<Vec<ClassRow>, StageError> {
     let column = |name: &str| header.iter().position(|h| *h == name);
     let needed = |name: &str| column(name).ok_or_else(|| wrong(format!("the header has no column `{name}`")));
     let (name, word, suffix) = (needed("name")?, needed("token_word")?, column("prompt_suffix"));
-    let row = |(number, line): (usize, &str)| {
+    let row = |(number, line): (usize, &str)| -> Result<ClassRow, StageError> {
         let cells: Vec<&str> = line.split('\t').collect();
         let cell = |column: usize, what: &str| match cells.get(column) {
             Some(text) if !text.trim().is_empty() => Ok(text.trim().to_owned()),
