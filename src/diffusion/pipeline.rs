@@ -25,7 +25,7 @@ pub struct Pipeline {
     tokenizer: Tokenizer,
     text: TextEncoder,
     unet: Unet,
-    vae: Vae,
+    pub(super) vae: Vae,
     schedule: Schedule,
     device: Device,
     digest: [u8; 32],
@@ -300,7 +300,7 @@ impl Pipeline {
     pub fn decode(&self, latents: &Tensor) -> Result<Vec<Picture>> {
         let channels = self.vae.config().latent_channels;
         match latents.dims() {
-            [_, c, h, w] if *c == channels && *h > 0 && *w > 0 => {}
+            [b, c, h, w] if *b > 0 && *c == channels && *h > 0 && *w > 0 => {}
             _ => {
                 return Err(DiffusionError::Shape {
                     what: "latents",
@@ -317,7 +317,7 @@ impl Pipeline {
     pub fn vae_encode(&self, images: &Tensor) -> Result<Tensor> {
         let multiple = self.vae_scale();
         match images.dims() {
-            [_, 3, h, w] if *h > 0 && *w > 0 && h % multiple == 0 && w % multiple == 0 => {}
+            [b, 3, h, w] if *b > 0 && *h > 0 && *w > 0 && h % multiple == 0 && w % multiple == 0 => {}
             _ => {
                 return Err(DiffusionError::Shape {
                     what: "images",

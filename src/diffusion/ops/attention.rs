@@ -46,14 +46,16 @@ impl<'a> Strided<'a> {
             ..self
         }
     }
+}
 
-    fn part(view: &View<'a>, part: usize, width: usize) -> Self {
-        Self {
-            data: view.data,
-            stride: view.dims[2],
-            offset: part * width,
-            width,
-        } // rank checked by `attention`
+/// One of the parts of `width` columns that lie side by side in a tensor.
+fn part<'a>(view: &View<'a>, part: usize, width: usize) -> Strided<'a> {
+    let stride = view.dims.last().copied().unwrap_or(width);
+    Strided {
+        data: view.data,
+        stride,
+        offset: part * width,
+        width,
     }
 }
 
@@ -128,8 +130,8 @@ impl Plan {
                 let (image, head) = (i / self.heads, i % self.heads);
                 let (k, v) = (k.columns(head * width, width), v.columns(head * width, width));
                 let first = image * self.others;
-                let keys = Packed::new(width, self.others, |d, n| k.row(first + n)[d]);
-                let values = Packed::new(self.others, width, |n, d| v.row(first + n)[d]);
+                let keys = Packed::from_columns(width, self.others, |n| k.row(first + n));
+                let values = Packed::from_rows(self.others, width, |n| v.row(first + n));
                 (keys, values)
             })
             .collect();
@@ -222,7 +224,6 @@ pub(crate) fn attention(of: &Attention, heads: usize, causal: bool, fused: bool)
         causal,
     };
     let done = |data: Vec<f32>| Ok((data, (batch, tokens, channels).into()));
-    let part = Strided::part;
     match of {
         Attention::Own(x) => on_cpu(x, "attention", |x| {
             done(plan.run(

@@ -19,7 +19,6 @@ pub(crate) struct Lane(pub(crate) [f32; LANES]);
 pub(crate) type Tile = [[f32; LANES]; ROWS];
 
 /// The right side of a product, `[depth, columns]`, packed for [`accumulate`].
-#[derive(Clone)]
 pub(crate) struct Packed {
     lanes: Vec<Lane>,
     depth: usize,
@@ -27,33 +26,52 @@ pub(crate) struct Packed {
 }
 
 impl Packed {
-    /// Packs the matrix whose element (k, n) is `at(k, n)`.
-    pub(crate) fn new(depth: usize, columns: usize, at: impl Fn(usize, usize) -> f32) -> Self {
-        let mut packed = Self {
-            lanes: Vec::new(),
+    fn zeros(depth: usize, columns: usize) -> Self {
+        Self {
+            lanes: vec![Lane([0.0; LANES]); columns.div_ceil(LANES) * depth],
             depth,
             columns,
-        };
-        packed.refill(depth, columns, at);
+        }
+    }
+
+    /// Packs the matrix whose element (k, n) is `at(k, n)`.
+    pub(crate) fn new(depth: usize, columns: usize, at: impl Fn(usize, usize) -> f32) -> Self {
+        let mut packed = Self::zeros(depth, columns);
+        for (i, lane) in packed.lanes.iter_mut().enumerate() {
+            let (panel, k) = (i / depth, i % depth);
+            for (n, value) in (panel * LANES..columns).zip(&mut lane.0) {
+                *value = at(k, n);
+            }
+        }
         packed
     }
 
-    /// Packs another matrix into the same memory.
-    pub(crate) fn refill(&mut self, depth: usize, columns: usize, at: impl Fn(usize, usize) -> f32) {
-        let panels = columns.div_ceil(LANES);
-        (self.depth, self.columns) = (depth, columns);
-        self.lanes.clear();
-        self.lanes.reserve(panels * depth);
-        for panel in 0..panels {
-            let width = LANES.min(columns - panel * LANES);
-            for k in 0..depth {
-                let mut lane = [0.0; LANES];
-                for (n, value) in lane.iter_mut().enumerate().take(width) {
-                    *value = at(k, panel * LANES + n);
+    /// Packs the matrix whose columns are slices of `depth` numbers.
+    pub(crate) fn from_columns<'a>(
+        depth: usize,
+        columns: usize,
+        column: impl Fn(usize) -> &'a [f32],
+    ) -> Self {
+        let mut packed = Self::zeros(depth, columns);
+        for (panel, lanes) in packed.lanes.chunks_exact_mut(depth).enumerate() {
+            for n in 0..LANES.min(columns - panel * LANES) {
+                for (lane, value) in lanes.iter_mut().zip(column(panel * LANES + n)) {
+                    lane.0[n] = *value;
                 }
-                self.lanes.push(Lane(lane));
             }
         }
+        packed
+    }
+
+    /// Packs the matrix whose rows are slices of `columns` numbers.
+    pub(crate) fn from_rows<'a>(depth: usize, columns: usize, row: impl Fn(usize) -> &'a [f32]) -> Self {
+        let mut packed = Self::zeros(depth, columns);
+        for k in 0..depth {
+            for (panel, values) in row(k).chunks(LANES).enumerate() {
+                packed.lanes[panel * depth + k].0[..values.len()].copy_from_slice(values);
+            }
+        }
+        packed
     }
 
     pub(crate) fn columns(&self) -> usize {
@@ -198,6 +216,25 @@ mod tests {
                             .sum::<f32>();
                     assert_eq!(fast[r][n], expected);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn all_ways_of_packing_are_one() {
+        let (depth, columns) = (5, 37);
+        let rows: Vec<f32> = (0..depth * columns).map(|i| i as f32).collect();
+        let turned: Vec<f32> = (0..depth * columns)
+            .map(|i| rows[i % depth * columns + i / depth])
+            .collect();
+        let plain = Packed::new(depth, columns, |k, n| rows[k * columns + n]);
+        for other in [
+            Packed::from_rows(depth, columns, |k| &rows[k * columns..][..columns]),
+            Packed::from_columns(depth, columns, |n| &turned[n * depth..][..depth]),
+        ] {
+            for panel in 0..plain.panels() {
+                let [a, b] = [&plain, &other].map(|p| p.rows(panel, 0, depth).iter().map(|l| l.0));
+                assert!(a.eq(b));
             }
         }
     }

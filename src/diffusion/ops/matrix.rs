@@ -227,7 +227,7 @@ impl Linear {
                     .transpose()?,
             },
             _ => Weight::Packed {
-                weight: Packed::new(inputs, outputs, |k, n| weights[n * inputs + k]),
+                weight: Packed::from_columns(inputs, outputs, |n| &weights[n * inputs..][..inputs]),
                 bias: bias.then_some(biases),
             },
         };

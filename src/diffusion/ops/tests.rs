@@ -181,7 +181,7 @@ fn activations_agree() {
         1e-5,
         "quick",
     );
-    let half = |i| x.narrow(1, 32 * i, 32).unwrap();
+    let half = |i: usize| x.narrow(1, 32 * i, 32).unwrap();
     close(
         geglu(&x),
         half(0) * half(1).contiguous().unwrap().gelu_erf().unwrap(),
