@@ -37,7 +37,11 @@ pub struct Pixels<'a> {
 impl Augmentation {
     /// The same normalisation without random variation: what evaluation uses.
     pub fn still(&self) -> Self {
-        Self { flip: false, crop_padding: 0, ..self.clone() }
+        Self {
+            flip: false,
+            crop_padding: 0,
+            ..self.clone()
+        }
     }
 
     /// Returns the varied and normalised pictures `(byte / 255 - mean) / std`, `[samples, channels, h, w]`: one for each of
@@ -46,13 +50,33 @@ impl Augmentation {
     /// # Errors
     /// [`Error::Shape`] if the bytes are no whole number of pictures or a channel lacks its mean or deviation;
     /// [`Error::Range`] if a sample does not exist.
-    pub fn apply(&self, pixels: Pixels, samples: &[u32], seed: u64, epoch: u32, device: &Device) -> Result<Tensor> {
-        let Pixels { bytes, height, width, channels } = pixels;
+    pub fn apply(
+        &self,
+        pixels: Pixels,
+        samples: &[u32],
+        seed: u64,
+        epoch: u32,
+        device: &Device,
+    ) -> Result<Tensor> {
+        let Pixels {
+            bytes,
+            height,
+            width,
+            channels,
+        } = pixels;
         let size = height * width * channels;
-        let refuse = |what, expected: &str, actual| Error::Shape { what, expected: expected.into(), actual };
+        let refuse = |what, expected: &str, actual| Error::Shape {
+            what,
+            expected: expected.into(),
+            actual,
+        };
         if size == 0 || bytes.len() % size != 0 {
             let shape = vec![bytes.len(), height, width, channels];
-            return Err(refuse("pixels (bytes, h, w, channels)", "whole pictures of at least one byte", shape));
+            return Err(refuse(
+                "pixels (bytes, h, w, channels)",
+                "whole pictures of at least one byte",
+                shape,
+            ));
         }
         if self.mean.len() != channels || self.std.len() != channels {
             let shape = vec![self.mean.len(), self.std.len()];
@@ -60,7 +84,12 @@ impl Augmentation {
         }
         let count = bytes.len() / size;
         if let Some((index, sample)) = samples.iter().enumerate().find(|(_, s)| **s as usize >= count) {
-            return Err(Error::Range { what: "sample", index, value: *sample as usize, limit: count });
+            return Err(Error::Range {
+                what: "sample",
+                index,
+                value: *sample as usize,
+                limit: count,
+            });
         }
         // Every byte has one of 256 normalised values.
         let tables: Vec<[f32; 256]> = (self.mean.iter().zip(&self.std))
@@ -71,8 +100,11 @@ impl Augmentation {
             let picture = &bytes[*sample as usize * size..][..size];
             let mut stream = Stream::new(seed, "augment", epoch, u64::from(*sample));
             let (pad, span) = (self.crop_padding, 2 * self.crop_padding as u32 + 1);
-            let (flip, dy, dx) =
-                (stream.next_u32() & 1 == 1, stream.below(span) as usize, stream.below(span) as usize);
+            let (flip, dy, dx) = (
+                stream.next_u32() & 1 == 1,
+                stream.below(span) as usize,
+                stream.below(span) as usize,
+            );
             let flip = flip && self.flip;
             for (c, (plane, table)) in out.chunks_exact_mut(height * width).zip(&tables).enumerate() {
                 for (y, row) in plane.chunks_exact_mut(width).enumerate() {
@@ -82,8 +114,11 @@ impl Augmentation {
                         let x = if flip { width - 1 - x } else { x };
                         let from_x = (x + dx).wrapping_sub(pad);
                         let inside = from_y < height && from_x < width;
-                        let byte =
-                            if inside { picture[(from_y * width + from_x) * channels + c] } else { self.fill };
+                        let byte = if inside {
+                            picture[(from_y * width + from_x) * channels + c]
+                        } else {
+                            self.fill
+                        };
                         *out = table[byte as usize];
                     }
                 }
@@ -99,7 +134,13 @@ mod tests {
     use super::*;
 
     fn spec() -> Augmentation {
-        Augmentation { flip: true, crop_padding: 2, fill: 0, mean: vec![0.5; 3], std: vec![0.25; 3] }
+        Augmentation {
+            flip: true,
+            crop_padding: 2,
+            fill: 0,
+            mean: vec![0.5; 3],
+            std: vec![0.25; 3],
+        }
     }
 
     /// Pictures whose every byte tells where it was.
@@ -108,14 +149,21 @@ mod tests {
     }
 
     fn batch(bytes: &[u8]) -> Pixels<'_> {
-        Pixels { bytes, height: 8, width: 8, channels: 3 }
+        Pixels {
+            bytes,
+            height: 8,
+            width: 8,
+            channels: 3,
+        }
     }
 
     #[test]
     fn a_picture_varies_by_epoch_but_not_by_its_place_in_the_batch() {
         let bytes = pictures(40);
         let rows = |samples: &[u32], epoch| {
-            let x = spec().apply(batch(&bytes), samples, 7, epoch, &Device::Cpu).unwrap();
+            let x = spec()
+                .apply(batch(&bytes), samples, 7, epoch, &Device::Cpu)
+                .unwrap();
             x.flatten_from(1).unwrap().to_vec2::<f32>().unwrap()
         };
         let all = rows(&(0..40).collect::<Vec<_>>(), 3);
@@ -136,26 +184,44 @@ mod tests {
                     let (c, y, x) = (at / 64, (at / 8 % 8) as isize, (at % 8) as isize);
                     let (y, x) = (y + dy, if flip { 7 - x } else { x } + dx);
                     let inside = (0..8).contains(&y) && (0..8).contains(&x);
-                    let byte = if inside { bytes[i * 192 + (y * 8 + x) as usize * 3 + c] } else { 0 };
+                    let byte = if inside {
+                        bytes[i * 192 + (y * 8 + x) as usize * 3 + c]
+                    } else {
+                        0
+                    };
                     (found[at] - (f32::from(byte) / 255.0 - 0.5) / 0.25).abs() < 1e-6
                 })
             };
             let all = (0..50).map(|k| (k >= 25, k / 5 % 5 - 2, k % 5 - 2));
-            let which = all.into_iter().find(|(f, y, x)| matches(*f, *y, *x)).expect("no variation matches");
+            let which = all
+                .into_iter()
+                .find(|(f, y, x)| matches(*f, *y, *x))
+                .expect("no variation matches");
             seen.insert(which);
         }
-        assert!(seen.len() > 25, "only {} of 50 variations in 64 pictures", seen.len());
+        assert!(
+            seen.len() > 25,
+            "only {} of 50 variations in 64 pictures",
+            seen.len()
+        );
     }
 
     #[test]
     fn still_pictures_are_the_originals_and_bad_input_is_refused() {
         let bytes = pictures(2);
-        let x = spec().still().apply(batch(&bytes), &[1], 0, 0, &Device::Cpu).unwrap();
+        let x = spec()
+            .still()
+            .apply(batch(&bytes), &[1], 0, 0, &Device::Cpu)
+            .unwrap();
         let first = x.flatten_all().unwrap().to_vec1::<f32>().unwrap()[0];
         assert!((first - (f32::from(bytes[192]) / 255.0 - 0.5) / 0.25).abs() < 1e-6);
         assert!(matches!(
             spec().apply(batch(&bytes), &[2], 0, 0, &Device::Cpu),
-            Err(Error::Range { value: 2, limit: 2, .. })
+            Err(Error::Range {
+                value: 2,
+                limit: 2,
+                ..
+            })
         ));
         assert!(matches!(
             spec().apply(batch(&bytes[1..]), &[0], 0, 0, &Device::Cpu),

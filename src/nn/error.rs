@@ -43,7 +43,9 @@ pub enum Error {
         expected: &'static str,
     },
     /// A state to load lacks a tensor.
-    #[error("the state has no tensor {name:?} (expected shape {expected:?}); was it saved from the same network?")]
+    #[error(
+        "the state has no tensor {name:?} (expected shape {expected:?}); was it saved from the same network?"
+    )]
     MissingTensor {
         /// The tensor's name.
         name: String,

@@ -24,10 +24,19 @@ pub fn cross_entropy(logits: &Tensor, labels: &[u32]) -> Result<Tensor> {
         return Err(shape("logits", "[n, classes]".into(), logits));
     };
     if labels.len() != n || n == 0 {
-        return Err(shape("logits", format!("[{}, classes], one row a label", labels.len()), logits));
+        return Err(shape(
+            "logits",
+            format!("[{}, classes], one row a label", labels.len()),
+            logits,
+        ));
     }
     if let Some((index, label)) = labels.iter().enumerate().find(|(_, l)| **l as usize >= classes) {
-        return Err(Error::Range { what: "label", index, value: *label as usize, limit: classes });
+        return Err(Error::Range {
+            what: "label",
+            index,
+            value: *label as usize,
+            limit: classes,
+        });
     }
     let labels = Tensor::from_slice(labels, (n, 1), logits.device())?;
     let chosen = logits.contiguous()?.gather(&labels, 1)?.squeeze(1)?;
@@ -41,7 +50,11 @@ pub fn cross_entropy(logits: &Tensor, labels: &[u32]) -> Result<Tensor> {
 /// [`Error::Shape`] if the shapes differ.
 pub fn binary_cross_entropy_with_logits(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
     if logits.dims() != targets.dims() {
-        return Err(shape("targets", format!("{:?}, that of the logits", logits.dims()), targets));
+        return Err(shape(
+            "targets",
+            format!("{:?}, that of the logits", logits.dims()),
+            targets,
+        ));
     }
     // log(1 + exp(x)) = logsumexp(0, x), whose gradient is the sigmoid everywhere.
     let pair = Tensor::stack(&[logits, &logits.zeros_like()?], D::Minus1)?;
@@ -56,12 +69,20 @@ pub fn l2_normalize(x: &Tensor) -> Result<Tensor> {
     let x = x.to_dtype(DType::F32)?;
     // The floor is added to nothing but a zero row: sqrt has no gradient at zero.
     let square = x.sqr()?.sum_keepdim(D::Minus1)?;
-    let floor = square.detach().le(1e-24)?.to_dtype(DType::F32)?.affine(1e-24, 0.0)?;
+    let floor = square
+        .detach()
+        .le(1e-24)?
+        .to_dtype(DType::F32)?
+        .affine(1e-24, 0.0)?;
     Ok(x.broadcast_div(&(square + floor)?.sqrt()?)?)
 }
 
 fn shape(what: &'static str, expected: String, actual: &Tensor) -> Error {
-    Error::Shape { what, expected, actual: actual.dims().to_vec() }
+    Error::Shape {
+        what,
+        expected,
+        actual: actual.dims().to_vec(),
+    }
 }
 
 #[cfg(test)]
@@ -76,7 +97,15 @@ mod tests {
 
     /// Checks the gradient of `f` at `x` against central differences.
     fn check(x: &Var, f: impl Fn(&Tensor) -> Tensor) {
-        let gradient = f(x).backward().unwrap().get(x).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let gradient = f(x)
+            .backward()
+            .unwrap()
+            .get(x)
+            .unwrap()
+            .flatten_all()
+            .unwrap()
+            .to_vec1::<f32>()
+            .unwrap();
         let values = x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         for (i, gradient) in gradient.iter().enumerate() {
             let at = |step: f32| {
@@ -86,7 +115,10 @@ mod tests {
                 f(&moved).to_scalar::<f32>().unwrap()
             };
             let slope = (at(0.01) - at(-0.01)) / 0.02;
-            assert!((slope - gradient).abs() < 2e-3, "number {i}: {gradient}, differences say {slope}");
+            assert!(
+                (slope - gradient).abs() < 2e-3,
+                "number {i}: {gradient}, differences say {slope}"
+            );
         }
     }
 
@@ -98,16 +130,24 @@ mod tests {
         check(&x, |x| logsumexp(x).unwrap().sqr().unwrap().sum_all().unwrap());
         check(&x, |x| cross_entropy(x, &[2, 0]).unwrap());
         check(&x, |x| binary_cross_entropy_with_logits(x, &targets).unwrap());
-        check(&x, |x| (l2_normalize(x).unwrap() * &weights).unwrap().sum_all().unwrap());
+        check(&x, |x| {
+            (l2_normalize(x).unwrap() * &weights).unwrap().sum_all().unwrap()
+        });
     }
 
     #[test]
     fn values_are_right_where_naive_formulas_overflow() {
         let x = Tensor::new(&[[1000.0_f32, 1000.0], [-1000.0, -1001.0]], &Device::Cpu).unwrap();
         let found = logsumexp(&x).unwrap().to_vec1::<f32>().unwrap();
-        assert!((found[0] - 1000.6931).abs() < 1e-3 && (found[1] + 999.6867).abs() < 1e-3, "{found:?}");
+        assert!(
+            (found[0] - 1000.6931).abs() < 1e-3 && (found[1] + 999.6867).abs() < 1e-3,
+            "{found:?}"
+        );
         let targets = Tensor::new(&[[1.0_f32, 0.0], [1.0, 0.0]], &Device::Cpu).unwrap();
-        let bce = binary_cross_entropy_with_logits(&x, &targets).unwrap().to_scalar::<f32>().unwrap();
+        let bce = binary_cross_entropy_with_logits(&x, &targets)
+            .unwrap()
+            .to_scalar::<f32>()
+            .unwrap();
         assert!((bce - 500.0).abs() < 1e-3, "{bce}");
         // log(1 + 3 / e)
         let logits = Tensor::new(&[[1.0_f32, 0.0, 0.0, 0.0]], &Device::Cpu).unwrap();
@@ -120,7 +160,15 @@ mod tests {
         let x = var(&[0.0, 0.0, 3.0, 4.0], (2, 2));
         let y = l2_normalize(&x).unwrap();
         assert_eq!(y.to_vec2::<f32>().unwrap(), [[0.0, 0.0], [0.6, 0.8]]);
-        let gradient = y.sum_all().unwrap().backward().unwrap().get(&x).unwrap().to_vec2::<f32>().unwrap();
+        let gradient = y
+            .sum_all()
+            .unwrap()
+            .backward()
+            .unwrap()
+            .get(&x)
+            .unwrap()
+            .to_vec2::<f32>()
+            .unwrap();
         assert!(gradient.iter().flatten().all(|g| g.is_finite()), "{gradient:?}");
     }
 
@@ -129,7 +177,12 @@ mod tests {
         let logits = Tensor::new(&[[1.0_f32, 0.0], [0.0, 1.0]], &Device::Cpu).unwrap();
         assert!(matches!(
             cross_entropy(&logits, &[0, 2]),
-            Err(Error::Range { index: 1, value: 2, limit: 2, .. })
+            Err(Error::Range {
+                index: 1,
+                value: 2,
+                limit: 2,
+                ..
+            })
         ));
         assert!(matches!(cross_entropy(&logits, &[0]), Err(Error::Shape { .. })));
     }

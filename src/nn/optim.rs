@@ -55,15 +55,32 @@ impl Sgd {
         for (field, value) in [("lr", lr), ("momentum", momentum), ("weight_decay", weight_decay)] {
             if !value.is_finite() || value < 0.0 {
                 let expected = "a finite number of at least 0";
-                return Err(Error::Config { field, value: value.to_string(), expected });
+                return Err(Error::Config {
+                    field,
+                    value: value.to_string(),
+                    expected,
+                });
             }
         }
         if nesterov && momentum == 0.0 {
             let expected = "more than 0 where nesterov is set";
-            return Err(Error::Config { field: "momentum", value: "0".into(), expected });
+            return Err(Error::Config {
+                field: "momentum",
+                value: "0".into(),
+                expected,
+            });
         }
-        let vars = vars.into_iter().map(|(name, var)| (name, Slot { var, velocity: None })).collect();
-        Ok(Self { lr, momentum, nesterov, weight_decay, vars })
+        let vars = vars
+            .into_iter()
+            .map(|(name, var)| (name, Slot { var, velocity: None }))
+            .collect();
+        Ok(Self {
+            lr,
+            momentum,
+            nesterov,
+            weight_decay,
+            vars,
+        })
     }
 
     /// Updates every variable by its gradient.
@@ -73,7 +90,11 @@ impl Sgd {
     /// is changed.
     pub fn step(&mut self, grads: &GradStore) -> Result<()> {
         let found = (self.vars.iter())
-            .map(|(name, slot)| grads.get(&slot.var).ok_or_else(|| Error::NoGradient { name: name.clone() }))
+            .map(|(name, slot)| {
+                grads
+                    .get(&slot.var)
+                    .ok_or_else(|| Error::NoGradient { name: name.clone() })
+            })
             .collect::<Result<Vec<_>>>()?;
         for (slot, grad) in self.vars.values_mut().zip(found) {
             let var = slot.var.as_tensor();
@@ -93,7 +114,10 @@ impl Sgd {
                     velocity: Mutex::new(velocity),
                 };
                 var.inplace_op2(&grad, &update)?;
-                let velocity = update.velocity.into_inner().unwrap_or_else(PoisonError::into_inner);
+                let velocity = update
+                    .velocity
+                    .into_inner()
+                    .unwrap_or_else(PoisonError::into_inner);
                 slot.velocity = Some(Velocity::Host(velocity));
                 continue;
             }
@@ -102,8 +126,11 @@ impl Sgd {
                 Some(Velocity::Device(velocity)) => (velocity.affine(self.momentum, 0.0)? + &grad)?,
                 _ => grad.clone(),
             };
-            let direction =
-                if self.nesterov { (&grad + next.affine(self.momentum, 0.0)?)? } else { next.clone() };
+            let direction = if self.nesterov {
+                (&grad + next.affine(self.momentum, 0.0)?)?
+            } else {
+                next.clone()
+            };
             slot.var.set(&(var.detach() - direction.affine(self.lr, 0.0)?)?)?;
             slot.velocity = Some(Velocity::Device(next));
         }
@@ -138,7 +165,10 @@ impl Sgd {
             self.vars.values_mut().for_each(|slot| slot.velocity = None);
             return Ok(());
         }
-        let expected = self.vars.iter().map(|(name, slot)| (name.as_str(), slot.var.dims()));
+        let expected = self
+            .vars
+            .iter()
+            .map(|(name, slot)| (name.as_str(), slot.var.dims()));
         state::check(state, expected)?;
         for (name, slot) in &mut self.vars {
             if let Some(velocity) = state.get(name) {
@@ -178,18 +208,23 @@ impl InplaceOp2 for Update {
     ) -> candle_core::Result<()> {
         let grad = floats(grad, grad_layout)?;
         let mut velocity = self.velocity.lock().unwrap_or_else(PoisonError::into_inner);
-        let (CpuStorage::F32(weights), Some((start, end))) = (weights, weights_layout.contiguous_offsets()) else {
+        let (CpuStorage::F32(weights), Some((start, end))) = (weights, weights_layout.contiguous_offsets())
+        else {
             candle_core::bail!("sgd: a contiguous f32 variable was promised");
         };
-        let chunks = weights[start..end].par_chunks_mut(CHUNK).zip(velocity.par_chunks_mut(CHUNK));
-        chunks.zip(grad.par_chunks(CHUNK)).for_each(|((weights, velocity), grad)| {
-            for ((w, v), g) in weights.iter_mut().zip(velocity).zip(grad) {
-                let g = g + self.weight_decay * *w;
-                *v = if self.first { g } else { self.momentum * *v + g };
-                let direction = if self.nesterov { g + self.momentum * *v } else { *v };
-                *w -= self.lr * direction;
-            }
-        });
+        let chunks = weights[start..end]
+            .par_chunks_mut(CHUNK)
+            .zip(velocity.par_chunks_mut(CHUNK));
+        chunks
+            .zip(grad.par_chunks(CHUNK))
+            .for_each(|((weights, velocity), grad)| {
+                for ((w, v), g) in weights.iter_mut().zip(velocity).zip(grad) {
+                    let g = g + self.weight_decay * *w;
+                    *v = if self.first { g } else { self.momentum * *v + g };
+                    let direction = if self.nesterov { g + self.momentum * *v } else { *v };
+                    *w -= self.lr * direction;
+                }
+            });
         Ok(())
     }
 }
@@ -203,16 +238,23 @@ mod tests {
 
     /// The gradient store of a loss whose gradient is `grad`.
     fn grads(var: &Var, grad: &Tensor) -> GradStore {
-        (var.as_tensor() * grad).unwrap().sum_all().unwrap().backward().unwrap()
+        (var.as_tensor() * grad)
+            .unwrap()
+            .sum_all()
+            .unwrap()
+            .backward()
+            .unwrap()
     }
 
     #[test]
     fn agrees_with_pytorch_and_resumes() {
         let bytes = include_bytes!("../../tests/fixtures/nn/sgd.safetensors");
         let fixture = from_safetensors(bytes, &Device::Cpu).unwrap();
-        for (name, momentum, nesterov, decay) in
-            [("plain", 0.0, false, 0.01), ("heavy", 0.9, false, 5e-4), ("nesterov", 0.9, true, 5e-4)]
-        {
+        for (name, momentum, nesterov, decay) in [
+            ("plain", 0.0, false, 0.01),
+            ("heavy", 0.9, false, 5e-4),
+            ("nesterov", 0.9, true, 5e-4),
+        ] {
             let get = |part: &str| &fixture[&format!("{name}.{part}")];
             let var = Var::from_tensor(get("start")).unwrap();
             let new = || Sgd::new([("w".to_owned(), var.clone())], 0.1, momentum, nesterov, decay).unwrap();
@@ -222,7 +264,10 @@ mod tests {
                 let found = var.to_vec1::<f32>().unwrap();
                 let expected = get("weights").get(step).unwrap().to_vec1::<f32>().unwrap();
                 for (found, expected) in found.iter().zip(&expected) {
-                    assert!((found - expected).abs() < 1e-6, "{name}, step {step}: {found} {expected}");
+                    assert!(
+                        (found - expected).abs() < 1e-6,
+                        "{name}, step {step}: {found} {expected}"
+                    );
                 }
                 // A new optimiser with the saved state goes on as if nothing had happened.
                 let state = sgd.state_dict().unwrap();
@@ -234,13 +279,18 @@ mod tests {
 
     #[test]
     fn a_forgotten_variable_and_bad_settings_are_errors() {
-        let (a, b) =
-            (Var::new(&[1.0_f32], &Device::Cpu).unwrap(), Var::new(&[1.0_f32], &Device::Cpu).unwrap());
+        let (a, b) = (
+            Var::new(&[1.0_f32], &Device::Cpu).unwrap(),
+            Var::new(&[1.0_f32], &Device::Cpu).unwrap(),
+        );
         let vars = [("a".to_owned(), a.clone()), ("b".to_owned(), b)];
         let mut sgd = Sgd::new(vars.clone(), 0.1, 0.9, true, 0.0).unwrap();
         let store = a.sqr().unwrap().sum_all().unwrap().backward().unwrap();
         assert!(matches!(sgd.step(&store), Err(Error::NoGradient { name }) if name == "b"));
-        assert!(matches!(Sgd::new(vars.clone(), -1.0, 0.0, false, 0.0), Err(Error::Config { field: "lr", .. })));
+        assert!(matches!(
+            Sgd::new(vars.clone(), -1.0, 0.0, false, 0.0),
+            Err(Error::Config { field: "lr", .. })
+        ));
         assert!(Sgd::new(vars, 0.1, 0.0, true, 0.0).is_err());
     }
 }

@@ -70,7 +70,11 @@ impl Params {
         let (mut flat, mut buffers, mut places) = (Vec::new(), Vec::new(), BTreeMap::new());
         for (name, spec) in specs {
             let values = if spec.trainable { &mut flat } else { &mut buffers };
-            let place = Place { start: values.len(), shape: spec.shape, trainable: spec.trainable };
+            let place = Place {
+                start: values.len(),
+                shape: spec.shape,
+                trainable: spec.trainable,
+            };
             values.extend(initial(&name, &place.shape, spec.init, seed));
             places.insert(name, place);
         }
@@ -81,7 +85,11 @@ impl Params {
         let (n, m) = (flat.len(), buffers.len());
         let flat = Var::from_vec(flat, n, device)?;
         let buffers = Var::from_vec(buffers, m, device)?;
-        Ok(Self { places, flat, buffers })
+        Ok(Self {
+            places,
+            flat,
+            buffers,
+        })
     }
 
     /// The flat variable of all trainable numbers: what an optimiser steps.
@@ -101,16 +109,25 @@ impl Params {
 
     /// Names of the trainable tensors, in order.
     pub fn trainable(&self) -> impl Iterator<Item = &str> {
-        self.places.iter().filter(|(_, p)| p.trainable).map(|(name, _)| name.as_str())
+        self.places
+            .iter()
+            .filter(|(_, p)| p.trainable)
+            .map(|(name, _)| name.as_str())
     }
 
     /// Start of a named tensor in its flat variable.
     pub(crate) fn start(&self, name: &str) -> Result<usize> {
-        self.places.get(name).map(|p| p.start).ok_or_else(|| self.missing(name))
+        self.places
+            .get(name)
+            .map(|p| p.start)
+            .ok_or_else(|| self.missing(name))
     }
 
     fn missing(&self, name: &str) -> Error {
-        Error::MissingTensor { name: name.to_owned(), expected: Vec::new() }
+        Error::MissingTensor {
+            name: name.to_owned(),
+            expected: Vec::new(),
+        }
     }
 
     /// Returns a window of the named tensor, through which a gradient reaches [`Self::var`].
@@ -119,8 +136,14 @@ impl Params {
     /// [`Error::MissingTensor`] if there is none of this name.
     pub fn get(&self, name: &str) -> Result<Tensor> {
         let place = self.places.get(name).ok_or_else(|| self.missing(name))?;
-        let all = if place.trainable { self.flat.as_tensor() } else { self.buffers.as_tensor() };
-        Ok(all.narrow(0, place.start, place.len())?.reshape(place.shape.as_slice())?)
+        let all = if place.trainable {
+            self.flat.as_tensor()
+        } else {
+            self.buffers.as_tensor()
+        };
+        Ok(all
+            .narrow(0, place.start, place.len())?
+            .reshape(place.shape.as_slice())?)
     }
 
     /// Returns the gradient of a named trainable tensor.
@@ -128,9 +151,17 @@ impl Params {
     /// # Errors
     /// [`Error::MissingTensor`] for an unknown name or a buffer, [`Error::NoGradient`] if the loss does not depend on it.
     pub fn gradient(&self, grads: &GradStore, name: &str) -> Result<Tensor> {
-        let place = self.places.get(name).filter(|p| p.trainable).ok_or_else(|| self.missing(name))?;
-        let all = grads.get(&self.flat).ok_or_else(|| Error::NoGradient { name: name.to_owned() })?;
-        Ok(all.narrow(0, place.start, place.len())?.reshape(place.shape.as_slice())?)
+        let place = self
+            .places
+            .get(name)
+            .filter(|p| p.trainable)
+            .ok_or_else(|| self.missing(name))?;
+        let all = grads.get(&self.flat).ok_or_else(|| Error::NoGradient {
+            name: name.to_owned(),
+        })?;
+        Ok(all
+            .narrow(0, place.start, place.len())?
+            .reshape(place.shape.as_slice())?)
     }
 
     /// Returns copies of all tensors by name.
@@ -147,11 +178,18 @@ impl Params {
     /// # Errors
     /// [`Error::MissingTensor`], [`Error::ExtraTensor`] or [`Error::TensorShape`], and nothing is changed.
     pub fn load_state_dict(&self, state: &State) -> Result<()> {
-        state::check(state, self.places.iter().map(|(n, p)| (n.as_str(), p.shape.as_slice())))?;
+        state::check(
+            state,
+            self.places.iter().map(|(n, p)| (n.as_str(), p.shape.as_slice())),
+        )?;
         for (all, trainable) in [(&self.flat, true), (&self.buffers, false)] {
             let parts = (self.places.iter().filter(|(_, p)| p.trainable == trainable))
                 .filter_map(|(name, _)| state.get(name))
-                .map(|t| t.to_dtype(candle_core::DType::F32)?.to_device(all.device())?.flatten_all())
+                .map(|t| {
+                    t.to_dtype(candle_core::DType::F32)?
+                        .to_device(all.device())?
+                        .flatten_all()
+                })
                 .collect::<candle_core::Result<Vec<_>>>()?;
             if !parts.is_empty() {
                 all.set(&Tensor::cat(&parts, 0)?)?;

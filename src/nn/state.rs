@@ -57,7 +57,10 @@ pub(crate) fn check<'a>(
 ) -> Result<()> {
     for (name, shape) in expected.clone() {
         let Some(tensor) = state.get(name) else {
-            return Err(Error::MissingTensor { name: name.to_owned(), expected: shape.to_vec() });
+            return Err(Error::MissingTensor {
+                name: name.to_owned(),
+                expected: shape.to_vec(),
+            });
         };
         if tensor.dims() != shape {
             return Err(Error::TensorShape {
@@ -70,7 +73,10 @@ pub(crate) fn check<'a>(
     let known: std::collections::BTreeSet<&str> = expected.map(|(name, _)| name).collect();
     for (name, tensor) in state {
         if !known.contains(name.as_str()) && !name.ends_with("num_batches_tracked") {
-            return Err(Error::ExtraTensor { name: name.clone(), actual: tensor.dims().to_vec() });
+            return Err(Error::ExtraTensor {
+                name: name.clone(),
+                actual: tensor.dims().to_vec(),
+            });
         }
     }
     Ok(())

@@ -39,7 +39,8 @@ impl Geometry {
     }
 }
 
-/// The padded copy of one sample: for each channel `phases * phases` planes of `h` rows and `w` columns.
+/// The padded copy of one sample: for each channel `used[0] * used[1]` planes of `h` rows and
+/// `w` columns.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Planes {
     pub channels: usize,
@@ -49,7 +50,10 @@ pub(crate) struct Planes {
     /// Zero rows above and zero columns before it.
     pub top: usize,
     pub left: usize,
-    pub phases: usize,
+    /// Neighbouring pixels of one plane are this far apart in the picture.
+    pub stride: usize,
+    /// Phases (positions modulo `stride`) of rows and columns that some tap reads.
+    pub used: [usize; 2],
     /// Rows and columns of one plane.
     pub h: usize,
     pub w: usize,
@@ -57,7 +61,7 @@ pub(crate) struct Planes {
 
 impl Planes {
     pub(crate) fn channel_len(&self) -> usize {
-        self.phases * self.phases * self.h * self.w
+        self.used[0] * self.used[1] * self.h * self.w
     }
     /// Numbers of one sample, with room for a vector that starts at the last pixel.
     pub(crate) fn len(&self) -> usize {
@@ -65,8 +69,8 @@ impl Planes {
     }
     /// Position in a channel of the padded picture's pixel (`y`, `x`).
     fn at(&self, y: usize, x: usize) -> usize {
-        let phase = y % self.phases * self.phases + x % self.phases;
-        (phase * self.h + y / self.phases) * self.w + x / self.phases
+        let phase = y % self.stride * self.used[1] + x % self.stride;
+        (phase * self.h + y / self.stride) * self.w + x / self.stride
     }
 }
 
@@ -115,7 +119,11 @@ impl Correlation {
             for y in 0..gh {
                 for x in (0..gw).step_by(LANES) {
                     let count = (gw - x).min(LANES) as u32;
-                    vectors.push(Vector { base: base(y, x) as u32, out: out(y, x) as u32, count });
+                    vectors.push(Vector {
+                        base: base(y, x) as u32,
+                        out: out(y, x) as u32,
+                        count,
+                    });
                 }
             }
         } else {
@@ -125,12 +133,26 @@ impl Correlation {
             row_len = pixels.len().next_multiple_of(LANES);
             for start in (0..pixels.len()).step_by(LANES) {
                 let count = (pixels.len() - start).min(LANES) as u32;
-                vectors.push(Vector { base: start as u32, out: start as u32, count });
+                vectors.push(Vector {
+                    base: start as u32,
+                    out: start as u32,
+                    count,
+                });
             }
         }
         let row_starts = (0..offsets.len()).map(|k| (k * row_len) as u32).collect();
         let bases = vectors.iter().map(|v| v.base).collect();
-        Self { offsets, vectors, bases, lane_stride, gather, row_starts, places, row_len, tap_of: Vec::new() }
+        Self {
+            offsets,
+            vectors,
+            bases,
+            lane_stride,
+            gather,
+            row_starts,
+            places,
+            row_len,
+            tap_of: Vec::new(),
+        }
     }
 
     /// Returns the numbers that the planes (of all groups, `group_len` apart) must hold.
@@ -153,7 +175,8 @@ pub(crate) fn forward(g: &Geometry) -> (Planes, Correlation) {
         columns: g.w,
         top: g.padding,
         left: g.padding,
-        phases: s,
+        stride: s,
+        used: g.kernel.map(|k| k.min(s)),
         h: (g.h + 2 * g.padding).div_ceil(s),
         w: (g.w + 2 * g.padding).div_ceil(s),
     };
@@ -180,7 +203,8 @@ pub(crate) fn input_grad(g: &Geometry) -> (Planes, Vec<Correlation>) {
         columns: ow,
         top,
         left,
-        phases: 1,
+        stride: 1,
+        used: [1; 2],
         // Pixel q of a phase reads output rows up to q + (s - 1 + p) / s.
         h: top + oh.max(g.h.div_ceil(s) + (s - 1 + p) / s),
         w: left + ow.max(g.w.div_ceil(s) + (s - 1 + p) / s),
@@ -188,7 +212,11 @@ pub(crate) fn input_grad(g: &Geometry) -> (Planes, Vec<Correlation>) {
     // Input row iy = s q + r meets kernel row ky = a + s j at output row q + e - j, with a = (r + p) mod s, e = (r + p) / s.
     let reach = |r: usize, kernel: usize| {
         let (a, e) = ((r + p) % s, (r + p) / s);
-        (a..kernel).step_by(s).enumerate().map(move |(j, k)| (k, e, j)).collect::<Vec<_>>()
+        (a..kernel)
+            .step_by(s)
+            .enumerate()
+            .map(move |(j, k)| (k, e, j))
+            .collect::<Vec<_>>()
     };
     let mut all = Vec::with_capacity(s * s);
     for ry in 0..s.min(g.h) {

@@ -80,14 +80,19 @@ pub(crate) struct Pixels<'a> {
 /// `dy` holds 4 rows of `8 * bases.len()` numbers at `row_len` for each sample, and every
 /// `sample * x_len + base + tap + 8 <= x.len()`.
 #[inline]
-pub(crate) unsafe fn dot(dy: &[f32], x: &[f32], taps: [usize; COLUMNS], at: Pixels) -> [[f32; COLUMNS]; ROWS] {
+pub(crate) unsafe fn dot(
+    dy: &[f32],
+    x: &[f32],
+    taps: [usize; COLUMNS],
+    at: Pixels,
+) -> [[f32; COLUMNS]; ROWS] {
     debug_assert!(
-        dy.len()
-            >= (at.samples - 1) * at.dy_len + (ROWS - 1) * at.row_len + LANES * at.bases.len()
+        dy.len() >= (at.samples - 1) * at.dy_len + (ROWS - 1) * at.row_len + LANES * at.bases.len()
     );
-    debug_assert!(at.bases.iter().all(|b| taps.iter().all(|t| {
-        (at.samples - 1) * at.x_len + *b as usize + t + LANES <= x.len()
-    })));
+    debug_assert!(at.bases.iter().all(|b| {
+        taps.iter()
+            .all(|t| (at.samples - 1) * at.x_len + *b as usize + t + LANES <= x.len())
+    }));
     #[cfg(target_arch = "x86_64")]
     if has_fma() {
         // SAFETY: the features were detected, and the caller's promise is the function's own.
@@ -104,7 +109,10 @@ fn plain_correlate(panel: &[f32], x: &[f32], offsets: &[u32], bases: &[usize], t
         for (v, base) in bases.iter().enumerate() {
             let pixels = &x[base + *offset as usize..][..LANES];
             for (row, weight) in tile.iter_mut().zip(weights) {
-                row[v].iter_mut().zip(pixels).for_each(|(sum, pixel)| *sum += weight * pixel);
+                row[v]
+                    .iter_mut()
+                    .zip(pixels)
+                    .for_each(|(sum, pixel)| *sum += weight * pixel);
             }
         }
     }
@@ -286,5 +294,50 @@ mod avx {
         let four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
         let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
         _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(n: usize, index: u64) -> Vec<f32> {
+        crate::rng::Stream::new(1, "test/kernel", 0, index).normals(n)
+    }
+
+    #[test]
+    fn fast_and_plain_kernels_agree() {
+        let (panel, x) = (numbers(ROWS * 50, 0), numbers(400, 1));
+        let offsets: Vec<u32> = (0..50).map(|k| k * 7 % 300).collect();
+        let bases = [3, 40, 90];
+        for count in 1..=COLUMNS {
+            let (mut fast, mut plain) = ([[[9.0; LANES]; COLUMNS]; ROWS], [[[9.0; LANES]; COLUMNS]; ROWS]);
+            // SAFETY: 4 * 50 weights; 90 + 299 + 8 <= 400.
+            unsafe { correlate(&panel, &x, &offsets, bases, count, &mut fast) };
+            plain_correlate(&panel, &x, &offsets, &bases[..count], &mut plain);
+            for (m, v, l) in
+                (0..ROWS * count * LANES).map(|i| (i / LANES / count, i / LANES % count, i % LANES))
+            {
+                let (fast, plain) = (fast[m][v][l], plain[m][v][l]);
+                assert!(
+                    (fast - plain).abs() < 1e-4,
+                    "count {count}, {m} {v} {l}: {fast} {plain}"
+                );
+            }
+        }
+        let dy = numbers(4 * 64 * 2, 2);
+        let at = Pixels {
+            bases: &[0, 11, 30, 57],
+            row_len: 64,
+            samples: 2,
+            dy_len: 256,
+            x_len: 150,
+        };
+        // SAFETY: rows of 32 numbers at 64, twice; 150 + 57 + 100 + 8 <= 400.
+        let fast = unsafe { dot(&dy, &x, [0, 7, 100], at) };
+        let plain = plain_dot(&dy, &x, [0, 7, 100], at);
+        for (fast, plain) in fast.iter().flatten().zip(plain.iter().flatten()) {
+            assert!((fast - plain).abs() < 1e-4, "{fast} {plain}");
+        }
     }
 }

@@ -11,9 +11,9 @@ pub(crate) mod geometry;
 mod kernel;
 pub(crate) mod products;
 pub(crate) mod source;
-mod weights;
 #[cfg(test)]
 mod tests;
+mod weights;
 
 pub(crate) use geometry::Geometry;
 pub(crate) use products::{Product, Store};
@@ -27,12 +27,21 @@ pub(crate) use weights::weight_grad;
 ///
 /// # Errors
 /// [`Error::Convolution`] if the shapes do not fit together; candle's errors.
-pub fn conv2d(x: &Tensor, weight: &Tensor, stride: usize, padding: usize, groups: usize) -> Result<Tensor, Error> {
+pub fn conv2d(
+    x: &Tensor,
+    weight: &Tensor,
+    stride: usize,
+    padding: usize,
+    groups: usize,
+) -> Result<Tensor, Error> {
     let geometry = geometry_of(x, weight, stride, padding, groups)?;
     if !x.device().is_cpu() || x.dtype() != DType::F32 || weight.dtype() != DType::F32 {
         return Ok(x.conv2d(weight, padding, stride, 1, groups)?);
     }
-    let op = Convolution { geometry, input_grad: x.track_op() };
+    let op = Convolution {
+        geometry,
+        input_grad: x.track_op(),
+    };
     Ok(x.contiguous()?.apply_op2(&weight.contiguous()?, op)?)
 }
 
@@ -59,12 +68,23 @@ fn geometry_of(
         return Err(refuse("stride, groups and kernel must be at least 1"));
     }
     if channels_in != per_group * groups || channels_out % groups != 0 {
-        return Err(refuse("the weight needs channels_in / groups input channels, and groups must divide the outputs"));
+        return Err(refuse(
+            "the weight needs channels_in / groups input channels, and groups must divide the outputs",
+        ));
     }
     if h + 2 * padding < kh || w + 2 * padding < kw {
         return Err(refuse("the kernel is larger than the padded picture"));
     }
-    Ok(Geometry { channels_in, h, w, channels_out, kernel: [kh, kw], stride, padding, groups })
+    Ok(Geometry {
+        channels_in,
+        h,
+        w,
+        channels_out,
+        kernel: [kh, kw],
+        stride,
+        padding,
+        groups,
+    })
 }
 
 struct Convolution {
@@ -75,7 +95,10 @@ struct Convolution {
 /// The numbers of a contiguous f32 tensor on the CPU.
 pub(crate) fn floats<'a>(storage: &'a CpuStorage, layout: &Layout) -> candle_core::Result<&'a [f32]> {
     let Some((start, end)) = layout.contiguous_offsets() else {
-        candle_core::bail!("a contiguous tensor was promised, found strides {:?}", layout.stride());
+        candle_core::bail!(
+            "a contiguous tensor was promised, found strides {:?}",
+            layout.stride()
+        );
     };
     Ok(&storage.as_slice::<f32>()?[start..end])
 }
@@ -89,7 +112,10 @@ pub(crate) fn with_floats<T>(
     let (storage, layout) = tensor.storage_and_layout();
     match &*storage {
         candle_core::Storage::Cpu(storage) => f(floats(storage, layout)?),
-        _ => candle_core::bail!("a tensor on the CPU was promised, found one on {:?}", tensor.device()),
+        _ => candle_core::bail!(
+            "a tensor on the CPU was promised, found one on {:?}",
+            tensor.device()
+        ),
     }
 }
 
@@ -127,7 +153,12 @@ impl CustomOp2 for Convolution {
                 false => None,
                 true => Some(with_floats(weight, |weight| {
                     let mut dx = vec![0.0; n * g.in_len()];
-                    Product::input_grad(g, weight).run(&Source::Plain(dy), &mut dx, Store::Replace, |_, _| ());
+                    Product::input_grad(g, weight).run(
+                        &Source::Plain(dy),
+                        &mut dx,
+                        Store::Replace,
+                        |_, _| (),
+                    );
                     Tensor::from_vec(dx, x.shape(), x.device())
                 })?),
             };

@@ -25,7 +25,7 @@ pub(crate) enum Store {
 pub(super) fn fill(planes: &Planes, source: &Source, sample: usize, row: &mut Vec<f32>, out: &mut [f32]) {
     out.fill(0.0);
     row.resize(planes.columns, 0.0);
-    let (s, size) = (planes.phases, planes.rows * planes.columns);
+    let (s, size) = (planes.stride, planes.rows * planes.columns);
     for channel in 0..planes.channels {
         let plane = &mut out[channel * planes.channel_len()..][..planes.channel_len()];
         let start = (sample * planes.channels + channel) * size;
@@ -37,13 +37,21 @@ pub(super) fn fill(planes: &Planes, source: &Source, sample: usize, row: &mut Ve
                 source.copy(from, channel, &mut plane[place..][..planes.columns]);
                 continue;
             }
+            if to % s >= planes.used[0] {
+                continue;
+            }
             source.copy(from, channel, row);
-            for phase in 0..s.min(planes.columns) {
+            for phase in 0..planes.used[1] {
                 // The first column whose padded position has this phase.
                 let first = (phase + s - planes.left % s) % s;
-                let start = ((to % s * s + phase) * planes.h + to / s) * planes.w + (first + planes.left) / s;
+                let start = ((to % s * planes.used[1] + phase) * planes.h + to / s) * planes.w
+                    + (first + planes.left) / s;
                 let values = row.iter().skip(first).step_by(s);
-                plane[start..].iter_mut().zip(values).for_each(|(out, value)| *out = *value);
+                let count = values.len();
+                plane[start..][..count]
+                    .iter_mut()
+                    .zip(values)
+                    .for_each(|(out, value)| *out = *value);
             }
         }
     }
@@ -65,17 +73,24 @@ pub(crate) struct Packed {
 }
 
 impl Packed {
-    fn new(groups: usize, rows: usize, terms: usize, weight: impl Fn(usize, usize, usize) -> f32 + Sync) -> Self {
+    fn new(
+        groups: usize,
+        rows: usize,
+        terms: usize,
+        weight: impl Fn(usize, usize, usize) -> f32 + Sync,
+    ) -> Self {
         let per_group = rows.div_ceil(ROWS);
         let mut panels = vec![0.0; groups * per_group * terms * ROWS];
-        (panels.par_chunks_mut((terms * ROWS).max(1)).enumerate()).with_min_len(8).for_each(|(p, panel)| {
-            let (group, first) = (p / per_group, p % per_group * ROWS);
-            for m in first..(first + ROWS).min(rows) {
-                for k in 0..terms {
-                    panel[k * ROWS + m - first] = weight(group, m, k);
+        (panels.par_chunks_mut((terms * ROWS).max(1)).enumerate())
+            .with_min_len(8)
+            .for_each(|(p, panel)| {
+                let (group, first) = (p / per_group, p % per_group * ROWS);
+                for m in first..(first + ROWS).min(rows) {
+                    for k in 0..terms {
+                        panel[k * ROWS + m - first] = weight(group, m, k);
+                    }
                 }
-            }
-        });
+            });
         Self { panels, rows, terms }
     }
 
@@ -101,9 +116,17 @@ impl Product {
     pub(crate) fn forward(g: &Geometry, weight: &[f32]) -> Self {
         let (planes, one) = geometry::forward(g);
         let (rows, terms) = (g.channels_out / g.groups, g.taps());
-        let packed = Packed::new(g.groups, rows, terms, |group, m, k| weight[(group * rows + m) * terms + k]);
+        let packed = Packed::new(g.groups, rows, terms, |group, m, k| {
+            weight[(group * rows + m) * terms + k]
+        });
         let [oh, ow] = g.out();
-        Self { planes, parts: vec![(one, packed)], groups: g.groups, plane_out: oh * ow, rows }
+        Self {
+            planes,
+            parts: vec![(one, packed)],
+            groups: g.groups,
+            plane_out: oh * ow,
+            rows,
+        }
     }
 
     /// The gradient of the input from that of the output.
@@ -120,7 +143,13 @@ impl Product {
             (one, packed)
         };
         let parts = parts.into_iter().map(pack).collect();
-        Self { planes, parts, groups: g.groups, plane_out: g.h * g.w, rows: inputs }
+        Self {
+            planes,
+            parts,
+            groups: g.groups,
+            plane_out: g.h * g.w,
+            rows: inputs,
+        }
     }
 
     /// Runs over all samples of `source` into `out`, `[n, rows, plane_out]`. Each finished sample goes through `finish`.
@@ -134,7 +163,10 @@ impl Product {
         let group_len = self.planes.channels / self.groups * self.planes.channel_len();
         for (one, _) in &self.parts {
             // What makes the kernels' reads valid.
-            assert!(one.reach(self.groups, group_len) <= self.planes.len(), "planes too small for {one:?}");
+            assert!(
+                one.reach(self.groups, group_len) <= self.planes.len(),
+                "planes too small for {one:?}"
+            );
         }
         let len = self.groups * self.rows * self.plane_out;
         if len == 0 || out.is_empty() {
@@ -142,32 +174,43 @@ impl Product {
         }
         let samples = out.len() / len;
         if samples >= 2 * rayon::current_num_threads() {
-            out.par_chunks_mut(len).enumerate().for_each_init(Scratch::default, |scratch, (sample, out)| {
-                let Scratch { planes, row, terms } = scratch;
-                planes.resize(self.planes.len(), 0.0);
-                fill(&self.planes, source, sample, row, planes);
-                for (one, packed) in &self.parts {
-                    for (group, out) in out.chunks_mut(self.rows * self.plane_out).enumerate() {
-                        let (x, offsets) = operand(one, &planes[group * group_len..], terms);
-                        self.rows(one, packed, group, 0, x, offsets, out, store);
+            out.par_chunks_mut(len)
+                .enumerate()
+                .for_each_init(Scratch::default, |scratch, (sample, out)| {
+                    let Scratch { planes, row, terms } = scratch;
+                    planes.resize(self.planes.len(), 0.0);
+                    fill(&self.planes, source, sample, row, planes);
+                    for (one, packed) in &self.parts {
+                        for (group, out) in out.chunks_mut(self.rows * self.plane_out).enumerate() {
+                            let (x, offsets) = operand(one, &planes[group * group_len..], terms);
+                            self.rows(one, packed, group, 0, x, offsets, out, store);
+                        }
                     }
-                }
-                finish(sample, out);
-            });
+                    finish(sample, out);
+                });
             return;
         }
         // Few samples: one after the other, the channels of each in parallel.
-        let Scratch { mut planes, mut row, mut terms } = Scratch::default();
+        let Scratch {
+            mut planes,
+            mut row,
+            mut terms,
+        } = Scratch::default();
         planes.resize(self.planes.len(), 0.0);
         for (sample, out) in out.chunks_mut(len).enumerate() {
             fill(&self.planes, source, sample, &mut row, &mut planes);
             for (one, packed) in &self.parts {
                 for (group, out) in out.chunks_mut(self.rows * self.plane_out).enumerate() {
                     let (x, offsets) = operand(one, &planes[group * group_len..], &mut terms);
-                    let panels = self.rows.div_ceil(ROWS).div_ceil(2 * rayon::current_num_threads());
-                    out.par_chunks_mut(panels * ROWS * self.plane_out).enumerate().for_each(|(i, out)| {
-                        self.rows(one, packed, group, i * panels, x, offsets, out, store);
-                    });
+                    let panels = self
+                        .rows
+                        .div_ceil(ROWS)
+                        .div_ceil(2 * rayon::current_num_threads());
+                    out.par_chunks_mut(panels * ROWS * self.plane_out)
+                        .enumerate()
+                        .for_each(|(i, out)| {
+                            self.rows(one, packed, group, i * panels, x, offsets, out, store);
+                        });
                 }
             }
             finish(sample, out);
@@ -194,14 +237,20 @@ impl Product {
             let offsets = &offsets[k.clone()];
             for vectors in one.vectors.chunks(COLUMNS) {
                 let mut bases = [0; COLUMNS];
-                bases.iter_mut().zip(vectors).for_each(|(base, v)| *base = v.base as usize);
+                bases
+                    .iter_mut()
+                    .zip(vectors)
+                    .for_each(|(base, v)| *base = v.base as usize);
                 for (p, out) in out.chunks_mut(ROWS * self.plane_out).enumerate() {
                     let weights = packed.panel(group, first + p, k.clone());
                     // SAFETY: `run` asserted that the planes hold what bases and offsets reach (gathered rows hold it
                     // by construction: base <= row_len - 8), and a panel holds four numbers for each offset.
                     unsafe { kernel::correlate(weights, x, offsets, bases, vectors.len(), &mut tile) };
                     for (plane, sums) in out.chunks_exact_mut(self.plane_out).zip(&tile) {
-                        vectors.iter().zip(sums).for_each(|(v, sums)| one.put(v, sums, plane, replace));
+                        vectors
+                            .iter()
+                            .zip(sums)
+                            .for_each(|(v, sums)| one.put(v, sums, plane, replace));
                     }
                 }
             }
@@ -260,4 +309,3 @@ fn operand<'a>(one: &'a Correlation, planes: &'a [f32], terms: &'a mut Vec<f32>)
         }
     }
 }
-

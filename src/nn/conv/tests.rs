@@ -5,11 +5,24 @@ use super::*;
 
 fn largest_difference(a: &Tensor, b: &Tensor) -> f32 {
     assert_eq!(a.dims(), b.dims());
-    (a - b).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap()
+    (a - b)
+        .unwrap()
+        .abs()
+        .unwrap()
+        .max_all()
+        .unwrap()
+        .to_scalar::<f32>()
+        .unwrap()
 }
 
 fn bits(t: &Tensor) -> Vec<u32> {
-    t.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
+    t.flatten_all()
+        .unwrap()
+        .to_vec1::<f32>()
+        .unwrap()
+        .into_iter()
+        .map(f32::to_bits)
+        .collect()
 }
 
 fn random(shape: &[usize], index: u64) -> Tensor {
@@ -23,7 +36,11 @@ fn run(x: &Tensor, w: &Tensor, dy: &Tensor, [stride, padding, groups]: [usize; 3
     let (x, w) = (Var::from_tensor(x).unwrap(), Var::from_tensor(w).unwrap());
     let y = conv2d(&x, &w, stride, padding, groups).unwrap();
     let grads = (&y * dy).unwrap().sum_all().unwrap().backward().unwrap();
-    [y.detach(), grads.get(&x).unwrap().clone(), grads.get(&w).unwrap().clone()]
+    [
+        y.detach(),
+        grads.get(&x).unwrap().clone(),
+        grads.get(&w).unwrap().clone(),
+    ]
 }
 
 #[test]
@@ -35,7 +52,12 @@ fn agrees_with_pytorch() {
     for name in names {
         let get = |part: &str| &state[&format!("{name}.{part}")];
         let shape = get("shape").to_vec1::<f32>().unwrap();
-        let found = run(get("x"), get("w"), get("dy"), [0, 1, 2].map(|i| shape[i] as usize));
+        let found = run(
+            get("x"),
+            get("w"),
+            get("dy"),
+            [0, 1, 2].map(|i| shape[i] as usize),
+        );
         for (found, part) in found.iter().zip(["y", "dx", "dw"]) {
             let difference = largest_difference(found, get(part));
             assert!(difference < 3e-5, "{name}.{part}: {difference}");
@@ -45,7 +67,11 @@ fn agrees_with_pytorch() {
 
 #[test]
 fn gradients_agree_with_finite_differences() {
-    let (x, w, dy) = (random(&[2, 4, 7, 9], 0), random(&[6, 2, 3, 3], 1), random(&[2, 6, 4, 5], 2));
+    let (x, w, dy) = (
+        random(&[2, 4, 7, 9], 0),
+        random(&[6, 2, 3, 3], 1),
+        random(&[2, 6, 4, 5], 2),
+    );
     let [_, dx, dw] = run(&x, &w, &dy, [2, 1, 2]);
     let loss = |x: &Tensor, w: &Tensor| {
         let y = conv2d(x, w, 2, 1, 2).unwrap();
@@ -60,10 +86,18 @@ fn gradients_agree_with_finite_differences() {
                 let mut values = operand.flatten_all().unwrap().to_vec1::<f32>().unwrap();
                 values[at] += step;
                 let moved = Tensor::from_vec(values, operand.shape(), &Device::Cpu).unwrap();
-                if which == 0 { loss(&moved, &w) } else { loss(&x, &moved) }
+                if which == 0 {
+                    loss(&moved, &w)
+                } else {
+                    loss(&x, &moved)
+                }
             };
             let slope = (moved(1.0) - moved(-1.0)) / 2.0;
-            assert!((slope - gradient[at]).abs() < 1e-3, "operand {which}, {at}: {slope} {}", gradient[at]);
+            assert!(
+                (slope - gradient[at]).abs() < 1e-3,
+                "operand {which}, {at}: {slope} {}",
+                gradient[at]
+            );
         }
     }
 }
@@ -92,20 +126,30 @@ fn agrees_with_candle_on_large_shapes() {
 
 #[test]
 fn bits_do_not_depend_on_threads_or_batch() {
-    for (shape, weight, stride) in
-        [([33, 20, 12, 12], [9, 20, 3, 3], 1), ([33, 20, 8, 8], [9, 20, 3, 3], 2), ([33, 20, 4, 4], [9, 20, 1, 1], 1)]
-    {
+    for (shape, weight, stride) in [
+        ([33, 20, 12, 12], [9, 20, 3, 3], 1),
+        ([33, 20, 8, 8], [9, 20, 3, 3], 2),
+        ([33, 20, 4, 4], [9, 20, 1, 1], 1),
+    ] {
         let (x, w) = (random(&shape, 0), random(&weight, 1));
         let padding = weight[2] / 2;
         let dy = random(conv2d(&x, &w, stride, padding, 1).unwrap().dims(), 2);
         let in_pool = |threads: usize| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap();
             pool.install(|| run(&x, &w, &dy, [stride, padding, 1]).map(|t| bits(&t)))
         };
         let one = in_pool(1);
         assert_eq!(one, in_pool(3));
         assert_eq!(one, in_pool(40));
-        let alone = run(&x.narrow(0, 17, 1).unwrap(), &w, &dy.narrow(0, 17, 1).unwrap(), [stride, padding, 1]);
+        let alone = run(
+            &x.narrow(0, 17, 1).unwrap(),
+            &w,
+            &dy.narrow(0, 17, 1).unwrap(),
+            [stride, padding, 1],
+        );
         let len = one[0].len() / 33;
         assert_eq!(bits(&alone[0]), one[0][17 * len..18 * len]);
         let len = one[1].len() / 33;
@@ -115,11 +159,18 @@ fn bits_do_not_depend_on_threads_or_batch() {
 
 #[test]
 fn takes_any_strides_and_skips_the_gradient_of_a_constant() {
-    let (x, w) = (random(&[2, 8, 9, 3], 0).permute((0, 3, 1, 2)).unwrap(), random(&[3, 3, 4, 5], 1));
+    let (x, w) = (
+        random(&[2, 8, 9, 3], 0).permute((0, 3, 1, 2)).unwrap(),
+        random(&[3, 3, 4, 5], 1),
+    );
     let w = Var::from_tensor(&w).unwrap();
     let w = w.transpose(2, 3).unwrap().narrow(3, 0, 3).unwrap();
     let y = conv2d(&x, &w, 1, 1, 1).unwrap();
-    let theirs = x.contiguous().unwrap().conv2d(&w.contiguous().unwrap(), 1, 1, 1, 1).unwrap();
+    let theirs = x
+        .contiguous()
+        .unwrap()
+        .conv2d(&w.contiguous().unwrap(), 1, 1, 1, 1)
+        .unwrap();
     assert!(largest_difference(&y, &theirs) < 1e-4);
     let grads = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
     assert!(grads.get(&x).is_none());
@@ -128,9 +179,12 @@ fn takes_any_strides_and_skips_the_gradient_of_a_constant() {
 #[test]
 fn refuses_shapes_that_do_not_fit() {
     let x = random(&[1, 4, 5, 5], 0);
-    for (weight, stride, groups) in
-        [([2, 3, 3, 3], 1, 1), ([3, 2, 3, 3], 1, 2), ([2, 4, 7, 7], 1, 1), ([2, 4, 3, 3], 0, 1)]
-    {
+    for (weight, stride, groups) in [
+        ([2, 3, 3, 3], 1, 1),
+        ([3, 2, 3, 3], 1, 2),
+        ([2, 4, 7, 7], 1, 1),
+        ([2, 4, 3, 3], 0, 1),
+    ] {
         let result = conv2d(&x, &random(&weight, 1), stride, 0, groups);
         assert!(matches!(result, Err(Error::Convolution { .. })), "{weight:?}");
     }

@@ -30,13 +30,22 @@ enum Positive<'a> {
 }
 
 /// Masks one sample of `dz` and takes its sums.
-fn mask(sample: usize, dz: &mut [f32], positive: Positive, norms: [Option<&Done>; 2], sums: &Sums, area: usize) {
+fn mask(
+    sample: usize,
+    dz: &mut [f32],
+    positive: Positive,
+    norms: [Option<&Done>; 2],
+    sums: &Sums,
+    area: usize,
+) {
     let start = sample * dz.len();
     let all = dz.chunks_exact_mut(area).enumerate().map(|(channel, dz)| {
         let at = start + channel * area..start + (channel + 1) * area;
         match positive {
             Positive::Output(out) => {
-                dz.iter_mut().zip(&out[at.clone()]).for_each(|(dz, out)| *dz = if *out > 0.0 { *dz } else { 0.0 });
+                dz.iter_mut()
+                    .zip(&out[at.clone()])
+                    .for_each(|(dz, out)| *dz = if *out > 0.0 { *dz } else { 0.0 });
             }
             Positive::Norm(done) => {
                 let (scale, shift) = (done.norm.scale[channel], done.norm.shift[channel]);
@@ -45,9 +54,8 @@ fn mask(sample: usize, dz: &mut [f32], positive: Positive, norms: [Option<&Done>
                 }
             }
         }
-        let with = |done: Option<&Done>| {
-            done.map_or(0.0, |d| centred(dz, &d.y[at.clone()], d.norm.mean[channel]))
-        };
+        let with =
+            |done: Option<&Done>| done.map_or(0.0, |d| centred(dz, &d.y[at.clone()], d.norm.mean[channel]));
         [super::engine::sum(dz), with(norms[0]), with(norms[1])]
     });
     let _ = sums[sample].set(all.collect());
@@ -61,16 +69,28 @@ fn centred(dz: &[f32], y: &[f32], mean: f32) -> f32 {
         *sum = d * (y - mean);
     }
     for (d, y) in d.zip(y) {
-        sums.iter_mut().zip(d).zip(y).for_each(|((sum, d), y)| *sum += d * (y - mean));
+        sums.iter_mut()
+            .zip(d)
+            .zip(y)
+            .for_each(|((sum, d), y)| *sum += d * (y - mean));
     }
     sums.iter().sum()
 }
 
 /// Gradients of a norm's two tensors into `grad`, and the three numbers of each channel that give its input's gradient.
-fn norm_grad(unit: &Unit, done: &Done, sums: &Sums, which: usize, flat: &[f32], grad: &mut [f32]) -> Vec<[f32; 3]> {
+fn norm_grad(
+    unit: &Unit,
+    done: &Done,
+    sums: &Sums,
+    which: usize,
+    flat: &[f32],
+    grad: &mut [f32],
+) -> Vec<[f32; 3]> {
     let count = (sums.len() * done.area()) as f64;
     let channel_sum = |channel: usize, part: usize| -> f64 {
-        sums.iter().map(|s| s.get().map_or(0.0, |s| f64::from(s[channel][part]))).sum()
+        sums.iter()
+            .map(|s| s.get().map_or(0.0, |s| f64::from(s[channel][part])))
+            .sum()
     };
     (0..unit.channels_out)
         .map(|channel| {
@@ -113,7 +133,11 @@ pub(super) fn backward(
     with_input: bool,
 ) -> (Vec<f32>, Option<Vec<f32>>) {
     let samples = tape.samples;
-    let mut run = Backward { flat, samples, grad: vec![0.0; flat.len()] };
+    let mut run = Backward {
+        flat,
+        samples,
+        grad: vec![0.0; flat.len()],
+    };
     let dpooled = match tape.head {
         Head::Features => dout.to_vec(),
         Head::Logits => linear_grad(plan, flat, &tape.pooled, dout, &mut run.grad),
@@ -123,22 +147,35 @@ pub(super) fn backward(
     let area = last_len / dpooled.len();
     let mut dz = vec![0.0; last_len];
     let mut sums = no_sums(samples);
-    dz.par_chunks_mut(last_len / samples).enumerate().for_each(|(sample, dz)| {
-        let each = &dpooled[sample * plan.features..][..plan.features];
-        dz.chunks_exact_mut(area).zip(each).for_each(|(dz, d)| dz.fill(d / area as f32));
-        top(tape, tape.blocks.len(), sample, dz, &sums);
-    });
+    dz.par_chunks_mut(last_len / samples)
+        .enumerate()
+        .for_each(|(sample, dz)| {
+            let each = &dpooled[sample * plan.features..][..plan.features];
+            dz.chunks_exact_mut(area)
+                .zip(each)
+                .for_each(|(dz, d)| dz.fill(d / area as f32));
+            top(tape, tape.blocks.len(), sample, dz, &sums);
+        });
     for (index, (block, done)) in plan.blocks.iter().zip(&tape.blocks).enumerate().rev() {
         let input = index.checked_sub(1).map_or(&tape.entry, |i| &tape.blocks[i].out);
         let next = no_sums(samples);
-        let projected = block.projection.as_ref().zip(done.projection.as_ref()).map(|(unit, projection)| {
-            let coefficients = norm_grad(unit, projection, &sums, 1, flat, &mut run.grad);
-            let dy = Source::Combined { dz: &dz, y: &projection.y, coefficients: &coefficients };
-            run.weights(unit, projection, &Source::Plain(input), &dy);
-            let mut dx = vec![0.0; samples * projection.geometry.in_len()];
-            run.input(unit, projection).run(&dy, &mut dx, Store::Replace, |_, _| ());
-            dx
-        });
+        let projected = block
+            .projection
+            .as_ref()
+            .zip(done.projection.as_ref())
+            .map(|(unit, projection)| {
+                let coefficients = norm_grad(unit, projection, &sums, 1, flat, &mut run.grad);
+                let dy = Source::Combined {
+                    dz: &dz,
+                    y: &projection.y,
+                    coefficients: &coefficients,
+                };
+                run.weights(unit, projection, &Source::Plain(input), &dy);
+                let mut dx = vec![0.0; samples * projection.geometry.in_len()];
+                run.input(unit, projection)
+                    .run(&dy, &mut dx, Store::Replace, |_, _| ());
+                dx
+            });
         // From the last unit to the second: the gradient of the ReLU between.
         let mut inner: Option<Vec<f32>> = None;
         let mut inner_sums = no_sums(0);
@@ -146,39 +183,76 @@ pub(super) fn backward(
             let (unit, this, before) = (&block.units[i], &done.units[i], &done.units[i - 1]);
             let (dz, sums) = inner.as_ref().map_or((&dz, &sums), |inner| (inner, &inner_sums));
             let coefficients = norm_grad(unit, this, sums, 0, flat, &mut run.grad);
-            let dy = Source::Combined { dz, y: &this.y, coefficients: &coefficients };
+            let dy = Source::Combined {
+                dz,
+                y: &this.y,
+                coefficients: &coefficients,
+            };
             run.weights(unit, this, &before.rectified(), &dy);
             let mut da = vec![0.0; before.y.len()];
             let new_sums = no_sums(samples);
-            run.input(unit, this).run(&dy, &mut da, Store::Replace, |sample, da| {
-                mask(sample, da, Positive::Norm(before), [Some(before), None], &new_sums, before.area());
-            });
+            run.input(unit, this)
+                .run(&dy, &mut da, Store::Replace, |sample, da| {
+                    mask(
+                        sample,
+                        da,
+                        Positive::Norm(before),
+                        [Some(before), None],
+                        &new_sums,
+                        before.area(),
+                    );
+                });
             (inner, inner_sums) = (Some(da), new_sums);
         }
         // The first unit; its input's gradient adds to the shortcut's, which for the identity is dz itself.
         let (unit, this) = (&block.units[0], &done.units[0]);
         let inner = inner.unwrap_or_default();
         let coefficients = norm_grad(unit, this, &inner_sums, 0, flat, &mut run.grad);
-        let dy = Source::Combined { dz: &inner, y: &this.y, coefficients: &coefficients };
+        let dy = Source::Combined {
+            dz: &inner,
+            y: &this.y,
+            coefficients: &coefficients,
+        };
         run.weights(unit, this, &Source::Plain(input), &dy);
         let mut dx = projected.unwrap_or(dz);
-        run.input(unit, this).run(&dy, &mut dx, Store::Add, |sample, dx| top(tape, index, sample, dx, &next));
+        run.input(unit, this).run(&dy, &mut dx, Store::Add, |sample, dx| {
+            top(tape, index, sample, dx, &next)
+        });
         (dz, sums) = (dx, next);
     }
     if plan.pool {
         let [h, w] = tape.stem.size();
-        dz = unpool(&dz, &tape.chosen, h * w, tape.chosen.len() / (samples * plan.stem.channels_out));
+        dz = unpool(
+            &dz,
+            &tape.chosen,
+            h * w,
+            tape.chosen.len() / (samples * plan.stem.channels_out),
+        );
         sums = no_sums(samples);
-        dz.par_chunks_mut(plan.stem.channels_out * h * w).enumerate().for_each(|(sample, dz)| {
-            mask(sample, dz, Positive::Norm(&tape.stem), [Some(&tape.stem), None], &sums, h * w);
-        });
+        dz.par_chunks_mut(plan.stem.channels_out * h * w)
+            .enumerate()
+            .for_each(|(sample, dz)| {
+                mask(
+                    sample,
+                    dz,
+                    Positive::Norm(&tape.stem),
+                    [Some(&tape.stem), None],
+                    &sums,
+                    h * w,
+                );
+            });
     }
     let coefficients = norm_grad(&plan.stem, &tape.stem, &sums, 0, flat, &mut run.grad);
-    let dy = Source::Combined { dz: &dz, y: &tape.stem.y, coefficients: &coefficients };
+    let dy = Source::Combined {
+        dz: &dz,
+        y: &tape.stem.y,
+        coefficients: &coefficients,
+    };
     run.weights(&plan.stem, &tape.stem, &Source::Plain(x), &dy);
     let dx = with_input.then(|| {
         let mut dx = vec![0.0; x.len()];
-        run.input(&plan.stem, &tape.stem).run(&dy, &mut dx, Store::Replace, |_, _| ());
+        run.input(&plan.stem, &tape.stem)
+            .run(&dy, &mut dx, Store::Replace, |_, _| ());
         dx
     });
     (run.grad, dx)
@@ -190,16 +264,33 @@ fn top(tape: &Tape, index: usize, sample: usize, dz: &mut [f32], sums: &Sums) {
         // A block has two units at least.
         let last = block.units.last();
         let area = last.map_or(1, Done::area);
-        mask(sample, dz, Positive::Output(&block.out), [last, block.projection.as_ref()], sums, area);
+        mask(
+            sample,
+            dz,
+            Positive::Output(&block.out),
+            [last, block.projection.as_ref()],
+            sums,
+            area,
+        );
     } else if tape.chosen.is_empty() {
-        mask(sample, dz, Positive::Output(&tape.entry), [Some(&tape.stem), None], sums, tape.stem.area());
+        mask(
+            sample,
+            dz,
+            Positive::Output(&tape.entry),
+            [Some(&tape.stem), None],
+            sums,
+            tape.stem.area(),
+        );
     }
 }
 
 /// Gradient through the max-pool: each number goes to where the maximum was.
 fn unpool(dz: &[f32], chosen: &[u32], area: usize, pooled_area: usize) -> Vec<f32> {
     let mut out = vec![0.0; dz.len() / pooled_area * area];
-    let jobs = out.par_chunks_mut(area).zip(dz.par_chunks(pooled_area)).zip(chosen.par_chunks(pooled_area));
+    let jobs = out
+        .par_chunks_mut(area)
+        .zip(dz.par_chunks(pooled_area))
+        .zip(chosen.par_chunks(pooled_area));
     jobs.with_min_len(8).for_each(|((out, dz), chosen)| {
         dz.iter().zip(chosen).for_each(|(dz, at)| out[*at as usize] += dz);
     });
@@ -217,13 +308,19 @@ fn linear_grad(plan: &Plan, flat: &[f32], pooled: &[f32], dout: &[f32], grad: &m
         }
     });
     for d in dout.chunks_exact(outputs) {
-        grad[plan.fc_bias..][..outputs].iter_mut().zip(d).for_each(|(grad, d)| *grad += d);
+        grad[plan.fc_bias..][..outputs]
+            .iter_mut()
+            .zip(d)
+            .for_each(|(grad, d)| *grad += d);
     }
     let mut dpooled = vec![0.0; pooled.len()];
-    dpooled.par_chunks_mut(features).zip(dout.par_chunks(outputs)).for_each(|(row, d)| {
-        for (w, d) in weight.chunks_exact(features).zip(d) {
-            row.iter_mut().zip(w).for_each(|(row, w)| *row += d * w);
-        }
-    });
+    dpooled
+        .par_chunks_mut(features)
+        .zip(dout.par_chunks(outputs))
+        .for_each(|(row, d)| {
+            for (w, d) in weight.chunks_exact(features).zip(d) {
+                row.iter_mut().zip(w).for_each(|(row, w)| *row += d * w);
+            }
+        });
     dpooled
 }

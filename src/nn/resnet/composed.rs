@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use candle_core::{D, Tensor};
 
+use super::super::Result;
 use super::super::conv::conv2d;
 use super::super::params::Params;
-use super::super::Result;
 use super::Head;
 use super::plan::{EPSILON, MOMENTUM, Plan, Unit};
 
@@ -19,7 +19,11 @@ struct Network<'a> {
 }
 
 pub(super) fn forward(plan: &Plan, params: &Params, x: &Tensor, train: bool, head: Head) -> Result<Tensor> {
-    let mut network = Network { params, train, statistics: BTreeMap::new() };
+    let mut network = Network {
+        params,
+        train,
+        statistics: BTreeMap::new(),
+    };
     let mut x = network.unit(&plan.stem, x)?.relu()?;
     if plan.pool {
         x = max_pool(&x)?;
@@ -41,7 +45,9 @@ pub(super) fn forward(plan: &Plan, params: &Params, x: &Tensor, train: bool, hea
     if train {
         let batch = Tensor::cat(&network.statistics.into_values().collect::<Vec<_>>(), 0)?;
         let old = params.buffers().detach();
-        params.buffers().set(&(old.affine(1.0 - MOMENTUM, 0.0)? + batch.affine(MOMENTUM, 0.0)?)?)?;
+        params
+            .buffers()
+            .set(&(old.affine(1.0 - MOMENTUM, 0.0)? + batch.affine(MOMENTUM, 0.0)?)?)?;
     }
     match head {
         Head::Features => Ok(features),
@@ -73,7 +79,9 @@ impl Network<'_> {
         };
         let scale = (get("weight")?.reshape(column)? / (var.reshape(column)? + EPSILON)?.sqrt()?)?;
         let centred = y.broadcast_sub(&mean.reshape(column)?)?;
-        Ok(centred.broadcast_mul(&scale)?.broadcast_add(&get("bias")?.reshape(column)?)?)
+        Ok(centred
+            .broadcast_mul(&scale)?
+            .broadcast_add(&get("bias")?.reshape(column)?)?)
     }
 }
 

@@ -42,7 +42,11 @@ pub(super) struct Done {
 impl Done {
     /// What the next unit reads.
     pub(super) fn rectified(&self) -> Source<'_> {
-        Source::ScaledRelu { y: &self.y, scale: &self.norm.scale, shift: &self.norm.shift }
+        Source::ScaledRelu {
+            y: &self.y,
+            scale: &self.norm.scale,
+            shift: &self.norm.shift,
+        }
     }
     pub(super) fn size(&self) -> [usize; 2] {
         self.geometry.out()
@@ -65,7 +69,6 @@ pub(super) struct DoneBlock {
 #[derive(Debug)]
 pub(super) struct Tape {
     pub samples: usize,
-    pub size: [usize; 2],
     pub stem: Done,
     /// Input of the first block: the rectified (and pooled) stem.
     pub entry: Vec<f32>,
@@ -97,7 +100,12 @@ pub(super) fn forward(
     train: bool,
     head: Head,
 ) -> (Vec<f32>, Tape, Statistics) {
-    let mut run = Forward { numbers, samples, train, statistics: Vec::new() };
+    let mut run = Forward {
+        numbers,
+        samples,
+        train,
+        statistics: Vec::new(),
+    };
     let stem = run.unit(&plan.stem, &Source::Plain(x), size);
     let mut size_now = stem.size();
     let (mut entry, mut chosen) = (rectify(&stem, None), Vec::new());
@@ -118,13 +126,19 @@ pub(super) fn forward(
             size_now = done.size();
             units.push(done);
         }
-        let projection = block.projection.as_ref().map(|u| run.unit(u, &Source::Plain(input), first_size));
+        let projection = block
+            .projection
+            .as_ref()
+            .map(|u| run.unit(u, &Source::Plain(input), first_size));
         let shortcut = match &projection {
             Some(done) => Shortcut::Projected(done),
             None => Shortcut::Identity(input),
         };
         // A block has two units at least.
-        let out = units.last().map(|last| rectify(last, Some(shortcut))).unwrap_or_default();
+        let out = units
+            .last()
+            .map(|last| rectify(last, Some(shortcut)))
+            .unwrap_or_default();
         if !train {
             units.clear();
         }
@@ -132,16 +146,36 @@ pub(super) fn forward(
         if let (false, Some(last)) = (train, blocks.last_mut()) {
             last.out = Vec::new();
         }
-        blocks.push(DoneBlock { units, projection, out });
+        blocks.push(DoneBlock {
+            units,
+            projection,
+            out,
+        });
     }
     let last = blocks.last().map_or(&entry, |b| &b.out);
     let area = size_now[0] * size_now[1];
-    let pooled: Vec<f32> = last.par_chunks(area).with_min_len(256).map(|p| sum(p) / area as f32).collect();
+    let pooled: Vec<f32> = last
+        .par_chunks(area)
+        .with_min_len(256)
+        .map(|p| sum(p) / area as f32)
+        .collect();
     let out = match head {
         Head::Features => pooled.clone(),
         Head::Logits => linear(plan, numbers.flat, &pooled),
     };
-    (out, Tape { samples, size, stem, entry, chosen, blocks, pooled, head }, run.statistics)
+    (
+        out,
+        Tape {
+            samples,
+            stem,
+            entry,
+            chosen,
+            blocks,
+            pooled,
+            head,
+        },
+        run.statistics,
+    )
 }
 
 impl Forward<'_> {
@@ -159,14 +193,18 @@ impl Forward<'_> {
             product.run(source, &mut y, Store::Replace, |sample, y| {
                 let _ = moments[sample].set(y.chunks_exact(h * w).map(mean_and_square).collect());
             });
-            let moments: Vec<Vec<[f64; 2]>> =
-                moments.into_iter().map(|m| m.into_inner().unwrap_or_default()).collect();
+            let moments: Vec<Vec<[f64; 2]>> = moments
+                .into_iter()
+                .map(|m| m.into_inner().unwrap_or_default())
+                .collect();
             let (area, count) = ((h * w) as f64, (self.samples * h * w) as f64);
             let mut unbiased = Vec::with_capacity(c);
             for channel in 0..c {
                 let mean = moments.iter().map(|m| m[channel][0]).sum::<f64>() / self.samples as f64;
-                let square: f64 =
-                    moments.iter().map(|m| m[channel][1] + area * (m[channel][0] - mean).powi(2)).sum();
+                let square: f64 = moments
+                    .iter()
+                    .map(|m| m[channel][1] + area * (m[channel][0] - mean).powi(2))
+                    .sum();
                 norm.mean.push(mean as f32);
                 variance.push(square / count);
                 unbiased.push((square / (count - 1.0).max(1.0)) as f32);
@@ -176,14 +214,19 @@ impl Forward<'_> {
         } else {
             product.run(source, &mut y, Store::Replace, |_, _| ());
             norm.mean = self.numbers.buffers[unit.mean..][..c].to_vec();
-            variance.extend(self.numbers.buffers[unit.var..][..c].iter().map(|v| f64::from(*v)));
+            variance.extend(
+                self.numbers.buffers[unit.var..][..c]
+                    .iter()
+                    .map(|v| f64::from(*v)),
+            );
         }
         for channel in 0..c {
             let inv_std = (1.0 / (variance[channel] + EPSILON).sqrt()) as f32;
             let scale = flat[unit.gamma + channel] * inv_std;
             norm.inv_std.push(inv_std);
             norm.scale.push(scale);
-            norm.shift.push(flat[unit.beta + channel] - norm.mean[channel] * scale);
+            norm.shift
+                .push(flat[unit.beta + channel] - norm.mean[channel] * scale);
         }
         Done { geometry, y, norm }
     }
@@ -200,24 +243,36 @@ enum Shortcut<'a> {
 fn rectify(done: &Done, shortcut: Option<Shortcut>) -> Vec<f32> {
     let (area, c) = (done.area(), done.geometry.channels_out);
     let mut out = vec![0.0; done.y.len()];
-    out.par_chunks_mut(area).with_min_len(16).enumerate().for_each(|(i, out)| {
-        let (channel, range) = (i % c, i * area..(i + 1) * area);
-        let (scale, shift, y) = (done.norm.scale[channel], done.norm.shift[channel], &done.y[range.clone()]);
-        match shortcut {
-            None => out.iter_mut().zip(y).for_each(|(out, y)| *out = (y * scale + shift).max(0.0)),
-            Some(Shortcut::Identity(x)) => {
-                let pairs = y.iter().zip(&x[range]);
-                out.iter_mut().zip(pairs).for_each(|(out, (y, x))| *out = (y * scale + shift + x).max(0.0));
+    out.par_chunks_mut(area)
+        .with_min_len(16)
+        .enumerate()
+        .for_each(|(i, out)| {
+            let (channel, range) = (i % c, i * area..(i + 1) * area);
+            let (scale, shift, y) = (
+                done.norm.scale[channel],
+                done.norm.shift[channel],
+                &done.y[range.clone()],
+            );
+            match shortcut {
+                None => out
+                    .iter_mut()
+                    .zip(y)
+                    .for_each(|(out, y)| *out = (y * scale + shift).max(0.0)),
+                Some(Shortcut::Identity(x)) => {
+                    let pairs = y.iter().zip(&x[range]);
+                    out.iter_mut()
+                        .zip(pairs)
+                        .for_each(|(out, (y, x))| *out = (y * scale + shift + x).max(0.0));
+                }
+                Some(Shortcut::Projected(other)) => {
+                    let (scale2, shift2) = (other.norm.scale[channel], other.norm.shift[channel]);
+                    let pairs = y.iter().zip(&other.y[range]);
+                    out.iter_mut().zip(pairs).for_each(|(out, (y, x))| {
+                        *out = (y * scale + shift + (x * scale2 + shift2)).max(0.0);
+                    });
+                }
             }
-            Some(Shortcut::Projected(other)) => {
-                let (scale2, shift2) = (other.norm.scale[channel], other.norm.shift[channel]);
-                let pairs = y.iter().zip(&other.y[range]);
-                out.iter_mut().zip(pairs).for_each(|(out, (y, x))| {
-                    *out = (y * scale + shift + (x * scale2 + shift2)).max(0.0);
-                });
-            }
-        }
-    });
+        });
     out
 }
 
@@ -226,7 +281,10 @@ fn max_pool(x: &[f32], [h, w]: [usize; 2]) -> (Vec<f32>, Vec<u32>) {
     let (oh, ow) = (side(h, 3, 2), side(w, 3, 2));
     let planes = x.len() / (h * w);
     let (mut out, mut chosen) = (vec![0.0; planes * oh * ow], vec![0_u32; planes * oh * ow]);
-    let jobs = out.par_chunks_mut(oh * ow).zip(chosen.par_chunks_mut(oh * ow)).zip(x.par_chunks(h * w));
+    let jobs = out
+        .par_chunks_mut(oh * ow)
+        .zip(chosen.par_chunks_mut(oh * ow))
+        .zip(x.par_chunks(h * w));
     jobs.with_min_len(8).for_each(|((out, chosen), x)| {
         for (i, (out, chosen)) in out.iter_mut().zip(chosen).enumerate() {
             let (oy, ox) = (i / ow, i % ow);
@@ -252,7 +310,13 @@ fn linear(plan: &Plan, flat: &[f32], pooled: &[f32]) -> Vec<f32> {
     let weight = &flat[plan.fc_weight..][..outputs * features];
     let bias = &flat[plan.fc_bias..][..outputs];
     let rows = pooled.par_chunks(features);
-    rows.flat_map_iter(|x| weight.chunks_exact(features).zip(bias).map(move |(w, b)| dot(x, w) + b)).collect()
+    rows.flat_map_iter(|x| {
+        weight
+            .chunks_exact(features)
+            .zip(bias)
+            .map(move |(w, b)| dot(x, w) + b)
+    })
+    .collect()
 }
 
 /// Sum with eight partial sums.

@@ -113,12 +113,20 @@ impl ResNet {
             &[n, channels, h, w] if n > 0 && channels == self.config.in_channels && h > 0 && w > 0 => (h, w),
             _ => {
                 let expected = format!("[n, {}, h, w]", self.config.in_channels);
-                return Err(Error::Shape { what: "pictures", expected, actual: x.dims().to_vec() });
+                return Err(Error::Shape {
+                    what: "pictures",
+                    expected,
+                    actual: x.dims().to_vec(),
+                });
             }
         };
         if train && x.dims()[0] * self.plan.last_area(h, w) == 1 {
             let expected = "more than one number a channel in the last stage: a larger batch".into();
-            return Err(Error::Shape { what: "training batch", expected, actual: x.dims().to_vec() });
+            return Err(Error::Shape {
+                what: "training batch",
+                expected,
+                actual: x.dims().to_vec(),
+            });
         }
         let x = x.to_dtype(DType::F32)?;
         if self.params.device().is_cpu() {

@@ -8,9 +8,9 @@ use super::super::Result;
 use super::super::conv::{floats, with_floats};
 use super::super::params::Params;
 use super::Head;
+use super::backward;
 use super::engine::{self, Numbers, Statistics, Tape};
 use super::plan::{MOMENTUM, Plan};
-use super::backward;
 
 struct Network {
     plan: Plan,
@@ -43,7 +43,9 @@ pub(super) fn forward(plan: &Plan, params: &Params, x: &Tensor, train: bool, hea
             }
         }
         let n = buffers.len();
-        params.buffers().set(&Tensor::from_vec(buffers, n, params.device())?)?;
+        params
+            .buffers()
+            .set(&Tensor::from_vec(buffers, n, params.device())?)?;
     }
     Ok(out)
 }
@@ -63,7 +65,10 @@ impl CustomOp2 for Network {
         let (x, flat) = (floats(x, x_layout)?, floats(flat, flat_layout)?);
         let (n, _, h, w) = x_layout.shape().dims4()?;
         let buffers = self.params.buffers().to_vec1::<f32>()?;
-        let numbers = Numbers { flat, buffers: &buffers };
+        let numbers = Numbers {
+            flat,
+            buffers: &buffers,
+        };
         let (out, tape, statistics) =
             engine::forward(&self.plan, numbers, x, n, [h, w], self.train, self.head);
         if self.train {
@@ -90,12 +95,21 @@ impl CustomOp2 for Network {
         let (dflat, dx) = with_floats(x, |x| {
             with_floats(flat, |flat| {
                 with_floats(grad, |grad| {
-                    Ok(backward::backward(&self.plan, tape, flat, x, grad, self.with_input))
+                    Ok(backward::backward(
+                        &self.plan,
+                        tape,
+                        flat,
+                        x,
+                        grad,
+                        self.with_input,
+                    ))
                 })
             })
         })?;
         let dflat = Tensor::from_vec(dflat, flat.shape(), flat.device())?;
-        let dx = dx.map(|dx| Tensor::from_vec(dx, x.shape(), x.device())).transpose()?;
+        let dx = dx
+            .map(|dx| Tensor::from_vec(dx, x.shape(), x.device()))
+            .transpose()?;
         Ok((dx, Some(dflat)))
     }
 }

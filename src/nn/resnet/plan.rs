@@ -28,7 +28,13 @@ pub(super) struct Unit {
 }
 
 impl Unit {
-    pub(super) fn new(conv: String, norm: String, channels: [usize; 2], kernel: usize, stride: usize) -> Self {
+    pub(super) fn new(
+        conv: String,
+        norm: String,
+        channels: [usize; 2],
+        kernel: usize,
+        stride: usize,
+    ) -> Self {
         let [channels_in, channels_out] = channels;
         Self {
             conv,
@@ -73,9 +79,19 @@ impl Unit {
 
     fn specs(&self) -> Vec<Spec> {
         let (c, k) = (self.channels_out, self.kernel);
-        let spec = |name: String, shape: Vec<usize>, init, trainable| Spec { name, shape, init, trainable };
+        let spec = |name: String, shape: Vec<usize>, init, trainable| Spec {
+            name,
+            shape,
+            init,
+            trainable,
+        };
         let norm = |part: &str, value, trainable| {
-            spec(format!("{}.{part}", self.norm), vec![c], Init::Constant(value), trainable)
+            spec(
+                format!("{}.{part}", self.norm),
+                vec![c],
+                Init::Constant(value),
+                trainable,
+            )
         };
         let weight = vec![c, self.channels_in, k, k];
         vec![
@@ -127,13 +143,19 @@ impl Plan {
     }
 
     fn units_mut(&mut self) -> impl Iterator<Item = &mut Unit> {
-        let blocks = self.blocks.iter_mut().flat_map(|b| b.units.iter_mut().chain(b.projection.as_mut()));
+        let blocks = self
+            .blocks
+            .iter_mut()
+            .flat_map(|b| b.units.iter_mut().chain(b.projection.as_mut()));
         std::iter::once(&mut self.stem).chain(blocks)
     }
 
     /// All convolutions, in the order of the forward pass.
     pub(super) fn units(&self) -> impl Iterator<Item = &Unit> {
-        let blocks = self.blocks.iter().flat_map(|b| b.units.iter().chain(b.projection.as_ref()));
+        let blocks = self
+            .blocks
+            .iter()
+            .flat_map(|b| b.units.iter().chain(b.projection.as_ref()));
         std::iter::once(&self.stem).chain(blocks)
     }
 
@@ -155,8 +177,16 @@ pub(super) fn specs(config: &ResNetConfig) -> Result<Vec<Spec>> {
     let plan = unplaced(config)?;
     let mut specs: Vec<Spec> = plan.units().flat_map(Unit::specs).collect();
     let init = Init::UniformFanIn(plan.features);
-    for (name, shape) in [("fc.weight", vec![plan.outputs, plan.features]), ("fc.bias", vec![plan.outputs])] {
-        specs.push(Spec { name: name.into(), shape, init, trainable: true });
+    for (name, shape) in [
+        ("fc.weight", vec![plan.outputs, plan.features]),
+        ("fc.bias", vec![plan.outputs]),
+    ] {
+        specs.push(Spec {
+            name: name.into(),
+            shape,
+            init,
+            trainable: true,
+        });
     }
     Ok(specs)
 }
@@ -169,19 +199,38 @@ fn unplaced(config: &ResNetConfig) -> Result<Plan> {
         50 => ([3, 4, 6, 3], true),
         depth => {
             let expected = "10, 18, 34 or 50";
-            return Err(Error::Config { field: "depth", value: depth.to_string(), expected });
+            return Err(Error::Config {
+                field: "depth",
+                value: depth.to_string(),
+                expected,
+            });
         }
     };
-    for (field, value) in
-        [("width", config.width), ("in_channels", config.in_channels), ("num_outputs", config.num_outputs)]
-    {
+    for (field, value) in [
+        ("width", config.width),
+        ("in_channels", config.in_channels),
+        ("num_outputs", config.num_outputs),
+    ] {
         if value == 0 {
-            return Err(Error::Config { field, value: "0".into(), expected: "at least 1" });
+            return Err(Error::Config {
+                field,
+                value: "0".into(),
+                expected: "at least 1",
+            });
         }
     }
-    let (kernel, stride) = if config.stem == Stem::Cifar { (3, 1) } else { (7, 2) };
-    let stem =
-        Unit::new("conv1".into(), "bn1".into(), [config.in_channels, config.width], kernel, stride);
+    let (kernel, stride) = if config.stem == Stem::Cifar {
+        (3, 1)
+    } else {
+        (7, 2)
+    };
+    let stem = Unit::new(
+        "conv1".into(),
+        "bn1".into(),
+        [config.in_channels, config.width],
+        kernel,
+        stride,
+    );
     let mut blocks = Vec::new();
     let mut channels = config.width;
     for (stage, count) in counts.into_iter().enumerate() {
@@ -191,7 +240,13 @@ fn unplaced(config: &ResNetConfig) -> Result<Plan> {
             let stride = if stage > 0 && index == 0 { 2 } else { 1 };
             let prefix = format!("layer{}.{index}", stage + 1);
             let unit = |i: usize, channels, kernel, stride| {
-                Unit::new(format!("{prefix}.conv{i}"), format!("{prefix}.bn{i}"), channels, kernel, stride)
+                Unit::new(
+                    format!("{prefix}.conv{i}"),
+                    format!("{prefix}.bn{i}"),
+                    channels,
+                    kernel,
+                    stride,
+                )
             };
             let units = if bottleneck {
                 vec![
@@ -200,7 +255,10 @@ fn unplaced(config: &ResNetConfig) -> Result<Plan> {
                     unit(3, [inner, outer], 1, 1),
                 ]
             } else {
-                vec![unit(1, [channels, inner], 3, stride), unit(2, [inner, outer], 3, 1)]
+                vec![
+                    unit(1, [channels, inner], 3, stride),
+                    unit(2, [inner, outer], 3, 1),
+                ]
             };
             let projection = (stride != 1 || channels != outer).then(|| {
                 let name = |part| format!("{prefix}.downsample.{part}");

@@ -6,7 +6,13 @@ use super::super::{Error, Sgd, cross_entropy, from_safetensors, schedule};
 use super::*;
 
 fn config(depth: usize, stem: Stem, width: usize) -> ResNetConfig {
-    ResNetConfig { depth, stem, width, in_channels: 3, num_outputs: 5 }
+    ResNetConfig {
+        depth,
+        stem,
+        width,
+        in_channels: 3,
+        num_outputs: 5,
+    }
 }
 
 fn pictures(n: usize, side: usize) -> Tensor {
@@ -16,7 +22,14 @@ fn pictures(n: usize, side: usize) -> Tensor {
 
 fn largest_difference(a: &Tensor, b: &Tensor) -> f32 {
     assert_eq!(a.dims(), b.dims());
-    (a - b).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap()
+    (a - b)
+        .unwrap()
+        .abs()
+        .unwrap()
+        .max_all()
+        .unwrap()
+        .to_scalar::<f32>()
+        .unwrap()
 }
 
 fn size(t: &Tensor) -> f32 {
@@ -31,7 +44,11 @@ fn shake(net: &ResNet) {
             let values = crate::rng::Stream::new(3, "test/shake", 0, i as u64).normals(tensor.elem_count());
             let noise = Tensor::from_vec(values, tensor.shape(), &Device::Cpu).unwrap();
             let noise = (noise * 0.2).unwrap();
-            let base = if name.contains("var") { noise.abs().unwrap() } else { noise };
+            let base = if name.contains("var") {
+                noise.abs().unwrap()
+            } else {
+                noise
+            };
             *tensor = (&*tensor + base).unwrap();
         }
     }
@@ -56,11 +73,18 @@ fn the_engine_agrees_with_the_composed_network() {
             let a = op::forward(&fast.plan, &fast.params, &x[0], true, head).unwrap();
             let b = composed::forward(&slow.plan, &slow.params, &x[1], true, head).unwrap();
             let name = format!("depth {depth} {stem:?} side {side} {head:?}");
-            assert!(largest_difference(&a, &b) < 2e-4 * size(&b), "{name}: {}", largest_difference(&a, &b));
+            assert!(
+                largest_difference(&a, &b) < 2e-4 * size(&b),
+                "{name}: {}",
+                largest_difference(&a, &b)
+            );
             let loss = |y: &Tensor| y.sqr().unwrap().mean_all().unwrap();
             let (ga, gb) = (loss(&a).backward().unwrap(), loss(&b).backward().unwrap());
             let dx = [ga.get(&x[0]).unwrap(), gb.get(&x[1]).unwrap()];
-            assert!(largest_difference(dx[0], dx[1]) < 5e-3 * size(dx[1]), "{name}: input");
+            assert!(
+                largest_difference(dx[0], dx[1]) < 5e-3 * size(dx[1]),
+                "{name}: input"
+            );
             for tensor in fast.params.trainable() {
                 if head == Head::Features && tensor.starts_with("fc.") {
                     continue;
@@ -68,17 +92,30 @@ fn the_engine_agrees_with_the_composed_network() {
                 let a = fast.params.gradient(&ga, tensor).unwrap();
                 let b = slow.params.gradient(&gb, tensor).unwrap();
                 let difference = largest_difference(&a, &b);
-                assert!(difference < 5e-3 * size(&b).max(1e-3), "{name} {tensor}: {difference} of {}", size(&b));
+                assert!(
+                    difference < 5e-3 * size(&b).max(1e-3),
+                    "{name} {tensor}: {difference} of {}",
+                    size(&b)
+                );
             }
         }
-        let (a, b) = (fast.params.state_dict().unwrap(), slow.params.state_dict().unwrap());
+        let (a, b) = (
+            fast.params.state_dict().unwrap(),
+            slow.params.state_dict().unwrap(),
+        );
         for (name, a) in &a {
-            assert!(largest_difference(a, &b[name]) < 1e-3 * size(a).max(1.0), "{depth} {name}");
+            assert!(
+                largest_difference(a, &b[name]) < 1e-3 * size(a).max(1.0),
+                "{depth} {name}"
+            );
         }
         let x = pictures(4, side);
         let a = fast.forward(&x, false).unwrap();
         let b = composed::forward(&slow.plan, &slow.params, &x, false, Head::Logits).unwrap();
-        assert!(largest_difference(&a, &b) < 1e-3 * size(&b), "depth {depth}: evaluation");
+        assert!(
+            largest_difference(&a, &b) < 1e-3 * size(&b),
+            "depth {depth}: evaluation"
+        );
     }
 }
 
@@ -90,13 +127,26 @@ fn follows_pytorch_over_a_hundred_steps() {
         let strip = |(k, v): (&String, &Tensor)| Some((k.strip_prefix(prefix)?.to_owned(), v.clone()));
         fixture.iter().filter_map(strip).collect()
     };
-    let shape = ResNetConfig { num_outputs: 4, ..config(10, Stem::Cifar, 4) };
+    let shape = ResNetConfig {
+        num_outputs: 4,
+        ..config(10, Stem::Cifar, 4)
+    };
     let net = ResNet::new(shape, 1, &Device::Cpu).unwrap();
     net.params().load_state_dict(&part("state.")).unwrap();
-    let mut sgd =
-        Sgd::new([("net".to_owned(), net.params().var().clone())], 0.05, 0.9, true, 5e-4).unwrap();
-    let labels: Vec<u32> =
-        fixture["labels"].to_vec1::<f32>().unwrap().into_iter().map(|l| l as u32).collect();
+    let mut sgd = Sgd::new(
+        [("net".to_owned(), net.params().var().clone())],
+        0.05,
+        0.9,
+        true,
+        5e-4,
+    )
+    .unwrap();
+    let labels: Vec<u32> = fixture["labels"]
+        .to_vec1::<f32>()
+        .unwrap()
+        .into_iter()
+        .map(|l| l as u32)
+        .collect();
     let losses = fixture["losses"].to_vec1::<f32>().unwrap();
     for (k, expected) in losses.iter().enumerate() {
         sgd.lr = schedule::cosine(k, losses.len(), 0.05, 1e-6);
@@ -105,7 +155,10 @@ fn follows_pytorch_over_a_hundred_steps() {
         let loss = cross_entropy(&net.forward(&x, true).unwrap(), &labels[start..start + 12]).unwrap();
         sgd.step(&loss.backward().unwrap()).unwrap();
         let loss = loss.to_scalar::<f32>().unwrap();
-        assert!((loss - expected).abs() < 1e-3, "step {k}: {loss}, PyTorch {expected}");
+        assert!(
+            (loss - expected).abs() < 1e-3,
+            "step {k}: {loss}, PyTorch {expected}"
+        );
     }
     let logits = net.forward(&fixture["x"], false).unwrap();
     assert!(largest_difference(&logits, &fixture["logits"]) < 1e-2);
@@ -132,15 +185,25 @@ fn every_trainable_tensor_gets_a_gradient_that_is_not_zero() {
 #[test]
 fn bits_do_not_depend_on_threads() {
     let step = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
         pool.install(|| {
             let net = ResNet::new(config(18, Stem::Cifar, 4), 1, &Device::Cpu).unwrap();
-            let mut sgd =
-                Sgd::new([("net".to_owned(), net.params().var().clone())], 0.1, 0.9, true, 5e-4).unwrap();
+            let mut sgd = Sgd::new(
+                [("net".to_owned(), net.params().var().clone())],
+                0.1,
+                0.9,
+                true,
+                5e-4,
+            )
+            .unwrap();
             for _ in 0..2 {
                 let y = net.forward(&pictures(10, 16), true).unwrap();
                 let labels: Vec<u32> = (0..10).map(|i| i % 5).collect();
-                sgd.step(&cross_entropy(&y, &labels).unwrap().backward().unwrap()).unwrap();
+                sgd.step(&cross_entropy(&y, &labels).unwrap().backward().unwrap())
+                    .unwrap();
             }
             net.params().to_safetensors().unwrap()
         })
@@ -155,7 +218,11 @@ fn an_evaluated_picture_does_not_depend_on_its_batch() {
     let net = ResNet::new(config(10, Stem::Cifar, 8), 1, &Device::Cpu).unwrap();
     let x = pictures(9, 16);
     let all = net.forward(&x, false).unwrap().to_vec2::<f32>().unwrap();
-    let one = net.forward(&x.narrow(0, 4, 1).unwrap(), false).unwrap().to_vec2::<f32>().unwrap();
+    let one = net
+        .forward(&x.narrow(0, 4, 1).unwrap(), false)
+        .unwrap()
+        .to_vec2::<f32>()
+        .unwrap();
     assert_eq!(all[4], one[0]);
     let loss = net.forward(&x, false).unwrap().sum_all().unwrap();
     let error = loss.backward().unwrap_err().to_string();
@@ -164,11 +231,16 @@ fn an_evaluated_picture_does_not_depend_on_its_batch() {
 
 #[test]
 fn a_state_goes_out_and_in_and_lies_are_named() {
-    let [one, other] = [1, 2].map(|seed| ResNet::new(config(18, Stem::Cifar, 4), seed, &Device::Cpu).unwrap());
+    let [one, other] =
+        [1, 2].map(|seed| ResNet::new(config(18, Stem::Cifar, 4), seed, &Device::Cpu).unwrap());
     let names: Vec<String> = one.params().state_dict().unwrap().into_keys().collect();
-    for name in
-        ["conv1.weight", "bn1.running_mean", "layer1.0.conv1.weight", "layer2.0.downsample.0.weight", "fc.bias"]
-    {
+    for name in [
+        "conv1.weight",
+        "bn1.running_mean",
+        "layer1.0.conv1.weight",
+        "layer2.0.downsample.0.weight",
+        "fc.bias",
+    ] {
         assert!(names.iter().any(|n| n == name), "{name}");
     }
     let bytes = one.params().to_safetensors().unwrap();
@@ -177,7 +249,10 @@ fn a_state_goes_out_and_in_and_lies_are_named() {
     assert_eq!(bytes, other.params().to_safetensors().unwrap());
 
     let mut state = one.params().state_dict().unwrap();
-    state.insert("bn1.num_batches_tracked".into(), Tensor::new(3_f32, &Device::Cpu).unwrap());
+    state.insert(
+        "bn1.num_batches_tracked".into(),
+        Tensor::new(3_f32, &Device::Cpu).unwrap(),
+    );
     other.params().load_state_dict(&state).unwrap();
     let weight = state.remove("conv1.weight").unwrap();
     assert!(matches!(
@@ -195,7 +270,10 @@ fn a_state_goes_out_and_in_and_lies_are_named() {
         other.params().load_state_dict(&state),
         Err(Error::ExtraTensor { name, .. }) if name == "conv9.weight"
     ));
-    assert!(matches!(other.params().load_safetensors(&bytes[..100]), Err(Error::Safetensors(_))));
+    assert!(matches!(
+        other.params().load_safetensors(&bytes[..100]),
+        Err(Error::Safetensors(_))
+    ));
     assert_eq!(bytes, other.params().to_safetensors().unwrap());
 }
 
@@ -209,5 +287,8 @@ fn wrong_pictures_and_settings_are_refused() {
     let gray = Tensor::zeros((2, 1, 16, 16), candle_core::DType::F32, &Device::Cpu).unwrap();
     assert!(matches!(net.forward(&gray, false), Err(Error::Shape { .. })));
     // One number a channel has no variance.
-    assert!(matches!(net.forward(&pictures(1, 8), true), Err(Error::Shape { .. })));
+    assert!(matches!(
+        net.forward(&pictures(1, 8), true),
+        Err(Error::Shape { .. })
+    ));
 }
