@@ -66,9 +66,6 @@ impl Store {
     /// If a checkpoint cannot be read, or the disk fails; nothing is freed then.
     pub fn gc(&self, dry_run: bool) -> Result<Collected> {
         let path = &self.path;
-        if dry_run && self.is_read_only() {
-            return Err(super::StoreError::ReadOnly { path: path.clone() });
-        }
         let transaction = self.write()?;
         let collected = Collected {
             blobs: unnamed_blobs(&transaction, path)?,

@@ -13,7 +13,8 @@
 //! | `blob_info` | BLAKE3, 32 bytes | length (u64) |
 //! | `blobs` | BLAKE3, number of the chunk (u32) | at most [`layout::CHUNK`] bytes |
 //!
-//! A **block** holds rows of one run and one part with consecutive indexes. Blocks never overlap. redb rounds a value up to a
+//! A **block** holds rows of one run and one part with consecutive indexes. Blocks never overlap; small ones are joined when
+//! their run is finished. redb rounds a value up to a
 //! power of two and reads it whole, so blocks and chunks are cut to fill a power of two ([`pack`]), and what can be answered
 //! without rows (which indexes are there, how many, how wide) is answered from the index table, which is small.
 //! redb does not checksum what it reads: the index entry carries the BLAKE3 of its block, and every read compares it, so a
@@ -51,6 +52,7 @@ mod open;
 mod pack;
 mod read;
 mod remove;
+mod repack;
 mod runs;
 mod snapshot;
 mod verify;

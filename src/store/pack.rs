@@ -25,6 +25,11 @@ pub(super) fn cuts(sizes: &[usize], head: usize) -> Vec<usize> {
     cuts
 }
 
+/// Says whether a block of `length` bytes is as large and as full as blocks become.
+pub(super) fn is_full(length: usize) -> bool {
+    (length + PAGE_OVERHEAD) * 100 / LARGEST >= WELL_FILLED
+}
+
 /// Returns how many rows the first block takes: at least one, at most all.
 fn first_cut(sizes: &[usize], head: usize) -> usize {
     let mut best = (0, 1); // (percent filled, rows)

@@ -9,7 +9,7 @@ use redb::{ReadableTable, WriteTransaction};
 use super::block::Place;
 use super::error::At;
 use super::layout::{self, Entry, KEY};
-use super::{Result, Store, StoreError};
+use super::{Result, Store, StoreError, repack};
 
 /// When and where a run is executed. The caller reads the clock and the machine's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,6 +109,9 @@ impl Store {
         let path = &self.path;
         let transaction = self.write()?;
         let mut sealed = require_open(&transaction, path, run)?;
+        for table in Table::ALL {
+            repack::repack(&transaction, path, run, table)?;
+        }
         sealed.digest = Some(digest(&transaction, path, run)?);
         sealed.status = Status::Finished;
         sealed.finished_at = Some(finished_at_micros);

@@ -1,7 +1,15 @@
 //! Tests of the store as its users see it.
 
+mod disk;
+mod faults;
+#[cfg(not(noprop))]
+mod fixture;
+mod names;
+#[cfg(not(noprop))]
+mod random;
 mod rows;
 mod runs;
+mod vectors;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
