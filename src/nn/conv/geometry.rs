@@ -205,9 +205,9 @@ pub(crate) fn input_grad(g: &Geometry) -> (Planes, Vec<Correlation>) {
         left,
         stride: 1,
         used: [1; 2],
-        // Pixel q of a phase reads output rows up to q + (s - 1 + p) / s.
-        h: top + oh.max(g.h.div_ceil(s) + (s - 1 + p) / s),
-        w: left + ow.max(g.w.div_ceil(s) + (s - 1 + p) / s),
+        // Pixel q of a phase reads output rows up to q + p.div_ceil(s).
+        h: top + oh.max(g.h.div_ceil(s) + p.div_ceil(s)),
+        w: left + ow.max(g.w.div_ceil(s) + p.div_ceil(s)),
     };
     // Input row iy = s q + r meets kernel row ky = a + s j at output row q + e - j, with a = (r + p) mod s, e = (r + p) / s.
     let reach = |r: usize, kernel: usize| {

@@ -167,10 +167,10 @@ mod avx {
                 for v in 0..N {
                     pixels[v] = _mm256_loadu_ps(starts[v].add(*offset as usize));
                 }
-                for m in 0..ROWS {
+                for (m, sums) in sums.iter_mut().enumerate() {
                     let weight = _mm256_broadcast_ss(&*weights.add(m));
-                    for v in 0..N {
-                        sums[m][v] = _mm256_fmadd_ps(weight, pixels[v], sums[m][v]);
+                    for (sum, pixels) in sums.iter_mut().zip(pixels) {
+                        *sum = _mm256_fmadd_ps(weight, pixels, *sum);
                     }
                 }
                 weights = weights.add(ROWS);
@@ -276,10 +276,10 @@ mod avx {
                         _mm256_loadu_ps(starts[1].add(base)),
                         _mm256_loadu_ps(starts[2].add(base)),
                     ];
-                    for m in 0..ROWS {
+                    for (m, sums) in sums.iter_mut().enumerate() {
                         let grad = _mm256_loadu_ps(grads.add(m * at.row_len));
-                        for j in 0..COLUMNS {
-                            sums[m][j] = _mm256_fmadd_ps(grad, pixels[j], sums[m][j]);
+                        for (sum, pixels) in sums.iter_mut().zip(pixels) {
+                            *sum = _mm256_fmadd_ps(grad, pixels, *sum);
                         }
                     }
                     grads = grads.add(LANES);

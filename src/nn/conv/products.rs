@@ -21,9 +21,9 @@ pub(crate) enum Store {
     Add,
 }
 
-/// Zero-padded copy of sample `sample` of `source` (see [`Planes`]).
+/// Zero-padded copy of sample `sample` of `source` (see [`Planes`]) into `out`, which holds zeros or another sample's copy:
+/// the padding is not written.
 pub(super) fn fill(planes: &Planes, source: &Source, sample: usize, row: &mut Vec<f32>, out: &mut [f32]) {
-    out.fill(0.0);
     row.resize(planes.columns, 0.0);
     let (s, size) = (planes.stride, planes.rows * planes.columns);
     for channel in 0..planes.channels {

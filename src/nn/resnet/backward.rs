@@ -4,7 +4,7 @@
 //! numbers a channel (Ioffe and Szegedy 2015), computed while the convolution's products copy it. The sums behind them are
 //! taken where `dz` is made, one sample at a time in the cache, and joined in the order of the samples.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
 
@@ -12,6 +12,7 @@ use super::super::conv::{Product, Source, Store, weight_grad};
 use super::Head;
 use super::engine::{Done, Tape};
 use super::plan::{Plan, Unit};
+use super::pool::{Buffer, Pool};
 
 /// For each sample and channel: sum of dz, and of dz times (y - mean) for up to two norms that share it.
 type Sums = Vec<OnceLock<Vec<[f32; 3]>>>;
@@ -145,7 +146,7 @@ pub(super) fn backward(
     // The mean's gradient, spread over the last block's output.
     let last_len = tape.blocks.last().map_or(&tape.entry, |b| &b.out).len();
     let area = last_len / dpooled.len();
-    let mut dz = vec![0.0; last_len];
+    let mut dz = tape.pool.take(last_len);
     let mut sums = no_sums(samples);
     dz.par_chunks_mut(last_len / samples)
         .enumerate()
@@ -171,13 +172,13 @@ pub(super) fn backward(
                     coefficients: &coefficients,
                 };
                 run.weights(unit, projection, &Source::Plain(input), &dy);
-                let mut dx = vec![0.0; samples * projection.geometry.in_len()];
+                let mut dx = tape.pool.take(samples * projection.geometry.in_len());
                 run.input(unit, projection)
                     .run(&dy, &mut dx, Store::Replace, |_, _| ());
                 dx
             });
         // From the last unit to the second: the gradient of the ReLU between.
-        let mut inner: Option<Vec<f32>> = None;
+        let mut inner: Option<Buffer> = None;
         let mut inner_sums = no_sums(0);
         for i in (1..block.units.len()).rev() {
             let (unit, this, before) = (&block.units[i], &done.units[i], &done.units[i - 1]);
@@ -189,7 +190,7 @@ pub(super) fn backward(
                 coefficients: &coefficients,
             };
             run.weights(unit, this, &before.rectified(), &dy);
-            let mut da = vec![0.0; before.y.len()];
+            let mut da = tape.pool.take(before.y.len());
             let new_sums = no_sums(samples);
             run.input(unit, this)
                 .run(&dy, &mut da, Store::Replace, |sample, da| {
@@ -223,6 +224,7 @@ pub(super) fn backward(
     if plan.pool {
         let [h, w] = tape.stem.size();
         dz = unpool(
+            &tape.pool,
             &dz,
             &tape.chosen,
             h * w,
@@ -285,8 +287,9 @@ fn top(tape: &Tape, index: usize, sample: usize, dz: &mut [f32], sums: &Sums) {
 }
 
 /// Gradient through the max-pool: each number goes to where the maximum was.
-fn unpool(dz: &[f32], chosen: &[u32], area: usize, pooled_area: usize) -> Vec<f32> {
-    let mut out = vec![0.0; dz.len() / pooled_area * area];
+fn unpool(pool: &Arc<Pool>, dz: &[f32], chosen: &[u32], area: usize, pooled_area: usize) -> Buffer {
+    let mut out = pool.take(dz.len() / pooled_area * area);
+    out.fill(0.0);
     let jobs = out
         .par_chunks_mut(area)
         .zip(dz.par_chunks(pooled_area))

@@ -4,13 +4,14 @@
 //! input. Only the convolutions' outputs and the blocks' outputs exist. Statistics of a sample are taken while it is in the
 //! cache, and joined in the order of the samples (Chan et al. 1983), so their bits do not depend on threads.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
 
 use super::super::conv::{Geometry, Product, Source, Store};
 use super::Head;
 use super::plan::{EPSILON, Plan, Unit, side};
+use super::pool::{Buffer, Pool};
 
 /// Lanes of a sum in registers.
 const LANES: usize = 8;
@@ -35,7 +36,7 @@ pub(super) struct Norm {
 #[derive(Debug)]
 pub(super) struct Done {
     pub geometry: Geometry,
-    pub y: Vec<f32>,
+    pub y: Buffer,
     pub norm: Norm,
 }
 
@@ -62,16 +63,17 @@ impl Done {
 pub(super) struct DoneBlock {
     pub units: Vec<Done>,
     pub projection: Option<Done>,
-    pub out: Vec<f32>,
+    pub out: Buffer,
 }
 
 /// Everything the backward pass needs.
 #[derive(Debug)]
 pub(super) struct Tape {
     pub samples: usize,
+    pub pool: Arc<Pool>,
     pub stem: Done,
     /// Input of the first block: the rectified (and pooled) stem.
-    pub entry: Vec<f32>,
+    pub entry: Buffer,
     /// Where each pooled number came from, in its channel.
     pub chosen: Vec<u32>,
     pub blocks: Vec<DoneBlock>,
@@ -84,6 +86,7 @@ pub(super) type Statistics = Vec<(usize, Vec<f32>)>;
 
 struct Forward<'a> {
     numbers: Numbers<'a>,
+    pool: &'a Arc<Pool>,
     samples: usize,
     train: bool,
     statistics: Statistics,
@@ -91,9 +94,11 @@ struct Forward<'a> {
 
 /// Runs the network over `x` `[samples, channels, h, w]`. Returns the output, the tape and the batch's statistics (empty
 /// unless `train`).
+#[allow(clippy::too_many_arguments)]
 pub(super) fn forward(
     plan: &Plan,
     numbers: Numbers,
+    pool: &Arc<Pool>,
     x: &[f32],
     samples: usize,
     size: [usize; 2],
@@ -102,15 +107,16 @@ pub(super) fn forward(
 ) -> (Vec<f32>, Tape, Statistics) {
     let mut run = Forward {
         numbers,
+        pool,
         samples,
         train,
         statistics: Vec::new(),
     };
     let stem = run.unit(&plan.stem, &Source::Plain(x), size);
     let mut size_now = stem.size();
-    let (mut entry, mut chosen) = (rectify(&stem, None), Vec::new());
+    let (mut entry, mut chosen) = (rectify(&stem, None, pool), Vec::new());
     if plan.pool {
-        (entry, chosen) = max_pool(&entry, size_now);
+        (entry, chosen) = max_pool(&entry, size_now, pool);
         size_now = size_now.map(|s| side(s, 3, 2));
     }
     let mut blocks: Vec<DoneBlock> = Vec::with_capacity(plan.blocks.len());
@@ -137,14 +143,14 @@ pub(super) fn forward(
         // A block has two units at least.
         let out = units
             .last()
-            .map(|last| rectify(last, Some(shortcut)))
+            .map(|last| rectify(last, Some(shortcut), pool))
             .unwrap_or_default();
         if !train {
             units.clear();
         }
         let projection = projection.filter(|_| train);
         if let (false, Some(last)) = (train, blocks.last_mut()) {
-            last.out = Vec::new();
+            last.out = Buffer::default();
         }
         blocks.push(DoneBlock {
             units,
@@ -167,6 +173,7 @@ pub(super) fn forward(
         out,
         Tape {
             samples,
+            pool: pool.clone(),
             stem,
             entry,
             chosen,
@@ -184,7 +191,7 @@ impl Forward<'_> {
         let geometry = unit.geometry(size);
         let (c, flat) = (unit.channels_out, self.numbers.flat);
         let product = Product::forward(&geometry, &flat[unit.weight..][..unit.weight_len()]);
-        let mut y = vec![0.0; self.samples * geometry.out_len()];
+        let mut y = self.pool.take(self.samples * geometry.out_len());
         let [h, w] = geometry.out();
         let mut norm = Norm::default();
         let mut variance = Vec::with_capacity(c);
@@ -240,9 +247,9 @@ enum Shortcut<'a> {
 }
 
 /// `relu(norm(y) + shortcut)`, in memory.
-fn rectify(done: &Done, shortcut: Option<Shortcut>) -> Vec<f32> {
+fn rectify(done: &Done, shortcut: Option<Shortcut>, pool: &Arc<Pool>) -> Buffer {
     let (area, c) = (done.area(), done.geometry.channels_out);
-    let mut out = vec![0.0; done.y.len()];
+    let mut out = pool.take(done.y.len());
     out.par_chunks_mut(area)
         .with_min_len(16)
         .enumerate()
@@ -277,10 +284,10 @@ fn rectify(done: &Done, shortcut: Option<Shortcut>) -> Vec<f32> {
 }
 
 /// 3x3 max-pool, stride 2, padding 1; also the position of each maximum, the first one where several are equal.
-fn max_pool(x: &[f32], [h, w]: [usize; 2]) -> (Vec<f32>, Vec<u32>) {
+fn max_pool(x: &[f32], [h, w]: [usize; 2], pool: &Arc<Pool>) -> (Buffer, Vec<u32>) {
     let (oh, ow) = (side(h, 3, 2), side(w, 3, 2));
     let planes = x.len() / (h * w);
-    let (mut out, mut chosen) = (vec![0.0; planes * oh * ow], vec![0_u32; planes * oh * ow]);
+    let (mut out, mut chosen) = (pool.take(planes * oh * ow), vec![0_u32; planes * oh * ow]);
     let jobs = out
         .par_chunks_mut(oh * ow)
         .zip(chosen.par_chunks_mut(oh * ow))

@@ -4,6 +4,8 @@
 //! sums folded into the convolutions' copies, and keeps what the backward pass needs. Elsewhere `composed` builds the same
 //! network of candle's operations; tests hold the two against each other.
 
+use std::sync::Arc;
+
 use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +17,7 @@ mod composed;
 mod engine;
 mod op;
 mod plan;
+mod pool;
 #[cfg(test)]
 mod tests;
 
@@ -58,6 +61,7 @@ pub struct ResNet {
     config: ResNetConfig,
     plan: Plan,
     params: Params,
+    pool: Arc<pool::Pool>,
 }
 
 /// What a forward pass returns.
@@ -76,7 +80,12 @@ impl ResNet {
         let specs = plan::specs(&config)?;
         let params = Params::new(specs, seed, device)?;
         let plan = Plan::new(&config, &params)?;
-        Ok(Self { config, plan, params })
+        Ok(Self {
+            config,
+            plan,
+            params,
+            pool: Arc::default(),
+        })
     }
 
     /// The network's shape.
@@ -130,7 +139,7 @@ impl ResNet {
         }
         let x = x.to_dtype(DType::F32)?;
         if self.params.device().is_cpu() {
-            op::forward(&self.plan, &self.params, &x, train, head)
+            op::forward(&self.plan, &self.pool, &self.params, &x, train, head)
         } else {
             composed::forward(&self.plan, &self.params, &x, train, head)
         }

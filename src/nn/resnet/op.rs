@@ -11,9 +11,11 @@ use super::Head;
 use super::backward;
 use super::engine::{self, Numbers, Statistics, Tape};
 use super::plan::{MOMENTUM, Plan};
+use super::pool::Pool;
 
 struct Network {
     plan: Plan,
+    pool: Arc<Pool>,
     params: Params,
     train: bool,
     head: Head,
@@ -22,10 +24,18 @@ struct Network {
     statistics: Arc<Mutex<Statistics>>,
 }
 
-pub(super) fn forward(plan: &Plan, params: &Params, x: &Tensor, train: bool, head: Head) -> Result<Tensor> {
+pub(super) fn forward(
+    plan: &Plan,
+    pool: &Arc<Pool>,
+    params: &Params,
+    x: &Tensor,
+    train: bool,
+    head: Head,
+) -> Result<Tensor> {
     let statistics = Arc::new(Mutex::new(Statistics::new()));
     let op = Network {
         plan: plan.clone(),
+        pool: pool.clone(),
         params: params.clone(),
         train,
         head,
@@ -69,8 +79,16 @@ impl CustomOp2 for Network {
             flat,
             buffers: &buffers,
         };
-        let (out, tape, statistics) =
-            engine::forward(&self.plan, numbers, x, n, [h, w], self.train, self.head);
+        let (out, tape, statistics) = engine::forward(
+            &self.plan,
+            numbers,
+            &self.pool,
+            x,
+            n,
+            [h, w],
+            self.train,
+            self.head,
+        );
         if self.train {
             *self.tape.lock().unwrap_or_else(PoisonError::into_inner) = Some(tape);
             *self.statistics.lock().unwrap_or_else(PoisonError::into_inner) = statistics;

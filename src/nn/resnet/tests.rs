@@ -70,7 +70,7 @@ fn the_engine_agrees_with_the_composed_network() {
         shake(&slow);
         for head in [Head::Logits, Head::Features] {
             let x = [0, 1].map(|_| Var::from_tensor(&pictures(6, side)).unwrap());
-            let a = op::forward(&fast.plan, &fast.params, &x[0], true, head).unwrap();
+            let a = op::forward(&fast.plan, &fast.pool, &fast.params, &x[0], true, head).unwrap();
             let b = composed::forward(&slow.plan, &slow.params, &x[1], true, head).unwrap();
             let name = format!("depth {depth} {stem:?} side {side} {head:?}");
             assert!(
