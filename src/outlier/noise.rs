@@ -149,12 +149,12 @@ fn ln(x: f32) -> f32 {
         -1.666_805_8e-1,
         2.000_071_4e-1,
         -2.499_999_4e-1,
-        3.333_333_1e-1_f32,
+        3.333_333e-1_f32,
     ];
     let square = mantissa * mantissa;
     let series = rest.iter().fold(7.037_683_6e-2, |sum, c| sum * mantissa + c);
     let tail = series * mantissa * square;
-    tail - 2.121_944_4e-4 * exponent - 0.5 * square + mantissa + 0.693_359_375 * exponent
+    tail - 2.121_944_4e-4 * exponent - 0.5 * square + mantissa + 0.693_359_4 * exponent
 }
 
 /// As in `rng`, with the quadrant as a choice and two signs instead of four branches.
