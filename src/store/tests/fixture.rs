@@ -11,7 +11,7 @@ use dream_schema::{
 use super::*;
 
 const V1: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/store/v1.redb.gz");
-const DIGEST: &str = "PINNED";
+const DIGEST: &str = "2ea1fc3447ed8d7027e32236e66c1c146c53c9ce9225014e093d451b2869ad15";
 
 fn embedding() -> ClassEmbedding {
     ClassEmbedding {

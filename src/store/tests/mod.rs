@@ -2,10 +2,8 @@
 
 mod disk;
 mod faults;
-#[cfg(not(noprop))]
 mod fixture;
 mod names;
-#[cfg(not(noprop))]
 mod random;
 mod rows;
 mod runs;

@@ -69,55 +69,91 @@ fn check(store: &Store, run: RunId, model: &Model) {
     }
 }
 
+/// Does the operations on a store and on the model, and compares them.
+fn follow(operations: Vec<Operation>) {
+    let mut t = temporary();
+    let mut models: BTreeMap<u8, Model> = BTreeMap::new();
+    for operation in operations {
+        match operation {
+            Operation::Put {
+                run,
+                part,
+                first,
+                count,
+                odd,
+            } => put(
+                &t.store,
+                models.entry(run).or_default(),
+                run,
+                (part, first, count, odd),
+            ),
+            Operation::Finish { run } => {
+                if let Some(model) = models.get_mut(&run) {
+                    let finished = t.store.finish(spec(u64::from(run)).id(), 1);
+                    assert_eq!(finished.is_ok(), !model.finished);
+                    model.finished = true;
+                }
+            }
+            Operation::Remove { run } => {
+                let removed = t.store.remove(&[spec(u64::from(run)).id()]);
+                assert_eq!(removed.is_ok(), models.remove(&run).is_some());
+            }
+            Operation::Reopen => t = t.reopen(),
+            Operation::Row { run, part, index } => {
+                let row: Option<Feature> = t.store.row(spec(u64::from(run)).id(), part, index).unwrap();
+                let expected = models.get(&run).and_then(|model| model.rows.get(&(part, index)));
+                assert_eq!(row.as_ref(), expected);
+            }
+        }
+    }
+    let empty = Model::default();
+    for run in 0..3 {
+        check(
+            &t.store,
+            spec(u64::from(run)).id(),
+            models.get(&run).unwrap_or(&empty),
+        );
+    }
+    assert_eq!(t.store.verify(&mut |_, _| {}).unwrap().problems, []);
+}
+
+fn put(store: &Store, model: &mut Model, run: u8, (part, first, count, odd): (u32, u64, u64, bool)) {
+    let begun = store.begin(&spec(u64::from(run)), &stamp(0)).unwrap();
+    let value = |index: u64| {
+        if odd && index == first + count - 1 {
+            -1.0
+        } else {
+            index as f32
+        }
+    };
+    let rows: Vec<_> = (first..first + count)
+        .map(|index| feature(part, index, value(index)))
+        .collect();
+    let stored = |row: &&Feature| {
+        model
+            .rows
+            .get(&(part, row.index))
+            .is_some_and(|stored| stored != *row)
+    };
+    let differs = rows.iter().find(stored).map(|row| row.index);
+    match (store.put(begun.into_run().id, &rows), differs) {
+        (Err(StoreError::Finished { .. }), _) => assert!(model.finished),
+        (Err(StoreError::Conflict { index, .. }), Some(expected)) => assert_eq!(index, expected),
+        (Ok(()), None) => {
+            assert!(!model.finished);
+            model
+                .rows
+                .extend(rows.into_iter().map(|row| ((part, row.index), row)));
+        }
+        (result, differs) => panic!("{result:?}, {differs:?}"),
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn behaves_like_a_map(operations in prop::collection::vec(operation(), 1..40)) {
-        let mut t = temporary();
-        let mut models: BTreeMap<u8, Model> = BTreeMap::new();
-        for operation in operations {
-            match operation {
-                Operation::Put { run, part, first, count, odd } => {
-                    let begun = t.store.begin(&spec(u64::from(run)), &stamp(0)).unwrap();
-                    let id = begun.into_run().id;
-                    let model = models.entry(run).or_default();
-                    let value = |index: u64| if odd && index == first + count - 1 { -1.0 } else { index as f32 };
-                    let rows: Vec<_> = (first..first + count).map(|i| feature(part, i, value(i))).collect();
-                    let differs = rows.iter().find(|row| {
-                        model.rows.get(&(part, row.index)).is_some_and(|stored| stored != *row)
-                    });
-                    match (t.store.put(id, &rows), differs) {
-                        (Err(StoreError::Finished { .. }), _) => assert!(model.finished),
-                        (Err(StoreError::Conflict { index, .. }), Some(row)) => assert_eq!(index, row.index),
-                        (Ok(()), None) => {
-                            assert!(!model.finished);
-                            model.rows.extend(rows.into_iter().map(|row| ((part, row.index), row)));
-                        }
-                        (result, differs) => panic!("{result:?}, {differs:?}"),
-                    }
-                }
-                Operation::Finish { run } => if let Some(model) = models.get_mut(&run) {
-                    let finished = t.store.finish(spec(u64::from(run)).id(), 1);
-                    assert_eq!(finished.is_ok(), !model.finished);
-                    model.finished = true;
-                },
-                Operation::Remove { run } => {
-                    let removed = t.store.remove(&[spec(u64::from(run)).id()]);
-                    assert_eq!(removed.is_ok(), models.remove(&run).is_some());
-                }
-                Operation::Reopen => t = t.reopen(),
-                Operation::Row { run, part, index } => {
-                    let row: Option<Feature> = t.store.row(spec(u64::from(run)).id(), part, index).unwrap();
-                    assert_eq!(row.as_ref(), models.get(&run).and_then(|m| m.rows.get(&(part, index))));
-                }
-            }
-        }
-        let empty = Model::default();
-        for run in 0..3 {
-            check(&t.store, spec(u64::from(run)).id(), models.get(&run).unwrap_or(&empty));
-        }
-        let report = t.store.verify(&mut |_, _| {}).unwrap();
-        assert_eq!(report.problems, []);
+        follow(operations);
     }
 }
