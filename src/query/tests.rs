@@ -12,7 +12,7 @@ use crate::rng::Stream;
 use crate::store::{Stamp, Store};
 
 /// Vectors of the outliers are this wide.
-pub(super) const WIDTH: usize = 8;
+pub(super) const WIDTH: usize = 128;
 /// Classes of the run of outliers: `class 0`, `class 1`, `class 2`.
 pub(super) const CLASSES: u32 = 3;
 /// Rows of each class.
@@ -272,7 +272,7 @@ fn nearest_refuses_what_has_no_answer() {
         nearest(&snapshot, table, &Selection::default(), vector, 1, Distance::Cosine).unwrap_err().to_string()
     };
     assert!(ask(Table::Images, &[1.0]).contains("images has no vectors"));
-    assert!(ask(Table::Outliers, &[1.0, 2.0]).contains("have width 8, the one asked for 2"));
+    assert!(ask(Table::Outliers, &[1.0, 2.0]).contains("have width 128, the one asked for 2"));
     assert!(ask(Table::Outliers, &[0.0; WIDTH]).contains("all zeros"));
     assert!(ask(Table::Outliers, &[f32::NAN; WIDTH]).contains("not finite"));
 }
@@ -309,13 +309,13 @@ run                               class_id  class_name  index  vector  split  sa
     let mut outliers = Filter::all(TableName::Artifacts(Table::Outliers));
     outliers.limit = Some(1);
     let text = show(Format::Table, &outliers, &s.store);
-    assert!(text.lines().nth(1).unwrap().contains(" .. 8]  "), "{text}");
+    assert!(text.lines().nth(1).unwrap().contains(" .. 128]  "), "{text}");
 
     let metrics = Filter::all(TableName::Artifacts(Table::Metrics));
     let json = show(Format::Json, &metrics, &s.store);
     assert!(json.lines().next().unwrap().contains("\"class_id\":null"), "{json}");
     let runs = show(Format::Table, &Filter::all(TableName::Runs), &s.store);
-    assert!(runs.contains("2023-11-14 22:13:20") && runs.contains("best"), "{runs}");
+    assert!(runs.contains("2023-11-14 22:13:21") && runs.contains("best"), "{runs}");
 }
 
 #[test]

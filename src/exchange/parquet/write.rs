@@ -1,7 +1,10 @@
 //! Writing.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use arrow::array::RecordBatch;
-use arrow::datatypes::Schema;
+use arrow::datatypes::{Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::file::metadata::KeyValue;
 
@@ -23,11 +26,15 @@ pub fn write_parquet<E: Into<BoxError>>(
 ) -> Result<u64, ExchangeError> {
     let path = &target.path;
     let schema = image_column::exported_schema(schema);
-    let mut metadata = vec![KeyValue::new(TABLE_KEY.to_owned(), table.to_owned())];
+    let mut metadata = HashMap::from([(TABLE_KEY.to_owned(), table.to_owned())]);
     if let Some(features) = features::features(&schema) {
-        metadata.push(KeyValue::new(features::KEY.to_owned(), features));
+        metadata.insert(features::KEY.to_owned(), features);
     }
-    let properties = encoding::properties(&schema, metadata);
+    let mut entries: Vec<_> = metadata.iter().map(|(k, v)| KeyValue::new(k.clone(), v.clone())).collect();
+    entries.sort_by(|a, b| a.key.cmp(&b.key));
+    let properties = encoding::properties(&schema, entries);
+    // Arrow's readers take the metadata from the Arrow schema in the file, others from the file's own.
+    let schema: SchemaRef = Arc::new(schema.as_ref().clone().with_metadata(metadata));
     let mut file = AtomicFile::create(target)?;
     let mut writer = ArrowWriter::try_new(&mut file, schema.clone(), Some(properties))
         .map_err(ExchangeError::parquet(path))?;

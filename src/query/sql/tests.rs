@@ -19,7 +19,7 @@ fn lines(s: &Sample, sql: &str) -> Vec<String> {
     let mut lines = Vec::new();
     for batch in &batches {
         for row in 0..batch.num_rows() {
-            let value = |column| arrow::util::display::array_value_to_string(column, row).unwrap();
+            let value = |c: &arrow::array::ArrayRef| arrow::util::display::array_value_to_string(c, row).unwrap();
             lines.push(batch.columns().iter().map(value).collect::<Vec<_>>().join(" "));
         }
     }
@@ -70,7 +70,7 @@ fn every_table_has_its_columns() {
     }
     let kind = |sql: &str| Sql::new(&s.store).query(sql).unwrap()[0].column(0).data_type().clone();
     assert!(matches!(kind("SELECT started_at FROM runs"), DataType::Timestamp(_, Some(_))));
-    assert!(matches!(kind("SELECT vector FROM outliers LIMIT 1"), DataType::FixedSizeList(_, 8)));
+    assert!(matches!(kind("SELECT vector FROM outliers LIMIT 1"), DataType::FixedSizeList(_, 128)));
     assert!(matches!(kind("SELECT vector FROM class_embeddings"), DataType::List(_)));
 }
 
@@ -179,7 +179,7 @@ fn vector_functions_agree_with_nearest() {
                ON a.class_id = b.class_id AND a.index = b.index WHERE a.index < 50";
     assert_eq!(lines(&s, sql), ["true"]);
     let err = refusal(&s, "SELECT dot(vector, [1.0, 2.0]) FROM outliers");
-    assert!(err.contains("widths 8 and 2"), "{err}");
+    assert!(err.contains("widths 128 and 2"), "{err}");
     let err = refusal(&s, "SELECT norm(class_name) FROM outliers");
     assert!(err.contains("norm takes vectors, not Utf8"), "{err}");
 }
