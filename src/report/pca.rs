@@ -259,8 +259,9 @@ fn jacobi(mut a: Vec<Vec<f64>>) -> (Vec<f64>, Vec<Vec<f64>>) {
                 for row in a.iter_mut().chain(v.iter_mut()) {
                     (row[p], row[q]) = turn(row[p], row[q]);
                 }
-                for k in 0..n {
-                    (a[p][k], a[q][k]) = turn(a[p][k], a[q][k]);
+                let (above, below) = a.split_at_mut(q); // p lies above q
+                for (x, y) in above[p].iter_mut().zip(below[0].iter_mut()) {
+                    (*x, *y) = turn(*x, *y);
                 }
             }
         }
