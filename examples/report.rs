@@ -74,14 +74,14 @@ fn drawing(class: usize, index: u64, bend: f32, caption: String) -> Picture {
     );
     let noise = random.normals(side * side);
     let mut rgb = Vec::new();
-    for i in 0..side * side {
+    for (i, grain) in noise.iter().enumerate() {
         let (x, y) = ((i % side) as f32 - 13.5 - shift, (i / side) as f32 - 13.5);
         let (u, v) = (x * tilt.cos() - y * tilt.sin(), x * tilt.sin() + y * tilt.cos());
         let wave = 1.0 + bend * (v * 0.8).sin();
         let edge = 1.0 - (u / (w * wave)).abs().max((v / h).abs());
         let texture =
             0.8 + 0.2 * ((u * (class % 3) as f32 * 0.9).sin() * (v * (class % 4) as f32 * 0.7).cos());
-        let ink = (edge * 3.0).clamp(0.0, 1.0) * texture + noise[i] * 0.02;
+        let ink = (edge * 3.0).clamp(0.0, 1.0) * texture + grain * 0.02;
         rgb.extend([(255.0 * (0.04 + 0.92 * ink).clamp(0.0, 1.0)) as u8; 3]);
     }
     Picture {

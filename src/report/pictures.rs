@@ -3,9 +3,10 @@
 use super::html::{base64, count, escape, nothing, plural, put};
 use super::{Picture, ReportError};
 
-/// The most characters of pictures in a page, were none of them compressible.
-const BUDGET: usize = 6_000_000;
-/// What may be shown, best first: pictures of a kind and class, and pixels of a side.
+/// The most characters of the section.
+const BUDGET: usize = 7_500_000;
+/// What may be shown, best first: pictures of a kind and class, and pixels of a side. The first that fits the budget is taken;
+/// if none does, classes are left out.
 const PLANS: [(usize, usize); 6] = [(24, 512), (12, 256), (12, 128), (8, 96), (6, 64), (4, 64)];
 /// Classes whose pictures are unfolded when the page opens.
 const UNFOLDED: usize = 24;
@@ -31,19 +32,6 @@ impl ClassSheet {
             ("Imagined outliers", &self.outliers),
         ]
     }
-
-    /// Returns the characters that the class' pictures may take under a plan.
-    fn cost(&self, (each, side): (usize, usize)) -> usize {
-        let one = |p: &Picture| {
-            let factor = p.width.max(p.height).div_ceil(side).max(1);
-            p.width.div_ceil(factor) * p.height.div_ceil(factor) * 4 + 500
-        };
-        self.kinds()
-            .iter()
-            .flat_map(|(_, pictures)| pictures.iter().take(each))
-            .map(one)
-            .sum()
-    }
 }
 
 /// Appends the section's content.
@@ -66,21 +54,84 @@ pub(super) fn render(out: &mut String, classes: &[ClassSheet]) -> Result<(), Rep
         ));
         return Ok(());
     }
-    let cost = |plan| classes.iter().map(|c| c.cost(plan)).sum::<usize>();
-    let plan = PLANS
-        .into_iter()
-        .find(|plan| cost(*plan) <= BUDGET)
-        .unwrap_or(PLANS[PLANS.len() - 1]);
-    let shown = chosen(classes, plan);
-
+    let rows = fitting(classes)?;
     out.push_str(
         "<p class=\"lead\">Each row is a class: images of the data set, images generated from the unchanged class prompt, and \
          images generated from outlier embeddings sampled at the edge of the class. An outlier should resemble the class \
          without belonging to it.</p>\n",
     );
-    let mut drawn = 0;
-    let mut reduced = false;
-    for (i, class) in shown.iter().enumerate() {
+    out.push_str(&rows.html);
+    let mut caption = format!(
+        "{} of {}",
+        count(rows.pictures),
+        plural(total, "picture", "pictures")
+    );
+    if rows.classes < classes.len() {
+        put!(
+            caption,
+            ", {} of {}, evenly spaced",
+            count(rows.classes),
+            plural(classes.len(), "class", "classes")
+        );
+    }
+    if let Some(side) = rows.reduced_to {
+        put!(
+            caption,
+            "; reduced to at most {side} pixels a side to keep the page small"
+        );
+    }
+    put!(
+        out,
+        "<p class=\"caption\">{caption}. Small images are magnified without smoothing.</p>\n"
+    );
+    Ok(())
+}
+
+/// The rows of some classes, and what they show.
+struct Rows {
+    html: String,
+    classes: usize,
+    pictures: usize,
+    reduced_to: Option<usize>,
+}
+
+/// Returns as much as the budget allows.
+fn fitting(classes: &[ClassSheet]) -> Result<Rows, ReportError> {
+    for plan in PLANS {
+        if let Some(rows) = rows(classes, classes.len(), plan, BUDGET)? {
+            return Ok(rows);
+        }
+    }
+    let least = PLANS[PLANS.len() - 1];
+    let mut n = classes.len();
+    loop {
+        n = (n * 4 / 5).max(1);
+        // A single class is shown whatever it takes, which under the last plan is little.
+        let budget = if n == 1 { usize::MAX } else { BUDGET };
+        if let Some(rows) = rows(classes, n, least, budget)? {
+            return Ok(rows);
+        }
+    }
+}
+
+/// Returns the rows of `n` evenly spaced classes under a plan, or `None` when they take more than `budget` characters.
+fn rows(
+    classes: &[ClassSheet],
+    n: usize,
+    (each, side): (usize, usize),
+    budget: usize,
+) -> Result<Option<Rows>, ReportError> {
+    let mut rows = Rows {
+        html: String::new(),
+        classes: n,
+        pictures: 0,
+        reduced_to: None,
+    };
+    for (i, class) in (0..n)
+        .filter_map(|i| classes.get(i * classes.len() / n))
+        .enumerate()
+    {
+        let out = &mut rows.html;
         let open = if i < UNFOLDED { " open" } else { "" };
         put!(
             out,
@@ -93,10 +144,15 @@ pub(super) fn render(out: &mut String, classes: &[ClassSheet]) -> Result<(), Rep
                 out.push_str("<p class=\"none\">none</p>");
             } else {
                 out.push_str("<ul class=\"shots\">");
-                for picture in pictures.iter().take(plan.0) {
-                    reduced |= picture.width.max(picture.height) > plan.1;
-                    drawn += 1;
-                    shot(out, class, name, &picture.reduced(plan.1))?;
+                for picture in pictures.iter().take(each) {
+                    if picture.width.max(picture.height) > side {
+                        rows.reduced_to = Some(side);
+                    }
+                    rows.pictures += 1;
+                    shot(out, class, name, &picture.reduced(side))?;
+                    if out.len() > budget {
+                        return Ok(None);
+                    }
                 }
                 out.push_str("</ul>");
             }
@@ -104,27 +160,7 @@ pub(super) fn render(out: &mut String, classes: &[ClassSheet]) -> Result<(), Rep
         }
         out.push_str("</div></details>\n");
     }
-    let mut caption = format!("{} of {}", count(drawn), plural(total, "picture", "pictures"));
-    if shown.len() < classes.len() {
-        put!(
-            caption,
-            ", {} of {}, evenly spaced",
-            count(shown.len()),
-            plural(classes.len(), "class", "classes")
-        );
-    }
-    if reduced {
-        put!(
-            caption,
-            "; reduced to at most {} pixels a side to keep the page small",
-            plan.1
-        );
-    }
-    put!(
-        out,
-        "<p class=\"caption\">{caption}. Small images are magnified without smoothing.</p>\n"
-    );
-    Ok(())
+    Ok(Some(rows))
 }
 
 fn shot(out: &mut String, class: &ClassSheet, kind: &str, picture: &Picture) -> Result<(), ReportError> {
@@ -151,18 +187,4 @@ fn shot(out: &mut String, class: &ClassSheet, kind: &str, picture: &Picture) -> 
     }
     out.push_str("</li>");
     Ok(())
-}
-
-/// Returns all classes when they fit the budget, else evenly spaced ones.
-fn chosen(classes: &[ClassSheet], plan: (usize, usize)) -> Vec<&ClassSheet> {
-    let largest = classes.iter().map(|c| c.cost(plan)).max().unwrap_or(0).max(1);
-    let total: usize = classes.iter().map(|c| c.cost(plan)).sum();
-    let n = if total <= BUDGET {
-        classes.len()
-    } else {
-        (BUDGET / largest).clamp(1, classes.len())
-    };
-    (0..n)
-        .filter_map(|i| classes.get(i * classes.len() / n))
-        .collect()
 }

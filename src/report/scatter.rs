@@ -5,12 +5,13 @@ use std::collections::HashMap;
 use super::html::{count, escape, nothing, plural, put, thin};
 use super::plot::{COLOURS, short, widen};
 
-/// The most marks of a kind in the large plot, and in the plot of one class.
-const MARKS: usize = 9000;
+/// The most features in the large plot, the most marks of another kind in it, and the most of a kind in the plot of a class.
+const FEATURES: usize = 9000;
+const MARKS: usize = 3000;
 const MARKS_OF_CLASS: usize = 400;
 /// The most plots of single classes, and of names in the large plot.
 const CLASSES: usize = 12;
-const NAMES: usize = 40;
+const NAMES: usize = 30;
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 540.0;
 const MARGIN: f64 = 26.0;
@@ -193,6 +194,7 @@ impl<'a> View<'a> {
         let mut shown = 0;
         for mark in Mark::ALL {
             let total = self.total(mark);
+            let limit = if mark == Mark::Feature { FEATURES } else { MARKS };
             put!(
                 out,
                 "<g class=\"{}\"{}>",
@@ -209,7 +211,7 @@ impl<'a> View<'a> {
                 .enumerate()
                 .filter(|(_, (g, _))| g.mark == mark)
             {
-                let (path, n) = self.path(i, MARKS, total, 1.0);
+                let (path, n) = self.path(i, limit, total, 1.0);
                 shown += n;
                 put!(
                     out,

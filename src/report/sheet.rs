@@ -43,20 +43,22 @@ impl Picture {
         }
         let (width, height) = (self.width.div_ceil(factor), self.height.div_ceil(factor));
         let mut rgb = Vec::with_capacity(width * height * 3);
-        for y in 0..height {
-            for x in 0..width {
-                let rows = y * factor..((y + 1) * factor).min(self.height);
-                let columns = x * factor..((x + 1) * factor).min(self.width);
-                let n = (rows.len() * columns.len()) as u32; // at least one pixel
-                for channel in 0..3 {
-                    let pixel = |(r, c)| u32::from(self.rgb[(r * self.width + c) * 3 + channel]);
-                    let sum: u32 = rows
-                        .clone()
-                        .flat_map(|r| columns.clone().map(move |c| (r, c)))
-                        .map(pixel)
-                        .sum();
-                    rgb.push(((sum + n / 2) / n) as u8);
+        let mut sums = vec![[0_u32; 3]; width];
+        for band in self.rgb.chunks(factor * self.width * 3) {
+            sums.fill([0; 3]);
+            let mut rows = 0;
+            for row in band.chunks_exact(self.width * 3) {
+                rows += 1;
+                for (square, sum) in row.chunks(factor * 3).zip(&mut sums) {
+                    for pixel in square.chunks_exact(3) {
+                        sum.iter_mut().zip(pixel).for_each(|(s, v)| *s += u32::from(*v));
+                    }
                 }
+            }
+            for (x, sum) in sums.iter().enumerate() {
+                // The last square of a row or column may be narrower; it holds at least one pixel.
+                let n = rows * factor.min(self.width - x * factor) as u32;
+                rgb.extend(sum.map(|s| ((s + n / 2) / n) as u8));
             }
         }
         Picture {

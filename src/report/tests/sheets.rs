@@ -92,7 +92,7 @@ fn impossible_sheets_are_refused() {
         rgb: vec![0; 11],
         caption: "torn".to_owned(),
     };
-    let refused = contact_sheet(&[wrong.clone()], 1, 1).unwrap_err();
+    let refused = contact_sheet(std::slice::from_ref(&wrong), 1, 1).unwrap_err();
     assert!(matches!(
         refused,
         ReportError::PictureSize {
