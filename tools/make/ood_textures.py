@@ -75,8 +75,8 @@ def textures(sources, per_source, seed):
             if any(overlap(square, t) > 0.25 for t in taken):
                 continue
             x, y, _ = square
-            tile = np.asarray(picture.crop((x, y, x + side, y + side)).resize((32, 32), Image.LANCZOS))
-            if tile.std() < 18:
+            tile = picture.crop((x, y, x + side, y + side)).resize((32, 32), Image.LANCZOS)
+            if np.asarray(tile.convert("L")).std() < 12:
                 continue
             taken.append(square)
-            yield tile, f"{name}@{x},{y},{side}"
+            yield np.asarray(tile), f"{name}@{x},{y},{side}"
