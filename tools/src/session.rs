@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
-use dream_ood::diffusion::Device;
+use candle_core::Device;
+
 use dream_ood::stage::{Context, How, Machine};
 use dream_ood::store::Store;
 use dream_schema::{Run, RunId, RunSpec};
