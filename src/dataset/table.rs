@@ -1,7 +1,7 @@
 //! Parquet as Hugging Face `datasets` writes it: one file, or a directory with one file (or several shards) a split.
 //!
 //! The column `image` (or `img`) is `struct<bytes: binary, path: string>` or plain binary, each value a PNG or JPEG file; an
-//! integer column `label` (or `labels`, `fine_label`) is optional. Class names are those of the ClassLabel in the schema's
+//! integer column `label` (or `labels`, `fine_label`) is optional. Class names are those of the ClassLabel in the file's
 //! `huggingface` metadata.
 
 use super::error::DatasetError;
@@ -12,7 +12,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StructArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type, Schema};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -68,7 +68,16 @@ fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, DatasetErr
         path: path.to_owned(),
         source,
     })?;
-    ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| damaged(path, e))
+    // The Arrow schema that writers embed is not needed, and arrow-ipc 59 panics on a damaged one.
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).map_err(|e| damaged(path, e))
+}
+
+/// Runs a step of the Parquet reader. parquet 59 panics on some damaged pages (a bit width above the type's); to us that is
+/// damage like any other. The reader is not used again after it.
+fn contained<T>(path: &Path, step: impl FnOnce() -> T) -> Result<T, DatasetError> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(step))
+        .map_err(|_| damaged(path, "the Parquet reader gave up on one of its pages"))
 }
 
 fn column_of<'a>(schema: &Schema, names: &[&'a str]) -> Option<&'a str> {
@@ -76,12 +85,16 @@ fn column_of<'a>(schema: &Schema, names: &[&'a str]) -> Option<&'a str> {
     names.iter().copied().find(|name| exists(name))
 }
 
-/// Class names of the label column, from the schema's `huggingface` metadata; empty if there are none.
-fn class_names(path: &Path, schema: &Schema) -> Result<Vec<String>, DatasetError> {
-    let (Some(text), Some(label)) = (
-        schema.metadata().get("huggingface"),
-        column_of(schema, &LABEL_COLUMNS),
-    ) else {
+/// Class names of the label column, from the file's `huggingface` metadata; empty if there are none.
+fn class_names(path: &Path) -> Result<Vec<String>, DatasetError> {
+    let file = open(path)?;
+    let metadata = file.metadata().file_metadata().key_value_metadata();
+    let text = metadata
+        .into_iter()
+        .flatten()
+        .find(|pair| pair.key == "huggingface")
+        .and_then(|pair| pair.value.as_deref());
+    let (Some(text), Some(label)) = (text, column_of(file.schema(), &LABEL_COLUMNS)) else {
         return Ok(Vec::new());
     };
     let json: serde_json::Value =
@@ -124,7 +137,7 @@ impl Table {
         }
         let mut classes: Vec<String> = Vec::new();
         for file in splits.values().flatten() {
-            let names = class_names(file, open(file)?.schema())?;
+            let names = class_names(file)?;
             if !classes.is_empty() && !names.is_empty() && names != classes {
                 return Err(DatasetError::Layout {
                     path: file.clone(),
@@ -162,7 +175,8 @@ impl Table {
             [Some(image), label].into_iter().flatten(),
         );
         let reader = builder.with_projection(mask).with_batch_size(BATCH).build();
-        for batch in reader.map_err(|e| damaged(file, e))? {
+        let mut reader = reader.map_err(|e| damaged(file, e))?;
+        while let Some(batch) = contained(file, || reader.next())? {
             let batch = batch.map_err(|e| damaged(file, e))?;
             self.rows(file, &batch, image, label, items)?;
         }
