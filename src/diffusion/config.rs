@@ -170,7 +170,7 @@ impl TextConfig {
                 ("max_position_embeddings", self.max_position_embeddings),
             ],
         )?;
-        if self.hidden_size % self.num_attention_heads != 0 {
+        if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             let message = format!(
                 "{} heads do not divide hidden_size {}",
                 self.num_attention_heads, self.hidden_size
