@@ -45,8 +45,6 @@ pub(crate) struct UnetConfig {
     attention_head_dim: OneOrMany,
     #[serde(default)]
     num_attention_heads: Option<OneOrMany>,
-    #[serde(default)]
-    pub(crate) use_linear_projection: bool,
     #[serde(default = "yes")]
     pub(crate) flip_sin_to_cos: bool,
     #[serde(default)]
