@@ -45,8 +45,6 @@ pub(crate) struct UnetConfig {
     attention_head_dim: OneOrMany,
     #[serde(default)]
     num_attention_heads: Option<OneOrMany>,
-    #[serde(default)]
-    pub(crate) use_linear_projection: bool,
     #[serde(default = "yes")]
     pub(crate) flip_sin_to_cos: bool,
     #[serde(default)]
@@ -170,7 +168,7 @@ impl TextConfig {
                 ("max_position_embeddings", self.max_position_embeddings),
             ],
         )?;
-        if self.hidden_size % self.num_attention_heads != 0 {
+        if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             let message = format!(
                 "{} heads do not divide hidden_size {}",
                 self.num_attention_heads, self.hidden_size

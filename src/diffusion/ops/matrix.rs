@@ -38,7 +38,7 @@ impl Product<'_> {
         let columns = self.packed.columns();
         let count = out.len() / columns;
         let share = count.div_ceil(2 * rayon::current_num_threads());
-        let block = (share.div_ceil(ROWS) * ROWS).min(ROW_BLOCK).max(ROWS);
+        let block = (share.div_ceil(ROWS) * ROWS).clamp(ROWS, ROW_BLOCK);
         if count <= block {
             return self.block(rows, 0, out);
         }

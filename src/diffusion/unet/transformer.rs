@@ -27,7 +27,8 @@ pub(super) struct Transformer {
 }
 
 impl Transformer {
-    /// `slot`: this block's place among all that look at the prompt.
+    /// `slot`: this block's place among all that look at the prompt. `use_linear_projection` need not be known: a linear
+    /// layer and a 1x1 convolution are the same product, and both shapes of weight are read.
     pub(super) fn load(
         scope: &Scope,
         channels: usize,
