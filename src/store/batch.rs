@@ -3,6 +3,8 @@
 use arrow::array::AsArray;
 use dream_schema::{Artifact, RunId, Table};
 
+#[cfg(doc)]
+use super::StoreError;
 use super::error::At;
 use super::write::{self, Group};
 use super::{Result, Store, blob, runs};
@@ -47,7 +49,7 @@ impl Batch<'_> {
     /// Adds rows, in any order and of any parts.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`](super::StoreError::Conflict) if two of the rows have the same key and differ, [`StoreError::Schema`] if their vectors
+    /// [`StoreError::Conflict`] if two of the rows have the same key and differ, [`StoreError::Schema`] if their vectors
     /// differ in width.
     pub fn add<A: Artifact>(&mut self, rows: &[A]) -> Result<&mut Self> {
         self.groups.extend(write::groups(self.run, rows)?);

@@ -104,15 +104,13 @@ pub(super) fn read(
     let mut hasher = blake3::Hasher::new();
     let low = layout::chunk_key(hash.as_bytes(), 0);
     let high = layout::chunk_key(hash.as_bytes(), u32::MAX);
-    let mut expected = 0;
-    for item in chunks.range::<&[u8; 36]>(&low..=&high).at(path)? {
+    for (expected, item) in (0_u32..).zip(chunks.range::<&[u8; 36]>(&low..=&high).at(path)?) {
         let (key, chunk) = item.at(path)?;
         if *key.value() != layout::chunk_key(hash.as_bytes(), expected) {
             return Err(corrupt(format!("the chunk {expected} is missing")));
         }
         hasher.update(chunk.value());
         take(chunk.value());
-        expected += 1;
     }
     if hasher.count() != size {
         return Err(corrupt(format!(

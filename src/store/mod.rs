@@ -11,11 +11,11 @@
 //! | `TABLE/index` | run, part (u32), first index (u64), big-endian: 28 bytes | rows, vector width, length (u32 each), BLAKE3 of the block: 44 bytes |
 //! | `TABLE/blocks` | the same | a block: an Arrow IPC stream of one record batch |
 //! | `blob_info` | BLAKE3, 32 bytes | length (u64) |
-//! | `blobs` | BLAKE3, number of the chunk (u32) | at most [`layout::CHUNK`] bytes |
+//! | `blobs` | BLAKE3, number of the chunk (u32) | just under 1 MiB, the last one less |
 //!
 //! A **block** holds rows of one run and one part with consecutive indexes. Blocks never overlap; small ones are joined when
 //! their run is finished. redb rounds a value up to a
-//! power of two and reads it whole, so blocks and chunks are cut to fill a power of two ([`pack`]), and what can be answered
+//! power of two and reads it whole, so blocks and chunks are cut to fill a power of two, and what can be answered
 //! without rows (which indexes are there, how many, how wide) is answered from the index table, which is small.
 //! redb does not checksum what it reads: the index entry carries the BLAKE3 of its block, and every read compares it, so a
 //! flipped bit or a block under the wrong key is found.

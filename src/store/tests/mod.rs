@@ -1,4 +1,8 @@
 //! Tests of the store as its users see it.
+#![expect(
+    clippy::print_stdout,
+    reason = "measurements, and what the killed process has to say"
+)]
 
 mod disk;
 mod faults;
