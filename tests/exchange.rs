@@ -5,14 +5,14 @@ use std::process::Command;
 
 use arrow::array::RecordBatch;
 use dream_ood::exchange::{
-    NpyLayout, NpyVectors, ParquetRows, Target, encode_png, safetensors, write_checkpoint, write_csv, write_images,
-    write_npy, write_parquet, write_vectors,
+    NpyLayout, NpyVectors, ParquetRows, Target, encode_png, safetensors, write_checkpoint, write_csv,
+    write_images, write_npy, write_parquet, write_vectors,
 };
 use dream_ood::query::{Filter, TableName};
 use dream_ood::store::{Stamp, Store};
 use dream_schema::{
-    Artifact, Checkpoint, ClassEmbedding, Feature, Image, Latent, Metric, Outlier, OutlierKind, RunId, Score, Table,
-    with_run, with_run_schema,
+    Artifact, Checkpoint, ClassEmbedding, Feature, Image, Latent, Metric, Outlier, OutlierKind, RunId, Score,
+    Table, with_run, with_run_schema,
 };
 
 const CLASSES: u32 = 3;
@@ -151,12 +151,16 @@ fn checkpoints() -> Vec<Checkpoint> {
 fn round_trip<A: Artifact + std::fmt::Debug>(directory: &Path, rows: &[A], width: usize) {
     let target = Target::new(directory.join(format!("{}.parquet", A::TABLE)));
     let schema = with_run_schema(&A::schema(width));
-    let batches = rows.chunks(5).map(|rows| with_run(RunId([0xab; 16]), &A::to_batch(rows)?));
+    let batches = rows
+        .chunks(5)
+        .map(|rows| with_run(RunId([0xab; 16]), &A::to_batch(rows)?));
     let written = write_parquet(&target, A::TABLE.name(), &schema, batches).unwrap();
     assert_eq!(written, rows.len() as u64);
     let read = ParquetRows::open(&target.path, A::TABLE).unwrap();
     assert_eq!(read.rows(), rows.len() as u64);
-    let read: Vec<A> = read.flat_map(|batch| A::from_batch(&batch.unwrap()).unwrap()).collect();
+    let read: Vec<A> = read
+        .flat_map(|batch| A::from_batch(&batch.unwrap()).unwrap())
+        .collect();
     assert_eq!(format!("{read:?}"), format!("{rows:?}"), "{}", A::TABLE);
 }
 
@@ -177,10 +181,22 @@ fn export_all(directory: &Path) {
     let target = |name: &str| Target::new(directory.join(name));
     let schema = Outlier::schema(WIDTH);
     write_csv(&target("outliers.csv"), &schema, batch(&outliers())).unwrap();
-    let written = write_npy(&target("outliers.npy"), NpyLayout::Auto, &schema, batch(&outliers())).unwrap();
+    let written = write_npy(
+        &target("outliers.npy"),
+        NpyLayout::Auto,
+        &schema,
+        batch(&outliers()),
+    )
+    .unwrap();
     assert_eq!(written.shape, [3, 4, 6]);
     let schema = ClassEmbedding::schema(WIDTH);
-    let written = write_npy(&target("class_embeddings.npy"), NpyLayout::Auto, &schema, batch(&embeddings())).unwrap();
+    let written = write_npy(
+        &target("class_embeddings.npy"),
+        NpyLayout::Auto,
+        &schema,
+        batch(&embeddings()),
+    )
+    .unwrap();
     assert_eq!(written.shape, [3, 6]);
     write_vectors(&target("outliers.safetensors"), batch(&outliers())).unwrap();
     let bytes = std::fs::read(directory.join("outliers.safetensors")).unwrap();
@@ -223,7 +239,9 @@ fn a_run_exported_and_imported_has_the_same_digest() {
     store.put(run, &outliers()).unwrap();
     let exported = store.finish(run, 1).unwrap();
 
-    let rows = Filter::all(TableName::Artifacts(Table::Outliers)).rows(&store).unwrap();
+    let rows = Filter::all(TableName::Artifacts(Table::Outliers))
+        .rows(&store)
+        .unwrap();
     let target = Target::new(directory.path().join("outliers.parquet"));
     let schema = rows.schema();
     assert_eq!(write_parquet(&target, "outliers", &schema, rows).unwrap(), 12);
@@ -242,7 +260,9 @@ fn a_run_exported_and_imported_has_the_same_digest() {
 #[test]
 fn other_readers_agree() {
     let python = std::env::var("DREAM_PYTHON").unwrap_or_else(|_| "python3".into());
-    let importable = Command::new(&python).args(["-c", "import pyarrow, numpy"]).output();
+    let importable = Command::new(&python)
+        .args(["-c", "import pyarrow, numpy"])
+        .output();
     if !importable.is_ok_and(|output| output.status.success()) {
         eprintln!("SKIPPED: {python} has no pyarrow; set DREAM_PYTHON to one that has");
         return;
@@ -250,7 +270,11 @@ fn other_readers_agree() {
     let directory = tempfile::tempdir().unwrap();
     export_all(directory.path());
     let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/exchange/check.py");
-    let output = Command::new(&python).arg(script).arg(directory.path()).output().unwrap();
+    let output = Command::new(&python)
+        .arg(script)
+        .arg(directory.path())
+        .output()
+        .unwrap();
     let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     assert!(output.status.success(), "{}\n{}", said[0], said[1]);
     eprintln!("{}", said[0]);
@@ -258,7 +282,9 @@ fn other_readers_agree() {
     let again = directory.path().join("again.parquet");
     if again.exists() {
         let read = ParquetRows::open(&again, Table::Outliers).unwrap();
-        let read: Vec<_> = read.flat_map(|batch| Outlier::from_batch(&batch.unwrap()).unwrap()).collect();
+        let read: Vec<_> = read
+            .flat_map(|batch| Outlier::from_batch(&batch.unwrap()).unwrap())
+            .collect();
         assert_eq!(read, outliers());
     }
 }

@@ -3,9 +3,9 @@
 use rayon::prelude::*;
 
 use super::error::DatasetError;
+use super::images::ImageSet;
 use super::item::{Item, Stored};
 use super::prepare::Preparation;
-use super::images::ImageSet;
 use std::path::Path;
 
 impl ImageSet {
@@ -24,8 +24,13 @@ impl ImageSet {
             stored: Stored::Encoded(bytes.to_vec()),
         };
         let items: Vec<Item> = files.into_iter().enumerate().map(item).collect();
-        let prepare = |item: &Item| preparation.apply(item.decode(Path::new("generated picture"))?, &item.name);
-        let pixels = items.par_iter().map(prepare).collect::<Result<Vec<_>, _>>()?.concat();
+        let prepare =
+            |item: &Item| preparation.apply(item.decode(Path::new("generated picture"))?, &item.name);
+        let pixels = items
+            .par_iter()
+            .map(prepare)
+            .collect::<Result<Vec<_>, _>>()?
+            .concat();
         Ok(Self {
             height: preparation.height,
             width: preparation.width,

@@ -129,7 +129,8 @@ pub(crate) fn beside<T>(
             Err(e) => return Err(ExchangeError::io(path)(e)),
         }
     }
-    let full = io::Error::other("a thousand unfinished exports lie beside it; remove the files named .*.part-*");
+    let full =
+        io::Error::other("a thousand unfinished exports lie beside it; remove the files named .*.part-*");
     Err(ExchangeError::io(path)(full))
 }
 

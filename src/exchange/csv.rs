@@ -63,7 +63,11 @@ impl<W: Write> CsvWriter<W> {
     /// # Errors
     /// If the batch has other columns, or if the bytes cannot be written.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<(), ExchangeError> {
-        let columns = batch.columns().iter().map(text_column).collect::<Result<_, _>>()?;
+        let columns = batch
+            .columns()
+            .iter()
+            .map(text_column)
+            .collect::<Result<_, _>>()?;
         let batch = RecordBatch::try_new(self.schema.clone(), columns)?;
         self.writer.write(&batch)?;
         self.rows += batch.num_rows() as u64;
@@ -76,8 +80,7 @@ impl<W: Write> CsvWriter<W> {
     /// If the bytes cannot be written.
     pub fn finish(mut self) -> Result<u64, ExchangeError> {
         if self.rows == 0 {
-            self.writer
-                .write(&RecordBatch::new_empty(self.schema.clone()))?;
+            self.writer.write(&RecordBatch::new_empty(self.schema.clone()))?;
         }
         Ok(self.rows)
     }
@@ -110,7 +113,11 @@ fn text_column(column: &ArrayRef) -> Result<ArrayRef, ExchangeError> {
     }
     let mut texts = Vec::with_capacity(column.len());
     for row in 0..column.len() {
-        texts.push(list_value(column, row).map(|list| json_array(&list)).transpose()?);
+        texts.push(
+            list_value(column, row)
+                .map(|list| json_array(&list))
+                .transpose()?,
+        );
     }
     Ok(Arc::new(StringArray::from(texts)))
 }
@@ -233,7 +240,10 @@ mod tests {
     fn bytes_are_refused_with_a_way_out() {
         let batch = RecordBatch::new_empty(Image::schema(0));
         let err = text(&batch).unwrap_err().to_string();
-        assert!(err.contains("`png`") && err.contains("export to Parquet"), "{err}");
+        assert!(
+            err.contains("`png`") && err.contains("export to Parquet"),
+            "{err}"
+        );
     }
 
     #[test]

@@ -59,7 +59,12 @@ impl FromVector for Outlier {
 }
 
 /// Returns the rows of a class from its vectors `[rows, width]`.
-pub fn rows_from_vectors<A: FromVector>(class_id: u32, class_name: &str, flat: &[f32], width: usize) -> Vec<A> {
+pub fn rows_from_vectors<A: FromVector>(
+    class_id: u32,
+    class_name: &str,
+    flat: &[f32],
+    width: usize,
+) -> Vec<A> {
     let vectors = flat.chunks_exact(width.max(1)).zip(0..);
     vectors
         .map(|(vector, index)| A::from_vector(class_id, class_name, index, vector.to_vec()))
@@ -74,7 +79,10 @@ mod tests {
     fn vectors_become_rows_in_order() {
         let flat = [3.0, 4.0, 0.0, 1.0];
         let rows: Vec<ClassEmbedding> = rows_from_vectors(7, "otter", &flat, 2);
-        assert_eq!((rows.len(), rows[0].norm, rows[1].index, rows[1].class_id), (2, 5.0, 1, 7));
+        assert_eq!(
+            (rows.len(), rows[0].norm, rows[1].index, rows[1].class_id),
+            (2, 5.0, 1, 7)
+        );
         assert_eq!(rows[1].vector, [0.0, 1.0]);
         let rows: Vec<Outlier> = rows_from_vectors(7, "otter", &flat, 4);
         assert!(rows[0].knn_distance.is_nan() && rows[0].anchor == -1);

@@ -201,7 +201,12 @@ mod tests {
     fn pictures_and_their_table() {
         let dir = tempfile::tempdir().unwrap();
         let target = Target::new(dir.path().join("out"));
-        let rows = [image(0, "maple tree", 0), image(0, "maple tree", 1), image(1, "../etc", 0), image(2, "Maple Tree", 0)];
+        let rows = [
+            image(0, "maple tree", 0),
+            image(0, "maple tree", 1),
+            image(1, "../etc", 0),
+            image(2, "Maple Tree", 0),
+        ];
         assert_eq!(write(&target, &[(1, &rows[..2]), (1, &rows[2..])]).unwrap(), 4);
         for (name, rgb) in [
             ("maple tree/000000.png", [0, 0, 0]),
@@ -214,9 +219,15 @@ mod tests {
         }
         let table = fs::read_to_string(target.path.join(METADATA)).unwrap();
         let lines: Vec<_> = table.lines().collect();
-        assert_eq!(lines[0], "file_name,run,class_id,class_name,index,outlier,width,height,blake3");
+        assert_eq!(
+            lines[0],
+            "file_name,run,class_id,class_name,index,outlier,width,height,blake3"
+        );
         let run = "01".repeat(16);
-        assert_eq!(lines[1], format!("maple tree/000000.png,{run},0,maple tree,0,,1,1,00"));
+        assert_eq!(
+            lines[1],
+            format!("maple tree/000000.png,{run},0,maple tree,0,,1,1,00")
+        );
         assert_eq!(lines.len(), 5);
     }
 
@@ -234,8 +245,14 @@ mod tests {
         fs::create_dir(&target.path).unwrap();
         fs::write(target.path.join("mine.txt"), "precious").unwrap();
         let over = target.clone().overwrite(true);
-        assert!(matches!(write(&target, &[(1, &rows)]), Err(ExchangeError::Exists { .. })));
-        assert!(matches!(write(&over, &[(1, &rows)]), Err(ExchangeError::NotAnExport { .. })));
+        assert!(matches!(
+            write(&target, &[(1, &rows)]),
+            Err(ExchangeError::Exists { .. })
+        ));
+        assert!(matches!(
+            write(&over, &[(1, &rows)]),
+            Err(ExchangeError::NotAnExport { .. })
+        ));
         assert!(target.path.join("mine.txt").exists());
 
         fs::remove_file(target.path.join("mine.txt")).unwrap();

@@ -15,13 +15,13 @@ pub mod png;
 pub mod safetensors;
 mod vectors;
 
+pub use self::parquet::{ParquetRows, write_parquet};
+pub use self::png::{Picture, decode_png, encode_png};
+pub use self::safetensors::{check_checkpoint, write_checkpoint, write_vectors};
 pub use atomic::Target;
 pub use csv::write_csv;
 pub use error::{BoxError, ExchangeError};
 pub use from_vector::{FromVector, rows_from_vectors};
 pub use images::write_images;
 pub use npy::{NpyLayout, NpyVectors, NpyWritten, write_npy};
-pub use self::parquet::{ParquetRows, write_parquet};
-pub use self::png::{Picture, decode_png, encode_png};
-pub use self::safetensors::{check_checkpoint, write_checkpoint, write_vectors};
 pub use vectors::flat_vectors;

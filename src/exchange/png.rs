@@ -152,7 +152,11 @@ mod tests {
             let picture = decode_png(&bytes).unwrap();
             assert_eq!((picture.width, picture.height), (2, 3));
             assert_eq!(picture.rgb, rgb);
-            let read: Vec<_> = picture.text.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+            let read: Vec<_> = picture
+                .text
+                .iter()
+                .map(|(k, v)| (k.as_str(), v.as_str()))
+                .collect();
             assert_eq!(read, text);
         }
     }
@@ -185,11 +189,7 @@ mod tests {
             let mut encoder = Encoder::new(&mut bytes, 2, 1);
             encoder.set_color(color);
             encoder.set_depth(BitDepth::Eight);
-            encoder
-                .write_header()
-                .unwrap()
-                .write_image_data(data)
-                .unwrap();
+            encoder.write_header().unwrap().write_image_data(data).unwrap();
             bytes
         };
         let grey = decode_png(&encode(ColorType::Grayscale, &[7, 9])).unwrap();

@@ -141,7 +141,11 @@ fn keys(batch: &RecordBatch, classes: &mut Vec<i32>, indices: &mut Vec<i32>) -> 
 
 /// Returns the length and the header, [`HEADER`] bytes long.
 fn header(rows: usize, width: usize) -> Vec<u8> {
-    let ends = [4 * rows * width, 4 * rows * width + 4 * rows, 4 * rows * width + 8 * rows];
+    let ends = [
+        4 * rows * width,
+        4 * rows * width + 4 * rows,
+        4 * rows * width + 8 * rows,
+    ];
     let json = serde_json::json!({
         "vector": {"dtype": "F32", "shape": [rows, width], "data_offsets": [0, ends[0]]},
         "class_id": {"dtype": "I32", "shape": [rows], "data_offsets": [ends[0], ends[1]]},
@@ -292,13 +296,21 @@ mod tests {
         write_vectors(&made, [Feature::to_batch(&features(2))]).unwrap();
         let (bytes, entries) = read_checkpoint(&made.path).unwrap();
         assert_eq!(entries[2].name, "vector");
-        assert_eq!((entries[2].dtype.as_str(), &entries[2].shape[..]), ("F32", &[2, 3][..]));
+        assert_eq!(
+            (entries[2].dtype.as_str(), &entries[2].shape[..]),
+            ("F32", &[2, 3][..])
+        );
         let copy = Target::new(dir.path().join("b.safetensors"));
         assert_eq!(write_checkpoint(&copy, &bytes).unwrap(), entries);
         assert_eq!(fs::read(&copy.path).unwrap(), bytes);
         let cut = Target::new(dir.path().join("c.safetensors"));
-        let err = write_checkpoint(&cut, &bytes[..bytes.len() - 1]).unwrap_err().to_string();
-        assert!(err.contains("c.safetensors") && err.contains("whole safetensors"), "{err}");
+        let err = write_checkpoint(&cut, &bytes[..bytes.len() - 1])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            err.contains("c.safetensors") && err.contains("whole safetensors"),
+            "{err}"
+        );
         assert!(!cut.path.exists());
     }
 
@@ -311,7 +323,10 @@ mod tests {
             fs::write(&path, ::safetensors::serialize([("x", view)], None).unwrap()).unwrap();
             read_vectors(&path)
         };
-        let f16s: Vec<u8> = [0.5, -2.0].iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect();
+        let f16s: Vec<u8> = [0.5, -2.0]
+            .iter()
+            .flat_map(|v| f16::from_f32(*v).to_le_bytes())
+            .collect();
         assert_eq!(write(Dtype::F16, &f16s).unwrap().flat, [0.5, -2.0]);
         let f64s: Vec<u8> = [0.1_f64, 3.0].iter().flat_map(|v| v.to_le_bytes()).collect();
         assert_eq!(write(Dtype::F64, &f64s).unwrap().flat, [0.1, 3.0]);

@@ -16,7 +16,11 @@ fn text(name: &str) -> Field {
 }
 
 fn texts(name: &str) -> Field {
-    Field::new(name, DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true))), true)
+    Field::new(
+        name,
+        DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true))),
+        true,
+    )
 }
 
 fn time(name: &str) -> Field {
@@ -48,7 +52,12 @@ pub fn runs_schema() -> SchemaRef {
 
 /// Returns the schema of `run_inputs`.
 pub fn run_inputs_schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![text("run"), text("input"), text("role"), text("digest")]))
+    Arc::new(Schema::new(vec![
+        text("run"),
+        text("input"),
+        text("role"),
+        text("digest"),
+    ]))
 }
 
 /// Returns the schema of `datasets`. `splits` is JSON: the number of pictures of each split.
@@ -110,7 +119,9 @@ pub fn runs_batch(runs: &[Run], aliases: &[(String, RunId)]) -> Result<RecordBat
         column(runs.iter().map(|r| Some(r.device.clone()))),
         column(runs.iter().map(|r| Some(r.host.clone()))),
         column(runs.iter().map(|r| r.note.clone())),
-        Arc::new(Int64Array::from_iter_values(runs.iter().map(|r| i64::from(r.spec.stage_version)))),
+        Arc::new(Int64Array::from_iter_values(
+            runs.iter().map(|r| i64::from(r.spec.stage_version)),
+        )),
         column(runs.iter().map(sources)),
     ];
     Ok(RecordBatch::try_new(runs_schema(), columns)?)
@@ -121,7 +132,10 @@ pub fn runs_batch(runs: &[Run], aliases: &[(String, RunId)]) -> Result<RecordBat
 /// # Errors
 /// If Arrow refuses, which it does not.
 pub fn run_inputs_batch(runs: &[Run]) -> Result<RecordBatch> {
-    let edges = || runs.iter().flat_map(|r| r.spec.inputs.iter().map(move |i| (r.id, i)));
+    let edges = || {
+        runs.iter()
+            .flat_map(|r| r.spec.inputs.iter().map(move |i| (r.id, i)))
+    };
     let columns = vec![
         column(edges().map(|(id, _)| Some(id.to_string()))),
         column(edges().map(|(_, input)| Some(input.run.to_string()))),

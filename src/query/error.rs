@@ -36,7 +36,9 @@ pub enum QueryError {
         hint: &'static str,
     },
     /// A vector has another width than those of a run.
-    #[error("the vectors of run {run} have width {actual}, the one asked for {expected}; choose runs of that width")]
+    #[error(
+        "the vectors of run {run} have width {actual}, the one asked for {expected}; choose runs of that width"
+    )]
     Width {
         /// The run.
         run: RunId,
@@ -58,7 +60,9 @@ pub enum QueryError {
         what: String,
     },
     /// A condition without SQL in the program.
-    #[error("this program was built without SQL, so a condition cannot be evaluated; build it with the feature `sql`")]
+    #[error(
+        "this program was built without SQL, so a condition cannot be evaluated; build it with the feature `sql`"
+    )]
     NoSql,
     /// The query engine refused.
     #[error("{message}")]

@@ -25,7 +25,8 @@ pub enum Class {
 impl From<&str> for Class {
     /// Takes digits as a number, anything else as a name.
     fn from(text: &str) -> Self {
-        text.parse().map_or_else(|_| Class::Name(text.to_owned()), Class::Id)
+        text.parse()
+            .map_or_else(|_| Class::Name(text.to_owned()), Class::Id)
     }
 }
 
@@ -140,7 +141,9 @@ impl Filter {
             Some(column) if !self.runs.is_empty() => {
                 let runs: BTreeSet<_> = self.runs.iter().map(RunId::to_string).collect();
                 let column = arrow::array::AsArray::as_string::<i32>(column);
-                let mask = column.iter().map(|run| Some(run.is_some_and(|run| runs.contains(run))));
+                let mask = column
+                    .iter()
+                    .map(|run| Some(run.is_some_and(|run| runs.contains(run))));
                 filter_record_batch(&batch, &mask.collect())?
             }
             _ => batch,
@@ -185,9 +188,19 @@ impl Filter {
             None => {}
         }
         // A line of its own, so that a comment at its end does not swallow the bracket.
-        parts.extend(self.condition.as_ref().map(|condition| format!("({condition}\n)")));
-        let limit = self.limit.map_or_else(String::new, |limit| format!(" LIMIT {limit}"));
-        format!("SELECT * FROM {} WHERE {}{limit}", self.table, parts.join(" AND "))
+        parts.extend(
+            self.condition
+                .as_ref()
+                .map(|condition| format!("({condition}\n)")),
+        );
+        let limit = self
+            .limit
+            .map_or_else(String::new, |limit| format!(" LIMIT {limit}"));
+        format!(
+            "SELECT * FROM {} WHERE {}{limit}",
+            self.table,
+            parts.join(" AND ")
+        )
     }
 }
 

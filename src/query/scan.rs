@@ -13,8 +13,8 @@ use arrow::datatypes::{Int32Type, Int64Type};
 use dream_schema::columns::Columns;
 use dream_schema::{RunId, Table, with_run, with_run_schema};
 
-use super::table::by_class;
 use super::Result;
+use super::table::by_class;
 use crate::store::{BlockInfo, Snapshot};
 
 /// Which rows of a table are wanted; by default all.
@@ -84,11 +84,15 @@ impl Selection {
         let columns = Columns::new(table, &batch);
         if let Some(classes) = &self.classes {
             let ids = columns.optional_numbers::<Int32Type>("class_id")?;
-            keep(&mut wanted, ids, |id| id.is_some_and(|id| classes.contains(&(id as u32))));
+            keep(&mut wanted, ids, |id| {
+                id.is_some_and(|id| classes.contains(&(id as u32)))
+            });
         }
         if let Some(class_names) = &self.class_names {
             let names = columns.optional_text("class_name")?;
-            keep(&mut wanted, names, |name| name.is_some_and(|name| class_names.contains(&name)));
+            keep(&mut wanted, names, |name| {
+                name.is_some_and(|name| class_names.contains(&name))
+            });
         }
         if self.index != (0..=u64::MAX) {
             let index = columns.numbers::<Int64Type>("index")?;
@@ -233,8 +237,14 @@ impl Scan {
         let Some(wanted) = &self.selection.class_names else {
             return false;
         };
-        let names = block.column_by_name("class_name").and_then(|c| c.as_string_opt::<i32>());
-        names.is_some_and(|names| names.iter().all(|name| name.is_none_or(|name| !wanted.contains(name))))
+        let names = block
+            .column_by_name("class_name")
+            .and_then(|c| c.as_string_opt::<i32>());
+        names.is_some_and(|names| {
+            names
+                .iter()
+                .all(|name| name.is_none_or(|name| !wanted.contains(name)))
+        })
     }
 }
 

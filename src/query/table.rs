@@ -50,7 +50,10 @@ impl TableName {
 
     /// Returns the names of all tables, as an error shows them.
     pub(crate) fn names() -> String {
-        TableName::all().map(TableName::name).collect::<Vec<_>>().join(", ")
+        TableName::all()
+            .map(TableName::name)
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 }
 

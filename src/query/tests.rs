@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
-use dream_schema::{Artifact, Dataset, Feature, Metric, Outlier, OutlierKind, Run, RunId, RunInput, RunSpec, Table};
+use dream_schema::{
+    Artifact, Dataset, Feature, Metric, Outlier, OutlierKind, Run, RunId, RunInput, RunSpec, Table,
+};
 
 use super::*;
 use crate::rng::Stream;
@@ -68,7 +70,9 @@ pub(super) fn sample() -> Sample {
     let directory = tempfile::tempdir().unwrap();
     let store = Arc::new(Store::create(directory.path().join("a.redb")).unwrap());
     let run = begin(&store, "sample", 1, &[]);
-    let rows: Vec<_> = (0..CLASSES).flat_map(|c| (0..ROWS).map(move |i| outlier(c, i))).collect();
+    let rows: Vec<_> = (0..CLASSES)
+        .flat_map(|c| (0..ROWS).map(move |i| outlier(c, i)))
+        .collect();
     store.put(run, &rows).unwrap();
     let outliers = store.finish(run, 1_700_000_001_000_000).unwrap();
 
@@ -141,12 +145,24 @@ fn filters_choose_runs_classes_and_a_number() {
     let batches = rows(&filter, &s.store).unwrap();
     assert_eq!(count(&batches), 3000);
     assert_eq!(batches[0].schema().field(0).name(), "run");
-    assert_eq!(batches[0].column(0).as_string::<i32>().value(0), s.outliers.id.to_string());
-    assert!(batches.iter().all(|b| b.column(1).as_primitive::<Int32Type>().values().iter().all(|c| *c == 1)));
+    assert_eq!(
+        batches[0].column(0).as_string::<i32>().value(0),
+        s.outliers.id.to_string()
+    );
+    assert!(batches.iter().all(|b| {
+        b.column(1)
+            .as_primitive::<Int32Type>()
+            .values()
+            .iter()
+            .all(|c| *c == 1)
+    }));
     filter.class = Some("2".into());
     filter.limit = Some(5);
     let batches = rows(&filter, &s.store).unwrap();
-    assert_eq!(batches[0].column(3).as_primitive::<Int64Type>().values().as_ref(), [0, 1, 2, 3, 4]);
+    assert_eq!(
+        batches[0].column(3).as_primitive::<Int64Type>().values().as_ref(),
+        [0, 1, 2, 3, 4]
+    );
     filter.runs = vec![s.features.id];
     assert_eq!(count(&rows(&filter, &s.store).unwrap()), 0);
 
@@ -165,11 +181,21 @@ fn filters_choose_among_runs_and_data_sets() {
     assert_eq!(count(&rows(&filter, &s.store).unwrap()), 3);
     filter.runs = vec![s.metrics.id];
     let batches = rows(&filter, &s.store).unwrap();
-    assert_eq!(batches[0].column_by_name("stage").unwrap().as_string::<i32>().value(0), "evaluate");
+    assert_eq!(
+        batches[0]
+            .column_by_name("stage")
+            .unwrap()
+            .as_string::<i32>()
+            .value(0),
+        "evaluate"
+    );
     filter.table = TableName::RunInputs;
     filter.runs = vec![s.features.id];
     let batches = rows(&filter, &s.store).unwrap();
-    assert_eq!(batches[0].column(1).as_string::<i32>().value(0), s.outliers.id.to_string());
+    assert_eq!(
+        batches[0].column(1).as_string::<i32>().value(0),
+        s.outliers.id.to_string()
+    );
     filter.table = TableName::Datasets;
     let err = rows(&filter, &s.store).unwrap_err().to_string();
     assert!(err.contains("datasets has no runs"), "{err}");
@@ -189,7 +215,9 @@ fn a_name_is_looked_up_in_one_block_of_a_class() {
         class_names: Some(["class 1".to_owned()].into()),
         ..Selection::default()
     };
-    let scan = Scan::new(snapshot, Table::Outliers, selection).unwrap().counted(counter.clone());
+    let scan = Scan::new(snapshot, Table::Outliers, selection)
+        .unwrap()
+        .counted(counter.clone());
     assert_eq!(scan.map(|b| b.unwrap().num_rows()).sum::<usize>(), 3000);
     assert_eq!(counter.blocks(), of(1) + 2);
 }
@@ -200,7 +228,9 @@ fn a_snapshot_does_not_see_what_comes_later() {
     let snapshot = Arc::new(s.store.snapshot().unwrap());
     let mut scan = Scan::new(snapshot.clone(), Table::Metrics, Selection::default()).unwrap();
     let late = Metric::from_batch(&scan.next().unwrap().unwrap()).unwrap()[0].clone();
-    s.store.put(s.metrics.id, &[Metric { index: 99, ..late }]).unwrap();
+    s.store
+        .put(s.metrics.id, &[Metric { index: 99, ..late }])
+        .unwrap();
     let count = |snapshot| {
         let scan = Scan::new(snapshot, Table::Metrics, Selection::default()).unwrap();
         scan.map(|b| b.unwrap().num_rows()).sum::<usize>()
@@ -218,12 +248,21 @@ fn nearest_agrees_with_sorting_everything() {
     for distance in [Distance::Cosine, Distance::L2] {
         let ask = |k| nearest(&snapshot, Table::Outliers, &selection, &query, k, distance).unwrap();
         let found = ask(20);
-        assert_eq!((found[0].class_id, found[0].index, found[0].class_name.as_str()), (1, 17, "class 1"));
+        assert_eq!(
+            (found[0].class_id, found[0].index, found[0].class_name.as_str()),
+            (1, 17, "class 1")
+        );
         assert!(found[0].distance.abs() < 1e-12);
         let far = |v: &[f32]| match distance {
-            Distance::L2 => v.iter().zip(&query).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt(),
+            Distance::L2 => v
+                .iter()
+                .zip(&query)
+                .map(|(a, b)| f64::from(a - b).powi(2))
+                .sum::<f64>()
+                .sqrt(),
             Distance::Cosine => {
-                let dot = |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(x, y)| f64::from(x * y)).sum() };
+                let dot =
+                    |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(x, y)| f64::from(x * y)).sum() };
                 1.0 - dot(v, &query) / (dot(v, v) * dot(&query, &query)).sqrt()
             }
         };
@@ -255,9 +294,20 @@ fn ties_go_to_the_lower_key_whatever_the_threads() {
     s.store.put(run, &rows).unwrap();
     let snapshot = s.store.snapshot().unwrap();
     for threads in [1, 4] {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
         let found = pool.install(|| {
-            nearest(&snapshot, Table::Outliers, &Selection::run(run), &[1.0; WIDTH], 3, Distance::L2).unwrap()
+            nearest(
+                &snapshot,
+                Table::Outliers,
+                &Selection::run(run),
+                &[1.0; WIDTH],
+                3,
+                Distance::L2,
+            )
+            .unwrap()
         });
         let keys: Vec<_> = found.iter().map(|n| (n.class_id, n.index)).collect();
         assert_eq!(keys, [(0, 0), (0, 1), (0, 2)]);
@@ -269,7 +319,16 @@ fn nearest_refuses_what_has_no_answer() {
     let s = sample();
     let snapshot = s.store.snapshot().unwrap();
     let ask = |table, vector: &[f32]| {
-        nearest(&snapshot, table, &Selection::default(), vector, 1, Distance::Cosine).unwrap_err().to_string()
+        nearest(
+            &snapshot,
+            table,
+            &Selection::default(),
+            vector,
+            1,
+            Distance::Cosine,
+        )
+        .unwrap_err()
+        .to_string()
     };
     assert!(ask(Table::Images, &[1.0]).contains("images has no vectors"));
     assert!(ask(Table::Outliers, &[1.0, 2.0]).contains("have width 128, the one asked for 2"));
@@ -304,7 +363,10 @@ run                               class_id  class_name  index  vector  split  sa
     assert_eq!(first["vector"], serde_json::json!([0.0, 1.0]));
     assert_eq!(first["run"], run.to_string());
     let csv = show(Format::Csv, &filter, &s.store);
-    assert_eq!(csv.lines().nth(2).unwrap(), format!("{run},0,class 0,1,\"[1.0,1.0]\",train,1"));
+    assert_eq!(
+        csv.lines().nth(2).unwrap(),
+        format!("{run},0,class 0,1,\"[1.0,1.0]\",train,1")
+    );
 
     let mut outliers = Filter::all(TableName::Artifacts(Table::Outliers));
     outliers.limit = Some(1);
@@ -313,9 +375,15 @@ run                               class_id  class_name  index  vector  split  sa
 
     let metrics = Filter::all(TableName::Artifacts(Table::Metrics));
     let json = show(Format::Json, &metrics, &s.store);
-    assert!(json.lines().next().unwrap().contains("\"class_id\":null"), "{json}");
+    assert!(
+        json.lines().next().unwrap().contains("\"class_id\":null"),
+        "{json}"
+    );
     let runs = show(Format::Table, &Filter::all(TableName::Runs), &s.store);
-    assert!(runs.contains("2023-11-14 22:13:21") && runs.contains("best"), "{runs}");
+    assert!(
+        runs.contains("2023-11-14 22:13:21") && runs.contains("best"),
+        "{runs}"
+    );
 }
 
 #[test]
@@ -333,7 +401,8 @@ fn bytes_are_counted_in_tables_and_in_hex_in_json() {
     let batch = dream_schema::Image::to_batch(&[image]).unwrap();
     let show = |format| {
         let mut out = Vec::new();
-        write_rows(&mut out, format, &batch.schema(), [Ok(batch.clone())]).map(|_| String::from_utf8(out).unwrap())
+        write_rows(&mut out, format, &batch.schema(), [Ok(batch.clone())])
+            .map(|_| String::from_utf8(out).unwrap())
     };
     let text = show(Format::Table).unwrap();
     assert!(text.contains("<2 bytes>") && text.contains("a\\nb"), "{text}");
@@ -347,5 +416,8 @@ fn tables_are_found_by_name() {
         assert_eq!(table.name().parse::<TableName>().unwrap(), table);
     }
     let err = "outlier".parse::<TableName>().unwrap_err().to_string();
-    assert!(err.contains("no table `outlier`") && err.contains("run_inputs") && err.contains("metrics"), "{err}");
+    assert!(
+        err.contains("no table `outlier`") && err.contains("run_inputs") && err.contains("metrics"),
+        "{err}"
+    );
 }

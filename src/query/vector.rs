@@ -49,7 +49,10 @@ mod tests {
             let a: Vec<f32> = (0..width).map(|i| i as f32 * 0.5).collect();
             let b: Vec<f32> = (0..width).map(|i| 3.0 - i as f32).collect();
             let each = |term: fn(f64, f64) -> f64| -> f64 {
-                a.iter().zip(&b).map(|(x, y)| term(f64::from(*x), f64::from(*y))).sum()
+                a.iter()
+                    .zip(&b)
+                    .map(|(x, y)| term(f64::from(*x), f64::from(*y)))
+                    .sum()
             };
             assert_eq!(dot(&a, &b), each(|x, y| x * y), "{width}");
             assert_eq!(squared_distance(&a, &b), each(|x, y| (x - y).powi(2)), "{width}");

@@ -33,7 +33,11 @@ impl Network {
 
     /// Returns the names of its OOD sets.
     pub fn datasets(&self) -> Vec<String> {
-        let names: BTreeSet<_> = self.metrics.keys().filter_map(|(_, set, _)| set.clone()).collect();
+        let names: BTreeSet<_> = self
+            .metrics
+            .keys()
+            .filter_map(|(_, set, _)| set.clone())
+            .collect();
         names.into_iter().collect()
     }
 }
@@ -53,7 +57,10 @@ impl Summary {
         let n = values.len() as f64;
         let mean = values.iter().sum::<f64>() / n;
         let variance = || values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0);
-        Self { mean, spread: (values.len() > 1).then(|| variance().sqrt()) }
+        Self {
+            mean,
+            spread: (values.len() > 1).then(|| variance().sqrt()),
+        }
     }
 }
 
@@ -77,8 +84,15 @@ pub fn networks(store: &Store, evaluations: &[RunId]) -> Result<Vec<Network>, St
     let names: Vec<&'static str> = groups.iter().map(|(kind, _)| kind.name).collect();
     let network = |(kind, runs): &(Kind, Vec<(Run, RunId)>)| {
         let shared = names.iter().filter(|name| **name == kind.name).count() > 1;
-        let first = runs.first().map(|(detector, _)| detector.id.to_string()).unwrap_or_default();
-        let name = if shared { format!("{} {:.6}", kind.name, first) } else { kind.name.to_owned() };
+        let first = runs
+            .first()
+            .map(|(detector, _)| detector.id.to_string())
+            .unwrap_or_default();
+        let name = if shared {
+            format!("{} {:.6}", kind.name, first)
+        } else {
+            kind.name.to_owned()
+        };
         summarise(store, name, &kind.convention, runs)
     };
     groups.iter().map(network).collect()
@@ -102,24 +116,43 @@ impl Kind {
             .collect();
         settings.sort_unstable();
         let convention = params::<evaluate::Params>(evaluation)?.convention;
-        Ok(Self { name: if with_outliers { "dream" } else { "plain" }, convention, settings })
+        Ok(Self {
+            name: if with_outliers { "dream" } else { "plain" },
+            convention,
+            settings,
+        })
     }
 }
 
-fn summarise(store: &Store, name: String, convention: &str, runs: &[(Run, RunId)]) -> Result<Network, StageError> {
+fn summarise(
+    store: &Store,
+    name: String,
+    convention: &str,
+    runs: &[(Run, RunId)],
+) -> Result<Network, StageError> {
     let mut values: BTreeMap<(String, Option<String>, String), Vec<f64>> = BTreeMap::new();
     let mut accuracy = Vec::new();
     for (_, evaluation) in runs {
         for metric in store.rows::<Metric>(*evaluation, None)? {
             match metric.score {
-                Some(score) => values.entry((score, metric.dataset, metric.name)).or_default().push(metric.value),
+                Some(score) => values
+                    .entry((score, metric.dataset, metric.name))
+                    .or_default()
+                    .push(metric.value),
                 None => accuracy.push(metric.value),
             }
         }
     }
     let seeds = runs.iter().map(|(detector, _)| detector.spec.seed).collect();
     let evaluations = runs.iter().map(|(_, evaluation)| *evaluation).collect();
-    Ok(Network { name, convention: convention.to_owned(), seeds, evaluations, accuracy, metrics: values })
+    Ok(Network {
+        name,
+        convention: convention.to_owned(),
+        seeds,
+        evaluations,
+        accuracy,
+        metrics: values,
+    })
 }
 
 #[cfg(test)]
@@ -128,7 +161,13 @@ mod tests {
 
     #[test]
     fn summaries() {
-        assert_eq!(Summary::of(&[2.0]), Summary { mean: 2.0, spread: None });
+        assert_eq!(
+            Summary::of(&[2.0]),
+            Summary {
+                mean: 2.0,
+                spread: None
+            }
+        );
         let three = Summary::of(&[1.0, 2.0, 6.0]);
         assert_eq!(three.mean, 3.0);
         assert!((three.spread.unwrap() - 7.0_f64.sqrt()).abs() < 1e-12);

@@ -81,11 +81,19 @@ pub struct Inputs {
 ///
 /// # Errors
 /// If the inputs are not what the parameters ask for, or a parameter is out of range.
-pub fn spec(store: &Store, params: &Params, seed: u64, from: Inputs, images: &Source) -> Result<RunSpec, StageError> {
+pub fn spec(
+    store: &Store,
+    params: &Params,
+    seed: u64,
+    from: Inputs,
+    images: &Source,
+) -> Result<RunSpec, StageError> {
     params.effective().check()?;
     if let Some(loss) = &params.outlier {
         if !(loss.beta >= 0.0 && loss.beta.is_finite()) || loss.batch_size == 0 {
-            return Err(StageError::Mismatch("the outlier loss needs a beta of 0 or more, and a batch_size of 1 or more".into()));
+            return Err(StageError::Mismatch(
+                "the outlier loss needs a beta of 0 or more, and a batch_size of 1 or more".into(),
+            ));
         }
     }
     let fine_tunes = params.outlier.as_ref().is_some_and(|o| o.fine_tune.is_some());
@@ -97,7 +105,12 @@ pub fn spec(store: &Store, params: &Params, seed: u64, from: Inputs, images: &So
     for (role, run, needed, stage) in wanted {
         match run {
             Some(run) if needed => inputs.push(input(store, role, run, &[stage])?),
-            None if needed => return Err(StageError::MissingInput { stage: NAME.into(), role }),
+            None if needed => {
+                return Err(StageError::MissingInput {
+                    stage: NAME.into(),
+                    role,
+                });
+            }
             Some(run) => {
                 let why = format!("run {run} is given as {role}, but the parameters have no use for it");
                 return Err(StageError::Mismatch(why));
@@ -130,24 +143,45 @@ pub fn execute(ctx: &Context<'_>, run: &Run) -> Result<(), StageError> {
     let labels = training::labels(&images, classes, source.name())?;
 
     let steps = training.epochs * (images.len() / training.batch_size);
-    ctx.progress.begin(if params.outlier.is_some() { "detect" } else { "plain" }, steps as u64, "steps");
+    ctx.progress.begin(
+        if params.outlier.is_some() {
+            "detect"
+        } else {
+            "plain"
+        },
+        steps as u64,
+        "steps",
+    );
     let network = training.network(classes.len(), run.spec.seed, ctx)?;
     if let Some(initial) = input_run(run, "initial") {
         load_initial(ctx, initial, &network)?;
     }
     let outliers = Outliers::load(ctx, run, &params, training)?;
     let extra = outliers.as_ref().map_or(Vec::new(), |o| o.phi.vars());
-    let trainer = Trainer { ctx, run, training, network, extra };
+    let trainer = Trainer {
+        ctx,
+        run,
+        training,
+        network,
+        extra,
+    };
     trainer.train(
         &images,
         labels,
         |network, step| match &outliers {
             Some(outliers) => outliers.loss(ctx, training, run.spec.seed, network, step),
-            None => Ok(nn::cross_entropy(&network.forward(step.images, true)?, step.labels)?),
+            None => Ok(nn::cross_entropy(
+                &network.forward(step.images, true)?,
+                step.labels,
+            )?),
         },
         |network| {
             let logits = training.outputs(ctx, network, &test, Ok)?;
-            Ok(ood::accuracy(&logits, classes.len(), test.labels.as_deref().unwrap_or_default())?)
+            Ok(ood::accuracy(
+                &logits,
+                classes.len(),
+                test.labels.as_deref().unwrap_or_default(),
+            )?)
         },
     )
 }
@@ -167,7 +201,12 @@ struct Outliers {
 }
 
 impl Outliers {
-    fn load(ctx: &Context<'_>, run: &Run, params: &Params, training: &Training) -> Result<Option<Self>, StageError> {
+    fn load(
+        ctx: &Context<'_>,
+        run: &Run,
+        params: &Params,
+        training: &Training,
+    ) -> Result<Option<Self>, StageError> {
         let (Some(loss), Some(imagined)) = (params.outlier.clone(), input_run(run, "outliers")) else {
             return Ok(None);
         };
@@ -209,7 +248,8 @@ impl Outliers {
         let n = self.pictures.len();
         let end = start + self.loss.batch_size;
         let passes = (start / n)..=((end - 1) / n);
-        let shuffled = passes.flat_map(|pass| schedule::permutation(n, seed, "detect/outlier-order", pass as u64));
+        let shuffled =
+            passes.flat_map(|pass| schedule::permutation(n, seed, "detect/outlier-order", pass as u64));
         shuffled.skip(start % n).take(end - start).collect()
     }
 }
@@ -243,7 +283,12 @@ impl Detector {
         };
         let network = params.training.network(classes.len(), 0, ctx)?;
         network.params().load_state_dict(&state)?;
-        Ok(Self { training: params.training, classes, network, phi })
+        Ok(Self {
+            training: params.training,
+            classes,
+            network,
+            phi,
+        })
     }
 
     /// Returns the names of the classes that it tells apart.

@@ -39,7 +39,10 @@ pub fn spec(params: &Params, model: &Source) -> Result<RunSpec, StageError> {
     let mut seen = BTreeSet::new();
     let repeated = params.classes.iter().find(|c| !seen.insert(&c.name));
     if let Some(class) = repeated {
-        return Err(StageError::Mismatch(format!("two classes are called `{}`", class.name)));
+        return Err(StageError::Mismatch(format!(
+            "two classes are called `{}`",
+            class.name
+        )));
     }
     if params.classes.is_empty() {
         return Err(StageError::Mismatch("there is no class to embed".into()));
@@ -60,7 +63,8 @@ pub fn spec(params: &Params, model: &Source) -> Result<RunSpec, StageError> {
 /// If the model cannot be read, or a class word is not exactly one token.
 pub fn execute(ctx: &Context<'_>, run: &Run) -> Result<(), StageError> {
     let params: Params = params(run)?;
-    ctx.progress.begin("embed", params.classes.len() as u64, "classes");
+    ctx.progress
+        .begin("embed", params.classes.len() as u64, "classes");
     let model = Source::find(ctx.store, run, "model")?;
     let pipeline = model.load_pipeline(ctx)?;
     let row = |(class_id, class): (usize, &ClassWord)| -> Result<ClassEmbedding, StageError> {
@@ -78,19 +82,35 @@ pub fn execute(ctx: &Context<'_>, run: &Run) -> Result<(), StageError> {
             vector,
         })
     };
-    let rows = params.classes.iter().enumerate().map(row).collect::<Result<Vec<_>, _>>()?;
+    let rows = params
+        .classes
+        .iter()
+        .enumerate()
+        .map(row)
+        .collect::<Result<Vec<_>, _>>()?;
     ctx.store.put(run.id, &rows)?;
     Ok(())
 }
 
 /// Returns the Euclidean length of a vector, summed in f64.
 pub(super) fn norm(vector: &[f32]) -> f32 {
-    vector.iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>().sqrt() as f32
+    vector
+        .iter()
+        .map(|v| f64::from(*v) * f64::from(*v))
+        .sum::<f64>()
+        .sqrt() as f32
 }
 
 /// Checks that the model with which a word was embedded is the one that will use it.
-pub(super) fn check_model(rows: &[ClassEmbedding], pipeline: &Pipeline, digest: &str) -> Result<(), StageError> {
-    let Some(row) = rows.iter().find(|r| r.model != digest || r.vector.len() != pipeline.embedding_dim()) else {
+pub(super) fn check_model(
+    rows: &[ClassEmbedding],
+    pipeline: &Pipeline,
+    digest: &str,
+) -> Result<(), StageError> {
+    let Some(row) = rows
+        .iter()
+        .find(|r| r.model != digest || r.vector.len() != pipeline.embedding_dim())
+    else {
         return Ok(());
     };
     Err(StageError::Mismatch(format!(

@@ -35,10 +35,19 @@ pub struct Params {
 ///
 /// # Errors
 /// If that is no finished `embed` run, or a parameter is out of range.
-pub fn spec(store: &Store, params: &Params, seed: u64, embeddings: RunId, images: &Source) -> Result<RunSpec, StageError> {
+pub fn spec(
+    store: &Store,
+    params: &Params,
+    seed: u64,
+    embeddings: RunId,
+    images: &Source,
+) -> Result<RunSpec, StageError> {
     params.training.check()?;
     if !(params.temperature > 0.0 && params.temperature.is_finite()) {
-        return Err(StageError::Mismatch(format!("the temperature must be positive, not {}", params.temperature)));
+        return Err(StageError::Mismatch(format!(
+            "the temperature must be positive, not {}",
+            params.temperature
+        )));
     }
     Ok(RunSpec {
         stage: NAME.into(),
@@ -71,7 +80,13 @@ pub fn execute(ctx: &Context<'_>, run: &Run) -> Result<(), StageError> {
     let head = head(ctx, &classes, width)?;
     let cosines = |outputs: &Tensor| -> nn::Result<Tensor> { Ok(nn::l2_normalize(outputs)?.matmul(&head)?) };
     let network = training.network(width, run.spec.seed, ctx)?;
-    let trainer = Trainer { ctx, run, training, network, extra: Vec::new() };
+    let trainer = Trainer {
+        ctx,
+        run,
+        training,
+        network,
+        extra: Vec::new(),
+    };
     trainer.train(
         &images,
         labels,
@@ -81,7 +96,11 @@ pub fn execute(ctx: &Context<'_>, run: &Run) -> Result<(), StageError> {
         },
         |network| {
             let logits = training.outputs(ctx, network, &test, |outputs| cosines(&outputs))?;
-            Ok(ood::accuracy(&logits, classes.len(), test.labels.as_deref().unwrap_or_default())?)
+            Ok(ood::accuracy(
+                &logits,
+                classes.len(),
+                test.labels.as_deref().unwrap_or_default(),
+            )?)
         },
     )?;
     store_features(ctx, run, &params, &trainer, &images, &classes)
@@ -91,7 +110,9 @@ pub fn execute(ctx: &Context<'_>, run: &Run) -> Result<(), StageError> {
 fn head(ctx: &Context<'_>, classes: &[ClassEmbedding], width: usize) -> Result<Tensor, StageError> {
     let unit = |c: &ClassEmbedding| c.vector.iter().map(|v| v / c.norm).collect::<Vec<_>>();
     let flat: Vec<f32> = classes.iter().flat_map(unit).collect();
-    Ok(Tensor::from_vec(flat, (classes.len(), width), ctx.device)?.t()?.contiguous()?)
+    Ok(Tensor::from_vec(flat, (classes.len(), width), ctx.device)?
+        .t()?
+        .contiguous()?)
 }
 
 fn check_classes(classes: &[ClassEmbedding], source: &Source) -> Result<(), StageError> {
@@ -124,14 +145,21 @@ fn store_features(
         return Ok(());
     }
     let width = classes.first().map_or(0, |c| c.vector.len());
-    let flat = params.training.outputs(ctx, &trainer.network, images, |outputs| nn::l2_normalize(&outputs))?;
+    let flat = params
+        .training
+        .outputs(ctx, &trainer.network, images, |outputs| {
+            nn::l2_normalize(&outputs)
+        })?;
     let mut next = vec![0_u64; classes.len()];
     let mut rows = Vec::with_capacity(images.len());
     let labels = images.labels.as_deref().unwrap_or_default();
     for (sample, (vector, label)) in flat.chunks_exact(width).zip(labels).enumerate() {
         // Labels were checked to be those of the classes.
         let (class, index) = (&classes[*label as usize], &mut next[*label as usize]);
-        if params.features_per_class.is_some_and(|limit| *index >= limit as u64) {
+        if params
+            .features_per_class
+            .is_some_and(|limit| *index >= limit as u64)
+        {
             continue;
         }
         rows.push(Feature {

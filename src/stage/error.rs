@@ -24,7 +24,9 @@ pub enum StageError {
         stage: String,
     },
     /// A run of another version of the stage.
-    #[error("the run is of version {actual} of the stage `{stage}`, this program has version {expected}; start a new run")]
+    #[error(
+        "the run is of version {actual} of the stage `{stage}`, this program has version {expected}; start a new run"
+    )]
     StageVersion {
         /// Its name.
         stage: String,
@@ -72,7 +74,9 @@ pub enum StageError {
         status: Status,
     },
     /// A data set or model that the run names is not registered in this store.
-    #[error("no registered data set or model has the digest {digest} of the run's {role}; register it with `dream dataset add`")]
+    #[error(
+        "no registered data set or model has the digest {digest} of the run's {role}; register it with `dream dataset add`"
+    )]
     UnknownSource {
         /// What it serves as.
         role: String,
@@ -80,7 +84,9 @@ pub enum StageError {
         digest: String,
     },
     /// A data set or model that is no longer what it was.
-    #[error("{path} has changed since it was registered as `{name}`: its digest is {actual}, on record is {expected}; restore it, or register it under another name")]
+    #[error(
+        "{path} has changed since it was registered as `{name}`: its digest is {actual}, on record is {expected}; restore it, or register it under another name"
+    )]
     SourceChanged {
         /// Its name in the store.
         name: String,

@@ -62,12 +62,25 @@ impl ScoreName {
 ///
 /// # Errors
 /// If that is no finished `detect` run, a set has two roles, or the convention is unknown.
-pub fn spec(store: &Store, params: &Params, detector: RunId, id: &Source, ood: &[Source]) -> Result<RunSpec, StageError> {
+pub fn spec(
+    store: &Store,
+    params: &Params,
+    detector: RunId,
+    id: &Source,
+    ood: &[Source],
+) -> Result<RunSpec, StageError> {
     convention(params)?;
     let mut sources = BTreeMap::from([source::role("id", id)]);
     for set in ood {
-        if set.digest() == id.digest() || sources.insert(format!("{OOD_ROLE}{}", set.name()), set.digest().to_owned()).is_some() {
-            return Err(StageError::Mismatch(format!("the image set `{}` is named twice", set.name())));
+        if set.digest() == id.digest()
+            || sources
+                .insert(format!("{OOD_ROLE}{}", set.name()), set.digest().to_owned())
+                .is_some()
+        {
+            return Err(StageError::Mismatch(format!(
+                "the image set `{}` is named twice",
+                set.name()
+            )));
         }
     }
     if ood.is_empty() {
@@ -86,7 +99,11 @@ pub fn spec(store: &Store, params: &Params, detector: RunId, id: &Source, ood: &
 fn convention(params: &Params) -> Result<Convention, StageError> {
     let names: Vec<&str> = Convention::ALL.iter().map(|c| c.name()).collect();
     Convention::from_name(&params.convention).ok_or_else(|| {
-        StageError::Mismatch(format!("there is no convention `{}`; there are {}", params.convention, names.join(", ")))
+        StageError::Mismatch(format!(
+            "there is no convention `{}`; there are {}",
+            params.convention,
+            names.join(", ")
+        ))
     })
 }
 
@@ -106,7 +123,12 @@ pub fn execute(ctx: &Context<'_>, run: &Run) -> Result<(), StageError> {
     let params: Params = params(run)?;
     let convention = convention(&params)?;
     let detector = detect::Detector::load(ctx, required_input(run, "detector")?)?;
-    let roles: Vec<&str> = run.spec.sources.keys().filter_map(|role| role.strip_prefix(OOD_ROLE)).collect();
+    let roles: Vec<&str> = run
+        .spec
+        .sources
+        .keys()
+        .filter_map(|role| role.strip_prefix(OOD_ROLE))
+        .collect();
     ctx.progress.begin("evaluate", roles.len() as u64 + 1, "sets");
     let score_set = |source: &Source, split: &str| -> Result<Scored, StageError> {
         ctx.check_interrupt()?;
@@ -114,12 +136,21 @@ pub fn execute(ctx: &Context<'_>, run: &Run) -> Result<(), StageError> {
         let images: ImageSet = source.load_images(split, &detector.preparation())?;
         let logits = detector.logits(ctx, &images)?;
         ctx.progress.advance(1);
-        Ok(Scored { dataset: source.name().to_owned(), split: split.to_owned(), logits, labels: images.labels })
+        Ok(Scored {
+            dataset: source.name().to_owned(),
+            split: split.to_owned(),
+            logits,
+            labels: images.labels,
+        })
     };
     let id = score_set(&Source::find(ctx.store, run, "id")?, &params.split)?;
     let mut ood = Vec::new();
     for name in roles {
-        let digest = run.spec.sources.get(&format!("{OOD_ROLE}{name}")).map_or("", String::as_str);
+        let digest = run
+            .spec
+            .sources
+            .get(&format!("{OOD_ROLE}{name}"))
+            .map_or("", String::as_str);
         let mut scored = score_set(&Source::with_digest(ctx.store, name, digest)?, &params.ood_split)?;
         // Their own labels, if they have any, are not the classifier's classes.
         (scored.dataset, scored.labels) = (name.to_owned(), None);
@@ -137,11 +168,22 @@ fn measure(
     id: &Scored,
     ood: &[Scored],
 ) -> Result<(Vec<Score>, Vec<Metric>), StageError> {
-    let mut rows = Rows { classes: detector.classes(), scores: Vec::new(), metrics: Vec::new() };
+    let mut rows = Rows {
+        classes: detector.classes(),
+        scores: Vec::new(),
+        metrics: Vec::new(),
+    };
     let labels = id.labels.as_deref().unwrap_or_default();
-    rows.metric("accuracy", Some(&id.dataset), None, ood::accuracy(&id.logits, rows.classes.len(), labels)?);
+    rows.metric(
+        "accuracy",
+        Some(&id.dataset),
+        None,
+        ood::accuracy(&id.logits, rows.classes.len(), labels)?,
+    );
     for name in &params.scores {
-        let Some(of_id) = values(*name, detector, id)? else { continue };
+        let Some(of_id) = values(*name, detector, id)? else {
+            continue;
+        };
         rows.score(*name, id, &of_id)?;
         let mut found = Vec::new();
         for set in ood {
@@ -158,7 +200,11 @@ fn measure(
 }
 
 /// Returns a score of every image of the set, or none if the classifier does not have it.
-fn values(name: ScoreName, detector: &detect::Detector, set: &Scored) -> Result<Option<Vec<f32>>, StageError> {
+fn values(
+    name: ScoreName,
+    detector: &detect::Detector,
+    set: &Scored,
+) -> Result<Option<Vec<f32>>, StageError> {
     let classes = detector.classes().len();
     Ok(Some(match name {
         ScoreName::Msp => ood::msp(&set.logits, classes)?,
@@ -200,7 +246,12 @@ impl Rows<'_> {
     }
 
     fn detection(&mut self, score: ScoreName, dataset: Option<&str>, d: &ood::Detection) {
-        for (name, value) in [("fpr95", d.fpr95), ("auroc", d.auroc), ("aupr_in", d.aupr_in), ("aupr_out", d.aupr_out)] {
+        for (name, value) in [
+            ("fpr95", d.fpr95),
+            ("auroc", d.auroc),
+            ("aupr_in", d.aupr_in),
+            ("aupr_out", d.aupr_out),
+        ] {
             self.metric(name, dataset, Some(score.as_str()), value);
         }
     }

@@ -8,7 +8,9 @@ use candle_core::Tensor;
 use dream_schema::{ClassEmbedding, Image, Latent, Outlier, Run, RunId, RunSpec, Table};
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Source, StageError, embed, import, input, input_run, params, required_input, sample, source};
+use super::{
+    Context, Source, StageError, embed, import, input, input_run, params, required_input, sample, source,
+};
 use crate::diffusion::{self, Pipeline, Scheduler};
 use crate::exchange;
 use crate::store::Store;
@@ -61,7 +63,11 @@ impl Params {
             SchedulerName::Ddim => Scheduler::Ddim { eta: self.eta },
             SchedulerName::DpmSolver => Scheduler::DpmSolver2M,
         };
-        diffusion::Sampling { scheduler, steps: self.steps, guidance_scale: self.guidance_scale }
+        diffusion::Sampling {
+            scheduler,
+            steps: self.steps,
+            guidance_scale: self.guidance_scale,
+        }
     }
 }
 
@@ -70,17 +76,33 @@ impl Params {
 ///
 /// # Errors
 /// If `vectors` is no finished run of those stages, or the prompt has no place for the class word.
-pub fn spec(store: &Store, params: &Params, seed: u64, vectors: RunId, model: &Source) -> Result<RunSpec, StageError> {
+pub fn spec(
+    store: &Store,
+    params: &Params,
+    seed: u64,
+    vectors: RunId,
+    model: &Source,
+) -> Result<RunSpec, StageError> {
     if !params.prompt.contains(CLASS_PLACEHOLDER) {
         let prompt = &params.prompt;
-        return Err(StageError::Mismatch(format!("the prompt {prompt:?} has no {CLASS_PLACEHOLDER} for the class word")));
+        return Err(StageError::Mismatch(format!(
+            "the prompt {prompt:?} has no {CLASS_PLACEHOLDER} for the class word"
+        )));
     }
     let run = store.run(vectors)?;
     let inputs = if run.spec.stage == embed::NAME {
         vec![input(store, "embeddings", vectors, &[embed::NAME])?]
     } else {
         let outliers = input(store, "outliers", vectors, &[sample::NAME, import::NAME])?;
-        vec![outliers, input(store, "embeddings", required_input(&run, "embeddings")?, &[embed::NAME])?]
+        vec![
+            outliers,
+            input(
+                store,
+                "embeddings",
+                required_input(&run, "embeddings")?,
+                &[embed::NAME],
+            )?,
+        ]
     };
     Ok(RunSpec {
         stage: NAME.into(),
@@ -105,7 +127,8 @@ struct Wanted {
 pub fn execute(ctx: &Context<'_>, run: &Run) -> Result<(), StageError> {
     let params: Params = params(run)?;
     let classes: Vec<ClassEmbedding> = ctx.store.rows(required_input(run, "embeddings")?, None)?;
-    ctx.progress.begin("imagine", (classes.len() * params.per_class) as u64, "images");
+    ctx.progress
+        .begin("imagine", (classes.len() * params.per_class) as u64, "images");
     let model = Source::find(ctx.store, run, "model")?;
     let pipeline = model.load_pipeline(ctx)?;
     embed::check_model(&classes, &pipeline, model.digest())?;
@@ -122,7 +145,12 @@ pub fn execute(ctx: &Context<'_>, run: &Run) -> Result<(), StageError> {
 }
 
 /// Returns the pictures of a class that are not in the store, with their outliers.
-fn missing(ctx: &Context<'_>, run: &Run, params: &Params, class: &ClassEmbedding) -> Result<Vec<Wanted>, StageError> {
+fn missing(
+    ctx: &Context<'_>,
+    run: &Run,
+    params: &Params,
+    class: &ClassEmbedding,
+) -> Result<Vec<Wanted>, StageError> {
     let done = ctx.store.indices(run.id, Table::Images, class.class_id)?;
     let todo = (0..params.per_class as u64).filter(|index| !done.contains(index));
     let Some(sampled) = input_run(run, "outliers") else {
@@ -138,7 +166,12 @@ fn missing(ctx: &Context<'_>, run: &Run, params: &Params, class: &ClassEmbedding
         )));
     }
     let evenly = |index: u64| index as usize * outliers.len() / params.per_class;
-    Ok(todo.map(|index| Wanted { index, outlier: outliers.get(evenly(index)).cloned() }).collect())
+    Ok(todo
+        .map(|index| Wanted {
+            index,
+            outlier: outliers.get(evenly(index)).cloned(),
+        })
+        .collect())
 }
 
 fn imagine_batch(
@@ -151,7 +184,11 @@ fn imagine_batch(
     batch: &[Wanted],
 ) -> Result<(), StageError> {
     let prompt = prompt(params, class);
-    let vector = |w: &'_ Wanted| w.outlier.as_ref().map_or(class.vector.clone(), |o| o.vector.clone());
+    let vector = |w: &'_ Wanted| {
+        w.outlier
+            .as_ref()
+            .map_or(class.vector.clone(), |o| o.vector.clone())
+    };
     let vectors: Vec<Vec<f32>> = batch.iter().map(vector).collect();
     let vectors: Vec<&[f32]> = vectors.iter().map(Vec::as_slice).collect();
     // [batch, length, m]
@@ -159,9 +196,19 @@ fn imagine_batch(
     let noise = |w: &Wanted| pipeline.initial_noise(run.spec.seed, class.class_id, w.index);
     let noise = Tensor::cat(&batch.iter().map(noise).collect::<Result<Vec<_>, _>>()?, 0)?;
     let mut on_step = |_step: usize| {
-        if ctx.progress.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if ctx.progress.cancelled() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     };
-    let latents = pipeline.sample(params.sampling(), &conditional, unconditional, noise, &mut on_step);
+    let latents = pipeline.sample(
+        params.sampling(),
+        &conditional,
+        unconditional,
+        noise,
+        &mut on_step,
+    );
     ctx.check_interrupt()?;
     let latents = latents?;
     let pictures = pipeline.decode(&latents)?;
@@ -181,7 +228,12 @@ fn imagine_batch(
             seed: run.spec.seed,
             dtype: "f32".into(),
             shape: latent.dims().iter().map(|d| *d as i64).collect(),
-            data: latent.flatten_all()?.to_vec1::<f32>()?.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            data: latent
+                .flatten_all()?
+                .to_vec1::<f32>()?
+                .iter()
+                .flat_map(|v| v.to_le_bytes())
+                .collect(),
         });
         image_rows.push(Image {
             class_id,
@@ -194,7 +246,11 @@ fn imagine_batch(
             png,
         });
     }
-    ctx.store.batch(run.id).add(&latent_rows)?.add(&image_rows)?.commit()?;
+    ctx.store
+        .batch(run.id)
+        .add(&latent_rows)?
+        .add(&image_rows)?
+        .commit()?;
     Ok(())
 }
 
@@ -222,5 +278,10 @@ fn provenance(
     ];
     text.extend(outlier.map(|o| ("dream-ood:outlier", o.to_string())));
     let text: Vec<(&str, &str)> = text.iter().map(|(k, v)| (*k, v.as_str())).collect();
-    Ok(exchange::encode_png(picture.width as u32, picture.height as u32, &picture.rgb, &text)?)
+    Ok(exchange::encode_png(
+        picture.width as u32,
+        picture.height as u32,
+        &picture.rgb,
+        &text,
+    )?)
 }

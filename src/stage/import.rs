@@ -21,12 +21,19 @@ const VERSION: u32 = 1;
 /// # Errors
 /// If the file cannot be read, or its classes or widths are not those of the embeddings.
 pub fn import(ctx: &Context<'_>, table: Table, file: &Path, embeddings: RunId) -> Result<Run, StageError> {
-    let wrong = |message: String| StageError::File { path: file.to_owned(), message };
+    let wrong = |message: String| StageError::File {
+        path: file.to_owned(),
+        message,
+    };
     if !matches!(table, Table::Features | Table::Outliers) {
-        return Err(wrong(format!("cannot be imported as {table}; features and outliers can")));
+        return Err(wrong(format!(
+            "cannot be imported as {table}; features and outliers can"
+        )));
     }
     let mut hasher = blake3::Hasher::new();
-    std::fs::File::open(file).and_then(|f| hasher.update_reader(f).map(|_| ())).map_err(|e| wrong(e.to_string()))?;
+    std::fs::File::open(file)
+        .and_then(|f| hasher.update_reader(f).map(|_| ()))
+        .map_err(|e| wrong(e.to_string()))?;
     let spec = RunSpec {
         stage: NAME.into(),
         stage_version: VERSION,
@@ -36,7 +43,10 @@ pub fn import(ctx: &Context<'_>, table: Table, file: &Path, embeddings: RunId) -
         sources: BTreeMap::from([("file".to_owned(), hasher.finalize().to_hex().to_string())]),
     };
     let classes: Vec<ClassEmbedding> = ctx.store.rows(embeddings, None)?;
-    let rows = Rows { file, classes: &classes };
+    let rows = Rows {
+        file,
+        classes: &classes,
+    };
     // Read before the run is begun: a file that is refused leaves no run behind.
     let run = match table {
         Table::Features => store(ctx, &spec, rows.read::<Feature>()?)?,
@@ -78,7 +88,10 @@ struct Rows<'a> {
 
 impl Rows<'_> {
     fn wrong(&self, message: String) -> StageError {
-        StageError::File { path: self.file.to_owned(), message }
+        StageError::File {
+            path: self.file.to_owned(),
+            message,
+        }
     }
 
     fn read<A: Checked>(&self) -> Result<Vec<A>, StageError> {
@@ -90,15 +103,26 @@ impl Rows<'_> {
         let width = self.classes.first().map_or(0, |c| c.vector.len());
         for (number, row) in rows.iter().enumerate() {
             let (id, name, vector) = row.class_and_vector();
-            if !self.classes.iter().any(|c| (c.class_id, c.class_name.as_str()) == (id, name)) {
-                return Err(self.wrong(format!("row {number} is of class {id} `{name}`, which the embeddings do not have")));
+            if !self
+                .classes
+                .iter()
+                .any(|c| (c.class_id, c.class_name.as_str()) == (id, name))
+            {
+                return Err(self.wrong(format!(
+                    "row {number} is of class {id} `{name}`, which the embeddings do not have"
+                )));
             }
             if vector.len() != width {
                 let found = vector.len();
-                return Err(self.wrong(format!("row {number} is {found} wide, the class embeddings are {width}")));
+                return Err(self.wrong(format!(
+                    "row {number} is {found} wide, the class embeddings are {width}"
+                )));
             }
             if let Some(place) = vector.iter().position(|v| !v.is_finite()) {
-                return Err(self.wrong(format!("row {number} (class `{name}`) has {} at {place}", vector[place])));
+                return Err(self.wrong(format!(
+                    "row {number} (class `{name}`) has {} at {place}",
+                    vector[place]
+                )));
             }
         }
         Ok(rows)
@@ -116,12 +140,19 @@ impl Rows<'_> {
         let vectors = NpyVectors::open(self.file)?;
         if vectors.classes() != self.classes.len() {
             let (found, expected) = (vectors.classes(), self.classes.len());
-            return Err(self.wrong(format!("the array has {found} classes, the embeddings have {expected}")));
+            return Err(self.wrong(format!(
+                "the array has {found} classes, the embeddings have {expected}"
+            )));
         }
         let width = vectors.width();
         let mut rows = Vec::new();
         for (class, flat) in self.classes.iter().zip(vectors) {
-            rows.extend(rows_from_vectors::<A>(class.class_id, &class.class_name, &flat?, width));
+            rows.extend(rows_from_vectors::<A>(
+                class.class_id,
+                &class.class_name,
+                &flat?,
+                width,
+            ));
         }
         Ok(rows)
     }

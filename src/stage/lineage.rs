@@ -19,7 +19,12 @@ pub fn ancestors(store: &Store, run: RunId) -> Result<Vec<Run>, StageError> {
     Ok(order)
 }
 
-fn visit(store: &Store, run: Run, seen: &mut BTreeSet<RunId>, order: &mut Vec<Run>) -> Result<(), StageError> {
+fn visit(
+    store: &Store,
+    run: Run,
+    seen: &mut BTreeSet<RunId>,
+    order: &mut Vec<Run>,
+) -> Result<(), StageError> {
     // A run's id hashes its inputs' digests, so there are no cycles.
     if !seen.insert(run.id) {
         return Ok(());

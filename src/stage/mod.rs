@@ -75,7 +75,11 @@ impl Context<'_> {
     /// # Errors
     /// [`StageError::Interrupted`].
     pub fn check_interrupt(&self) -> Result<(), StageError> {
-        if self.progress.cancelled() { Err(StageError::Interrupted) } else { Ok(()) }
+        if self.progress.cancelled() {
+            Err(StageError::Interrupted)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -118,7 +122,14 @@ pub enum How {
 }
 
 /// The stages by the names that runs carry.
-pub const STAGES: [&str; 6] = [embed::NAME, encode::NAME, sample::NAME, imagine::NAME, detect::NAME, evaluate::NAME];
+pub const STAGES: [&str; 6] = [
+    embed::NAME,
+    encode::NAME,
+    sample::NAME,
+    imagine::NAME,
+    detect::NAME,
+    evaluate::NAME,
+];
 
 /// Returns the finished run that answers `spec`, executing what of it is not in the store.
 ///
@@ -151,11 +162,19 @@ fn execute(ctx: &Context<'_>, run: &Run) -> Result<(), StageError> {
         imagine::NAME => imagine::VERSION,
         detect::NAME => detect::VERSION,
         evaluate::NAME => evaluate::VERSION,
-        other => return Err(StageError::UnknownStage { stage: other.to_owned() }),
+        other => {
+            return Err(StageError::UnknownStage {
+                stage: other.to_owned(),
+            });
+        }
     };
     if run.spec.stage_version != version {
         let stage = run.spec.stage.clone();
-        return Err(StageError::StageVersion { stage, actual: run.spec.stage_version, expected: version });
+        return Err(StageError::StageVersion {
+            stage,
+            actual: run.spec.stage_version,
+            expected: version,
+        });
     }
     match run.spec.stage.as_str() {
         embed::NAME => embed::execute(ctx, run),
@@ -169,8 +188,10 @@ fn execute(ctx: &Context<'_>, run: &Run) -> Result<(), StageError> {
 
 /// Returns the parameters of a run as its stage's type.
 fn params<P: DeserializeOwned>(run: &Run) -> Result<P, StageError> {
-    serde_json::from_value(run.spec.params.clone())
-        .map_err(|source| StageError::Params { stage: run.spec.stage.clone(), message: source.to_string() })
+    serde_json::from_value(run.spec.params.clone()).map_err(|source| StageError::Params {
+        stage: run.spec.stage.clone(),
+        message: source.to_string(),
+    })
 }
 
 /// Returns the reference to a finished run of one of `stages` that a specification keeps.
@@ -178,11 +199,24 @@ fn input(store: &Store, role: &str, id: RunId, stages: &[&str]) -> Result<RunInp
     let run = store.run(id)?;
     if !stages.contains(&run.spec.stage.as_str()) {
         let (role, stage, expected) = (role.to_owned(), run.spec.stage, stages.join("` or `"));
-        return Err(StageError::InputStage { role, run: id, stage, expected });
+        return Err(StageError::InputStage {
+            role,
+            run: id,
+            stage,
+            expected,
+        });
     }
     match (run.status, run.digest) {
-        (Status::Finished, Some(digest)) => Ok(RunInput { role: role.to_owned(), run: id, digest }),
-        (status, _) => Err(StageError::InputUnfinished { role: role.to_owned(), run: id, status }),
+        (Status::Finished, Some(digest)) => Ok(RunInput {
+            role: role.to_owned(),
+            run: id,
+            digest,
+        }),
+        (status, _) => Err(StageError::InputUnfinished {
+            role: role.to_owned(),
+            run: id,
+            status,
+        }),
     }
 }
 
@@ -193,5 +227,8 @@ fn input_run(run: &Run, role: &str) -> Option<RunId> {
 
 /// Returns the run that serves as `role`.
 fn required_input(run: &Run, role: &'static str) -> Result<RunId, StageError> {
-    input_run(run, role).ok_or_else(|| StageError::MissingInput { stage: run.spec.stage.clone(), role })
+    input_run(run, role).ok_or_else(|| StageError::MissingInput {
+        stage: run.spec.stage.clone(),
+        role,
+    })
 }

@@ -39,7 +39,11 @@ impl TrainedPhi {
     /// Returns phi as training begins: a slope of ln 2, or layers drawn as PyTorch draws them (uniform within 1/sqrt(fan-in)).
     pub fn new(name: &PhiName, seed: u64, device: &Device) -> Result<Self, StageError> {
         let mut stream = Stream::new(seed, "detect/phi", 0, 0);
-        let mut uniform = |n: usize, bound: f32| (0..n).map(|_| (2.0 * stream.uniform() - 1.0) * bound).collect::<Vec<_>>();
+        let mut uniform = |n: usize, bound: f32| {
+            (0..n)
+                .map(|_| (2.0 * stream.uniform() - 1.0) * bound)
+                .collect::<Vec<_>>()
+        };
         let narrow = 1.0 / (HIDDEN as f32).sqrt();
         let parts = match name {
             PhiName::Linear => vec![("phi.weight", vec![0.0]), ("phi.bias", vec![0.0])],
@@ -52,15 +56,28 @@ impl TrainedPhi {
             ],
         };
         let var = |(name, values): (&'static str, Vec<f32>)| {
-            let shape = if name == "phi.2.weight" { vec![2, HIDDEN] } else { vec![values.len()] };
+            let shape = if name == "phi.2.weight" {
+                vec![2, HIDDEN]
+            } else {
+                vec![values.len()]
+            };
             Ok((name, Var::from_tensor(&Tensor::from_vec(values, shape, device)?)?))
         };
-        Ok(Self { name: *name, vars: parts.into_iter().map(var).collect::<Result<_, candle_core::Error>>()? })
+        Ok(Self {
+            name: *name,
+            vars: parts
+                .into_iter()
+                .map(var)
+                .collect::<Result<_, candle_core::Error>>()?,
+        })
     }
 
     /// Returns the parameters by the names that they have in checkpoints.
     pub fn vars(&self) -> Vec<(String, Var)> {
-        self.vars.iter().map(|(name, var)| ((*name).to_owned(), var.clone())).collect()
+        self.vars
+            .iter()
+            .map(|(name, var)| ((*name).to_owned(), var.clone()))
+            .collect()
     }
 
     /// Takes the parameters out of a checkpoint.
@@ -80,7 +97,11 @@ impl TrainedPhi {
             PhiName::LinearFree => energy.broadcast_mul(var(0))?.broadcast_add(var(1))?,
             PhiName::TwoLayer => {
                 // [n, 1] * [1, hidden] + [hidden]
-                let hidden = energy.unsqueeze(1)?.broadcast_mul(&var(0).unsqueeze(0)?)?.broadcast_add(var(1))?.relu()?;
+                let hidden = energy
+                    .unsqueeze(1)?
+                    .broadcast_mul(&var(0).unsqueeze(0)?)?
+                    .broadcast_add(var(1))?
+                    .relu()?;
                 let both = hidden.matmul(&var(2).t()?)?.broadcast_add(var(3))?;
                 (both.narrow(1, 1, 1)? - both.narrow(1, 0, 1)?)?.squeeze(1)?
             }
@@ -93,8 +114,14 @@ impl TrainedPhi {
         let slope = |tensor: &Tensor| tensor.to_vec1::<f32>().map(|v| v.iter().sum());
         let bias = |i: usize| values(i).map(|v: Vec<f32>| v.iter().sum());
         Ok(match self.name {
-            PhiName::Linear => ood::Phi::Linear { slope: slope(&softplus(self.vars[0].1.as_tensor())?)?, intercept: bias(1)? },
-            PhiName::LinearFree => ood::Phi::Linear { slope: slope(self.vars[0].1.as_tensor())?, intercept: bias(1)? },
+            PhiName::Linear => ood::Phi::Linear {
+                slope: slope(&softplus(self.vars[0].1.as_tensor())?)?,
+                intercept: bias(1)?,
+            },
+            PhiName::LinearFree => ood::Phi::Linear {
+                slope: slope(self.vars[0].1.as_tensor())?,
+                intercept: bias(1)?,
+            },
             PhiName::TwoLayer => {
                 let last = values(3)?;
                 ood::Phi::TwoLayer {
@@ -126,7 +153,15 @@ mod tests {
             let trained = phi.log_odds(&tensor).unwrap();
             let grads = trained.sqr().unwrap().sum_all().unwrap().backward().unwrap();
             for (parameter, var) in phi.vars() {
-                let gradient = grads.get(&var).unwrap().abs().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap();
+                let gradient = grads
+                    .get(&var)
+                    .unwrap()
+                    .abs()
+                    .unwrap()
+                    .sum_all()
+                    .unwrap()
+                    .to_scalar::<f32>()
+                    .unwrap();
                 assert!(gradient > 0.0, "{parameter}");
             }
             let frozen = ood::phi(&energies, &phi.frozen().unwrap()).unwrap();

@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use dream_schema::{Run, RunSpec};
 use serde::{Deserialize, Serialize};
 
-use super::{Context, How, Source, StageError, detect, embed, encode, evaluate, imagine, register_images, register_model, run, sample};
+use super::{
+    Context, How, Source, StageError, detect, embed, encode, evaluate, imagine, register_images,
+    register_model, run, sample,
+};
 use crate::dataset::Kind;
 use crate::store::Store;
 
@@ -99,7 +102,10 @@ impl Preset {
     /// # Errors
     /// If it cannot be read, or is not a preset: the message says the line.
     pub fn read(path: &Path) -> Result<Self, StageError> {
-        let wrong = |message: String| StageError::File { path: path.to_owned(), message };
+        let wrong = |message: String| StageError::File {
+            path: path.to_owned(),
+            message,
+        };
         let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
         let mut preset: Self = toml::from_str(&text).map_err(|e| wrong(e.to_string()))?;
         preset.folder = path.parent().map(Path::to_owned).unwrap_or_default();
@@ -123,8 +129,13 @@ impl Preset {
     /// # Errors
     /// If the class table cannot be read.
     pub fn embed(&self) -> Result<embed::Params, StageError> {
-        let word = |c: ClassRow| embed::ClassWord { name: c.name, word: c.word };
-        Ok(embed::Params { classes: self.classes()?.into_iter().map(word).collect() })
+        let word = |c: ClassRow| embed::ClassWord {
+            name: c.name,
+            word: c.word,
+        };
+        Ok(embed::Params {
+            classes: self.classes()?.into_iter().map(word).collect(),
+        })
     }
 
     /// Returns the in-distribution set, registering it if the preset says where it lies.
@@ -140,7 +151,11 @@ impl Preset {
     /// # Errors
     /// If one cannot be read, or is neither registered nor has a path.
     pub fn ood_sets(&self, store: &Store) -> Result<Vec<Source>, StageError> {
-        self.data.ood.iter().map(|named| self.images(store, named)).collect()
+        self.data
+            .ood
+            .iter()
+            .map(|named| self.images(store, named))
+            .collect()
     }
 
     /// Returns the diffusion model, likewise.
@@ -170,7 +185,10 @@ impl Preset {
     fn path(&self, named: &Named) -> Result<Option<PathBuf>, StageError> {
         let Some(path) = &named.path else { return Ok(None) };
         let path = self.folder.join(path);
-        let absolute = path.canonicalize().map_err(|e| StageError::File { path, message: e.to_string() })?;
+        let absolute = path.canonicalize().map_err(|e| StageError::File {
+            path,
+            message: e.to_string(),
+        })?;
         Ok(Some(absolute))
     }
 
@@ -187,21 +205,63 @@ impl Preset {
             Ok(run)
         };
         let embeddings = step("embed", embed::spec(&self.embed()?, &model)?)?;
-        let encoder = step("encode", encode::spec(store, &self.encode, seed, embeddings.id, &id)?)?;
+        let encoder = step(
+            "encode",
+            encode::spec(store, &self.encode, seed, embeddings.id, &id)?,
+        )?;
         let outliers = step("sample", sample::spec(store, &self.sample, seed, encoder.id)?)?;
-        let imagined = step("imagine", imagine::spec(store, &self.imagine, seed, outliers.id, &model)?)?;
-        let plain = imagine::Params { per_class: self.plain_per_class, ..self.imagine.clone() };
-        let plain_pictures = step("imagine-plain", imagine::spec(store, &plain, seed, embeddings.id, &model)?)?;
-        let without = detect::Params { outlier: None, ..self.detect.clone() };
-        let detector = step("detect-plain", detect::spec(store, &without, seed, detect::Inputs::default(), &id)?)?;
-        let fine_tunes = self.detect.outlier.as_ref().is_some_and(|o| o.fine_tune.is_some());
-        let from = detect::Inputs { outliers: Some(imagined.id), initial: fine_tunes.then_some(detector.id) };
-        let detectors = [detector, step("detect", detect::spec(store, &self.detect, seed, from, &id)?)?];
-        let mut evaluate = |part: &str, detector: &Run| {
-            step(part, evaluate::spec(store, &self.evaluate, detector.id, &id, &ood)?)
+        let imagined = step(
+            "imagine",
+            imagine::spec(store, &self.imagine, seed, outliers.id, &model)?,
+        )?;
+        let plain = imagine::Params {
+            per_class: self.plain_per_class,
+            ..self.imagine.clone()
         };
-        let evaluations = [evaluate("evaluate-plain", &detectors[0])?, evaluate("evaluate", &detectors[1])?];
-        Ok(Runs { embeddings, encoder, outliers, imagined, plain_pictures, detectors, evaluations })
+        let plain_pictures = step(
+            "imagine-plain",
+            imagine::spec(store, &plain, seed, embeddings.id, &model)?,
+        )?;
+        let without = detect::Params {
+            outlier: None,
+            ..self.detect.clone()
+        };
+        let detector = step(
+            "detect-plain",
+            detect::spec(store, &without, seed, detect::Inputs::default(), &id)?,
+        )?;
+        let fine_tunes = self
+            .detect
+            .outlier
+            .as_ref()
+            .is_some_and(|o| o.fine_tune.is_some());
+        let from = detect::Inputs {
+            outliers: Some(imagined.id),
+            initial: fine_tunes.then_some(detector.id),
+        };
+        let detectors = [
+            detector,
+            step("detect", detect::spec(store, &self.detect, seed, from, &id)?)?,
+        ];
+        let mut evaluate = |part: &str, detector: &Run| {
+            step(
+                part,
+                evaluate::spec(store, &self.evaluate, detector.id, &id, &ood)?,
+            )
+        };
+        let evaluations = [
+            evaluate("evaluate-plain", &detectors[0])?,
+            evaluate("evaluate", &detectors[1])?,
+        ];
+        Ok(Runs {
+            embeddings,
+            encoder,
+            outliers,
+            imagined,
+            plain_pictures,
+            detectors,
+            evaluations,
+        })
     }
 }
 
@@ -213,10 +273,16 @@ pub type Told<'a> = &'a mut dyn FnMut(&str, &Run, How) -> Result<(), StageError>
 /// # Errors
 /// If it cannot be read, lacks a column, or a row is too short.
 pub fn read_classes(path: &Path) -> Result<Vec<ClassRow>, StageError> {
-    let wrong = |message: String| StageError::File { path: path.to_owned(), message };
+    let wrong = |message: String| StageError::File {
+        path: path.to_owned(),
+        message,
+    };
     let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
     let mut lines = text.lines().enumerate().filter(|(_, line)| !line.is_empty());
-    let header: Vec<&str> = lines.next().map(|(_, line)| line.split('\t').collect()).unwrap_or_default();
+    let header: Vec<&str> = lines
+        .next()
+        .map(|(_, line)| line.split('\t').collect())
+        .unwrap_or_default();
     let column = |name: &str| header.iter().position(|h| *h == name);
     let needed = |name: &str| column(name).ok_or_else(|| wrong(format!("the header has no column `{name}`")));
     let (name, word, suffix) = (needed("name")?, needed("token_word")?, column("prompt_suffix"));
@@ -228,10 +294,18 @@ pub fn read_classes(path: &Path) -> Result<Vec<ClassRow>, StageError> {
         };
         // A suffix keeps the space it starts with: it is put right behind the prompt.
         let suffix = suffix.and_then(|c| cells.get(c)).map_or("", |s| s.trim_end());
-        Ok(ClassRow { name: cell(name, "name")?, word: cell(word, "token_word")?, suffix: suffix.to_owned() })
+        Ok(ClassRow {
+            name: cell(name, "name")?,
+            word: cell(word, "token_word")?,
+            suffix: suffix.to_owned(),
+        })
     };
     let rows = lines.map(row).collect::<Result<Vec<_>, _>>()?;
-    if rows.is_empty() { Err(wrong("there is no class in it".into())) } else { Ok(rows) }
+    if rows.is_empty() {
+        Err(wrong("there is no class in it".into()))
+    } else {
+        Ok(rows)
+    }
 }
 
 #[cfg(test)]
@@ -246,11 +320,28 @@ mod tests {
 
     #[test]
     fn class_tables() {
-        let rows = classes("class_id\tname\ttoken_word\tprompt_suffix\n0\ta hen\then\t\n1\tkite\tkite\t bird\n").unwrap();
-        assert_eq!(rows[0], ClassRow { name: "a hen".into(), word: "hen".into(), suffix: String::new() });
+        let rows =
+            classes("class_id\tname\ttoken_word\tprompt_suffix\n0\ta hen\then\t\n1\tkite\tkite\t bird\n")
+                .unwrap();
+        assert_eq!(
+            rows[0],
+            ClassRow {
+                name: "a hen".into(),
+                word: "hen".into(),
+                suffix: String::new()
+            }
+        );
         assert_eq!(rows[1].suffix, " bird");
-        assert!(classes("name\tword\nhen\then\n").unwrap_err().contains("no column `token_word`"));
-        assert!(classes("name\ttoken_word\nhen\n").unwrap_err().contains("line 2: there is no token_word"));
+        assert!(
+            classes("name\tword\nhen\then\n")
+                .unwrap_err()
+                .contains("no column `token_word`")
+        );
+        assert!(
+            classes("name\ttoken_word\nhen\n")
+                .unwrap_err()
+                .contains("line 2: there is no token_word")
+        );
         assert!(classes("name\ttoken_word\n").unwrap_err().contains("no class"));
         assert!(classes("").unwrap_err().contains("no column"));
     }

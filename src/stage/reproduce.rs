@@ -57,24 +57,45 @@ pub fn reproduce(ctx: &Context<'_>, id: RunId, aside: &Path) -> Result<Reproduct
     for dataset in ctx.store.datasets()? {
         second.put_dataset(&dataset)?;
     }
-    for run in lineage::ancestors(ctx.store, id)?.iter().filter(|run| run.id != id) {
+    for run in lineage::ancestors(ctx.store, id)?
+        .iter()
+        .filter(|run| run.id != id)
+    {
         copy(ctx.store, &second, run)?;
     }
-    let again = Context { store: &second, ..*ctx };
+    let again = Context {
+        store: &second,
+        ..*ctx
+    };
     let (run, _) = super::run(&again, &stored.spec)?;
     let digest = run.digest.unwrap_or_default();
     let tables = if stored.digest.as_deref() == Some(digest.as_str()) {
         Vec::new()
     } else {
-        Table::ALL.into_iter().filter_map(|t| closeness(ctx.store, &second, id, t).transpose()).collect::<Result<_, _>>()?
+        Table::ALL
+            .into_iter()
+            .filter_map(|t| closeness(ctx.store, &second, id, t).transpose())
+            .collect::<Result<_, _>>()?
     };
-    Ok(Reproduction { stored, digest, tables })
+    Ok(Reproduction {
+        stored,
+        digest,
+        tables,
+    })
 }
 
 /// Copies a finished run into another store, part by part.
 fn copy(from: &Store, to: &Store, run: &Run) -> Result<(), StageError> {
     let (version, device, host) = (run.version.clone(), run.device.clone(), run.host.clone());
-    to.begin(&run.spec, &Stamp { time_micros: run.started_at, version, device, host })?;
+    to.begin(
+        &run.spec,
+        &Stamp {
+            time_micros: run.started_at,
+            version,
+            device,
+            host,
+        },
+    )?;
     copy_rows::<ClassEmbedding>(from, to, run.id)?;
     copy_rows::<Feature>(from, to, run.id)?;
     copy_rows::<Outlier>(from, to, run.id)?;
@@ -98,15 +119,29 @@ fn copy_rows<A: Artifact>(from: &Store, to: &Store, run: RunId) -> Result<(), St
 }
 
 /// Compares one table of a run in two stores; none if both are empty.
-fn closeness(first: &Store, second: &Store, run: RunId, table: Table) -> Result<Option<Closeness>, StageError> {
+fn closeness(
+    first: &Store,
+    second: &Store,
+    run: RunId,
+    table: Table,
+) -> Result<Option<Closeness>, StageError> {
     let rows = first.count(run, table)?;
-    let mut found = Closeness { table, rows, equal: 0, largest: 0.0, psnr: None };
+    let mut found = Closeness {
+        table,
+        rows,
+        equal: 0,
+        largest: 0.0,
+        psnr: None,
+    };
     let mut parts = first.parts(run, table)?;
     parts.extend(second.parts(run, table)?);
     parts.sort_unstable();
     parts.dedup();
     for part in &parts {
-        let (Some(a), Some(b)) = (whole(first, run, table, *part)?, whole(second, run, table, *part)?) else {
+        let (Some(a), Some(b)) = (
+            whole(first, run, table, *part)?,
+            whole(second, run, table, *part)?,
+        ) else {
             found.largest = f64::INFINITY;
             continue;
         };
@@ -114,12 +149,16 @@ fn closeness(first: &Store, second: &Store, run: RunId, table: Table) -> Result<
             found.largest = f64::INFINITY;
             continue;
         }
-        found.equal += (0..a.num_rows()).filter(|row| a.slice(*row, 1) == b.slice(*row, 1)).count() as u64;
+        found.equal += (0..a.num_rows())
+            .filter(|row| a.slice(*row, 1) == b.slice(*row, 1))
+            .count() as u64;
         if table == Table::Images {
             pictures(&a, &b, &mut found)?;
         } else {
             let columns = a.columns().iter().zip(b.columns());
-            found.largest = columns.map(|(a, b)| largest(a.as_ref(), b.as_ref())).fold(found.largest, f64::max);
+            found.largest = columns
+                .map(|(a, b)| largest(a.as_ref(), b.as_ref()))
+                .fold(found.largest, f64::max);
         }
     }
     Ok((!parts.is_empty()).then_some(found))
@@ -127,22 +166,43 @@ fn closeness(first: &Store, second: &Store, run: RunId, table: Table) -> Result<
 
 /// Returns all rows of a part as one batch.
 fn whole(store: &Store, run: RunId, table: Table, part: u32) -> Result<Option<RecordBatch>, StageError> {
-    let batches = store.blocks(table, Some(run), Some(part))?.map(|b| Ok(b?.1)).collect::<Result<Vec<_>, StageError>>()?;
-    let Some(first) = batches.first() else { return Ok(None) };
-    Ok(Some(concat_batches(&first.schema(), &batches).map_err(dream_schema::SchemaError::from)?))
+    let batches = store
+        .blocks(table, Some(run), Some(part))?
+        .map(|b| Ok(b?.1))
+        .collect::<Result<Vec<_>, StageError>>()?;
+    let Some(first) = batches.first() else {
+        return Ok(None);
+    };
+    Ok(Some(
+        concat_batches(&first.schema(), &batches).map_err(dream_schema::SchemaError::from)?,
+    ))
 }
 
 /// Returns the largest difference of two columns of floating-point numbers; 0 for other columns.
 fn largest(a: &dyn Array, b: &dyn Array) -> f64 {
-    let far = |x: f64, y: f64| if x.to_bits() == y.to_bits() { 0.0 } else { (x - y).abs() };
+    let far = |x: f64, y: f64| {
+        if x.to_bits() == y.to_bits() {
+            0.0
+        } else {
+            (x - y).abs()
+        }
+    };
     match (a.data_type(), b.data_type()) {
         (DataType::Float32, DataType::Float32) => {
             let (a, b) = (a.as_primitive::<Float32Type>(), b.as_primitive::<Float32Type>());
-            a.values().iter().zip(b.values()).map(|(x, y)| far(f64::from(*x), f64::from(*y))).fold(0.0, f64::max)
+            a.values()
+                .iter()
+                .zip(b.values())
+                .map(|(x, y)| far(f64::from(*x), f64::from(*y)))
+                .fold(0.0, f64::max)
         }
         (DataType::Float64, DataType::Float64) => {
             let (a, b) = (a.as_primitive::<Float64Type>(), b.as_primitive::<Float64Type>());
-            a.values().iter().zip(b.values()).map(|(x, y)| far(*x, *y)).fold(0.0, f64::max)
+            a.values()
+                .iter()
+                .zip(b.values())
+                .map(|(x, y)| far(*x, *y))
+                .fold(0.0, f64::max)
         }
         (DataType::FixedSizeList(..), DataType::FixedSizeList(..)) => {
             largest(a.as_fixed_size_list().values(), b.as_fixed_size_list().values())

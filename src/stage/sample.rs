@@ -45,9 +45,17 @@ pub fn execute(ctx: &Context<'_>, run: &Run) -> Result<(), StageError> {
     let Params { sampling } = params(run)?;
     let encoder = required_input(run, "features")?;
     let classes: Vec<ClassEmbedding> = ctx.store.rows(required_input(run, "embeddings")?, None)?;
-    ctx.progress.begin("sample", classes.len() as u64 * sampling.rounds_needed() as u64, "rounds");
+    ctx.progress.begin(
+        "sample",
+        classes.len() as u64 * sampling.rounds_needed() as u64,
+        "rounds",
+    );
     for class in &classes {
-        if ctx.store.indices(run.id, Table::Outliers, class.class_id)?.is_empty() {
+        if ctx
+            .store
+            .indices(run.id, Table::Outliers, class.class_id)?
+            .is_empty()
+        {
             let rows = sample_class(ctx, run, &sampling, encoder, class)?;
             ctx.store.put(run.id, &rows)?;
         } else {
@@ -75,8 +83,15 @@ fn sample_class(
     let flat: Vec<f32> = features.iter().flat_map(|f| f.vector.iter().copied()).collect();
     let advance = |n: u64| ctx.progress.advance(n);
     let cancelled = || ctx.progress.cancelled();
-    let sampled =
-        outlier::sample_class(&flat, width, sampling, run.spec.seed, class.class_id, &advance, &cancelled);
+    let sampled = outlier::sample_class(
+        &flat,
+        width,
+        sampling,
+        run.spec.seed,
+        class.class_id,
+        &advance,
+        &cancelled,
+    );
     ctx.check_interrupt()?;
     let row = |(index, sampled): (usize, outlier::Sampled)| Outlier {
         class_id: class.class_id,

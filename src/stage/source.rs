@@ -26,14 +26,23 @@ pub(super) fn role(role: &str, source: &Source) -> (String, String) {
 ///
 /// # Errors
 /// If it cannot be read, or the name belongs to a set with other pictures.
-pub fn register_images(store: &Store, name: &str, path: &Path, kind: Option<Kind>) -> Result<Source, StageError> {
+pub fn register_images(
+    store: &Store,
+    name: &str,
+    path: &Path,
+    kind: Option<Kind>,
+) -> Result<Source, StageError> {
     let description = dataset::describe(path, kind)?;
     let source = Dataset {
         name: name.to_owned(),
         kind: description.kind.name().to_owned(),
         path: path.display().to_string(),
         digest: hex(&description.digest),
-        splits: description.splits.iter().map(|(split, n)| (split.clone(), *n as u64)).collect(),
+        splits: description
+            .splits
+            .iter()
+            .map(|(split, n)| (split.clone(), *n as u64))
+            .collect(),
         classes: description.classes,
     };
     store.put_dataset(&source)?;
@@ -73,7 +82,11 @@ impl Source {
     /// If the run names none, or no registered one has the digest.
     pub fn find(store: &Store, run: &Run, role: &'static str) -> Result<Self, StageError> {
         let stage = || run.spec.stage.clone();
-        let digest = run.spec.sources.get(role).ok_or_else(|| StageError::MissingInput { stage: stage(), role })?;
+        let digest = run
+            .spec
+            .sources
+            .get(role)
+            .ok_or_else(|| StageError::MissingInput { stage: stage(), role })?;
         Self::with_digest(store, role, digest)
     }
 
@@ -82,8 +95,16 @@ impl Source {
     /// # Errors
     /// If no registered one has it.
     pub fn with_digest(store: &Store, role: &str, digest: &str) -> Result<Self, StageError> {
-        let unknown = || StageError::UnknownSource { role: role.to_owned(), digest: digest.to_owned() };
-        store.datasets()?.into_iter().find(|d| d.digest == digest).map(Self).ok_or_else(unknown)
+        let unknown = || StageError::UnknownSource {
+            role: role.to_owned(),
+            digest: digest.to_owned(),
+        };
+        store
+            .datasets()?
+            .into_iter()
+            .find(|d| d.digest == digest)
+            .map(Self)
+            .ok_or_else(unknown)
     }
 
     /// Returns its name in the store.
@@ -133,8 +154,15 @@ impl Source {
         if actual == self.0.digest {
             return Ok(());
         }
-        let Dataset { name, path, digest, .. } = self.0.clone();
-        Err(StageError::SourceChanged { name, path, expected: digest, actual })
+        let Dataset {
+            name, path, digest, ..
+        } = self.0.clone();
+        Err(StageError::SourceChanged {
+            name,
+            path,
+            expected: digest,
+            actual,
+        })
     }
 }
 

@@ -109,8 +109,13 @@ impl Training {
             StemName::Cifar => Stem::Cifar,
             StemName::ImageNet => Stem::ImageNet,
         };
-        let config =
-            ResNetConfig { depth: self.depth, stem, width: self.width, in_channels: 3, num_outputs: outputs };
+        let config = ResNetConfig {
+            depth: self.depth,
+            stem,
+            width: self.width,
+            in_channels: 3,
+            num_outputs: outputs,
+        };
         Ok(ResNet::new(config, seed, ctx.device)?)
     }
 
@@ -133,7 +138,9 @@ impl Training {
         seed: u64,
         stream: u32,
     ) -> Result<Tensor, StageError> {
-        Ok(self.augmentation().apply(pixels(images), samples, seed, stream, ctx.device)?)
+        Ok(self
+            .augmentation()
+            .apply(pixels(images), samples, seed, stream, ctx.device)?)
     }
 
     /// Returns what the network makes of every image, without augmentation: `[n, outputs]`, flat.
@@ -158,11 +165,20 @@ impl Training {
 }
 
 fn pixels(images: &ImageSet) -> Pixels<'_> {
-    Pixels { bytes: &images.pixels, height: images.height, width: images.width, channels: images.channels }
+    Pixels {
+        bytes: &images.pixels,
+        height: images.height,
+        width: images.width,
+        channels: images.channels,
+    }
 }
 
 /// Returns the labels of a set that must have them, one of each class at least.
-pub(super) fn labels<'a>(images: &'a ImageSet, classes: &[String], name: &str) -> Result<&'a [u32], StageError> {
+pub(super) fn labels<'a>(
+    images: &'a ImageSet,
+    classes: &[String],
+    name: &str,
+) -> Result<&'a [u32], StageError> {
     let wrong = |what: String| Err(StageError::Mismatch(format!("the image set `{name}` {what}")));
     let Some(labels) = images.labels.as_deref() else {
         return wrong("has no labels: a network cannot be trained on it".into());
@@ -214,10 +230,18 @@ impl Trainer<'_> {
         let steps = images.len() / t.batch_size;
         if steps == 0 {
             let (n, batch) = (images.len(), t.batch_size);
-            return Err(StageError::Mismatch(format!("{n} training images do not fill one batch of {batch}")));
+            return Err(StageError::Mismatch(format!(
+                "{n} training images do not fill one batch of {batch}"
+            )));
         }
         let vars = std::iter::once(("network".to_owned(), self.network.params().var().clone()));
-        let mut sgd = Sgd::new(vars.chain(self.extra.iter().cloned()), t.lr, t.momentum, t.nesterov, t.weight_decay)?;
+        let mut sgd = Sgd::new(
+            vars.chain(self.extra.iter().cloned()),
+            t.lr,
+            t.momentum,
+            t.nesterov,
+            t.weight_decay,
+        )?;
         let first = self.resume(&mut sgd)?;
         self.ctx.progress.advance((first * steps) as u64);
         let mut metrics = Vec::new();
@@ -230,10 +254,21 @@ impl Trainer<'_> {
                 sgd.lr = schedule::cosine(number, t.epochs * steps, t.lr, t.min_lr);
                 let x = t.batch(self.ctx, images, samples, self.run.spec.seed, epoch as u32)?;
                 let labels: Vec<u32> = samples.iter().map(|s| labels[*s as usize]).collect();
-                let loss = loss(&self.network, &Step { images: &x, labels: &labels, number })?;
+                let loss = loss(
+                    &self.network,
+                    &Step {
+                        images: &x,
+                        labels: &labels,
+                        number,
+                    },
+                )?;
                 let value = loss.to_scalar::<f32>()?;
                 if !value.is_finite() {
-                    return Err(StageError::Diverged { what: "the loss", value, epoch });
+                    return Err(StageError::Diverged {
+                        what: "the loss",
+                        value,
+                        epoch,
+                    });
                 }
                 sgd.step(&loss.backward()?)?;
                 sum += f64::from(value);
@@ -241,7 +276,10 @@ impl Trainer<'_> {
             }
             let (mean, accuracy) = (sum / steps as f64, accuracy(&self.network)?);
             let (done, all) = (epoch + 1, t.epochs);
-            self.ctx.progress.note(&format!("epoch {done}/{all}: loss {mean:.3}, accuracy {:.1} %", accuracy * 100.0));
+            self.ctx.progress.note(&format!(
+                "epoch {done}/{all}: loss {mean:.3}, accuracy {:.1} %",
+                accuracy * 100.0
+            ));
             for (name, value) in [("loss", mean), ("accuracy", accuracy), ("lr", sgd.lr)] {
                 metrics.push(metric((3 * epoch + metrics.len() % 3) as u64, name, epoch, value));
             }
@@ -256,7 +294,11 @@ impl Trainer<'_> {
     /// Commits the state after `epochs` epochs, and the metrics since the last one.
     fn save(&self, epochs: usize, sgd: &Sgd, metrics: &[Metric]) -> Result<(), StageError> {
         let mut state = self.network.params().state_dict()?;
-        state.extend(self.extra.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())));
+        state.extend(
+            self.extra
+                .iter()
+                .map(|(name, var)| (name.clone(), var.as_tensor().clone())),
+        );
         let model = nn::to_safetensors(&state)?;
         let optimizer = nn::to_safetensors(&sgd.state_dict()?)?;
         let mut batch = self.ctx.store.batch(self.run.id);
@@ -281,16 +323,24 @@ impl Trainer<'_> {
 
     /// Loads the last checkpoint, if there is one, and returns how many epochs it has seen.
     fn resume(&self, sgd: &mut Sgd) -> Result<usize, StageError> {
-        let Some((epochs, mut state)) = last_model(self.ctx, self.run)? else { return Ok(0) };
+        let Some((epochs, mut state)) = last_model(self.ctx, self.run)? else {
+            return Ok(0);
+        };
         for (name, var) in &self.extra {
-            let missing = || StageError::Mismatch(format!("the checkpoint of run {} has no `{name}`", self.run.id));
+            let missing =
+                || StageError::Mismatch(format!("the checkpoint of run {} has no `{name}`", self.run.id));
             var.set(&state.remove(name).ok_or_else(missing)?)?;
         }
         self.network.params().load_state_dict(&state)?;
         let rows: Vec<Checkpoint> = self.ctx.store.rows(self.run.id, None)?;
-        let optimizer = rows.iter().find(|c| c.name == "optimizer" && c.epoch as usize == epochs);
+        let optimizer = rows
+            .iter()
+            .find(|c| c.name == "optimizer" && c.epoch as usize == epochs);
         if let Some(row) = optimizer {
-            sgd.load_state_dict(&nn::from_safetensors(&self.ctx.store.blob(&row.blob)?, self.ctx.device)?)?;
+            sgd.load_state_dict(&nn::from_safetensors(
+                &self.ctx.store.blob(&row.blob)?,
+                self.ctx.device,
+            )?)?;
         }
         Ok(epochs)
     }
@@ -299,7 +349,10 @@ impl Trainer<'_> {
 /// Returns the last model checkpoint of a run and the epochs it has seen.
 pub(super) fn last_model(ctx: &Context<'_>, run: &Run) -> Result<Option<(usize, State)>, StageError> {
     let rows: Vec<Checkpoint> = ctx.store.rows(run.id, None)?;
-    let last = rows.iter().filter(|c| c.name == "model").max_by_key(|c| c.index());
+    let last = rows
+        .iter()
+        .filter(|c| c.name == "model")
+        .max_by_key(|c| c.index());
     let Some(row) = last else { return Ok(None) };
     let state = nn::from_safetensors(&ctx.store.blob(&row.blob)?, ctx.device)?;
     Ok(Some((row.epoch as usize, state)))

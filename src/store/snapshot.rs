@@ -89,7 +89,9 @@ impl Snapshot {
         let place = Place::new(&self.path, table, &key);
         let entry = index.get(&key).at(&self.path)?;
         // Without an entry nothing can match: the block is reported as corrupt.
-        let entry = entry.map_or(Entry::decode(&[0; layout::ENTRY]), |guard| Entry::decode(guard.value()));
+        let entry = entry.map_or(Entry::decode(&[0; layout::ENTRY]), |guard| {
+            Entry::decode(guard.value())
+        });
         let block = blocks.get(&key).at(&self.path)?;
         place.decode(&entry, block.as_ref().map(|guard| guard.value()))
     }

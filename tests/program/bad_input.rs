@@ -24,11 +24,18 @@ fn stores_that_are_missing_or_not_ours() {
     let folder = folder();
     let path = folder.path();
     assert!(bad(path, 1, &["ls"]).contains("dream.redb"));
-    std::fs::write(path.join("other.redb"), b"not a store, but long enough to look at").unwrap();
+    std::fs::write(
+        path.join("other.redb"),
+        b"not a store, but long enough to look at",
+    )
+    .unwrap();
     assert!(bad(path, 1, &["--store", "other.redb", "ls"]).contains("other.redb"));
     std::fs::write(path.join("empty.redb"), b"").unwrap();
     assert!(bad(path, 1, &["--store", "empty.redb", "ls"]).contains("empty.redb"));
-    assert_eq!(std::fs::read(path.join("other.redb")).unwrap(), b"not a store, but long enough to look at");
+    assert_eq!(
+        std::fs::read(path.join("other.redb")).unwrap(),
+        b"not a store, but long enough to look at"
+    );
 }
 
 #[test]
@@ -73,9 +80,13 @@ fn models_with_missing_or_truncated_files() {
     let weights = model.join("unet/diffusion_pytorch_model.safetensors");
     let bytes = std::fs::read(&weights).unwrap();
     std::fs::write(&weights, &bytes[..bytes.len() / 2]).unwrap();
-    assert!(bad(path, 1, &["dataset", "add", "cut", "model"]).contains("diffusion_pytorch_model.safetensors"));
+    assert!(
+        bad(path, 1, &["dataset", "add", "cut", "model"]).contains("diffusion_pytorch_model.safetensors")
+    );
     std::fs::remove_file(&weights).unwrap();
-    assert!(bad(path, 1, &["dataset", "add", "gone", "model"]).contains("diffusion_pytorch_model.safetensors"));
+    assert!(
+        bad(path, 1, &["dataset", "add", "gone", "model"]).contains("diffusion_pytorch_model.safetensors")
+    );
     std::fs::write(&weights, &bytes).unwrap();
     std::fs::remove_file(model.join("tokenizer/vocab.json")).unwrap();
     assert!(bad(path, 1, &["dataset", "add", "mute", "model"]).contains("vocab.json"));
@@ -102,7 +113,18 @@ fn data_that_changed_since_it_was_registered() {
     good(path, &["dataset", "add", "set", "set"]);
     std::fs::copy(data().join("ood/digits.parquet"), path.join("set/test.parquet")).unwrap();
     let embeddings = good(path, &["embed", "-q"]);
-    let said = bad(path, 1, &["encode", "-q", "--embeddings", embeddings.trim(), "--dataset", "set"]);
+    let said = bad(
+        path,
+        1,
+        &[
+            "encode",
+            "-q",
+            "--embeddings",
+            embeddings.trim(),
+            "--dataset",
+            "set",
+        ],
+    );
     assert!(said.contains("has changed") || said.contains("class"), "{said}");
 }
 
@@ -111,7 +133,13 @@ fn sampling_that_cannot_be_done() {
     let folder = folder();
     let store = folder.path().join("dream.redb");
     std::fs::copy(demo().join("dream.redb"), &store).unwrap();
-    let sample = |extra: &[&str]| bad(folder.path(), 1, &[&["sample", "-q", "--features", "quick-0-encode"], extra].concat());
+    let sample = |extra: &[&str]| {
+        bad(
+            folder.path(),
+            1,
+            &[&["sample", "-q", "--features", "quick-0-encode"], extra].concat(),
+        )
+    };
     let said = sample(&["-k", "5000"]);
     assert!(said.contains("5000") && said.contains("600"), "{said}");
     assert!(sample(&["--select", "601"]).contains("select"));
@@ -121,7 +149,14 @@ fn sampling_that_cannot_be_done() {
     assert!(good(folder.path(), &["verify"]).contains("runs"));
     let wrong = bad(folder.path(), 1, &["sample", "-q", "--features", "quick-0-embed"]);
     assert!(wrong.contains("encode"), "{wrong}");
-    let few = ["imagine", "-q", "--outliers", "quick-0-sample", "--per-class", "101"];
+    let few = [
+        "imagine",
+        "-q",
+        "--outliers",
+        "quick-0-sample",
+        "--per-class",
+        "101",
+    ];
     assert!(bad(folder.path(), 1, &few).contains("101"));
 }
 

@@ -7,15 +7,28 @@ use crate::support::{data, demo, dream, folder, good, json};
 
 fn digests(folder: &Path) -> BTreeMap<String, String> {
     let text = |v: &serde_json::Value, key: &str| v[key].as_str().unwrap_or_default().to_owned();
-    json(folder, &["query", "runs", "--limit", "100"]).iter().map(|r| (text(r, "run"), text(r, "digest"))).collect()
+    json(folder, &["query", "runs", "--limit", "100"])
+        .iter()
+        .map(|r| (text(r, "run"), text(r, "digest")))
+        .collect()
 }
 
 #[test]
 fn demo_fills_every_table_and_writes_the_report() {
     let folder = demo();
-    for table in
-        ["runs", "run_inputs", "datasets", "class_embeddings", "features", "outliers", "latents", "images", "checkpoints", "scores", "metrics"]
-    {
+    for table in [
+        "runs",
+        "run_inputs",
+        "datasets",
+        "class_embeddings",
+        "features",
+        "outliers",
+        "latents",
+        "images",
+        "checkpoints",
+        "scores",
+        "metrics",
+    ] {
         let rows = json(folder, &["query", table, "--limit", "1"]);
         assert_eq!(rows.len(), 1, "{table} is empty");
     }
@@ -38,17 +51,37 @@ fn asking_again_is_answered_at_once_with_the_same_digests() {
 #[test]
 fn results_do_not_depend_on_threads_or_batch_size() {
     let other = folder();
-    good(other.path(), &["demo", "--quick", "-q", "--threads", "1", "--batch-size", "3"]);
+    good(
+        other.path(),
+        &["demo", "--quick", "-q", "--threads", "1", "--batch-size", "3"],
+    );
     assert_eq!(digests(demo()), digests(other.path()));
 }
 
 #[test]
 fn stored_latents_give_the_stored_pictures_again() {
     let folder = demo();
-    let said = good(folder, &["regenerate", "--run", "quick-0-imagine", "-o", "pictures"]);
-    assert!(said.contains("80 of 80 pictures are the stored ones, bit for bit"), "{said}");
+    let said = good(
+        folder,
+        &["regenerate", "--run", "quick-0-imagine", "-o", "pictures"],
+    );
+    assert!(
+        said.contains("80 of 80 pictures are the stored ones, bit for bit"),
+        "{said}"
+    );
     assert!(folder.join("pictures/sandal/00000.png").is_file());
-    let one = good(folder, &["regenerate", "--run", "quick-0-imagine", "--class", "bag", "--index", "3"]);
+    let one = good(
+        folder,
+        &[
+            "regenerate",
+            "--run",
+            "quick-0-imagine",
+            "--class",
+            "bag",
+            "--index",
+            "3",
+        ],
+    );
     assert!(one.starts_with("1 of 1 "), "{one}");
 }
 
@@ -63,14 +96,45 @@ fn every_stage_reproduces_its_digest() {
 #[test]
 fn outliers_of_a_class_by_query_sql_and_nearest() {
     let folder = demo();
-    let rows = json(folder, &["query", "outliers", "--class", "sandal", "--where", "knn_distance > 0.1", "--limit", "500"]);
+    let rows = json(
+        folder,
+        &[
+            "query",
+            "outliers",
+            "--class",
+            "sandal",
+            "--where",
+            "knn_distance > 0.1",
+            "--limit",
+            "500",
+        ],
+    );
     assert_eq!(rows.len(), 100);
-    assert!(rows.iter().all(|r| r["class_name"] == "sandal" && r["kind"] == "outlier"));
-    let counts = json(folder, &["sql", "SELECT class_name, count(*) AS n FROM outliers GROUP BY class_name ORDER BY class_name"]);
+    assert!(
+        rows.iter()
+            .all(|r| r["class_name"] == "sandal" && r["kind"] == "outlier")
+    );
+    let counts = json(
+        folder,
+        &[
+            "sql",
+            "SELECT class_name, count(*) AS n FROM outliers GROUP BY class_name ORDER BY class_name",
+        ],
+    );
     assert_eq!(counts.len(), 10);
     assert!(counts.iter().all(|r| r["n"] == 100));
     // The nearest ID feature of the class has a cosine distance of at most what the k-NN distance allows.
-    let near = json(folder, &["nearest", "outliers", "--to", "outliers:quick-0-sample:sandal:7", "-k", "3"]);
+    let near = json(
+        folder,
+        &[
+            "nearest",
+            "outliers",
+            "--to",
+            "outliers:quick-0-sample:sandal:7",
+            "-k",
+            "3",
+        ],
+    );
     assert_eq!(near[0]["index"], 7);
     assert!(near[0]["distance"].as_f64().unwrap().abs() < 1e-6);
 }
@@ -78,16 +142,58 @@ fn outliers_of_a_class_by_query_sql_and_nearest() {
 #[test]
 fn exports_and_provenance() {
     let folder = demo();
-    good(folder, &["export", "outliers", "--run", "quick-0-sample", "-o", "outliers.parquet"]);
-    good(folder, &["export", "outliers", "--run", "quick-0-sample", "-o", "outliers.npy"]);
+    good(
+        folder,
+        &[
+            "export",
+            "outliers",
+            "--run",
+            "quick-0-sample",
+            "-o",
+            "outliers.parquet",
+        ],
+    );
+    good(
+        folder,
+        &[
+            "export",
+            "outliers",
+            "--run",
+            "quick-0-sample",
+            "-o",
+            "outliers.npy",
+        ],
+    );
     good(folder, &["export", "scores", "-o", "scores.csv"]);
-    good(folder, &["export", "images", "--run", "quick-0-imagine", "-o", "imagined"]);
-    good(folder, &["export", "checkpoint", "quick-0-detect", "-o", "detect.safetensors"]);
-    for (file, least) in [("outliers.parquet", 100_000), ("outliers.npy", 300_000), ("scores.csv", 100_000), ("detect.safetensors", 50_000)] {
+    good(
+        folder,
+        &["export", "images", "--run", "quick-0-imagine", "-o", "imagined"],
+    );
+    good(
+        folder,
+        &[
+            "export",
+            "checkpoint",
+            "quick-0-detect",
+            "-o",
+            "detect.safetensors",
+        ],
+    );
+    for (file, least) in [
+        ("outliers.parquet", 100_000),
+        ("outliers.npy", 300_000),
+        ("scores.csv", 100_000),
+        ("detect.safetensors", 50_000),
+    ] {
         let size = folder.join(file).metadata().unwrap().len();
         assert!(size > least, "{file}: {size}");
     }
-    let picture = std::fs::read_dir(folder.join("imagined/bag")).unwrap().next().unwrap().unwrap().path();
+    let picture = std::fs::read_dir(folder.join("imagined/bag"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
     let said = good(folder, &["show", picture.to_str().unwrap()]);
     assert!(said.contains("imagine") && said.contains("bag"), "{said}");
 }
@@ -96,7 +202,15 @@ fn exports_and_provenance() {
 fn lineage_diff_and_show() {
     let folder = demo();
     let lineage = good(folder, &["lineage", "quick-0-evaluate"]);
-    for stage in ["embed", "encode", "sample", "imagine", "detect", "tiny-sd", "fashion-mini"] {
+    for stage in [
+        "embed",
+        "encode",
+        "sample",
+        "imagine",
+        "detect",
+        "tiny-sd",
+        "fashion-mini",
+    ] {
         assert!(lineage.contains(stage), "{stage}: {lineage}");
     }
     let output = dream(folder, &["diff", "quick-0-detect", "quick-0-detect-plain"]);
@@ -111,7 +225,14 @@ fn an_interrupted_run_is_resumed_to_the_same_digest() {
     let preset = data().join("presets/quick.toml");
     let preset = preset.to_str().unwrap();
     let embeddings = good(other.path(), &["embed", "--preset", preset, "-q"]);
-    let encode = ["encode", "--preset", preset, "--embeddings", embeddings.trim(), "-q"];
+    let encode = [
+        "encode",
+        "--preset",
+        preset,
+        "--embeddings",
+        embeddings.trim(),
+        "-q",
+    ];
     // Killed again and again, each time a little later, until one comes through.
     let mut killed = 0;
     for wait in (1..200).map(|i| i * 150) {
@@ -149,7 +270,10 @@ fn an_interrupted_run_is_resumed_to_the_same_digest() {
     let runs = digests(other.path());
     let known = digests(demo());
     assert_eq!(runs.len(), 2);
-    assert!(runs.iter().all(|(run, digest)| known.get(run) == Some(digest)), "{runs:?}\n{known:?}");
+    assert!(
+        runs.iter().all(|(run, digest)| known.get(run) == Some(digest)),
+        "{runs:?}\n{known:?}"
+    );
 }
 
 #[test]

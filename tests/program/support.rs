@@ -11,7 +11,10 @@ pub fn folder() -> tempfile::TempDir {
 
 /// Returns the folder of what ships.
 pub fn data() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../data").canonicalize().unwrap()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../data")
+        .canonicalize()
+        .unwrap()
 }
 
 /// Runs `dream` in `folder`.
@@ -57,5 +60,8 @@ pub fn demo() -> &'static Path {
 /// Returns the rows of a query as JSON objects.
 pub fn json(folder: &Path, args: &[&str]) -> Vec<serde_json::Value> {
     let args = [&["--format", "json"], args].concat();
-    good(folder, &args).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    good(folder, &args)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }

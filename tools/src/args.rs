@@ -11,7 +11,13 @@ use crate::commands::Command;
 #[command(name = "dream", version, max_term_width = 110, arg_required_else_help = true)]
 pub struct Args {
     /// The store: one redb file
-    #[arg(long, global = true, value_name = "FILE", env = "DREAM_STORE", default_value = "dream.redb")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "DREAM_STORE",
+        default_value = "dream.redb"
+    )]
     pub store: PathBuf,
 
     /// The processor that models run on: `cpu`, `cuda` or `cuda:N`

@@ -27,7 +27,12 @@ impl Bars {
             }
             eprintln!("stopping after this step; press Ctrl-C again to stop at once");
         });
-        Self { bar: Mutex::new(None), quiet, terminal: std::io::stderr().is_terminal(), cancelled }
+        Self {
+            bar: Mutex::new(None),
+            quiet,
+            terminal: std::io::stderr().is_terminal(),
+            cancelled,
+        }
     }
 
     fn with_bar(&self, act: impl FnOnce(&mut Option<ProgressBar>)) {
@@ -52,8 +57,10 @@ impl Progress for Bars {
         if self.quiet || !self.terminal {
             return;
         }
-        let template = format!("{{prefix:>10}} [{{bar:32}}] {{pos}}/{{len}} {unit}  {{per_sec}}  {{eta}} left  {{msg}}");
-        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr()).with_prefix(what.to_owned());
+        let template =
+            format!("{{prefix:>10}} [{{bar:32}}] {{pos}}/{{len}} {unit}  {{per_sec}}  {{eta}} left  {{msg}}");
+        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr())
+            .with_prefix(what.to_owned());
         if let Ok(style) = ProgressStyle::with_template(&template) {
             bar.set_style(style.progress_chars("=> "));
         }

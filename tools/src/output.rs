@@ -37,7 +37,10 @@ pub fn columns<const N: usize>(rows: &[[String; N]]) -> Result<()> {
     let width = |column: usize| rows.iter().map(|r| r[column].chars().count()).max().unwrap_or(0);
     let widths: [usize; N] = std::array::from_fn(width);
     for row in rows {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        let cells = row
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:width$}"));
         writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
     }
     out.flush()?;
@@ -59,6 +62,8 @@ pub fn one_line(error: &anyhow::Error) -> String {
 
 /// Says whether the reader of our output has gone.
 pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let mut io_errors = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    let mut io_errors = error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>());
     io_errors.any(|e| e.kind() == io::ErrorKind::BrokenPipe)
 }

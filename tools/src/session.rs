@@ -51,12 +51,24 @@ impl<'a> Session<'a> {
             if threads == 0 {
                 bail!(Usage("--threads 0: at least one thread is needed".into()));
             }
-            rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("setting --threads")?;
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build_global()
+                .context("setting --threads")?;
         }
         let device = device(&args.device)?;
-        let machine =
-            Machine { version: env!("CARGO_PKG_VERSION").to_owned(), device: args.device.clone(), host: host() };
-        Ok(Self { args, store: Arc::new(store), bars: Bars::new(args.quiet), device, machine })
+        let machine = Machine {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            device: args.device.clone(),
+            host: host(),
+        };
+        Ok(Self {
+            args,
+            store: Arc::new(store),
+            bars: Bars::new(args.quiet),
+            device,
+            machine,
+        })
     }
 
     /// Returns what stages run with.
@@ -103,7 +115,11 @@ pub fn now() -> i64 {
 fn host() -> String {
     let name = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
     let name = name.trim();
-    if name.is_empty() { "unknown".to_owned() } else { name.to_owned() }
+    if name.is_empty() {
+        "unknown".to_owned()
+    } else {
+        name.to_owned()
+    }
 }
 
 fn device(name: &str) -> Result<Device> {
@@ -116,7 +132,9 @@ fn device(name: &str) -> Result<Device> {
         None => None,
     };
     let Some(index) = index else {
-        bail!(Usage(format!("--device {name}: expected `cpu`, `cuda` or `cuda:N`")));
+        bail!(Usage(format!(
+            "--device {name}: expected `cpu`, `cuda` or `cuda:N`"
+        )));
     };
     if !cfg!(feature = "cuda") {
         bail!("--device {name}: this program was built without CUDA; build it with `--features cuda`");
@@ -139,5 +157,7 @@ pub fn data_dir() -> Result<PathBuf> {
     }
     places.push(Path::new(env!("CARGO_MANIFEST_DIR")).join("../data"));
     let found = places.into_iter().find(|dir| dir.join("presets").is_dir());
-    found.context("the bundled data is nowhere to be found; set DREAM_DATA to the `data` folder of the source tree")
+    found.context(
+        "the bundled data is nowhere to be found; set DREAM_DATA to the `data` folder of the source tree",
+    )
 }

@@ -16,13 +16,18 @@ pub fn print(session: &Session<'_>, evaluations: &[RunId]) -> Result<()> {
     if session.args.format == Format::Json {
         return json(&networks);
     }
-    let header = ["network", "score", "OOD set", "FPR95", "AUROC", "AUPR in", "AUPR out"];
+    let header = [
+        "network", "score", "OOD set", "FPR95", "AUROC", "AUPR in", "AUPR out",
+    ];
     let mut rows = vec![header.map(str::to_owned)];
     for network in &networks {
         for (score, set) in keys(network) {
             let number = |metric: &str| {
                 let key = (score.clone(), set.clone(), metric.to_owned());
-                network.metrics.get(&key).map_or(String::new(), |values| percent(values))
+                network
+                    .metrics
+                    .get(&key)
+                    .map_or(String::new(), |values| percent(values))
             };
             let set = set.clone().unwrap_or_else(|| "average".to_owned());
             let numbers = ["fpr95", "auroc", "aupr_in", "aupr_out"].map(number);
@@ -38,17 +43,29 @@ pub fn print(session: &Session<'_>, evaluations: &[RunId]) -> Result<()> {
     println!();
     for network in &networks {
         let seeds: Vec<String> = network.seeds.iter().map(u64::to_string).collect();
-        println!("{}: ID accuracy {} %, seeds {}", network.name, percent(&network.accuracy), seeds.join(", "));
+        println!(
+            "{}: ID accuracy {} %, seeds {}",
+            network.name,
+            percent(&network.accuracy),
+            seeds.join(", ")
+        );
     }
     if let Some(network) = networks.first() {
-        println!("percent; metrics by the convention of {}; ± is the standard deviation over seeds", network.convention);
+        println!(
+            "percent; metrics by the convention of {}; ± is the standard deviation over seeds",
+            network.convention
+        );
     }
     Ok(())
 }
 
 /// Returns the (score, OOD set) pairs of a network, the average last.
 pub fn keys(network: &Network) -> Vec<(String, Option<String>)> {
-    let pairs: BTreeSet<_> = network.metrics.keys().map(|(score, set, _)| (score.clone(), set.is_none(), set.clone())).collect();
+    let pairs: BTreeSet<_> = network
+        .metrics
+        .keys()
+        .map(|(score, set, _)| (score.clone(), set.is_none(), set.clone()))
+        .collect();
     pairs.into_iter().map(|(score, _, set)| (score, set)).collect()
 }
 

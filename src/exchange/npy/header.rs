@@ -61,15 +61,21 @@ pub(super) fn encode(shape: &[u64]) -> Vec<u8> {
 pub(super) fn decode(path: &Path, file: &mut impl Read) -> Result<Header, ExchangeError> {
     let mut take = |length: usize, what: &str| {
         let mut bytes = vec![0; length];
-        file.read_exact(&mut bytes)
-            .map_err(|_| ExchangeError::format(path, what, format!("{length} bytes"), "the end of the file"))?;
+        file.read_exact(&mut bytes).map_err(|_| {
+            ExchangeError::format(path, what, format!("{length} bytes"), "the end of the file")
+        })?;
         Ok::<_, ExchangeError>(bytes)
     };
     let start = take(8, "the start of the file")?;
     let (magic, version) = start.split_at(6);
     if magic != MAGIC {
         let actual = format!("{magic:02x?}");
-        return Err(ExchangeError::format(path, "the start of the file", "\\x93NUMPY", actual));
+        return Err(ExchangeError::format(
+            path,
+            "the start of the file",
+            "\\x93NUMPY",
+            actual,
+        ));
     }
     let wide = match version {
         [1, 0] => false,

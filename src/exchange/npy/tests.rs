@@ -11,7 +11,9 @@ use super::*;
 use crate::exchange::{ExchangeError, Target};
 
 fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/exchange").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/exchange")
+        .join(name)
 }
 
 fn halves(n: usize) -> Vec<f32> {
@@ -93,36 +95,66 @@ fn write(dir: &Path, layout: NpyLayout, rows: &[(u8, Feature)]) -> Result<NpyWri
     let batch = |(run, row): &(u8, Feature)| -> Result<_, SchemaError> {
         with_run(RunId([*run; 16]), &Feature::to_batch(std::slice::from_ref(row))?)
     };
-    write_npy(&target, layout, &with_run_schema(&Feature::schema(3)), rows.iter().map(batch))
+    write_npy(
+        &target,
+        layout,
+        &with_run_schema(&Feature::schema(3)),
+        rows.iter().map(batch),
+    )
 }
 
 #[test]
 fn the_layout_follows_the_rows() {
     let dir = tempfile::tempdir().unwrap();
     let rows = |keys: &[(u8, u32, u64)]| -> Vec<_> {
-        keys.iter().map(|(run, class, index)| (*run, feature(*class, *index, 3))).collect()
+        keys.iter()
+            .map(|(run, class, index)| (*run, feature(*class, *index, 3)))
+            .collect()
     };
     let equal = rows(&[(1, 0, 0), (1, 0, 1), (1, 4, 0), (1, 4, 1)]);
-    assert_eq!(write(dir.path(), NpyLayout::Auto, &equal).unwrap().shape, [2, 2, 3]);
+    assert_eq!(
+        write(dir.path(), NpyLayout::Auto, &equal).unwrap().shape,
+        [2, 2, 3]
+    );
     assert_eq!(write(dir.path(), NpyLayout::Rows, &equal).unwrap().shape, [4, 3]);
     let written = write(dir.path(), NpyLayout::Classes, &equal).unwrap();
     let table = fs::read_to_string(&written.rows).unwrap();
-    assert_eq!(table.lines().next().unwrap(), "run,class_id,class_name,index,split,sample");
-    assert_eq!(table.lines().nth(4).unwrap(), format!("{},4,class 4,1,train,0", "01".repeat(16)));
-    let read: Vec<f32> = NpyVectors::open(&dir.path().join("a.npy")).unwrap().flat_map(Result::unwrap).collect();
+    assert_eq!(
+        table.lines().next().unwrap(),
+        "run,class_id,class_name,index,split,sample"
+    );
+    assert_eq!(
+        table.lines().nth(4).unwrap(),
+        format!("{},4,class 4,1,train,0", "01".repeat(16))
+    );
+    let read: Vec<f32> = NpyVectors::open(&dir.path().join("a.npy"))
+        .unwrap()
+        .flat_map(Result::unwrap)
+        .collect();
     let vectors: Vec<_> = equal.iter().map(|(_, f)| f.vector.clone()).collect();
     assert_eq!(read, vectors.concat());
 
     let one_each = rows(&[(1, 0, 0), (1, 1, 0)]);
-    assert_eq!(write(dir.path(), NpyLayout::Auto, &one_each).unwrap().shape, [2, 3]);
-    assert_eq!(write(dir.path(), NpyLayout::Classes, &one_each).unwrap().shape, [2, 1, 3]);
+    assert_eq!(
+        write(dir.path(), NpyLayout::Auto, &one_each).unwrap().shape,
+        [2, 3]
+    );
+    assert_eq!(
+        write(dir.path(), NpyLayout::Classes, &one_each).unwrap().shape,
+        [2, 1, 3]
+    );
     for other in [
         rows(&[(1, 0, 0), (1, 0, 1), (1, 4, 0)]),
         rows(&[(1, 0, 0), (2, 0, 0)]),
         rows(&[(1, 0, 0), (1, 1, 0), (1, 0, 1), (1, 1, 1)]),
     ] {
-        assert_eq!(write(dir.path(), NpyLayout::Auto, &other).unwrap().shape, [other.len() as u64, 3]);
-        let err = write(dir.path(), NpyLayout::Classes, &other).unwrap_err().to_string();
+        assert_eq!(
+            write(dir.path(), NpyLayout::Auto, &other).unwrap().shape,
+            [other.len() as u64, 3]
+        );
+        let err = write(dir.path(), NpyLayout::Classes, &other)
+            .unwrap_err()
+            .to_string();
         assert!(err.contains("choose one run"), "{err}");
     }
 }

@@ -47,7 +47,9 @@ pub fn write_npy<E: Into<BoxError>>(
 ) -> Result<NpyWritten, ExchangeError> {
     let path = &target.path;
     let others: Vec<usize> = (0..schema.fields().len())
-        .filter(|i| !schema.field(*i).data_type().is_nested() && schema.field(*i).data_type() != &DataType::Binary)
+        .filter(|i| {
+            !schema.field(*i).data_type().is_nested() && schema.field(*i).data_type() != &DataType::Binary
+        })
         .collect();
     let rows_target = Target {
         path: path.with_extension("rows.csv"),

@@ -106,10 +106,7 @@ impl Iterator for ParquetRows {
 
 /// Cuts a batch where its column `run` changes: the run, and its rows without the column. No run where there is no column.
 pub fn runs_of(batch: &RecordBatch) -> Result<Vec<(Option<String>, RecordBatch)>, ExchangeError> {
-    let Some(runs) = batch
-        .column_by_name("run")
-        .and_then(|c| c.as_string_opt::<i32>())
-    else {
+    let Some(runs) = batch.column_by_name("run").and_then(|c| c.as_string_opt::<i32>()) else {
         return Ok(vec![(None, batch.clone())]);
     };
     let others: Vec<_> = (0..batch.num_columns())
@@ -147,13 +144,22 @@ fn width(path: &Path, field: &Field) -> Result<usize, ExchangeError> {
         DataType::List(_) | DataType::LargeList(_) => {}
         other => {
             let what = format!("the type of `{}`", field.name());
-            return Err(ExchangeError::format(path, what, "lists of numbers", other.to_string()));
+            return Err(ExchangeError::format(
+                path,
+                what,
+                "lists of numbers",
+                other.to_string(),
+            ));
         }
     }
     let file = File::open(path).map_err(ExchangeError::io(path))?;
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(ExchangeError::parquet(path))?;
     let mask = ProjectionMask::columns(builder.parquet_schema(), [field.name().as_str()]);
-    let reader = builder.with_projection(mask).with_batch_size(1).with_limit(1).build();
+    let reader = builder
+        .with_projection(mask)
+        .with_batch_size(1)
+        .with_limit(1)
+        .build();
     let first = reader.map_err(ExchangeError::parquet(path))?.next().transpose()?;
     let list = first.and_then(|batch| list_value(batch.column(0), 0));
     Ok(list.map_or(0, |list| list.len()))

@@ -30,7 +30,10 @@ pub fn write_parquet<E: Into<BoxError>>(
     if let Some(features) = features::features(&schema) {
         metadata.insert(features::KEY.to_owned(), features);
     }
-    let mut entries: Vec<_> = metadata.iter().map(|(k, v)| KeyValue::new(k.clone(), v.clone())).collect();
+    let mut entries: Vec<_> = metadata
+        .iter()
+        .map(|(k, v)| KeyValue::new(k.clone(), v.clone()))
+        .collect();
     entries.sort_by(|a, b| a.key.cmp(&b.key));
     let properties = encoding::properties(&schema, entries);
     // Arrow's readers take the metadata from the Arrow schema in the file, others from the file's own.

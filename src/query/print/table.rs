@@ -32,7 +32,9 @@ pub fn write_table(
         let columns = batch.columns().iter().map(cells).collect::<Result<Vec<_>>>()?;
         let mut columns: Vec<_> = columns.into_iter().map(Vec::into_iter).collect();
         for _ in 0..batch.num_rows() {
-            table.waiting.push(columns.iter_mut().filter_map(Iterator::next).collect());
+            table
+                .waiting
+                .push(columns.iter_mut().filter_map(Iterator::next).collect());
         }
         count += batch.num_rows() as u64;
         if table.waiting.len() >= AHEAD {
@@ -66,7 +68,11 @@ impl Table {
         if self.widths.is_empty() {
             let width = |(i, name): (usize, &String)| {
                 let cells = self.waiting.iter().filter_map(|row| row.get(i));
-                cells.chain([name]).map(|cell| cell.chars().count()).max().unwrap_or(0)
+                cells
+                    .chain([name])
+                    .map(|cell| cell.chars().count())
+                    .max()
+                    .unwrap_or(0)
             };
             self.widths = self.names.iter().enumerate().map(width).collect();
             self.line(out, &self.names)?;
@@ -103,10 +109,12 @@ fn cells(column: &ArrayRef) -> Result<Vec<String>> {
             return Ok(String::new());
         }
         Ok(match column.data_type() {
-            DataType::FixedSizeList(..) | DataType::List(_) | DataType::LargeList(_) => match list_value(column, row) {
-                Some(list) => short_list(&list)?,
-                None => String::new(),
-            },
+            DataType::FixedSizeList(..) | DataType::List(_) | DataType::LargeList(_) => {
+                match list_value(column, row) {
+                    Some(list) => short_list(&list)?,
+                    None => String::new(),
+                }
+            }
             DataType::Binary => format!("<{} bytes>", column.as_binary::<i32>().value(row).len()),
             DataType::Float32 => number(f64::from(column.as_primitive::<Float32Type>().value(row))),
             DataType::Float64 => number(column.as_primitive::<Float64Type>().value(row)),

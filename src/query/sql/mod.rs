@@ -141,7 +141,10 @@ async fn plan(context: &SessionContext, sql: &str) -> Result<LogicalPlan> {
         .sql_to_statement(sql, &Dialect::PostgreSQL)
         .map_err(message::error)?;
     message::check_statement(&statement)?;
-    for table in state.resolve_table_references(&statement).map_err(message::error)? {
+    for table in state
+        .resolve_table_references(&statement)
+        .map_err(message::error)?
+    {
         let known = TableName::all().any(|t| t.name() == table.table());
         if table.schema().is_none() && !known {
             return Err(QueryError::UnknownTable {

@@ -44,7 +44,11 @@ impl StoreTable {
         }
         let width = widths.first().copied().unwrap_or(0);
         let fixed = TableName::Artifacts(table).schema(width as usize);
-        let schema = if widths.len() == 1 { fixed } else { with_lists(&fixed) };
+        let schema = if widths.len() == 1 {
+            fixed
+        } else {
+            with_lists(&fixed)
+        };
         Ok(Self {
             snapshot,
             table,
@@ -129,7 +133,10 @@ struct Partition {
 impl fmt::Debug for Partition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("Partition");
-        debug.field("table", &self.table).field("selection", &self.selection).finish()
+        debug
+            .field("table", &self.table)
+            .field("selection", &self.selection)
+            .finish()
     }
 }
 

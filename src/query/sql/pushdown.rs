@@ -11,9 +11,9 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::catalog::Session;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::{DataFusionError, Result};
-use datafusion::common::tree_node::TreeNode;
 use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::expr_rewriter::unnormalize_col;
 use datafusion::logical_expr::{Between, BinaryExpr, Expr, Operator};
@@ -40,7 +40,11 @@ pub(super) fn condition(table: Table, filter: &Expr) -> Option<Condition> {
     let special = |e: &Expr| {
         Ok(matches!(
             e,
-            Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::OuterReferenceColumn(..) | Expr::Placeholder(_)
+            Expr::ScalarSubquery(_)
+                | Expr::InSubquery(_)
+                | Expr::Exists(_)
+                | Expr::OuterReferenceColumn(..)
+                | Expr::Placeholder(_)
         ))
     };
     if filter.is_volatile() || filter.exists(special).unwrap_or(true) {
@@ -134,29 +138,53 @@ fn passing<T: Ord>(
     expr: Expr,
     items: BTreeSet<T>,
 ) -> Result<BTreeSet<T>> {
-    let schema = Arc::new(Schema::new(vec![Field::new(column, values.data_type().clone(), true)]));
+    let schema = Arc::new(Schema::new(vec![Field::new(
+        column,
+        values.data_type().clone(),
+        true,
+    )]));
     let expr = state.create_physical_expr(expr, &DFSchema::try_from(schema.clone())?)?;
     let batch = RecordBatch::try_new(schema, vec![values])?;
     let verdict = expr.evaluate(&batch)?.into_array(batch.num_rows())?;
-    let wrong = || DataFusionError::Plan(format!("a condition gives {}, not true or false", verdict.data_type()));
+    let wrong = || {
+        DataFusionError::Plan(format!(
+            "a condition gives {}, not true or false",
+            verdict.data_type()
+        ))
+    };
     let verdict = match verdict.data_type() {
         DataType::Boolean => verdict.as_boolean(),
         _ => return Err(wrong()),
     };
     let passing = items.into_iter().zip(verdict.iter());
-    Ok(passing.filter(|(_, pass)| *pass == Some(true)).map(|(item, _)| item).collect())
+    Ok(passing
+        .filter(|(_, pass)| *pass == Some(true))
+        .map(|(item, _)| item)
+        .collect())
 }
 
 /// Returns the names that `class_name` may have.
 fn class_names(filter: &Expr) -> Option<BTreeSet<String>> {
     match filter {
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => {
+        Expr::BinaryExpr(BinaryExpr {
+            left,
+            op: Operator::Eq,
+            right,
+        }) => {
             let literal = if is_column(left) { right } else { left };
             Some(BTreeSet::from([text(literal)?]))
         }
-        Expr::InList(InList { expr, list, negated: false }) if is_column(expr) => list.iter().map(text).collect(),
+        Expr::InList(InList {
+            expr,
+            list,
+            negated: false,
+        }) if is_column(expr) => list.iter().map(text).collect(),
         // Three names or fewer of an IN list come as this.
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => {
+        Expr::BinaryExpr(BinaryExpr {
+            left,
+            op: Operator::Or,
+            right,
+        }) => {
             let (mut left, right) = (class_names(left)?, class_names(right)?);
             left.extend(right);
             Some(left)
@@ -186,7 +214,12 @@ fn index_range(filter: &Expr) -> Option<RangeInclusive<u64>> {
                 _ => return None,
             })
         }
-        Expr::Between(Between { expr, negated: false, low, high }) if is_column(expr) => {
+        Expr::Between(Between {
+            expr,
+            negated: false,
+            low,
+            high,
+        }) if is_column(expr) => {
             let (low, high) = (from(number(low)?), to(number(high)?));
             Some(*low.start().max(high.start())..=*high.end())
         }
@@ -207,9 +240,10 @@ fn number(expr: &Expr) -> Option<i64> {
 
 fn text(expr: &Expr) -> Option<String> {
     match expr {
-        Expr::Literal(ScalarValue::Utf8(value) | ScalarValue::Utf8View(value) | ScalarValue::LargeUtf8(value), _) => {
-            value.clone()
-        }
+        Expr::Literal(
+            ScalarValue::Utf8(value) | ScalarValue::Utf8View(value) | ScalarValue::LargeUtf8(value),
+            _,
+        ) => value.clone(),
         _ => None,
     }
 }

@@ -15,11 +15,14 @@ fn count(batches: &[RecordBatch]) -> usize {
 
 /// Returns the rows of a query as text, values separated by spaces.
 fn lines(s: &Sample, sql: &str) -> Vec<String> {
-    let batches = Sql::new(&s.store).query(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
+    let batches = Sql::new(&s.store)
+        .query(sql)
+        .unwrap_or_else(|e| panic!("{sql}: {e}"));
     let mut lines = Vec::new();
     for batch in &batches {
         for row in 0..batch.num_rows() {
-            let value = |c: &arrow::array::ArrayRef| arrow::util::display::array_value_to_string(c, row).unwrap();
+            let value =
+                |c: &arrow::array::ArrayRef| arrow::util::display::array_value_to_string(c, row).unwrap();
             lines.push(batch.columns().iter().map(value).collect::<Vec<_>>().join(" "));
         }
     }
@@ -43,14 +46,24 @@ fn cost(s: &Sample, sql: &str) -> (usize, u64) {
 #[test]
 fn rows_are_grouped_joined_and_counted() {
     let s = sample();
-    let sql = "SELECT class_name, count(*) AS n, max(index) FROM outliers GROUP BY class_name ORDER BY class_name";
-    assert_eq!(lines(&s, sql), ["class 0 3000 2999", "class 1 3000 2999", "class 2 3000 2999"]);
+    let sql =
+        "SELECT class_name, count(*) AS n, max(index) FROM outliers GROUP BY class_name ORDER BY class_name";
+    assert_eq!(
+        lines(&s, sql),
+        ["class 0 3000 2999", "class 1 3000 2999", "class 2 3000 2999"]
+    );
     let sql = "SELECT r.stage, count(*) FROM outliers o JOIN runs r ON o.run = r.run WHERE r.alias = 'best' GROUP BY 1";
     assert_eq!(lines(&s, sql), ["sample 9000"]);
     let sql = "SELECT a.stage, i.role, b.stage FROM run_inputs i JOIN runs a ON a.run = i.run JOIN runs b ON b.run = i.input";
     assert_eq!(lines(&s, sql), ["encode outliers sample"]);
-    assert_eq!(lines(&s, "SELECT name, classes[2], splits FROM datasets"), ["cifar bee {\"train\":50000}"]);
-    assert_eq!(lines(&s, "SELECT name, value FROM metrics WHERE class_id IS NULL"), ["auroc 0.5"]);
+    assert_eq!(
+        lines(&s, "SELECT name, classes[2], splits FROM datasets"),
+        ["cifar bee {\"train\":50000}"]
+    );
+    assert_eq!(
+        lines(&s, "SELECT name, value FROM metrics WHERE class_id IS NULL"),
+        ["auroc 0.5"]
+    );
     assert_eq!(lines(&s, "SELECT avg(value) FROM metrics"), ["1.5"]);
     assert_eq!(lines(&s, "SELECT * FROM images"), [""; 0]);
     let sql = "SELECT status, seed, params, finished_at > started_at, array_length(inputs) FROM runs WHERE stage = 'encode'";
@@ -61,17 +74,37 @@ fn rows_are_grouped_joined_and_counted() {
 fn every_table_has_its_columns() {
     let s = sample();
     for table in TableName::all() {
-        let batches = Sql::new(&s.store).query(&format!("SELECT * FROM {table}")).unwrap();
-        let width = if table == TableName::Artifacts(Table::Outliers) { WIDTH } else { 2 };
+        let batches = Sql::new(&s.store)
+            .query(&format!("SELECT * FROM {table}"))
+            .unwrap();
+        let width = if table == TableName::Artifacts(Table::Outliers) {
+            WIDTH
+        } else {
+            2
+        };
         let names = |schema: arrow::datatypes::SchemaRef| -> Vec<String> {
             schema.fields().iter().map(|f| f.name().clone()).collect()
         };
         assert_eq!(names(batches[0].schema()), names(table.schema(width)), "{table}");
     }
-    let kind = |sql: &str| Sql::new(&s.store).query(sql).unwrap()[0].column(0).data_type().clone();
-    assert!(matches!(kind("SELECT started_at FROM runs"), DataType::Timestamp(_, Some(_))));
-    assert!(matches!(kind("SELECT vector FROM outliers LIMIT 1"), DataType::FixedSizeList(_, 128)));
-    assert!(matches!(kind("SELECT vector FROM class_embeddings"), DataType::List(_)));
+    let kind = |sql: &str| {
+        Sql::new(&s.store).query(sql).unwrap()[0]
+            .column(0)
+            .data_type()
+            .clone()
+    };
+    assert!(matches!(
+        kind("SELECT started_at FROM runs"),
+        DataType::Timestamp(_, Some(_))
+    ));
+    assert!(matches!(
+        kind("SELECT vector FROM outliers LIMIT 1"),
+        DataType::FixedSizeList(_, 128)
+    ));
+    assert!(matches!(
+        kind("SELECT vector FROM class_embeddings"),
+        DataType::List(_)
+    ));
 }
 
 #[test]
@@ -89,8 +122,17 @@ fn vectors_of_several_widths_become_lists() {
     s.store.put(run, &[wider]).unwrap();
     let batches = Sql::new(&s.store).query("SELECT vector FROM features").unwrap();
     assert!(matches!(batches[0].column(0).data_type(), DataType::List(_)));
-    assert_eq!(lines(&s, "SELECT norm(vector) FROM features WHERE array_length(vector) = 3"), ["5.0"]);
-    let err = Filter::all(TableName::Artifacts(Table::Features)).rows(&s.store).err().unwrap();
+    assert_eq!(
+        lines(
+            &s,
+            "SELECT norm(vector) FROM features WHERE array_length(vector) = 3"
+        ),
+        ["5.0"]
+    );
+    let err = Filter::all(TableName::Artifacts(Table::Features))
+        .rows(&s.store)
+        .err()
+        .unwrap();
     assert!(matches!(err, QueryError::Width { .. }), "{err}");
 }
 
@@ -106,30 +148,66 @@ fn only_the_blocks_that_are_needed_are_read() {
     let all = |condition: &str| format!("SELECT knn_distance FROM outliers WHERE {condition}");
     assert_eq!(cost(&s, "SELECT knn_distance FROM outliers"), (9000, total));
     assert_eq!(cost(&s, &all(&format!("run = '{run}'"))), (9000, total));
-    assert_eq!(cost(&s, &all(&format!("run LIKE '{}%'", &run.to_string()[..6]))), (9000, total));
-    assert_eq!(cost(&s, &all(&format!("run IN ('{}', '{}')", s.features.id, s.metrics.id))), (0, 0));
+    assert_eq!(
+        cost(&s, &all(&format!("run LIKE '{}%'", &run.to_string()[..6]))),
+        (9000, total)
+    );
+    assert_eq!(
+        cost(
+            &s,
+            &all(&format!("run IN ('{}', '{}')", s.features.id, s.metrics.id))
+        ),
+        (0, 0)
+    );
     assert_eq!(cost(&s, &all("run = 'no such run'")), (0, 0));
     assert_eq!(cost(&s, &all("class_id = 1")), (3000, of(1)));
     assert_eq!(cost(&s, &all("class_id <> 1 AND class_id < 2")), (3000, of(0)));
-    assert_eq!(cost(&s, &all("class_id = 1 OR class_id = 2")), (6000, of(1) + of(2)));
+    assert_eq!(
+        cost(&s, &all("class_id = 1 OR class_id = 2")),
+        (6000, of(1) + of(2))
+    );
     assert_eq!(cost(&s, &all("class_name = 'class 2'")), (3000, of(2) + 2));
-    assert_eq!(cost(&s, &all("class_name IN ('class 0', 'class 2')")), (6000, of(0) + of(2) + 1));
+    assert_eq!(
+        cost(&s, &all("class_name IN ('class 0', 'class 2')")),
+        (6000, of(0) + of(2) + 1)
+    );
     assert_eq!(cost(&s, &all("class_id = 1 AND index = 7")), (1, 1));
-    assert_eq!(cost(&s, &all("class_id = 1 AND index >= 0 AND index < 5")), (5, 1));
-    assert_eq!(cost(&s, &all("class_id = 1 AND index BETWEEN 2998 AND 4000")), (2, 1));
+    assert_eq!(
+        cost(&s, &all("class_id = 1 AND index >= 0 AND index < 5")),
+        (5, 1)
+    );
+    assert_eq!(
+        cost(&s, &all("class_id = 1 AND index BETWEEN 2998 AND 4000")),
+        (2, 1)
+    );
     assert_eq!(cost(&s, &all("5 > index")), (15, 3));
     assert_eq!(cost(&s, &all("index < 0 OR index > 100000")), (0, total));
     assert_eq!(cost(&s, &all("index = -1")), (0, 0));
     // What is asked beyond that is filtered afterwards.
-    assert_eq!(cost(&s, &all("class_id = 1 AND knn_distance < 0.0015")), (2, of(1)));
-    assert_eq!(cost(&s, &all("class_id = 1 AND round = 2 AND index <> 4")), (1, of(1)));
+    assert_eq!(
+        cost(&s, &all("class_id = 1 AND knn_distance < 0.0015")),
+        (2, of(1))
+    );
+    assert_eq!(
+        cost(&s, &all("class_id = 1 AND round = 2 AND index <> 4")),
+        (1, of(1))
+    );
     // A limit ends the reading.
     assert_eq!(cost(&s, "SELECT knn_distance FROM outliers LIMIT 3"), (3, 1));
     assert_eq!(cost(&s, &format!("{} LIMIT 3", all("class_id = 2"))), (3, 1));
     // Keys are known without reading.
     assert_eq!(cost(&s, "SELECT count(*) FROM outliers"), (1, 0));
-    assert_eq!(lines(&s, "SELECT count(*), max(index) FROM outliers WHERE index > 2000"), ["2997 2999"]);
-    assert_eq!(cost(&s, "SELECT run, class_id, count(*) FROM outliers WHERE index > 2000 GROUP BY 1, 2"), (3, 0));
+    assert_eq!(
+        lines(&s, "SELECT count(*), max(index) FROM outliers WHERE index > 2000"),
+        ["2997 2999"]
+    );
+    assert_eq!(
+        cost(
+            &s,
+            "SELECT run, class_id, count(*) FROM outliers WHERE index > 2000 GROUP BY 1, 2"
+        ),
+        (3, 0)
+    );
     let sql = "SELECT run, index, class_id FROM outliers WHERE index BETWEEN 10 AND 11 AND class_id = 2";
     assert_eq!(lines(&s, sql), [format!("{run} 10 2"), format!("{run} 11 2")]);
 }
@@ -159,23 +237,53 @@ fn vector_functions_agree_with_nearest() {
     let query = outlier(2, 5).vector;
     let literal = format!("{query:?}");
     let snapshot = s.store.snapshot().unwrap();
-    for (sql, distance) in [("l2_distance(vector, {v})", Distance::L2), ("1 - cosine_similarity({v}, vector)", Distance::Cosine)] {
+    for (sql, distance) in [
+        ("l2_distance(vector, {v})", Distance::L2),
+        ("1 - cosine_similarity({v}, vector)", Distance::Cosine),
+    ] {
         let far = sql.replace("{v}", &literal);
-        let sql = format!("SELECT class_id, index, {far} AS d FROM outliers ORDER BY d, run, class_id, index LIMIT 10");
+        let sql = format!(
+            "SELECT class_id, index, {far} AS d FROM outliers ORDER BY d, run, class_id, index LIMIT 10"
+        );
         let batches = Sql::new(&s.store).query(&sql).unwrap();
-        let found = nearest(&snapshot, Table::Outliers, &Selection::default(), &query, 10, distance).unwrap();
+        let found = nearest(
+            &snapshot,
+            Table::Outliers,
+            &Selection::default(),
+            &query,
+            10,
+            distance,
+        )
+        .unwrap();
         let batch = &batches[0];
         assert_eq!(batch.num_rows(), 10);
         for (row, neighbour) in found.iter().enumerate() {
-            assert_eq!(batch.column(1).as_primitive::<Int64Type>().value(row), neighbour.index as i64);
+            assert_eq!(
+                batch.column(1).as_primitive::<Int64Type>().value(row),
+                neighbour.index as i64
+            );
             let d = batch.column(2).as_primitive::<Float64Type>().value(row);
-            assert!((d - neighbour.distance).abs() < 1e-12, "{d} {}", neighbour.distance);
+            assert!(
+                (d - neighbour.distance).abs() < 1e-12,
+                "{d} {}",
+                neighbour.distance
+            );
         }
     }
-    assert_eq!(lines(&s, "SELECT dot([1.0, 2.0], [3, 4]), norm([3, 4]), l2_distance([0, 0], [3, 4])"), ["11.0 5.0 5.0"]);
-    assert_eq!(lines(&s, "SELECT cosine_similarity([1, 0], [0, 1]), dot(NULL, [1.0])"), ["0.0 "]);
+    assert_eq!(
+        lines(
+            &s,
+            "SELECT dot([1.0, 2.0], [3, 4]), norm([3, 4]), l2_distance([0, 0], [3, 4])"
+        ),
+        ["11.0 5.0 5.0"]
+    );
+    assert_eq!(
+        lines(&s, "SELECT cosine_similarity([1, 0], [0, 1]), dot(NULL, [1.0])"),
+        ["0.0 "]
+    );
     // Pairs of rows.
-    let sql = "SELECT max(abs(1 - cosine_similarity(a.vector, b.vector))) < 1e-12 FROM outliers a JOIN outliers b
+    let sql =
+        "SELECT max(abs(1 - cosine_similarity(a.vector, b.vector))) < 1e-12 FROM outliers a JOIN outliers b
                ON a.class_id = b.class_id AND a.index = b.index WHERE a.index < 50";
     assert_eq!(lines(&s, sql), ["true"]);
     let err = refusal(&s, "SELECT dot(vector, [1.0, 2.0]) FROM outliers");
@@ -201,7 +309,10 @@ fn nothing_can_be_changed() {
         "TRUNCATE TABLE metrics",
     ] {
         let err = refusal(&s, sql);
-        assert!(err.starts_with("SQL only reads here") && !err.contains('\n'), "{sql}: {err}");
+        assert!(
+            err.starts_with("SQL only reads here") && !err.contains('\n'),
+            "{sql}: {err}"
+        );
     }
     assert_eq!(lines(&s, "SELECT count(*) FROM metrics"), ["3"]);
     let err = refusal(&s, "SELECT 1; DROP TABLE outliers");
@@ -212,20 +323,40 @@ fn nothing_can_be_changed() {
 fn errors_are_one_line_that_says_what_to_do() {
     let s = sample();
     for (sql, words) in [
-        ("SELECT * FROM outlier", &["no table `outlier`", "outliers", "run_inputs"][..]),
+        (
+            "SELECT * FROM outlier",
+            &["no table `outlier`", "outliers", "run_inputs"][..],
+        ),
         ("SELECT * FROM runs JOIN nothing ON true", &["no table `nothing`"]),
-        ("SELECT distance FROM outliers", &["no column `distance`", "knn_distance", "class_name"]),
+        (
+            "SELECT distance FROM outliers",
+            &["no column `distance`", "knn_distance", "class_name"],
+        ),
         ("SELECT o.x FROM outliers o", &["no column `x`", "knn_distance"]),
         ("SELEC 1", &["SELEC"]),
         ("", &[]),
         ("SELECT * FROM '/etc/passwd'", &["no table"]),
     ] {
         let err = refusal(&s, sql);
-        assert!(words.iter().all(|word| err.contains(word)) && !err.contains('\n'), "{sql}: {err}");
+        assert!(
+            words.iter().all(|word| err.contains(word)) && !err.contains('\n'),
+            "{sql}: {err}"
+        );
     }
-    assert_eq!(lines(&s, "WITH nothing AS (SELECT 1 AS x) SELECT x FROM nothing"), ["1"]);
-    assert!(lines(&s, "SHOW TABLES").iter().any(|line| line.contains("outliers")));
-    assert!(lines(&s, "DESCRIBE runs").iter().any(|line| line.starts_with("started_at")));
+    assert_eq!(
+        lines(&s, "WITH nothing AS (SELECT 1 AS x) SELECT x FROM nothing"),
+        ["1"]
+    );
+    assert!(
+        lines(&s, "SHOW TABLES")
+            .iter()
+            .any(|line| line.contains("outliers"))
+    );
+    assert!(
+        lines(&s, "DESCRIBE runs")
+            .iter()
+            .any(|line| line.starts_with("started_at"))
+    );
     assert!(lines(&s, "EXPLAIN SELECT 1").len() > 1);
 }
 
@@ -242,7 +373,9 @@ fn a_stream_can_be_left_and_its_error_comes_back() {
         .unwrap();
     assert_eq!(schema.fields().len(), 1);
     assert!(rows > 0 && rows < 9000);
-    let err = query.stream("SELECT index FROM outliers", &mut |_| Err(QueryError::Sink("the pipe is closed".into())));
+    let err = query.stream("SELECT index FROM outliers", &mut |_| {
+        Err(QueryError::Sink("the pipe is closed".into()))
+    });
     assert_eq!(err.unwrap_err().to_string(), "the pipe is closed");
     assert!(query.counter().blocks() > 0);
     let _: &Counter = query.counter();
@@ -263,7 +396,9 @@ fn filters_take_conditions() {
         })?;
         Ok::<_, QueryError>(batches)
     };
-    let rows: usize = (0..ROWS).filter(|i| *i as f32 * 0.001 > 0.5 && (*i as f32 * 0.001) < 0.6).count();
+    let rows: usize = (0..ROWS)
+        .filter(|i| *i as f32 * 0.001 > 0.5 && (*i as f32 * 0.001) < 0.6)
+        .count();
     assert_eq!(count(&ask(&filter).unwrap()), rows);
     filter.limit = Some(3);
     assert_eq!(count(&ask(&filter).unwrap()), 3);

@@ -47,7 +47,9 @@ impl Dataset {
 }
 
 fn add(args: &Args, name: &str, path: &std::path::Path, kind: Option<&str>) -> Result<()> {
-    let path = path.canonicalize().with_context(|| format!("{}", path.display()))?;
+    let path = path
+        .canonicalize()
+        .with_context(|| format!("{}", path.display()))?;
     let looks_like_model = path.join("model_index.json").is_file();
     let session = Session::writing(args)?;
     let source = match kind {
@@ -55,13 +57,19 @@ fn add(args: &Args, name: &str, path: &std::path::Path, kind: Option<&str>) -> R
         None if looks_like_model => register_model(&session.store, name, &path)?,
         Some(kind) => {
             let Some(kind) = Kind::from_name(kind) else {
-                bail!(Usage(format!("--kind {kind}: expected idx, cifar, folder, parquet or {MODEL_KIND}")));
+                bail!(Usage(format!(
+                    "--kind {kind}: expected idx, cifar, folder, parquet or {MODEL_KIND}"
+                )));
             };
             register_images(&session.store, name, &path, Some(kind))?
         }
         None => register_images(&session.store, name, &path, None)?,
     };
-    session.bars.say(&format!("registered {} with the digest {:.12}", source.name(), source.digest()));
+    session.bars.say(&format!(
+        "registered {} with the digest {:.12}",
+        source.name(),
+        source.digest()
+    ));
     Ok(())
 }
 

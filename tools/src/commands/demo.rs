@@ -37,9 +37,13 @@ impl Demo {
         table::print(&session, &evaluations)?;
         super::report::write(&session, &evaluations, &self.report, true)?;
         let store = args.store.display();
-        session.bars.say(&format!("everything is in {store}; ask it, for example:"));
+        session
+            .bars
+            .say(&format!("everything is in {store}; ask it, for example:"));
         session.bars.say("  dream ls");
-        session.bars.say("  dream query outliers --class sandal --where \"knn_distance > 0.5\" --limit 5");
+        session
+            .bars
+            .say("  dream query outliers --class sandal --where \"knn_distance > 0.5\" --limit 5");
         Ok(Verdict::Good)
     }
 }
@@ -56,7 +60,9 @@ pub fn pipeline(session: &Session<'_>, preset: &Preset, seeds: Range<u64>) -> Re
                 How::Resumed => format!("resumed, {:.1} s", since.elapsed().as_secs_f64()),
                 How::Executed => format!("{:.1} s", since.elapsed().as_secs_f64()),
             };
-            session.store.set_alias(&format!("{}-{seed}-{part}", preset.name), run.id)?;
+            session
+                .store
+                .set_alias(&format!("{}-{seed}-{part}", preset.name), run.id)?;
             session.bars.say(&format!("  {part:<15} {}  {how}", run.id));
             since = std::time::Instant::now();
             Ok(())

@@ -57,18 +57,31 @@ fn facts(session: &Session<'_>, run: &Run) -> Result<BTreeMap<String, String>> {
     ]);
     flatten("params", &run.spec.params, &mut facts);
     for input in &run.spec.inputs {
-        facts.insert(format!("input {}", input.role), format!("{} ({:.12})", input.run, input.digest));
+        facts.insert(
+            format!("input {}", input.role),
+            format!("{} ({:.12})", input.run, input.digest),
+        );
     }
-    facts.extend(run.spec.sources.iter().map(|(role, digest)| (format!("source {role}"), digest.clone())));
+    facts.extend(
+        run.spec
+            .sources
+            .iter()
+            .map(|(role, digest)| (format!("source {role}"), digest.clone())),
+    );
     for table in Table::ALL {
-        facts.insert(format!("rows of {table}"), session.store.count(run.id, table)?.to_string());
+        facts.insert(
+            format!("rows of {table}"),
+            session.store.count(run.id, table)?.to_string(),
+        );
     }
     Ok(facts)
 }
 
 fn flatten(path: &str, value: &Value, into: &mut BTreeMap<String, String>) {
     match value {
-        Value::Object(map) => map.iter().for_each(|(key, value)| flatten(&format!("{path}.{key}"), value, into)),
+        Value::Object(map) => map
+            .iter()
+            .for_each(|(key, value)| flatten(&format!("{path}.{key}"), value, into)),
         other => {
             into.insert(path.to_owned(), other.to_string());
         }

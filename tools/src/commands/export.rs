@@ -48,7 +48,12 @@ impl Export {
     fn table(&self, session: &Session<'_>, target: &Target) -> Result<()> {
         let rows = self.choice.filter(session, &self.what)?.rows(&session.store)?;
         let schema = rows.schema();
-        let extension = self.output.extension().unwrap_or_default().to_string_lossy().into_owned();
+        let extension = self
+            .output
+            .extension()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         let written = match extension.as_str() {
             "parquet" => exchange::write_parquet(target, &self.what, &schema, rows)?,
             "csv" => exchange::write_csv(target, &schema, rows)?,
@@ -56,7 +61,9 @@ impl Export {
             "npy" => {
                 let written = exchange::write_npy(target, NpyLayout::Auto, &schema, rows)?;
                 let (shape, rows) = (&written.shape, written.rows.display());
-                session.bars.say(&format!("an array {shape:?}; the other columns are in {rows}"));
+                session
+                    .bars
+                    .say(&format!("an array {shape:?}; the other columns are in {rows}"));
                 written.shape.iter().rev().skip(1).product()
             }
             "" if self.what == "images" => exchange::write_images(target, &schema, rows)?,
@@ -65,7 +72,11 @@ impl Export {
                 self.output.display()
             ))),
         };
-        session.bars.say(&format!("{written} rows of {} in {}", self.what, self.output.display()));
+        session.bars.say(&format!(
+            "{written} rows of {} in {}",
+            self.what,
+            self.output.display()
+        ));
         Ok(())
     }
 
@@ -75,11 +86,18 @@ impl Export {
         };
         let run = session.resolve(name)?;
         let rows: Vec<Checkpoint> = session.store.rows(run, None)?;
-        let models = rows.iter().filter(|c| c.name == "model" && self.epoch.is_none_or(|e| c.epoch == e));
-        let row = models.max_by_key(|c| c.epoch).with_context(|| format!("run {run} has no such checkpoint"))?;
+        let models = rows
+            .iter()
+            .filter(|c| c.name == "model" && self.epoch.is_none_or(|e| c.epoch == e));
+        let row = models
+            .max_by_key(|c| c.epoch)
+            .with_context(|| format!("run {run} has no such checkpoint"))?;
         let entries = exchange::write_checkpoint(target, &session.store.blob(&row.blob)?)?;
         let (epoch, tensors) = (row.epoch, entries.len());
-        session.bars.say(&format!("{tensors} tensors after epoch {epoch} in {}", self.output.display()));
+        session.bars.say(&format!(
+            "{tensors} tensors after epoch {epoch} in {}",
+            self.output.display()
+        ));
         Ok(())
     }
 }

@@ -29,7 +29,10 @@ pub struct Import {
 impl Import {
     pub fn execute(&self, args: &Args) -> Result<Verdict> {
         let Some(table) = Table::from_name(&self.table) else {
-            bail!(Usage(format!("there is no table `{}`; features and outliers can be imported", self.table)));
+            bail!(Usage(format!(
+                "there is no table `{}`; features and outliers can be imported",
+                self.table
+            )));
         };
         let session = Session::existing(args)?;
         let embeddings = session.resolve(&self.embeddings)?;

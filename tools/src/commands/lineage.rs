@@ -32,16 +32,29 @@ impl Lineage {
 
 fn tree(session: &Session<'_>, id: RunId, role: &str, depth: usize) -> Result<()> {
     let indent = "  ".repeat(depth);
-    let label = if role.is_empty() { String::new() } else { format!("{role}: ") };
+    let label = if role.is_empty() {
+        String::new()
+    } else {
+        format!("{role}: ")
+    };
     let Ok(run) = session.store.run(id) else {
         println!("{indent}{label}{id} (not in this store)");
         return Ok(());
     };
-    println!("{indent}{label}{} {id} ({}, seed {})", run.spec.stage, run.status, run.spec.seed);
+    println!(
+        "{indent}{label}{} {id} ({}, seed {})",
+        run.spec.stage, run.status, run.spec.seed
+    );
     let datasets = session.store.datasets()?;
     for (role, digest) in &run.spec.sources {
-        let name = datasets.iter().find(|d| d.digest == *digest).map_or("not registered here", |d| d.name.as_str());
+        let name = datasets
+            .iter()
+            .find(|d| d.digest == *digest)
+            .map_or("not registered here", |d| d.name.as_str());
         println!("{indent}  {role}: {name} ({digest:.12})");
     }
-    run.spec.inputs.iter().try_for_each(|input| tree(session, input.run, &input.role, depth + 1))
+    run.spec
+        .inputs
+        .iter()
+        .try_for_each(|input| tree(session, input.run, &input.role, depth + 1))
 }

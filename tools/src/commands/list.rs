@@ -33,7 +33,11 @@ impl Ls {
         let aliases = session.store.aliases()?;
         let mut rows = vec![["run", "stage", "status", "seconds", "rows", "alias"].map(str::to_owned)];
         for run in &runs {
-            let alias: Vec<&str> = aliases.iter().filter(|(_, id)| *id == run.id).map(|(a, _)| a.as_str()).collect();
+            let alias: Vec<&str> = aliases
+                .iter()
+                .filter(|(_, id)| *id == run.id)
+                .map(|(a, _)| a.as_str())
+                .collect();
             rows.push([
                 format!("{:.12}", run.id.to_string()),
                 run.spec.stage.clone(),
@@ -64,5 +68,7 @@ impl Session<'_> {
 
 /// Returns how long a run took; of a resumed one, from its first beginning to its end.
 pub fn seconds(run: &Run) -> String {
-    run.finished_at.map_or(String::new(), |end| format!("{:.1}", (end - run.started_at) as f64 / 1e6))
+    run.finished_at.map_or(String::new(), |end| {
+        format!("{:.1}", (end - run.started_at) as f64 / 1e6)
+    })
 }

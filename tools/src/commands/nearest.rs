@@ -38,7 +38,14 @@ impl Nearest {
         };
         let distance = if self.l2 { Distance::L2 } else { Distance::Cosine };
         let snapshot = session.store.snapshot()?;
-        let found = nearest(&snapshot, table(&self.table)?, &selection, &vector, self.k, distance)?;
+        let found = nearest(
+            &snapshot,
+            table(&self.table)?,
+            &selection,
+            &vector,
+            self.k,
+            distance,
+        )?;
         output::batch(args.format, neighbours_batch(&found)?)?;
         Ok(Verdict::Good)
     }
@@ -50,7 +57,9 @@ impl Nearest {
         };
         let run = session.resolve(run)?;
         let class = session.class(run, Some(class))?.unwrap_or_default();
-        let index = index.parse().map_err(|_| Usage(format!("--to {}: {index} is no index", self.to)))?;
+        let index = index
+            .parse()
+            .map_err(|_| Usage(format!("--to {}: {index} is no index", self.to)))?;
         let store = &session.store;
         let vector = match table(name)? {
             Table::ClassEmbeddings => store.row::<ClassEmbedding>(run, class, index)?.map(|r| r.vector),
@@ -65,6 +74,8 @@ impl Nearest {
 fn table(name: &str) -> Result<Table> {
     match Table::from_name(name).filter(|t| t.has_vectors()) {
         Some(table) => Ok(table),
-        None => bail!(Usage(format!("`{name}` is no table with vectors; there are class_embeddings, features, outliers"))),
+        None => bail!(Usage(format!(
+            "`{name}` is no table with vectors; there are class_embeddings, features, outliers"
+        ))),
     }
 }

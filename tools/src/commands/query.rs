@@ -39,9 +39,17 @@ pub struct Choice {
 impl Choice {
     /// Returns the filter of a table for them.
     pub fn filter(&self, session: &Session<'_>, table: &str) -> Result<Filter> {
-        let runs = self.run.iter().map(|name| session.resolve(name)).collect::<Result<_>>()?;
+        let runs = self
+            .run
+            .iter()
+            .map(|name| session.resolve(name))
+            .collect::<Result<_>>()?;
         let class = self.class.as_deref().map(Class::from);
-        Ok(Filter { runs, class, ..Filter::all(table.parse::<TableName>()?) })
+        Ok(Filter {
+            runs,
+            class,
+            ..Filter::all(table.parse::<TableName>()?)
+        })
     }
 }
 
@@ -49,7 +57,11 @@ impl Query {
     pub fn execute(&self, args: &Args) -> Result<Verdict> {
         let session = Session::reading(args)?;
         let condition = self.condition.clone();
-        let filter = Filter { condition, limit: Some(self.limit), ..self.choice.filter(&session, &self.table)? };
+        let filter = Filter {
+            condition,
+            limit: Some(self.limit),
+            ..self.choice.filter(&session, &self.table)?
+        };
         let mut rows = Vec::new();
         let schema = filter.query(&session.store, &mut |batch| {
             rows.push(batch);

@@ -44,7 +44,10 @@ impl Regenerate {
                 let (width, height) = (made.picture.width as u32, made.picture.height as u32);
                 let file = folder.join(file_name(&made.image));
                 let png = exchange::encode_png(width, height, &made.picture.rgb, &[])?;
-                write(&file, &png).map_err(|e| StageError::File { path: file, message: format!("{e:#}") })?;
+                write(&file, &png).map_err(|e| StageError::File {
+                    path: file,
+                    message: format!("{e:#}"),
+                })?;
             }
             Ok(())
         })?;
@@ -80,7 +83,10 @@ impl Session<'_> {
         }
         let mut known = Vec::new();
         for ancestor in dream_ood::stage::lineage::ancestors(&self.store, run)? {
-            for row in self.store.rows::<dream_schema::ClassEmbedding>(ancestor.id, None)? {
+            for row in self
+                .store
+                .rows::<dream_schema::ClassEmbedding>(ancestor.id, None)?
+            {
                 if row.class_name == class {
                     return Ok(Some(row.class_id));
                 }
@@ -90,4 +96,3 @@ impl Session<'_> {
         bail!("run {run} has no class `{class}`; it has {}", known.join(", "))
     }
 }
-

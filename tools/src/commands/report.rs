@@ -49,7 +49,9 @@ impl Report {
 /// Writes the report on the last of `runs`, comparing all that are evaluations.
 pub fn write(session: &Session<'_>, runs: &[RunId], file: &Path, force: bool) -> Result<()> {
     refuse_existing(file, force)?;
-    let Some(first) = runs.first() else { bail!("there is no run to report on") };
+    let Some(first) = runs.first() else {
+        bail!("there is no run to report on")
+    };
     let evaluations = match siblings(&session.store, *first)? {
         none if none.is_empty() => Vec::new(),
         _ => runs.to_vec(),

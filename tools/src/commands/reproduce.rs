@@ -26,11 +26,18 @@ impl Reproduce {
             return Ok(Verdict::Good);
         }
         let before = result.stored.digest.as_deref().unwrap_or("none");
-        println!("{run} differs: stored {before} ({}), now {} ({})", result.stored.device, result.digest, args.device);
+        println!(
+            "{run} differs: stored {before} ({}), now {} ({})",
+            result.stored.device, result.digest, args.device
+        );
         let mut rows = vec![["table", "rows", "equal", "largest difference", "PSNR"].map(str::to_owned)];
         for table in &result.tables {
             let psnr = table.psnr.map_or(String::new(), |p| format!("{p:.1} dB"));
-            let numbers = [table.rows.to_string(), table.equal.to_string(), format!("{:.3e}", table.largest)];
+            let numbers = [
+                table.rows.to_string(),
+                table.equal.to_string(),
+                format!("{:.3e}", table.largest),
+            ];
             let [all, equal, largest] = numbers;
             rows.push([table.table.to_string(), all, equal, largest, psnr]);
         }

@@ -37,10 +37,14 @@ impl Show {
     fn picture(&self, session: &Session<'_>) -> Result<Verdict> {
         let bytes = std::fs::read(Path::new(&self.what)).with_context(|| self.what.clone())?;
         let decoded = exchange::decode_png(&bytes).with_context(|| self.what.clone())?;
-        let ours = decoded.text.iter().filter_map(|(k, v)| Some((k.strip_prefix("dream-ood:")?, v.as_str())));
+        let ours = decoded
+            .text
+            .iter()
+            .filter_map(|(k, v)| Some((k.strip_prefix("dream-ood:")?, v.as_str())));
         let rows: Vec<[String; 2]> = ours.map(|(k, v)| [k.to_owned(), v.to_owned()]).collect();
         let run = rows.iter().find(|[key, _]| key == "run").map(|[_, v]| v.clone());
-        let run = run.with_context(|| format!("{}: the picture does not say which run made it", self.what))?;
+        let run =
+            run.with_context(|| format!("{}: the picture does not say which run made it", self.what))?;
         output::columns(&rows)?;
         println!();
         print(session, &session.store.run(session.resolve(&run)?)?)?;
@@ -52,22 +56,43 @@ fn print(session: &Session<'_>, run: &Run) -> Result<()> {
     let spec = &run.spec;
     let mut rows = vec![
         ["run".to_owned(), run.id.to_string()],
-        ["stage".to_owned(), format!("{} (version {})", spec.stage, spec.stage_version)],
+        [
+            "stage".to_owned(),
+            format!("{} (version {})", spec.stage, spec.stage_version),
+        ],
         ["status".to_owned(), run.status.to_string()],
         ["seed".to_owned(), spec.seed.to_string()],
         ["seconds".to_owned(), list::seconds(run)],
-        ["made by".to_owned(), format!("dream {} on {} of {}", run.version, run.device, run.host)],
+        [
+            "made by".to_owned(),
+            format!("dream {} on {} of {}", run.version, run.device, run.host),
+        ],
     ];
-    rows.extend(session.store.alias_of(run.id)?.into_iter().map(|a| ["alias".to_owned(), a]));
+    rows.extend(
+        session
+            .store
+            .alias_of(run.id)?
+            .into_iter()
+            .map(|a| ["alias".to_owned(), a]),
+    );
     rows.extend(run.digest.clone().map(|d| ["digest".to_owned(), d]));
     rows.extend(run.note.clone().map(|n| ["note".to_owned(), n]));
     for input in &spec.inputs {
-        let stage = session.store.run(input.run).map_or_else(|_| "not in this store".to_owned(), |r| r.spec.stage);
-        rows.push([format!("input {}", input.role), format!("{} ({stage})", input.run)]);
+        let stage = session
+            .store
+            .run(input.run)
+            .map_or_else(|_| "not in this store".to_owned(), |r| r.spec.stage);
+        rows.push([
+            format!("input {}", input.role),
+            format!("{} ({stage})", input.run),
+        ]);
     }
     let datasets = session.store.datasets()?;
     for (role, digest) in &spec.sources {
-        let name = datasets.iter().find(|d| d.digest == *digest).map_or("not registered here", |d| d.name.as_str());
+        let name = datasets
+            .iter()
+            .find(|d| d.digest == *digest)
+            .map_or("not registered here", |d| d.name.as_str());
         rows.push([format!("source {role}"), format!("{name} ({digest:.12})")]);
     }
     for table in Table::ALL {

@@ -39,7 +39,11 @@ impl Verify {
         for problem in &report.problems {
             println!("{}", problem.what);
         }
-        Ok(if report.problems.is_empty() { Verdict::Good } else { Verdict::Found })
+        Ok(if report.problems.is_empty() {
+            Verdict::Good
+        } else {
+            Verdict::Found
+        })
     }
 }
 
@@ -62,7 +66,11 @@ impl Gc {
             println!("rows of run {run}, of which there is no record");
         }
         let (blobs, bytes, runs) = (found.blobs.len(), size(found.bytes()), found.runs.len());
-        let done = if self.yes { "removed" } else { "would be removed with --yes" };
+        let done = if self.yes {
+            "removed"
+        } else {
+            "would be removed with --yes"
+        };
         println!("{blobs} blobs ({bytes}) and the rows of {runs} runs {done}");
         Ok(Verdict::Good)
     }
@@ -79,7 +87,13 @@ impl Du {
         let mut rows = vec![["run", "table", "rows", "blocks", "size"].map(str::to_owned)];
         for table in &usage.tables {
             let [count, blocks] = [table.rows, table.blocks].map(|n| n.to_string());
-            rows.push([table.run.to_string(), table.table.to_string(), count, blocks, size(table.bytes)]);
+            rows.push([
+                table.run.to_string(),
+                table.table.to_string(),
+                count,
+                blocks,
+                size(table.bytes),
+            ]);
         }
         let (blobs, none) = (usage.blobs.to_string(), String::new());
         rows.push(["blobs".into(), none.clone(), blobs, none, size(usage.blob_bytes)]);

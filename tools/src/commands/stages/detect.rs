@@ -46,11 +46,16 @@ impl Detect {
         ];
         let params = self.base.apply(&preset.detect, &options)?;
         let session = Session::writing(args)?;
-        let images = source_or(&session.store, &self.dataset, || Ok(preset.id_set(&session.store)?))?;
+        let images = source_or(&session.store, &self.dataset, || {
+            Ok(preset.id_set(&session.store)?)
+        })?;
         let fine_tunes = params.outlier.as_ref().is_some_and(|o| o.fine_tune.is_some());
         let mut initial = None;
         if !self.only_outliers || fine_tunes {
-            let plain = Params { outlier: None, ..params.clone() };
+            let plain = Params {
+                outlier: None,
+                ..params.clone()
+            };
             let spec = detect::spec(&session.store, &plain, self.seed, Inputs::default(), &images)?;
             let alias = self.base.alias.as_ref().map(|a| format!("{a}-plain"));
             let run = session.run(&spec, alias.as_deref())?;
@@ -59,9 +64,14 @@ impl Detect {
         }
         if let Some(outliers) = &self.outliers {
             if params.outlier.is_none() {
-                bail!(Usage("--outliers is given, but the preset has no [detect.outlier]".into()));
+                bail!(Usage(
+                    "--outliers is given, but the preset has no [detect.outlier]".into()
+                ));
             }
-            let from = Inputs { outliers: Some(session.resolve(outliers)?), initial };
+            let from = Inputs {
+                outliers: Some(session.resolve(outliers)?),
+                initial,
+            };
             let spec = detect::spec(&session.store, &params, self.seed, from, &images)?;
             let run = session.run(&spec, self.base.alias.as_deref())?;
             println!("{}", run.id);

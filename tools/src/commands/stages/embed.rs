@@ -33,11 +33,23 @@ impl Embed {
         let session = Session::writing(args)?;
         let model = source_or(&session.store, &self.model, || Ok(preset.model(&session.store)?))?;
         let params = if !self.words.is_empty() {
-            let word = |w: &String| ClassWord { name: w.clone(), word: w.clone() };
-            Params { classes: self.words.iter().map(word).collect() }
+            let word = |w: &String| ClassWord {
+                name: w.clone(),
+                word: w.clone(),
+            };
+            Params {
+                classes: self.words.iter().map(word).collect(),
+            }
         } else if let Some(path) = &self.classes {
             let rows = read_classes(path)?.into_iter();
-            Params { classes: rows.map(|c| ClassWord { name: c.name, word: c.word }).collect() }
+            Params {
+                classes: rows
+                    .map(|c| ClassWord {
+                        name: c.name,
+                        word: c.word,
+                    })
+                    .collect(),
+            }
         } else {
             preset.embed()?
         };

@@ -43,7 +43,9 @@ impl Encode {
         ];
         let params = self.base.apply(&preset.encode, &options)?;
         let session = Session::writing(args)?;
-        let images = source_or(&session.store, &self.dataset, || Ok(preset.id_set(&session.store)?))?;
+        let images = source_or(&session.store, &self.dataset, || {
+            Ok(preset.id_set(&session.store)?)
+        })?;
         let embeddings = session.resolve(&self.embeddings)?;
         let spec = encode::spec(&session.store, &params, self.seed, embeddings, &images)?;
         let run = session.run(&spec, self.base.alias.as_deref())?;

@@ -31,14 +31,19 @@ pub struct Evaluate {
 impl Evaluate {
     pub fn execute(&self, args: &Args) -> Result<Verdict> {
         let preset = self.base.preset()?;
-        let params = self.base.apply(&preset.evaluate, &[("convention", json(&self.convention))])?;
+        let params = self
+            .base
+            .apply(&preset.evaluate, &[("convention", json(&self.convention))])?;
         let session = Session::existing(args)?;
         let store = &session.store;
         let id = source_or(store, &self.dataset, || Ok(preset.id_set(store)?))?;
         let ood = if self.ood.is_empty() {
             preset.ood_sets(store)?
         } else {
-            self.ood.iter().map(|name| Source::named(store, name)).collect::<Result<Vec<_>, _>>()?
+            self.ood
+                .iter()
+                .map(|name| Source::named(store, name))
+                .collect::<Result<Vec<_>, _>>()?
         };
         let mut runs = Vec::new();
         for name in &self.detectors {

@@ -53,7 +53,10 @@ pub fn read_preset(name: &str) -> Result<Preset> {
         let names = files.filter_map(|f| Some(f.ok()?.path().file_stem()?.to_string_lossy().into_owned()));
         let mut names: Vec<String> = names.collect();
         names.sort_unstable();
-        bail!(Usage(format!("there is no preset `{name}`; there are {}, or give a .toml file", names.join(", "))));
+        bail!(Usage(format!(
+            "there is no preset `{name}`; there are {}, or give a .toml file",
+            names.join(", ")
+        )));
     }
     Ok(Preset::read(&path)?)
 }
@@ -64,7 +67,11 @@ impl Base {
     }
 
     /// Returns `params` with the named options, then `--set`, laid over them.
-    fn apply<P: Serialize + DeserializeOwned>(&self, params: &P, options: &[(&str, Option<Value>)]) -> Result<P> {
+    fn apply<P: Serialize + DeserializeOwned>(
+        &self,
+        params: &P,
+        options: &[(&str, Option<Value>)],
+    ) -> Result<P> {
         let mut value = serde_json::to_value(params)?;
         for (key, given) in options {
             if let Some(given) = given {
@@ -105,7 +112,11 @@ fn json<T: Serialize>(option: &Option<T>) -> Option<Value> {
 }
 
 /// Returns the source that an option names, or the preset's.
-fn source_or(store: &Store, name: &Option<String>, preset: impl FnOnce() -> Result<Source>) -> Result<Source> {
+fn source_or(
+    store: &Store,
+    name: &Option<String>,
+    preset: impl FnOnce() -> Result<Source>,
+) -> Result<Source> {
     match name {
         Some(name) => Ok(Source::named(store, name)?),
         None => preset(),
