@@ -136,6 +136,7 @@ pub const STAGES: [&str; 6] = [
 /// # Errors
 /// Whatever the stage fails with; the run is then marked as failed, or, if the user interrupted it, left to be resumed.
 pub fn run(ctx: &Context<'_>, spec: &RunSpec) -> Result<(Run, How), StageError> {
+    check_kept(spec)?;
     let (run, how) = match ctx.store.begin(spec, &ctx.stamp())? {
         Begun::Finished(run) => return Ok((run, How::Known)),
         Begun::Resumed(run) => (run, How::Resumed),
@@ -152,6 +153,18 @@ pub fn run(ctx: &Context<'_>, spec: &RunSpec) -> Result<(Run, How), StageError> 
             Err(error)
         }
     }
+}
+
+/// Checks that the specification is read back as it is written: a number of more than 15 digits may not be, and the run would
+/// then not be found by its question.
+fn check_kept(spec: &RunSpec) -> Result<(), StageError> {
+    let wrong = |message: String| StageError::Params { stage: spec.stage.clone(), message };
+    let text = serde_json::to_string(spec).map_err(|e| wrong(e.to_string()))?;
+    let back: RunSpec = serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
+    if back.id() == spec.id() {
+        return Ok(());
+    }
+    Err(wrong("a number has more digits than JSON keeps; give it 15 at most".into()))
 }
 
 fn execute(ctx: &Context<'_>, run: &Run) -> Result<(), StageError> {
