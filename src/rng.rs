@@ -151,11 +151,11 @@ fn ln(x: f32) -> f32 {
         -1.666_805_8e-1,
         2.000_071_4e-1,
         -2.499_999_4e-1,
-        3.333_333_1e-1_f32,
+        3.333_333e-1_f32,
     ];
     let square = mantissa * mantissa;
     let tail = coefficients.iter().fold(0.0, |sum, c| sum * mantissa + c) * mantissa * square;
-    tail - 2.121_944_4e-4 * exponent - 0.5 * square + mantissa + 0.693_359_375 * exponent
+    tail - 2.121_944_4e-4 * exponent - 0.5 * square + mantissa + 0.693_359_4 * exponent
 }
 
 /// Sine and cosine of `2 pi turn / 2^32`: the two top bits are the quadrant, the rest an angle within pi/4 of its middle.

@@ -1,1 +1,50 @@
-//! Placeholder.
+//! Latent diffusion models: from a prompt, one of whose tokens may have another embedding, to pictures.
+//!
+//! One code for Stable Diffusion 1.x and for small models of the same make: everything is configured by the model's own
+//! files in the diffusers layout ([`Pipeline::load`]), and agrees with diffusers and transformers within rounding. The
+//! arithmetic is f32. On the CPU it runs on operations of its own, whose results are the same bits whatever the batch size
+//! and the number of threads; on other devices on candle's.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), dream_ood::diffusion::DiffusionError> {
+//! use dream_ood::diffusion::{Pipeline, Sampling};
+//! use std::ops::ControlFlow;
+//!
+//! let pipeline = Pipeline::load("data/tiny-sd".as_ref(), &candle_core::Device::Cpu)?;
+//! let token = pipeline.tokenizer().single_token("sandal")?;
+//! let outlier: Vec<f32> = pipeline.token_embedding(token)?.iter().map(|v| -v).collect();
+//! let cond = pipeline.encode("A high-quality image of the sandal", Some((token, &outlier)))?;
+//! let uncond = pipeline.encode("", None)?;
+//! let noise = pipeline.initial_noise(0, 3, 0)?;
+//! let go_on = &mut |_| ControlFlow::Continue(());
+//! let latents = pipeline.sample(Sampling::default(), &cond, &uncond, noise, go_on)?;
+//! let picture = pipeline.decode(&latents)?.remove(0);
+//! # assert_eq!(picture.rgb.len(), 3 * picture.width * picture.height);
+//! # Ok(())
+//! # }
+//! ```
+
+mod config;
+mod error;
+mod files;
+mod ops;
+mod picture;
+mod pipeline;
+mod resnet;
+mod sampling;
+mod scheduler;
+mod text;
+mod tokenizer;
+mod unet;
+mod vae;
+mod weights;
+
+pub use error::{DiffusionError, Result};
+pub use picture::Picture;
+pub use pipeline::Pipeline;
+pub use sampling::{Sampling, StepNoise};
+pub use scheduler::Scheduler;
+pub use tokenizer::Tokenizer;
+
+#[cfg(test)]
+mod tests;

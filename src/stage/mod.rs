@@ -1,1 +1,247 @@
-//! Placeholder.
+//! The stages of the pipeline, one file each: what each reads from the store, computes and writes back.
+//!
+//! A stage has two halves. `spec` turns a question (parameters, seed, input runs, data sets) into a [`RunSpec`];
+//! `execute` reads nothing but that specification, as the store keeps it, so whatever decides a result is on record by
+//! construction. [`run`] puts the halves together: a finished run is returned at once, an interrupted one resumed, a new one
+//! executed. Numbers that change the speed and not the result (batch sizes of inference, threads) are no parameters: they come
+//! with the [`Context`].
+
+pub mod compare;
+pub mod detect;
+pub mod embed;
+pub mod encode;
+mod error;
+pub mod evaluate;
+pub mod imagine;
+pub mod import;
+pub mod lineage;
+mod phi;
+pub mod pipeline;
+pub mod regenerate;
+pub mod report;
+pub mod reproduce;
+pub mod sample;
+mod source;
+pub mod training;
+
+use candle_core::Device;
+use dream_schema::{Run, RunId, RunInput, RunSpec, Status};
+use serde::de::DeserializeOwned;
+
+use crate::store::{Begun, Stamp, Store};
+
+pub use error::StageError;
+pub use source::{MODEL_KIND, Source, register_images, register_model};
+
+/// What a stage runs with.
+pub struct Context<'a> {
+    /// The store that it reads from and writes to.
+    pub store: &'a Store,
+    /// The processor that the models run on.
+    pub device: &'a Device,
+    /// Version, device and host, as a run records them.
+    pub machine: &'a Machine,
+    /// The time in microseconds since 1970-01-01 UTC.
+    pub now: &'a (dyn Fn() -> i64 + Sync),
+    /// Who is told how far the work has come, and says when to stop.
+    pub progress: &'a dyn Progress,
+    /// Pictures that the diffusion model makes at once.
+    pub batch_size: usize,
+}
+
+/// Where a run is executed.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// Version of the program.
+    pub version: String,
+    /// The processor: `cpu`, `cuda:0`.
+    pub device: String,
+    /// The machine's name.
+    pub host: String,
+}
+
+impl Context<'_> {
+    fn stamp(&self) -> Stamp {
+        Stamp {
+            time_micros: (self.now)(),
+            version: self.machine.version.clone(),
+            device: self.machine.device.clone(),
+            host: self.machine.host.clone(),
+        }
+    }
+
+    /// Returns an error once the user has asked to stop; what is committed stays, and the run can be resumed.
+    ///
+    /// # Errors
+    /// [`StageError::Interrupted`].
+    pub fn check_interrupt(&self) -> Result<(), StageError> {
+        if self.progress.cancelled() {
+            Err(StageError::Interrupted)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Told how far a stage has come.
+pub trait Progress: Sync {
+    /// A piece of work of `total` units begins; an earlier one is over.
+    fn begin(&self, what: &str, total: u64, unit: &str);
+    /// `n` units more are done.
+    fn advance(&self, n: u64);
+    /// Words for the user: a loss, an accuracy.
+    fn note(&self, text: &str);
+    /// The piece of work is over.
+    fn end(&self);
+    /// Says whether the user has asked to stop.
+    fn cancelled(&self) -> bool;
+}
+
+/// Tells no one.
+pub struct Silent;
+
+impl Progress for Silent {
+    fn begin(&self, _what: &str, _total: u64, _unit: &str) {}
+    fn advance(&self, _n: u64) {}
+    fn note(&self, _text: &str) {}
+    fn end(&self) {}
+    fn cancelled(&self) -> bool {
+        false
+    }
+}
+
+/// How [`run`] came by its result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// The store had the answer.
+    Known,
+    /// An interrupted run was completed.
+    Resumed,
+    /// The run was executed from the beginning.
+    Executed,
+}
+
+/// The stages by the names that runs carry.
+pub const STAGES: [&str; 6] = [
+    embed::NAME,
+    encode::NAME,
+    sample::NAME,
+    imagine::NAME,
+    detect::NAME,
+    evaluate::NAME,
+];
+
+/// Returns the finished run that answers `spec`, executing what of it is not in the store.
+///
+/// # Errors
+/// Whatever the stage fails with; the run is then marked as failed, or, if the user interrupted it, left to be resumed.
+pub fn run(ctx: &Context<'_>, spec: &RunSpec) -> Result<(Run, How), StageError> {
+    check_kept(spec)?;
+    let (run, how) = match ctx.store.begin(spec, &ctx.stamp())? {
+        Begun::Finished(run) => return Ok((run, How::Known)),
+        Begun::Resumed(run) => (run, How::Resumed),
+        Begun::New(run) => (run, How::Executed),
+    };
+    let result = execute(ctx, &run);
+    ctx.progress.end();
+    match result {
+        Ok(()) => Ok((ctx.store.finish(run.id, (ctx.now)())?, how)),
+        Err(StageError::Interrupted) => Err(StageError::Interrupted),
+        Err(error) => {
+            // The stage's own error is the one to report, even if it cannot be written down (a full disk).
+            let _ = ctx.store.fail(run.id, &error.to_string(), (ctx.now)());
+            Err(error)
+        }
+    }
+}
+
+/// Checks that the specification is read back as it is written: a number of more than 15 digits may not be, and the run would
+/// then not be found by its question.
+fn check_kept(spec: &RunSpec) -> Result<(), StageError> {
+    let wrong = |message: String| StageError::Params { stage: spec.stage.clone(), message };
+    let text = serde_json::to_string(spec).map_err(|e| wrong(e.to_string()))?;
+    let back: RunSpec = serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
+    if back.id() == spec.id() {
+        return Ok(());
+    }
+    Err(wrong("a number has more digits than JSON keeps; give it 15 at most".into()))
+}
+
+fn execute(ctx: &Context<'_>, run: &Run) -> Result<(), StageError> {
+    let version = match run.spec.stage.as_str() {
+        embed::NAME => embed::VERSION,
+        encode::NAME => encode::VERSION,
+        sample::NAME => sample::VERSION,
+        imagine::NAME => imagine::VERSION,
+        detect::NAME => detect::VERSION,
+        evaluate::NAME => evaluate::VERSION,
+        other => {
+            return Err(StageError::UnknownStage {
+                stage: other.to_owned(),
+            });
+        }
+    };
+    if run.spec.stage_version != version {
+        let stage = run.spec.stage.clone();
+        return Err(StageError::StageVersion {
+            stage,
+            actual: run.spec.stage_version,
+            expected: version,
+        });
+    }
+    match run.spec.stage.as_str() {
+        embed::NAME => embed::execute(ctx, run),
+        encode::NAME => encode::execute(ctx, run),
+        sample::NAME => sample::execute(ctx, run),
+        imagine::NAME => imagine::execute(ctx, run),
+        detect::NAME => detect::execute(ctx, run),
+        _ => evaluate::execute(ctx, run),
+    }
+}
+
+/// Returns the parameters of a run as its stage's type.
+fn params<P: DeserializeOwned>(run: &Run) -> Result<P, StageError> {
+    serde_json::from_value(run.spec.params.clone()).map_err(|source| StageError::Params {
+        stage: run.spec.stage.clone(),
+        message: source.to_string(),
+    })
+}
+
+/// Returns the reference to a finished run of one of `stages` that a specification keeps.
+fn input(store: &Store, role: &str, id: RunId, stages: &[&str]) -> Result<RunInput, StageError> {
+    let run = store.run(id)?;
+    if !stages.contains(&run.spec.stage.as_str()) {
+        let (role, stage, expected) = (role.to_owned(), run.spec.stage, stages.join("` or `"));
+        return Err(StageError::InputStage {
+            role,
+            run: id,
+            stage,
+            expected,
+        });
+    }
+    match (run.status, run.digest) {
+        (Status::Finished, Some(digest)) => Ok(RunInput {
+            role: role.to_owned(),
+            run: id,
+            digest,
+        }),
+        (status, _) => Err(StageError::InputUnfinished {
+            role: role.to_owned(),
+            run: id,
+            status,
+        }),
+    }
+}
+
+/// Returns the run that serves as `role`, if the specification names one.
+fn input_run(run: &Run, role: &str) -> Option<RunId> {
+    run.spec.inputs.iter().find(|i| i.role == role).map(|i| i.run)
+}
+
+/// Returns the run that serves as `role`.
+fn required_input(run: &Run, role: &'static str) -> Result<RunId, StageError> {
+    input_run(run, role).ok_or_else(|| StageError::MissingInput {
+        stage: run.spec.stage.clone(),
+        role,
+    })
+}

@@ -12,7 +12,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
-MAX_TOKENS = 20
+MAX_TOKENS = 16
 TEXT_WIDTH = 96
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
          "num_train_timesteps": 1000}
@@ -96,7 +96,9 @@ def save_model(out, vae, unet, text, tokenizer_dir, scaling):
         if name == "vae":
             config["scaling_factor"] = round(float(scaling), 5)
         write_json(tmp / name / "config.json", config)
-        save_file(halves(state, prefix), tmp / name / f"{file}.safetensors", {"format": "pt"})
+        weights = tmp / name / f"{file}.safetensors"
+        save_file(halves(state, prefix), weights, {"format": "pt"})
+        weights.chmod(0o644)
     (tmp / "scheduler").mkdir()
     write_json(tmp / "scheduler" / "scheduler_config.json", SCHEDULER)
     old = out.with_name(out.name + ".old")

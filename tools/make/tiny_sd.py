@@ -2,7 +2,7 @@
 
     python tiny_sd.py --work DIR --out ../../data/tiny-sd --vae-seconds 480 --unet-seconds 3300
 
-Training is bounded in seconds or, to repeat a run exactly, in steps. The steps that a
+Training is bounded in seconds or, to repeat a run, in steps. The steps that a
 run took are written to DIR/training.json.
 """
 
@@ -14,13 +14,16 @@ import time
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from transformers import CLIPTokenizer
 
 from models import MAX_TOKENS, make_text_encoder, make_unet, make_vae, save_model
 from pictures import CLASSES, PROMPT, fashion, world
 from tokenizer import train_tokenizer
+from parallel import launch
 from train_unet import train_unet
-from train_vae import Schedule, encode_all, train_vae
+from train_vae import encode_all, train_vae
+from warm_start import warm_start
 
 VOCABULARY = 4096
 GARMENTS = 0.67  # share of a batch
@@ -34,10 +37,14 @@ def arguments():
     p.add_argument("--unet-seconds", type=float, default=3300)
     p.add_argument("--vae-steps", type=int)
     p.add_argument("--unet-steps", type=int)
-    p.add_argument("--reuse-vae", action="store_true", help="take DIR/vae.pt instead of training")
+    p.add_argument("--warm-start", type=pathlib.Path, help="model folder whose weights to begin with")
+    p.add_argument("--unet-rate", type=float, default=1e-3, help="highest learning rate of the UNet")
+    p.add_argument("--batch", type=int, default=64, help="pictures in a UNet step, over all processes")
+    p.add_argument("--mirror", action="store_true", help="UNet: mirror images too (doubles the encoding)")
+    p.add_argument("--garments", type=int, default=60000, help="how many garments to encode for the UNet")
     p.add_argument("--snapshot-seconds", type=float, default=420)
     p.add_argument("--seed", type=int, default=0)
-    p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--processes", type=int, default=2)
     return p.parse_args()
 
 
@@ -51,52 +58,51 @@ def load_world(work):
     return np.load(tiles)["t"], json.loads(captions.read_text())
 
 
-class Batches:
-    """Random batches: two thirds garments, one third other pictures, mirrored half of the time."""
-
-    def __init__(self, garments, labels, others):
-        self.garments, self.labels, self.others = garments, labels, others
-
-    def choose(self, n):
-        garments = round(n * GARMENTS)
-        return torch.randint(len(self.garments), (garments,)), torch.randint(len(self.others), (n - garments,))
-
-    def pictures(self, n):
-        i, j = self.choose(n)
-        x = torch.cat([self.garments[i], self.others[j]]).float() / 127.5 - 1
-        flip = torch.rand(n) < 0.5
-        x[flip] = x[flip].flip(-1)
-        return x.contiguous(memory_format=torch.channels_last)
+def choose(n, garments, others, share=GARMENTS):
+    """Random indices of a batch: so many garments, and the rest other pictures."""
+    k = round(n * share)
+    return torch.randint(garments, (k,)), torch.randint(others, (n - k,))
 
 
-def latents_of(vae, batches):
-    """Latents of every picture and of its mirror image: ([2, n, ...], [2, m, ...])."""
-    return [torch.stack([encode_all(vae, x), encode_all(vae, x.flip(-1))])
-            for x in (batches.garments, batches.others)]
+def latents_of(vae, pictures):
+    """Latents of the pictures, [n, 4, 8, 8]; each process encodes a share of them."""
+    world, rank = dist.get_world_size(), dist.get_rank()
+    share = -(-len(pictures) // world)
+    mine = slice(rank * share, (rank + 1) * share)
+    out = torch.zeros(len(pictures), 4, 8, 8)
+    out[mine] = encode_all(vae, pictures[mine])
+    dist.all_reduce(out)
+    return out
 
 
-def main():
-    a = arguments()
+def mirrored(pictures):
+    return torch.cat([pictures, pictures.flip(-1)])
+
+
+def clock(seconds, steps):
+    """Progress from 0 to 1 as a function of the step: by the steps if given, else by the time."""
     start = time.time()
-    torch.set_num_threads(a.threads)
+    return lambda step: (step + 1) / steps if steps else (time.time() - start) / seconds
+
+
+def train(rank, a):
+    start = time.time()
     torch.manual_seed(a.seed)
-    a.work.mkdir(parents=True, exist_ok=True)
 
     def log(text):
-        print(f"[{time.time() - start:6.0f}] {text}", flush=True)
+        if rank == 0:
+            print(f"[{time.time() - start:6.0f}] {text}", flush=True)
 
     images, labels = fashion("train")
     tiles, captions = load_world(a.work)
     garments = torch.from_numpy(images)[:, None].expand(-1, 3, -1, -1)
     others = torch.from_numpy(tiles).permute(0, 3, 1, 2).contiguous()
     labels = torch.from_numpy(labels)
-    batches = Batches(garments, labels, others)
     log(f"{len(garments)} garments, {len(others)} other pictures")
 
     texts = [PROMPT + c for c in CLASSES] + [PROMPT + c for c in captions]
-    words = set(CLASSES) | set("a high quality image of the".split())
-    size = train_tokenizer(texts, words, VOCABULARY, MAX_TOKENS, a.work / "tokenizer")
     tokenizer = CLIPTokenizer.from_pretrained(a.work / "tokenizer")
+    size = len(tokenizer)
 
     def ids(strings):
         return torch.tensor(tokenizer(strings, padding="max_length", truncation=True,
@@ -109,41 +115,67 @@ def main():
     for name, net in [("vae", vae), ("unet", unet), ("text encoder", text)]:
         log(f"{name}: {sum(p.numel() for p in net.parameters()):,} parameters")
     snapshot, record = a.work / "snapshot", {}
-    save_model(snapshot, vae, unet, text, a.work / "tokenizer", 1.0)
-    if a.reuse_vae:
-        vae.load_state_dict(torch.load(a.work / "vae.pt"))
-        vae.eval()
-    else:
-        schedule = Schedule(2e-3, a.vae_seconds, a.vae_steps)
-        record["vae_steps"] = train_vae(vae, batches.pictures, schedule, log)
-        torch.save(vae.state_dict(), a.work / "vae.pt")
+
+    def save(unet, text, scaling):
+        if rank == 0:
+            save_model(snapshot, vae, unet, text, a.work / "tokenizer", scaling)
+            log("snapshot")
+
+    if a.warm_start:
+        found = warm_start(a.warm_start, vae, unet, text, tokenizer.get_vocab())
+        log(f"warm start from {a.warm_start.name}: {found} token rows")
+    save(unet, text, 1.0)
+
+    def pictures(n):
+        i, j = choose(n, len(garments), len(others), 0.5)
+        x = torch.cat([garments[i], others[j]]).float() / 127.5 - 1
+        return torch.where(torch.rand(n, 1, 1, 1) < 0.5, x.flip(-1), x)
+
+    torch.manual_seed(a.seed + 1 + rank)
+    if a.vae_seconds or a.vae_steps:
+        record["vae_steps"] = train_vae(vae, pictures, clock(a.vae_seconds, a.vae_steps), log)
+    vae.eval()
 
     # What ships is f16: round the autoencoder now, so that the UNet learns the shipped latents.
     for p in vae.parameters():
         p.data.copy_(p.data.half().float())
-    garment_z, other_z = latents_of(vae, batches)
-    scaling = round(1 / torch.cat([garment_z[:, ::8].flatten(), other_z.flatten()]).std().item(), 5)
+    subset = torch.randperm(len(garments), generator=torch.Generator().manual_seed(a.seed))[:a.garments]
+    garments, labels = garments[subset], labels[subset]
+    names = torch.arange(len(CLASSES), len(tokens))
+    if a.mirror:
+        garments, labels, others = mirrored(garments), labels.repeat(2), mirrored(others)
+        names = names.repeat(2)
+    garment_z, other_z = latents_of(vae, garments), latents_of(vae, others)
+    scaling = round(1 / torch.cat([garment_z, other_z]).std().item(), 5)
     garment_z.mul_(scaling)
     other_z.mul_(scaling)
     log(f"scaling factor {scaling}")
 
     def batch(n):
-        i, j = batches.choose(n)
-        z = torch.cat([garment_z[torch.randint(2, i.shape), i], other_z[torch.randint(2, j.shape), j]])
-        return z.contiguous(memory_format=torch.channels_last), tokens[torch.cat([labels[i], len(CLASSES) + j])]
+        i, j = choose(n, len(garment_z), len(other_z))
+        return torch.cat([garment_z[i], other_z[j]]), tokens[torch.cat([labels[i], names[j]])]
 
-    def on_snapshot(unet, text):
-        save_model(snapshot, vae, unet, text, a.work / "tokenizer", scaling)
-        log("snapshot")
-
-    schedule = Schedule(1e-3, a.unet_seconds, a.unet_steps, warmup=200)
-    unet, text = train_unet(unet, text, batch, empty, schedule, on_snapshot, a.snapshot_seconds, log=log)
-    record.update(unet_steps=schedule.step, seconds=round(time.time() - start), scaling_factor=scaling)
-    on_snapshot(unet, text)
-    shutil.rmtree(a.out, ignore_errors=True)
-    shutil.copytree(snapshot, a.out)
-    (a.work / "training.json").write_text(json.dumps(record) + "\n")
+    unet, text, record["unet_steps"] = train_unet(
+        unet, text, batch, empty, clock(a.unet_seconds, a.unet_steps),
+        lambda u, t: save(u, t, scaling), a.snapshot_seconds, log, a.unet_rate,
+        a.batch // a.processes)
+    record.update(seconds=round(time.time() - start), scaling_factor=scaling)
+    save(unet, text, scaling)
+    if rank == 0:
+        shutil.rmtree(a.out, ignore_errors=True)
+        shutil.copytree(snapshot, a.out)
+        (a.work / "training.json").write_text(json.dumps(record) + "\n")
     log(f"done: {record}")
+
+
+def main():
+    a = arguments()
+    a.work.mkdir(parents=True, exist_ok=True)
+    _, captions = load_world(a.work)
+    texts = [PROMPT + c for c in CLASSES] + [PROMPT + c for c in captions]
+    words = set(CLASSES) | set("a high quality image of the".split())
+    train_tokenizer(texts, words, VOCABULARY, MAX_TOKENS, a.work / "tokenizer")
+    launch(train, a.processes, a)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import torch
 from diffusers import DDPMScheduler
 
 from models import BETAS
+from parallel import Trainer
 
 
 class Average:
@@ -31,39 +32,34 @@ class Average:
         return [m.eval() for m in copies]
 
 
-def train_unet(unet, text, batch, empty, schedule, on_snapshot, snapshot_every=420, size=128, log=print):
+def train_unet(unet, text, batch, empty, clock, on_snapshot, snapshot_every, log, rate=1e-3, size=32):
     """`batch(n)` gives scaled latents and token ids; a tenth of the prompts become `empty`.
 
     The loss is the error of the predicted noise, weighted by min-SNR (gamma 5).
     `on_snapshot(unet, text)` gets the averaged modules every `snapshot_every` seconds.
+    Returns the averaged modules and the number of steps taken.
     """
     noise = DDPMScheduler(**BETAS)
     ratio = noise.alphas_cumprod / (1 - noise.alphas_cumprod)
     weight = torch.minimum(ratio, torch.tensor(5.0)) / ratio
     weight = weight / weight.mean()
-    unet.train().to(memory_format=torch.channels_last)
+    unet.train()
     text.train()
-    params = [*unet.parameters(), *text.parameters()]
-    optimizer = torch.optim.AdamW(params, 1e-3, betas=(0.9, 0.99), weight_decay=1e-3, foreach=True)
+    trainer = Trainer([*unet.parameters(), *text.parameters()], rate, clock, warmup=200, weight_decay=1e-3)
     average = Average([unet, text])
-    last, smooth = time.time(), None
-    while schedule.set_rate(optimizer):
+    last, going = time.time(), True
+    while going:
         latents, ids = batch(size)
         ids = torch.where(torch.rand(size, 1) < 0.1, empty, ids)
         target = torch.randn_like(latents)
         # Spread over the steps evenly: one time in each of `size` equal slices.
-        t = ((torch.arange(size) + torch.rand(size)) * (1000 / size)).long()
+        t = ((torch.randperm(size) + torch.rand(size)) * (1000 / size)).long()
         guess = unet(noise.add_noise(latents, target, t), t, text(ids)[0]).sample
-        loss = (((guess - target) ** 2).mean((1, 2, 3)) * weight[t]).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(params, 1.0)
-        optimizer.step()
+        going = trainer.update((((guess - target) ** 2).mean((1, 2, 3)) * weight[t]).mean())
         average.update()
-        smooth = loss.item() if smooth is None else 0.98 * smooth + 0.02 * loss.item()
-        if schedule.step % 100 == 0:
-            log(f"unet step {schedule.step} {time.time() - schedule.start:.0f} s: loss {smooth:.4f}")
+        if trainer.step % 100 == 0:
+            log(f"unet step {trainer.step}: loss {trainer.loss:.4f}")
         if time.time() - last > snapshot_every:
             on_snapshot(*average.modules_averaged())
             last = time.time()
-    return average.modules_averaged()
+    return *average.modules_averaged(), trainer.step

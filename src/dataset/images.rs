@@ -1,0 +1,141 @@
+//! The images of a split, ready for a model: all at once, or those asked for.
+
+use super::error::DatasetError;
+use super::item::Item;
+use super::prepare::Preparation;
+use super::set::{Kind, Set};
+use rayon::prelude::*;
+use std::path::{Path, PathBuf};
+
+/// Images of one size, ready for a model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImageSet {
+    /// Height in pixels.
+    pub height: usize,
+    /// Width in pixels.
+    pub width: usize,
+    /// Always 3.
+    pub channels: usize,
+    /// `[n, height, width, channels]`, 0 to 255.
+    pub pixels: Vec<u8>,
+    /// Labels, if the set has them.
+    pub labels: Option<Vec<u32>>,
+    /// Image names (a path within the set, or a number).
+    pub names: Vec<String>,
+}
+
+impl ImageSet {
+    /// Returns the number of images.
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Returns whether there are no images; a split without any is refused.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// Returns image `index`, `[height, width, channels]`, if there is one.
+    pub fn image(&self, index: usize) -> Option<&[u8]> {
+        let size = self.height * self.width * self.channels;
+        self.pixels.chunks_exact(size.max(1)).nth(index)
+    }
+}
+
+/// A split whose images are decoded when they are asked for: for sets that do not fit into memory.
+pub struct Images {
+    path: PathBuf,
+    classes: Vec<String>,
+    labels: Option<Vec<u32>>,
+    items: Vec<Item>,
+}
+
+impl Images {
+    /// Opens a split of the set at `path`, of a kind that is guessed if none is given.
+    ///
+    /// # Errors
+    /// An unknown split, or whatever is wrong with the container; see [`DatasetError`]. Images are not decoded yet.
+    pub fn open(path: &Path, kind: Option<Kind>, split: &str) -> Result<Self, DatasetError> {
+        let set = Set::open(path, kind)?;
+        let items = set.items(split)?;
+        Ok(Self {
+            classes: set.container.classes().to_vec(),
+            path: set.path,
+            // A container gives a label to all images of a split or to none.
+            labels: items.iter().map(|item| item.label).collect(),
+            items,
+        })
+    }
+
+    /// Returns the number of images, at least one.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Returns whether there are no images; a split without any is refused.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Returns the labels, if the set has them.
+    pub fn labels(&self) -> Option<&[u32]> {
+        self.labels.as_deref()
+    }
+
+    /// Returns the class names by label; empty if the container names none.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// Returns the name of image `index` (a path within the set, or a number), if there is one.
+    pub fn name(&self, index: usize) -> Option<&str> {
+        self.items.get(index).map(|item| item.name.as_str())
+    }
+
+    /// Returns the images `indices` as `[indices, height, width, 3]`, decoded and prepared in parallel.
+    ///
+    /// # Errors
+    /// An index beyond the split, or an image that cannot be decoded or prepared.
+    pub fn read(&self, indices: &[usize], preparation: &Preparation) -> Result<Vec<u8>, DatasetError> {
+        preparation.check()?;
+        let size = preparation.width * preparation.height * 3;
+        let mut pixels = vec![0; indices.len() * size];
+        pixels
+            .par_chunks_exact_mut(size)
+            .zip(indices)
+            .try_for_each(|(out, index)| {
+                let item = self.items.get(*index).ok_or_else(|| DatasetError::Index {
+                    path: self.path.clone(),
+                    index: *index,
+                    images: self.items.len(),
+                })?;
+                let image = preparation.apply(item.decode(&self.path)?, &item.name)?;
+                out.copy_from_slice(&image);
+                Ok::<_, DatasetError>(())
+            })?;
+        Ok(pixels)
+    }
+}
+
+/// Reads one split of a set and prepares every image, in parallel. The set's order is kept.
+///
+/// # Errors
+/// An unknown split, or whatever is wrong with a file or image of it; see [`DatasetError`].
+pub fn load(
+    path: &Path,
+    kind: Option<Kind>,
+    split: &str,
+    preparation: &Preparation,
+) -> Result<ImageSet, DatasetError> {
+    preparation.check()?;
+    let images = Images::open(path, kind, split)?;
+    let all: Vec<usize> = (0..images.len()).collect();
+    Ok(ImageSet {
+        height: preparation.height,
+        width: preparation.width,
+        channels: 3,
+        pixels: images.read(&all, preparation)?,
+        labels: images.labels,
+        names: images.items.into_iter().map(|item| item.name).collect(),
+    })
+}

@@ -1,0 +1,254 @@
+//! The inner loop of every matrix product: 6 rows times 16 columns, accumulated in registers.
+//!
+//! The right side (a layer's weights) is packed once: panels of 16 columns, each panel `[depth][16]` and aligned to a cache
+//! line, zeros in the missing columns. The left side is not packed at all: each of the 6 rows is given by a slice per *tap*
+//! (one tap for a linear layer, nine for a 3x3 convolution, whose taps are shifted pixels of the same image).
+//! A row's sum runs over taps and depth in order, whatever the other five rows are.
+
+/// Rows of a tile.
+pub(crate) const ROWS: usize = 6;
+/// Columns of a tile.
+pub(crate) const LANES: usize = 16;
+
+/// 16 numbers on a cache line.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+pub(crate) struct Lane(pub(crate) [f32; LANES]);
+
+/// A tile of sums.
+pub(crate) type Tile = [[f32; LANES]; ROWS];
+
+/// The right side of a product, `[depth, columns]`, packed for [`accumulate`].
+pub(crate) struct Packed {
+    lanes: Vec<Lane>,
+    depth: usize,
+    columns: usize,
+}
+
+impl Packed {
+    fn zeros(depth: usize, columns: usize) -> Self {
+        Self {
+            lanes: vec![Lane([0.0; LANES]); columns.div_ceil(LANES) * depth],
+            depth,
+            columns,
+        }
+    }
+
+    /// Packs the matrix whose element (k, n) is `at(k, n)`.
+    pub(crate) fn new(depth: usize, columns: usize, at: impl Fn(usize, usize) -> f32) -> Self {
+        let mut packed = Self::zeros(depth, columns);
+        for (i, lane) in packed.lanes.iter_mut().enumerate() {
+            let (panel, k) = (i / depth, i % depth);
+            for (n, value) in (panel * LANES..columns).zip(&mut lane.0) {
+                *value = at(k, n);
+            }
+        }
+        packed
+    }
+
+    /// Packs the matrix whose columns are slices of `depth` numbers.
+    pub(crate) fn from_columns<'a>(
+        depth: usize,
+        columns: usize,
+        column: impl Fn(usize) -> &'a [f32],
+    ) -> Self {
+        let mut packed = Self::zeros(depth, columns);
+        for (panel, lanes) in packed.lanes.chunks_exact_mut(depth).enumerate() {
+            for n in 0..LANES.min(columns - panel * LANES) {
+                for (lane, value) in lanes.iter_mut().zip(column(panel * LANES + n)) {
+                    lane.0[n] = *value;
+                }
+            }
+        }
+        packed
+    }
+
+    /// Packs the matrix whose rows are slices of `columns` numbers.
+    pub(crate) fn from_rows<'a>(depth: usize, columns: usize, row: impl Fn(usize) -> &'a [f32]) -> Self {
+        let mut packed = Self::zeros(depth, columns);
+        for k in 0..depth {
+            for (panel, values) in row(k).chunks(LANES).enumerate() {
+                packed.lanes[panel * depth + k].0[..values.len()].copy_from_slice(values);
+            }
+        }
+        packed
+    }
+
+    pub(crate) fn columns(&self) -> usize {
+        self.columns
+    }
+
+    pub(crate) fn panels(&self) -> usize {
+        self.columns.div_ceil(LANES)
+    }
+
+    /// Rows `start..start + depth` of a panel.
+    pub(crate) fn rows(&self, panel: usize, start: usize, depth: usize) -> &[Lane] {
+        let from = panel * self.depth + start;
+        &self.lanes[from..from + depth] // callers ask within the depth that they packed
+    }
+}
+
+/// Whether the processor has AVX2 and fused multiply-add.
+#[inline]
+pub(crate) fn has_fma() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
+/// Adds to `tile` the product of 6 rows and a panel. Each tap's rows contribute their elements `range`;
+/// `panel` holds the taps one after another.
+///
+/// # Panics
+/// If a row ends before `range` does, or the panel's length is not taps times the range's.
+#[inline]
+pub(crate) fn accumulate(
+    taps: &[[&[f32]; ROWS]],
+    range: std::ops::Range<usize>,
+    panel: &[Lane],
+    tile: &mut Tile,
+) {
+    assert_eq!(
+        panel.len(),
+        taps.len() * range.len(),
+        "panel does not match its taps"
+    );
+    for row in taps.iter().flatten() {
+        assert!(row.len() >= range.end, "row shorter than its depth");
+    }
+    #[cfg(target_arch = "x86_64")]
+    if has_fma() {
+        // SAFETY: the processor has AVX2 and FMA, and the lengths were checked above.
+        return unsafe { accumulate_fma(taps, range, panel, tile) };
+    }
+    accumulate_any(taps, range, panel, tile);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn accumulate_fma(
+    taps: &[[&[f32]; ROWS]],
+    range: std::ops::Range<usize>,
+    panel: &[Lane],
+    tile: &mut Tile,
+) {
+    use std::arch::x86_64::*;
+    // SAFETY: the caller checked that every row reaches `range.end` and that the panel holds `range.len()` lanes a tap;
+    // a `Lane` is 64-byte aligned, and a tile's row is 16 floats.
+    unsafe {
+        let mut sums = [[_mm256_setzero_ps(); 2]; ROWS];
+        for (sum, row) in sums.iter_mut().zip(tile.iter()) {
+            *sum = [
+                _mm256_loadu_ps(row.as_ptr()),
+                _mm256_loadu_ps(row.as_ptr().add(8)),
+            ];
+        }
+        let mut lane = panel.as_ptr().cast::<f32>();
+        for rows in taps {
+            let rows: [*const f32; ROWS] = std::array::from_fn(|r| rows[r].as_ptr());
+            for k in range.clone() {
+                let low = _mm256_load_ps(lane);
+                let high = _mm256_load_ps(lane.add(8));
+                lane = lane.add(LANES);
+                for r in 0..ROWS {
+                    let a = _mm256_broadcast_ss(&*rows[r].add(k));
+                    sums[r][0] = _mm256_fmadd_ps(a, low, sums[r][0]);
+                    sums[r][1] = _mm256_fmadd_ps(a, high, sums[r][1]);
+                }
+            }
+        }
+        for (sum, row) in sums.iter().zip(tile.iter_mut()) {
+            _mm256_storeu_ps(row.as_mut_ptr(), sum[0]);
+            _mm256_storeu_ps(row.as_mut_ptr().add(8), sum[1]);
+        }
+    }
+}
+
+/// The same on any processor; the compiler vectorises the inner loop.
+fn accumulate_any(taps: &[[&[f32]; ROWS]], range: std::ops::Range<usize>, panel: &[Lane], tile: &mut Tile) {
+    let mut lanes = panel.iter();
+    for rows in taps {
+        for (k, lane) in range.clone().zip(lanes.by_ref()) {
+            for (row, sums) in rows.iter().zip(tile.iter_mut()) {
+                let a = row[k];
+                for (sum, b) in sums.iter_mut().zip(&lane.0) {
+                    // Fused where the instruction is part of the base architecture, else a slow library call.
+                    *sum = if cfg!(target_arch = "aarch64") {
+                        a.mul_add(*b, *sum)
+                    } else {
+                        a * b + *sum
+                    };
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_kernels_multiply() {
+        let (depth, columns, taps) = (7, 21, 3);
+        let value = |i: usize| ((i * 37 + 11) % 19) as f32 - 9.0;
+        let packed = Packed::new(depth * taps, columns, |k, n| value(k * columns + n));
+        let data: Vec<f32> = (0..ROWS * taps * (depth + 2)).map(|i| value(i + 5)).collect();
+        let rows: Vec<[&[f32]; ROWS]> = (0..taps)
+            .map(|t| std::array::from_fn(|r| &data[(t * ROWS + r) * (depth + 2)..][..depth + 2]))
+            .collect();
+        for panel in 0..packed.panels() {
+            let mut fast = [[1.0; LANES]; ROWS];
+            let mut slow = fast;
+            // Whole numbers: both are exact.
+            accumulate(&rows, 0..depth, packed.rows(panel, 0, depth * taps), &mut fast);
+            accumulate_any(&rows, 0..depth, packed.rows(panel, 0, depth * taps), &mut slow);
+            assert_eq!(fast, slow);
+            for r in 0..ROWS {
+                for (n, found) in fast[r].iter().enumerate().take(columns - panel * LANES) {
+                    let expected = 1.0
+                        + (0..taps * depth)
+                            .map(|k| rows[k / depth][r][k % depth] * value(k * columns + panel * LANES + n))
+                            .sum::<f32>();
+                    assert_eq!(*found, expected);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn all_ways_of_packing_are_one() {
+        let (depth, columns) = (5, 37);
+        let rows: Vec<f32> = (0..depth * columns).map(|i| i as f32).collect();
+        let turned: Vec<f32> = (0..depth * columns)
+            .map(|i| rows[i % depth * columns + i / depth])
+            .collect();
+        let plain = Packed::new(depth, columns, |k, n| rows[k * columns + n]);
+        for other in [
+            Packed::from_rows(depth, columns, |k| &rows[k * columns..][..columns]),
+            Packed::from_columns(depth, columns, |n| &turned[n * depth..][..depth]),
+        ] {
+            for panel in 0..plain.panels() {
+                let [a, b] = [&plain, &other].map(|p| p.rows(panel, 0, depth).iter().map(|l| l.0));
+                assert!(a.eq(b));
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "row shorter")]
+    fn a_short_row_is_refused() {
+        let packed = Packed::new(4, 16, |_, _| 1.0);
+        let short = [0.0; 3];
+        accumulate(
+            &[[&short[..]; ROWS]],
+            0..4,
+            packed.rows(0, 0, 4),
+            &mut [[0.0; LANES]; ROWS],
+        );
+    }
+}

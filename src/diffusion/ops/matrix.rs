@@ -1,0 +1,442 @@
+//! Linear layers and convolutions over packed weights.
+//!
+//! A convolution is a matrix product whose left rows are pixels and whose depth is (tap, channel): with the channels last
+//! each tap of a pixel is one slice of the image (or of zeros outside it), so no im2col copy is made, and the nearest
+//! upsampling of a decoder costs nothing. Work is cut into blocks of rows; where a block begins does not change a bit.
+
+use candle_core::{Result, Tensor};
+use rayon::prelude::*;
+
+use super::kernel::{LANES, Packed, ROWS, accumulate};
+use super::{Backend, View, on_cpu, on_cpu2};
+use crate::diffusion::error;
+use crate::diffusion::weights::Scope;
+
+/// Depth worked on at once, so that a panel's part stays in the first-level cache.
+const DEPTH_BLOCK: usize = 640;
+/// Most rows of a task.
+const ROW_BLOCK: usize = 8 * ROWS;
+
+/// Where the left rows of a product are.
+pub(crate) trait Rows<'a>: Sync {
+    /// Calls `set` once for each tap in order with that tap's slice of a row.
+    fn taps(&self, row: usize, set: impl FnMut(&'a [f32]));
+}
+
+/// One product: `out[r, n] = bias[n] + sum over taps and depth + residual[r, n]`.
+pub(crate) struct Product<'a> {
+    pub(crate) taps: usize,
+    pub(crate) depth: usize,
+    pub(crate) packed: &'a Packed,
+    pub(crate) bias: Option<&'a [f32]>,
+    pub(crate) residual: Option<&'a [f32]>,
+}
+
+impl Product<'_> {
+    /// Fills `out` (rows of the packed matrix's width), in parallel over blocks of rows.
+    pub(crate) fn run<'r>(&self, rows: &impl Rows<'r>, out: &mut [f32]) {
+        let columns = self.packed.columns();
+        let count = out.len() / columns;
+        let share = count.div_ceil(2 * rayon::current_num_threads());
+        let block = (share.div_ceil(ROWS) * ROWS).clamp(ROWS, ROW_BLOCK);
+        if count <= block {
+            return self.block(rows, 0, out);
+        }
+        out.par_chunks_mut(block * columns)
+            .enumerate()
+            .for_each(|(i, out)| self.block(rows, i * block, out));
+    }
+
+    /// The rows from `first` on, as many as `out` holds.
+    pub(crate) fn block<'r>(&self, rows: &impl Rows<'r>, first: usize, out: &mut [f32]) {
+        let columns = self.packed.columns();
+        let count = out.len() / columns;
+        let tiles = count.div_ceil(ROWS);
+        let mut pointers: Vec<[&[f32]; ROWS]> = vec![[&[]; ROWS]; tiles * self.taps];
+        for row in 0..tiles * ROWS {
+            let mut tap = row / ROWS * self.taps;
+            // The last tile is filled up with copies of the last row, whose sums are thrown away.
+            rows.taps(first + row.min(count - 1), |slice| {
+                pointers[tap][row % ROWS] = slice;
+                tap += 1;
+            });
+        }
+        let taps_at_once = (DEPTH_BLOCK / self.depth).clamp(1, self.taps);
+        for panel in 0..self.packed.panels() {
+            let column = panel * LANES;
+            let width = LANES.min(columns - column);
+            for tap in (0..self.taps).step_by(taps_at_once) {
+                let taps = taps_at_once.min(self.taps - tap);
+                for start in (0..self.depth).step_by(DEPTH_BLOCK) {
+                    let depth = DEPTH_BLOCK.min(self.depth - start);
+                    // Either `taps` is 1, or `depth` is the whole depth: the lanes are consecutive.
+                    let lanes = self.packed.rows(panel, tap * self.depth + start, taps * depth);
+                    let begins = tap == 0 && start == 0;
+                    let ends = tap + taps == self.taps && start + depth == self.depth;
+                    for tile in 0..tiles {
+                        let from = tile * self.taps + tap;
+                        let mut sums = [[0.0; LANES]; ROWS];
+                        let here = (tile * ROWS..count.min((tile + 1) * ROWS)).map(|r| r * columns + column);
+                        if !begins {
+                            for (at, sum) in here.clone().zip(&mut sums) {
+                                sum[..width].copy_from_slice(&out[at..at + width]);
+                            }
+                        } else if let Some(bias) = self.bias {
+                            for sum in &mut sums {
+                                sum[..width].copy_from_slice(&bias[column..column + width]);
+                            }
+                        }
+                        accumulate(
+                            &pointers[from..from + taps],
+                            start..start + depth,
+                            lanes,
+                            &mut sums,
+                        );
+                        for (at, sum) in here.zip(&sums) {
+                            let out = &mut out[at..at + width];
+                            match self.residual {
+                                Some(residual) if ends => {
+                                    let at = at + first * columns;
+                                    for ((o, s), r) in out.iter_mut().zip(sum).zip(&residual[at..at + width])
+                                    {
+                                        *o = s + r;
+                                    }
+                                }
+                                _ => out.copy_from_slice(&sum[..width]),
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What is added to a layer's result.
+#[derive(Clone, Copy)]
+pub(crate) enum Plus<'a> {
+    /// Nothing.
+    Nothing,
+    /// One number a channel, `[channels]`.
+    Channels(&'a Tensor),
+    /// A tensor of the result's shape.
+    Residual(&'a Tensor),
+}
+
+enum Weight {
+    Packed { weight: Packed, bias: Option<Vec<f32>> },
+    Plain { weight: Tensor, bias: Option<Tensor> },
+}
+
+/// Runs a packed layer: `rows` makes the left side from the input; `dims` is the shape of the output.
+fn run_packed<F>(x: &Tensor, name: &'static str, plus: Plus, dims: &[usize], run: F) -> Result<Tensor>
+where
+    F: Fn(View, Option<&[f32]>, Option<&[f32]>, &mut [f32]),
+{
+    let size = dims.iter().product();
+    match plus {
+        Plus::Nothing => on_cpu(x, name, |x| {
+            let mut out = vec![0.0; size];
+            run(x, None, None, &mut out);
+            Ok((out, dims.into()))
+        }),
+        Plus::Channels(c) => on_cpu2(x, c, name, |x, c| {
+            let mut out = vec![0.0; size];
+            run(x, Some(c.data), None, &mut out);
+            Ok((out, dims.into()))
+        }),
+        Plus::Residual(r) if r.dims() != dims => {
+            candle_core::bail!("residual {:?} against {dims:?}", r.dims())
+        }
+        Plus::Residual(r) => on_cpu2(x, r, name, |x, r| {
+            let mut out = vec![0.0; size];
+            run(x, None, Some(r.data), &mut out);
+            Ok((out, dims.into()))
+        }),
+    }
+}
+
+fn add_bias(bias: &Option<Vec<f32>>, channels: Option<&[f32]>) -> Option<Vec<f32>> {
+    match (bias, channels) {
+        (Some(b), Some(c)) => Some(b.iter().zip(c).map(|(b, c)| b + c).collect()),
+        (Some(b), None) => Some(b.clone()),
+        (None, c) => c.map(<[f32]>::to_vec),
+    }
+}
+
+fn add_plain(y: Tensor, bias: &Option<Tensor>, plus: Plus) -> Result<Tensor> {
+    let y = match bias {
+        Some(bias) => y.broadcast_add(bias)?,
+        None => y,
+    };
+    match plus {
+        Plus::Nothing => Ok(y),
+        Plus::Channels(c) => y.broadcast_add(c),
+        Plus::Residual(r) => y + r,
+    }
+}
+
+/// `y = x W^T + b` over the last dimension.
+pub(crate) struct Linear {
+    inputs: usize,
+    outputs: usize,
+    weight: Weight,
+}
+
+struct Dense<'a> {
+    data: &'a [f32],
+    depth: usize,
+}
+
+impl<'a> Rows<'a> for Dense<'a> {
+    fn taps(&self, row: usize, mut set: impl FnMut(&'a [f32])) {
+        set(&self.data[row * self.depth..][..self.depth]);
+    }
+}
+
+impl Linear {
+    /// Reads `weight` `[outputs, inputs]` (or a 1x1 convolution's `[outputs, inputs, 1, 1]`) and, if asked, `bias`.
+    pub(crate) fn load(scope: &Scope, inputs: usize, outputs: usize, bias: bool) -> error::Result<Self> {
+        Self::load_stacked(std::slice::from_ref(scope), inputs, outputs, bias)
+    }
+
+    /// Reads several layers of the same input and puts their outputs side by side: `[each][outputs]`.
+    pub(crate) fn load_stacked(
+        scopes: &[Scope],
+        inputs: usize,
+        outputs: usize,
+        bias: bool,
+    ) -> error::Result<Self> {
+        let mut weights = Vec::new();
+        let mut biases = Vec::new();
+        for scope in scopes {
+            weights.extend(scope.tensor_as("weight", &[&[outputs, inputs], &[outputs, inputs, 1, 1]])?);
+            if bias {
+                biases.extend(scope.tensor("bias", &[outputs])?);
+            }
+        }
+        let backend = scopes.first().map(Scope::backend);
+        let outputs = outputs * scopes.len();
+        let weight = match backend {
+            Some(Backend { device, fused: false }) => Weight::Plain {
+                weight: Tensor::from_vec(weights, (outputs, inputs), device)?
+                    .t()?
+                    .contiguous()?,
+                bias: bias
+                    .then(|| Tensor::from_vec(biases, outputs, device))
+                    .transpose()?,
+            },
+            _ => Weight::Packed {
+                weight: Packed::from_columns(inputs, outputs, |n| &weights[n * inputs..][..inputs]),
+                bias: bias.then_some(biases),
+            },
+        };
+        Ok(Self {
+            inputs,
+            outputs,
+            weight,
+        })
+    }
+
+    /// Applies the layer to `[.., inputs]`.
+    pub(crate) fn forward(&self, x: &Tensor, plus: Plus) -> Result<Tensor> {
+        let mut dims = x.dims().to_vec();
+        match dims.last_mut() {
+            Some(last) if *last == self.inputs => *last = self.outputs,
+            _ => candle_core::bail!(
+                "a linear layer of {} inputs cannot take {:?}",
+                self.inputs,
+                x.dims()
+            ),
+        }
+        match &self.weight {
+            Weight::Plain { weight, bias } => {
+                let y = x
+                    .contiguous()?
+                    .flatten_to(x.rank() - 2)?
+                    .matmul(weight)?
+                    .reshape(dims)?;
+                add_plain(y, bias, plus)
+            }
+            Weight::Packed { weight, bias } => {
+                run_packed(x, "linear", plus, &dims, |x, channels, residual, out| {
+                    let bias = add_bias(bias, channels);
+                    let product = Product {
+                        taps: 1,
+                        depth: self.inputs,
+                        packed: weight,
+                        bias: bias.as_deref(),
+                        residual,
+                    };
+                    product.run(
+                        &Dense {
+                            data: x.data,
+                            depth: self.inputs,
+                        },
+                        out,
+                    );
+                })
+            }
+        }
+    }
+}
+
+/// How a convolution moves over its image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stride {
+    /// Same size; the kernel's half of zeros around.
+    Same,
+    /// Half the size, one pixel of zeros around.
+    Half,
+    /// Half the size, zeros only right and below (the encoder of a VAE).
+    HalfAfter,
+    /// Twice the size: each pixel doubled both ways, then as [`Stride::Same`].
+    Double,
+}
+
+/// A two-dimensional convolution.
+pub(crate) struct Conv {
+    inputs: usize,
+    outputs: usize,
+    kernel: usize,
+    stride: Stride,
+    weight: Weight,
+}
+
+struct Pixels<'a> {
+    data: &'a [f32],
+    zeros: &'a [f32],
+    channels: usize,
+    /// Input height and width.
+    from: [usize; 2],
+    /// Output height and width.
+    to: [usize; 2],
+    kernel: usize,
+    stride: Stride,
+}
+
+impl<'a> Rows<'a> for Pixels<'a> {
+    #[inline]
+    fn taps(&self, row: usize, mut set: impl FnMut(&'a [f32])) {
+        let [height, width] = self.to;
+        let (image, y, x) = (row / (height * width), row / width % height, row % width);
+        let (step, before, double) = match self.stride {
+            Stride::Same => (1, self.kernel / 2, 0),
+            Stride::Half => (2, self.kernel / 2, 0),
+            Stride::HalfAfter => (2, 0, 0),
+            Stride::Double => (1, self.kernel / 2, 1),
+        };
+        let [rows, columns] = self.from;
+        // A negative position wraps to a huge one, which is outside as well.
+        for tap_y in 0..self.kernel {
+            let y = (y * step + tap_y).wrapping_sub(before);
+            for tap_x in 0..self.kernel {
+                let x = (x * step + tap_x).wrapping_sub(before);
+                if y >= rows << double || x >= columns << double {
+                    set(self.zeros);
+                } else {
+                    let at = ((image * rows + (y >> double)) * columns + (x >> double)) * self.channels;
+                    set(&self.data[at..at + self.channels]);
+                }
+            }
+        }
+    }
+}
+
+impl Conv {
+    /// Reads `weight` `[outputs, inputs, kernel, kernel]` and `bias`.
+    pub(crate) fn load(
+        scope: &Scope,
+        inputs: usize,
+        outputs: usize,
+        kernel: usize,
+        stride: Stride,
+    ) -> error::Result<Self> {
+        let weights = scope.tensor("weight", &[outputs, inputs, kernel, kernel])?;
+        let bias = scope.tensor("bias", &[outputs])?;
+        let Backend { device, fused } = scope.backend();
+        let taps = kernel * kernel;
+        let weight = if *fused {
+            Weight::Packed {
+                weight: Packed::new(taps * inputs, outputs, |k, n| {
+                    weights[(n * inputs + k % inputs) * taps + k / inputs]
+                }),
+                bias: Some(bias),
+            }
+        } else {
+            Weight::Plain {
+                weight: Tensor::from_vec(weights, (outputs, inputs, kernel, kernel), device)?,
+                bias: Some(Tensor::from_vec(bias, outputs, device)?),
+            }
+        };
+        Ok(Self {
+            inputs,
+            outputs,
+            kernel,
+            stride,
+            weight,
+        })
+    }
+
+    /// Applies the convolution to `[batch, h, w, inputs]`.
+    pub(crate) fn forward(&self, x: &Tensor, plus: Plus) -> Result<Tensor> {
+        let (batch, rows, columns, channels) = x.dims4()?;
+        if channels != self.inputs {
+            candle_core::bail!(
+                "a convolution of {} channels cannot take {:?}",
+                self.inputs,
+                x.dims()
+            );
+        }
+        let [height, width] = [rows, columns].map(|n| match self.stride {
+            Stride::Same => n,
+            Stride::Half => n.div_ceil(2),
+            Stride::HalfAfter => n / 2,
+            Stride::Double => 2 * n,
+        });
+        match &self.weight {
+            Weight::Packed { weight, bias } => {
+                let dims = [batch, height, width, self.outputs];
+                let zeros = vec![0.0; channels];
+                run_packed(x, "convolution", plus, &dims, |x, extra, residual, out| {
+                    let bias = add_bias(bias, extra);
+                    let taps = self.kernel * self.kernel;
+                    let product = Product {
+                        taps,
+                        depth: channels,
+                        packed: weight,
+                        bias: bias.as_deref(),
+                        residual,
+                    };
+                    let pixels = Pixels {
+                        data: x.data,
+                        zeros: &zeros,
+                        channels,
+                        from: [rows, columns],
+                        to: [height, width],
+                        kernel: self.kernel,
+                        stride: self.stride,
+                    };
+                    product.run(&pixels, out);
+                })
+            }
+            Weight::Plain { weight, bias } => {
+                let x = x.permute((0, 3, 1, 2))?;
+                let half = self.kernel / 2;
+                let y = match self.stride {
+                    Stride::Same => x.contiguous()?.conv2d(weight, half, 1, 1, 1)?,
+                    Stride::Half => x.contiguous()?.conv2d(weight, half, 2, 1, 1)?,
+                    Stride::HalfAfter => {
+                        let x = x.pad_with_zeros(2, 0, 1)?.pad_with_zeros(3, 0, 1)?;
+                        x.contiguous()?.conv2d(weight, 0, 2, 1, 1)?
+                    }
+                    Stride::Double => x
+                        .contiguous()?
+                        .upsample_nearest2d(height, width)?
+                        .conv2d(weight, half, 1, 1, 1)?,
+                };
+                add_plain(y.permute((0, 2, 3, 1))?.contiguous()?, bias, plus)
+            }
+        }
+    }
+}

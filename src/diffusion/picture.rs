@@ -1,0 +1,36 @@
+//! Decoded pictures.
+
+use candle_core::Tensor;
+
+use super::error::{DiffusionError, Result};
+
+/// An RGB picture of 8 bits a channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// Pixels in a row.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// Red, green, blue of each pixel, row by row from the top: `3 * width * height` bytes.
+    pub rgb: Vec<u8>,
+}
+
+impl Picture {
+    /// Rounds `[batch, h, w, 3]`, values around -1 to 1, as diffusers does: `round(clamp(x / 2 + 0.5) * 255)`, halves to even.
+    pub(crate) fn from_batch(images: &Tensor) -> Result<Vec<Self>> {
+        let (_, height, width, channels) = images.dims4()?;
+        let values = images.flatten_all()?.to_vec1::<f32>()?;
+        if values.iter().any(|v| !v.is_finite()) {
+            return Err(DiffusionError::NonFiniteResult { what: "a picture" });
+        }
+        let byte = |x: &f32| ((x / 2.0 + 0.5).clamp(0.0, 1.0) * 255.0).round_ties_even() as u8;
+        Ok(values
+            .chunks_exact((height * width * channels).max(1))
+            .map(|image| Self {
+                width,
+                height,
+                rgb: image.iter().map(byte).collect(),
+            })
+            .collect())
+    }
+}

@@ -1,0 +1,75 @@
+//! The residual block that UNet and VAE share (diffusers' `ResnetBlock2D`).
+
+use candle_core::{Result as CandleResult, Tensor};
+
+use super::error::Result;
+use super::ops::{Conv, GroupNorm, Linear, Plus, Stride};
+use super::weights::Scope;
+
+pub(crate) struct Resnet {
+    norm1: GroupNorm,
+    conv1: Conv,
+    time: Option<Linear>,
+    norm2: GroupNorm,
+    conv2: Conv,
+    shortcut: Option<Linear>,
+}
+
+/// Groups and epsilon of the normalisations.
+#[derive(Clone, Copy)]
+pub(crate) struct Norm {
+    pub(crate) groups: usize,
+    pub(crate) epsilon: f64,
+}
+
+impl Norm {
+    /// Reads a normalisation that SiLU follows.
+    pub(crate) fn silu(self, scope: &Scope, channels: usize) -> Result<GroupNorm> {
+        GroupNorm::load(scope, channels, self.groups, self.epsilon, true)
+    }
+}
+
+impl Resnet {
+    /// `time`: the width of the time embedding, where there is one.
+    pub(crate) fn load(
+        scope: &Scope,
+        inputs: usize,
+        outputs: usize,
+        time: Option<usize>,
+        norm: Norm,
+    ) -> Result<Self> {
+        let shortcut = scope.child("conv_shortcut");
+        Ok(Self {
+            norm1: norm.silu(&scope.child("norm1"), inputs)?,
+            conv1: Conv::load(&scope.child("conv1"), inputs, outputs, 3, Stride::Same)?,
+            time: time
+                .map(|width| Linear::load(&scope.child("time_emb_proj"), width, outputs, true))
+                .transpose()?,
+            norm2: norm.silu(&scope.child("norm2"), outputs)?,
+            conv2: Conv::load(&scope.child("conv2"), outputs, outputs, 3, Stride::Same)?,
+            shortcut: (inputs != outputs)
+                .then(|| Linear::load(&shortcut, inputs, outputs, true))
+                .transpose()?,
+        })
+    }
+
+    /// `x` `[batch, h, w, inputs]`; `time` `[1, width]`, after its activation.
+    pub(crate) fn forward(&self, x: &Tensor, time: Option<&Tensor>) -> CandleResult<Tensor> {
+        let h = self.norm1.forward(x)?;
+        let h = match (&self.time, time) {
+            (Some(projection), Some(time)) => {
+                let shift = projection.forward(time, Plus::Nothing)?.flatten_all()?;
+                self.conv1.forward(&h, Plus::Channels(&shift))?
+            }
+            _ => self.conv1.forward(&h, Plus::Nothing)?,
+        };
+        let h = self.norm2.forward(&h)?;
+        match &self.shortcut {
+            Some(shortcut) => {
+                let x = shortcut.forward(x, Plus::Nothing)?;
+                self.conv2.forward(&h, Plus::Residual(&x))
+            }
+            None => self.conv2.forward(&h, Plus::Residual(x)),
+        }
+    }
+}

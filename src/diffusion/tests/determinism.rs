@@ -1,0 +1,99 @@
+//! The same bits whatever the batch size and the number of threads.
+
+use std::ops::ControlFlow;
+
+use super::*;
+use crate::diffusion::{Sampling, Scheduler};
+
+/// Latents and pictures of images `0..count`, made together.
+fn imagine(pipeline: &Pipeline, range: std::ops::Range<u64>) -> (Vec<Vec<u32>>, Vec<Vec<u8>>) {
+    let token = pipeline.tokenizer().single_token("shoe").unwrap();
+    let base = pipeline.token_embedding(token).unwrap();
+    let vectors: Vec<Vec<f32>> = range
+        .clone()
+        .map(|i| base.iter().map(|v| v * (1.0 + i as f32 * 0.1)).collect())
+        .collect();
+    let vectors: Vec<&[f32]> = vectors.iter().map(Vec::as_slice).collect();
+    let cond = pipeline
+        .encode_batch("a photo of the shoe", token, &vectors)
+        .unwrap();
+    let uncond = pipeline.encode("", None).unwrap();
+    let noise: Vec<Tensor> = range.map(|i| pipeline.initial_noise(5, 1, i).unwrap()).collect();
+    let sampling = Sampling {
+        scheduler: Scheduler::Plms,
+        steps: 4,
+        guidance_scale: 4.0,
+    };
+    let go_on = &mut |_| ControlFlow::Continue(());
+    let latents = pipeline
+        .sample(sampling, &cond, &uncond, Tensor::cat(&noise, 0).unwrap(), go_on)
+        .unwrap();
+    let pictures = pipeline
+        .decode(&latents)
+        .unwrap()
+        .into_iter()
+        .map(|p| p.rgb)
+        .collect();
+    let each = (0..latents.dim(0).unwrap())
+        .map(|i| bits(&latents.narrow(0, i, 1).unwrap()))
+        .collect();
+    (each, pictures)
+}
+
+#[test]
+fn neither_batch_nor_threads_change_a_bit() {
+    let pipeline = tiny();
+    let pool = |threads| {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap()
+    };
+    let all = pool(1).install(|| imagine(&pipeline, 0..37));
+    for threads in [2, 3, 8] {
+        assert_eq!(
+            all,
+            pool(threads).install(|| imagine(&pipeline, 0..37)),
+            "{threads} threads"
+        );
+    }
+    for i in [0_usize, 1, 17, 36] {
+        let (latents, pictures) = imagine(&pipeline, i as u64..i as u64 + 1);
+        assert_eq!((&latents[0], &pictures[0]), (&all.0[i], &all.1[i]), "image {i}");
+    }
+    let part = imagine(&pipeline, 10..17);
+    assert_eq!((&part.0[..], &part.1[..]), (&all.0[10..17], &all.1[10..17]));
+}
+
+#[test]
+fn noise_is_named_by_seed_class_and_index() {
+    let pipeline = tiny();
+    let noise = |s, c, i| bits(&pipeline.initial_noise(s, c, i).unwrap());
+    let base = noise(1, 2, 3);
+    assert_eq!(base, noise(1, 2, 3));
+    assert_eq!(base.len(), pipeline.latent_shape().iter().product::<usize>());
+    for other in [noise(0, 2, 3), noise(1, 0, 3), noise(1, 2, 0)] {
+        assert_ne!(base, other);
+    }
+}
+
+#[test]
+fn the_digest_is_of_the_contents() {
+    let dir = super::errors::Copy::new();
+    assert_eq!(
+        tiny().digest(),
+        Pipeline::load(dir.path(), &Device::Cpu).unwrap().digest()
+    );
+    std::fs::write(dir.path().join("README.md"), "not read").unwrap();
+    assert_eq!(
+        tiny().digest(),
+        Pipeline::load(dir.path(), &Device::Cpu).unwrap().digest()
+    );
+    dir.edit_json("scheduler/scheduler_config.json", |config| {
+        config["beta_end"] = 0.013.into()
+    });
+    assert_ne!(
+        tiny().digest(),
+        Pipeline::load(dir.path(), &Device::Cpu).unwrap().digest()
+    );
+}

@@ -1,0 +1,308 @@
+//! The denoising UNet (diffusers' `UNet2DConditionModel` with the blocks of Stable Diffusion 1.x).
+//!
+//! What depends on the prompt alone (keys and values of the cross-attention) is computed once a prompt: [`Unet::prompt`].
+//! On the CPU a large batch is cut into parts that fit the cache and run side by side; images do not see each other, so
+//! the cut changes no bit.
+
+mod transformer;
+
+use candle_core::{DType, Result as CandleResult, Tensor};
+use rayon::prelude::*;
+
+use self::transformer::Transformer;
+use super::config::UnetConfig;
+use super::error::Result;
+use super::ops::{Backend, Conv, GroupNorm, Linear, Plus, Stride, silu};
+use super::resnet::{Norm, Resnet};
+use super::weights::Scope;
+
+/// Bytes of one full-size activation that a part of the batch may have.
+const PART_BYTES: usize = 1 << 18;
+
+struct Block {
+    resnets: Vec<Resnet>,
+    /// As many as resnets, or none.
+    transformers: Vec<Transformer>,
+    /// Down- or upsampling at the end.
+    resample: Option<Conv>,
+}
+
+/// The UNet.
+pub(crate) struct Unet {
+    config: UnetConfig,
+    backend: Backend,
+    time1: Linear,
+    time2: Linear,
+    enter: Conv,
+    down: Vec<Block>,
+    middle: (Resnet, Transformer, Resnet),
+    up: Vec<Block>,
+    norm: GroupNorm,
+    leave: Conv,
+}
+
+/// Keys and values of prompts in every block that looks at them, each `[batch, tokens, 2c]`.
+pub(crate) struct Prompts(Vec<Tensor>);
+
+struct Loader<'a> {
+    config: &'a UnetConfig,
+    time: usize,
+    norm: Norm,
+    slots: usize,
+}
+
+impl Loader<'_> {
+    fn resnet(&self, scope: &Scope, inputs: usize, outputs: usize) -> Result<Resnet> {
+        Resnet::load(scope, inputs, outputs, Some(self.time), self.norm)
+    }
+
+    fn transformer(&mut self, scope: &Scope, channels: usize, level: usize) -> Result<Transformer> {
+        let slot = self.slots;
+        self.slots += 1;
+        let config = self.config;
+        let heads = config.heads(level);
+        Transformer::load(
+            scope,
+            channels,
+            heads,
+            config.cross_attention_dim,
+            config.norm_num_groups,
+            slot,
+        )
+    }
+
+    /// A block whose resnets have the inputs `inputs`.
+    fn block(
+        &mut self,
+        scope: &Scope,
+        inputs: &[usize],
+        outputs: usize,
+        level: usize,
+        attends: bool,
+        resample: Option<(&str, Stride)>,
+    ) -> Result<Block> {
+        let mut block = Block {
+            resnets: Vec::new(),
+            transformers: Vec::new(),
+            resample: None,
+        };
+        for (i, inputs) in inputs.iter().enumerate() {
+            block
+                .resnets
+                .push(self.resnet(&scope.child("resnets").child(i), *inputs, outputs)?);
+            if attends {
+                let scope = scope.child("attentions").child(i);
+                block.transformers.push(self.transformer(&scope, outputs, level)?);
+            }
+        }
+        if let Some((name, stride)) = resample {
+            block.resample = Some(Conv::load(
+                &scope.child(name).child("0.conv"),
+                outputs,
+                outputs,
+                3,
+                stride,
+            )?);
+        }
+        Ok(block)
+    }
+}
+
+impl Unet {
+    pub(crate) fn load(config: UnetConfig, scope: &Scope) -> Result<Self> {
+        let channels = &config.block_out_channels;
+        let levels = channels.len();
+        let (first, last) = (channels[0], channels[levels - 1]); // `check` refuses an empty list
+        let time = 4 * first;
+        let norm = Norm {
+            groups: config.norm_num_groups,
+            epsilon: config.norm_eps,
+        };
+        let mut loader = Loader {
+            config: &config,
+            time,
+            norm,
+            slots: 0,
+        };
+        let layers = config.layers_per_block;
+
+        let mut down = Vec::new();
+        // Channels of every tensor that a skip connection carries, in the order in which they are made.
+        let mut skips = vec![first];
+        for (level, outputs) in channels.iter().enumerate() {
+            let scope = scope.child("down_blocks").child(level);
+            let mut inputs = vec![*outputs; layers];
+            inputs[0] = channels[level.saturating_sub(1)]; // layers > 0 is checked
+            let attends = config.down_block_types[level].starts_with("CrossAttn"); // one type a level is checked
+            let resample = (level + 1 < levels).then_some(("downsamplers", Stride::Half));
+            down.push(loader.block(&scope, &inputs, *outputs, level, attends, resample)?);
+            skips.extend(std::iter::repeat_n(
+                *outputs,
+                layers + usize::from(resample.is_some()),
+            ));
+        }
+        let mid = scope.child("mid_block");
+        let middle = (
+            loader.resnet(&mid.child("resnets.0"), last, last)?,
+            loader.transformer(&mid.child("attentions.0"), last, levels - 1)?,
+            loader.resnet(&mid.child("resnets.1"), last, last)?,
+        );
+        let mut up = Vec::new();
+        let mut previous = last;
+        for (i, kind) in config.up_block_types.iter().enumerate() {
+            let level = levels - 1 - i;
+            let outputs = channels[level];
+            let inputs: Vec<usize> = (0..=layers)
+                .map(|_| std::mem::replace(&mut previous, outputs) + skips.pop().unwrap_or(0)) // as many as were pushed
+                .collect();
+            let scope = scope.child("up_blocks").child(i);
+            let resample = (level > 0).then_some(("upsamplers", Stride::Double));
+            up.push(loader.block(
+                &scope,
+                &inputs,
+                outputs,
+                level,
+                kind.starts_with("CrossAttn"),
+                resample,
+            )?);
+        }
+        let embedding = scope.child("time_embedding");
+        Ok(Self {
+            backend: scope.backend().clone(),
+            time1: Linear::load(&embedding.child("linear_1"), first, time, true)?,
+            time2: Linear::load(&embedding.child("linear_2"), time, time, true)?,
+            enter: Conv::load(
+                &scope.child("conv_in"),
+                config.in_channels,
+                first,
+                3,
+                Stride::Same,
+            )?,
+            down,
+            middle,
+            up,
+            norm: norm.silu(&scope.child("conv_norm_out"), first)?,
+            leave: Conv::load(
+                &scope.child("conv_out"),
+                first,
+                config.out_channels,
+                3,
+                Stride::Same,
+            )?,
+            config,
+        })
+    }
+
+    pub(crate) fn config(&self) -> &UnetConfig {
+        &self.config
+    }
+
+    fn transformers(&self) -> impl Iterator<Item = &Transformer> {
+        let down = self.down.iter().flat_map(|b| &b.transformers);
+        down.chain([&self.middle.1])
+            .chain(self.up.iter().flat_map(|b| &b.transformers))
+    }
+
+    /// Prepares encoded prompts `[batch, tokens, m]`.
+    pub(crate) fn prompt(&self, states: &Tensor) -> Result<Prompts> {
+        let states = states.contiguous()?;
+        Ok(Prompts(
+            self.transformers()
+                .map(|t| t.prompt(&states))
+                .collect::<CandleResult<_>>()?,
+        ))
+    }
+
+    /// The time embedding after its last activation, `[1, width]`; f32 whatever the weights.
+    fn time(&self, timestep: usize) -> CandleResult<Tensor> {
+        let width = self.config.block_out_channels[0]; // not empty
+        let half = width / 2;
+        let angle = |i: usize| {
+            let exponent = -(10_000_f32.ln()) * i as f32 / (half as f32 - self.config.freq_shift as f32);
+            timestep as f32 * exponent.exp()
+        };
+        let sines = (0..half).map(|i| angle(i).sin());
+        let cosines = (0..half).map(|i| angle(i).cos());
+        let mut values: Vec<f32> = if self.config.flip_sin_to_cos {
+            cosines.chain(sines).collect()
+        } else {
+            sines.chain(cosines).collect()
+        };
+        values.resize(width, 0.0);
+        let embedding = Tensor::from_vec(values, (1, width), &self.backend.device)?;
+        let hidden = silu(&self.time1.forward(&embedding, Plus::Nothing)?)?;
+        silu(&self.time2.forward(&hidden, Plus::Nothing)?)
+    }
+
+    /// Predicts the noise (or whatever the model was trained for) of `latents` `[batch, c, h, w]` at `timestep`.
+    pub(crate) fn forward(&self, latents: &Tensor, timestep: usize, prompts: &Prompts) -> Result<Tensor> {
+        let x = latents
+            .to_dtype(DType::F32)?
+            .permute((0, 2, 3, 1))?
+            .contiguous()?;
+        let time = self.time(timestep)?;
+        let (batch, height, width, _) = x.dims4()?;
+        let image = height * width * self.config.block_out_channels[0] * size_of::<f32>();
+        let part = self.part(batch, image);
+        let y = if !self.backend.fused || part >= batch {
+            self.denoise(&x, &time, &prompts.0)?
+        } else {
+            let parts: Vec<Tensor> = (0..batch.div_ceil(part))
+                .into_par_iter()
+                .map(|i| {
+                    let (start, length) = (i * part, part.min(batch - i * part));
+                    let cut = |x: &Tensor| x.narrow(0, start, length);
+                    let prompts = prompts.0.iter().map(cut).collect::<CandleResult<Vec<_>>>()?;
+                    self.denoise(&cut(&x)?, &time, &prompts)
+                })
+                .collect::<CandleResult<_>>()?;
+            Tensor::cat(&parts, 0)?
+        };
+        Ok(y.permute((0, 3, 1, 2))?.contiguous()?)
+    }
+
+    /// Images that go through together.
+    fn part(&self, batch: usize, image: usize) -> usize {
+        let fits = (PART_BYTES / image).max(1);
+        // Equal parts, at least one a thread where there are images enough.
+        let parts = batch.div_ceil(fits).max(rayon::current_num_threads().min(batch));
+        batch.div_ceil(parts.max(1)).max(1)
+    }
+
+    fn denoise(&self, x: &Tensor, time: &Tensor, prompts: &[Tensor]) -> CandleResult<Tensor> {
+        let mut x = self.enter.forward(x, Plus::Nothing)?;
+        let mut skips = vec![x.clone()];
+        for block in &self.down {
+            for (i, resnet) in block.resnets.iter().enumerate() {
+                x = resnet.forward(&x, Some(time))?;
+                if let Some(transformer) = block.transformers.get(i) {
+                    x = transformer.forward(&x, prompts)?;
+                }
+                skips.push(x.clone());
+            }
+            if let Some(conv) = &block.resample {
+                x = conv.forward(&x, Plus::Nothing)?;
+                skips.push(x.clone());
+            }
+        }
+        let (first, transformer, second) = &self.middle;
+        x = first.forward(&x, Some(time))?;
+        x = transformer.forward(&x, prompts)?;
+        x = second.forward(&x, Some(time))?;
+        for block in &self.up {
+            for (i, resnet) in block.resnets.iter().enumerate() {
+                if let Some(skip) = skips.pop() {
+                    x = Tensor::cat(&[&x, &skip], 3)?;
+                }
+                x = resnet.forward(&x, Some(time))?;
+                if let Some(transformer) = block.transformers.get(i) {
+                    x = transformer.forward(&x, prompts)?;
+                }
+            }
+            if let Some(conv) = &block.resample {
+                x = conv.forward(&x, Plus::Nothing)?;
+            }
+        }
+        self.leave.forward(&self.norm.forward(&x)?, Plus::Nothing)
+    }
+}

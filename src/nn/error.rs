@@ -1,0 +1,109 @@
+//! What can go wrong in this room.
+
+/// An error of the neural-network room.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operands of a convolution do not fit together.
+    #[error(
+        "convolution of {x:?} with weight {weight:?} (stride {stride}, padding {padding}, groups {groups}): {reason}"
+    )]
+    Convolution {
+        /// What does not fit.
+        reason: &'static str,
+        /// Shape of the picture.
+        x: Vec<usize>,
+        /// Shape of the weight.
+        weight: Vec<usize>,
+        /// Stride of the convolution.
+        stride: usize,
+        /// Zero padding on every side.
+        padding: usize,
+        /// Groups of channels.
+        groups: usize,
+    },
+    /// A tensor of the wrong shape was passed.
+    #[error("{what} has shape {actual:?}, expected {expected}")]
+    Shape {
+        /// The operand's role.
+        what: &'static str,
+        /// The shape that is needed, in words.
+        expected: String,
+        /// The shape found.
+        actual: Vec<usize>,
+    },
+    /// A setting outside its range.
+    #[error("{field} = {value} is not allowed: {expected}")]
+    Config {
+        /// The setting's name.
+        field: &'static str,
+        /// Its value.
+        value: String,
+        /// What would be allowed.
+        expected: &'static str,
+    },
+    /// A state to load lacks a tensor.
+    #[error(
+        "the state has no tensor {name:?} (expected shape {expected:?}); was it saved from the same network?"
+    )]
+    MissingTensor {
+        /// The tensor's name.
+        name: String,
+        /// Its shape here.
+        expected: Vec<usize>,
+    },
+    /// A state to load holds a tensor that nothing here takes.
+    #[error("the state has a tensor {name:?} {actual:?} that this network does not have")]
+    ExtraTensor {
+        /// The tensor's name.
+        name: String,
+        /// Its shape in the state.
+        actual: Vec<usize>,
+    },
+    /// A tensor of a state has another shape than the network's.
+    #[error("tensor {name:?} of the state has shape {actual:?}, the network needs {expected:?}")]
+    TensorShape {
+        /// The tensor's name.
+        name: String,
+        /// Its shape here.
+        expected: Vec<usize>,
+        /// Its shape in the state.
+        actual: Vec<usize>,
+    },
+    /// A label or an index beyond its range.
+    #[error("{what} number {index} is {value}, expected less than {limit}")]
+    Range {
+        /// What was indexed.
+        what: &'static str,
+        /// Where in the batch.
+        index: usize,
+        /// The value found.
+        value: usize,
+        /// One more than the largest allowed.
+        limit: usize,
+    },
+    /// A trainable tensor received no gradient: the loss does not depend on it.
+    #[error("no gradient reached {name:?}: the loss does not depend on it")]
+    NoGradient {
+        /// The tensor's name.
+        name: String,
+    },
+    /// Bytes that are not a safetensors file.
+    #[error("not a readable safetensors file: {0}")]
+    Safetensors(#[from] safetensors::SafeTensorError),
+    /// An error of the tensor library.
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+}
+
+impl From<Error> for candle_core::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Tensor(error) => error,
+            error => Self::wrap(error),
+        }
+    }
+}
+
+/// The result of this room's functions.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,80 @@
+//! What can be wrong with scores and logits.
+
+/// Why a score or a metric could not be computed.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OodError {
+    /// A list that must hold something is empty.
+    #[error("no {what}: give at least one")]
+    Empty {
+        /// What the list holds.
+        what: &'static str,
+    },
+    /// A list's length does not fit the number of classes or of other lists.
+    #[error("{what} holds {actual} values, expected {expected}")]
+    Length {
+        /// What the list holds.
+        what: &'static str,
+        /// The expected length, in words.
+        expected: String,
+        /// The length found.
+        actual: usize,
+    },
+    /// A value is NaN.
+    #[error(
+        "{what} number {index} is NaN; a model that returns NaN has diverged, so look at its training first"
+    )]
+    Nan {
+        /// What the list holds.
+        what: &'static str,
+        /// Position of the first NaN.
+        index: usize,
+    },
+    /// A parameter lies outside its range.
+    #[error("{what} is {actual}, expected {expected}")]
+    Range {
+        /// The parameter.
+        what: &'static str,
+        /// The range, in words.
+        expected: &'static str,
+        /// The value given.
+        actual: f64,
+    },
+    /// A label names no class.
+    #[error("label {label} of sample {index} is out of range: there are {classes} classes, 0 to {}", classes - 1)]
+    Label {
+        /// Position of the sample.
+        index: usize,
+        /// The label.
+        label: u32,
+        /// Number of classes, at least one.
+        classes: usize,
+    },
+}
+
+/// Checks that `values` is neither empty nor holds a NaN.
+pub(super) fn check(what: &'static str, values: &[f32]) -> Result<(), OodError> {
+    if values.is_empty() {
+        return Err(OodError::Empty { what });
+    }
+    match values.iter().position(|v| v.is_nan()) {
+        Some(index) => Err(OodError::Nan { what, index }),
+        None => Ok(()),
+    }
+}
+
+/// Checks `logits` as `[n, classes]` and returns n.
+pub(super) fn check_logits(logits: &[f32], classes: usize) -> Result<usize, OodError> {
+    check("logits", logits)?;
+    if classes == 0 {
+        return Err(OodError::Empty { what: "classes" });
+    }
+    if !logits.len().is_multiple_of(classes) {
+        return Err(OodError::Length {
+            what: "logits",
+            expected: format!("a multiple of {classes} classes"),
+            actual: logits.len(),
+        });
+    }
+    Ok(logits.len() / classes)
+}

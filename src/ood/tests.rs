@@ -1,0 +1,204 @@
+//! Against scikit-learn and the toolkits' own formulas (tests/fixtures/ood/make.py), and against pair counting.
+
+use super::*;
+use proptest::prelude::*;
+use serde_json::Value;
+
+fn fixture() -> Value {
+    serde_json::from_str(include_str!("../../tests/fixtures/ood/metrics.json")).unwrap()
+}
+
+fn floats(value: &Value) -> Vec<f32> {
+    let values = value.as_array().unwrap();
+    values.iter().map(|v| v.as_f64().unwrap() as f32).collect()
+}
+
+fn close(actual: f64, expected: f64, tolerance: f64, what: &str) {
+    assert!(
+        (actual - expected).abs() <= tolerance,
+        "{what}: {actual} is not {expected}"
+    );
+}
+
+#[test]
+fn metrics_agree_with_each_toolkit() {
+    let fixture = fixture();
+    let cases = fixture["cases"].as_array().unwrap();
+    assert!(cases.len() > 20);
+    for case in cases {
+        let (id, ood) = (floats(&case["id"]), floats(&case["ood"]));
+        let tpr = case["tpr"].as_f64().unwrap();
+        for convention in Convention::ALL {
+            let expected = &case["expected"][convention.name()];
+            let number = |key: &str| expected[key].as_f64().unwrap();
+            let label = |key: &str| format!("{} of {} by {}", key, case["name"], convention.name());
+            let found = detection(&id, &ood, convention).unwrap();
+            let fpr = fpr_at_tpr(&id, &ood, tpr, convention).unwrap();
+            close(fpr, number("fpr"), 1e-15, &label("fpr"));
+            close(found.auroc, number("auroc"), 1e-12, &label("auroc"));
+            close(found.aupr_in, number("aupr_in"), 1e-12, &label("aupr_in"));
+            close(found.aupr_out, number("aupr_out"), 1e-12, &label("aupr_out"));
+            if tpr == 0.95 {
+                assert_eq!(found.fpr95, fpr);
+            }
+        }
+    }
+}
+
+#[test]
+fn conventions_really_differ() {
+    let fixture = fixture();
+    let case = |name: &str| {
+        let cases = fixture["cases"].as_array().unwrap();
+        let case = cases.iter().find(|c| c["name"] == name).unwrap();
+        (floats(&case["id"]), floats(&case["ood"]))
+    };
+    let (id, ood) = case("diagonal of ties");
+    let fpr = |convention| fpr_at_tpr(&id, &ood, 0.95, convention).unwrap();
+    assert_eq!(fpr(Convention::OpenOod), 1.0);
+    assert_eq!(fpr(Convention::PytorchOod), 0.95);
+}
+
+#[test]
+fn scores_agree_with_scipy() {
+    let fixture = fixture();
+    let expected = &fixture["scores"];
+    let logits = floats(&expected["logits"]);
+    let same = |scores: Vec<f32>, key: &str| {
+        let wanted = floats(&expected[key]);
+        assert_eq!(scores.len(), wanted.len());
+        for (a, b) in scores.iter().zip(wanted) {
+            assert!((a - b).abs() <= 1.2e-7 * b.abs(), "{key}: {a} is not {b}");
+        }
+    };
+    same(msp(&logits, 5).unwrap(), "msp");
+    same(max_logit(&logits, 5).unwrap(), "max_logit");
+    same(energy(&logits, 5, 1.0).unwrap(), "energy");
+    same(energy(&logits, 5, 2.5).unwrap(), "energy_temperature_2.5");
+    let labels: Vec<u32> = floats(&expected["labels"]).iter().map(|l| *l as u32).collect();
+    close(
+        accuracy(&logits, 5, &labels).unwrap(),
+        expected["accuracy"].as_f64().unwrap(),
+        1e-15,
+        "accuracy",
+    );
+}
+
+#[test]
+fn the_first_of_equal_logits_is_predicted() {
+    assert_eq!(predictions(&[1.0, 3.0, 3.0, 2.0, 2.0, 2.0], 3).unwrap(), [1, 0]);
+}
+
+#[test]
+fn phi_is_the_difference_of_the_two_outputs() {
+    let linear = Phi::linear([-0.25, 0.5], [1.0, 0.25]);
+    assert_eq!(phi(&[2.0, -4.0], &linear).unwrap(), [0.75, -3.75]);
+    // Hidden units relu(e), relu(-e + 1): at 2 they are (2, 0), at -1 (0, 2).
+    let mlp = Phi::TwoLayer {
+        weight1: vec![1.0, -1.0],
+        bias1: vec![0.0, 1.0],
+        weight2: vec![0.5, 1.0, 2.0, -3.0],
+        bias2: [0.125, 0.25],
+    };
+    assert_eq!(
+        phi(&[2.0, -1.0], &mlp).unwrap(),
+        [0.125 + 2.0 * 1.5, 0.125 - 2.0 * 4.0]
+    );
+}
+
+#[test]
+fn phi_with_weights_that_do_not_fit_is_refused() {
+    let mlp = Phi::TwoLayer {
+        weight1: vec![1.0, -1.0],
+        bias1: vec![0.0, 1.0],
+        weight2: vec![0.5, 1.0, 2.0],
+        bias2: [0.0; 2],
+    };
+    assert!(matches!(
+        phi(&[1.0], &mlp),
+        Err(OodError::Length { actual: 3, .. })
+    ));
+    let nan = Phi::Linear {
+        slope: f32::NAN,
+        intercept: 0.0,
+    };
+    assert!(matches!(phi(&[1.0], &nan), Err(OodError::Nan { index: 0, .. })));
+}
+
+#[test]
+fn nan_and_emptiness_are_errors() {
+    for convention in Convention::ALL {
+        assert_eq!(
+            detection(&[], &[1.0], convention),
+            Err(OodError::Empty { what: "ID scores" })
+        );
+        assert_eq!(
+            detection(&[1.0], &[0.0, f32::NAN], convention),
+            Err(OodError::Nan {
+                what: "OOD scores",
+                index: 1
+            })
+        );
+        assert!(matches!(
+            fpr_at_tpr(&[1.0], &[0.0], 1.5, convention),
+            Err(OodError::Range { .. })
+        ));
+    }
+    assert!(matches!(
+        msp(&[1.0, f32::NAN], 2),
+        Err(OodError::Nan { index: 1, .. })
+    ));
+    assert!(matches!(
+        msp(&[1.0, 2.0, 3.0], 2),
+        Err(OodError::Length { actual: 3, .. })
+    ));
+    assert!(matches!(msp(&[], 2), Err(OodError::Empty { .. })));
+    assert!(matches!(msp(&[1.0], 0), Err(OodError::Empty { .. })));
+    assert!(matches!(energy(&[1.0], 1, 0.0), Err(OodError::Range { .. })));
+    assert!(matches!(
+        accuracy(&[1.0, 0.0], 2, &[2]),
+        Err(OodError::Label { label: 2, .. })
+    ));
+    assert!(matches!(
+        accuracy(&[1.0, 0.0], 2, &[0, 1]),
+        Err(OodError::Length { actual: 2, .. })
+    ));
+    assert!(matches!(mean(&[]), Err(OodError::Empty { .. })));
+}
+
+#[test]
+fn infinite_scores_are_ordered_like_any_other() {
+    let (id, ood) = ([f32::INFINITY, 1.0], [f32::NEG_INFINITY, 0.0]);
+    assert_eq!(auroc(&id, &ood), Ok(1.0));
+    let logits = [f32::NEG_INFINITY, 0.0, f32::INFINITY, 1.0];
+    assert_eq!(energy(&logits, 2, 1.0).unwrap(), [0.0, f32::INFINITY]);
+    assert_eq!(msp(&logits, 2).unwrap(), [1.0, 1.0]);
+}
+
+proptest! {
+    #[test]
+    fn auroc_counts_pairs(
+        id in prop::collection::vec(-4_i8..5, 1..40),
+        ood in prop::collection::vec(-4_i8..5, 1..40),
+    ) {
+        let float = |v: &[i8]| v.iter().map(|x| f32::from(*x)).collect::<Vec<_>>();
+        let pairs = id.iter().flat_map(|a| ood.iter().map(move |b| (a, b)));
+        let twice: u32 = pairs.map(|(a, b)| match a.cmp(b) {
+            std::cmp::Ordering::Greater => 2,
+            std::cmp::Ordering::Equal => 1,
+            std::cmp::Ordering::Less => 0,
+        }).sum();
+        let expected = f64::from(twice) / (2 * id.len() * ood.len()) as f64;
+        let (id, ood) = (float(&id), float(&ood));
+        prop_assert_eq!(auroc(&id, &ood).unwrap(), expected);
+        // Negating both and exchanging them is the same question.
+        let negated = |v: &[f32]| v.iter().map(|x| -x).collect::<Vec<_>>();
+        prop_assert_eq!(auroc(&negated(&ood), &negated(&id)).unwrap(), expected);
+        for convention in Convention::ALL {
+            let found = detection(&id, &ood, convention).unwrap();
+            for value in [found.fpr95, found.auroc, found.aupr_in, found.aupr_out] {
+                prop_assert!((0.0..=1.0 + 1e-12).contains(&value));
+            }
+        }
+    }
+}

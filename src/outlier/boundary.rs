@@ -1,0 +1,101 @@
+//! k-NN distances and the boundary set.
+
+use super::error::{OutlierError, require};
+use super::geometry::{Features, distance, kth_largest, normalised, product};
+use super::params::Kind;
+
+/// Rows of queries taken at once: bounds the product's memory.
+const BLOCK: usize = 256;
+
+/// Returns the indices of the `select` features of a class with the largest distance to their `k`-th nearest feature (each
+/// counts as its own first), furthest first; for inliers those with the smallest, nearest first. `features` is `[n, m]` and
+/// is L2-normalised inside; equal distances go to the lower index. `class` is for error messages.
+///
+/// # Errors
+/// No features, a length that is no multiple of `m`, NaN or zero rows, one direction only, `k` or `select` above n or zero.
+pub fn boundary(
+    features: &[f32],
+    m: usize,
+    k: usize,
+    select: usize,
+    kind: Kind,
+    class: u32,
+) -> Result<Vec<u32>, OutlierError> {
+    boundary_of(&Features::new(features, m, class)?, k, select, kind, class)
+}
+
+pub(super) fn boundary_of(
+    features: &Features,
+    k: usize,
+    select: usize,
+    kind: Kind,
+    class: u32,
+) -> Result<Vec<u32>, OutlierError> {
+    features.check_k(k, class)?;
+    require(select >= 1, "select", "at least 1", select)?;
+    if select > features.n {
+        return Err(OutlierError::TooFewForSelect {
+            class,
+            n: features.n,
+            select,
+        });
+    }
+    let cosines = kth_cosines(&features.unit, features, k);
+    let mut order: Vec<(f32, u32)> = cosines.into_iter().zip(0..).collect();
+    order.sort_by(|a, b| {
+        let far = match kind {
+            Kind::Outlier => a.0.total_cmp(&b.0),
+            Kind::Inlier => b.0.total_cmp(&a.0),
+        };
+        far.then(a.1.cmp(&b.1))
+    });
+    Ok(order.into_iter().take(select).map(|(_, row)| row).collect())
+}
+
+/// Returns the Euclidean distance of each of `queries` (`[q, m]`) to its `k`-th nearest feature (`[n, m]`), all L2-normalised
+/// inside. `class` is for error messages.
+///
+/// # Errors
+/// As [`boundary`]; the rows of `queries` are checked alike.
+pub fn knn_distances(
+    queries: &[f32],
+    features: &[f32],
+    m: usize,
+    k: usize,
+    class: u32,
+) -> Result<Vec<f32>, OutlierError> {
+    let features = Features::new(features, m, class)?;
+    features.check_k(k, class)?;
+    if !queries.len().is_multiple_of(m) {
+        return Err(OutlierError::Shape {
+            class,
+            dimension: m,
+            actual: queries.len(),
+        });
+    }
+    let mut unit = Vec::with_capacity(queries.len());
+    for (row, query) in queries.chunks_exact(m).enumerate() {
+        if !query.iter().all(|v| v.is_finite()) {
+            return Err(OutlierError::NotFinite { class, row });
+        }
+        if query.iter().all(|v| *v == 0.0) {
+            return Err(OutlierError::Zero { class, row });
+        }
+        unit.extend(normalised(query.iter().map(|v| f64::from(*v))));
+    }
+    let cosines = kth_cosines(&unit, &features, k);
+    Ok(cosines.into_iter().map(|c| distance(f64::from(c))).collect())
+}
+
+/// The `k`-th largest dot product of each unit query with the features.
+pub(super) fn kth_cosines(queries: &[f32], features: &Features, k: usize) -> Vec<f32> {
+    let (n, m) = (features.n, features.m);
+    let mut cosines = Vec::with_capacity(queries.len() / m);
+    let mut dots = vec![0.0; BLOCK * n]; // [block, n]
+    for block in queries.chunks(BLOCK * m) {
+        let dots = &mut dots[..block.len() / m * n];
+        product(block, &features.unit, m, 1.0, dots, n);
+        cosines.extend(dots.chunks_exact_mut(n).map(|row| kth_largest(row, k)));
+    }
+    cosines
+}

@@ -1,0 +1,113 @@
+//! What can be wrong with the data of a report.
+
+/// Why a report, a contact sheet or a projection could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReportError {
+    /// A picture's bytes do not fit its size.
+    #[error(
+        "picture '{caption}' says {width} x {height}, which needs {expected} RGB bytes, but has {actual}: \
+         pass rows of 8-bit red, green, blue"
+    )]
+    PictureSize {
+        /// The picture's caption.
+        caption: String,
+        /// Pixels a row.
+        width: usize,
+        /// Rows.
+        height: usize,
+        /// Bytes that this size needs.
+        expected: usize,
+        /// Bytes there.
+        actual: usize,
+    },
+    /// There is nothing to put on a contact sheet, or a row of it would hold nothing.
+    #[error(
+        "a contact sheet needs at least one picture, column and pixel a pixel: got {pictures}, {columns} and {scale}"
+    )]
+    EmptySheet {
+        /// Pictures given.
+        pictures: usize,
+        /// Columns asked for.
+        columns: usize,
+        /// Magnification asked for.
+        scale: usize,
+    },
+    /// A contact sheet would be larger than a PNG viewer can be expected to open.
+    #[error(
+        "the contact sheet would be {width} x {height} pixels, over {limit} in all: take fewer pictures or a smaller scale"
+    )]
+    SheetTooLarge {
+        /// Pixels a row.
+        width: usize,
+        /// Rows.
+        height: usize,
+        /// The most pixels allowed.
+        limit: usize,
+    },
+    /// A list of vectors is not a whole number of vectors of the stated dimension.
+    #[error("{actual} numbers are not whole vectors of dimension {dimension}, or fewer than {least} of them")]
+    VectorShape {
+        /// Numbers a vector.
+        dimension: usize,
+        /// The fewest vectors that will do.
+        least: usize,
+        /// Numbers there.
+        actual: usize,
+    },
+    /// A vector holds an infinity or not-a-number, which has no projection.
+    #[error("vector {row} holds a non-finite number at {column}: leave such vectors out before projecting")]
+    NonFinite {
+        /// Which vector.
+        row: usize,
+        /// Which of its numbers.
+        column: usize,
+    },
+    /// A row of a detection table does not have one cell a data set.
+    #[error("the row of network '{network}', score '{score}' has {actual} cells for {expected} data sets")]
+    TableShape {
+        /// The row's network.
+        network: String,
+        /// The row's score.
+        score: String,
+        /// Data sets of the table.
+        expected: usize,
+        /// Cells of the row.
+        actual: usize,
+    },
+    /// A curve does not have one value an epoch.
+    #[error("curve '{metric}' of '{run}' has {epochs} epochs and {values} values: pass one value an epoch")]
+    CurveLength {
+        /// What is drawn.
+        metric: String,
+        /// Whose curve it is.
+        run: String,
+        /// Epochs there.
+        epochs: usize,
+        /// Values there.
+        values: usize,
+    },
+    /// Two runs of a lineage have one id.
+    #[error("run {id} is twice in the lineage: pass each run once")]
+    DuplicateRun {
+        /// The id.
+        id: String,
+    },
+    /// An edge of the lineage names a run that is not there.
+    #[error(
+        "an edge of the lineage names run {id}, which is not among its nodes: pass the node too, or drop the edge"
+    )]
+    UnknownRun {
+        /// The id.
+        id: String,
+    },
+    /// A run of the lineage is its own ancestor.
+    #[error("run {id} is its own ancestor: a lineage has no cycles, so its edges are wrong")]
+    LineageCycle {
+        /// The id of one run on the cycle.
+        id: String,
+    },
+    /// The PNG encoder refused.
+    #[error("cannot encode a PNG")]
+    Png(#[from] png::EncodingError),
+}

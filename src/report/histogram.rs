@@ -1,0 +1,200 @@
+//! Distributions of OOD scores: each OOD set beside the ID test set, with the threshold that keeps 95 % of ID.
+
+use super::html::{count, escape, nothing, plural, put};
+use super::plot::{Frame, figure, short, widen};
+
+const BINS: usize = 48;
+
+/// The scores of one data set.
+#[derive(Clone, Debug)]
+pub struct ScoreSeries {
+    /// The data set.
+    pub dataset: String,
+    /// A score an image; larger means more like ID.
+    pub values: Vec<f32>,
+}
+
+/// One score on the ID test set and on the OOD sets.
+#[derive(Clone, Debug)]
+pub struct ScoreHistogram {
+    /// The score, with the network where there are several ("energy, dream").
+    pub score: String,
+    /// The ID test set.
+    pub id: ScoreSeries,
+    /// The OOD sets.
+    pub ood: Vec<ScoreSeries>,
+}
+
+/// Returns the largest value that at least 95 % of the finite `id` scores reach, or `None` when there are none.
+pub fn threshold_at_95(id: &[f32]) -> Option<f32> {
+    let sorted = finite(id);
+    // At most a twentieth lies below it.
+    sorted.get(sorted.len() / 20).copied()
+}
+
+/// Returns the share of finite scores that reach a threshold, in 0..=1, or `None` when there are none.
+pub fn accepted_share(values: &[f32], threshold: f32) -> Option<f64> {
+    let finite = values.iter().filter(|v| v.is_finite());
+    let n = finite.clone().count();
+    (n > 0).then(|| finite.filter(|v| **v >= threshold).count() as f64 / n as f64)
+}
+
+fn finite(values: &[f32]) -> Vec<f32> {
+    let mut kept: Vec<f32> = values.iter().copied().filter(|v| v.is_finite()).collect();
+    kept.sort_by(f32::total_cmp);
+    kept
+}
+
+/// Returns the share of finite values in each of `bins` equal parts of a range. A part holds its lower edge; values beyond
+/// the range count in the first or last part.
+pub(super) fn bin_shares(values: &[f32], (lo, hi): (f64, f64), bins: usize) -> Vec<f64> {
+    let mut counts = vec![0_usize; bins];
+    let mut n = 0;
+    for value in values.iter().filter(|v| v.is_finite()) {
+        let at = (f64::from(*value) - lo) / (hi - lo) * bins as f64;
+        let bin = at.floor().clamp(0.0, bins as f64 - 1.0) as usize;
+        counts[bin] += 1; // clamped into the range
+        n += 1;
+    }
+    counts.into_iter().map(|c| c as f64 / n.max(1) as f64).collect()
+}
+
+/// Returns the range that holds all but two in a thousand values at either end, of any series, or `None` without values.
+fn axis(histogram: &ScoreHistogram) -> Option<(f64, f64)> {
+    let ends = std::iter::once(&histogram.id)
+        .chain(&histogram.ood)
+        .filter_map(|series| {
+            let sorted = finite(&series.values);
+            let cut = sorted.len() / 500;
+            Some((
+                f64::from(*sorted.get(cut)?),
+                f64::from(*sorted.get(sorted.len() - 1 - cut)?),
+            ))
+        });
+    ends.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).map(widen)
+}
+
+/// Appends the section's content.
+pub(super) fn render(out: &mut String, histograms: &[ScoreHistogram]) {
+    let drawable = |h: &&ScoreHistogram| !finite(&h.id.values).is_empty() && !h.ood.is_empty();
+    if !histograms.iter().any(|h| drawable(&h)) {
+        return out.push_str(&nothing(
+            "There are no score distributions: no scores of an ID and an OOD set belong to this run.",
+        ));
+    }
+    out.push_str(
+        "<p class=\"lead\">Larger scores mean more like the training data. The dashed line keeps 95 % of the ID images; what an \
+         OOD set has to the right of it would be taken for ID.</p>\n",
+    );
+    let mut skipped = 0;
+    for histogram in histograms.iter().filter(drawable) {
+        let (Some(axis), Some(threshold)) = (axis(histogram), threshold_at_95(&histogram.id.values)) else {
+            continue;
+        };
+        put!(
+            out,
+            "<figure><h3>{}</h3><div class=\"panels narrow\">\n",
+            escape(&histogram.score)
+        );
+        for series in &histogram.ood {
+            panel(out, histogram, series, axis, threshold);
+        }
+        skipped += std::iter::once(&histogram.id)
+            .chain(&histogram.ood)
+            .map(|s| s.values.iter().filter(|v| !v.is_finite()).count())
+            .sum::<usize>();
+        put!(
+            out,
+            "</div><figcaption><ul class=\"legend\"><li><i class=\"swatch id\"></i>ID: {} <small>{}</small></li>\
+             <li><i class=\"swatch ood\"></i>OOD set of the panel</li><li><i class=\"swatch line\"></i>95 % of ID at {} or more</li></ul>",
+            escape(&histogram.id.dataset),
+            count(histogram.id.values.len()),
+            figure(f64::from(threshold))
+        );
+        out.push_str("</figcaption></figure>\n");
+    }
+    put!(
+        out,
+        "<p class=\"caption\">{BINS} bins; each distribution has area one, each panel is scaled to its highest bin; the two in a \
+         thousand outermost values of a set may lie beyond the axis and count in the end bins."
+    );
+    if skipped > 0 {
+        put!(
+            out,
+            " {} left out.",
+            plural(skipped, "non-finite score", "non-finite scores")
+        );
+    }
+    let missing = histograms.iter().filter(|h| !drawable(h)).count();
+    if missing > 0 {
+        put!(
+            out,
+            " {} without ID or OOD values not drawn.",
+            plural(missing, "score", "scores")
+        );
+    }
+    out.push_str("</p>\n");
+}
+
+fn panel(
+    out: &mut String,
+    histogram: &ScoreHistogram,
+    series: &ScoreSeries,
+    axis: (f64, f64),
+    threshold: f32,
+) {
+    let id = bin_shares(&histogram.id.values, axis, BINS);
+    let ood = bin_shares(&series.values, axis, BINS);
+    let highest = id.iter().chain(&ood).fold(0.0_f64, |m, v| m.max(*v));
+    let frame = Frame {
+        left: 4.0,
+        top: 6.0,
+        width: 208.0,
+        height: 92.0,
+        x: axis,
+        y: (0.0, highest * 1.04),
+    };
+    put!(
+        out,
+        "<figure class=\"panel\"><figcaption>{}",
+        escape(&series.dataset)
+    );
+    let taken = accepted_share(&series.values, threshold).map_or_else(
+        || "no scores".to_owned(),
+        |share| format!("{:.1} % taken for ID", share * 100.0),
+    );
+    put!(
+        out,
+        " <small>{taken}</small></figcaption><svg class=\"plot\" viewBox=\"0 0 216 120\" role=\"img\" aria-label=\"{}\">",
+        escape(&format!(
+            "Histogram of {} on {} and {}: {taken}",
+            histogram.score, histogram.id.dataset, series.dataset
+        ))
+    );
+    put!(out, "<path class=\"area id\" d=\"{}\"/>", steps(&id, &frame));
+    put!(out, "<path class=\"area ood\" d=\"{}\"/>", steps(&ood, &frame));
+    frame.x_axis(out, 4);
+    put!(
+        out,
+        "<path class=\"threshold\" d=\"M{} {}V{}\"/></svg></figure>\n",
+        short(frame.px(f64::from(threshold)).clamp(4.0, 212.0)),
+        2,
+        98
+    );
+}
+
+/// Returns the closed outline of bars.
+fn steps(shares: &[f64], frame: &Frame) -> String {
+    let width = frame.width / shares.len() as f64;
+    let mut path = format!("M{} {}", short(frame.left), short(frame.top + frame.height));
+    for (i, share) in shares.iter().enumerate() {
+        put!(
+            path,
+            "V{}H{}",
+            short(frame.py(*share)),
+            short(frame.left + width * (i + 1) as f64)
+        );
+    }
+    put!(path, "V{}Z", short(frame.top + frame.height));
+    path
+}

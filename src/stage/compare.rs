@@ -1,0 +1,175 @@
+//! Detection tables: the metrics of several evaluations side by side, with mean and spread over seeds.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dream_schema::{Metric, Run, RunId};
+
+use super::{StageError, detect, evaluate, params, required_input};
+use crate::store::Store;
+
+/// The results of one kind of network, over all its seeds.
+#[derive(Clone, Debug)]
+pub struct Network {
+    /// `plain`, or `dream` for one trained with imagined outliers; with the start of a run's id where two kinds share a name.
+    pub name: String,
+    /// Whose definition of the metrics.
+    pub convention: String,
+    /// The seeds, in the order in which the evaluations were named.
+    pub seeds: Vec<u64>,
+    /// The evaluations, seed by seed.
+    pub evaluations: Vec<RunId>,
+    /// Accuracy on the ID test set, a fraction, seed by seed.
+    pub accuracy: Vec<f64>,
+    /// (score, OOD set, metric) to its values, seed by seed; the set is none for the mean over all sets.
+    pub metrics: BTreeMap<(String, Option<String>, String), Vec<f64>>,
+}
+
+impl Network {
+    /// Returns the names of its scores.
+    pub fn scores(&self) -> Vec<String> {
+        let names: BTreeSet<_> = self.metrics.keys().map(|(score, _, _)| score.clone()).collect();
+        names.into_iter().collect()
+    }
+
+    /// Returns the names of its OOD sets.
+    pub fn datasets(&self) -> Vec<String> {
+        let names: BTreeSet<_> = self
+            .metrics
+            .keys()
+            .filter_map(|(_, set, _)| set.clone())
+            .collect();
+        names.into_iter().collect()
+    }
+}
+
+/// A number over seeds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Summary {
+    /// The mean.
+    pub mean: f64,
+    /// The sample standard deviation; none for a single seed.
+    pub spread: Option<f64>,
+}
+
+impl Summary {
+    /// Returns mean and spread of one or more values.
+    pub fn of(values: &[f64]) -> Self {
+        let n = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / n;
+        let variance = || values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0);
+        Self {
+            mean,
+            spread: (values.len() > 1).then(|| variance().sqrt()),
+        }
+    }
+}
+
+/// Returns the networks of `evaluations` in the order in which they first come. Runs that differ by their seed alone are taken
+/// together.
+///
+/// # Errors
+/// If one is no finished `evaluate` run.
+pub fn networks(store: &Store, evaluations: &[RunId]) -> Result<Vec<Network>, StageError> {
+    let mut groups: Vec<(Kind, Vec<(Run, RunId)>)> = Vec::new();
+    for id in evaluations {
+        let evaluation = store.run(*id)?;
+        super::input(store, "evaluation", *id, &[evaluate::NAME])?;
+        let detector = store.run(required_input(&evaluation, "detector")?)?;
+        let kind = Kind::of(store, &evaluation, &detector)?;
+        match groups.iter_mut().find(|(k, _)| *k == kind) {
+            Some((_, runs)) => runs.push((detector, *id)),
+            None => groups.push((kind, vec![(detector, *id)])),
+        }
+    }
+    let names: Vec<&'static str> = groups.iter().map(|(kind, _)| kind.name).collect();
+    let network = |(kind, runs): &(Kind, Vec<(Run, RunId)>)| {
+        let shared = names.iter().filter(|name| **name == kind.name).count() > 1;
+        let first = runs
+            .first()
+            .map(|(detector, _)| detector.id.to_string())
+            .unwrap_or_default();
+        let name = if shared {
+            format!("{} {:.6}", kind.name, first)
+        } else {
+            kind.name.to_owned()
+        };
+        summarise(store, name, &kind.convention, runs)
+    };
+    groups.iter().map(network).collect()
+}
+
+/// What tells kinds of networks apart: everything but the seed, all the way up the lineage.
+#[derive(PartialEq)]
+struct Kind {
+    name: &'static str,
+    convention: String,
+    settings: Vec<String>,
+}
+
+impl Kind {
+    fn of(store: &Store, evaluation: &Run, detector: &Run) -> Result<Self, StageError> {
+        let with_outliers = params::<detect::Params>(detector)?.outlier.is_some();
+        let settings = super::lineage::ancestors(store, evaluation.id)?;
+        let mut settings: Vec<String> = settings
+            .iter()
+            .map(|run| serde_json::json!([run.spec.stage, run.spec.params, run.spec.sources]).to_string())
+            .collect();
+        settings.sort_unstable();
+        let convention = params::<evaluate::Params>(evaluation)?.convention;
+        Ok(Self {
+            name: if with_outliers { "dream" } else { "plain" },
+            convention,
+            settings,
+        })
+    }
+}
+
+fn summarise(
+    store: &Store,
+    name: String,
+    convention: &str,
+    runs: &[(Run, RunId)],
+) -> Result<Network, StageError> {
+    let mut values: BTreeMap<(String, Option<String>, String), Vec<f64>> = BTreeMap::new();
+    let mut accuracy = Vec::new();
+    for (_, evaluation) in runs {
+        for metric in store.rows::<Metric>(*evaluation, None)? {
+            match metric.score {
+                Some(score) => values
+                    .entry((score, metric.dataset, metric.name))
+                    .or_default()
+                    .push(metric.value),
+                None => accuracy.push(metric.value),
+            }
+        }
+    }
+    let seeds = runs.iter().map(|(detector, _)| detector.spec.seed).collect();
+    let evaluations = runs.iter().map(|(_, evaluation)| *evaluation).collect();
+    Ok(Network {
+        name,
+        convention: convention.to_owned(),
+        seeds,
+        evaluations,
+        accuracy,
+        metrics: values,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn summaries() {
+        assert_eq!(
+            Summary::of(&[2.0]),
+            Summary {
+                mean: 2.0,
+                spread: None
+            }
+        );
+        let three = Summary::of(&[1.0, 2.0, 6.0]);
+        assert_eq!(three.mean, 3.0);
+        assert!((three.spread.unwrap() - 7.0_f64.sqrt()).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,151 @@
+//! What can go wrong in a stage.
+
+use dream_schema::{RunId, Status};
+
+use crate::dataset::DatasetError;
+use crate::diffusion::DiffusionError;
+use crate::exchange::ExchangeError;
+use crate::nn;
+use crate::ood::OodError;
+use crate::outlier::OutlierError;
+use crate::store::StoreError;
+
+/// What can go wrong in a stage. Whatever was committed before stays in the store.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StageError {
+    /// The user asked to stop.
+    #[error("interrupted; what is done is stored, the same command goes on from there")]
+    Interrupted,
+    /// A stage that this version does not have.
+    #[error("this version has no stage `{stage}`; a newer version wrote the run")]
+    UnknownStage {
+        /// Its name.
+        stage: String,
+    },
+    /// A run of another version of the stage.
+    #[error(
+        "the run is of version {actual} of the stage `{stage}`, this program has version {expected}; start a new run"
+    )]
+    StageVersion {
+        /// Its name.
+        stage: String,
+        /// The version that the run was begun with.
+        actual: u32,
+        /// The version of this program.
+        expected: u32,
+    },
+    /// Parameters that are not the stage's.
+    #[error("the parameters of `{stage}` are wrong: {message}")]
+    Params {
+        /// The stage.
+        stage: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// A run is not there.
+    #[error("`{stage}` needs a run as its {role}")]
+    MissingInput {
+        /// The stage.
+        stage: String,
+        /// What it would serve as.
+        role: &'static str,
+    },
+    /// An input run of the wrong stage.
+    #[error("run {run} is of the stage `{stage}`; the {role} must come from `{expected}`")]
+    InputStage {
+        /// What it should serve as.
+        role: String,
+        /// The run.
+        run: RunId,
+        /// Its stage.
+        stage: String,
+        /// The stages that would do.
+        expected: String,
+    },
+    /// An input run that is not finished.
+    #[error("run {run}, to serve as {role}, is {status}, not finished: run its command again first")]
+    InputUnfinished {
+        /// What it should serve as.
+        role: String,
+        /// The run.
+        run: RunId,
+        /// How far it has come.
+        status: Status,
+    },
+    /// A data set or model that the run names is not registered in this store.
+    #[error(
+        "no registered data set or model has the digest {digest} of the run's {role}; register it with `dream dataset add`"
+    )]
+    UnknownSource {
+        /// What it serves as.
+        role: String,
+        /// The digest that is asked for.
+        digest: String,
+    },
+    /// A data set or model that is no longer what it was.
+    #[error(
+        "{path} has changed since it was registered as `{name}`: its digest is {actual}, on record is {expected}; restore it, or register it under another name"
+    )]
+    SourceChanged {
+        /// Its name in the store.
+        name: String,
+        /// Where it lies.
+        path: String,
+        /// The digest on record.
+        expected: String,
+        /// The digest that was found.
+        actual: String,
+    },
+    /// A preset or class table that cannot be read.
+    #[error("{}: {message}", path.display())]
+    File {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+    /// Two inputs that do not fit together.
+    #[error("{0}")]
+    Mismatch(String),
+    /// Numbers that should be finite are not.
+    #[error("{what} became {value} in epoch {epoch}: training has diverged; lower the learning rate")]
+    Diverged {
+        /// Which number.
+        what: &'static str,
+        /// What it is.
+        value: f32,
+        /// When.
+        epoch: usize,
+    },
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A stored row that is not what its table says.
+    #[error(transparent)]
+    Schema(#[from] dream_schema::SchemaError),
+    /// An image set.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// The diffusion model.
+    #[error(transparent)]
+    Diffusion(#[from] DiffusionError),
+    /// A network.
+    #[error(transparent)]
+    Nn(#[from] nn::Error),
+    /// Sampling.
+    #[error(transparent)]
+    Outlier(#[from] OutlierError),
+    /// Scores and metrics.
+    #[error(transparent)]
+    Ood(#[from] OodError),
+    /// A report.
+    #[error(transparent)]
+    Report(#[from] crate::report::ReportError),
+    /// Files and pictures.
+    #[error(transparent)]
+    Exchange(#[from] ExchangeError),
+    /// A tensor operation.
+    #[error("tensor: {0}")]
+    Candle(#[from] candle_core::Error),
+}

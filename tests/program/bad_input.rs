@@ -1,0 +1,170 @@
+//! Bad input: one clear line that says what, where and what to do, exit code 1 or 2, and nothing stored is lost.
+
+use std::path::Path;
+
+use crate::support::{bad, data, demo, folder, good};
+
+/// Copies a folder of files and folders.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            // Contents alone: the copy must be writable even where what ships is not.
+            std::fs::write(target, std::fs::read(entry.path()).unwrap()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn stores_that_are_missing_or_not_ours() {
+    let folder = folder();
+    let path = folder.path();
+    assert!(bad(path, 1, &["ls"]).contains("dream.redb"));
+    std::fs::write(
+        path.join("other.redb"),
+        b"not a store, but long enough to look at",
+    )
+    .unwrap();
+    assert!(bad(path, 1, &["--store", "other.redb", "ls"]).contains("other.redb"));
+    std::fs::write(path.join("empty.redb"), b"").unwrap();
+    assert!(bad(path, 1, &["--store", "empty.redb", "ls"]).contains("empty.redb"));
+    assert_eq!(
+        std::fs::read(path.join("other.redb")).unwrap(),
+        b"not a store, but long enough to look at"
+    );
+}
+
+#[test]
+fn a_store_held_by_another_writer() {
+    let folder = folder();
+    let path = folder.path();
+    good(path, &["embed", "-q"]);
+    let _held = dream_ood::store::Store::open(path.join("dream.redb")).unwrap();
+    let said = bad(path, 1, &["embed", "-q"]);
+    assert!(said.contains("another process"), "{said}");
+    // Reading goes on.
+    good(path, &["ls"]);
+}
+
+#[test]
+fn words_the_program_does_not_understand() {
+    let folder = folder();
+    let path = folder.path();
+    assert!(bad(path, 2, &["--device", "tpu", "embed"]).contains("tpu"));
+    assert!(bad(path, 2, &["embed", "--preset", "nothing"]).contains("fashion-mini"));
+    assert!(bad(path, 2, &["embed", "--set", "classes"]).contains("KEY=VALUE"));
+    assert!(bad(demo(), 1, &["show", "no-such-run"]).contains("no-such-run"));
+    assert!(bad(demo(), 1, &["query", "nothing"]).contains("outliers"));
+    assert!(bad(demo(), 1, &["sql", "SELECT nothing FROM outliers"]).contains("knn_distance"));
+    assert!(bad(demo(), 1, &["sql", "DROP TABLE outliers"]).contains("SELECT"));
+}
+
+#[test]
+fn class_words_that_are_not_one_token() {
+    let folder = folder();
+    let said = bad(folder.path(), 1, &["embed", "-q", "--words", "sandal", "zyzzyva"]);
+    assert!(said.contains("zyzzyva"), "{said}");
+    assert!(bad(folder.path(), 1, &["embed", "-q", "--words", "bag", "bag"]).contains("bag"));
+}
+
+#[test]
+fn models_with_missing_or_truncated_files() {
+    let folder = folder();
+    let path = folder.path();
+    let model = path.join("model");
+    copy(&data().join("tiny-sd"), &model);
+    let weights = model.join("unet/diffusion_pytorch_model.safetensors");
+    let bytes = std::fs::read(&weights).unwrap();
+    std::fs::write(&weights, &bytes[..bytes.len() / 2]).unwrap();
+    assert!(
+        bad(path, 1, &["dataset", "add", "cut", "model"]).contains("diffusion_pytorch_model.safetensors")
+    );
+    std::fs::remove_file(&weights).unwrap();
+    assert!(
+        bad(path, 1, &["dataset", "add", "gone", "model"]).contains("diffusion_pytorch_model.safetensors")
+    );
+    std::fs::write(&weights, &bytes).unwrap();
+    std::fs::remove_file(model.join("tokenizer/vocab.json")).unwrap();
+    assert!(bad(path, 1, &["dataset", "add", "mute", "model"]).contains("vocab.json"));
+}
+
+#[test]
+fn image_sets_that_cannot_be_read() {
+    let folder = folder();
+    let path = folder.path();
+    assert!(bad(path, 1, &["dataset", "add", "none", "nowhere"]).contains("nowhere"));
+    let bytes = std::fs::read(data().join("fashion-mini/test.parquet")).unwrap();
+    std::fs::write(path.join("cut.parquet"), &bytes[..bytes.len() / 2]).unwrap();
+    assert!(bad(path, 1, &["dataset", "add", "cut", "cut.parquet"]).contains("cut.parquet"));
+    std::fs::create_dir(path.join("idx")).unwrap();
+    std::fs::write(path.join("idx/train-images-idx3-ubyte"), [0, 0, 8, 9, 0, 0, 0, 0]).unwrap();
+    assert!(bad(path, 1, &["dataset", "add", "magic", "idx"]).contains("idx"));
+}
+
+#[test]
+fn data_that_changed_since_it_was_registered() {
+    let folder = folder();
+    let path = folder.path();
+    copy(&data().join("fashion-mini"), &path.join("set"));
+    good(path, &["dataset", "add", "set", "set"]);
+    std::fs::copy(data().join("ood/digits.parquet"), path.join("set/test.parquet")).unwrap();
+    let embeddings = good(path, &["embed", "-q"]);
+    let said = bad(
+        path,
+        1,
+        &[
+            "encode",
+            "-q",
+            "--embeddings",
+            embeddings.trim(),
+            "--dataset",
+            "set",
+        ],
+    );
+    assert!(said.contains("has changed") || said.contains("class"), "{said}");
+}
+
+#[test]
+fn sampling_that_cannot_be_done() {
+    let folder = folder();
+    let store = folder.path().join("dream.redb");
+    std::fs::copy(demo().join("dream.redb"), &store).unwrap();
+    let sample = |extra: &[&str]| {
+        bad(
+            folder.path(),
+            1,
+            &[&["sample", "-q", "--features", "quick-0-encode"], extra].concat(),
+        )
+    };
+    let said = sample(&["-k", "5000"]);
+    assert!(said.contains("5000") && said.contains("600"), "{said}");
+    assert!(sample(&["--select", "601"]).contains("select"));
+    assert!(sample(&["--sigma", "-1"]).contains("sigma"));
+    // A failed run is on record and costs nothing that was stored.
+    assert!(good(folder.path(), &["ls", "--status", "failed"]).contains("sample"));
+    assert!(good(folder.path(), &["verify"]).contains("runs"));
+    let wrong = bad(folder.path(), 1, &["sample", "-q", "--features", "quick-0-embed"]);
+    assert!(wrong.contains("encode"), "{wrong}");
+    let few = [
+        "imagine",
+        "-q",
+        "--outliers",
+        "quick-0-sample",
+        "--per-class",
+        "101",
+    ];
+    assert!(bad(folder.path(), 1, &few).contains("101"));
+}
+
+#[test]
+fn exports_do_not_overwrite() {
+    let path = demo();
+    good(path, &["export", "metrics", "-o", "metrics.csv"]);
+    assert!(bad(path, 1, &["export", "metrics", "-o", "metrics.csv"]).contains("metrics.csv"));
+    good(path, &["export", "metrics", "-o", "metrics.csv", "--force"]);
+    assert!(bad(path, 2, &["export", "metrics", "-o", "metrics.xyz"]).contains("parquet"));
+}

@@ -1,0 +1,5 @@
+//! Whole-program tests: the binary `dream` as a user runs it, on the data that ships.
+
+mod bad_input;
+mod pipeline;
+mod support;

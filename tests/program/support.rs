@@ -1,0 +1,67 @@
+//! Running the program, and one quick demo that many tests look at.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+/// A folder of its own for each test, removed at the end.
+pub fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+/// Returns the folder of what ships.
+pub fn data() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../data")
+        .canonicalize()
+        .unwrap()
+}
+
+/// Runs `dream` in `folder`.
+pub fn dream(folder: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_dream"))
+        .args(args)
+        .current_dir(folder)
+        .env("DREAM_DATA", data())
+        .env_remove("DREAM_STORE")
+        .output()
+        .unwrap()
+}
+
+/// Runs `dream`, which must succeed, and returns what it prints.
+pub fn good(folder: &Path, args: &[&str]) -> String {
+    let output = dream(folder, args);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "dream {args:?}: {errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs `dream`, which must fail with `code` and one line of error, and returns that line.
+pub fn bad(folder: &Path, code: i32, args: &[&str]) -> String {
+    let output = dream(folder, args);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "dream {args:?}: {errors}");
+    let lines: Vec<&str> = errors.lines().filter(|l| l.starts_with("error: ")).collect();
+    assert_eq!(lines.len(), 1, "dream {args:?}: {errors}");
+    lines[0].to_owned()
+}
+
+/// Returns the folder of a finished `demo --quick`, run once for all tests that only read it.
+pub fn demo() -> &'static Path {
+    static DEMO: OnceLock<tempfile::TempDir> = OnceLock::new();
+    DEMO.get_or_init(|| {
+        let folder = folder();
+        good(folder.path(), &["demo", "--quick", "-q"]);
+        folder
+    })
+    .path()
+}
+
+/// Returns the rows of a query as JSON objects.
+pub fn json(folder: &Path, args: &[&str]) -> Vec<serde_json::Value> {
+    let args = [&["--format", "json"], args].concat();
+    good(folder, &args)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}

@@ -1,0 +1,57 @@
+//! The options that all commands share.
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+
+use crate::commands::Command;
+
+/// Runs the DREAM-OOD pipeline on an embedded artifact store, and answers questions about its runs.
+#[derive(Debug, Parser)]
+#[command(name = "dream", version, max_term_width = 110, arg_required_else_help = true)]
+pub struct Args {
+    /// The store: one redb file
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "DREAM_STORE",
+        default_value = "dream.redb"
+    )]
+    pub store: PathBuf,
+
+    /// The processor that models run on: `cpu`, `cuda` or `cuda:N`
+    #[arg(long, global = true, value_name = "DEVICE", default_value = "cpu")]
+    pub device: String,
+
+    /// How tables are printed
+    #[arg(long, global = true, value_enum, default_value = "table")]
+    pub format: Format,
+
+    /// Threads to compute with; results do not depend on it
+    #[arg(long, global = true, value_name = "N")]
+    pub threads: Option<usize>,
+
+    /// Pictures that the diffusion model makes at once; results do not depend on it
+    #[arg(long, global = true, value_name = "N", default_value_t = 64)]
+    pub batch_size: usize,
+
+    /// Says nothing but results and errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How tables are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Aligned columns; vectors and bytes abbreviated
+    Table,
+    /// One JSON object a line
+    Json,
+    /// Comma-separated values
+    Csv,
+}

@@ -1,0 +1,74 @@
+//! `dream demo`.
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use dream_ood::stage::How;
+use dream_ood::stage::pipeline::Preset;
+use dream_schema::{Run, RunId};
+
+use super::Verdict;
+use super::stages::read_preset;
+use crate::args::Args;
+use crate::session::Session;
+use crate::table;
+
+/// Runs the whole pipeline on the bundled pictures and model: class embeddings, encoder, outliers, imagined pictures, a
+/// classifier without and with them, the detection table; then writes the report.
+#[derive(Debug, clap::Args)]
+pub struct Demo {
+    /// A small version for trying out and for tests; its numbers mean little
+    #[arg(long)]
+    quick: bool,
+    /// Runs it with so many seeds: 0, 1, ...
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: u64,
+    /// Where the report is written
+    #[arg(long, value_name = "FILE.html", default_value = "dream-report.html")]
+    report: PathBuf,
+}
+
+impl Demo {
+    pub fn execute(&self, args: &Args) -> Result<Verdict> {
+        let preset = read_preset(if self.quick { "quick" } else { "fashion-mini" })?;
+        let session = Session::writing(args)?;
+        let evaluations = pipeline(&session, &preset, 0..self.seeds)?;
+        table::print(&session, &evaluations)?;
+        super::report::write(&session, &evaluations, &self.report, true)?;
+        let store = args.store.display();
+        session
+            .bars
+            .say(&format!("everything is in {store}; ask it, for example:"));
+        session.bars.say("  dream ls");
+        session
+            .bars
+            .say("  dream query outliers --class sandal --where \"knn_distance > 0.5\" --limit 5");
+        Ok(Verdict::Good)
+    }
+}
+
+/// Runs the pipeline with every seed, names the runs, and returns the evaluations: plain and with outliers for each seed.
+pub fn pipeline(session: &Session<'_>, preset: &Preset, seeds: Range<u64>) -> Result<Vec<RunId>> {
+    let mut evaluations = Vec::new();
+    for seed in seeds {
+        session.bars.say(&format!("{}, seed {seed}", preset.name));
+        let mut since = std::time::Instant::now();
+        let mut told = |part: &str, run: &Run, how: How| {
+            let how = match how {
+                How::Known => "in the store already".to_owned(),
+                How::Resumed => format!("resumed, {:.1} s", since.elapsed().as_secs_f64()),
+                How::Executed => format!("{:.1} s", since.elapsed().as_secs_f64()),
+            };
+            session
+                .store
+                .set_alias(&format!("{}-{seed}-{part}", preset.name), run.id)?;
+            session.bars.say(&format!("  {part:<15} {}  {how}", run.id));
+            since = std::time::Instant::now();
+            Ok(())
+        };
+        let runs = preset.run(&session.context(), seed, &mut told)?;
+        evaluations.extend(runs.evaluations.iter().map(|r| r.id));
+    }
+    Ok(evaluations)
+}

@@ -1,0 +1,103 @@
+//! `dream export`.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
+use dream_ood::exchange::{self, NpyLayout, Target};
+use dream_schema::Checkpoint;
+
+use super::Verdict;
+use super::query::Choice;
+use crate::args::Args;
+use crate::session::{Session, Usage};
+
+/// Writes a table as Parquet, CSV or NumPy, pictures as PNG files, or a checkpoint as safetensors.
+#[derive(Debug, clap::Args)]
+pub struct Export {
+    /// The table (images with a folder as output: PNG files), or `checkpoint`
+    what: String,
+    /// For a checkpoint: its run
+    checkpoint_run: Option<String>,
+    /// FILE.parquet, FILE.csv, FILE.npy, FILE.safetensors, or a folder
+    #[arg(short, long)]
+    output: PathBuf,
+    #[command(flatten)]
+    choice: Choice,
+    /// For a checkpoint: the epoch; without it, the last
+    #[arg(long)]
+    epoch: Option<i32>,
+    /// Replaces what is there
+    #[arg(long)]
+    force: bool,
+}
+
+impl Export {
+    pub fn execute(&self, args: &Args) -> Result<Verdict> {
+        let session = Session::reading(args)?;
+        let target = Target::new(&self.output).overwrite(self.force);
+        if self.what == "checkpoint" {
+            self.checkpoint(&session, &target)?;
+        } else if let Some(stray) = &self.checkpoint_run {
+            bail!(Usage(format!("{stray}: choose the run of a table with --run")));
+        } else {
+            self.table(&session, &target)?;
+        }
+        Ok(Verdict::Good)
+    }
+
+    fn table(&self, session: &Session<'_>, target: &Target) -> Result<()> {
+        let rows = self.choice.filter(session, &self.what)?.rows(&session.store)?;
+        let schema = rows.schema();
+        let extension = self
+            .output
+            .extension()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let written = match extension.as_str() {
+            "parquet" => exchange::write_parquet(target, &self.what, &schema, rows)?,
+            "csv" => exchange::write_csv(target, &schema, rows)?,
+            "safetensors" => exchange::write_vectors(target, rows)?,
+            "npy" => {
+                let written = exchange::write_npy(target, NpyLayout::Auto, &schema, rows)?;
+                let (shape, rows) = (&written.shape, written.rows.display());
+                session
+                    .bars
+                    .say(&format!("an array {shape:?}; the other columns are in {rows}"));
+                written.shape.iter().rev().skip(1).product()
+            }
+            "" if self.what == "images" => exchange::write_images(target, &schema, rows)?,
+            _ => bail!(Usage(format!(
+                "-o {}: expected .parquet, .csv, .npy or .safetensors, or a folder for images",
+                self.output.display()
+            ))),
+        };
+        session.bars.say(&format!(
+            "{written} rows of {} in {}",
+            self.what,
+            self.output.display()
+        ));
+        Ok(())
+    }
+
+    fn checkpoint(&self, session: &Session<'_>, target: &Target) -> Result<()> {
+        let Some(name) = &self.checkpoint_run else {
+            bail!(Usage("export checkpoint RUN: the run is missing".into()));
+        };
+        let run = session.resolve(name)?;
+        let rows: Vec<Checkpoint> = session.store.rows(run, None)?;
+        let models = rows
+            .iter()
+            .filter(|c| c.name == "model" && self.epoch.is_none_or(|e| c.epoch == e));
+        let row = models
+            .max_by_key(|c| c.epoch)
+            .with_context(|| format!("run {run} has no such checkpoint"))?;
+        let entries = exchange::write_checkpoint(target, &session.store.blob(&row.blob)?)?;
+        let (epoch, tensors) = (row.epoch, entries.len());
+        session.bars.say(&format!(
+            "{tensors} tensors after epoch {epoch} in {}",
+            self.output.display()
+        ));
+        Ok(())
+    }
+}

@@ -1,0 +1,81 @@
+//! `dream nearest TABLE --to TABLE:RUN:CLASS:INDEX`.
+
+use anyhow::{Context as _, Result, bail};
+use dream_ood::query::{Distance, Selection, nearest, neighbours_batch};
+use dream_schema::{ClassEmbedding, Feature, Outlier, Table};
+
+use super::Verdict;
+use crate::args::Args;
+use crate::output;
+use crate::session::{Session, Usage};
+
+/// Finds the exact nearest neighbours of a stored vector.
+#[derive(Debug, clap::Args)]
+pub struct Nearest {
+    /// The table to search: features, outliers or class_embeddings
+    table: String,
+    /// The vector: TABLE:RUN:CLASS:INDEX
+    #[arg(long, value_name = "TABLE:RUN:CLASS:INDEX")]
+    to: String,
+    /// So many neighbours
+    #[arg(short, default_value_t = 10)]
+    k: usize,
+    /// Only in this run
+    #[arg(long)]
+    run: Option<String>,
+    /// Measures |a - b| instead of 1 - cos(a, b)
+    #[arg(long)]
+    l2: bool,
+}
+
+impl Nearest {
+    pub fn execute(&self, args: &Args) -> Result<Verdict> {
+        let session = Session::reading(args)?;
+        let vector = self.vector(&session)?;
+        let selection = match &self.run {
+            Some(run) => Selection::run(session.resolve(run)?),
+            None => Selection::default(),
+        };
+        let distance = if self.l2 { Distance::L2 } else { Distance::Cosine };
+        let snapshot = session.store.snapshot()?;
+        let found = nearest(
+            &snapshot,
+            table(&self.table)?,
+            &selection,
+            &vector,
+            self.k,
+            distance,
+        )?;
+        output::batch(args.format, neighbours_batch(&found)?)?;
+        Ok(Verdict::Good)
+    }
+
+    fn vector(&self, session: &Session<'_>) -> Result<Vec<f32>> {
+        let parts: Vec<&str> = self.to.split(':').collect();
+        let [name, run, class, index] = parts.as_slice() else {
+            bail!(Usage(format!("--to {}: expected TABLE:RUN:CLASS:INDEX", self.to)));
+        };
+        let run = session.resolve(run)?;
+        let class = session.class(run, Some(class))?.unwrap_or_default();
+        let index = index
+            .parse()
+            .map_err(|_| Usage(format!("--to {}: {index} is no index", self.to)))?;
+        let store = &session.store;
+        let vector = match table(name)? {
+            Table::ClassEmbeddings => store.row::<ClassEmbedding>(run, class, index)?.map(|r| r.vector),
+            Table::Features => store.row::<Feature>(run, class, index)?.map(|r| r.vector),
+            _ => store.row::<Outlier>(run, class, index)?.map(|r| r.vector),
+        };
+        vector.with_context(|| format!("--to {}: there is no such row", self.to))
+    }
+}
+
+/// Returns the table of that name, if it has vectors.
+fn table(name: &str) -> Result<Table> {
+    match Table::from_name(name).filter(|t| t.has_vectors()) {
+        Some(table) => Ok(table),
+        None => bail!(Usage(format!(
+            "`{name}` is no table with vectors; there are class_embeddings, features, outliers"
+        ))),
+    }
+}

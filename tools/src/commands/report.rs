@@ -1,0 +1,72 @@
+//! `dream report RUN`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use dream_ood::report::{comparison_sheet, render};
+use dream_ood::stage::report::{gather, siblings};
+use dream_schema::RunId;
+
+use super::Verdict;
+use crate::args::Args;
+use crate::session::Session;
+
+/// Writes pictures, plots and numbers of a run and its lineage as one self-contained HTML page. Of an evaluation, with all
+/// evaluations on the same sets beside it.
+#[derive(Debug, clap::Args)]
+pub struct Report {
+    /// The run: id, prefix or alias
+    run: String,
+    /// The page
+    #[arg(short, long, value_name = "FILE.html")]
+    output: PathBuf,
+    /// Also writes real pictures, class prompts and imagined outliers side by side
+    #[arg(long, value_name = "FILE.png")]
+    sheet: Option<PathBuf>,
+    /// Replaces files that are there
+    #[arg(long)]
+    force: bool,
+}
+
+impl Report {
+    pub fn execute(&self, args: &Args) -> Result<Verdict> {
+        let session = Session::reading(args)?;
+        let run = session.resolve(&self.run)?;
+        let mut runs = siblings(&session.store, run)?;
+        runs.retain(|other| *other != run);
+        runs.insert(0, run);
+        write(&session, &runs, &self.output, self.force)?;
+        if let Some(sheet) = &self.sheet {
+            refuse_existing(sheet, self.force)?;
+            let evaluations = siblings(&session.store, run)?;
+            let png = comparison_sheet(&gather(&session.store, run, &evaluations)?.pictures, 6, 2)?;
+            std::fs::write(sheet, png).with_context(|| sheet.display().to_string())?;
+        }
+        Ok(Verdict::Good)
+    }
+}
+
+/// Writes the report on the last of `runs`, comparing all that are evaluations.
+pub fn write(session: &Session<'_>, runs: &[RunId], file: &Path, force: bool) -> Result<()> {
+    refuse_existing(file, force)?;
+    let Some(first) = runs.first() else {
+        bail!("there is no run to report on")
+    };
+    let evaluations = match siblings(&session.store, *first)? {
+        none if none.is_empty() => Vec::new(),
+        _ => runs.to_vec(),
+    };
+    // With outliers rather than without, where both are there: its lineage has all the stages.
+    let about = evaluations.get(1).unwrap_or(first);
+    let page = render(&gather(&session.store, *about, &evaluations)?)?;
+    std::fs::write(file, page).with_context(|| file.display().to_string())?;
+    session.bars.say(&format!("the report is in {}", file.display()));
+    Ok(())
+}
+
+fn refuse_existing(file: &Path, force: bool) -> Result<()> {
+    if file.exists() && !force {
+        bail!("{} is there already; --force replaces it", file.display());
+    }
+    Ok(())
+}

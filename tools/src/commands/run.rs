@@ -1,0 +1,41 @@
+//! `dream run FILE.toml`.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use super::Verdict;
+use super::demo::pipeline;
+use super::stages::read_preset;
+use crate::args::Args;
+use crate::session::Session;
+use crate::table;
+
+/// Runs the whole pipeline from one preset file: what the store has already is not done again.
+#[derive(Debug, clap::Args)]
+pub struct RunFile {
+    /// The preset: a .toml file, or the name of one that ships
+    preset: String,
+    /// Runs it with so many seeds: 0, 1, ...
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: u64,
+    /// The first seed
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Writes the report
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
+}
+
+impl RunFile {
+    pub fn execute(&self, args: &Args) -> Result<Verdict> {
+        let preset = read_preset(&self.preset)?;
+        let session = Session::writing(args)?;
+        let evaluations = pipeline(&session, &preset, self.seed..self.seed + self.seeds)?;
+        table::print(&session, &evaluations)?;
+        if let Some(file) = &self.report {
+            super::report::write(&session, &evaluations, file, true)?;
+        }
+        Ok(Verdict::Good)
+    }
+}

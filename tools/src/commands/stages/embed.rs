@@ -1,0 +1,61 @@
+//! `dream embed`.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use dream_ood::stage::embed::{self, ClassWord, Params};
+use dream_ood::stage::pipeline::read_classes;
+
+use super::{Base, source_or};
+use crate::args::Args;
+use crate::commands::Verdict;
+use crate::session::Session;
+
+/// Reads the class embeddings T(y) off the text encoder's token table.
+#[derive(Debug, clap::Args)]
+pub struct Embed {
+    /// A registered diffusion model
+    #[arg(long)]
+    model: Option<String>,
+    /// Class table: tab-separated, with the columns name and token_word
+    #[arg(long, value_name = "FILE")]
+    classes: Option<PathBuf>,
+    /// Classes by their words alone
+    #[arg(long, value_name = "WORD", num_args = 1.., conflicts_with = "classes")]
+    words: Vec<String>,
+    #[command(flatten)]
+    base: Base,
+}
+
+impl Embed {
+    pub fn execute(&self, args: &Args) -> Result<Verdict> {
+        let preset = self.base.preset()?;
+        let session = Session::writing(args)?;
+        let model = source_or(&session.store, &self.model, || Ok(preset.model(&session.store)?))?;
+        let params = if !self.words.is_empty() {
+            let word = |w: &String| ClassWord {
+                name: w.clone(),
+                word: w.clone(),
+            };
+            Params {
+                classes: self.words.iter().map(word).collect(),
+            }
+        } else if let Some(path) = &self.classes {
+            let rows = read_classes(path)?.into_iter();
+            Params {
+                classes: rows
+                    .map(|c| ClassWord {
+                        name: c.name,
+                        word: c.word,
+                    })
+                    .collect(),
+            }
+        } else {
+            preset.embed()?
+        };
+        let params = self.base.apply(&params, &[])?;
+        let run = session.run(&embed::spec(&params, &model)?, self.base.alias.as_deref())?;
+        println!("{}", run.id);
+        Ok(Verdict::Good)
+    }
+}

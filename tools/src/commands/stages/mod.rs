@@ -1,0 +1,124 @@
+//! The stages as commands. Each starts from a preset's parameters and lets options change them.
+
+mod detect;
+mod embed;
+mod encode;
+mod evaluate;
+mod imagine;
+mod sample;
+
+pub use detect::Detect;
+pub use embed::Embed;
+pub use encode::Encode;
+pub use evaluate::Evaluate;
+pub use imagine::Imagine;
+pub use sample::Sample;
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use dream_ood::stage::Source;
+use dream_ood::stage::pipeline::Preset;
+use dream_ood::store::Store;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::session::{Usage, data_dir};
+
+/// Where parameters come from.
+#[derive(Debug, clap::Args)]
+pub struct Base {
+    /// The preset to start from: one that ships, or a file
+    #[arg(long, default_value = "fashion-mini", value_name = "NAME|FILE")]
+    preset: String,
+    /// Changes any parameter of the stage, as in `--set training.depth=18`
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Names the run
+    #[arg(long)]
+    alias: Option<String>,
+}
+
+/// Reads a preset that ships, by name, or from a file.
+pub fn read_preset(name: &str) -> Result<Preset> {
+    let path = Path::new(name);
+    if path.extension().is_some_and(|e| e == "toml") {
+        return Ok(Preset::read(path)?);
+    }
+    let folder = data_dir()?.join("presets");
+    let path = folder.join(name).with_extension("toml");
+    if !path.is_file() {
+        let files = std::fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
+        let names = files.filter_map(|f| Some(f.ok()?.path().file_stem()?.to_string_lossy().into_owned()));
+        let mut names: Vec<String> = names.collect();
+        names.sort_unstable();
+        bail!(Usage(format!(
+            "there is no preset `{name}`; there are {}, or give a .toml file",
+            names.join(", ")
+        )));
+    }
+    Ok(Preset::read(&path)?)
+}
+
+impl Base {
+    fn preset(&self) -> Result<Preset> {
+        read_preset(&self.preset)
+    }
+
+    /// Returns `params` with the named options, then `--set`, laid over them.
+    fn apply<P: Serialize + DeserializeOwned>(
+        &self,
+        params: &P,
+        options: &[(&str, Option<Value>)],
+    ) -> Result<P> {
+        let mut value = serde_json::to_value(params)?;
+        for (key, given) in options {
+            if let Some(given) = given {
+                set(&mut value, key, given.clone())?;
+            }
+        }
+        for pair in &self.set {
+            let Some((key, text)) = pair.split_once('=') else {
+                bail!(Usage(format!("--set {pair}: expected KEY=VALUE")));
+            };
+            // What is no JSON is a string: `--set convention=openood`.
+            let given = serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()));
+            set(&mut value, key, given)?;
+        }
+        serde_json::from_value(value).map_err(|e| Usage(format!("parameters: {e}")).into())
+    }
+}
+
+/// Sets the value at a dotted path.
+fn set(params: &mut Value, key: &str, given: Value) -> Result<()> {
+    let mut place = params;
+    for part in key.split('.') {
+        if place.is_null() {
+            *place = Value::Object(serde_json::Map::new());
+        }
+        let Value::Object(map) = place else {
+            bail!(Usage(format!("--set {key}: `{part}` is not inside of anything")));
+        };
+        place = map.entry(part).or_insert(Value::Null);
+    }
+    *place = given;
+    Ok(())
+}
+
+/// Returns the JSON of an option that was given.
+fn json<T: Serialize>(option: &Option<T>) -> Option<Value> {
+    option.as_ref().and_then(|value| serde_json::to_value(value).ok())
+}
+
+/// Returns the source that an option names, or the preset's.
+fn source_or(
+    store: &Store,
+    name: &Option<String>,
+    preset: impl FnOnce() -> Result<Source>,
+) -> Result<Source> {
+    match name {
+        Some(name) => Ok(Source::named(store, name)?),
+        None => preset(),
+    }
+}

@@ -1,0 +1,163 @@
+//! What a command works with: the store, the device, the clock, the progress bars.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use candle_core::Device;
+
+use dream_ood::stage::{Context, How, Machine};
+use dream_ood::store::Store;
+use dream_schema::{Run, RunId, RunSpec};
+
+use crate::args::Args;
+use crate::bars::Bars;
+
+/// Words that the program does not understand, found after clap's own checks: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
+
+/// Everything that a command works with.
+pub struct Session<'a> {
+    /// The options that all commands share.
+    pub args: &'a Args,
+    /// The store.
+    pub store: Arc<Store>,
+    /// Progress on the terminal.
+    pub bars: Bars,
+    device: Device,
+    machine: Machine,
+}
+
+impl<'a> Session<'a> {
+    /// Opens the store for writing, made new if there is none.
+    pub fn writing(args: &'a Args) -> Result<Self> {
+        Self::new(args, Store::open_or_create(&args.store)?)
+    }
+
+    /// Opens a store that must be there, to be changed.
+    pub fn existing(args: &'a Args) -> Result<Self> {
+        Self::new(args, Store::open(&args.store)?)
+    }
+
+    /// Opens a store that must be there, for reading only.
+    pub fn reading(args: &'a Args) -> Result<Self> {
+        Self::new(args, Store::open_read_only(&args.store)?)
+    }
+
+    fn new(args: &'a Args, store: Store) -> Result<Self> {
+        if let Some(threads) = args.threads {
+            if threads == 0 {
+                bail!(Usage("--threads 0: at least one thread is needed".into()));
+            }
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build_global()
+                .context("setting --threads")?;
+        }
+        let device = device(&args.device)?;
+        let machine = Machine {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            device: args.device.clone(),
+            host: host(),
+        };
+        Ok(Self {
+            args,
+            store: Arc::new(store),
+            bars: Bars::new(args.quiet),
+            device,
+            machine,
+        })
+    }
+
+    /// Returns what stages run with.
+    pub fn context(&self) -> Context<'_> {
+        Context {
+            store: &self.store,
+            device: &self.device,
+            machine: &self.machine,
+            now: &now,
+            progress: &self.bars,
+            batch_size: self.args.batch_size,
+        }
+    }
+
+    /// Returns the run of that id, prefix or alias.
+    pub fn resolve(&self, name: &str) -> Result<RunId> {
+        Ok(self.store.resolve(name)?)
+    }
+
+    /// Executes a stage, or finds its result, and says so.
+    pub fn run(&self, spec: &RunSpec, alias: Option<&str>) -> Result<Run> {
+        let started = std::time::Instant::now();
+        let (run, how) = dream_ood::stage::run(&self.context(), spec)?;
+        if let Some(alias) = alias {
+            self.store.set_alias(alias, run.id)?;
+        }
+        let how = match how {
+            How::Known => "already in the store".to_owned(),
+            How::Resumed => format!("resumed and finished in {:.1} s", started.elapsed().as_secs_f64()),
+            How::Executed => format!("done in {:.1} s", started.elapsed().as_secs_f64()),
+        };
+        self.bars.say(&format!("{:>10} {} {how}", run.spec.stage, run.id));
+        Ok(run)
+    }
+}
+
+/// Returns microseconds since 1970-01-01 UTC.
+pub fn now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    // A clock before 1970 is a broken one; the time of a run is for people to read and decides nothing.
+    since.map_or(0, |d| d.as_micros() as i64)
+}
+
+fn host() -> String {
+    let name = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() {
+        "unknown".to_owned()
+    } else {
+        name.to_owned()
+    }
+}
+
+fn device(name: &str) -> Result<Device> {
+    if name == "cpu" {
+        return Ok(Device::Cpu);
+    }
+    let index = match name.strip_prefix("cuda") {
+        Some("") => Some(0),
+        Some(rest) => rest.strip_prefix(':').and_then(|n| n.parse::<usize>().ok()),
+        None => None,
+    };
+    let Some(index) = index else {
+        bail!(Usage(format!(
+            "--device {name}: expected `cpu`, `cuda` or `cuda:N`"
+        )));
+    };
+    if !cfg!(feature = "cuda") {
+        bail!("--device {name}: this program was built without CUDA; build it with `--features cuda`");
+    }
+    Device::new_cuda(index).with_context(|| format!("--device {name}: the GPU cannot be used"))
+}
+
+/// Returns the folder of what ships with the program: `$DREAM_DATA`, else `data` here, beside the program, or in the source tree.
+pub fn data_dir() -> Result<PathBuf> {
+    if let Some(dir) = std::env::var_os("DREAM_DATA") {
+        let dir = PathBuf::from(dir);
+        if !dir.join("presets").is_dir() {
+            bail!("DREAM_DATA={}: there is no `presets` folder in it", dir.display());
+        }
+        return Ok(dir);
+    }
+    let mut places = vec![PathBuf::from("data")];
+    if let Ok(program) = std::env::current_exe() {
+        places.extend(program.ancestors().skip(1).map(|dir| dir.join("data")));
+    }
+    places.push(Path::new(env!("CARGO_MANIFEST_DIR")).join("../data"));
+    let found = places.into_iter().find(|dir| dir.join("presets").is_dir());
+    found.context(
+        "the bundled data is nowhere to be found; set DREAM_DATA to the `data` folder of the source tree",
+    )
+}

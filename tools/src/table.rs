@@ -1,0 +1,94 @@
+//! The detection table on the terminal.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use dream_ood::stage::compare::{Network, Summary, networks};
+use dream_schema::RunId;
+
+use crate::args::Format;
+use crate::output;
+use crate::session::Session;
+
+/// Prints the metrics of evaluations: a row for each network, score and OOD set, in percent, mean and spread over seeds.
+pub fn print(session: &Session<'_>, evaluations: &[RunId]) -> Result<()> {
+    let networks = networks(&session.store, evaluations)?;
+    if session.args.format == Format::Json {
+        return json(&networks);
+    }
+    let header = [
+        "network", "score", "OOD set", "FPR95", "AUROC", "AUPR in", "AUPR out",
+    ];
+    let mut rows = vec![header.map(str::to_owned)];
+    for network in &networks {
+        for (score, set) in keys(network) {
+            let number = |metric: &str| {
+                let key = (score.clone(), set.clone(), metric.to_owned());
+                network
+                    .metrics
+                    .get(&key)
+                    .map_or(String::new(), |values| percent(values))
+            };
+            let set = set.clone().unwrap_or_else(|| "average".to_owned());
+            let numbers = ["fpr95", "auroc", "aupr_in", "aupr_out"].map(number);
+            let [fpr95, auroc, aupr_in, aupr_out] = numbers;
+            rows.push([network.name.clone(), score, set, fpr95, auroc, aupr_in, aupr_out]);
+        }
+    }
+    if session.args.format == Format::Csv {
+        rows.iter().for_each(|row| println!("{}", row.join(",")));
+        return Ok(());
+    }
+    output::columns(&rows)?;
+    println!();
+    for network in &networks {
+        let seeds: Vec<String> = network.seeds.iter().map(u64::to_string).collect();
+        println!(
+            "{}: ID accuracy {} %, seeds {}",
+            network.name,
+            percent(&network.accuracy),
+            seeds.join(", ")
+        );
+    }
+    if let Some(network) = networks.first() {
+        println!(
+            "percent; metrics by the convention of {}; ± is the standard deviation over seeds",
+            network.convention
+        );
+    }
+    Ok(())
+}
+
+/// Returns the (score, OOD set) pairs of a network, the average last.
+pub fn keys(network: &Network) -> Vec<(String, Option<String>)> {
+    let pairs: BTreeSet<_> = network
+        .metrics
+        .keys()
+        .map(|(score, set, _)| (score.clone(), set.is_none(), set.clone()))
+        .collect();
+    pairs.into_iter().map(|(score, _, set)| (score, set)).collect()
+}
+
+/// Returns the mean of fractions in percent, with its spread if there are several.
+pub fn percent(values: &[f64]) -> String {
+    let summary = Summary::of(values);
+    match summary.spread {
+        Some(spread) => format!("{:.1} ± {:.1}", summary.mean * 100.0, spread * 100.0),
+        None => format!("{:.1}", summary.mean * 100.0),
+    }
+}
+
+fn json(networks: &[Network]) -> Result<()> {
+    for network in networks {
+        for ((score, set, metric), values) in &network.metrics {
+            let summary = Summary::of(values);
+            let line = serde_json::json!({
+                "network": network.name, "score": score, "dataset": set, "metric": metric,
+                "mean": summary.mean, "spread": summary.spread, "seeds": network.seeds,
+                "convention": network.convention, "id_accuracy": Summary::of(&network.accuracy).mean,
+            });
+            println!("{line}");
+        }
+    }
+    Ok(())
+}
