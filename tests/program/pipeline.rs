@@ -233,9 +233,9 @@ fn an_interrupted_run_is_resumed_to_the_same_digest() {
         embeddings.trim(),
         "-q",
     ];
-    // Killed again and again, each time a little later, until one comes through.
+    // Killed again and again, each time after twice as long, until one comes through.
     let mut killed = 0;
-    for wait in (1..200).map(|i| i * 150) {
+    for wait in (0..10).map(|i| 500 << i) {
         let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_dream"))
             .args(encode)
             .current_dir(other.path())

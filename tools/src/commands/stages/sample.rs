@@ -30,7 +30,7 @@ pub struct Sample {
     #[arg(long)]
     rounds: Option<usize>,
     /// Standard deviation of the noise in every coordinate
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     sigma: Option<f64>,
     /// Vectors of each class; without it, all that the rounds give
     #[arg(long)]
