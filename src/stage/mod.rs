@@ -158,13 +158,18 @@ pub fn run(ctx: &Context<'_>, spec: &RunSpec) -> Result<(Run, How), StageError> 
 /// Checks that the specification is read back as it is written: a number of more than 15 digits may not be, and the run would
 /// then not be found by its question.
 fn check_kept(spec: &RunSpec) -> Result<(), StageError> {
-    let wrong = |message: String| StageError::Params { stage: spec.stage.clone(), message };
+    let wrong = |message: String| StageError::Params {
+        stage: spec.stage.clone(),
+        message,
+    };
     let text = serde_json::to_string(spec).map_err(|e| wrong(e.to_string()))?;
     let back: RunSpec = serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
     if back.id() == spec.id() {
         return Ok(());
     }
-    Err(wrong("a number has more digits than JSON keeps; give it 15 at most".into()))
+    Err(wrong(
+        "a number has more digits than JSON keeps; give it 15 at most".into(),
+    ))
 }
 
 fn execute(ctx: &Context<'_>, run: &Run) -> Result<(), StageError> {
