@@ -14,7 +14,7 @@ use arrow::datatypes::{Int32Type, Int64Type};
 use half::{bf16, f16};
 
 use super::atomic::AtomicFile;
-use super::vectors::flat_vectors;
+use super::vectors::{flat_vectors, le_bytes};
 use super::{BoxError, ExchangeError, Target};
 
 /// Bytes kept free for the header of a file of vectors.
@@ -96,10 +96,7 @@ pub fn write_vectors<E: Into<BoxError>>(
             let hint = "export one run at a time";
             return Err(ExchangeError::Layout { what, hint });
         }
-        for number in flat {
-            file.write_all(&number.to_le_bytes())
-                .map_err(ExchangeError::io(path))?;
-        }
+        file.write_all(&le_bytes(flat)).map_err(ExchangeError::io(path))?;
         keys(&batch, &mut classes, &mut indices)?;
     }
     for number in classes.iter().chain(&indices) {
@@ -312,6 +309,17 @@ mod tests {
             "{err}"
         );
         assert!(!cut.path.exists());
+    }
+
+    #[test]
+    fn a_file_of_the_python_library_is_read() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/exchange/vectors.safetensors");
+        let read = read_vectors(&path).unwrap();
+        assert_eq!((read.shape, read.class_ids), (vec![3, 4], None));
+        assert_eq!(
+            read.flat,
+            (0..12).map(|i| i as f32 * 0.5 - 2.0).collect::<Vec<_>>()
+        );
     }
 
     #[test]

@@ -42,3 +42,8 @@ pub fn flat_vectors<'a>(batch: &'a RecordBatch, column: &str) -> Result<(&'a [f3
         .ok_or_else(wrong)?;
     Ok((flat, width))
 }
+
+/// Returns the numbers as little-endian bytes.
+pub(crate) fn le_bytes(flat: &[f32]) -> Vec<u8> {
+    flat.iter().flat_map(|number| number.to_le_bytes()).collect()
+}

@@ -10,7 +10,7 @@ use super::super::atomic::AtomicFile;
 use super::super::csv::CsvWriter;
 use super::super::{BoxError, ExchangeError, Target};
 use super::header;
-use crate::exchange::vectors::flat_vectors;
+use crate::exchange::vectors::{flat_vectors, le_bytes};
 
 /// How the rows are laid out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,10 +73,7 @@ pub fn write_npy<E: Into<BoxError>>(
             let hint = "export one run at a time";
             return Err(ExchangeError::Layout { what, hint });
         }
-        for number in flat {
-            file.write_all(&number.to_le_bytes())
-                .map_err(ExchangeError::io(path))?;
-        }
+        file.write_all(&le_bytes(flat)).map_err(ExchangeError::io(path))?;
         groups.add(&batch);
         rows.write(&batch.project(&others)?)?;
         count += batch.num_rows() as u64;

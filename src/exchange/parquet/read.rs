@@ -1,6 +1,7 @@
 //! Reading our own files back, bit for bit.
 
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,7 +10,9 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use dream_schema::Table;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
 
 use super::{TABLE_KEY, image_column};
 use crate::exchange::ExchangeError;
@@ -26,6 +29,8 @@ pub struct ParquetRows {
     schema: SchemaRef,
     rows: u64,
     reader: ParquetRecordBatchReader,
+    /// Whether the reader has panicked, after which it is not used again.
+    damaged: bool,
 }
 
 impl ParquetRows {
@@ -35,8 +40,7 @@ impl ParquetRows {
     /// If the file cannot be read, is no Parquet file, says that it is another table, lacks a column, or has one of a type that
     /// does not fit.
     pub fn open(path: &Path, table: Table) -> Result<Self, ExchangeError> {
-        let file = File::open(path).map_err(ExchangeError::io(path))?;
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(ExchangeError::parquet(path))?;
+        let builder = builder(path)?;
         let metadata = builder.metadata().file_metadata();
         let named = metadata
             .key_value_metadata()
@@ -68,6 +72,7 @@ impl ParquetRows {
             schema,
             rows,
             reader,
+            damaged: false,
         })
     }
 
@@ -95,7 +100,17 @@ impl Iterator for ParquetRows {
     type Item = Result<RecordBatch, ExchangeError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let batch = self.reader.next()?;
+        if self.damaged {
+            return None;
+        }
+        let reader = &mut self.reader;
+        let batch = match contained(&self.path, || reader.next()) {
+            Ok(batch) => batch?,
+            Err(error) => {
+                self.damaged = true;
+                return Some(Err(error));
+            }
+        };
         Some(
             batch
                 .map_err(ExchangeError::from)
@@ -137,6 +152,22 @@ fn missing(path: &Path, table: Table, field: &Field) -> ExchangeError {
     ExchangeError::format(path, "the columns", expected, "no such column")
 }
 
+fn builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, ExchangeError> {
+    let file = File::open(path).map_err(ExchangeError::io(path))?;
+    // The Arrow schema that writers embed is not needed: all our types follow from Parquet's, the width from the first row.
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    contained(path, || {
+        ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)
+    })?
+    .map_err(ExchangeError::parquet(path))
+}
+
+/// Runs a step of the Parquet library, which panics on some damaged files; to us that is damage like any other.
+fn contained<T>(path: &Path, step: impl FnOnce() -> T) -> Result<T, ExchangeError> {
+    catch_unwind(AssertUnwindSafe(step))
+        .map_err(|_| ExchangeError::format(path, "the file", "whole Parquet pages", "damaged ones"))
+}
+
 /// Returns the width of the vectors in a column: what its type says, or where that says nothing the length of the first.
 fn width(path: &Path, field: &Field) -> Result<usize, ExchangeError> {
     match field.data_type() {
@@ -152,15 +183,15 @@ fn width(path: &Path, field: &Field) -> Result<usize, ExchangeError> {
             ));
         }
     }
-    let file = File::open(path).map_err(ExchangeError::io(path))?;
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(ExchangeError::parquet(path))?;
+    let builder = builder(path)?;
     let mask = ProjectionMask::columns(builder.parquet_schema(), [field.name().as_str()]);
     let reader = builder
         .with_projection(mask)
         .with_batch_size(1)
         .with_limit(1)
         .build();
-    let first = reader.map_err(ExchangeError::parquet(path))?.next().transpose()?;
+    let mut reader = reader.map_err(ExchangeError::parquet(path))?;
+    let first = contained(path, || reader.next())?.transpose()?;
     let list = first.and_then(|batch| list_value(batch.column(0), 0));
     Ok(list.map_or(0, |list| list.len()))
 }

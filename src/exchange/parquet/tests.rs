@@ -303,3 +303,27 @@ fn rows_of_another_width_leave_no_file() {
     assert!(matches!(err, ExchangeError::Source(_)));
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }
+
+#[test]
+fn damage_is_an_error_and_never_a_panic() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.parquet");
+    let whole = std::fs::read(fixture("features_wide.parquet")).unwrap();
+    let read = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        // Damage to numbers goes unnoticed: the format has no checksum of them by default.
+        let rows = ParquetRows::open(&path, Table::Features)?;
+        rows.take(10)
+            .map(|batch| Ok(Feature::from_batch(&batch?)?.len()))
+            .sum::<Result<usize, ExchangeError>>()
+    };
+    assert_eq!(read(&whole).unwrap(), 2);
+    for length in (0..whole.len()).step_by(7) {
+        assert!(read(&whole[..length]).is_err(), "cut to {length}");
+    }
+    for at in 0..whole.len() {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1 << (at % 8);
+        let _ = read(&bytes);
+    }
+}

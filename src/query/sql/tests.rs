@@ -54,6 +54,11 @@ fn rows_are_grouped_joined_and_counted() {
     );
     let sql = "SELECT r.stage, count(*) FROM outliers o JOIN runs r ON o.run = r.run WHERE r.alias = 'best' GROUP BY 1";
     assert_eq!(lines(&s, sql), ["sample 9000"]);
+    let sql =
+        "SELECT count(*) FROM outliers WHERE run = (SELECT run FROM runs WHERE alias = 'best') AND index < 7";
+    assert_eq!(lines(&s, sql), ["21"]);
+    let sql = "SELECT count(*) FROM outliers WHERE run IN (SELECT run FROM runs WHERE stage = 'encode')";
+    assert_eq!(lines(&s, sql), ["0"]);
     let sql = "SELECT a.stage, i.role, b.stage FROM run_inputs i JOIN runs a ON a.run = i.run JOIN runs b ON b.run = i.input";
     assert_eq!(lines(&s, sql), ["encode outliers sample"]);
     assert_eq!(
