@@ -41,11 +41,24 @@ fn the_bundled_decoder_agrees_with_candle() {
     let grey = |x: &f32| ((x / 2.0 + 0.5).clamp(0.0, 1.0) * 255.0).round() as u8;
     for (i, picture) in pictures.iter().enumerate() {
         // One at a time: candle 0.11.1 decodes the second and later latents of a batch otherwise than alone.
-        let one = theirs.decode(&scaled.narrow(0, i, 1).unwrap().contiguous().unwrap()).unwrap();
+        let one = theirs
+            .decode(&scaled.narrow(0, i, 1).unwrap().contiguous().unwrap())
+            .unwrap();
         // [1, 3, height, width] to [height, width, 3]
-        let expected = one.permute((0, 2, 3, 1)).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let expected = one
+            .permute((0, 2, 3, 1))
+            .unwrap()
+            .flatten_all()
+            .unwrap()
+            .to_vec1::<f32>()
+            .unwrap();
         assert_eq!(expected.len(), picture.rgb.len());
-        let worst = picture.rgb.iter().zip(&expected).map(|(a, b)| a.abs_diff(grey(b))).max();
+        let worst = picture
+            .rgb
+            .iter()
+            .zip(&expected)
+            .map(|(a, b)| a.abs_diff(grey(b)))
+            .max();
         assert!(worst <= Some(1), "picture {i}: {worst:?} grey levels");
     }
 }

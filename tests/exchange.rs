@@ -1,5 +1,8 @@
 //! Exports of every kind, read back: by this library, and by other people's readers where Python has them.
 
+// A skipped check must say so.
+#![allow(clippy::print_stderr)]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

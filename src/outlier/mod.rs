@@ -22,7 +22,6 @@ mod count;
 mod error;
 mod gaussian;
 mod geometry;
-mod noise;
 mod params;
 mod round;
 mod sample;

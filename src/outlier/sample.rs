@@ -3,9 +3,9 @@
 use super::boundary::boundary_of;
 use super::error::OutlierError;
 use super::geometry::Features;
-use super::noise::fill;
 use super::params::{Sampled, SamplingParams};
 use super::round::{Class, check};
+use crate::rng::Stream;
 use rayon::prelude::*;
 
 /// Samples the outliers (or inliers) of a class: `params.count()` of them, by round, then boundary rank, then best first.
@@ -38,7 +38,7 @@ pub fn sample_class(
                 if cancelled() {
                     return Err(OutlierError::Cancelled { class });
                 }
-                fill(seed, "sample/noise", class, u64::from(round), &mut scratch.noise);
+                Stream::new(seed, "sample/noise", class, u64::from(round)).fill_normal(&mut scratch.noise);
                 let anchors = shared.anchors(seed, class, u64::from(round));
                 let sampled = shared.round(scratch, &anchors, round);
                 progress(1);

@@ -89,12 +89,10 @@ pub fn spec(
     images: &Source,
 ) -> Result<RunSpec, StageError> {
     params.effective().check()?;
-    if let Some(loss) = &params.outlier {
-        if !(loss.beta >= 0.0 && loss.beta.is_finite()) || loss.batch_size == 0 {
-            return Err(StageError::Mismatch(
-                "the outlier loss needs a beta of 0 or more, and a batch_size of 1 or more".into(),
-            ));
-        }
+    let bad = |loss: &OutlierLoss| loss.batch_size == 0 || !loss.beta.is_finite() || loss.beta < 0.0;
+    if params.outlier.as_ref().is_some_and(bad) {
+        let why = "the outlier loss needs a beta of 0 or more, and a batch_size of 1 or more";
+        return Err(StageError::Mismatch(why.into()));
     }
     let fine_tunes = params.outlier.as_ref().is_some_and(|o| o.fine_tune.is_some());
     let wanted = [

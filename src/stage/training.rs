@@ -95,7 +95,7 @@ impl Training {
         if self.epochs == 0 || self.batch_size == 0 || self.checkpoint_every == 0 || self.size == 0 {
             return wrong("epochs, batch_size, checkpoint_every and size must be at least 1");
         }
-        if !(self.lr > 0.0 && self.lr.is_finite()) || !(0.0..=self.lr).contains(&self.min_lr) {
+        if !self.lr.is_finite() || self.lr <= 0.0 || !(0.0..=self.lr).contains(&self.min_lr) {
             return wrong("lr must be positive, and min_lr between 0 and lr");
         }
         if self.std.iter().any(|s| s.is_nan() || *s <= 0.0) {

@@ -4,6 +4,8 @@
 //! depend on batch size, thread count, order, or the shard it was made in. The normal deviates use only IEEE additions,
 //! multiplications, divisions and square roots, no library logarithm or sine: they are the same bits on every machine.
 
+mod normal;
+
 const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 
@@ -107,13 +109,17 @@ impl Stream {
 
     /// Fills `out` with independent normal deviates of mean 0 and standard deviation 1 (Box-Muller), from a fresh block on.
     pub fn fill_normal(&mut self, out: &mut [f32]) {
+        let tail = [self.class, self.index as u32, (self.index >> 32) as u32];
+        normal::fill(
+            normal::Counter {
+                key: self.key,
+                block: self.block,
+                tail,
+            },
+            out,
+        );
+        self.block = self.block.wrapping_add(out.len().div_ceil(4) as u32);
         self.used = 4;
-        for four in out.chunks_mut(4) {
-            let [a, b, c, d] = self.next_block();
-            let (x, y) = box_muller(a, b);
-            let (z, w) = box_muller(c, d);
-            four.copy_from_slice(&[x, y, z, w][..four.len()]);
-        }
     }
 
     /// Returns `n` normal deviates of mean 0 and standard deviation 1.
@@ -121,58 +127,6 @@ impl Stream {
         let mut out = vec![0.0; n];
         self.fill_normal(&mut out);
         out
-    }
-}
-
-/// Returns two independent normal deviates from two random words.
-#[inline]
-fn box_muller(a: u32, b: u32) -> (f32, f32) {
-    // In (0, 1]: never the logarithm of zero.
-    let u = ((a >> 8) + 1) as f32 * (1.0 / 16_777_216.0);
-    let radius = (-2.0 * ln(u)).sqrt();
-    let (sin, cos) = sin_cos_turn(b);
-    (radius * cos, radius * sin)
-}
-
-/// Natural logarithm of a normal positive number: exponent apart, the mantissa in [sqrt(1/2), sqrt(2)) by the polynomial
-/// of Cephes' `logf` (relative error below 2^-23).
-#[inline]
-fn ln(x: f32) -> f32 {
-    let bits = x.to_bits();
-    let shifted = bits.wrapping_sub(0x3F35_04F3); // sqrt(1/2)
-    let exponent = (shifted as i32 >> 23) as f32;
-    let mantissa = f32::from_bits((shifted & 0x007F_FFFF) + 0x3F35_04F3) - 1.0;
-    let coefficients = [
-        7.037_683_6e-2,
-        -1.151_461e-1,
-        1.167_699_8e-1,
-        -1.242_014_1e-1,
-        1.424_932_3e-1,
-        -1.666_805_8e-1,
-        2.000_071_4e-1,
-        -2.499_999_4e-1,
-        3.333_333e-1_f32,
-    ];
-    let square = mantissa * mantissa;
-    let tail = coefficients.iter().fold(0.0, |sum, c| sum * mantissa + c) * mantissa * square;
-    tail - 2.121_944_4e-4 * exponent - 0.5 * square + mantissa + 0.693_359_4 * exponent
-}
-
-/// Sine and cosine of `2 pi turn / 2^32`: the two top bits are the quadrant, the rest an angle within pi/4 of its middle.
-#[inline]
-fn sin_cos_turn(turn: u32) -> (f32, f32) {
-    let rotated = turn.wrapping_add(1 << 29);
-    let quadrant = rotated >> 30;
-    let offset = (rotated & 0x3FFF_FFFF) as i32 - (1 << 29);
-    let angle = (offset >> 5) as f32 * (std::f32::consts::FRAC_PI_2 / (1 << 25) as f32);
-    let z = angle * angle;
-    let sin = ((-1.951_529_6e-4 * z + 8.332_161e-3) * z - 1.666_665_5e-1) * z * angle + angle;
-    let cos = ((2.443_315_7e-5 * z - 1.388_731_6e-3) * z + 4.166_664_6e-2) * z * z - 0.5 * z + 1.0;
-    match quadrant {
-        0 => (sin, cos),
-        1 => (cos, -sin),
-        2 => (-sin, -cos),
-        _ => (-cos, sin),
     }
 }
 
@@ -198,23 +152,6 @@ mod tests {
             ),
             [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1]
         );
-    }
-
-    #[test]
-    fn elementary_functions_agree_with_f64() {
-        for i in 1..=1_000_000_u32 {
-            let u = (i * 16) as f32 / 16_777_216.0;
-            let exact = f64::from(u).ln();
-            assert!(
-                (f64::from(ln(u)) - exact).abs() <= 3e-7 * exact.abs().max(0.5),
-                "ln({u})"
-            );
-            let turn = i.wrapping_mul(2_654_435_761);
-            let angle = f64::from(turn) / 4_294_967_296.0 * std::f64::consts::TAU;
-            let (sin, cos) = sin_cos_turn(turn);
-            assert!((f64::from(sin) - angle.sin()).abs() < 4e-7, "sin of turn {turn}");
-            assert!((f64::from(cos) - angle.cos()).abs() < 4e-7, "cos of turn {turn}");
-        }
     }
 
     #[test]

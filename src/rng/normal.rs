@@ -1,58 +1,43 @@
-//! Normal deviates of a `rng::Stream`, 32 at a time.
-//!
-//! The same bits as `Stream::fill_normal` (a test holds it to that), but with eight Philox blocks side by side and no branches,
-//! in vector registers: noise would otherwise cost as much as the matrix product. Only
-//! integer operations and IEEE additions, multiplications and square roots occur, never fused, and so every version of the
-//! code agrees.
+//! Normal deviates (Box-Muller), 32 at a time: eight Philox blocks side by side and no branches, in vector registers where the
+//! processor has them. Only integer operations and IEEE additions, multiplications and square roots occur, never fused, so that
+//! every version of the code gives the same bits.
 
-use crate::rng::philox;
+use super::philox;
+#[cfg(target_arch = "x86_64")]
+use super::{MULTIPLIERS, WEYL};
 
 /// Philox blocks side by side; each gives four deviates.
 const LANES: usize = 8;
 /// Deviates of one batch.
 const BATCH: usize = 4 * LANES;
 
-/// The constants of Philox4x32, as in `rng`.
-#[cfg(target_arch = "x86_64")]
-const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
-#[cfg(target_arch = "x86_64")]
-const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
-
 type Words = [u32; LANES];
 type Floats = [f32; LANES];
 
-/// Fills `out` with the normal deviates of the stream (`seed`, `domain`, `class`, `index`).
-pub(super) fn fill(seed: u64, domain: &str, class: u32, index: u64, out: &mut [f32]) {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&seed.to_le_bytes());
-    hasher.update(domain.as_bytes());
-    let hash = *hasher.finalize().as_bytes();
-    let word = |i: usize| u32::from_le_bytes([hash[i], hash[i + 1], hash[i + 2], hash[i + 3]]);
-    let name = Name {
-        key: [word(0), word(4)],
-        tail: [class, index as u32, (index >> 32) as u32],
-    };
+/// Where in which stream the deviates start: the Philox key, the number of the block, the rest of the counter.
+#[derive(Clone, Copy)]
+pub(super) struct Counter {
+    pub key: [u32; 2],
+    pub block: u32,
+    pub tail: [u32; 3],
+}
+
+/// Fills `out` with normal deviates, four a block.
+pub(super) fn fill(counter: Counter, out: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx2") {
         // SAFETY: the processor has AVX2.
-        return unsafe { avx2(name, out) };
+        return unsafe { avx2(counter, out) };
     }
-    portable(name, out);
-}
-
-/// A stream's Philox key, and its counter but for the block number.
-#[derive(Clone, Copy)]
-struct Name {
-    key: [u32; 2],
-    tail: [u32; 3],
+    portable(counter, out);
 }
 
 /// Fills `out`, with `blocks` for Philox: it returns eight blocks from a block number on, word by word.
 #[inline(always)]
-fn body(name: Name, out: &mut [f32], blocks: impl Fn(Name, u32) -> [Words; 4]) {
-    let mut block = 0_u32;
+fn body(counter: Counter, out: &mut [f32], blocks: impl Fn(Counter, u32) -> [Words; 4]) {
+    let mut block = counter.block;
     for out in out.chunks_mut(BATCH) {
-        let [c0, c1, c2, c3] = blocks(name, block);
+        let [c0, c1, c2, c3] = blocks(counter, block);
         block = block.wrapping_add(LANES as u32);
         let (x, y) = box_muller(&c0, &c1);
         let (z, w) = box_muller(&c2, &c3);
@@ -65,12 +50,12 @@ fn body(name: Name, out: &mut [f32], blocks: impl Fn(Name, u32) -> [Words; 4]) {
     }
 }
 
-fn portable(name: Name, out: &mut [f32]) {
-    body(name, out, |name, block| {
+fn portable(counter: Counter, out: &mut [f32]) {
+    body(counter, out, |counter, block| {
         let mut words = [[0; LANES]; 4];
         for lane in 0..LANES {
-            let [class, low, high] = name.tail;
-            let block = philox([block.wrapping_add(lane as u32), class, low, high], name.key);
+            let [class, low, high] = counter.tail;
+            let block = philox([block.wrapping_add(lane as u32), class, low, high], counter.key);
             for (words, word) in words.iter_mut().zip(block) {
                 words[lane] = word;
             }
@@ -82,7 +67,7 @@ fn portable(name: Name, out: &mut [f32]) {
 /// As `portable`, with the 32-bit products of Philox in vector registers, which the compiler does not manage by itself.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn avx2(name: Name, out: &mut [f32]) {
+fn avx2(counter: Counter, out: &mut [f32]) {
     use std::arch::x86_64::*;
 
     /// High and low halves of the products of eight words with `factor`.
@@ -97,11 +82,11 @@ fn avx2(name: Name, out: &mut [f32]) {
     }
 
     #[target_feature(enable = "avx2")]
-    fn blocks(name: Name, block: u32) -> [Words; 4] {
+    fn blocks(counter: Counter, block: u32) -> [Words; 4] {
         let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
         let mut c0 = _mm256_add_epi32(_mm256_set1_epi32(block as i32), lanes);
-        let [mut c1, mut c2, mut c3] = name.tail.map(|word| _mm256_set1_epi32(word as i32));
-        let [mut k0, mut k1] = name.key;
+        let [mut c1, mut c2, mut c3] = counter.tail.map(|word| _mm256_set1_epi32(word as i32));
+        let [mut k0, mut k1] = counter.key;
         for _ in 0..10 {
             let (high0, low0) = product(c0, MULTIPLIERS[0] as i32);
             let (high1, low1) = product(c2, MULTIPLIERS[1] as i32);
@@ -119,13 +104,14 @@ fn avx2(name: Name, out: &mut [f32]) {
         })
     }
 
-    body(name, out, |name, block| blocks(name, block));
+    body(counter, out, |counter, block| blocks(counter, block));
 }
 
 #[inline(always)]
 fn box_muller(a: &Words, b: &Words) -> (Floats, Floats) {
     let (mut first, mut second) = ([0.0; LANES], [0.0; LANES]);
     for lane in 0..LANES {
+        // In (0, 1]: never the logarithm of zero.
         let u = ((a[lane] >> 8) + 1) as f32 * (1.0 / 16_777_216.0);
         let radius = (-2.0 * ln(u)).sqrt();
         let (sin, cos) = sin_cos_turn(b[lane]);
@@ -135,7 +121,8 @@ fn box_muller(a: &Words, b: &Words) -> (Floats, Floats) {
     (first, second)
 }
 
-/// As in `rng`.
+/// Natural logarithm of a normal positive number: exponent apart, the mantissa in [sqrt(1/2), sqrt(2)) by the polynomial
+/// of Cephes' `logf` (relative error below 2^-23).
 #[inline(always)]
 fn ln(x: f32) -> f32 {
     let shifted = x.to_bits().wrapping_sub(0x3F35_04F3);
@@ -157,7 +144,8 @@ fn ln(x: f32) -> f32 {
     tail - 2.121_944_4e-4 * exponent - 0.5 * square + mantissa + 0.693_359_4 * exponent
 }
 
-/// As in `rng`, with the quadrant as a choice and two signs instead of four branches.
+/// Sine and cosine of `2 pi turn / 2^32`: the two top bits are the quadrant (a choice and two signs instead of four branches),
+/// the rest an angle within pi/4 of its middle.
 #[inline(always)]
 fn sin_cos_turn(turn: u32) -> (f32, f32) {
     let rotated = turn.wrapping_add(1 << 29);
@@ -180,32 +168,65 @@ fn sin_cos_turn(turn: u32) -> (f32, f32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rng::Stream;
 
     #[test]
-    fn the_bits_are_those_of_the_stream() {
-        for (n, class, index) in [(1, 0, 0), (31, 1, 2), (100_003, 7, (1 << 40) + 5)] {
-            let expected = Stream::new(9, "sample/noise", class, index).normals(n);
-            let mut actual = vec![0.0; n];
-            fill(9, "sample/noise", class, index, &mut actual);
-            let bits = |v: &[f32]| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-            assert_eq!(bits(&actual), bits(&expected));
+    fn elementary_functions_agree_with_f64() {
+        for i in 1..=1_000_000_u32 {
+            let u = (i * 16) as f32 / 16_777_216.0;
+            let exact = f64::from(u).ln();
+            assert!(
+                (f64::from(ln(u)) - exact).abs() <= 3e-7 * exact.abs().max(0.5),
+                "ln({u})"
+            );
+            let turn = i.wrapping_mul(2_654_435_761);
+            let angle = f64::from(turn) / 4_294_967_296.0 * std::f64::consts::TAU;
+            let (sin, cos) = sin_cos_turn(turn);
+            assert!((f64::from(sin) - angle.sin()).abs() < 4e-7, "sin of turn {turn}");
+            assert!((f64::from(cos) - angle.cos()).abs() < 4e-7, "cos of turn {turn}");
+        }
+    }
+
+    /// One deviate after the other, in f64 but for the words themselves.
+    #[test]
+    fn deviates_are_box_muller_of_the_words_of_each_block() {
+        let counter = Counter {
+            key: [6, 7],
+            block: u32::MAX - 3,
+            tail: [1, 2, 3],
+        };
+        let mut out = vec![0.0; 103];
+        fill(counter, &mut out);
+        for (i, four) in out.chunks(4).enumerate() {
+            let [class, low, high] = counter.tail;
+            let words = philox(
+                [counter.block.wrapping_add(i as u32), class, low, high],
+                counter.key,
+            );
+            for (pair, two) in words.chunks(2).zip(four.chunks(2)) {
+                let u = (f64::from(pair[0] >> 8) + 1.0) / 16_777_216.0;
+                let radius = (-2.0 * u.ln()).sqrt();
+                let angle = f64::from(pair[1]) / 4_294_967_296.0 * std::f64::consts::TAU;
+                for (actual, exact) in two.iter().zip([radius * angle.cos(), radius * angle.sin()]) {
+                    assert!((f64::from(*actual) - exact).abs() < 4e-6, "{actual} {exact}");
+                }
+            }
         }
     }
 
     #[test]
     fn versions_for_other_processors_agree() {
-        let name = Name {
+        let counter = Counter {
             key: [1, 2],
+            block: 0,
             tail: [3, 4, 5],
         };
         let mut plain = vec![0.0; 1000];
-        portable(name, &mut plain);
+        portable(counter, &mut plain);
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx2") {
             let mut vector = vec![0.0; 1000];
             // SAFETY: the processor has AVX2.
-            unsafe { avx2(name, &mut vector) };
+            unsafe { avx2(counter, &mut vector) };
             assert_eq!(plain, vector);
         }
         assert!(plain.iter().any(|v| *v != 0.0));
