@@ -6,6 +6,7 @@
 //! executed. Numbers that change the speed and not the result (batch sizes of inference, threads) are no parameters: they come
 //! with the [`Context`].
 
+pub mod classes;
 pub mod compare;
 pub mod detect;
 pub mod embed;

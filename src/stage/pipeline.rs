@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use dream_schema::{Run, RunSpec};
 use serde::{Deserialize, Serialize};
 
+use super::classes::{ClassRow, read_classes};
 use super::{
     Context, How, Source, StageError, detect, embed, encode, evaluate, imagine, register_images,
     register_model, run, sample,
@@ -64,17 +65,6 @@ pub struct Named {
     /// The reader; guessed where it is not named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-}
-
-/// A row of a class table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClassRow {
-    /// Name of the class.
-    pub name: String,
-    /// The one token that stands for it.
-    pub word: String,
-    /// What follows the prompt for this class.
-    pub suffix: String,
 }
 
 /// The runs of one pass through the pipeline.
@@ -267,82 +257,3 @@ impl Preset {
 
 /// Told of a run that is done: its part of the pipeline, the run, and how it came about.
 pub type Told<'a> = &'a mut dyn FnMut(&str, &Run, How) -> Result<(), StageError>;
-
-/// Reads a class table: tab-separated, with a header that names at least `name` and `token_word`.
-///
-/// # Errors
-/// If it cannot be read, lacks a column, or a row is too short.
-pub fn read_classes(path: &Path) -> Result<Vec<ClassRow>, StageError> {
-    let wrong = |message: String| StageError::File {
-        path: path.to_owned(),
-        message,
-    };
-    let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
-    let mut lines = text.lines().enumerate().filter(|(_, line)| !line.is_empty());
-    let header: Vec<&str> = lines
-        .next()
-        .map(|(_, line)| line.split('\t').collect())
-        .unwrap_or_default();
-    let column = |name: &str| header.iter().position(|h| *h == name);
-    let needed = |name: &str| column(name).ok_or_else(|| wrong(format!("the header has no column `{name}`")));
-    let (name, word, suffix) = (needed("name")?, needed("token_word")?, column("prompt_suffix"));
-    let row = |(number, line): (usize, &str)| -> Result<ClassRow, StageError> {
-        let cells: Vec<&str> = line.split('\t').collect();
-        let cell = |column: usize, what: &str| match cells.get(column) {
-            Some(text) if !text.trim().is_empty() => Ok(text.trim().to_owned()),
-            _ => Err(wrong(format!("line {}: there is no {what}", number + 1))),
-        };
-        // A suffix keeps the space it starts with: it is put right behind the prompt.
-        let suffix = suffix.and_then(|c| cells.get(c)).map_or("", |s| s.trim_end());
-        Ok(ClassRow {
-            name: cell(name, "name")?,
-            word: cell(word, "token_word")?,
-            suffix: suffix.to_owned(),
-        })
-    };
-    let rows = lines.map(row).collect::<Result<Vec<_>, _>>()?;
-    if rows.is_empty() {
-        Err(wrong("there is no class in it".into()))
-    } else {
-        Ok(rows)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn classes(text: &str) -> Result<Vec<ClassRow>, String> {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), text).unwrap();
-        read_classes(file.path()).map_err(|e| e.to_string())
-    }
-
-    #[test]
-    fn class_tables() {
-        let rows =
-            classes("class_id\tname\ttoken_word\tprompt_suffix\n0\ta hen\then\t\n1\tkite\tkite\t bird\n")
-                .unwrap();
-        assert_eq!(
-            rows[0],
-            ClassRow {
-                name: "a hen".into(),
-                word: "hen".into(),
-                suffix: String::new()
-            }
-        );
-        assert_eq!(rows[1].suffix, " bird");
-        assert!(
-            classes("name\tword\nhen\then\n")
-                .unwrap_err()
-                .contains("no column `token_word`")
-        );
-        assert!(
-            classes("name\ttoken_word\nhen\n")
-                .unwrap_err()
-                .contains("line 2: there is no token_word")
-        );
-        assert!(classes("name\ttoken_word\n").unwrap_err().contains("no class"));
-        assert!(classes("").unwrap_err().contains("no column"));
-    }
-}

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use dream_ood::stage::classes::read_classes;
 use dream_ood::stage::embed::{self, ClassWord, Params};
-use dream_ood::stage::pipeline::read_classes;
 
 use super::{Base, source_or};
 use crate::args::Args;

@@ -1,0 +1,161 @@
+//! Gathers what a report shows: pictures, projection, tables, histograms, curves and lineage of evaluations and all they came
+//! from.
+
+mod figures;
+
+use std::collections::BTreeMap;
+
+use dream_schema::{Run, RunId, Status};
+
+use super::{Source, StageError, compare, detect, embed, evaluate, imagine, input_run, lineage};
+use crate::report::{Lineage, Report, RunEdge, RunNode};
+use crate::store::Store;
+
+/// Returns the runs that a report on `run` compares: of an evaluation, all evaluations on the same sets; of another run, none.
+///
+/// # Errors
+/// If the store cannot be read.
+pub fn siblings(store: &Store, run: RunId) -> Result<Vec<RunId>, StageError> {
+    let run = store.run(run)?;
+    if run.spec.stage != evaluate::NAME {
+        return Ok(Vec::new());
+    }
+    let same = |other: &Run| {
+        let (a, b) = (&other.spec, &run.spec);
+        other.status == Status::Finished
+            && a.stage == b.stage
+            && a.params == b.params
+            && a.sources == b.sources
+    };
+    Ok(store.runs()?.iter().filter(|r| same(r)).map(|r| r.id).collect())
+}
+
+/// Gathers the report on `run`, comparing `evaluations`.
+///
+/// # Errors
+/// If the store or an image set cannot be read.
+pub fn gather(store: &Store, run: RunId, evaluations: &[RunId]) -> Result<Report, StageError> {
+    let about = store.run(run)?;
+    let mut runs = lineage::ancestors(store, run)?;
+    for evaluation in evaluations {
+        let seed = |r: &Run| r.spec.stage != detect::NAME || r.spec.seed == seed_of(&runs);
+        let more = lineage::ancestors(store, *evaluation)?;
+        // Other seeds are in the tables; their lineages look the same.
+        if more.iter().all(seed) {
+            for other in more {
+                if runs.iter().all(|r| r.id != other.id) {
+                    runs.push(other);
+                }
+            }
+        }
+    }
+    let plain = plain_pictures(store, &runs)?;
+    runs.extend(plain);
+    let networks = compare::networks(store, evaluations)?;
+    Ok(Report {
+        title: format!("{} {:.8}", about.spec.stage, about.id.to_string()),
+        subtitle: about
+            .note
+            .clone()
+            .unwrap_or_else(|| "DREAM-OOD: outliers imagined and put to use".into()),
+        facts: facts(store, &about, &runs)?,
+        pictures: figures::pictures(store, &runs)?,
+        projection: figures::projection(store, &runs)?,
+        detection: figures::tables(&networks),
+        histograms: figures::histograms(store, &networks)?,
+        curves: figures::curves(store, &runs)?,
+        lineage: Some(graph(store, &runs)?),
+    })
+}
+
+fn of_stage<'a>(runs: &'a [Run], stage: &'a str) -> impl Iterator<Item = &'a Run> {
+    runs.iter().filter(move |r| r.spec.stage == stage)
+}
+
+fn seed_of(runs: &[Run]) -> u64 {
+    of_stage(runs, detect::NAME).next().map_or(0, |r| r.spec.seed)
+}
+
+/// Returns a finished run of plain class prompts in the same space, for comparison with the outliers.
+fn plain_pictures(store: &Store, runs: &[Run]) -> Result<Option<Run>, StageError> {
+    let Some(space) = of_stage(runs, embed::NAME).next() else {
+        return Ok(None);
+    };
+    let fits = |r: &Run| {
+        r.spec.stage == imagine::NAME
+            && r.status == Status::Finished
+            && input_run(r, "outliers").is_none()
+            && input_run(r, "embeddings") == Some(space.id)
+            && runs.iter().all(|known| known.id != r.id)
+    };
+    Ok(store.runs()?.into_iter().find(fits))
+}
+
+fn facts(store: &Store, about: &Run, runs: &[Run]) -> Result<Vec<(String, String)>, StageError> {
+    let seconds: f64 = runs
+        .iter()
+        .filter_map(|r| Some((r.finished_at? - r.started_at) as f64 / 1e6))
+        .sum();
+    let mut facts = vec![
+        ("run".to_owned(), about.id.to_string()),
+        (
+            "digest".to_owned(),
+            about
+                .digest
+                .clone()
+                .unwrap_or_else(|| format!("none: {}", about.status)),
+        ),
+        (
+            "program".to_owned(),
+            format!("dream {} on {}", about.version, about.device),
+        ),
+        ("time of all runs shown".to_owned(), format!("{seconds:.0} s")),
+    ];
+    let mut sources: BTreeMap<&str, &str> = BTreeMap::new();
+    runs.iter().for_each(|r| {
+        sources.extend(
+            r.spec
+                .sources
+                .iter()
+                .map(|(role, digest)| (digest.as_str(), role.as_str())),
+        )
+    });
+    for (digest, role) in sources {
+        if let Ok(source) = Source::with_digest(store, role, digest) {
+            facts.push((format!("source {}", source.name()), digest.to_owned()));
+        }
+    }
+    Ok(facts)
+}
+
+fn graph(store: &Store, runs: &[Run]) -> Result<Lineage, StageError> {
+    let mut nodes = Vec::new();
+    let mut edges = Vec::new();
+    for run in runs {
+        let parameters = match &run.spec.params {
+            serde_json::Value::Object(map) => map.iter().map(|(k, v)| (k.clone(), v.to_string())).collect(),
+            other => vec![("params".to_owned(), other.to_string())],
+        };
+        nodes.push(RunNode {
+            id: run.id.to_string(),
+            stage: run.spec.stage.clone(),
+            alias: store.alias_of(run.id)?,
+            status: run.status.to_string(),
+            parameters,
+            duration_seconds: run.finished_at.map(|end| (end - run.started_at) as f64 / 1e6),
+        });
+        let edge = |i: &dream_schema::RunInput| RunEdge {
+            from: i.run.to_string(),
+            to: run.id.to_string(),
+            role: i.role.clone(),
+        };
+        edges.extend(
+            run.spec
+                .inputs
+                .iter()
+                .filter(|i| runs.iter().any(|r| r.id == i.run))
+                .map(edge),
+        );
+    }
+    Ok(Lineage { nodes, edges })
+}
