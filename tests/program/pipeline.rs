@@ -263,6 +263,8 @@ fn an_interrupted_run_is_resumed_to_the_same_digest() {
                 child.kill().unwrap();
                 child.wait().unwrap();
                 killed += 1;
+                // What the killed one committed can be read.
+                assert!(good(other.path(), &["ls"]).contains("embed"));
             }
         }
     }

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use candle_core::Device;
 
 use dream_ood::stage::{Context, How, Machine};
-use dream_ood::store::Store;
+use dream_ood::store::{Store, StoreError};
 use dream_schema::{Run, RunId, RunSpec};
 
 use crate::args::Args;
@@ -43,6 +43,10 @@ impl<'a> Session<'a> {
 
     /// Opens a store that must be there, for reading only.
     pub fn reading(args: &'a Args) -> Result<Self> {
+        if let Err(StoreError::NeedsRecovery { .. }) = Store::open_read_only(&args.store) {
+            // Its last writer was killed; opening it for writing puts that right.
+            Store::open(&args.store)?;
+        }
         Self::new(args, Store::open_read_only(&args.store)?)
     }
 
