@@ -1,7 +1,7 @@
 //! safetensors: checkpoints as they lie in the store, and vectors.
 //!
-//! A file of vectors has three tensors: `vector` [n, width] of 32-bit floats, and `class_id` and `index` [n] of 32-bit
-//! integers. The header is written last, into [`HEADER`] bytes kept free for it (the format allows spaces at its end), so the
+//! A file of vectors has three tensors: `vector` `[n, width]` of 32-bit floats, and `class_id` and `index` `[n]` of 32-bit
+//! integers. The header is written last, into `HEADER` bytes kept free for it (the format allows spaces at its end), so the
 //! vectors pass through without being held.
 
 use std::fs;

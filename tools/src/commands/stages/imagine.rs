@@ -23,7 +23,7 @@ pub struct Imagine {
     /// Pictures of each class
     #[arg(long)]
     per_class: Option<usize>,
-    /// The prompt, with <class> where the class word goes
+    /// The prompt, with `<class>` where the class word goes
     #[arg(long)]
     prompt: Option<String>,
     /// plms, ddim or dpm-solver
