@@ -122,22 +122,31 @@ pub enum How {
     Executed,
 }
 
-/// The stages by the names that runs carry.
-pub const STAGES: [&str; 6] = [
-    embed::NAME,
-    encode::NAME,
-    sample::NAME,
-    imagine::NAME,
-    detect::NAME,
-    evaluate::NAME,
-];
+/// What executes runs of one stage.
+struct Stage {
+    name: &'static str,
+    version: u32,
+    execute: fn(&Context<'_>, &Run) -> Result<(), StageError>,
+}
+
+macro_rules! stages {
+    ($($module:ident),*) => {
+        /// The stages by the names that runs carry.
+        pub const STAGES: &[&str] = &[$($module::NAME),*];
+        const TABLE: &[Stage] = &[$(Stage {
+            name: $module::NAME,
+            version: $module::VERSION,
+            execute: $module::execute,
+        }),*];
+    };
+}
+stages!(embed, encode, sample, imagine, detect, evaluate);
 
 /// Returns the finished run that answers `spec`, executing what of it is not in the store.
 ///
 /// # Errors
 /// Whatever the stage fails with; the run is then marked as failed, or, if the user interrupted it, left to be resumed.
 pub fn run(ctx: &Context<'_>, spec: &RunSpec) -> Result<(Run, How), StageError> {
-    check_kept(spec)?;
     let (run, how) = match ctx.store.begin(spec, &ctx.stamp())? {
         Begun::Finished(run) => return Ok((run, How::Known)),
         Begun::Resumed(run) => (run, How::Resumed),
@@ -156,53 +165,19 @@ pub fn run(ctx: &Context<'_>, spec: &RunSpec) -> Result<(Run, How), StageError> 
     }
 }
 
-/// Checks that the specification is read back as it is written: a number of more than 15 digits may not be, and the run would
-/// then not be found by its question.
-fn check_kept(spec: &RunSpec) -> Result<(), StageError> {
-    let wrong = |message: String| StageError::Params {
-        stage: spec.stage.clone(),
-        message,
-    };
-    let text = serde_json::to_string(spec).map_err(|e| wrong(e.to_string()))?;
-    let back: RunSpec = serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
-    if back.id() == spec.id() {
-        return Ok(());
-    }
-    Err(wrong(
-        "a number has more digits than JSON keeps; give it 15 at most".into(),
-    ))
-}
-
 fn execute(ctx: &Context<'_>, run: &Run) -> Result<(), StageError> {
-    let version = match run.spec.stage.as_str() {
-        embed::NAME => embed::VERSION,
-        encode::NAME => encode::VERSION,
-        sample::NAME => sample::VERSION,
-        imagine::NAME => imagine::VERSION,
-        detect::NAME => detect::VERSION,
-        evaluate::NAME => evaluate::VERSION,
-        other => {
-            return Err(StageError::UnknownStage {
-                stage: other.to_owned(),
-            });
-        }
+    let name = &run.spec.stage;
+    let Some(stage) = TABLE.iter().find(|s| s.name == name) else {
+        return Err(StageError::UnknownStage { stage: name.clone() });
     };
-    if run.spec.stage_version != version {
-        let stage = run.spec.stage.clone();
+    if run.spec.stage_version != stage.version {
         return Err(StageError::StageVersion {
-            stage,
+            stage: name.clone(),
             actual: run.spec.stage_version,
-            expected: version,
+            expected: stage.version,
         });
     }
-    match run.spec.stage.as_str() {
-        embed::NAME => embed::execute(ctx, run),
-        encode::NAME => encode::execute(ctx, run),
-        sample::NAME => sample::execute(ctx, run),
-        imagine::NAME => imagine::execute(ctx, run),
-        detect::NAME => detect::execute(ctx, run),
-        _ => evaluate::execute(ctx, run),
-    }
+    (stage.execute)(ctx, run)
 }
 
 /// Returns the parameters of a run as its stage's type.
