@@ -24,15 +24,17 @@
 //! # }
 //! ```
 
+mod compvis;
 mod config;
 mod error;
-mod files;
+mod load;
 mod ops;
 mod picture;
 mod pipeline;
 mod resnet;
 mod sampling;
 mod scheduler;
+mod span;
 mod text;
 mod tokenizer;
 mod unet;
@@ -44,6 +46,7 @@ pub use picture::Picture;
 pub use pipeline::Pipeline;
 pub use sampling::{Sampling, StepNoise};
 pub use scheduler::Scheduler;
+pub use span::{TokenRule, TokenSpan};
 pub use tokenizer::Tokenizer;
 
 #[cfg(test)]
