@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Context, Source, StageError, embed, import, input, input_run, params, required_input, sample, source,
 };
-use crate::diffusion::{self, Pipeline, Scheduler};
+use crate::diffusion::{self, Pipeline, Scheduler, TokenRule};
 use crate::exchange;
 use crate::store::Store;
 
@@ -42,6 +42,9 @@ pub struct Params {
     pub steps: usize,
     /// Classifier-free guidance; 7.5 in the paper.
     pub guidance_scale: f64,
+    /// What becomes of the tokens of a class word of several.
+    #[serde(default, skip_serializing_if = "TokenRule::is_default")]
+    pub tokens: TokenRule,
 }
 
 /// The way from noise to a picture.
@@ -191,8 +194,14 @@ fn imagine_batch(
     };
     let vectors: Vec<Vec<f32>> = batch.iter().map(vector).collect();
     let vectors: Vec<&[f32]> = vectors.iter().map(Vec::as_slice).collect();
-    // [batch, length, m]
-    let conditional = pipeline.encode_batch(&prompt, class.token_id as u32, &vectors)?;
+    let span = pipeline.tokenizer().span(&class.word, params.tokens)?;
+    let own = span.tokens().len() > 1 && batch.iter().all(|w| w.outlier.is_none());
+    // [batch or 1, length, m]; the class vector of a word of several tokens would not give the plain prompt again.
+    let conditional = if own {
+        pipeline.encode(&prompt, None)?
+    } else {
+        pipeline.encode_batch(&prompt, &span, &vectors)?
+    };
     let noise = |w: &Wanted| pipeline.initial_noise(run.spec.seed, class.class_id, w.index);
     let noise = Tensor::cat(&batch.iter().map(noise).collect::<Result<Vec<_>, _>>()?, 0)?;
     let mut on_step = |_step: usize| {

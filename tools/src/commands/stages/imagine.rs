@@ -35,6 +35,10 @@ pub struct Imagine {
     /// Classifier-free guidance
     #[arg(long)]
     guidance: Option<f64>,
+    /// What becomes of a class word of several tokens: first (the vector replaces the first token, the others go) or all (it
+    /// replaces each of them); without it, such a word is an error
+    #[arg(long, value_name = "one|first|all")]
+    tokens: Option<String>,
     #[command(flatten)]
     base: Base,
 }
@@ -48,6 +52,7 @@ impl Imagine {
             ("scheduler", json(&self.scheduler)),
             ("steps", json(&self.steps)),
             ("guidance_scale", json(&self.guidance)),
+            ("tokens", json(&self.tokens)),
         ];
         let params = self.base.apply(&preset.imagine, &options)?;
         let session = Session::existing(args)?;
