@@ -1,31 +1,24 @@
 //! `dream dataset add|ls|show`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Subcommand;
-use dream_ood::dataset::Kind;
+use dream_ood::dataset::{Kind, Reading};
 use dream_ood::query::datasets_batch;
-use dream_ood::stage::{MODEL_KIND, register_images, register_model};
+use dream_ood::stage::classes::{ClassRow, read_classes};
+use dream_ood::stage::{MODEL_KIND, STATE_KIND, register_images_as, register_model, register_state};
 
 use super::Verdict;
 use crate::args::Args;
 use crate::output;
 use crate::session::{Session, Usage};
 
-/// Registers image sets and diffusion models, and lists them.
+/// Registers image sets, diffusion models and weights, and lists them.
 #[derive(Debug, Subcommand)]
 pub enum Dataset {
-    /// Registers the image set (or, with `--kind diffusers`, the diffusion model) at PATH under NAME
-    Add {
-        /// The name that runs and commands will use
-        name: String,
-        /// The file or folder
-        path: PathBuf,
-        /// The reader: idx, cifar, folder, parquet or diffusers; guessed without it
-        #[arg(long)]
-        kind: Option<String>,
-    },
+    /// Registers the image set, the diffusion model or the weights at PATH under NAME
+    Add(Add),
     /// Lists what is registered
     Ls,
     /// Shows one entry
@@ -35,10 +28,28 @@ pub enum Dataset {
     },
 }
 
+/// The options of `dataset add`.
+#[derive(Debug, clap::Args)]
+pub struct Add {
+    /// The name that runs and commands will use
+    name: String,
+    /// The file or folder
+    path: PathBuf,
+    /// The reader: idx, cifar-binary, cifar-python, image-folder, parquet, diffusers or state-dict; guessed without it
+    #[arg(long)]
+    kind: Option<String>,
+    /// Of an image folder: takes the classes of this table only, from the directories that its column `wnid` names
+    #[arg(long, value_name = "FILE.tsv")]
+    classes: Option<PathBuf>,
+    /// Leaves out images that cannot be decoded, and says which; without it, such an image is an error
+    #[arg(long)]
+    skip_bad: bool,
+}
+
 impl Dataset {
     pub fn execute(&self, args: &Args) -> Result<Verdict> {
         match self {
-            Dataset::Add { name, path, kind } => add(args, name, path, kind.as_deref())?,
+            Dataset::Add(options) => add(args, options)?,
             Dataset::Ls => list(args, None)?,
             Dataset::Show { name } => list(args, Some(name))?,
         }
@@ -46,31 +57,78 @@ impl Dataset {
     }
 }
 
-fn add(args: &Args, name: &str, path: &std::path::Path, kind: Option<&str>) -> Result<()> {
+/// What a path is without `--kind`, where it is no image set.
+fn guess(path: &Path) -> Option<&'static str> {
+    let extension = path
+        .extension()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .to_lowercase();
+    if path.join("model_index.json").is_file() {
+        Some(MODEL_KIND)
+    } else if path.is_file() && ["pt", "pth", "safetensors"].contains(&extension.as_str()) {
+        Some(STATE_KIND)
+    } else {
+        None
+    }
+}
+
+fn add(args: &Args, options: &Add) -> Result<()> {
+    let Add { name, path, .. } = options;
     let path = path
         .canonicalize()
         .with_context(|| format!("{}", path.display()))?;
-    let looks_like_model = path.join("model_index.json").is_file();
+    let kind = options.kind.as_deref().or(guess(&path));
+    let of_images = options.classes.is_some() || options.skip_bad;
     let session = Session::writing(args)?;
     let source = match kind {
-        Some(MODEL_KIND) => register_model(&session.store, name, &path)?,
-        None if looks_like_model => register_model(&session.store, name, &path)?,
-        Some(kind) => {
-            let Some(kind) = Kind::from_name(kind) else {
-                bail!(Usage(format!(
-                    "--kind {kind}: expected idx, cifar, folder, parquet or {MODEL_KIND}"
-                )));
-            };
-            register_images(&session.store, name, &path, Some(kind))?
+        Some(MODEL_KIND | STATE_KIND) if of_images => {
+            bail!(Usage(format!(
+                "--classes and --skip-bad are for image sets; {} is none",
+                path.display()
+            )));
         }
-        None => register_images(&session.store, name, &path, None)?,
+        Some(MODEL_KIND) => register_model(&session.store, name, &path)?,
+        Some(STATE_KIND) => register_state(&session.store, Some(name), &path)?,
+        kind => {
+            let reading = Reading {
+                kind: kind.map(image_kind).transpose()?,
+                classes: match &options.classes {
+                    Some(table) => read_classes(table)?.iter().map(ClassRow::class_folder).collect(),
+                    None => Vec::new(),
+                },
+                skip_bad: options.skip_bad,
+            };
+            register_images_as(&session.store, name, &path, &reading)?
+        }
     };
     session.bars.say(&format!(
         "registered {} with the digest {:.12}",
         source.name(),
         source.digest()
     ));
+    for split in source.splits() {
+        for bad in source.left_out(split) {
+            session
+                .bars
+                .say(&format!("  left out of {split}: {} ({})", bad.name, bad.reason));
+        }
+        if !source.left_out(split).is_empty() {
+            session.bars.say(&source.say_left_out(split));
+        }
+    }
     Ok(())
+}
+
+fn image_kind(name: &str) -> Result<Kind> {
+    let names = || Kind::ALL.map(Kind::name).join(", ");
+    let unknown = || {
+        Usage(format!(
+            "--kind {name}: expected {}, {MODEL_KIND} or {STATE_KIND}",
+            names()
+        ))
+    };
+    Ok(Kind::from_name(name).ok_or_else(unknown)?)
 }
 
 fn list(args: &Args, name: Option<&str>) -> Result<()> {
@@ -79,5 +137,14 @@ fn list(args: &Args, name: Option<&str>) -> Result<()> {
         Some(name) => vec![session.store.dataset(name)?],
         None => session.store.datasets()?,
     };
+    if name.is_some() {
+        for (split, bad) in sets.iter().flat_map(|set| &set.skipped).flatten() {
+            for image in bad {
+                session
+                    .bars
+                    .say(&format!("left out of {split}: {} ({})", image.name, image.reason));
+            }
+        }
+    }
     output::batch(args.format, datasets_batch(&sets)?)
 }
