@@ -3,3 +3,4 @@
 mod bad_input;
 mod pipeline;
 mod support;
+mod training;

@@ -23,7 +23,12 @@ fn pictures(per_class: u32) -> TempDir {
             let folder = dir.path().join(split).join(name);
             std::fs::create_dir_all(&folder).unwrap();
             for i in 0..n {
-                let mut noise = Stream::new(u64::from(split == "test"), "test/picture", class as u32, u64::from(i));
+                let mut noise = Stream::new(
+                    u64::from(split == "test"),
+                    "test/picture",
+                    class as u32,
+                    u64::from(i),
+                );
                 let (width, height) = (8 + i % 5, 8 + i % 3);
                 let image = image::RgbImage::from_fn(width, height, |_, _| {
                     image::Rgb([0; 3].map(|_: u8| (60 * class as u32 + noise.below(90)) as u8))
@@ -74,7 +79,9 @@ impl Progress for Watch {
     fn begin(&self, _what: &str, _total: u64, _unit: &str) {}
     fn advance(&self, n: u64) {
         let less = |left: usize| Some(left.saturating_sub(if n == 1 { 1 } else { 0 }));
-        self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).unwrap();
+        self.left
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less)
+            .unwrap();
     }
     fn note(&self, text: &str) {
         self.said.lock().unwrap().push(text.to_owned());
@@ -140,7 +147,10 @@ impl Bench {
 }
 
 fn files(dir: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
+    let mut files: Vec<PathBuf> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
     files.sort();
     files
 }

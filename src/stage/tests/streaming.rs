@@ -11,13 +11,18 @@ fn looks() -> Vec<(&'static str, Look)> {
     vec![
         ("flip and crop", look(serde_json::json!({}))),
         ("colours", look(serde_json::json!({ "color_jitter": jitter }))),
-        ("still", look(serde_json::json!({ "flip": false, "crop_padding": 0 }))),
+        (
+            "still",
+            look(serde_json::json!({ "flip": false, "crop_padding": 0 })),
+        ),
     ]
 }
 
 fn part() -> Look {
     let crop = serde_json::json!({ "scale": [0.08, 1.0], "ratio": [0.75, 1.3333333333333333] });
-    with(serde_json::json!({ "crop_padding": 0, "resized_crop": crop })).training.look()
+    with(serde_json::json!({ "crop_padding": 0, "resized_crop": crop }))
+        .training
+        .look()
 }
 
 #[test]
@@ -34,7 +39,10 @@ fn a_batch_has_the_same_bits_from_memory_and_from_files() {
         let [a, b] = [&held, &streamed].map(|p| p.batch(&look, &samples, 5, 2).unwrap());
         assert!(a == b, "{name}");
         assert_eq!(a.len(), 5 * 192);
-        assert!(name == "still" || a != held.batch(&look, &samples, 5, 3).unwrap(), "{name}");
+        assert!(
+            name == "still" || a != held.batch(&look, &samples, 5, 3).unwrap(),
+            "{name}"
+        );
     }
     // Parts of the images as they are: by sample and epoch, whatever the batch and the threads.
     let (parts, look) = (open(false, usize::MAX), part());
@@ -64,12 +72,18 @@ fn stored_pictures_have_the_same_bits_from_memory_and_from_the_store() {
         device: "cpu".into(),
         host: "test".into(),
     };
-    let Begun::New(run) = bench.store.begin(&spec, &stamp).unwrap() else { panic!() };
+    let Begun::New(run) = bench.store.begin(&spec, &stamp).unwrap() else {
+        panic!()
+    };
     let preparation = with(serde_json::json!({})).training.preparation();
-    let none = Pictures::of_run(&bench.store, run.id, preparation, true, usize::MAX).err().unwrap();
+    let none = Pictures::of_run(&bench.store, run.id, preparation, true, usize::MAX)
+        .err()
+        .unwrap();
     assert!(none.to_string().contains("no picture"), "{none}");
     let row = |i: u64| {
-        let rgb: Vec<u8> = (0..12 * 10 * 3).map(|b| (b as u64 * (i + 3) % 251) as u8).collect();
+        let rgb: Vec<u8> = (0..12 * 10 * 3)
+            .map(|b| (b as u64 * (i + 3) % 251) as u8)
+            .collect();
         Image {
             class_id: (i % 2) as u32,
             class_name: format!("class {}", i % 2),
@@ -81,7 +95,10 @@ fn stored_pictures_have_the_same_bits_from_memory_and_from_the_store() {
             blake3: String::new(),
         }
     };
-    bench.store.put(run.id, &(0..7).map(row).collect::<Vec<_>>()).unwrap();
+    bench
+        .store
+        .put(run.id, &(0..7).map(row).collect::<Vec<_>>())
+        .unwrap();
     let open = |whole, limit| Pictures::of_run(&bench.store, run.id, preparation, whole, limit).unwrap();
     let (held, stored) = (open(true, usize::MAX), open(true, 0));
     assert_eq!((held.len(), stored.len(), stored.labels()), (7, 7, None));
@@ -118,15 +135,26 @@ fn a_network_trains_on_parts_and_colours() {
         "resized_crop": { "scale": [0.3, 1.0], "ratio": [0.75, 1.3333333333333333] },
         "color_jitter": { "hue": 0.1 },
     }));
-    let run = bench.run(&bench.detect(set.path(), &params), &Watch::new(usize::MAX)).unwrap();
+    let run = bench
+        .run(&bench.detect(set.path(), &params), &Watch::new(usize::MAX))
+        .unwrap();
     let metrics = bench.metrics(&run);
     assert!(metrics["loss"][5] < metrics["loss"][0], "{metrics:?}");
     let wrong = [
         (serde_json::json!({ "resize": 7 }), "resize"),
-        (serde_json::json!({ "resized_crop": { "scale": [0.3, 1.0], "ratio": [1.0, 1.0] } }), "crop_padding"),
-        (serde_json::json!({ "crop_padding": 0, "resized_crop": { "scale": [0.0, 1.0], "ratio": [1.0, 1.0] } }), "scale"),
+        (
+            serde_json::json!({ "resized_crop": { "scale": [0.3, 1.0], "ratio": [1.0, 1.0] } }),
+            "crop_padding",
+        ),
+        (
+            serde_json::json!({ "crop_padding": 0, "resized_crop": { "scale": [0.0, 1.0], "ratio": [1.0, 1.0] } }),
+            "scale",
+        ),
         (serde_json::json!({ "color_jitter": { "hue": 0.7 } }), "hue"),
-        (serde_json::json!({ "validation": { "fraction": 1.0 } }), "fraction"),
+        (
+            serde_json::json!({ "validation": { "fraction": 1.0 } }),
+            "fraction",
+        ),
     ];
     for (changes, word) in wrong {
         let error = with(changes).training.check().unwrap_err().to_string();

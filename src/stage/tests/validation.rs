@@ -14,41 +14,63 @@ fn training_stops_and_the_best_network_is_used() {
     let metrics = bench.metrics(&run);
     let validation = &metrics["validation_accuracy"];
     let epochs = metrics["loss"].len();
-    assert_eq!((metrics["accuracy"].len(), metrics["lr"].len(), validation.len()), (epochs, epochs, epochs));
+    assert_eq!(
+        (metrics["accuracy"].len(), metrics["lr"].len(), validation.len()),
+        (epochs, epochs, epochs)
+    );
     // The first of the best, two epochs before the end, is on record.
     let most = validation.iter().copied().fold(0.0, f64::max);
     let best = validation.iter().position(|v| *v == most).unwrap() + 1;
     assert!(epochs < 12 && epochs == best + 2, "{validation:?}");
-    assert_eq!((metrics["best_epochs"][0], metrics["best_validation_accuracy"][0]), (best as f64, most));
+    assert_eq!(
+        (metrics["best_epochs"][0], metrics["best_validation_accuracy"][0]),
+        (best as f64, most)
+    );
     assert_eq!(bench.checkpoints(&run, "best"), [best as i32]);
     // Every better one, the fifths and the last were kept.
     let kept = bench.checkpoints(&run, "model");
-    assert!(kept.contains(&(best as i32)) && kept.contains(&(epochs as i32)), "{kept:?}");
+    assert!(
+        kept.contains(&(best as i32)) && kept.contains(&(epochs as i32)),
+        "{kept:?}"
+    );
     assert_eq!(kept, bench.checkpoints(&run, "optimizer"));
     let used = training::used_row(&bench.store, run.id).unwrap().unwrap();
     let rows: Vec<Checkpoint> = bench.store.rows(run.id, None).unwrap();
-    let of_best = rows.iter().find(|c| c.name == "model" && c.epoch == best as i32).unwrap();
+    let of_best = rows
+        .iter()
+        .find(|c| c.name == "model" && c.epoch == best as i32)
+        .unwrap();
     assert_eq!((used.epoch, &used.blob), (best as i32, &of_best.blob));
-    // Twelve of sixty images are held out: four steps of ten of the other forty-eight.
-    assert!(bench.store.verify().unwrap().is_sound());
+    assert!(bench.store.verify(&mut |_, _| ()).unwrap().problems.is_empty());
 }
 
 #[test]
 fn without_patience_all_epochs_are_trained_and_without_validation_nothing_is_added() {
     let (set, bench) = (pictures(20), Bench::new());
     let held = with(serde_json::json!({ "validation": { "fraction": 0.2 } }));
-    let run = bench.run(&bench.detect(set.path(), &held), &Watch::new(usize::MAX)).unwrap();
+    let run = bench
+        .run(&bench.detect(set.path(), &held), &Watch::new(usize::MAX))
+        .unwrap();
     assert_eq!(bench.metrics(&run)["validation_accuracy"].len(), 3);
     assert_eq!(bench.checkpoints(&run, "best").len(), 1);
 
     let plain = with(serde_json::json!({}));
     let written = serde_json::to_value(&plain).unwrap();
-    assert_eq!(written["training"], training(), "a parameter that is not used changes the id");
-    let run = bench.run(&bench.detect(set.path(), &plain), &Watch::new(usize::MAX)).unwrap();
+    assert_eq!(
+        written["training"],
+        training(),
+        "a parameter that is not used changes the id"
+    );
+    let run = bench
+        .run(&bench.detect(set.path(), &plain), &Watch::new(usize::MAX))
+        .unwrap();
     let names: Vec<String> = bench.metrics(&run).into_keys().collect();
     assert_eq!(names, ["accuracy", "loss", "lr"]);
     assert_eq!(bench.checkpoints(&run, "model"), [2, 3]);
-    assert_eq!(training::used_row(&bench.store, run.id).unwrap().unwrap().epoch, 3);
+    assert_eq!(
+        training::used_row(&bench.store, run.id).unwrap().unwrap().epoch,
+        3
+    );
 }
 
 #[test]
@@ -56,7 +78,7 @@ fn an_interrupted_training_is_resumed_to_the_same_digest() {
     let (set, whole) = (pictures(20), Bench::new());
     let spec = whole.detect(set.path(), &patient(2));
     let digest = whole.run(&spec, &Watch::new(usize::MAX)).unwrap().digest;
-    for steps in [1, 4, 6, 9, 13] {
+    for steps in [1, 4, 6, 9] {
         let bench = Bench::new();
         let spec = bench.detect(set.path(), &patient(2));
         let mut interrupted = 0;
@@ -68,7 +90,10 @@ fn an_interrupted_training_is_resumed_to_the_same_digest() {
             }
         };
         assert!(interrupted > 0);
-        assert_eq!(run.digest, digest, "stopped {interrupted} times, first after {steps} steps");
+        assert_eq!(
+            run.digest, digest,
+            "stopped {interrupted} times, first after {steps} steps"
+        );
     }
 }
 
@@ -91,10 +116,17 @@ fn what_is_left_out_is_named_and_counted() {
     let watch = Watch::new(usize::MAX);
     let run = bench.run(&spec, &watch).unwrap();
     let said = watch.said.lock().unwrap().join("\n");
-    assert!(said.contains("2 of the images") && said.contains("grey/03.png, grey/05.png"), "{said}");
+    assert!(
+        said.contains("2 of the images") && said.contains("grey/03.png, grey/05.png"),
+        "{said}"
+    );
     assert_eq!(bench.metrics(&run)["images_left_out"], [2.0, 1.0]);
     let rows: Vec<Metric> = bench.store.rows(run.id, None).unwrap();
-    let of: Vec<_> = rows.iter().filter(|m| m.name == "images_left_out").map(|m| m.dataset.clone().unwrap()).collect();
+    let of: Vec<_> = rows
+        .iter()
+        .filter(|m| m.name == "images_left_out")
+        .map(|m| m.dataset.clone().unwrap())
+        .collect();
     assert_eq!(of, ["set/train", "set/test"]);
 
     // One more that cannot be decoded is another set.
