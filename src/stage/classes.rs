@@ -81,6 +81,22 @@ mod tests {
         read_classes(file.path()).map_err(|e| e.to_string())
     }
 
+    /// Names as the set itself gives them, or `encode` would refuse it; CIFAR-100 numbers its classes by the alphabet.
+    #[test]
+    fn the_classes_of_cifar_100_are_named_as_in_the_set() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/classes/cifar100.tsv");
+        let names: Vec<String> = read_classes(&path)
+            .unwrap()
+            .into_iter()
+            .map(|row| row.name)
+            .collect();
+        assert_eq!(
+            (names.len(), names[0].as_str(), names[1].as_str()),
+            (100, "apple", "aquarium_fish")
+        );
+        assert!(names.is_sorted());
+    }
+
     #[test]
     fn class_tables() {
         let rows =
