@@ -27,7 +27,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 pub use checkpoint::Checkpoint;
 pub use class_embedding::ClassEmbedding;
-pub use dataset::Dataset;
+pub use dataset::{Dataset, SkippedImage};
 pub use feature::Feature;
 pub use image::Image;
 pub use latent::Latent;

@@ -152,6 +152,22 @@ pub enum DatasetError {
         /// Width and height wanted.
         target: (usize, usize),
     },
+    /// A part of an image that it does not have.
+    #[error("there is no part {}x{} at {},{} of an image of {}x{}", part.width, part.height, part.x, part.y, size.0, size.1)]
+    Window {
+        /// The part.
+        part: super::Window,
+        /// Width and height of the image.
+        size: (usize, usize),
+    },
+    /// A shorter side that the target cannot be cut out of.
+    #[error("images cannot be scaled to a shorter side of {resize} for {}x{}: it must cover the target, and be 65535 at most", target.0, target.1)]
+    Resize {
+        /// The shorter side wanted.
+        resize: usize,
+        /// Width and height wanted.
+        target: (usize, usize),
+    },
     /// A preparation to a size that cannot be.
     #[error("images cannot be prepared to {width}x{height}: both sides must be 1 to 65535")]
     TargetSize {

@@ -1,6 +1,8 @@
 //! Folders of PNG and JPEG files: `split/class/*`, `class/*` (one split, "all"), or plain `*` (one split, no labels).
 //!
-//! Classes are the sorted names of the class directories over all splits; images are sorted by class and then file name.
+//! Classes are the sorted names of the class directories over all splits; images are sorted by class and then file name. Where a
+//! list of classes is given (ImageNet-100: a hundred of ImageNet's thousand directories), only these directories are read, and the
+//! list gives their order and names.
 
 use super::error::DatasetError;
 use super::files::{self, Entry};
@@ -10,6 +12,15 @@ use std::path::{Path, PathBuf};
 
 /// The split of a folder without splits.
 pub(super) const ALL: &str = "all";
+
+/// A class whose directory is not named as the class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClassFolder {
+    /// Name of the directory: a WordNet id, as n01498041.
+    pub folder: String,
+    /// Name of the class.
+    pub name: String,
+}
 
 /// A folder of images.
 pub(super) struct Folder {
@@ -56,7 +67,11 @@ struct Split {
 }
 
 impl Folder {
-    pub fn open(path: &Path) -> Result<Self, DatasetError> {
+    /// Opens a folder; without `classes`, every directory is a class.
+    pub fn open(path: &Path, classes: &[ClassFolder]) -> Result<Self, DatasetError> {
+        if !classes.is_empty() {
+            return Self::of_list(path, classes);
+        }
         let layout = |reason: &str| DatasetError::Layout {
             path: path.to_owned(),
             reason: reason.to_owned(),
@@ -108,21 +123,88 @@ impl Folder {
             }],
             (false, true) => return Err(layout("some directories are classes and others splits")),
         };
-        Self::of(splits)
+        Self::of_all(splits)
     }
 
-    fn of(splits: Vec<Split>) -> Result<Self, DatasetError> {
+    /// The directories of a list of classes, in the folder or in its splits; whatever else is there is passed over.
+    fn of_list(path: &Path, list: &[ClassFolder]) -> Result<Self, DatasetError> {
+        let place: BTreeMap<&str, usize> = list
+            .iter()
+            .enumerate()
+            .map(|(i, c)| (c.folder.as_str(), i))
+            .collect();
+        if place.len() < list.len() {
+            return Err(DatasetError::Layout {
+                path: path.to_owned(),
+                reason: "the list of classes names a directory twice".to_owned(),
+            });
+        }
+        let listed = |dir: &Path| -> Result<Vec<Entry>, DatasetError> {
+            let mut found = files::list(dir)?;
+            found.retain(|e| e.is_dir && place.contains_key(e.name.as_str()));
+            // In the order of the list, and so of the labels.
+            found.sort_by_key(|e| place.get(e.name.as_str()).copied());
+            Ok(found)
+        };
+        let mut splits = vec![Split {
+            name: ALL.to_owned(),
+            path: path.to_owned(),
+            classes: listed(path)?,
+        }];
+        if splits.iter().all(|s| s.classes.is_empty()) {
+            splits.clear();
+            for entry in files::list(path)?.into_iter().filter(|e| e.is_dir) {
+                splits.push(Split {
+                    classes: listed(&entry.path)?,
+                    name: entry.name,
+                    path: entry.path,
+                });
+            }
+            splits.retain(|s| !s.classes.is_empty());
+        }
+        let has = |class: &&ClassFolder| {
+            splits
+                .iter()
+                .any(|s| s.classes.iter().any(|e| e.name == class.folder))
+        };
+        if let Some(absent) = list.iter().find(|class| !has(class)) {
+            return Err(DatasetError::Missing {
+                path: path.to_owned(),
+                expected: format!("directory {} of the class {}", absent.folder, absent.name),
+            });
+        }
+        // Only directories of the list were taken.
+        let label = |folder: &str| place.get(folder).copied().unwrap_or_default();
+        Self::of(
+            splits,
+            list.iter().map(|class| class.name.clone()).collect(),
+            label,
+        )
+    }
+
+    fn of_all(splits: Vec<Split>) -> Result<Self, DatasetError> {
         let names: BTreeSet<&String> = splits
             .iter()
             .flat_map(|s| s.classes.iter().map(|c| &c.name))
             .collect();
         let classes: Vec<String> = names.into_iter().cloned().collect();
+        let sorted = classes.clone();
+        // Every name is in the sorted list that was made of them.
+        Self::of(splits, classes, |folder| {
+            sorted.partition_point(|name| name.as_str() < folder)
+        })
+    }
+
+    fn of(
+        splits: Vec<Split>,
+        classes: Vec<String>,
+        label: impl Fn(&str) -> usize,
+    ) -> Result<Self, DatasetError> {
         let mut images: BTreeMap<String, Vec<_>> = BTreeMap::new();
         for split in &splits {
             let rows = images.entry(split.name.clone()).or_default();
             for class in &split.classes {
-                // Every name is in the sorted list that was made of them.
-                let label = classes.partition_point(|name| *name < class.name) as u32;
+                let label = label(&class.name) as u32;
                 let before = rows.len();
                 for entry in list(&class.path)?.into_iter().filter(is_image) {
                     let name = format!("{}/{}", class.name, entry.name);

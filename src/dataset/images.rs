@@ -1,9 +1,9 @@
 //! The images of a split, ready for a model: all at once, or those asked for.
 
 use super::error::DatasetError;
-use super::item::Item;
+use super::item::{Item, Pixels};
 use super::prepare::Preparation;
-use super::set::{Kind, Set};
+use super::set::{Kind, Reading, Set, Skipped};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 
@@ -56,8 +56,40 @@ impl Images {
     /// # Errors
     /// An unknown split, or whatever is wrong with the container; see [`DatasetError`]. Images are not decoded yet.
     pub fn open(path: &Path, kind: Option<Kind>, split: &str) -> Result<Self, DatasetError> {
-        let set = Set::open(path, kind)?;
-        let items = set.items(split)?;
+        Self::open_as(path, &Reading::of(kind), split, &[])
+    }
+
+    /// As [`Images::open`], but reads the set as `reading` says and leaves `skipped` out, which [`super::describe_as`] found.
+    ///
+    /// # Errors
+    /// As [`Images::open`]; also if the place of an image to leave out holds one of another name.
+    pub fn open_as(
+        path: &Path,
+        reading: &Reading,
+        split: &str,
+        skipped: &[Skipped],
+    ) -> Result<Self, DatasetError> {
+        let set = Set::open(path, reading)?;
+        let mut items = set.items(split)?;
+        for bad in skipped {
+            if items.get(bad.index).is_none_or(|item| item.name != bad.name) {
+                return Err(DatasetError::Layout {
+                    path: path.to_owned(),
+                    reason: format!(
+                        "image {} is not {}, which was to be left out",
+                        bad.index, bad.name
+                    ),
+                });
+            }
+        }
+        if !skipped.is_empty() {
+            let left_out: std::collections::BTreeSet<usize> = skipped.iter().map(|bad| bad.index).collect();
+            let all = items.into_iter().enumerate();
+            items = all
+                .filter(|(i, _)| !left_out.contains(i))
+                .map(|(_, item)| item)
+                .collect();
+        }
         Ok(Self {
             classes: set.container.classes().to_vec(),
             path: set.path,
@@ -92,6 +124,19 @@ impl Images {
         self.items.get(index).map(|item| item.name.as_str())
     }
 
+    /// Returns image `index` as it is, decoded.
+    ///
+    /// # Errors
+    /// An index beyond the split, or an image that cannot be decoded, by name.
+    pub fn decode(&self, index: usize) -> Result<Pixels, DatasetError> {
+        let item = self.items.get(index).ok_or_else(|| DatasetError::Index {
+            path: self.path.clone(),
+            index,
+            images: self.items.len(),
+        })?;
+        item.decode(&self.path)
+    }
+
     /// Returns the images `indices` as `[indices, height, width, 3]`, decoded and prepared in parallel.
     ///
     /// # Errors
@@ -104,16 +149,29 @@ impl Images {
             .par_chunks_exact_mut(size)
             .zip(indices)
             .try_for_each(|(out, index)| {
-                let item = self.items.get(*index).ok_or_else(|| DatasetError::Index {
-                    path: self.path.clone(),
-                    index: *index,
-                    images: self.items.len(),
-                })?;
-                let image = preparation.apply(item.decode(&self.path)?, &item.name)?;
+                let image = preparation.apply(self.decode(*index)?, self.name(*index).unwrap_or_default())?;
                 out.copy_from_slice(&image);
                 Ok::<_, DatasetError>(())
             })?;
         Ok(pixels)
+    }
+}
+
+impl Images {
+    /// Prepares every image, in parallel. The set's order is kept.
+    ///
+    /// # Errors
+    /// An image that cannot be decoded or prepared.
+    pub fn load(self, preparation: &Preparation) -> Result<ImageSet, DatasetError> {
+        let all: Vec<usize> = (0..self.len()).collect();
+        Ok(ImageSet {
+            height: preparation.height,
+            width: preparation.width,
+            channels: 3,
+            pixels: self.read(&all, preparation)?,
+            labels: self.labels,
+            names: self.items.into_iter().map(|item| item.name).collect(),
+        })
     }
 }
 
@@ -128,14 +186,5 @@ pub fn load(
     preparation: &Preparation,
 ) -> Result<ImageSet, DatasetError> {
     preparation.check()?;
-    let images = Images::open(path, kind, split)?;
-    let all: Vec<usize> = (0..images.len()).collect();
-    Ok(ImageSet {
-        height: preparation.height,
-        width: preparation.width,
-        channels: 3,
-        pixels: images.read(&all, preparation)?,
-        labels: images.labels,
-        names: images.items.into_iter().map(|item| item.name).collect(),
-    })
+    Images::open(path, kind, split)?.load(preparation)
 }

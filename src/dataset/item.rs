@@ -35,20 +35,49 @@ pub(super) enum Stored {
     File(PathBuf),
     /// The bytes of a PNG or JPEG file.
     Encoded(Vec<u8>),
+    /// Nothing, where there should be an image.
+    Absent,
 }
 
 /// A decoded image: `[height, width, channels]`, one channel (grey) or three (RGB).
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Pixels {
+pub struct Pixels {
+    /// Width in pixels.
     pub width: usize,
+    /// Height in pixels.
     pub height: usize,
+    /// 1 or 3.
     pub channels: usize,
+    /// `[height, width, channels]`.
     pub bytes: Vec<u8>,
 }
 
 impl Pixels {
+    /// Decodes the bytes of a PNG or JPEG file. Transparency is dropped, 16 bits become 8. `set` and `name` are for the error.
+    ///
+    /// # Errors
+    /// [`DatasetError::Image`] if they are no such file.
+    pub fn decode(bytes: &[u8], set: &Path, name: &str) -> Result<Self, DatasetError> {
+        let image = image::load_from_memory(bytes).map_err(|error| DatasetError::Image {
+            path: set.to_owned(),
+            name: name.to_owned(),
+            reason: error.to_string(),
+        })?;
+        let (width, height) = (image.width() as usize, image.height() as usize);
+        let (channels, bytes) = match image.color().has_color() {
+            true => (3, image.into_rgb8().into_raw()),
+            false => (1, image.into_luma8().into_raw()),
+        };
+        Ok(Self {
+            width,
+            height,
+            channels,
+            bytes,
+        })
+    }
+
     /// The image as RGB bytes, grey repeated.
-    pub fn into_rgb(self) -> Vec<u8> {
+    pub(super) fn into_rgb(self) -> Vec<u8> {
         match self.channels {
             1 => self.bytes.into_iter().flat_map(|v| [v; 3]).collect(),
             _ => self.bytes,
@@ -57,7 +86,7 @@ impl Pixels {
 }
 
 impl Item {
-    /// Decodes the image. Transparency is dropped, 16 bits become 8.
+    /// Decodes the image.
     pub fn decode(&self, set: &Path) -> Result<Pixels, DatasetError> {
         match &self.stored {
             Stored::Planes {
@@ -81,27 +110,13 @@ impl Item {
                     bytes: interleaved,
                 })
             }
-            Stored::File(path) => self.decode_bytes(set, &files::read(path)?),
-            Stored::Encoded(bytes) => self.decode_bytes(set, bytes),
+            Stored::File(path) => Pixels::decode(&files::read(path)?, set, &self.name),
+            Stored::Encoded(bytes) => Pixels::decode(bytes, set, &self.name),
+            Stored::Absent => Err(DatasetError::Image {
+                path: set.to_owned(),
+                name: self.name.clone(),
+                reason: "the row has no bytes".to_owned(),
+            }),
         }
-    }
-
-    fn decode_bytes(&self, set: &Path, bytes: &[u8]) -> Result<Pixels, DatasetError> {
-        let image = image::load_from_memory(bytes).map_err(|error| DatasetError::Image {
-            path: set.to_owned(),
-            name: self.name.clone(),
-            reason: error.to_string(),
-        })?;
-        let (width, height) = (image.width() as usize, image.height() as usize);
-        let (channels, bytes) = match image.color().has_color() {
-            true => (3, image.into_rgb8().into_raw()),
-            false => (1, image.into_luma8().into_raw()),
-        };
-        Ok(Pixels {
-            width,
-            height,
-            channels,
-            bytes,
-        })
     }
 }

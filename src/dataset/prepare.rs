@@ -39,6 +39,22 @@ pub struct Preparation {
     pub channels: Channels,
     /// What to do with images of another size.
     pub fit: Fit,
+    /// With [`Fit::Crop`]: the length that the shorter side is scaled to before the middle is cut out (256 for 224 in
+    /// torchvision's recipes). Without it, the image is scaled until it just covers the target.
+    pub resize: Option<usize>,
+}
+
+/// A part of an image, in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Its first column.
+    pub x: usize,
+    /// Its first row.
+    pub y: usize,
+    /// Its columns, at least one.
+    pub width: usize,
+    /// Its rows, at least one.
+    pub height: usize,
 }
 
 impl Preparation {
@@ -49,33 +65,81 @@ impl Preparation {
             height,
             channels,
             fit: Fit::Crop,
+            resize: None,
         }
     }
 
     pub(super) fn check(&self) -> Result<(), DatasetError> {
         let good = 1..=65535;
-        match good.contains(&self.width) && good.contains(&self.height) {
-            true => Ok(()),
-            false => Err(DatasetError::TargetSize {
+        if !good.contains(&self.width) || !good.contains(&self.height) {
+            return Err(DatasetError::TargetSize {
                 width: self.width,
                 height: self.height,
-            }),
+            });
+        }
+        match self.resize {
+            Some(resize) if resize < self.width.max(self.height) || !good.contains(&resize) => {
+                Err(DatasetError::Resize {
+                    resize,
+                    target: (self.width, self.height),
+                })
+            }
+            _ => Ok(()),
         }
     }
 
-    /// Returns the image as `[height, width, 3]` of this preparation. `name` is for the error message.
-    pub(super) fn apply(&self, image: Pixels, name: &str) -> Result<Vec<u8>, DatasetError> {
-        let image = match self.channels {
+    fn coloured(&self, image: Pixels) -> Pixels {
+        match self.channels {
             Channels::Gray3 => luma(image),
             Channels::Rgb => image,
+        }
+    }
+
+    /// Returns a part of the image, scaled to the target whatever its proportions, as `[height, width, 3]`.
+    ///
+    /// # Errors
+    /// If the part is empty or not all inside of the image, or the target's size cannot be.
+    pub fn cut(&self, image: Pixels, part: Window) -> Result<Vec<u8>, DatasetError> {
+        self.check()?;
+        let inside = |start: usize, len: usize, side: usize| len > 0 && start <= side && len <= side - start;
+        if !inside(part.x, part.width, image.width) || !inside(part.y, part.height, image.height) {
+            return Err(DatasetError::Window {
+                part,
+                size: (image.width, image.height),
+            });
+        }
+        let image = self.coloured(image);
+        let channels = image.channels;
+        let rows = image
+            .bytes
+            .chunks_exact(image.width * channels)
+            .skip(part.y)
+            .take(part.height);
+        let row = |row: &[u8]| row[part.x * channels..][..part.width * channels].to_vec();
+        let cut = Pixels {
+            width: part.width,
+            height: part.height,
+            channels,
+            bytes: rows.flat_map(row).collect(),
         };
-        if (image.width, image.height) == (self.width, self.height) {
+        Ok(scale(cut, self.width, self.height).into_rgb())
+    }
+
+    /// Returns the image as `[height, width, 3]` of this preparation. `name` is for the error message.
+    ///
+    /// # Errors
+    /// If it is too large to pad, or the target's size cannot be.
+    pub fn apply(&self, image: Pixels, name: &str) -> Result<Vec<u8>, DatasetError> {
+        self.check()?;
+        let image = self.coloured(image);
+        if (image.width, image.height) == (self.width, self.height) && self.resize.is_none() {
             return Ok(image.into_rgb());
         }
         let fitted = match self.fit {
             Fit::Stretch => scale(image, self.width, self.height),
             Fit::Crop => {
-                let (width, height) = cover((image.width, image.height), (self.width, self.height));
+                let covered = self.resize.map_or((self.width, self.height), |side| (side, side));
+                let (width, height) = cover((image.width, image.height), covered);
                 let scaled = scale(image, width, height);
                 let x = centre(width - self.width);
                 let y = centre(height - self.height);

@@ -1,8 +1,10 @@
 //! Kinds of containers, and what a set holds.
 
+use super::cifar::{self, Version};
 use super::error::DatasetError;
+use super::folder::ClassFolder;
 use super::item::{Container, Item};
-use super::{cifar, folder, idx, table};
+use super::{folder, idx, table};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -16,6 +18,8 @@ pub enum Kind {
     Idx,
     /// CIFAR-10 and CIFAR-100, binary version: a directory or a `.tar.gz`.
     CifarBinary,
+    /// CIFAR-10 and CIFAR-100, Python version (pickles, of which nothing is executed): a directory or a `.tar.gz`.
+    CifarPython,
     /// `split/class/*.png|jpg`, `class/*.png|jpg` or `*.png|jpg`.
     ImageFolder,
     /// A Parquet file or a directory of them.
@@ -24,13 +28,20 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Idx, Self::CifarBinary, Self::ImageFolder, Self::Parquet];
+    pub const ALL: [Self; 5] = [
+        Self::Idx,
+        Self::CifarBinary,
+        Self::CifarPython,
+        Self::ImageFolder,
+        Self::Parquet,
+    ];
 
-    /// Returns the kind's name: "idx", "cifar-binary", "image-folder" or "parquet".
+    /// Returns the kind's name: "idx", "cifar-binary", "cifar-python", "image-folder" or "parquet".
     pub fn name(self) -> &'static str {
         match self {
             Self::Idx => "idx",
             Self::CifarBinary => "cifar-binary",
+            Self::CifarPython => "cifar-python",
             Self::ImageFolder => "image-folder",
             Self::Parquet => "parquet",
         }
@@ -54,8 +65,11 @@ impl Kind {
             Ok(Self::Parquet)
         } else if idx::is_idx(path) {
             Ok(Self::Idx)
-        } else if cifar::is_cifar(path) {
-            Ok(Self::CifarBinary)
+        } else if let Some(version) = cifar::version(path) {
+            Ok(match version {
+                Version::Binary => Self::CifarBinary,
+                Version::Python => Self::CifarPython,
+            })
         } else if exists.is_dir() {
             Ok(Self::ImageFolder)
         } else {
@@ -67,6 +81,38 @@ impl Kind {
     }
 }
 
+/// How a set is read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Reading {
+    /// The container format; guessed without it.
+    pub kind: Option<Kind>,
+    /// Of an image folder: the classes to take, in the order of their labels. Without them, every directory is a class.
+    pub classes: Vec<ClassFolder>,
+    /// Leaves out images that cannot be decoded, and says which. Without it, such an image is an error.
+    pub skip_bad: bool,
+}
+
+impl Reading {
+    /// Returns the plain reading of a kind, or of the kind that the path looks like.
+    pub fn of(kind: Option<Kind>) -> Self {
+        Self {
+            kind,
+            ..Self::default()
+        }
+    }
+}
+
+/// An image that is left out because it cannot be decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// Its place among all images of the split, those left out counted.
+    pub index: usize,
+    /// Its name (a path within the set, or a number).
+    pub name: String,
+    /// What the decoder said.
+    pub reason: String,
+}
+
 /// What a set holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Description {
@@ -74,7 +120,7 @@ pub struct Description {
     pub kind: Kind,
     /// Where it lies.
     pub path: PathBuf,
-    /// Number of images by split.
+    /// Number of images by split, without those left out.
     pub splits: BTreeMap<String, usize>,
     /// Class names by label: the container's, else the labels as numbers; empty if there are no labels.
     pub classes: Vec<String>,
@@ -85,6 +131,8 @@ pub struct Description {
     /// BLAKE3 over every split's name, and its images' sizes, labels and pixels as RGB, in order: the same whatever the
     /// container, the compression of an image, or whether grey is stored as one channel or three.
     pub digest: [u8; 32],
+    /// Images left out, by split; empty unless the reading allows it.
+    pub skipped: BTreeMap<String, Vec<Skipped>>,
 }
 
 /// An opened set.
@@ -95,15 +143,25 @@ pub(super) struct Set {
 }
 
 impl Set {
-    pub fn open(path: &Path, kind: Option<Kind>) -> Result<Self, DatasetError> {
-        let kind = match kind {
+    pub fn open(path: &Path, reading: &Reading) -> Result<Self, DatasetError> {
+        let kind = match reading.kind {
             Some(kind) => kind,
             None => Kind::guess(path)?,
         };
+        if !reading.classes.is_empty() && kind != Kind::ImageFolder {
+            return Err(DatasetError::Layout {
+                path: path.to_owned(),
+                reason: format!(
+                    "a list of class folders is given, but it is of kind {}",
+                    kind.name()
+                ),
+            });
+        }
         let container: Box<dyn Container> = match kind {
             Kind::Idx => Box::new(idx::Idx::open(path)?),
-            Kind::CifarBinary => Box::new(cifar::Cifar::open(path)?),
-            Kind::ImageFolder => Box::new(folder::Folder::open(path)?),
+            Kind::CifarBinary => Box::new(cifar::Binary::open(path)?),
+            Kind::CifarPython => Box::new(cifar::Python::open(path)?),
+            Kind::ImageFolder => Box::new(folder::Folder::open(path, &reading.classes)?),
             Kind::Parquet => Box::new(table::Table::open(path)?),
         };
         Ok(Self {
@@ -149,36 +207,56 @@ impl Set {
 /// # Errors
 /// Whatever is wrong with any file or image of it; see [`DatasetError`].
 pub fn describe(path: &Path, kind: Option<Kind>) -> Result<Description, DatasetError> {
-    let set = Set::open(path, kind)?;
+    describe_as(path, &Reading::of(kind))
+}
+
+/// As [`describe`], but reads the set as `reading` says.
+///
+/// # Errors
+/// As [`describe`]; with `skip_bad`, an image that cannot be decoded is none, unless it was the last of its split.
+pub fn describe_as(path: &Path, reading: &Reading) -> Result<Description, DatasetError> {
+    let set = Set::open(path, reading)?;
     let mut digest = blake3::Hasher::new_derive_key("dream-ood image set digest v1");
-    let mut splits = BTreeMap::new();
-    let mut labels = BTreeMap::new();
+    let (mut splits, mut labels, mut skipped) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     let mut sizes = Vec::new();
     for split in set.container.splits() {
         let items = set.items(&split)?;
-        let rows: Result<Vec<_>, DatasetError> = items
-            .par_iter()
-            .map(|item| {
-                let image = item.decode(&set.path)?;
+        let decode = |(index, item): (usize, &Item)| match item.decode(&set.path) {
+            Ok(image) => {
                 let size = (image.width, image.height, image.channels);
-                Ok((size, image_digest(item.label, size, &image.into_rgb())))
-            })
-            .collect();
+                Ok(Ok((size, image_digest(item.label, size, &image.into_rgb()))))
+            }
+            Err(DatasetError::Image { name, reason, .. }) if reading.skip_bad => {
+                Ok(Err(Skipped { index, name, reason }))
+            }
+            Err(error) => Err(error),
+        };
+        let rows: Result<Vec<_>, DatasetError> = items.par_iter().enumerate().map(decode).collect();
         let rows = rows?;
+        let good: Vec<_> = rows.iter().filter_map(|row| row.as_ref().ok()).collect();
+        if good.is_empty() {
+            return Err(DatasetError::EmptySplit {
+                path: set.path,
+                split,
+            });
+        }
         digest.update(&(split.len() as u64).to_le_bytes());
         digest.update(split.as_bytes());
-        digest.update(&(rows.len() as u64).to_le_bytes());
-        for (size, image) in &rows {
+        digest.update(&(good.len() as u64).to_le_bytes());
+        for (size, image) in good.iter().copied() {
             digest.update(image);
             if sizes.last() != Some(size) {
                 sizes.push(*size);
             }
         }
-        labels.insert(
-            split.clone(),
-            items.iter().filter_map(|item| item.label).collect::<Vec<u32>>(),
-        );
-        splits.insert(split, items.len());
+        splits.insert(split.clone(), good.len());
+        let kept = items.iter().zip(&rows).filter(|(_, row)| row.is_ok());
+        let kept: Vec<u32> = kept.filter_map(|(item, _)| item.label).collect();
+        labels.insert(split.clone(), kept);
+        let bad: Vec<Skipped> = rows.into_iter().filter_map(Result::err).collect();
+        if !bad.is_empty() {
+            skipped.insert(split, bad);
+        }
     }
     let mut classes = set.container.classes().to_vec();
     if classes.is_empty() {
@@ -204,6 +282,7 @@ pub fn describe(path: &Path, kind: Option<Kind>) -> Result<Description, DatasetE
             _ => None,
         },
         digest: *digest.finalize().as_bytes(),
+        skipped,
     })
 }
 

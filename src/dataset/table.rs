@@ -243,9 +243,7 @@ impl Table {
                 reason: reason.to_owned(),
             };
             // A null struct leaves its parts undefined.
-            if array.is_null(row) || bytes.is_null(row) {
-                return Err(failed("the row has no bytes"));
-            }
+            let absent = array.is_null(row) || bytes.is_null(row);
             let label = match labels.as_ref().map(|l| l.as_primitive::<Int64Type>()) {
                 Some(labels) if labels.is_null(row) => return Err(failed("the row has no label")),
                 Some(labels) => {
@@ -262,7 +260,10 @@ impl Table {
             };
             items.push(Item {
                 label,
-                stored: Stored::Encoded(bytes.value(row).to_vec()),
+                stored: match absent {
+                    true => Stored::Absent,
+                    false => Stored::Encoded(bytes.value(row).to_vec()),
+                },
                 name,
             });
         }

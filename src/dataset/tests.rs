@@ -14,6 +14,7 @@ const AS_IS: Preparation = Preparation {
     height: 6,
     channels: Channels::Rgb,
     fit: Fit::Crop,
+    resize: None,
 };
 
 fn fixture(name: &str) -> PathBuf {
@@ -253,6 +254,250 @@ fn cifar_10_needs_all_five_batches() {
     }
 }
 
+/// Unpacks an archive of the fixture.
+fn unpacked(name: &str) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let bytes = fs::read(fixture("cifar").join(name)).unwrap();
+    tar::Archive::new(flate2::read::GzDecoder::new(&bytes[..]))
+        .unpack(dir.path())
+        .unwrap();
+    dir
+}
+
+#[test]
+fn cifar_in_the_python_version() {
+    let preparation = Preparation::new(32, 32, Channels::Rgb);
+    for (name, inner, classes, train, test) in [
+        (
+            "cifar-10-python.tar.gz",
+            "cifar-10-batches-py",
+            "airplane automobile bird",
+            10,
+            2,
+        ),
+        (
+            "cifar-100-python.tar.gz",
+            "cifar-100-python",
+            "apple aquarium_fish baby",
+            2,
+            2,
+        ),
+    ] {
+        let found = describe(&fixture("cifar").join(name), None).unwrap();
+        assert_eq!(
+            (found.kind, found.classes.join(" ")),
+            (Kind::CifarPython, classes.into())
+        );
+        assert_eq!(
+            found.splits,
+            BTreeMap::from([("train".to_owned(), train), ("test".to_owned(), test)])
+        );
+        assert_eq!(found.image_size, Some((32, 32, 3)));
+        let dir = unpacked(name);
+        for path in [dir.path().to_owned(), dir.path().join(inner)] {
+            let same = describe(&path, None).unwrap();
+            assert_eq!((same.kind, same.digest), (found.kind, found.digest));
+        }
+    }
+    let ten = load(
+        &fixture("cifar/cifar-10-python.tar.gz"),
+        None,
+        "train",
+        &preparation,
+    )
+    .unwrap();
+    assert_eq!(ten.labels, Some(vec![1, 2, 2, 2, 0, 2, 1, 2, 2, 2]));
+    // Red counts, green is the row, blue the image's number, from 2 on.
+    assert_eq!(ten.image(3).unwrap()[32 * 3 * 5..][..6], [160, 5, 5, 161, 5, 5]);
+    let hundred = load(
+        &fixture("cifar/cifar-100-python.tar.gz"),
+        None,
+        "test",
+        &preparation,
+    )
+    .unwrap();
+    assert_eq!(hundred.labels, Some(vec![1, 0]));
+
+    // The same images in the binary version are the same set.
+    let dir = tempfile::tempdir().unwrap();
+    let record = |number: usize, label: u8| -> Vec<u8> {
+        let image = ten.image(number).unwrap();
+        let plane = |c: usize| image.iter().copied().skip(c).step_by(3);
+        std::iter::once(label).chain((0..3).flat_map(plane)).collect()
+    };
+    let labels = ten.labels.as_ref().unwrap();
+    for batch in 0..5 {
+        let pair = [2 * batch, 2 * batch + 1]
+            .map(|i| record(i, labels[i] as u8))
+            .concat();
+        fs::write(dir.path().join(format!("data_batch_{}.bin", batch + 1)), pair).unwrap();
+    }
+    let python = unpacked("cifar-10-python.tar.gz");
+    fs::remove_file(python.path().join("cifar-10-batches-py/test_batch")).unwrap();
+    let [binary, python] = [dir.path(), python.path()].map(|path| describe(path, None).unwrap());
+    assert_eq!(binary.digest, python.digest);
+}
+
+#[test]
+fn cifar_batches_as_python_3_pickles_them() {
+    for protocol in 0..4 {
+        let dir = tempfile::tempdir().unwrap();
+        let from = fixture("cifar").join(format!("protocol{protocol}.pickle"));
+        fs::copy(from, dir.path().join("test_batch")).unwrap();
+        let set = load(dir.path(), None, "test", &Preparation::new(32, 32, Channels::Rgb)).unwrap();
+        assert_eq!(set.labels, Some(vec![2]), "protocol {protocol}");
+        assert_eq!(
+            set.pixels[32 * 3 * 7..][..6],
+            [224, 7, 9, 225, 7, 9],
+            "protocol {protocol}"
+        );
+    }
+}
+
+#[test]
+fn damaged_cifar_pickles_are_named() {
+    let attack = |change: &dyn Fn(Vec<u8>) -> Vec<u8>| {
+        let dir = unpacked("cifar-100-python.tar.gz");
+        let path = dir.path().join("cifar-100-python/train");
+        fs::write(&path, change(fs::read(&path).unwrap())).unwrap();
+        describe(dir.path(), None).unwrap_err()
+    };
+    let replaced = |from: &'static [u8], to: &'static [u8]| {
+        move |bytes: Vec<u8>| {
+            let at = bytes.windows(from.len()).position(|w| w == from).unwrap();
+            [&bytes[..at], to, &bytes[at + from.len()..]].concat()
+        }
+    };
+    for (change, wanted) in [
+        (
+            &replaced(b"_reconstruct", b"frombuffer") as &dyn Fn(_) -> _,
+            "frombuffer",
+        ),
+        (&replaced(b"fine_labels", b"fine_lights"), "fine_labels"),
+        (&replaced(b"U\x04data", b"U\x04date"), "`data`"),
+        (&replaced(b"M\x00\x0c\x86", b"M\x01\x0c\x86"), "`data`"),
+        (&|bytes: Vec<u8>| bytes[..2000].to_vec(), "ends"),
+    ] {
+        let error = attack(change);
+        assert!(matches!(error, DatasetError::Corrupt { .. }), "{error}");
+        assert!(error.to_string().contains(wanted), "{error}");
+        assert!(error.to_string().contains("train"), "{error}");
+    }
+    let label = attack(&replaced(b"(K\x02K\x00e", b"(K\x07K\x00e"));
+    assert!(matches!(label, DatasetError::Label { label: 7, .. }), "{label}");
+    let fewer = attack(&replaced(b"(K\x02K\x00e", b"(K\x02e"));
+    assert!(matches!(fewer, DatasetError::Count { labels: 1, .. }), "{fewer}");
+}
+
+/// A folder like ImageNet's: JPEG files of several sizes in directories of WordNet ids.
+fn imagenet() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (number, class) in ["n03", "n01", "n02", "n09"].iter().enumerate() {
+        for split in ["train", "val"] {
+            let folder = dir.path().join(split).join(class);
+            fs::create_dir_all(&folder).unwrap();
+            for i in 0..3_u32 {
+                let value = (40 * number as u32 + 10 * i) as u8;
+                let (width, height) = (40 + 7 * i, 30 + 3 * number as u32);
+                let image = image::RgbImage::from_pixel(width, height, image::Rgb([value, 100, 200]));
+                image.save(folder.join(format!("{class}_{i}.jpg"))).unwrap();
+                let to = folder.join(format!("{class}_{i}.JPEG"));
+                fs::rename(folder.join(format!("{class}_{i}.jpg")), to).unwrap();
+            }
+        }
+    }
+    dir
+}
+
+fn listed(folders: &[&str]) -> Reading {
+    let class = |folder: &&str| ClassFolder {
+        folder: (*folder).to_owned(),
+        name: format!("name of {folder}"),
+    };
+    Reading {
+        classes: folders.iter().map(class).collect(),
+        ..Reading::default()
+    }
+}
+
+#[test]
+fn a_class_list_chooses_directories_and_orders_labels() {
+    let dir = imagenet();
+    fs::create_dir(dir.path().join("devkit")).unwrap();
+    fs::write(dir.path().join("devkit/readme.txt"), "x").unwrap();
+    let reading = listed(&["n02", "n03"]);
+    let found = describe_as(dir.path(), &reading).unwrap();
+    assert_eq!(
+        found.splits,
+        BTreeMap::from([("train".to_owned(), 6), ("val".to_owned(), 6)])
+    );
+    assert_eq!(found.classes, ["name of n02", "name of n03"]);
+    let images = Images::open_as(dir.path(), &reading, "train", &[]).unwrap();
+    assert_eq!(images.labels(), Some(&[0, 0, 0, 1, 1, 1][..]));
+    assert_eq!(
+        (images.name(0), images.name(3)),
+        (Some("n02/n02_0.JPEG"), Some("n03/n03_0.JPEG"))
+    );
+    let sizes = [0, 2]
+        .map(|i| images.decode(i).unwrap())
+        .map(|p| (p.width, p.height));
+    assert_eq!(sizes, [(40, 36), (54, 36)]);
+    let prepared = images
+        .read(&[0, 5], &Preparation::new(8, 8, Channels::Rgb))
+        .unwrap();
+    assert_eq!(prepared.len(), 2 * 8 * 8 * 3);
+
+    let one = describe_as(&dir.path().join("val"), &reading).unwrap();
+    assert_eq!(one.splits, BTreeMap::from([("all".to_owned(), 6)]));
+    let absent = describe_as(dir.path(), &listed(&["n02", "n77"])).unwrap_err();
+    assert!(absent.to_string().contains("n77"), "{absent}");
+    let twice = describe_as(dir.path(), &listed(&["n02", "n02"])).unwrap_err();
+    assert!(twice.to_string().contains("twice"), "{twice}");
+    let other = describe_as(&fixture("shapes"), &reading).unwrap_err();
+    assert!(other.to_string().contains("parquet"), "{other}");
+}
+
+#[test]
+fn bad_images_are_errors_or_left_out_by_name() {
+    let dir = imagenet();
+    let bad = dir.path().join("train/n01/n01_1.JPEG");
+    let whole = fs::read(&bad).unwrap();
+    fs::write(&bad, b"not a picture").unwrap();
+    let error = describe(dir.path(), None).unwrap_err();
+    assert!(
+        matches!(&error, DatasetError::Image { name, .. } if name == "n01/n01_1.JPEG"),
+        "{error}"
+    );
+    let skipping = Reading {
+        skip_bad: true,
+        ..Reading::default()
+    };
+    let found = describe_as(dir.path(), &skipping).unwrap();
+    let skipped = &found.skipped["train"];
+    assert_eq!(
+        (skipped.len(), skipped[0].index, skipped[0].name.as_str()),
+        (1, 1, "n01/n01_1.JPEG")
+    );
+    assert_eq!((found.splits["train"], found.class_sizes["train"][0]), (11, 2));
+    let images = Images::open_as(dir.path(), &skipping, "train", skipped).unwrap();
+    assert_eq!((images.len(), images.name(1)), (11, Some("n01/n01_2.JPEG")));
+    assert_eq!(images.labels().unwrap()[..3], [0, 0, 1]);
+    // A set without the file is the same set.
+    fs::remove_file(&bad).unwrap();
+    assert_eq!(describe(dir.path(), None).unwrap().digest, found.digest);
+    let gone = Images::open_as(dir.path(), &skipping, "train", skipped)
+        .err()
+        .unwrap();
+    assert!(gone.to_string().contains("n01_1.JPEG"), "{gone}");
+    fs::write(&bad, &whole).unwrap();
+    assert_ne!(describe_as(dir.path(), &skipping).unwrap().digest, found.digest);
+    // A split of which nothing is left is an error even so.
+    let null = describe_as(&fixture("null_image.parquet"), &skipping).unwrap_err();
+    assert!(matches!(null, DatasetError::EmptySplit { .. }), "{null}");
+    let parquet = describe_as(&fixture("bad_image.parquet"), &skipping).unwrap();
+    assert_eq!(parquet.skipped["all"][0].name, "cut.png");
+}
+
 #[test]
 fn folders_with_and_without_splits() {
     let dir = tempfile::tempdir().unwrap();
@@ -451,6 +696,7 @@ fn scaling_is_pillows_bilinear_to_one_level() {
                 Channels::Rgb
             },
             fit: Fit::Stretch,
+            resize: None,
         };
         let actual = preparation.apply(pixels.clone(), "photo").unwrap();
         let expected = bytes(&case["pixels"]);
@@ -480,6 +726,7 @@ fn fitting_crops_pads_or_stretches() {
             height,
             channels: Channels::Rgb,
             fit,
+            resize: None,
         };
         let rgb = preparation.apply(image.clone(), "row");
         rgb.map(|rgb| rgb.into_iter().step_by(3).collect::<Vec<u8>>())
@@ -507,6 +754,56 @@ fn fitting_crops_pads_or_stretches() {
     ));
 }
 
+#[test]
+fn parts_are_cut_and_scaled() {
+    let (_, pixels) = photo();
+    let preparation = Preparation::new(4, 3, Channels::Rgb);
+    let window = |x, y, width, height| Window { x, y, width, height };
+    let part = preparation.cut(pixels.clone(), window(5, 2, 4, 3)).unwrap();
+    let rows = (2..5).flat_map(|y| pixels.bytes[(y * 23 + 5) * 3..][..12].to_vec());
+    assert_eq!(part, rows.collect::<Vec<u8>>());
+    // The whole as a part is the whole stretched.
+    let stretch = Preparation {
+        fit: Fit::Stretch,
+        ..preparation
+    };
+    assert_eq!(
+        preparation.cut(pixels.clone(), window(0, 0, 23, 17)).unwrap(),
+        stretch.apply(pixels.clone(), "photo").unwrap()
+    );
+    for bad in [
+        window(20, 0, 4, 3),
+        window(0, 0, 0, 3),
+        window(0, usize::MAX, 1, 2),
+        window(24, 0, 1, 1),
+    ] {
+        let error = preparation.cut(pixels.clone(), bad).unwrap_err();
+        assert!(matches!(error, DatasetError::Window { .. }), "{error}");
+    }
+    // Shorter side to 12, then the middle: 23 x 17 becomes 16 x 12.
+    let resized = Preparation {
+        resize: Some(12),
+        ..Preparation::new(8, 8, Channels::Rgb)
+    };
+    let scaled = Preparation {
+        fit: Fit::Stretch,
+        ..Preparation::new(16, 12, Channels::Rgb)
+    };
+    let scaled = scaled.apply(pixels.clone(), "photo").unwrap();
+    let middle: Vec<u8> = (2..10)
+        .flat_map(|y| scaled[(y * 16 + 4) * 3..][..24].to_vec())
+        .collect();
+    assert_eq!(resized.apply(pixels.clone(), "photo").unwrap(), middle);
+    let small = Preparation {
+        resize: Some(7),
+        ..resized
+    };
+    assert!(matches!(
+        small.apply(pixels, "photo"),
+        Err(DatasetError::Resize { resize: 7, .. })
+    ));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -524,6 +821,21 @@ proptest! {
         let at = at.index(data.len());
         if cut { data.truncate(at) } else { data[at] = value }
         fs::write(&path, data).unwrap();
+        let _ = describe(dir.path(), None);
+    }
+
+    #[test]
+    fn damaged_pickles_never_panic(
+        at in any::<prop::sample::Index>(),
+        value in any::<u8>(),
+        protocol in 0..4,
+        cut in any::<bool>(),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut data = fs::read(fixture("cifar").join(format!("protocol{protocol}.pickle"))).unwrap();
+        let at = at.index(data.len());
+        if cut { data.truncate(at) } else { data[at] = value }
+        fs::write(dir.path().join("test_batch"), data).unwrap();
         let _ = describe(dir.path(), None);
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Tensor};
 
 use super::error::{DiffusionError, Result};
-use super::load::{load, weight_files};
+use super::load::{is_checkpoint, load, weight_files};
 use super::ops::Backend;
 use super::picture::Picture;
 use super::sampling::{Job, Sampling, StepNoise};
@@ -77,6 +77,11 @@ impl Pipeline {
     /// is one, else a variant (`fp16`, `bf16`, `non_ema`), or the index of several.
     pub fn weight_files(path: &Path) -> Vec<PathBuf> {
         weight_files(path)
+    }
+
+    /// Says whether `path` is a checkpoint file with a whole model in it, of the original Stable Diffusion code's tensor names.
+    pub fn is_checkpoint(path: &Path) -> bool {
+        is_checkpoint(path)
     }
 
     /// Returns BLAKE3 over the names and contents of all files that the model was read from.

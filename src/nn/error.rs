@@ -91,9 +91,29 @@ pub enum Error {
     /// Bytes that are not a safetensors file.
     #[error("not a readable safetensors file: {0}")]
     Safetensors(#[from] safetensors::SafeTensorError),
+    /// A file that holds no state.
+    #[error("{}: {reason}", path.display())]
+    StateFile {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// An error of the tensor library.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
+}
+
+impl Error {
+    /// Returns the name of the tensor of a state that is missing, of no use, or of the wrong shape.
+    pub fn tensor(&self) -> Option<&str> {
+        match self {
+            Self::MissingTensor { name, .. }
+            | Self::ExtraTensor { name, .. }
+            | Self::TensorShape { name, .. } => Some(name),
+            _ => None,
+        }
+    }
 }
 
 impl From<Error> for candle_core::Error {

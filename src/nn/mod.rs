@@ -21,4 +21,4 @@ pub use loss::{binary_cross_entropy_with_logits, cross_entropy, l2_normalize, lo
 pub use optim::Sgd;
 pub use params::{Init, Params, Spec};
 pub use resnet::{ResNet, ResNetConfig, Stem};
-pub use state::{State, from_safetensors, to_safetensors};
+pub use state::{State, from_safetensors, read_state, to_safetensors};

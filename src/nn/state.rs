@@ -1,8 +1,9 @@
-//! States as safetensors bytes.
+//! States as safetensors bytes, and states in files of PyTorch's.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Tensor, pickle};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use super::{Error, Result};
@@ -47,6 +48,69 @@ pub fn from_safetensors(bytes: &[u8], device: &Device) -> Result<State> {
         state.insert(name.to_owned(), tensor.to_dtype(DType::F32)?.to_device(device)?);
     }
     Ok(state)
+}
+
+/// Where training scripts put the state dict in a file that holds more than it.
+const KEYS: [&str; 3] = ["state_dict", "model_state_dict", "model"];
+/// What `DataParallel` puts before every name.
+const PARALLEL: &str = "module.";
+
+/// Reads the state in a file: safetensors, or what `torch.save` (PyTorch 1.6 and later) makes of a state dict, also one under
+/// the key `state_dict`, `model_state_dict` or `model`. Which of them it is, its first bytes say. `DataParallel`'s prefix
+/// `module.` is taken off; numbers become f32; counters are left out. Nothing in a pickle is executed.
+///
+/// # Errors
+/// [`Error::StateFile`] if the file cannot be read or holds no tensors.
+pub fn read_state(path: &Path, device: &Device) -> Result<State> {
+    let wrong = |reason: String| Error::StateFile {
+        path: path.to_owned(),
+        reason,
+    };
+    let mut head = [0; 4];
+    let mut file = std::fs::File::open(path).map_err(|e| wrong(e.to_string()))?;
+    let length = std::io::Read::read(&mut file, &mut head).map_err(|e| wrong(e.to_string()))?;
+    let state = match &head[..length] {
+        b"PK\x03\x04" => read_pickled(path, device).map_err(|e| wrong(format!("not a PyTorch file: {e}")))?,
+        [0x80, 2, ..] => {
+            let hint = "a PyTorch file from before 1.6; load it and save it again with a newer PyTorch";
+            return Err(wrong(hint.into()));
+        }
+        _ => {
+            let bytes = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
+            from_safetensors(&bytes, device).map_err(|e| wrong(e.to_string()))?
+        }
+    };
+    if state.is_empty() {
+        return Err(wrong(format!("no tensor in it, nor under {}", KEYS.join(", "))));
+    }
+    match state.keys().all(|name| name.starts_with(PARALLEL)) {
+        true => Ok(state
+            .into_iter()
+            .map(|(name, t)| (name[PARALLEL.len()..].to_owned(), t))
+            .collect()),
+        false => Ok(state),
+    }
+}
+
+fn read_pickled(path: &Path, device: &Device) -> candle_core::Result<State> {
+    let keys = std::iter::once(None).chain(KEYS.into_iter().map(Some));
+    for key in keys {
+        // A key that is not there is an error, and so is a pickle of another kind: the file as a whole was read before.
+        let tensors = match (pickle::read_all_with_key(path, key), key) {
+            (Ok(tensors), _) => tensors,
+            (Err(error), None) => return Err(error),
+            (Err(_), Some(_)) => continue,
+        };
+        let floats = tensors
+            .into_iter()
+            .filter(|(_, tensor)| tensor.dtype().is_float());
+        let state = floats.map(|(name, tensor)| Ok((name, tensor.to_dtype(DType::F32)?.to_device(device)?)));
+        let state = state.collect::<candle_core::Result<State>>()?;
+        if !state.is_empty() {
+            return Ok(state);
+        }
+    }
+    Ok(State::new())
 }
 
 /// Checks that `state` holds exactly the tensors `expected`, of these shapes. `num_batches_tracked` counters, which PyTorch

@@ -110,6 +110,7 @@ pub(super) fn sample() -> Sample {
         digest: "cd".into(),
         splits: [("train".to_owned(), 50_000)].into(),
         classes: vec!["apple".into(), "bee".into()],
+        ..Dataset::default()
     };
     store.put_dataset(&dataset).unwrap();
     Sample {

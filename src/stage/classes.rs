@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::StageError;
+use crate::dataset::ClassFolder;
 
 /// A row of a class table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,9 +14,22 @@ pub struct ClassRow {
     pub word: String,
     /// What follows the prompt for this class.
     pub suffix: String,
+    /// Name of its directory in image folders, where that is another than its own: a WordNet id.
+    pub folder: Option<String>,
 }
 
-/// Reads a class table: tab-separated, with a header that names at least `name` and `token_word`.
+impl ClassRow {
+    /// Returns the class with the directory that holds its images: of its own name if the table gives no other.
+    pub fn class_folder(&self) -> ClassFolder {
+        ClassFolder {
+            folder: self.folder.clone().unwrap_or_else(|| self.name.clone()),
+            name: self.name.clone(),
+        }
+    }
+}
+
+/// Reads a class table: tab-separated, with a header that names at least `name` and `token_word`; `prompt_suffix` and `wnid` (the
+/// name of the class's directory) are optional.
 ///
 /// # Errors
 /// If it cannot be read, lacks a column, or a row is too short.
@@ -33,6 +47,7 @@ pub fn read_classes(path: &Path) -> Result<Vec<ClassRow>, StageError> {
     let column = |name: &str| header.iter().position(|h| *h == name);
     let needed = |name: &str| column(name).ok_or_else(|| wrong(format!("the header has no column `{name}`")));
     let (name, word, suffix) = (needed("name")?, needed("token_word")?, column("prompt_suffix"));
+    let folder = column("wnid");
     let row = |(number, line): (usize, &str)| -> Result<ClassRow, StageError> {
         let cells: Vec<&str> = line.split('\t').collect();
         let cell = |column: usize, what: &str| match cells.get(column) {
@@ -45,6 +60,7 @@ pub fn read_classes(path: &Path) -> Result<Vec<ClassRow>, StageError> {
             name: cell(name, "name")?,
             word: cell(word, "token_word")?,
             suffix: suffix.to_owned(),
+            folder: folder.map(|c| cell(c, "wnid")).transpose()?,
         })
     };
     let rows = lines.map(row).collect::<Result<Vec<_>, _>>()?;
@@ -65,6 +81,22 @@ mod tests {
         read_classes(file.path()).map_err(|e| e.to_string())
     }
 
+    /// Names as the set itself gives them, or `encode` would refuse it; CIFAR-100 numbers its classes by the alphabet.
+    #[test]
+    fn the_classes_of_cifar_100_are_named_as_in_the_set() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/classes/cifar100.tsv");
+        let names: Vec<String> = read_classes(&path)
+            .unwrap()
+            .into_iter()
+            .map(|row| row.name)
+            .collect();
+        assert_eq!(
+            (names.len(), names[0].as_str(), names[1].as_str()),
+            (100, "apple", "aquarium_fish")
+        );
+        assert!(names.is_sorted());
+    }
+
     #[test]
     fn class_tables() {
         let rows =
@@ -75,10 +107,14 @@ mod tests {
             ClassRow {
                 name: "a hen".into(),
                 word: "hen".into(),
-                suffix: String::new()
+                suffix: String::new(),
+                folder: None,
             }
         );
         assert_eq!(rows[1].suffix, " bird");
+        let rows = classes("wnid\tname\ttoken_word\nn01498041\tstingray\tstingray\n").unwrap();
+        assert_eq!(rows[0].folder.as_deref(), Some("n01498041"));
+        assert_eq!(rows[0].class_folder().folder, "n01498041");
         assert!(
             classes("name\tword\nhen\then\n")
                 .unwrap_err()

@@ -1,15 +1,14 @@
 //! `detect`: trains the classifier, with or without the loss on imagined outliers (DREAM-OOD, Eqs. 7 and 8).
 
-use std::collections::BTreeMap;
-
 use candle_core::Tensor;
-use dream_schema::{Image, Run, RunId, RunSpec};
+use dream_schema::{Run, RunId, RunSpec};
 use serde::{Deserialize, Serialize};
 
 use super::phi::{PhiName, TrainedPhi};
+use super::pictures::{HELD_BYTES, Look, Pictures};
 use super::training::{self, Step, Trainer, Training};
 use super::{Context, Source, StageError, imagine, input, input_run, params, source};
-use crate::dataset::{ImageSet, Preparation};
+use crate::dataset::Preparation;
 use crate::nn::{self, ResNet, schedule};
 use crate::ood;
 use crate::store::Store;
@@ -88,6 +87,22 @@ pub fn spec(
     from: Inputs,
     images: &Source,
 ) -> Result<RunSpec, StageError> {
+    spec_from(store, params, seed, from, images, None)
+}
+
+/// As [`spec`], starting from the weights `initial` of a registered state dict: in place of the plain classifier where there is
+/// fine-tuning.
+///
+/// # Errors
+/// As [`spec`]; also if there are both weights and a plain classifier to start from.
+pub fn spec_from(
+    store: &Store,
+    params: &Params,
+    seed: u64,
+    from: Inputs,
+    images: &Source,
+    initial: Option<&Source>,
+) -> Result<RunSpec, StageError> {
     params.effective().check()?;
     let bad = |loss: &OutlierLoss| loss.batch_size == 0 || !loss.beta.is_finite() || loss.beta < 0.0;
     if params.outlier.as_ref().is_some_and(bad) {
@@ -97,7 +112,7 @@ pub fn spec(
     let fine_tunes = params.outlier.as_ref().is_some_and(|o| o.fine_tune.is_some());
     let wanted = [
         ("outliers", from.outliers, params.outlier.is_some(), imagine::NAME),
-        ("initial", from.initial, fine_tunes, NAME),
+        ("initial", from.initial, fine_tunes && initial.is_none(), NAME),
     ];
     let mut inputs = Vec::new();
     for (role, run, needed, stage) in wanted {
@@ -122,7 +137,10 @@ pub fn spec(
         params: serde_json::json!(params),
         seed,
         inputs,
-        sources: BTreeMap::from([source::role("images", images)]),
+        sources: [source::role("images", images)]
+            .into_iter()
+            .chain(initial.map(|weights| source::role(training::INITIAL, weights)))
+            .collect(),
     })
 }
 
@@ -135,72 +153,64 @@ pub fn execute(ctx: &Context<'_>, run: &Run) -> Result<(), StageError> {
     let training = &params.effective();
     let source = Source::find(ctx.store, run, "images")?;
     source.verify_images()?;
-    let images = source.load_images(&training.split, &training.preparation())?;
-    let test = source.load_images(&training.test_split, &training.preparation())?;
+    let [images, test] = training.open(&source)?;
     let classes = source.classes();
     let labels = training::labels(&images, classes, source.name())?;
 
-    let steps = training.epochs * (images.len() / training.batch_size);
-    ctx.progress.begin(
-        if params.outlier.is_some() {
-            "detect"
-        } else {
-            "plain"
-        },
-        steps as u64,
-        "steps",
-    );
     let network = training.network(classes.len(), run.spec.seed, ctx)?;
     if let Some(initial) = input_run(run, "initial") {
         load_initial(ctx, initial, &network)?;
     }
+    training::initialize(ctx, run, training, &network)?;
     let outliers = Outliers::load(ctx, run, &params, training)?;
     let extra = outliers.as_ref().map_or(Vec::new(), |o| o.phi.vars());
+    let seed = run.spec.seed;
+    let beside = outliers
+        .as_ref()
+        .map(|outliers| move |look: &Look, number: usize| outliers.batch(look, seed, number));
     let trainer = Trainer {
         ctx,
         run,
         training,
         network,
         extra,
+        source: &source,
+        images: &images,
+        test: &test,
+        labels,
+        classes,
+        beside: beside.as_ref().map(|beside| beside as _),
     };
     trainer.train(
-        &images,
-        labels,
-        |network, step| match &outliers {
-            Some(outliers) => outliers.loss(ctx, training, run.spec.seed, network, step),
-            None => Ok(nn::cross_entropy(
+        if outliers.is_some() { "detect" } else { "plain" },
+        Ok,
+        |network, step| match (&outliers, step.beside) {
+            (Some(outliers), Some(pictures)) => outliers.loss.of(&outliers.phi, network, step, pictures),
+            _ => Ok(nn::cross_entropy(
                 &network.forward(step.images, true)?,
                 step.labels,
             )?),
-        },
-        |network| {
-            let logits = training.outputs(ctx, network, &test, Ok)?;
-            Ok(ood::accuracy(
-                &logits,
-                classes.len(),
-                test.labels.as_deref().unwrap_or_default(),
-            )?)
         },
     )
 }
 
 fn load_initial(ctx: &Context<'_>, initial: RunId, network: &ResNet) -> Result<(), StageError> {
     let missing = || StageError::Mismatch(format!("run {initial} has no checkpoint to start from"));
-    let (_, mut state) = training::last_model(ctx, &ctx.store.run(initial)?)?.ok_or_else(missing)?;
+    let mut state = training::used_model(ctx, &ctx.store.run(initial)?)?.ok_or_else(missing)?;
     state.retain(|name, _| !super::phi::is_phi(name));
     Ok(network.params().load_state_dict(&state)?)
 }
 
 /// The imagined pictures and the loss on them.
-struct Outliers {
-    pictures: ImageSet,
+struct Outliers<'a> {
+    pictures: Pictures<'a>,
     loss: OutlierLoss,
     phi: TrainedPhi,
 }
 
-impl Outliers {
+impl<'a> Outliers<'a> {
     fn load(
-        ctx: &Context<'_>,
+        ctx: &'a Context<'_>,
         run: &Run,
         params: &Params,
         training: &Training,
@@ -208,37 +218,18 @@ impl Outliers {
         let (Some(loss), Some(imagined)) = (params.outlier.clone(), input_run(run, "outliers")) else {
             return Ok(None);
         };
-        let preparation = training.preparation();
-        let rows: Vec<Image> = ctx.store.rows(imagined, None)?;
-        if rows.is_empty() {
-            return Err(StageError::Mismatch(format!("run {imagined} has no picture")));
-        }
         // As the ID images are: colour or scale must not tell them apart.
-        let pictures = ImageSet::from_png(rows.iter().map(|r| r.png.as_slice()), &preparation)?;
+        let (preparation, whole) = (training.preparation(), training.resized_crop.is_none());
+        let pictures = Pictures::of_run(ctx.store, imagined, preparation, whole, HELD_BYTES)?;
         let phi = TrainedPhi::new(&loss.phi, run.spec.seed, ctx.device)?;
         Ok(Some(Self { pictures, loss, phi }))
     }
 
-    /// CE(ID) + beta * BCE(phi(E), is ID), over one forward pass of both, so that batch norm sees them together (Eqs. 7, 8).
-    fn loss(
-        &self,
-        ctx: &Context<'_>,
-        training: &Training,
-        seed: u64,
-        network: &ResNet,
-        step: &Step<'_>,
-    ) -> Result<Tensor, StageError> {
-        let (ids, n) = (step.labels.len(), self.loss.batch_size);
-        let samples = self.samples(seed, step.number * n);
+    /// The pictures of the step `number`.
+    fn batch(&self, look: &Look, seed: u64, number: usize) -> Result<Vec<f32>, StageError> {
+        let samples = self.samples(seed, number * self.loss.batch_size);
         // The ID images draw from the streams 0, 1, .. of their epochs; these from the upper half.
-        let outliers = training.batch(ctx, &self.pictures, &samples, seed, 1 << 31 | step.number as u32)?;
-        let logits = network.forward(&Tensor::cat(&[step.images, &outliers], 0)?, true)?;
-        let classification = nn::cross_entropy(&logits.narrow(0, 0, ids)?, step.labels)?;
-        let log_odds = self.phi.log_odds(&nn::logsumexp(&logits)?)?;
-        let is_id: Vec<f32> = (0..ids + n).map(|i| if i < ids { 1.0 } else { 0.0 }).collect();
-        let is_id = Tensor::from_vec(is_id, ids + n, ctx.device)?;
-        let uncertainty = nn::binary_cross_entropy_with_logits(&log_odds, &is_id)?;
-        Ok((classification + (uncertainty * self.loss.beta)?)?)
+        self.pictures.batch(look, &samples, seed, 1 << 31 | number as u32)
     }
 
     /// Returns one step's pictures, the `start`-th and on, of an endless sequence of shuffled passes over all of them.
@@ -252,6 +243,26 @@ impl Outliers {
     }
 }
 
+impl OutlierLoss {
+    /// CE(ID) + beta * BCE(phi(E), is ID), over one forward pass of both, so that batch norm sees them together (Eqs. 7, 8).
+    fn of(
+        &self,
+        phi: &TrainedPhi,
+        network: &ResNet,
+        step: &Step<'_>,
+        outliers: &Tensor,
+    ) -> Result<Tensor, StageError> {
+        let (ids, n) = (step.labels.len(), outliers.dim(0)?);
+        let logits = network.forward(&Tensor::cat(&[step.images, outliers], 0)?, true)?;
+        let classification = nn::cross_entropy(&logits.narrow(0, 0, ids)?, step.labels)?;
+        let log_odds = phi.log_odds(&nn::logsumexp(&logits)?)?;
+        let is_id: Vec<f32> = (0..ids + n).map(|i| if i < ids { 1.0 } else { 0.0 }).collect();
+        let is_id = Tensor::from_vec(is_id, ids + n, logits.device())?;
+        let uncertainty = nn::binary_cross_entropy_with_logits(&log_odds, &is_id)?;
+        Ok((classification + (uncertainty * self.beta)?)?)
+    }
+}
+
 /// A trained classifier, read from a `detect` run.
 pub struct Detector {
     training: Training,
@@ -261,7 +272,7 @@ pub struct Detector {
 }
 
 impl Detector {
-    /// Loads the last checkpoint of a finished `detect` run.
+    /// Loads the checkpoint of a finished `detect` run: the best on its validation images if it has some, else the last.
     ///
     /// # Errors
     /// If it has none, or its image set is not registered.
@@ -270,7 +281,7 @@ impl Detector {
         let params: Params = params(&run)?;
         let classes = Source::find(ctx.store, &run, "images")?.classes().to_vec();
         let missing = || StageError::Mismatch(format!("run {id} has no checkpoint"));
-        let (_, mut state) = training::last_model(ctx, &run)?.ok_or_else(missing)?;
+        let mut state = training::used_model(ctx, &run)?.ok_or_else(missing)?;
         let phi = match &params.outlier {
             Some(loss) => {
                 let phi = TrainedPhi::new(&loss.phi, 0, ctx.device)?;
@@ -307,8 +318,9 @@ impl Detector {
     /// Returns the logits of every image, `[n, classes]`, flat.
     ///
     /// # Errors
-    /// If the images are not of its size, or the user interrupts.
-    pub fn logits(&self, ctx: &Context<'_>, images: &ImageSet) -> Result<Vec<f32>, StageError> {
-        self.training.outputs(ctx, &self.network, images, Ok)
+    /// If an image cannot be read, or the user interrupts.
+    pub(super) fn logits(&self, ctx: &Context<'_>, images: &Pictures<'_>) -> Result<Vec<f32>, StageError> {
+        let samples: Vec<u32> = (0..images.len() as u32).collect();
+        self.training.outputs(ctx, &self.network, images, &samples, Ok)
     }
 }

@@ -1,16 +1,13 @@
 //! `encode`: trains the image encoder h in the token-embedding space (DREAM-OOD, Eq. 2) and stores the ID features.
 
-use std::collections::BTreeMap;
-
 use candle_core::Tensor;
 use dream_schema::{ClassEmbedding, Feature, Run, RunId, RunSpec, Table};
 use serde::{Deserialize, Serialize};
 
+use super::pictures::Pictures;
 use super::training::{self, Trainer, Training};
 use super::{Context, Source, StageError, embed, input, params, required_input, source};
-use crate::dataset::ImageSet;
 use crate::nn;
-use crate::ood;
 use crate::store::Store;
 
 /// Name of the stage.
@@ -42,6 +39,21 @@ pub fn spec(
     embeddings: RunId,
     images: &Source,
 ) -> Result<RunSpec, StageError> {
+    spec_from(store, params, seed, embeddings, images, None)
+}
+
+/// As [`spec`], starting from the weights `initial` of a registered state dict.
+///
+/// # Errors
+/// As [`spec`].
+pub fn spec_from(
+    store: &Store,
+    params: &Params,
+    seed: u64,
+    embeddings: RunId,
+    images: &Source,
+    initial: Option<&Source>,
+) -> Result<RunSpec, StageError> {
     params.training.check()?;
     if !(params.temperature > 0.0 && params.temperature.is_finite()) {
         return Err(StageError::Mismatch(format!(
@@ -55,7 +67,10 @@ pub fn spec(
         params: serde_json::json!(params),
         seed,
         inputs: vec![input(store, "embeddings", embeddings, &[embed::NAME])?],
-        sources: BTreeMap::from([source::role("images", images)]),
+        sources: [source::role("images", images)]
+            .into_iter()
+            .chain(initial.map(|weights| source::role(training::INITIAL, weights)))
+            .collect(),
     })
 }
 
@@ -69,38 +84,34 @@ pub fn execute(ctx: &Context<'_>, run: &Run) -> Result<(), StageError> {
     let classes: Vec<ClassEmbedding> = ctx.store.rows(required_input(run, "embeddings")?, None)?;
     let source = Source::find(ctx.store, run, "images")?;
     source.verify_images()?;
-    let images = source.load_images(&training.split, &training.preparation())?;
-    let test = source.load_images(&training.test_split, &training.preparation())?;
+    let [images, test] = training.open(&source)?;
     check_classes(&classes, &source)?;
     let labels = training::labels(&images, source.classes(), source.name())?;
 
-    let steps = training.epochs * (images.len() / training.batch_size);
-    ctx.progress.begin(NAME, steps as u64, "steps");
     let width = classes.first().map_or(0, |c| c.vector.len());
     let head = head(ctx, &classes, width)?;
     let cosines = |outputs: &Tensor| -> nn::Result<Tensor> { Ok(nn::l2_normalize(outputs)?.matmul(&head)?) };
     let network = training.network(width, run.spec.seed, ctx)?;
+    training::initialize(ctx, run, training, &network)?;
     let trainer = Trainer {
         ctx,
         run,
         training,
         network,
         extra: Vec::new(),
+        source: &source,
+        images: &images,
+        test: &test,
+        labels,
+        classes: source.classes(),
+        beside: None,
     };
     trainer.train(
-        &images,
-        labels,
+        NAME,
+        |outputs| cosines(&outputs),
         |network, step| {
             let logits = (cosines(&network.forward(step.images, true)?)? / params.temperature)?;
             Ok(nn::cross_entropy(&logits, step.labels)?)
-        },
-        |network| {
-            let logits = training.outputs(ctx, network, &test, |outputs| cosines(&outputs))?;
-            Ok(ood::accuracy(
-                &logits,
-                classes.len(),
-                test.labels.as_deref().unwrap_or_default(),
-            )?)
         },
     )?;
     store_features(ctx, run, &params, &trainer, &images, &classes)
@@ -138,37 +149,37 @@ fn store_features(
     run: &Run,
     params: &Params,
     trainer: &Trainer<'_>,
-    images: &ImageSet,
+    images: &Pictures<'_>,
     classes: &[ClassEmbedding],
 ) -> Result<(), StageError> {
     if ctx.store.count(run.id, Table::Features)? > 0 {
         return Ok(());
     }
     let width = classes.first().map_or(0, |c| c.vector.len());
+    let mut counts = vec![0_usize; classes.len()];
+    let mut samples: Vec<u32> = (0..images.len() as u32).collect();
+    // Labels were checked to be those of the classes.
+    samples.retain(|sample| {
+        let count = &mut counts[trainer.labels[*sample as usize] as usize];
+        *count += 1;
+        params.features_per_class.is_none_or(|limit| *count <= limit)
+    });
+    let unit = |outputs: Tensor| nn::l2_normalize(&outputs);
     let flat = params
         .training
-        .outputs(ctx, &trainer.network, images, |outputs| {
-            nn::l2_normalize(&outputs)
-        })?;
+        .outputs(ctx, &trainer.network, images, &samples, unit)?;
     let mut next = vec![0_u64; classes.len()];
-    let mut rows = Vec::with_capacity(images.len());
-    let labels = images.labels.as_deref().unwrap_or_default();
-    for (sample, (vector, label)) in flat.chunks_exact(width).zip(labels).enumerate() {
-        // Labels were checked to be those of the classes.
-        let (class, index) = (&classes[*label as usize], &mut next[*label as usize]);
-        if params
-            .features_per_class
-            .is_some_and(|limit| *index >= limit as u64)
-        {
-            continue;
-        }
+    let mut rows = Vec::with_capacity(samples.len());
+    for (vector, sample) in flat.chunks_exact(width).zip(samples) {
+        let label = trainer.labels[sample as usize] as usize;
+        let (class, index) = (&classes[label], &mut next[label]);
         rows.push(Feature {
             class_id: class.class_id,
             class_name: class.class_name.clone(),
             index: *index,
             vector: vector.to_vec(),
             split: params.training.split.clone(),
-            sample: sample as i64,
+            sample: i64::from(sample),
         });
         *index += 1;
     }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use dream_schema::{Metric, Run, RunId, RunSpec, Score};
 use serde::{Deserialize, Serialize};
 
+use super::pictures::{HELD_BYTES, Pictures};
 use super::{Context, Source, StageError, detect, input, params, required_input, source};
-use crate::dataset::ImageSet;
 use crate::ood::{self, Convention};
 use crate::store::Store;
 
@@ -113,6 +113,8 @@ struct Scored {
     split: String,
     logits: Vec<f32>,
     labels: Option<Vec<u32>>,
+    /// Images of the split that cannot be decoded.
+    left_out: usize,
 }
 
 /// Executes the run.
@@ -133,14 +135,19 @@ pub fn execute(ctx: &Context<'_>, run: &Run) -> Result<(), StageError> {
     let score_set = |source: &Source, split: &str| -> Result<Scored, StageError> {
         ctx.check_interrupt()?;
         source.verify_images()?;
-        let images: ImageSet = source.load_images(split, &detector.preparation())?;
+        let left_out = source.left_out(split).len();
+        if left_out > 0 {
+            ctx.progress.note(&source.say_left_out(split));
+        }
+        let images = Pictures::of_set(source, split, detector.preparation(), true, HELD_BYTES)?;
         let logits = detector.logits(ctx, &images)?;
         ctx.progress.advance(1);
         Ok(Scored {
             dataset: source.name().to_owned(),
             split: split.to_owned(),
             logits,
-            labels: images.labels,
+            labels: images.labels().map(<[u32]>::to_vec),
+            left_out,
         })
     };
     let id = score_set(&Source::find(ctx.store, run, "id")?, &params.split)?;
@@ -195,6 +202,9 @@ fn measure(
         }
         // Without a data set: the mean over all of them.
         rows.detection(*name, None, &ood::mean(&found)?);
+    }
+    for set in std::iter::once(id).chain(ood).filter(|set| set.left_out > 0) {
+        rows.metric("images_left_out", Some(&set.dataset), None, set.left_out as f64);
     }
     Ok((rows.scores, rows.metrics))
 }

@@ -17,12 +17,15 @@ pub mod imagine;
 pub mod import;
 pub mod lineage;
 mod phi;
+mod pictures;
 pub mod pipeline;
 pub mod regenerate;
 pub mod report;
 pub mod reproduce;
 pub mod sample;
 mod source;
+#[cfg(test)]
+mod tests;
 pub mod training;
 
 use candle_core::Device;
@@ -32,7 +35,10 @@ use serde::de::DeserializeOwned;
 use crate::store::{Begun, Stamp, Store};
 
 pub use error::StageError;
-pub use source::{MODEL_KIND, Source, register_images, register_model};
+pub use pictures::HELD_BYTES;
+pub use source::{
+    MODEL_KIND, STATE_KIND, Source, register_images, register_images_as, register_model, register_state,
+};
 
 /// What a stage runs with.
 pub struct Context<'a> {

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::classes::{ClassRow, read_classes};
 use super::{
-    Context, How, Source, StageError, detect, embed, encode, evaluate, imagine, register_images,
+    Context, How, Source, StageError, detect, embed, encode, evaluate, imagine, register_images_as,
     register_model, run, sample,
 };
-use crate::dataset::Kind;
+use crate::dataset::{Kind, Reading};
 use crate::store::Store;
 
 /// A preset file.
@@ -68,6 +68,12 @@ pub struct Named {
     /// The reader; guessed where it is not named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
+    /// Of an image folder: reads the directories of the class table only, which are named by its column `wnid` if it has one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub class_folders: bool,
+    /// Leaves out images that cannot be decoded, instead of refusing the set.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub skip_bad: bool,
 }
 
 /// The runs of one pass through the pipeline.
@@ -171,7 +177,19 @@ impl Preset {
             None => None,
         };
         match self.path(named)? {
-            Some(path) => register_images(store, &named.name, &path, kind),
+            Some(path) => {
+                let folders = if named.class_folders {
+                    self.classes()?
+                } else {
+                    Vec::new()
+                };
+                let reading = Reading {
+                    kind,
+                    classes: folders.iter().map(ClassRow::class_folder).collect(),
+                    skip_bad: named.skip_bad,
+                };
+                register_images_as(store, &named.name, &path, &reading)
+            }
             None => Source::named(store, &named.name),
         }
     }

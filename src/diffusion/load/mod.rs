@@ -11,7 +11,7 @@ mod variants;
 use std::path::{Path, PathBuf};
 
 pub(crate) use self::files::Folder;
-use super::compvis::Names;
+use super::compvis::{self, Names};
 use super::config::{TextConfig, UnetConfig, VaeConfig};
 use super::error::{DiffusionError, Result};
 use super::ops::Backend;
@@ -20,7 +20,7 @@ use super::text::TextEncoder;
 use super::tokenizer::Tokenizer;
 use super::unet::Unet;
 use super::vae::Vae;
-use super::weights::{PartFiles, Scope, Weights};
+use super::weights::{PartFiles, Scope, TensorFile, Weights};
 
 /// A model in memory.
 pub(crate) struct Parts {
@@ -86,6 +86,12 @@ pub(crate) fn weight_files(path: &Path) -> Vec<PathBuf> {
     parts
         .map(|part| folder.path(&variants::choose(&folder, part)))
         .into()
+}
+
+/// Whether `path` is a readable file that holds the UNet of a whole model.
+pub(crate) fn is_checkpoint(path: &Path) -> bool {
+    path.is_file()
+        && TensorFile::open(path).is_ok_and(|file| file.names().any(|name| name.starts_with(compvis::UNET)))
 }
 
 fn plan(path: &Path, tokenizer: Option<&Path>) -> Result<Plan> {

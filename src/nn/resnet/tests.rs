@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor, Var};
 
-use super::super::{Error, Sgd, cross_entropy, from_safetensors, schedule};
+use super::super::{Error, Sgd, cross_entropy, from_safetensors, read_state, schedule};
 use super::*;
 
 fn config(depth: usize, stem: Stem, width: usize) -> ResNetConfig {
@@ -291,4 +291,64 @@ fn wrong_pictures_and_settings_are_refused() {
         net.forward(&pictures(1, 8), true),
         Err(Error::Shape { .. })
     ));
+}
+
+fn nn_fixture(name: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/nn")
+        .join(name)
+}
+
+#[test]
+fn a_pytorch_state_dict_gives_pytorchs_features() {
+    let state = read_state(&nn_fixture("resnet.pth"), &Device::Cpu).unwrap();
+    let shape = ResNetConfig {
+        num_outputs: 3,
+        ..config(50, Stem::ImageNet, 2)
+    };
+    let net = ResNet::new(shape, 1, &Device::Cpu).unwrap();
+    net.params().load_state_dict(&state).unwrap();
+    let expected = read_state(&nn_fixture("resnet.safetensors"), &Device::Cpu).unwrap();
+    let features = net.features(&expected["x"], false).unwrap();
+    assert!(largest_difference(&features, &expected["features"]) < 1e-4);
+    let logits = net.forward(&expected["x"], false).unwrap();
+    assert!(largest_difference(&logits, &expected["logits"]) < 1e-4);
+}
+
+#[test]
+fn state_files_of_every_make_are_read_or_named() {
+    let nested = read_state(&nn_fixture("nested.pth"), &Device::Cpu).unwrap();
+    let names: Vec<&str> = nested.keys().map(String::as_str).collect();
+    let expected = [
+        "bn1.bias",
+        "bn1.running_mean",
+        "bn1.running_var",
+        "bn1.weight",
+        "conv1.weight",
+    ];
+    assert_eq!(names, expected);
+    let whole = read_state(&nn_fixture("resnet.pth"), &Device::Cpu).unwrap();
+    assert!(
+        nested
+            .iter()
+            .all(|(name, tensor)| largest_difference(tensor, &whole[name]) == 0.0)
+    );
+
+    let folder = tempfile::tempdir().unwrap();
+    let cut = folder.path().join("cut.pth");
+    let bytes = std::fs::read(nn_fixture("resnet.pth")).unwrap();
+    std::fs::write(&cut, &bytes[..bytes.len() / 2]).unwrap();
+    let text = folder.path().join("text.safetensors");
+    std::fs::write(&text, "hello, this is no state").unwrap();
+    for (path, words) in [
+        (nn_fixture("legacy.pth"), "before 1.6"),
+        (nn_fixture("empty.pth"), "no tensor"),
+        (cut, "not a PyTorch file"),
+        (text, "safetensors"),
+        (folder.path().join("nowhere.pth"), "No such file"),
+    ] {
+        let error = read_state(&path, &Device::Cpu).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+        assert!(error.contains(path.to_str().unwrap()), "{error}");
+    }
 }

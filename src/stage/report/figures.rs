@@ -49,15 +49,15 @@ fn real_pictures(store: &Store, runs: &[Run]) -> Result<BTreeMap<u32, Vec<Pictur
     };
     let training: Training = params::<encode::Params>(encoder)?.training;
     let source = Source::find(store, encoder, "images")?;
-    let images = source.load_images(&training.split, &training.preparation())?;
-    for (i, label) in images.labels.iter().flatten().enumerate() {
+    let (images, preparation) = (source.open_images(&training.split)?, training.preparation());
+    for (i, label) in images.labels().unwrap_or_default().iter().enumerate() {
         let of_class = real.entry(*label).or_default();
-        if let Some(rgb) = images.image(i).filter(|_| of_class.len() < PICTURES) {
+        if of_class.len() < PICTURES {
             let caption = format!("{} {i}", training.split);
             of_class.push(Picture {
-                width: images.width,
-                height: images.height,
-                rgb: rgb.to_vec(),
+                width: preparation.width,
+                height: preparation.height,
+                rgb: images.read(&[i], &preparation)?,
                 caption,
             });
         }

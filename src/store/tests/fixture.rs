@@ -75,6 +75,7 @@ fn set() -> Dataset {
         digest: "ab".into(),
         splits: [("train".to_owned(), 60_000)].into(),
         classes: vec!["shirt".into()],
+        ..Dataset::default()
     }
 }
 

@@ -188,6 +188,7 @@ fn dataset(name: &str) -> Dataset {
         digest: "ab".into(),
         splits: [("train".to_owned(), 3)].into(),
         classes: vec!["x".into()],
+        ..Dataset::default()
     }
 }
 

@@ -4,33 +4,23 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Subcommand;
-use dream_ood::dataset::Kind;
+use dream_ood::dataset::{Kind, Reading};
 use dream_ood::diffusion::Pipeline;
 use dream_ood::query::datasets_batch;
-use dream_ood::stage::{MODEL_KIND, register_images, register_model};
+use dream_ood::stage::classes::{ClassRow, read_classes};
+use dream_ood::stage::{MODEL_KIND, STATE_KIND, register_images_as, register_model, register_state};
 
 use super::Verdict;
 use crate::args::Args;
 use crate::output;
 use crate::session::{Session, Usage};
 
-/// Registers image sets and diffusion models, and lists them.
+/// Registers image sets, diffusion models and weights, and lists them.
 #[derive(Debug, Subcommand)]
 pub enum Dataset {
-    /// Registers the image set or diffusion model at PATH under NAME. A model is a folder in the diffusers layout, or one
-    /// checkpoint file of Stable Diffusion 1.x (.safetensors, .ckpt)
-    Add {
-        /// The name that runs and commands will use
-        name: String,
-        /// The file or folder
-        path: PathBuf,
-        /// The reader: idx, cifar, folder, parquet or diffusers; guessed without it
-        #[arg(long)]
-        kind: Option<String>,
-        /// The folder of a diffusion model's tokenizer, where it is neither in the model's folder nor beside its checkpoint file
-        #[arg(long, value_name = "DIR")]
-        tokenizer: Option<PathBuf>,
-    },
+    /// Registers the image set, the diffusion model or the weights of a network at PATH under NAME. A diffusion model is a
+    /// folder in the diffusers layout, or one checkpoint file of Stable Diffusion 1.x (.safetensors, .ckpt)
+    Add(Add),
     /// Lists what is registered
     Ls,
     /// Shows one entry
@@ -40,15 +30,31 @@ pub enum Dataset {
     },
 }
 
+/// The options of `dataset add`.
+#[derive(Debug, clap::Args)]
+pub struct Add {
+    /// The name that runs and commands will use
+    name: String,
+    /// The file or folder
+    path: PathBuf,
+    /// The reader: idx, cifar-binary, cifar-python, image-folder, parquet, diffusers or state-dict; guessed without it
+    #[arg(long)]
+    kind: Option<String>,
+    /// Of an image folder: takes the classes of this table only, from the directories that its column `wnid` names
+    #[arg(long, value_name = "FILE.tsv")]
+    classes: Option<PathBuf>,
+    /// Leaves out images that cannot be decoded, and says which; without it, such an image is an error
+    #[arg(long)]
+    skip_bad: bool,
+    /// The folder of a diffusion model's tokenizer, where it is neither in the model's folder nor beside its checkpoint file
+    #[arg(long, value_name = "DIR")]
+    tokenizer: Option<PathBuf>,
+}
+
 impl Dataset {
     pub fn execute(&self, args: &Args) -> Result<Verdict> {
         match self {
-            Dataset::Add {
-                name,
-                path,
-                kind,
-                tokenizer,
-            } => add(args, name, path, kind.as_deref(), tokenizer.as_deref())?,
+            Dataset::Add(options) => add(args, options)?,
             Dataset::Ls => list(args, None)?,
             Dataset::Show { name } => list(args, Some(name))?,
         }
@@ -56,28 +62,56 @@ impl Dataset {
     }
 }
 
-fn add(args: &Args, name: &str, path: &Path, kind: Option<&str>, tokenizer: Option<&Path>) -> Result<()> {
+/// What a path is without `--kind`, where it is no image set.
+fn guess(path: &Path) -> Option<&'static str> {
+    let extension = path
+        .extension()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .to_lowercase();
+    let is_file = |extensions: &[&str]| path.is_file() && extensions.contains(&extension.as_str());
+    if path.join("model_index.json").is_file() || is_file(&["ckpt"]) || Pipeline::is_checkpoint(path) {
+        Some(MODEL_KIND)
+    } else if is_file(&["pt", "pth", "safetensors"]) {
+        Some(STATE_KIND)
+    } else {
+        None
+    }
+}
+
+fn add(args: &Args, options: &Add) -> Result<()> {
+    let Add { name, path, .. } = options;
     let absolute = |path: &Path| path.canonicalize().with_context(|| path.display().to_string());
     let path = absolute(path)?;
-    let tokenizer = tokenizer.map(absolute).transpose()?;
-    let is_model = kind == Some(MODEL_KIND) || kind.is_none() && looks_like_model(&path);
-    if tokenizer.is_some() && !is_model {
+    let tokenizer = options.tokenizer.as_deref().map(absolute).transpose()?;
+    let kind = options.kind.as_deref().or(guess(&path));
+    if tokenizer.is_some() && kind != Some(MODEL_KIND) {
         bail!(Usage("--tokenizer: only a diffusion model has one".into()));
     }
+    let of_images = options.classes.is_some() || options.skip_bad;
     let session = Session::writing(args)?;
     let source = match kind {
-        _ if is_model => register_model(&session.store, name, &path, tokenizer.as_deref())?,
-        Some(kind) => {
-            let Some(kind) = Kind::from_name(kind) else {
-                bail!(Usage(format!(
-                    "--kind {kind}: expected idx, cifar, folder, parquet or {MODEL_KIND}"
-                )));
-            };
-            register_images(&session.store, name, &path, Some(kind))?
+        Some(MODEL_KIND | STATE_KIND) if of_images => {
+            bail!(Usage(format!(
+                "--classes and --skip-bad are for image sets; {} is none",
+                path.display()
+            )));
         }
-        None => register_images(&session.store, name, &path, None)?,
+        Some(MODEL_KIND) => register_model(&session.store, name, &path, tokenizer.as_deref())?,
+        Some(STATE_KIND) => register_state(&session.store, Some(name), &path)?,
+        kind => {
+            let reading = Reading {
+                kind: kind.map(image_kind).transpose()?,
+                classes: match &options.classes {
+                    Some(table) => read_classes(table)?.iter().map(ClassRow::class_folder).collect(),
+                    None => Vec::new(),
+                },
+                skip_bad: options.skip_bad,
+            };
+            register_images_as(&session.store, name, &path, &reading)?
+        }
     };
-    if is_model {
+    if kind == Some(MODEL_KIND) {
         let files: Vec<String> = Pipeline::weight_files(&path)
             .iter()
             .map(|f| name_in(f, &path))
@@ -89,17 +123,17 @@ fn add(args: &Args, name: &str, path: &Path, kind: Option<&str>, tokenizer: Opti
         source.name(),
         source.digest()
     ));
+    for split in source.splits() {
+        for bad in source.left_out(split) {
+            session
+                .bars
+                .say(&format!("  left out of {split}: {} ({})", bad.name, bad.reason));
+        }
+        if !source.left_out(split).is_empty() {
+            session.bars.say(&source.say_left_out(split));
+        }
+    }
     Ok(())
-}
-
-/// A folder in the diffusers layout, or a checkpoint file.
-fn looks_like_model(path: &Path) -> bool {
-    let checkpoint = ["safetensors", "ckpt"];
-    path.join("model_index.json").is_file()
-        || path.is_file()
-            && path
-                .extension()
-                .is_some_and(|e| checkpoint.iter().any(|c| e.eq_ignore_ascii_case(c)))
 }
 
 /// A model's file, below the model's folder.
@@ -111,11 +145,31 @@ fn name_in(file: &Path, folder: &Path) -> String {
     below.unwrap_or(file).display().to_string()
 }
 
+fn image_kind(name: &str) -> Result<Kind> {
+    let names = || Kind::ALL.map(Kind::name).join(", ");
+    let unknown = || {
+        Usage(format!(
+            "--kind {name}: expected {}, {MODEL_KIND} or {STATE_KIND}",
+            names()
+        ))
+    };
+    Ok(Kind::from_name(name).ok_or_else(unknown)?)
+}
+
 fn list(args: &Args, name: Option<&str>) -> Result<()> {
     let session = Session::reading(args)?;
     let sets = match name {
         Some(name) => vec![session.store.dataset(name)?],
         None => session.store.datasets()?,
     };
+    if name.is_some() {
+        for (split, bad) in sets.iter().flat_map(|set| &set.skipped).flatten() {
+            for image in bad {
+                session
+                    .bars
+                    .say(&format!("left out of {split}: {} ({})", image.name, image.reason));
+            }
+        }
+    }
     output::batch(args.format, datasets_batch(&sets)?)
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use dream_ood::exchange::{self, NpyLayout, Target};
+use dream_ood::stage::training::used_row;
 use dream_schema::Checkpoint;
 
 use super::Verdict;
@@ -23,7 +24,7 @@ pub struct Export {
     output: PathBuf,
     #[command(flatten)]
     choice: Choice,
-    /// For a checkpoint: the epoch; without it, the last
+    /// For a checkpoint: the epoch; without it, the one that is used: the best on validation images if there are any, or the last
     #[arg(long)]
     epoch: Option<i32>,
     /// Replaces what is there
@@ -85,13 +86,14 @@ impl Export {
             bail!(Usage("export checkpoint RUN: the run is missing".into()));
         };
         let run = session.resolve(name)?;
-        let rows: Vec<Checkpoint> = session.store.rows(run, None)?;
-        let models = rows
-            .iter()
-            .filter(|c| c.name == "model" && self.epoch.is_none_or(|e| c.epoch == e));
-        let row = models
-            .max_by_key(|c| c.epoch)
-            .with_context(|| format!("run {run} has no such checkpoint"))?;
+        let row = match self.epoch {
+            Some(epoch) => {
+                let rows: Vec<Checkpoint> = session.store.rows(run, None)?;
+                rows.into_iter().find(|c| c.name == "model" && c.epoch == epoch)
+            }
+            None => used_row(&session.store, run)?,
+        };
+        let row = row.with_context(|| format!("run {run} has no such checkpoint"))?;
         let entries = exchange::write_checkpoint(target, &session.store.blob(&row.blob)?)?;
         let (epoch, tensors) = (row.epoch, entries.len());
         session.bars.say(&format!(

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use dream_ood::stage::detect::{self, Inputs, Params};
 
-use super::{Base, json, source_or};
+use super::{Base, Weights, json, source_or};
 use crate::args::Args;
 use crate::commands::Verdict;
 use crate::session::{Session, Usage};
@@ -33,6 +33,8 @@ pub struct Detect {
     #[arg(long, requires = "outliers")]
     only_outliers: bool,
     #[command(flatten)]
+    weights: Weights,
+    #[command(flatten)]
     base: Base,
 }
 
@@ -43,20 +45,23 @@ impl Detect {
             ("training.epochs", json(&self.epochs)),
             ("outlier.beta", json(&self.beta)),
             ("outlier.phi", json(&self.phi)),
+            ("training.new_head", self.weights.new_head()),
         ];
         let params = self.base.apply(&preset.detect, &options)?;
         let session = Session::writing(args)?;
         let images = source_or(&session.store, &self.dataset, || {
             Ok(preset.id_set(&session.store)?)
         })?;
-        let fine_tunes = params.outlier.as_ref().is_some_and(|o| o.fine_tune.is_some());
+        let weights = self.weights.source(&session.store)?;
+        let fine_tunes = params.outlier.as_ref().is_some_and(|o| o.fine_tune.is_some()) && weights.is_none();
         let mut initial = None;
         if !self.only_outliers || fine_tunes {
             let plain = Params {
                 outlier: None,
                 ..params.clone()
             };
-            let spec = detect::spec(&session.store, &plain, self.seed, Inputs::default(), &images)?;
+            let none = Inputs::default();
+            let spec = detect::spec_from(&session.store, &plain, self.seed, none, &images, weights.as_ref())?;
             let alias = self.base.alias.as_ref().map(|a| format!("{a}-plain"));
             let run = session.run(&spec, alias.as_deref())?;
             println!("{}", run.id);
@@ -72,7 +77,14 @@ impl Detect {
                 outliers: Some(session.resolve(outliers)?),
                 initial,
             };
-            let spec = detect::spec(&session.store, &params, self.seed, from, &images)?;
+            let spec = detect::spec_from(
+                &session.store,
+                &params,
+                self.seed,
+                from,
+                &images,
+                weights.as_ref(),
+            )?;
             let run = session.run(&spec, self.base.alias.as_deref())?;
             println!("{}", run.id);
         }

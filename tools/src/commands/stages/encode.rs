@@ -3,7 +3,7 @@
 use anyhow::Result;
 use dream_ood::stage::encode;
 
-use super::{Base, json, source_or};
+use super::{Base, Weights, json, source_or};
 use crate::args::Args;
 use crate::commands::Verdict;
 use crate::session::Session;
@@ -30,6 +30,8 @@ pub struct Encode {
     #[arg(long)]
     temperature: Option<f64>,
     #[command(flatten)]
+    weights: Weights,
+    #[command(flatten)]
     base: Base,
 }
 
@@ -40,6 +42,7 @@ impl Encode {
             ("training.epochs", json(&self.epochs)),
             ("training.lr", json(&self.lr)),
             ("temperature", json(&self.temperature)),
+            ("training.new_head", self.weights.new_head()),
         ];
         let params = self.base.apply(&preset.encode, &options)?;
         let session = Session::writing(args)?;
@@ -47,7 +50,15 @@ impl Encode {
             Ok(preset.id_set(&session.store)?)
         })?;
         let embeddings = session.resolve(&self.embeddings)?;
-        let spec = encode::spec(&session.store, &params, self.seed, embeddings, &images)?;
+        let initial = self.weights.source(&session.store)?;
+        let spec = encode::spec_from(
+            &session.store,
+            &params,
+            self.seed,
+            embeddings,
+            &images,
+            initial.as_ref(),
+        )?;
         let run = session.run(&spec, self.base.alias.as_deref())?;
         println!("{}", run.id);
         Ok(Verdict::Good)

@@ -17,8 +17,8 @@ pub use sample::Sample;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use dream_ood::stage::Source;
 use dream_ood::stage::pipeline::Preset;
+use dream_ood::stage::{Source, register_state};
 use dream_ood::store::Store;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -38,6 +38,37 @@ pub struct Base {
     /// Names the run
     #[arg(long)]
     alias: Option<String>,
+}
+
+/// Weights that a network starts from.
+#[derive(Debug, clap::Args)]
+pub struct Weights {
+    /// Starts from the weights of a ResNet: safetensors or a PyTorch file (torchvision's names), or their registered name
+    #[arg(long, value_name = "FILE|NAME")]
+    init: Option<String>,
+    /// Leaves the last layer of these weights out
+    #[arg(long, requires = "init")]
+    new_head: bool,
+}
+
+impl Weights {
+    /// Returns the weights, registering a file.
+    fn source(&self, store: &Store) -> Result<Option<Source>> {
+        let Some(name) = &self.init else { return Ok(None) };
+        let path = Path::new(name);
+        if path.is_file() {
+            let path = path.canonicalize().with_context(|| name.clone())?;
+            return Ok(Some(register_state(store, None, &path)?));
+        }
+        Ok(Some(Source::named(store, name).with_context(|| {
+            format!("--init {name} is neither a file nor registered")
+        })?))
+    }
+
+    /// Returns the parameter, if it is asked for.
+    fn new_head(&self) -> Option<Value> {
+        self.new_head.then_some(Value::Bool(true))
+    }
 }
 
 /// Reads a preset that ships, by name, or from a file.

@@ -1,0 +1,97 @@
+//! The Python version: each file is a pickled dictionary with the array `data` `[n, 3072]` and the list `labels` or, of CIFAR-100,
+//! `fine_labels`. Class names come from `label_names` of `batches.meta` or `fine_label_names` of `meta`.
+
+use super::super::error::DatasetError;
+use super::super::item::{Container, Item};
+use super::super::pickle::Pickle;
+use super::{Files, PIXELS, Version, item};
+use std::path::Path;
+
+/// A CIFAR set in the Python version.
+pub(in super::super) struct Python {
+    files: Files,
+    classes: Vec<String>,
+}
+
+impl Python {
+    pub fn open(path: &Path) -> Result<Self, DatasetError> {
+        let files = Files::open(path, Version::Python, "")?;
+        let (file, key) = match files.fine {
+            true => ("meta", "fine_label_names"),
+            false => ("batches.meta", "label_names"),
+        };
+        let classes = match files.files.contains_key(file) {
+            true => read(&files, file, |pickle| {
+                pickle.texts(key).ok_or(format!("no list of strings {key}"))
+            })?,
+            false => Vec::new(),
+        };
+        Ok(Self { files, classes })
+    }
+}
+
+/// Takes something out of a pickle; `take` says what is missing from it.
+fn read<T>(
+    files: &Files,
+    file: &str,
+    take: impl FnOnce(&Pickle<'_>) -> Result<T, String>,
+) -> Result<T, DatasetError> {
+    let corrupt = |reason: String| DatasetError::Corrupt {
+        path: files.path.join(file),
+        reason,
+    };
+    let bytes = files.read(file)?;
+    let pickle = Pickle::parse(&bytes).map_err(|error| corrupt(error.to_string()))?;
+    take(&pickle).map_err(|missing| corrupt(format!("its dictionary has {missing}")))
+}
+
+impl Container for Python {
+    fn splits(&self) -> Vec<String> {
+        self.files.splits.keys().cloned().collect()
+    }
+
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    fn items(&self, split: &str) -> Result<Vec<Item>, DatasetError> {
+        let key = if self.files.fine { "fine_labels" } else { "labels" };
+        let mut items = Vec::new();
+        for name in self.files.of_split(split) {
+            let (images, labels) = read(&self.files, name, |pickle| {
+                let data = pickle
+                    .array("data")
+                    .ok_or("no array of bytes `data` that is whole")?;
+                if data.shape.len() != 2 || data.shape[1] != PIXELS {
+                    return Err(format!(
+                        "`data` of shape {:?}, expected [n, {PIXELS}]",
+                        data.shape
+                    ));
+                }
+                let labels = pickle
+                    .integers(key)
+                    .ok_or(format!("no list of integers `{key}`"))?;
+                Ok((data.bytes.into_owned(), labels))
+            })?;
+            let count = images.len() / PIXELS;
+            if labels.len() != count {
+                return Err(DatasetError::Count {
+                    path: self.files.path.join(name),
+                    split: split.to_owned(),
+                    images: count,
+                    labels: labels.len(),
+                });
+            }
+            for (planes, label) in images.chunks_exact(PIXELS).zip(labels) {
+                let known = u32::try_from(label).map_err(|_| DatasetError::Label {
+                    path: self.files.path.clone(),
+                    name: items.len().to_string(),
+                    label,
+                    classes: self.classes.len(),
+                })?;
+                items.push(item(items.len(), known, planes));
+            }
+        }
+        Ok(items)
+    }
+}

@@ -1,0 +1,116 @@
+//! Checkpoints of a training: written with the metrics since the last one, and read to go on or to use the network.
+
+use dream_schema::{Artifact, Checkpoint, Metric, Run, RunId};
+
+use super::Trainer;
+use crate::nn::{self, Sgd, State};
+use crate::stage::{Context, StageError};
+use crate::store::Store;
+
+/// Name of the rows of a network's state.
+const MODEL: &str = "model";
+/// Name of the row that says which of them is used, where it is not the last.
+const BEST: &str = "best";
+
+impl Trainer<'_> {
+    /// Commits the state after `epochs` epochs, and the metrics since the last one.
+    pub(super) fn save(&self, epochs: usize, sgd: &Sgd, metrics: &[Metric]) -> Result<(), StageError> {
+        let mut state = self.network.params().state_dict()?;
+        state.extend(
+            self.extra
+                .iter()
+                .map(|(name, var)| (name.clone(), var.as_tensor().clone())),
+        );
+        let model = nn::to_safetensors(&state)?;
+        let optimizer = nn::to_safetensors(&sgd.state_dict()?)?;
+        let mut batch = self.ctx.store.batch(self.run.id);
+        let rows: Vec<Checkpoint> = [(MODEL, model), ("optimizer", optimizer)]
+            .into_iter()
+            .enumerate()
+            .map(|(i, (name, bytes))| Checkpoint {
+                class_id: None,
+                class_name: None,
+                index: (2 * epochs + i) as u64,
+                name: name.into(),
+                epoch: epochs as i32,
+                format: "safetensors".into(),
+                size: bytes.len() as i64,
+                blake3: blake3::hash(&bytes).to_hex().to_string(),
+                blob: batch.blob(bytes),
+            })
+            .collect();
+        batch.add(&rows)?.add(metrics)?.commit()?;
+        Ok(())
+    }
+
+    /// Loads the last checkpoint, if there is one, and returns how many epochs it has seen.
+    pub(super) fn resume(&self, sgd: &mut Sgd) -> Result<usize, StageError> {
+        let rows: Vec<Checkpoint> = self.ctx.store.rows(self.run.id, None)?;
+        let Some(row) = last(&rows) else { return Ok(0) };
+        self.load(state(self.ctx, row)?)?;
+        let epochs = row.epoch;
+        let optimizer = rows.iter().find(|c| c.name == "optimizer" && c.epoch == epochs);
+        if let Some(row) = optimizer {
+            sgd.load_state_dict(&state(self.ctx, row)?)?;
+        }
+        Ok(epochs as usize)
+    }
+
+    fn load(&self, mut state: State) -> Result<(), StageError> {
+        for (name, var) in &self.extra {
+            let missing =
+                || StageError::Mismatch(format!("the checkpoint of run {} has no `{name}`", self.run.id));
+            var.set(&state.remove(name).ok_or_else(missing)?)?;
+        }
+        Ok(self.network.params().load_state_dict(&state)?)
+    }
+
+    /// Says in a row of its own that the checkpoint after `epochs` epochs is the one to use, adds `metrics`, and loads it.
+    pub(super) fn conclude(&self, epochs: usize, metrics: &[Metric]) -> Result<(), StageError> {
+        let rows: Vec<Checkpoint> = self.ctx.store.rows(self.run.id, None)?;
+        let best = rows
+            .iter()
+            .find(|c| c.name == MODEL && c.epoch as usize == epochs);
+        let missing = || StageError::Mismatch(format!("run {} has no checkpoint {epochs}", self.run.id));
+        let best = best.ok_or_else(missing)?;
+        // States begin at index 2: at least one epoch has been trained.
+        let row = Checkpoint {
+            index: 0,
+            name: BEST.into(),
+            ..best.clone()
+        };
+        self.ctx
+            .store
+            .batch(self.run.id)
+            .add(&[row])?
+            .add(metrics)?
+            .commit()?;
+        self.load(state(self.ctx, best)?)
+    }
+}
+
+/// The last checkpoint of a network.
+fn last(rows: &[Checkpoint]) -> Option<&Checkpoint> {
+    rows.iter().filter(|c| c.name == MODEL).max_by_key(|c| c.index())
+}
+
+fn state(ctx: &Context<'_>, row: &Checkpoint) -> Result<State, StageError> {
+    Ok(nn::from_safetensors(&ctx.store.blob(&row.blob)?, ctx.device)?)
+}
+
+/// Returns the checkpoint of a training that its network is taken from: the best on the validation images if there are any, else
+/// the last; none if it has no checkpoint yet.
+///
+/// # Errors
+/// If the disk fails or the rows are corrupt.
+pub fn used_row(store: &Store, run: RunId) -> Result<Option<Checkpoint>, StageError> {
+    let rows: Vec<Checkpoint> = store.rows(run, None)?;
+    let best = rows.iter().find(|c| c.name == BEST);
+    Ok(best.or_else(|| last(&rows)).cloned())
+}
+
+/// Returns the state of [`used_row`].
+pub(in crate::stage) fn used_model(ctx: &Context<'_>, run: &Run) -> Result<Option<State>, StageError> {
+    let row = used_row(ctx.store, run.id)?;
+    row.map(|row| state(ctx, &row)).transpose()
+}

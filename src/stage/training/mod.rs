@@ -1,0 +1,275 @@
+//! What `encode` and `detect` share: training a residual network on an image set, a checkpoint and metrics an epoch, resume.
+
+mod checkpoint;
+mod divide;
+mod trainer;
+
+use candle_core::Tensor;
+use dream_schema::Run;
+use serde::{Deserialize, Serialize};
+
+use super::pictures::{HELD_BYTES, Look, Pictures, ahead};
+use super::{Context, Source, StageError};
+use crate::dataset::{Channels, Preparation};
+use crate::nn::augment::{Augmentation, ColorJitter, ResizedCrop};
+use crate::nn::{self, ResNet, ResNetConfig, Stem};
+
+pub(super) use checkpoint::used_model;
+pub use checkpoint::used_row;
+pub use divide::Validation;
+pub(super) use trainer::{Step, Trainer};
+
+/// Images that a forward pass without gradients takes at once, at most, and their pixels. Results do not depend on it.
+const INFERENCE_BATCH: usize = 250;
+const INFERENCE_PIXELS: usize = 1 << 20;
+
+/// The network, and how it is trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Training {
+    /// Layers of the residual network: 10, 18, 34 or 50.
+    pub depth: usize,
+    /// Channels of its first stage: 64 in the paper.
+    pub width: usize,
+    /// `cifar`: 3x3 with stride 1 and no max-pool; `imagenet`: 7x7 with stride 2 and max-pool.
+    pub stem: StemName,
+    /// Height and width that all images are brought to.
+    pub size: u32,
+    /// `gray`: luma, three times; `rgb`.
+    pub channels: ChannelsName,
+    /// Mean of each channel, of values in [0, 1].
+    pub mean: [f64; 3],
+    /// Standard deviation of each channel.
+    pub std: [f64; 3],
+    /// Passes over the training split.
+    pub epochs: usize,
+    /// Images of a step; an incomplete last batch is left out.
+    pub batch_size: usize,
+    /// Learning rate of the first step.
+    pub lr: f64,
+    /// Learning rate of the last step; in between a cosine, step by step.
+    pub min_lr: f64,
+    /// Momentum of SGD.
+    pub momentum: f64,
+    /// Nesterov's form of it.
+    pub nesterov: bool,
+    /// Weight decay, on all parameters.
+    pub weight_decay: f64,
+    /// Mirrors half of the images.
+    pub flip: bool,
+    /// Pads by so many pixels, then crops at random.
+    pub crop_padding: usize,
+    /// Trains on random parts of the images, scaled to `size`, instead: torchvision's `RandomResizedCrop`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resized_crop: Option<ResizedCrop>,
+    /// Varies the colours of training images: torchvision's `ColorJitter`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub color_jitter: Option<ColorJitter>,
+    /// Scales the shorter side of whole images to this before `size` is cut out of the middle; without it, to `size`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resize: Option<u32>,
+    /// The split to train on.
+    pub split: String,
+    /// The split to measure the accuracy on.
+    pub test_split: String,
+    /// A checkpoint is kept after every so many epochs, and after the last.
+    pub checkpoint_every: usize,
+    /// Holds images out of the training split; the network of the best accuracy on them is the one that is used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Validation>,
+    /// Of initial weights from a file, leaves out the last layer (`fc`), which then starts as drawn.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub new_head: bool,
+}
+
+/// See [`Training::stem`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StemName {
+    /// 3x3 with stride 1, no max-pool.
+    Cifar,
+    /// 7x7 with stride 2, then 3x3 max-pool with stride 2.
+    ImageNet,
+}
+
+/// See [`Training::channels`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChannelsName {
+    /// Luma, three times.
+    Gray,
+    /// Colour.
+    Rgb,
+}
+
+impl Training {
+    /// Returns how images are brought to the network's input, wherever they come from.
+    pub fn preparation(&self) -> Preparation {
+        let channels = match self.channels {
+            ChannelsName::Gray => Channels::Gray3,
+            ChannelsName::Rgb => Channels::Rgb,
+        };
+        Preparation {
+            resize: self.resize.map(|side| side as usize),
+            ..Preparation::new(self.size as usize, self.size as usize, channels)
+        }
+    }
+
+    /// Checks the parameters that a division or an empty loop would trip over.
+    ///
+    /// # Errors
+    /// If one is out of range; the message says which.
+    pub fn check(&self) -> Result<(), StageError> {
+        let wrong = |what: &str| Err(StageError::Mismatch(format!("training: {what}")));
+        if self.epochs == 0 || self.batch_size == 0 || self.checkpoint_every == 0 || self.size == 0 {
+            return wrong("epochs, batch_size, checkpoint_every and size must be at least 1");
+        }
+        if !self.lr.is_finite() || self.lr <= 0.0 || !(0.0..=self.lr).contains(&self.min_lr) {
+            return wrong("lr must be positive, and min_lr between 0 and lr");
+        }
+        if self.std.iter().any(|s| s.is_nan() || *s <= 0.0) {
+            return wrong("std must be positive");
+        }
+        if self.resize.is_some_and(|side| side < self.size) {
+            return wrong("resize must be as long as size or longer");
+        }
+        if self.resized_crop.is_some() && self.crop_padding > 0 {
+            return wrong("resized_crop takes the place of crop_padding, which must be 0 with it");
+        }
+        if let Some(fault) = self.resized_crop.as_ref().and_then(ResizedCrop::fault) {
+            return wrong(&format!("resized_crop: {fault}"));
+        }
+        if let Some(fault) = self.color_jitter.as_ref().and_then(ColorJitter::fault) {
+            return wrong(&format!("color_jitter: {fault}"));
+        }
+        if let Some(fault) = self.validation.as_ref().and_then(Validation::fault) {
+            return wrong(fault);
+        }
+        Ok(())
+    }
+
+    pub(super) fn network(&self, outputs: usize, seed: u64, ctx: &Context<'_>) -> Result<ResNet, StageError> {
+        let stem = match self.stem {
+            StemName::Cifar => Stem::Cifar,
+            StemName::ImageNet => Stem::ImageNet,
+        };
+        let config = ResNetConfig {
+            depth: self.depth,
+            stem,
+            width: self.width,
+            in_channels: 3,
+            num_outputs: outputs,
+        };
+        Ok(ResNet::new(config, seed, ctx.device)?)
+    }
+
+    /// How a training step looks at an image.
+    pub(super) fn look(&self) -> Look {
+        Look {
+            augmentation: Augmentation {
+                flip: self.flip,
+                crop_padding: self.crop_padding,
+                fill: 0,
+                jitter: self.color_jitter.clone(),
+                mean: self.mean.iter().map(|v| *v as f32).collect(),
+                std: self.std.iter().map(|v| *v as f32).collect(),
+            },
+            resized_crop: self.resized_crop.clone(),
+        }
+    }
+
+    /// Opens the training split and the test split.
+    pub(super) fn open(&self, source: &Source) -> Result<[Pictures<'static>; 2], StageError> {
+        let whole = self.resized_crop.is_none();
+        let open =
+            |split: &str, whole| Pictures::of_set(source, split, self.preparation(), whole, HELD_BYTES);
+        Ok([open(&self.split, whole)?, open(&self.test_split, true)?])
+    }
+
+    /// Returns what the network makes of the images `samples`, without augmentation: `[samples, outputs]`, flat.
+    pub(super) fn outputs(
+        &self,
+        ctx: &Context<'_>,
+        network: &ResNet,
+        images: &Pictures<'_>,
+        samples: &[u32],
+        then: impl Fn(Tensor) -> nn::Result<Tensor>,
+    ) -> Result<Vec<f32>, StageError> {
+        let varied = self.look();
+        let still = Look {
+            augmentation: varied.augmentation.still(),
+            resized_crop: None,
+        };
+        let area = (self.size as usize).pow(2).max(1);
+        let batch = (INFERENCE_PIXELS / area).clamp(1, INFERENCE_BATCH);
+        let mut all = Vec::new();
+        let make = |samples: &[u32]| Ok((samples.len(), images.batch(&still, samples, 0, 0)?));
+        ahead(samples.chunks(batch), make, |(n, x)| {
+            ctx.check_interrupt()?;
+            let x = Tensor::from_vec(x, &images.shape(n), ctx.device)?;
+            let outputs = then(network.forward(&x, false)?.detach())?;
+            all.extend(outputs.flatten_all()?.to_vec1::<f32>()?);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+}
+
+/// Loads the weights that a run starts from, if it names any, into the network.
+///
+/// # Errors
+/// If they are not registered, have changed, or are not of this network: the message says which tensor.
+pub(super) fn initialize(
+    ctx: &Context<'_>,
+    run: &Run,
+    training: &Training,
+    network: &ResNet,
+) -> Result<(), StageError> {
+    if !run.spec.sources.contains_key(INITIAL) {
+        return Ok(());
+    }
+    let source = Source::find(ctx.store, run, INITIAL)?;
+    let mut state = source.load_state()?;
+    state.retain(|name, _| !super::phi::is_phi(name));
+    if training.new_head {
+        state.retain(|name, _| !name.starts_with("fc."));
+        let own = network.params().state_dict()?;
+        state.extend(own.into_iter().filter(|(name, _)| name.starts_with("fc.")));
+    }
+    network.params().load_state_dict(&state).map_err(|error| {
+        let of_head = error.tensor().is_some_and(|name| name.starts_with("fc."));
+        let hint = match of_head && !training.new_head {
+            true => "; new_head leaves the last layer out",
+            false => "",
+        };
+        StageError::Mismatch(format!(
+            "the weights `{}` ({}): {error}{hint}",
+            source.name(),
+            source.path()
+        ))
+    })
+}
+
+/// The role of weights from a file that a network starts from.
+pub(super) const INITIAL: &str = "initial";
+
+/// Returns the labels of a set that must have them, one of each class at least.
+pub(super) fn labels<'a>(
+    images: &'a Pictures<'_>,
+    classes: &[String],
+    name: &str,
+) -> Result<&'a [u32], StageError> {
+    let wrong = |what: String| Err(StageError::Mismatch(format!("the image set `{name}` {what}")));
+    let Some(labels) = images.labels() else {
+        return wrong("has no labels: a network cannot be trained on it".into());
+    };
+    if let Some(label) = labels.iter().find(|l| **l as usize >= classes.len()) {
+        return wrong(format!("has the label {label}, but {} classes", classes.len()));
+    }
+    let mut counts = vec![0_usize; classes.len()];
+    labels.iter().for_each(|l| counts[*l as usize] += 1);
+    match classes.iter().zip(&counts).find(|(_, count)| **count == 0) {
+        Some((class, _)) => wrong(format!("has no picture of the class `{class}`")),
+        None => Ok(labels),
+    }
+}
