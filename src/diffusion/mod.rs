@@ -27,6 +27,7 @@
 mod config;
 mod error;
 mod files;
+mod geometry;
 mod ops;
 mod picture;
 mod pipeline;
@@ -40,8 +41,9 @@ mod vae;
 mod weights;
 
 pub use error::{DiffusionError, Result};
+pub use geometry::{Geometry, Workload};
 pub use picture::Picture;
-pub use pipeline::Pipeline;
+pub use pipeline::{Pipeline, initial_noise};
 pub use sampling::{Sampling, StepNoise};
 pub use scheduler::Scheduler;
 pub use tokenizer::Tokenizer;

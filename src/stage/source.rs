@@ -7,7 +7,7 @@ use dream_schema::{Dataset, Run};
 
 use super::{Context, StageError};
 use crate::dataset::{self, ImageSet, Kind, Preparation};
-use crate::diffusion::Pipeline;
+use crate::diffusion::{Geometry, Pipeline};
 use crate::store::Store;
 
 /// The kind under which a diffusion model in the diffusers layout is registered.
@@ -138,6 +138,14 @@ impl Source {
     pub fn verify_images(&self) -> Result<(), StageError> {
         let actual = dataset::describe(Path::new(&self.0.path), Kind::from_name(&self.0.kind))?.digest;
         self.check(hex(&actual))
+    }
+
+    /// Returns the sizes of the diffusion model, from its configuration alone.
+    ///
+    /// # Errors
+    /// If its files cannot be read.
+    pub fn geometry(&self) -> Result<Geometry, StageError> {
+        Ok(Geometry::read(Path::new(&self.0.path))?)
     }
 
     /// Loads the diffusion model onto the context's device.

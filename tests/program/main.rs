@@ -1,5 +1,6 @@
 //! Whole-program tests: the binary `dream` as a user runs it, on the data that ships.
 
 mod bad_input;
+mod imagine;
 mod pipeline;
 mod support;
