@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::params::Params;
 use super::vectors::Vector;
-use crate::diffusion::{Picture, Pipeline, Workload};
+use crate::diffusion::{self, Picture, Pipeline, Workload};
 use crate::exchange;
 use crate::stage::{BatchSize, Context, Source, StageError, embed, params};
 
@@ -114,7 +114,7 @@ impl Painter {
         // [batch, length, m]
         let conditional = Tensor::cat(&conditional, 0)?;
         let seed = self.run.spec.seed;
-        let together = |one: &dyn Fn(&Wanted<'_>) -> crate::diffusion::Result<Tensor>| {
+        let together = |one: &dyn Fn(&Wanted<'_>) -> diffusion::Result<Tensor>| -> diffusion::Result<Tensor> {
             let each = batch.iter().map(one).collect::<Result<Vec<_>, _>>()?;
             Ok(Tensor::cat(&each, 0)?)
         };
@@ -176,7 +176,7 @@ impl Painter {
         latents: &Tensor,
         pictures: &[Picture],
     ) -> Result<(Vec<Latent>, Vec<Image>), StageError> {
-        let row = |(i, (wanted, picture)): (usize, (&Wanted<'_>, &Picture))| {
+        let row = |(i, (wanted, picture)): (usize, (&Wanted<'_>, &Picture))| -> Result<(Latent, Image), StageError> {
             let latent = latents.get(i)?;
             let png = self.png(wanted, picture)?;
             let class_name = wanted.class.class_name.clone();
