@@ -14,7 +14,7 @@ use arrow::datatypes::{Int32Type, Int64Type};
 use half::{bf16, f16};
 
 use super::atomic::AtomicFile;
-use super::vectors::{le_bytes, tensors};
+use super::vectors::{le_bytes, size, tensors};
 use super::{BoxError, ExchangeError, Target};
 
 /// Bytes kept free for the header of a file of vectors.
@@ -94,8 +94,8 @@ pub fn write_vectors<E: Into<BoxError>>(
         name = rows.name;
         let expected = item.get_or_insert_with(|| rows.shape.clone());
         if *expected != rows.shape {
-            let found = rows.shape;
-            let what = format!("a {name} of shape {found:?} follows those of shape {expected:?}");
+            let (found, expected) = (size(&rows.shape), size(expected));
+            let what = format!("a {name} of {found} follows those of {expected}");
             let hint = "export one run at a time";
             return Err(ExchangeError::Layout { what, hint });
         }

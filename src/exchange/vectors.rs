@@ -99,6 +99,14 @@ pub(crate) fn tensors(batch: &RecordBatch) -> Result<Tensors<'_>, ExchangeError>
     })
 }
 
+/// Returns the shape of a row in words.
+pub(crate) fn size(shape: &[usize]) -> String {
+    match shape {
+        [width] => format!("width {width}"),
+        _ => format!("shape {shape:?}"),
+    }
+}
+
 /// Returns the numbers as little-endian bytes.
 pub(crate) fn le_bytes(flat: &[f32]) -> Vec<u8> {
     flat.iter().flat_map(|number| number.to_le_bytes()).collect()
