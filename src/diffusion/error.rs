@@ -7,7 +7,10 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum DiffusionError {
     /// A file of the model could not be read.
-    #[error("cannot read {}: {source}; the model's folder needs the diffusers layout with safetensors", path.display())]
+    #[error(
+        "cannot read {}: {source}; a model is a folder in the diffusers layout, or one checkpoint file of Stable Diffusion 1.x",
+        path.display()
+    )]
     Read {
         /// The file, or the first of the names that were tried.
         path: PathBuf,
@@ -42,6 +45,42 @@ pub enum DiffusionError {
         path: PathBuf,
         /// The parser's reason.
         message: String,
+    },
+    /// A file in PyTorch's own format cannot be read.
+    #[error(
+        "{} is no readable PyTorch file: {message}; fetch it again, or save it anew as safetensors (files from before PyTorch 1.6 must be)",
+        path.display()
+    )]
+    Pickle {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A single checkpoint file, which has no tokenizer, and none lies beside it.
+    #[error(
+        "{} has no tokenizer in it, and there is none in {}: put `vocab.json` and `merges.txt` (or `tokenizer.json`) of the model there, for example the folder `tokenizer` of any Stable Diffusion 1.x in the diffusers layout, or name their folder with `--tokenizer DIR`",
+        path.display(),
+        searched.display()
+    )]
+    NoTokenizer {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Where it was looked for.
+        searched: PathBuf,
+    },
+    /// There are tensors that the model as configured has no place for.
+    #[error(
+        "{}: {} tensors have no place in the model as its configuration describes it: {}; the configuration belongs to another model, or this is no Stable Diffusion 1.x",
+        path.display(),
+        names.len(),
+        few(names)
+    )]
+    UnexpectedTensors {
+        /// The file, or the index of several.
+        path: PathBuf,
+        /// Names of the tensors, sorted.
+        names: Vec<String>,
     },
     /// A tensor that the configuration calls for is not in the file.
     #[error("{}: tensor `{name}` is missing (expected shape {expected:?})", path.display())]
@@ -88,12 +127,22 @@ pub enum DiffusionError {
         value: f32,
     },
     /// A word is not exactly one token of the vocabulary.
-    #[error("`{word}` is {} tokens ({}), but a class word must be exactly one; choose another word for the class", tokens.len(), tokens.join(" "))]
+    #[error(
+        "`{word}` is {} tokens ({}), but must be exactly one; choose another word for the class, or say what becomes of several: `--tokens first` or `mean` when classes are embedded, `--tokens first` or `all` when pictures are imagined",
+        tokens.len(),
+        tokens.join(" ")
+    )]
     NotOneToken {
         /// The word.
         word: String,
         /// The tokens it falls into.
         tokens: Vec<String>,
+    },
+    /// A word has no token at all, or is one of the tokenizer's marks.
+    #[error("{word:?} is no word that can stand for a class: it has no token of its own")]
+    NoToken {
+        /// The word.
+        word: String,
     },
     /// The tokenizer refused a text.
     #[error("the tokenizer failed on {text:?}: {message}")]
@@ -103,14 +152,14 @@ pub enum DiffusionError {
         /// The tokenizer's reason.
         message: String,
     },
-    /// The token whose embedding is to be replaced is not in the prompt.
+    /// The token or tokens whose embedding is to be replaced are not in the prompt.
     #[error(
-        "token {token} ({text:?}) does not occur in the prompt {prompt:?} as the model sees it (at most {length} tokens)"
+        "token {tokens:?} ({text:?}) does not occur in the prompt {prompt:?} as the model sees it (at most {length} tokens)"
     )]
     TokenNotInPrompt {
-        /// The token's id.
-        token: u32,
-        /// The token's text.
+        /// The ids, one after another.
+        tokens: Vec<u32>,
+        /// Their text.
         text: String,
         /// The prompt.
         prompt: String,
@@ -182,6 +231,18 @@ pub enum DiffusionError {
     /// candle failed (memory, device).
     #[error("tensor computation failed: {0}")]
     Compute(#[from] candle_core::Error),
+}
+
+/// The first names of a list.
+fn few(names: &[String]) -> String {
+    const SHOWN: usize = 4;
+    let shown = names.iter().take(SHOWN).map(|n| format!("`{n}`"));
+    let shown = shown.collect::<Vec<_>>().join(", ");
+    if names.len() > SHOWN {
+        format!("{shown}, ...")
+    } else {
+        shown
+    }
 }
 
 /// Result of this room.

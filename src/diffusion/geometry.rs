@@ -15,9 +15,9 @@
 
 use std::path::Path;
 
-use super::config::{TextConfig, UnetConfig, VaeConfig};
+use super::config::{UnetConfig, VaeConfig};
 use super::error::{DiffusionError, Result};
-use super::files::Folder;
+use super::load::{Configs, configs};
 
 /// The longest side of a picture, in pixels.
 const LONGEST: usize = 8192;
@@ -53,18 +53,13 @@ impl Geometry {
         }
     }
 
-    /// Reads the configuration of the model in the folder `dir`, and no weights.
+    /// Reads the configuration of the model at `path` (a folder, or one checkpoint file), and no weights. `tokenizer`: the folder
+    /// of its tokenizer, if that is elsewhere.
     ///
     /// # Errors
     /// If a file cannot be read or asks for something unsupported.
-    pub fn read(dir: &Path) -> Result<Self> {
-        let mut folder = Folder::new(dir);
-        let text: TextConfig = folder.json("text_encoder/config.json")?;
-        text.check(&folder.path("text_encoder/config.json"))?;
-        let unet: UnetConfig = folder.json("unet/config.json")?;
-        unet.check(&folder.path("unet/config.json"))?;
-        let vae: VaeConfig = folder.json("vae/config.json")?;
-        vae.check(&folder.path("vae/config.json"))?;
+    pub fn read(path: &Path, tokenizer: Option<&Path>) -> Result<Self> {
+        let Configs { text, unet, vae } = configs(path, tokenizer)?;
         Ok(Self {
             tokens: text.max_position_embeddings,
             unet,
@@ -215,7 +210,7 @@ mod tests {
 
     fn tiny() -> Geometry {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        Geometry::read(&root.join("tests/fixtures/diffusion/tiny")).unwrap()
+        Geometry::read(&root.join("tests/fixtures/diffusion/tiny"), None).unwrap()
     }
 
     #[test]

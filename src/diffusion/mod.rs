@@ -1,8 +1,8 @@
 //! Latent diffusion models: from a prompt, one of whose tokens may have another embedding, to pictures.
 //!
 //! One code for Stable Diffusion 1.x and for small models of the same make: everything is configured by the model's own
-//! files in the diffusers layout ([`Pipeline::load`]), and agrees with diffusers and transformers within rounding. The
-//! arithmetic is f32. On the CPU it runs on operations of its own, whose results are the same bits whatever the batch size
+//! files in the diffusers layout, or by the shapes of a single checkpoint file's tensors ([`Pipeline::load`]), and agrees
+//! with diffusers and transformers within rounding. The arithmetic is f32. On the CPU it runs on operations of its own, whose results are the same bits whatever the batch size
 //! and the number of threads; on other devices on candle's.
 //!
 //! ```no_run
@@ -24,16 +24,18 @@
 //! # }
 //! ```
 
+mod compvis;
 mod config;
 mod error;
-mod files;
 mod geometry;
+mod load;
 mod ops;
 mod picture;
 mod pipeline;
 mod resnet;
 mod sampling;
 mod scheduler;
+mod span;
 mod text;
 mod tokenizer;
 mod unet;
@@ -46,6 +48,7 @@ pub use picture::Picture;
 pub use pipeline::{Pipeline, initial_noise};
 pub use sampling::{Sampling, StepNoise};
 pub use scheduler::Scheduler;
+pub use span::{TokenRule, TokenSpan};
 pub use tokenizer::Tokenizer;
 
 #[cfg(test)]

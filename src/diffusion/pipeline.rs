@@ -1,24 +1,22 @@
 //! A whole model from its folder: text to vectors, noise to latents, latents to pictures.
 
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
-use serde::Deserialize;
 
-use super::config::{TextConfig, UnetConfig, VaeConfig};
 use super::error::{DiffusionError, Result};
-use super::files::Folder;
 use super::geometry::Geometry;
+use super::load::{load, weight_files};
 use super::ops::Backend;
 use super::picture::Picture;
 use super::sampling::{Job, Sampling, StepNoise};
-use super::scheduler::{Schedule, SchedulerConfig};
+use super::scheduler::Schedule;
+use super::span::TokenSpan;
 use super::text::TextEncoder;
 use super::tokenizer::Tokenizer;
 use super::unet::Unet;
 use super::vae::Vae;
-use super::weights::Weights;
 use crate::rng::Stream;
 
 /// A latent diffusion model in memory.
@@ -40,27 +38,6 @@ impl std::fmt::Debug for Pipeline {
     }
 }
 
-/// `model_index.json`: each part's library and class.
-#[derive(Deserialize)]
-struct ModelIndex {
-    text_encoder: (String, String),
-    unet: (String, String),
-    vae: (String, String),
-}
-
-const TEXT_FILES: [&str; 2] = [
-    "text_encoder/model.safetensors",
-    "text_encoder/model.fp16.safetensors",
-];
-const UNET_FILES: [&str; 2] = [
-    "unet/diffusion_pytorch_model.safetensors",
-    "unet/diffusion_pytorch_model.fp16.safetensors",
-];
-const VAE_FILES: [&str; 2] = [
-    "vae/diffusion_pytorch_model.safetensors",
-    "vae/diffusion_pytorch_model.fp16.safetensors",
-];
-
 /// Returns the `count` numbers of the noise that image `index` of `class` starts from. A smaller latent starts from the first
 /// of the numbers that a larger one starts from.
 pub fn initial_noise(seed: u64, class: u32, index: u64, count: usize) -> Vec<f32> {
@@ -68,83 +45,45 @@ pub fn initial_noise(seed: u64, class: u32, index: u64, count: usize) -> Vec<f32
 }
 
 impl Pipeline {
-    /// Reads a model in the diffusers layout (safetensors in f32, f16 or bf16). The arithmetic is f32.
-    pub fn load(dir: &Path, device: &Device) -> Result<Self> {
-        Self::load_on(dir, &Backend::new(device))
+    /// Reads a model: a folder in the diffusers layout (safetensors or PyTorch's `.bin`, in one file or several), or one
+    /// checkpoint file of Stable Diffusion 1.x (`.safetensors` or `.ckpt`) with its tokenizer beside it. The weights may be
+    /// f32, f16 or bf16; the arithmetic is f32.
+    ///
+    /// # Errors
+    /// If a file is missing or damaged, or does not fit the others; the message names it.
+    pub fn load(path: &Path, device: &Device) -> Result<Self> {
+        Self::load_on(path, &Backend::new(device))
     }
 
-    pub(crate) fn load_on(dir: &Path, backend: &Backend) -> Result<Self> {
-        let mut folder = Folder::new(dir);
-        let index: ModelIndex = folder.json("model_index.json")?;
-        for (key, (_, found), supported) in [
-            ("text_encoder", index.text_encoder, "CLIPTextModel"),
-            ("unet", index.unet, "UNet2DConditionModel"),
-            ("vae", index.vae, "AutoencoderKL"),
-        ] {
-            if found != supported {
-                let path = folder.path("model_index.json");
-                return Err(DiffusionError::Unsupported {
-                    path,
-                    key: key.into(),
-                    found,
-                    supported,
-                });
-            }
-        }
-        let text_config: TextConfig = folder.json("text_encoder/config.json")?;
-        text_config.check(&folder.path("text_encoder/config.json"))?;
-        let unet_config: UnetConfig = folder.json("unet/config.json")?;
-        unet_config.check(&folder.path("unet/config.json"))?;
-        let vae_config: VaeConfig = folder.json("vae/config.json")?;
-        vae_config.check(&folder.path("vae/config.json"))?;
-        let disagreement = |message: String| DiffusionError::Config {
-            path: folder.path("unet/config.json"),
-            message,
-        };
-        if unet_config.cross_attention_dim != text_config.hidden_size {
-            return Err(disagreement(format!(
-                "cross_attention_dim = {}, but the text encoder's hidden_size is {}",
-                unet_config.cross_attention_dim, text_config.hidden_size
-            )));
-        }
-        let channels = [
-            unet_config.in_channels,
-            unet_config.out_channels,
-            vae_config.latent_channels,
-        ];
-        if channels.iter().any(|c| *c != channels[0]) {
-            return Err(disagreement(format!(
-                "in_channels, out_channels and the VAE's latent_channels differ: {channels:?}"
-            )));
-        }
-        let scheduler: SchedulerConfig = folder.json("scheduler/scheduler_config.json")?;
-        let schedule = scheduler.schedule(&folder.path("scheduler/scheduler_config.json"))?;
-        let tokenizer = Tokenizer::load(&mut folder, text_config.max_position_embeddings)?;
+    /// Reads a model as [`Self::load`] does, with the tokenizer from the folder `tokenizer`.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_with_tokenizer(path: &Path, tokenizer: &Path, device: &Device) -> Result<Self> {
+        Self::from_parts(path, Some(tokenizer), &Backend::new(device))
+    }
 
-        // One part after another: the file's bytes are freed before the next is read.
-        let text = {
-            let (path, bytes) = folder.first_of(&TEXT_FILES)?;
-            let weights = Weights::new(&path, &bytes, backend, "text_model.")?;
-            TextEncoder::load(text_config, &weights.root())?
-        };
-        let unet = {
-            let (path, bytes) = folder.first_of(&UNET_FILES)?;
-            Unet::load(unet_config, &Weights::new(&path, &bytes, backend, "")?.root())?
-        };
-        let vae = {
-            let (path, bytes) = folder.first_of(&VAE_FILES)?;
-            Vae::load(vae_config, &Weights::new(&path, &bytes, backend, "")?.root())?
-        };
-        let device = backend.device.clone();
+    pub(crate) fn load_on(path: &Path, backend: &Backend) -> Result<Self> {
+        Self::from_parts(path, None, backend)
+    }
+
+    fn from_parts(path: &Path, tokenizer: Option<&Path>, backend: &Backend) -> Result<Self> {
+        let parts = load(path, tokenizer, backend)?;
         Ok(Self {
-            tokenizer,
-            text,
-            unet,
-            vae,
-            schedule,
-            device,
-            digest: folder.digest(),
+            tokenizer: parts.tokenizer,
+            text: parts.text,
+            unet: parts.unet,
+            vae: parts.vae,
+            schedule: parts.schedule,
+            device: backend.device.clone(),
+            digest: parts.digest,
         })
+    }
+
+    /// Returns the files that [`Self::load`] would take the weights of `path` from: for each part the plain file where there
+    /// is one, else a variant (`fp16`, `bf16`, `non_ema`), or the index of several.
+    pub fn weight_files(path: &Path) -> Vec<PathBuf> {
+        weight_files(path)
     }
 
     /// Returns BLAKE3 over the names and contents of all files that the model was read from.
@@ -196,13 +135,29 @@ impl Pipeline {
     pub fn encode(&self, prompt: &str, token: Option<(u32, &[f32])>) -> Result<Tensor> {
         match token {
             Some((token, vector)) => self.encode_batch(prompt, token, &[vector]),
-            None => self.text.forward(&self.tokenizer.ids(prompt)?, None, &[]),
+            None => self.text.forward(&self.tokenizer.ids(prompt)?, &[], &[]),
         }
     }
 
-    /// Encodes a prompt once for each of `vectors`, which takes the place of `token` wherever it occurs:
-    /// `[vectors, length, m]`.
-    pub fn encode_batch(&self, prompt: &str, token: u32, vectors: &[&[f32]]) -> Result<Tensor> {
+    /// Returns how often a class word occurs in the prompt: every occurrence gives way to a vector.
+    ///
+    /// # Errors
+    /// If it does not occur.
+    pub fn occurrences(&self, prompt: &str, span: &TokenSpan) -> Result<usize> {
+        Ok(span.place(&self.tokenizer, prompt)?.occurrences)
+    }
+
+    /// Encodes a prompt once for each of `vectors`, which takes the place of `span` (a token's id, or the tokens of a word
+    /// from [`Tokenizer::span`]) wherever it occurs: `[vectors, length, m]`.
+    ///
+    /// # Errors
+    /// If the word does not occur in the prompt, or a vector has the wrong width or is not finite.
+    pub fn encode_batch(
+        &self,
+        prompt: &str,
+        span: impl Into<TokenSpan>,
+        vectors: &[&[f32]],
+    ) -> Result<Tensor> {
         let expected = self.embedding_dim();
         for (index, vector) in vectors.iter().enumerate() {
             if vector.len() != expected {
@@ -228,19 +183,8 @@ impl Pipeline {
                 expected: "at least one; encode a prompt as it is with `encode(prompt, None)`".into(),
             });
         }
-        let ids = self.tokenizer.ids(prompt)?;
-        // Begin and end marks and padding do not count: replacing those is never what was meant.
-        let bare = self.tokenizer.bare_ids(prompt)?;
-        let words = bare.len().min(self.tokenizer.length() - 2); // a prompt has room for both marks
-        if !bare[..words].contains(&token) {
-            return Err(DiffusionError::TokenNotInPrompt {
-                token,
-                text: self.tokenizer.text(token),
-                prompt: prompt.into(),
-                length: self.tokenizer.length(),
-            });
-        }
-        self.text.forward(&ids, Some(token), vectors)
+        let placed = span.into().place(&self.tokenizer, prompt)?;
+        self.text.forward(&placed.ids, &placed.places, vectors)
     }
 
     /// Returns the noise that image `index` of `class` starts from, `[1, c, h, w]`, at the size that the model was trained on.

@@ -79,16 +79,16 @@ impl TextEncoder {
             })
     }
 
-    /// Encodes `ids` once for each of `vectors`, which stands in for the token `replaced` wherever it occurs; once as it
-    /// is where there are none. `[max(1, vectors), ids, m]`.
-    pub(crate) fn forward(&self, ids: &[u32], replaced: Option<u32>, vectors: &[&[f32]]) -> Result<Tensor> {
+    /// Encodes `ids` once for each of `vectors`, which stands in for the tokens at `places` (ascending); once as it is where
+    /// there are none. `[max(1, vectors), ids, m]`.
+    pub(crate) fn forward(&self, ids: &[u32], places: &[usize], vectors: &[&[f32]]) -> Result<Tensor> {
         let width = self.width();
         let batch = vectors.len().max(1);
         let mut x = Vec::with_capacity(batch * ids.len() * width);
         for b in 0..batch {
-            for (id, position) in ids.iter().zip(self.positions.chunks_exact(width)) {
+            for (i, (id, position)) in ids.iter().zip(self.positions.chunks_exact(width)).enumerate() {
                 let embedding = match vectors.get(b) {
-                    Some(vector) if replaced == Some(*id) => vector,
+                    Some(vector) if places.binary_search(&i).is_ok() => vector,
                     _ => self.embedding(*id)?,
                 };
                 x.extend(embedding.iter().zip(position).map(|(e, p)| e + p));

@@ -24,6 +24,9 @@ pub struct Preset {
     pub data: Data,
     /// The diffusion model.
     pub model: Named,
+    /// What the class embedding is for a word of several tokens.
+    #[serde(default, skip_serializing_if = "embed::Tokens::is_default")]
+    pub class_tokens: embed::Tokens,
     /// Phase 1: the text-conditioned encoder.
     pub encode: encode::Params,
     /// Sampling.
@@ -125,6 +128,7 @@ impl Preset {
         };
         Ok(embed::Params {
             classes: self.classes()?.into_iter().map(word).collect(),
+            tokens: self.class_tokens,
         })
     }
 
@@ -154,7 +158,7 @@ impl Preset {
     /// If it cannot be read, or is neither registered nor has a path.
     pub fn model(&self, store: &Store) -> Result<Source, StageError> {
         match self.path(&self.model)? {
-            Some(path) => register_model(store, &self.model.name, &path),
+            Some(path) => register_model(store, &self.model.name, &path, None),
             None => Source::named(store, &self.model.name),
         }
     }

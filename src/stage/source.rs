@@ -7,11 +7,14 @@ use dream_schema::{Dataset, Run};
 
 use super::{Context, StageError};
 use crate::dataset::{self, ImageSet, Kind, Preparation};
-use crate::diffusion::{Geometry, Pipeline};
+use crate::diffusion::{DiffusionError, Geometry, Pipeline};
 use crate::store::Store;
 
-/// The kind under which a diffusion model in the diffusers layout is registered.
+/// The kind under which a diffusion model is registered, whatever its layout.
 pub const MODEL_KIND: &str = "diffusers";
+
+/// Stands in a model's registered path between the model and the folder of its tokenizer, where that was named.
+const TOKENIZER: &str = "?tokenizer=";
 
 /// A registered image set or diffusion model.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,17 +52,27 @@ pub fn register_images(
     Ok(Source(source))
 }
 
-/// Registers the diffusion model in the folder `path` under `name`; registering it again is harmless.
+/// Registers the diffusion model at `path` (a folder, or one checkpoint file) under `name`; registering it again is harmless.
+/// `tokenizer`: the folder of its tokenizer, if that is neither in the folder nor beside the file.
 ///
 /// # Errors
 /// If its files cannot be read, or the name belongs to another model.
-pub fn register_model(store: &Store, name: &str, path: &Path) -> Result<Source, StageError> {
+pub fn register_model(
+    store: &Store,
+    name: &str,
+    path: &Path,
+    tokenizer: Option<&Path>,
+) -> Result<Source, StageError> {
+    let path = match tokenizer {
+        Some(folder) => format!("{}{TOKENIZER}{}", path.display(), folder.display()),
+        None => path.display().to_string(),
+    };
     let source = Dataset {
         name: name.to_owned(),
         kind: MODEL_KIND.to_owned(),
-        path: path.display().to_string(),
         // Loading it also says at once whether it is a model that `imagine` can use.
-        digest: hex(&Pipeline::load(path, &Device::Cpu)?.digest()),
+        digest: hex(&load_model(&path, &Device::Cpu)?.digest()),
+        path,
         splits: Default::default(),
         classes: Vec::new(),
     };
@@ -145,7 +158,8 @@ impl Source {
     /// # Errors
     /// If its files cannot be read.
     pub fn geometry(&self) -> Result<Geometry, StageError> {
-        Ok(Geometry::read(Path::new(&self.0.path))?)
+        let (path, tokenizer) = model_paths(&self.0.path);
+        Ok(Geometry::read(path, tokenizer)?)
     }
 
     /// Loads the diffusion model onto the context's device.
@@ -153,7 +167,7 @@ impl Source {
     /// # Errors
     /// If its files cannot be read or have changed.
     pub fn load_pipeline(&self, ctx: &Context<'_>) -> Result<Pipeline, StageError> {
-        let pipeline = Pipeline::load(Path::new(&self.0.path), ctx.device)?;
+        let pipeline = load_model(&self.0.path, ctx.device)?;
         self.check(hex(&pipeline.digest()))?;
         Ok(pipeline)
     }
@@ -171,6 +185,22 @@ impl Source {
             expected: digest,
             actual,
         })
+    }
+}
+
+/// Loads a model from its registered path.
+fn load_model(path: &str, device: &Device) -> Result<Pipeline, DiffusionError> {
+    match model_paths(path) {
+        (path, Some(tokenizer)) => Pipeline::load_with_tokenizer(path, tokenizer, device),
+        (path, None) => Pipeline::load(path, device),
+    }
+}
+
+/// The model and, if it was named, the folder of its tokenizer.
+fn model_paths(path: &str) -> (&Path, Option<&Path>) {
+    match path.rsplit_once(TOKENIZER) {
+        Some((path, tokenizer)) => (Path::new(path), Some(Path::new(tokenizer))),
+        None => (Path::new(path), None),
     }
 }
 

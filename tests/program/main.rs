@@ -2,5 +2,6 @@
 
 mod bad_input;
 mod imagine;
+mod models;
 mod pipeline;
 mod support;

@@ -3,7 +3,8 @@
 use candle_core::{DType, Device, Result, Tensor};
 
 use super::*;
-use crate::diffusion::weights::Weights;
+use crate::diffusion::compvis::Names;
+use crate::diffusion::weights::{TensorFile, Weights};
 use crate::rng::Stream;
 
 fn random(name: u64, dims: &[usize]) -> Tensor {
@@ -18,13 +19,16 @@ fn both<T>(tensors: &[(&str, Vec<usize>)], load: impl Fn(&crate::diffusion::weig
         .enumerate()
         .map(|(i, (name, dims))| ((*name).to_owned(), random(100 + i as u64, dims)))
         .collect();
-    let bytes = safetensors::serialize(tensors, None).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("layer.safetensors");
+    std::fs::write(&path, safetensors::serialize(tensors, None).unwrap()).unwrap();
+    let files = [TensorFile::open(&path).unwrap()];
     [true, false].map(|fused| {
         let backend = Backend {
             device: Device::Cpu,
             fused,
         };
-        let weights = Weights::new("layer".as_ref(), &bytes, &backend, "").unwrap();
+        let weights = Weights::new(&path, &files, &backend, Names::Same);
         load(&weights.root())
     })
 }

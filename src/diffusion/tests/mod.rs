@@ -1,8 +1,12 @@
 //! Against diffusers and transformers, on fixtures made by `tests/fixtures/diffusion/make.py`.
 
+mod broken;
 mod determinism;
 mod errors;
+mod forms;
+mod names;
 mod parity;
+mod several;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -106,10 +106,14 @@ impl Painter {
             };
             let vectors: Vec<&[f32]> = group.iter().map(|w| w.vector.numbers.as_slice()).collect();
             let prompt = self.params.prompt_of(class);
-            conditional.push(
-                self.pipeline
-                    .encode_batch(&prompt, class.token_id as u32, &vectors)?,
-            );
+            let span = self.pipeline.tokenizer().span(&class.word, self.params.tokens)?;
+            // The class vector of a word of several tokens would not give the plain prompt again.
+            let plain = span.tokens().len() > 1 && group.iter().all(|w| w.vector.is_plain());
+            conditional.push(if plain {
+                self.pipeline.encode(&prompt, None)?.repeat((group.len(), 1, 1))?
+            } else {
+                self.pipeline.encode_batch(&prompt, &span, &vectors)?
+            });
         }
         // [batch, length, m]
         let conditional = Tensor::cat(&conditional, 0)?;

@@ -8,7 +8,7 @@ use dream_schema::ClassEmbedding;
 use serde::{Deserialize, Serialize};
 
 use super::{CLASS_PLACEHOLDER, NAME};
-use crate::diffusion::{self, Scheduler};
+use crate::diffusion::{self, Scheduler, TokenRule};
 use crate::stage::StageError;
 
 /// How pictures are made. What is left out of the JSON has its default, so that the runs of older versions keep their ids.
@@ -46,6 +46,9 @@ pub struct Params {
     /// Another way to come by the vectors than the sampled outliers, or than T(y) itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub synthesis: Option<Synthesis>,
+    /// What becomes of the tokens of a class word of several.
+    #[serde(default, skip_serializing_if = "TokenRule::is_default")]
+    pub tokens: TokenRule,
 }
 
 /// The way from noise to a picture.

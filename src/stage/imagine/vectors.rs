@@ -17,6 +17,13 @@ pub(in crate::stage) struct Vector {
     pub(in crate::stage) synthesis: Option<String>,
 }
 
+impl Vector {
+    /// Whether it is T(y) itself, for a picture of the plain prompt.
+    pub(super) fn is_plain(&self) -> bool {
+        self.outlier.is_none() && self.synthesis.is_none()
+    }
+}
+
 /// The vectors of a run. Outliers are read a class at a time.
 pub(in crate::stage) struct Vectors<'a> {
     store: &'a Store,

@@ -6,7 +6,7 @@ use anyhow::Result;
 use dream_ood::stage::classes::read_classes;
 use dream_ood::stage::embed::{self, ClassWord, Params};
 
-use super::{Base, source_or};
+use super::{Base, json, source_or};
 use crate::args::Args;
 use crate::commands::Verdict;
 use crate::session::Session;
@@ -23,6 +23,10 @@ pub struct Embed {
     /// Classes by their words alone
     #[arg(long, value_name = "WORD", num_args = 1.., conflicts_with = "classes")]
     words: Vec<String>,
+    /// What T(y) is for a word of several tokens: first (the first token's row) or mean (the mean of their rows); without it,
+    /// such a word is an error
+    #[arg(long, value_name = "one|first|mean")]
+    tokens: Option<String>,
     #[command(flatten)]
     base: Base,
 }
@@ -39,6 +43,7 @@ impl Embed {
             };
             Params {
                 classes: self.words.iter().map(word).collect(),
+                tokens: preset.class_tokens,
             }
         } else if let Some(path) = &self.classes {
             let rows = read_classes(path)?.into_iter();
@@ -49,11 +54,12 @@ impl Embed {
                         word: c.word,
                     })
                     .collect(),
+                tokens: preset.class_tokens,
             }
         } else {
             preset.embed()?
         };
-        let params = self.base.apply(&params, &[])?;
+        let params = self.base.apply(&params, &[("tokens", json(&self.tokens))])?;
         let run = session.run(&embed::spec(&params, &model)?, self.base.alias.as_deref())?;
         println!("{}", run.id);
         Ok(Verdict::Good)

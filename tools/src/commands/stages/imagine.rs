@@ -83,6 +83,10 @@ pub struct Imagine {
     #[arg(long, allow_negative_numbers = true,
         value_parser = finite)]
     guidance: Option<f64>,
+    /// What becomes of a class word of several tokens: first (the vector replaces the first token, the others go) or all (it
+    /// replaces each of them); without it, such a word is an error
+    #[arg(long, value_name = "one|first|all")]
+    tokens: Option<String>,
     /// Size of the pictures, if not the model's own
     #[arg(long, value_name = "WxH|N")]
     size: Option<Size>,
@@ -110,6 +114,7 @@ impl Imagine {
             ("eta", option(&self.eta)),
             ("steps", option(&self.steps)),
             ("guidance_scale", option(&self.guidance)),
+            ("tokens", option(&self.tokens)),
             ("size", option(&self.size)),
             ("resize", option(&self.resize)),
             ("synthesis", self.synthesis()),

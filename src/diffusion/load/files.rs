@@ -1,0 +1,116 @@
+//! The files of a model, each counted in the model's digest under its name in the diffusers layout.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+
+use crate::diffusion::error::{DiffusionError, Result};
+
+/// Bytes hashed at once.
+const BUFFER: usize = 1 << 20;
+
+/// A model's folder, and the files read from it so far.
+pub(crate) struct Folder {
+    root: PathBuf,
+    /// Where `tokenizer/` is, if not below the root.
+    tokenizer: Option<PathBuf>,
+    /// Name and digest of the files that were read whole.
+    read: Vec<(String, [u8; 32])>,
+    /// Name and path of those that are read in parts.
+    large: Vec<(String, PathBuf)>,
+}
+
+impl Folder {
+    pub(crate) fn new(root: &Path, tokenizer: Option<PathBuf>) -> Self {
+        Self {
+            root: root.to_path_buf(),
+            tokenizer,
+            read: Vec::new(),
+            large: Vec::new(),
+        }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        match (&self.tokenizer, name.strip_prefix("tokenizer")) {
+            (Some(folder), Some("")) => folder.clone(),
+            (Some(folder), Some(rest)) => folder.join(rest.trim_start_matches('/')),
+            _ => self.root.join(name),
+        }
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.path(name).is_file()
+    }
+
+    /// Whether this is a model in the diffusers layout, and no file's surroundings.
+    pub(crate) fn holds_model(&self) -> bool {
+        self.has("model_index.json")
+    }
+
+    /// Reads a file whole.
+    pub(crate) fn bytes(&mut self, name: &str) -> Result<Vec<u8>> {
+        let path = self.path(name);
+        let bytes = std::fs::read(&path).map_err(|source| DiffusionError::Read { path, source })?;
+        self.read
+            .push((name.to_owned(), *blake3::hash(&bytes).as_bytes()));
+        Ok(bytes)
+    }
+
+    /// Reads a JSON file.
+    pub(crate) fn json<T: DeserializeOwned>(&mut self, name: &str) -> Result<T> {
+        let bytes = self.bytes(name)?;
+        serde_json::from_slice(&bytes).map_err(|e| DiffusionError::Config {
+            path: self.path(name),
+            message: e.to_string(),
+        })
+    }
+
+    /// Reads a JSON file that need not be there.
+    pub(crate) fn json_if_present<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>> {
+        if self.has(name) {
+            self.json(name).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// Counts a file that someone else reads.
+    pub(crate) fn count(&mut self, name: &str, path: &Path) {
+        self.large.push((name.to_owned(), path.to_path_buf()));
+    }
+
+    /// Returns BLAKE3 over the files read, sorted by name: each name's length (u64, little-endian), name and content digest.
+    pub(crate) fn digest(&self) -> Result<[u8; 32]> {
+        let mut read = self.read.clone();
+        for (name, path) in &self.large {
+            let digest = digest(path).map_err(|source| DiffusionError::Read {
+                path: path.clone(),
+                source,
+            })?;
+            read.push((name.clone(), digest));
+        }
+        read.sort();
+        let mut hasher = blake3::Hasher::new();
+        for (name, digest) in &read {
+            hasher.update(&(name.len() as u64).to_le_bytes());
+            hasher.update(name.as_bytes());
+            hasher.update(digest);
+        }
+        Ok(*hasher.finalize().as_bytes())
+    }
+}
+
+/// BLAKE3 of a file, without holding it.
+fn digest(path: &Path) -> std::io::Result<[u8; 32]> {
+    let mut file = File::open(path)?;
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(*hasher.finalize().as_bytes()),
+            n => hasher.update(&buffer[..n]), // `read` returns at most the buffer's length
+        };
+    }
+}

@@ -1,0 +1,189 @@
+//! From files to a model in memory: a folder in the diffusers layout, or one checkpoint file in the original layout.
+//!
+//! Both end as a [`Plan`]: configurations that have been checked against each other, and opened files of weights whose
+//! tensors are not read yet. Then the networks are built, while the digest of the files is taken beside it.
+
+mod diffusers;
+mod files;
+mod single;
+mod variants;
+
+use std::path::{Path, PathBuf};
+
+pub(crate) use self::files::Folder;
+use super::compvis::Names;
+use super::config::{TextConfig, UnetConfig, VaeConfig};
+use super::error::{DiffusionError, Result};
+use super::ops::Backend;
+use super::scheduler::Schedule;
+use super::text::TextEncoder;
+use super::tokenizer::Tokenizer;
+use super::unet::Unet;
+use super::vae::Vae;
+use super::weights::{PartFiles, Scope, Weights};
+
+/// A model in memory.
+pub(crate) struct Parts {
+    pub(crate) tokenizer: Tokenizer,
+    pub(crate) text: TextEncoder,
+    pub(crate) unet: Unet,
+    pub(crate) vae: Vae,
+    pub(crate) schedule: Schedule,
+    pub(crate) digest: [u8; 32],
+}
+
+/// A model that is ready to be read.
+struct Plan {
+    folder: Folder,
+    configs: Configs,
+    tokenizer: Tokenizer,
+    schedule: Schedule,
+    weights: PlannedWeights,
+}
+
+/// The networks' sizes.
+pub(crate) struct Configs {
+    pub(crate) text: TextConfig,
+    pub(crate) unet: UnetConfig,
+    pub(crate) vae: VaeConfig,
+}
+
+enum PlannedWeights {
+    /// Files of their own for text encoder, UNet and autoencoder.
+    Apart([PartFiles; 3]),
+    /// One file for all.
+    Together(PartFiles),
+}
+
+/// Reads a model. `tokenizer`: where its tokenizer is, if not in the model's folder or beside its file.
+pub(crate) fn load(path: &Path, tokenizer: Option<&Path>, backend: &Backend) -> Result<Parts> {
+    let plan = plan(path, tokenizer)?;
+    let folder = &plan.folder;
+    std::thread::scope(|scope| {
+        let digest = scope.spawn(|| folder.digest());
+        let (text, unet, vae) = build(plan.configs, &plan.weights, backend)?;
+        let digest = digest
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        Ok(Parts {
+            tokenizer: plan.tokenizer,
+            text,
+            unet,
+            vae,
+            schedule: plan.schedule,
+            digest,
+        })
+    })
+}
+
+/// Reads the networks' sizes, and no weights.
+pub(crate) fn configs(path: &Path, tokenizer: Option<&Path>) -> Result<Configs> {
+    Ok(plan(path, tokenizer)?.configs)
+}
+
+/// Returns the files that hold the weights of the model at `path`, as [`load`] would choose them.
+pub(crate) fn weight_files(path: &Path) -> Vec<PathBuf> {
+    if path.is_file() {
+        return vec![path.to_path_buf()];
+    }
+    let folder = Folder::new(path, None);
+    let parts = [variants::TEXT, variants::UNET, variants::VAE];
+    parts
+        .map(|part| folder.path(&variants::choose(&folder, part)))
+        .into()
+}
+
+fn plan(path: &Path, tokenizer: Option<&Path>) -> Result<Plan> {
+    let tokenizer = tokenizer.map(tokenizer_folder);
+    if path.is_file() {
+        single::plan(path, tokenizer)
+    } else {
+        diffusers::plan(path, tokenizer)
+    }
+}
+
+/// The folder with the tokenizer's files: itself, or `tokenizer` in it.
+fn tokenizer_folder(path: &Path) -> PathBuf {
+    let below = path.join("tokenizer");
+    if Tokenizer::is_in(path) || !Tokenizer::is_in(&below) {
+        path.to_path_buf()
+    } else {
+        below
+    }
+}
+
+impl Configs {
+    /// Checks that the networks fit each other. The paths are where each configuration comes from.
+    fn check(&self, paths: [&Path; 3]) -> Result<()> {
+        let [text_path, unet_path, vae_path] = paths;
+        let Self { text, unet, vae } = self;
+        text.check(text_path)?;
+        unet.check(unet_path)?;
+        vae.check(vae_path)?;
+        let disagreement = |message: String| {
+            Err(DiffusionError::Config {
+                path: unet_path.to_path_buf(),
+                message,
+            })
+        };
+        if unet.cross_attention_dim != text.hidden_size {
+            return disagreement(format!(
+                "cross_attention_dim = {}, but the text encoder's hidden_size is {}",
+                unet.cross_attention_dim, text.hidden_size
+            ));
+        }
+        let channels = [unet.in_channels, unet.out_channels, vae.latent_channels];
+        if channels.iter().any(|c| *c != vae.latent_channels) {
+            return disagreement(format!(
+                "in_channels, out_channels and the VAE's latent_channels differ: {channels:?}"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Reads the tokenizer of a text encoder.
+fn read_tokenizer(folder: &mut Folder, config: &TextConfig) -> Result<Tokenizer> {
+    let tokenizer = Tokenizer::load(folder, config.max_position_embeddings)?;
+    let largest = tokenizer.largest_id() as usize;
+    if largest >= config.vocab_size {
+        return Err(DiffusionError::Config {
+            path: folder.path("tokenizer"),
+            message: format!(
+                "token ids reach {largest}, but the text encoder's token table has {} rows: it is the tokenizer of another model",
+                config.vocab_size
+            ),
+        });
+    }
+    Ok(tokenizer)
+}
+
+fn build(configs: Configs, weights: &PlannedWeights, backend: &Backend) -> Result<(TextEncoder, Unet, Vae)> {
+    let (files, names) = match weights {
+        PlannedWeights::Apart([text, unet, vae]) => {
+            ([text, unet, vae], [Names::TextModel, Names::Same, Names::Same])
+        }
+        PlannedWeights::Together(all) => {
+            let unet = Names::CompvisUnet {
+                layers: configs.unet.layers_per_block,
+            };
+            let vae = Names::CompvisVae {
+                levels: configs.vae.block_out_channels.len(),
+            };
+            ([all, all, all], [Names::CompvisText, unet, vae])
+        }
+    };
+    let Configs { text, unet, vae } = configs;
+    let open = |i: usize| Weights::new(&files[i].label, &files[i].files, backend, names[i]); // i < 3
+    Ok((
+        read(open(0), |scope| TextEncoder::load(text, scope))?,
+        read(open(1), |scope| Unet::load(unet, scope))?,
+        read(open(2), |scope| Vae::load(vae, scope))?,
+    ))
+}
+
+fn read<T>(weights: Weights, load: impl FnOnce(&Scope) -> Result<T>) -> Result<T> {
+    let network = load(&weights.root())?;
+    weights.finish()?;
+    Ok(network)
+}

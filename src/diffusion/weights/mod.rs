@@ -1,0 +1,171 @@
+//! The tensors of a model's part, wherever they lie: in one safetensors file, in several, in a pickle of PyTorch's, under
+//! the names of diffusers or those of the original code. Each is checked for shape, type and finiteness as it is taken.
+//!
+//! A tensor is read from its file when it is asked for and converted to f32 on the way, through a small buffer. So loading a
+//! model needs the memory of the finished model, one tensor, and no more.
+
+mod file;
+mod pickle;
+mod safetensors;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+pub(crate) use self::file::TensorFile;
+use super::compvis::Names;
+use super::error::{DiffusionError, Result};
+use super::ops::Backend;
+
+/// The files of a part, opened.
+pub(crate) struct Weights<'a> {
+    /// What a missing tensor is said to be missing from: the file, or the index of several.
+    label: &'a Path,
+    files: &'a [TensorFile],
+    /// Name in the file, and which file it is in.
+    tensors: BTreeMap<String, usize>,
+    names: Names,
+    backend: Backend,
+    /// Names in the files of the tensors that were asked for.
+    taken: Mutex<BTreeSet<String>>,
+}
+
+impl<'a> Weights<'a> {
+    /// `names`: how the names that the networks use become those of the files.
+    pub(crate) fn new(label: &'a Path, files: &'a [TensorFile], backend: &Backend, names: Names) -> Self {
+        let each = files.iter().enumerate();
+        let tensors = each
+            .flat_map(|(i, file)| file.names().map(move |name| (name.to_owned(), i)))
+            .collect();
+        Self {
+            label,
+            files,
+            tensors,
+            names,
+            backend: backend.clone(),
+            taken: Mutex::default(),
+        }
+    }
+
+    /// The names' root.
+    pub(crate) fn root(&self) -> Scope<'_> {
+        Scope {
+            weights: self,
+            prefix: String::new(),
+        }
+    }
+
+    /// Refuses tensors that nobody asked for and that are not known to be harmless: the configuration describes a smaller
+    /// network than the one whose weights these are.
+    pub(crate) fn finish(self) -> Result<()> {
+        let taken = self.taken.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let names = self.names;
+        refuse_leftovers(self.label, self.files, |name| {
+            !names.owns(name) || taken.contains(name) || names.is_harmless(name)
+        })
+    }
+
+    /// The tensor's name in the files, and its file.
+    fn find(&self, name: &str) -> Option<(String, &'a TensorFile)> {
+        self.names.candidates(name).into_iter().find_map(|name| {
+            let file = self.files.get(*self.tensors.get(&name)?)?;
+            Some((name, file))
+        })
+    }
+}
+
+/// Refuses the tensors of `files` that are not `known`.
+pub(crate) fn refuse_leftovers(
+    label: &Path,
+    files: &[TensorFile],
+    known: impl Fn(&str) -> bool,
+) -> Result<()> {
+    let mut names: Vec<String> = files
+        .iter()
+        .flat_map(TensorFile::names)
+        .filter(|name| !known(name))
+        .map(str::to_owned)
+        .collect();
+    names.sort_unstable();
+    if names.is_empty() {
+        return Ok(());
+    }
+    Err(DiffusionError::UnexpectedTensors {
+        path: label.to_path_buf(),
+        names,
+    })
+}
+
+/// A dotted prefix of tensor names.
+#[derive(Clone)]
+pub(crate) struct Scope<'a> {
+    weights: &'a Weights<'a>,
+    prefix: String,
+}
+
+impl Scope<'_> {
+    /// Returns the scope below `name`.
+    pub(crate) fn child(&self, name: impl std::fmt::Display) -> Self {
+        Self {
+            weights: self.weights,
+            prefix: format!("{}{name}.", self.prefix),
+        }
+    }
+
+    pub(crate) fn backend(&self) -> &Backend {
+        &self.weights.backend
+    }
+
+    /// Whether the tensor is there.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.weights.find(&format!("{}{name}", self.prefix)).is_some()
+    }
+
+    /// Takes the tensor `name` of `shape` as f32.
+    pub(crate) fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        self.tensor_as(name, &[shape])
+    }
+
+    /// Takes the tensor `name`, which may have any of `shapes`.
+    pub(crate) fn tensor_as(&self, name: &str, shapes: &[&[usize]]) -> Result<Vec<f32>> {
+        let weights = self.weights;
+        let name = format!("{}{name}", self.prefix);
+        let expected = shapes.first().map(|s| s.to_vec()).unwrap_or_default();
+        let Some((found_name, file)) = weights.find(&name) else {
+            let theirs = weights.names.candidates(&name).into_iter().next();
+            return Err(DiffusionError::MissingTensor {
+                path: weights.label.to_path_buf(),
+                name: theirs.unwrap_or(name),
+                expected,
+            });
+        };
+        let found = file.shape(&found_name).unwrap_or_default();
+        if !shapes.contains(&found) {
+            return Err(DiffusionError::TensorShape {
+                path: file.path().to_path_buf(),
+                name: found_name,
+                expected,
+                found: found.to_vec(),
+            });
+        }
+        let values = file.read(&found_name)?;
+        if let Some((position, value)) = values.iter().enumerate().find(|(_, v)| !v.is_finite()) {
+            return Err(DiffusionError::NonFiniteWeight {
+                path: file.path().to_path_buf(),
+                name: found_name,
+                position,
+                value: *value,
+            });
+        }
+        let mut taken = weights.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.insert(found_name);
+        Ok(values)
+    }
+}
+
+/// The files of one part on disk.
+pub(crate) struct PartFiles {
+    /// The file itself, or the index that names several.
+    pub(crate) label: PathBuf,
+    pub(crate) files: Vec<TensorFile>,
+}

@@ -1,0 +1,100 @@
+//! safetensors: a JSON header that names every tensor's type, shape and place, then the bytes.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use safetensors::Dtype;
+use safetensors::tensor::{Metadata, TensorInfo};
+
+use super::file::{Format, read_floats, unreadable};
+use crate::diffusion::error::{DiffusionError, Result};
+
+/// Longest header that is read; the same limit as the safetensors library's.
+const MAX_HEADER: u64 = 100_000_000;
+
+/// A safetensors file whose header has been read and checked against the file's length.
+pub(crate) struct SafetensorsFile {
+    path: PathBuf,
+    /// Where the tensors' bytes begin.
+    data: u64,
+    tensors: HashMap<String, TensorInfo>,
+}
+
+impl SafetensorsFile {
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let wrong = |message: String| DiffusionError::Safetensors {
+            path: path.to_path_buf(),
+            message,
+        };
+        let mut file = File::open(path).map_err(unreadable(path))?;
+        let length = file.metadata().map_err(unreadable(path))?.len();
+        let mut size = [0; 8];
+        file.read_exact(&mut size)
+            .map_err(|_| wrong(format!("{length} bytes are too few for a header")))?;
+        let header = u64::from_le_bytes(size);
+        let data = header.saturating_add(8);
+        if header > MAX_HEADER || data > length {
+            return Err(wrong(format!(
+                "its header would be {header} bytes long, the file has {length}"
+            )));
+        }
+        let mut json = vec![0; header as usize]; // at most MAX_HEADER
+        file.read_exact(&mut json).map_err(unreadable(path))?;
+        let metadata: Metadata = serde_json::from_slice(&json).map_err(|e| wrong(e.to_string()))?;
+        let expected = data + metadata.data_len() as u64;
+        if expected != length {
+            return Err(wrong(format!(
+                "its header speaks of {expected} bytes, it has {length}"
+            )));
+        }
+        let tensors = metadata.tensors().into_iter();
+        Ok(Self {
+            path: path.to_path_buf(),
+            data,
+            tensors: tensors.map(|(name, info)| (name, info.clone())).collect(),
+        })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    pub(super) fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.tensors.get(name).map(|info| info.shape.as_slice())
+    }
+
+    pub(super) fn read(&self, name: &str) -> Result<Vec<f32>> {
+        let Some(info) = self.tensors.get(name) else {
+            return Err(DiffusionError::MissingTensor {
+                path: self.path.clone(),
+                name: name.to_owned(),
+                expected: Vec::new(),
+            });
+        };
+        let format = match info.dtype {
+            Dtype::F32 => Format::F32,
+            Dtype::F16 => Format::F16,
+            Dtype::BF16 => Format::Bf16,
+            other => {
+                return Err(DiffusionError::TensorType {
+                    path: self.path.clone(),
+                    name: name.to_owned(),
+                    found: format!("{other:?}"),
+                });
+            }
+        };
+        // A handle of its own for each tensor: reads do not disturb each other's position.
+        let read = || {
+            let mut file = File::open(&self.path)?;
+            file.seek(SeekFrom::Start(self.data + info.data_offsets.0 as u64))?;
+            read_floats(&mut file, info.shape.iter().product(), format)
+        };
+        read().map_err(unreadable(&self.path))
+    }
+}
