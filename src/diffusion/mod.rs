@@ -27,6 +27,7 @@
 mod compvis;
 mod config;
 mod error;
+mod geometry;
 mod load;
 mod ops;
 mod picture;
@@ -42,8 +43,9 @@ mod vae;
 mod weights;
 
 pub use error::{DiffusionError, Result};
+pub use geometry::{Geometry, Workload};
 pub use picture::Picture;
-pub use pipeline::Pipeline;
+pub use pipeline::{Pipeline, initial_noise};
 pub use sampling::{Sampling, StepNoise};
 pub use scheduler::Scheduler;
 pub use span::{TokenRule, TokenSpan};

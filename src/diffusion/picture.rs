@@ -1,6 +1,8 @@
 //! Decoded pictures.
 
 use candle_core::Tensor;
+use image::imageops::{FilterType, resize};
+use image::{ImageBuffer, Rgb};
 
 use super::error::{DiffusionError, Result};
 
@@ -16,6 +18,20 @@ pub struct Picture {
 }
 
 impl Picture {
+    /// Returns the picture at another size, by bicubic interpolation (Catmull-Rom, a = -0.5, as wide as the scale: what Pillow
+    /// calls BICUBIC, up to rounding). It is made of additions and multiplications alone, in one order, so equal pictures stay equal.
+    pub fn resized(&self, width: usize, height: usize) -> Self {
+        if (self.width, self.height) == (width, height) {
+            return self.clone();
+        }
+        // A picture has 3 * width * height bytes; sides are far below 2^32.
+        let whole =
+            ImageBuffer::<Rgb<u8>, _>::from_raw(self.width as u32, self.height as u32, self.rgb.clone())
+                .expect("pixels fill the picture");
+        let rgb = resize(&whole, width as u32, height as u32, FilterType::CatmullRom).into_raw();
+        Self { width, height, rgb }
+    }
+
     /// Rounds `[batch, h, w, 3]`, values around -1 to 1, as diffusers does: `round(clamp(x / 2 + 0.5) * 255)`, halves to even.
     pub(crate) fn from_batch(images: &Tensor) -> Result<Vec<Self>> {
         let (_, height, width, channels) = images.dims4()?;
@@ -32,5 +48,42 @@ impl Picture {
                 rgb: image.iter().map(byte).collect(),
             })
             .collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(serde::Deserialize)]
+    struct Sized {
+        width: usize,
+        height: usize,
+        rgb: Vec<u8>,
+        #[serde(default)]
+        resized: Vec<Sized>,
+    }
+
+    /// Pillow rounds between its two passes; ours are rounded once.
+    #[test]
+    fn resized_as_pillow_does_within_a_grey_level() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let json = std::fs::read(root.join("tests/fixtures/diffusion/resize.json")).unwrap();
+        let fixture: Sized = serde_json::from_slice(&json).unwrap();
+        let picture = Picture {
+            width: fixture.width,
+            height: fixture.height,
+            rgb: fixture.rgb,
+        };
+        assert_eq!(picture.resized(picture.width, picture.height), picture);
+        for expected in fixture.resized {
+            let found = picture.resized(expected.width, expected.height);
+            let size = (expected.width, expected.height);
+            assert_eq!((found.width, found.height), size);
+            assert_eq!(found.rgb.len(), expected.rgb.len());
+            let pairs = found.rgb.iter().zip(&expected.rgb);
+            let largest = pairs.map(|(a, b)| a.abs_diff(*b)).max();
+            assert!(largest <= Some(1), "{size:?}: {largest:?}");
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Tensor};
 
 use super::error::{DiffusionError, Result};
+use super::geometry::Geometry;
 use super::load::{is_checkpoint, load, weight_files};
 use super::ops::Backend;
 use super::picture::Picture;
@@ -35,6 +36,12 @@ impl std::fmt::Debug for Pipeline {
             .field("latent_shape", &self.latent_shape())
             .finish_non_exhaustive()
     }
+}
+
+/// Returns the `count` numbers of the noise that image `index` of `class` starts from. A smaller latent starts from the first
+/// of the numbers that a larger one starts from.
+pub fn initial_noise(seed: u64, class: u32, index: u64, count: usize) -> Vec<f32> {
+    Stream::new(seed, "imagine/noise", class, index).normals(count)
 }
 
 impl Pipeline {
@@ -109,12 +116,14 @@ impl Pipeline {
         self.text.embedding(token).map(<[f32]>::to_vec)
     }
 
+    /// Returns the sizes of the model.
+    pub fn geometry(&self) -> Geometry {
+        Geometry::new(self.tokenizer.length(), self.unet.config(), self.vae.config())
+    }
+
     /// Returns `[channels, height, width]` of the latents that the model was trained on.
     pub fn latent_shape(&self) -> [usize; 3] {
-        let config = self.unet.config();
-        let from_vae = || self.vae.config().sample_size.map(|s| s / self.vae_scale());
-        let size = config.sample_size.or_else(from_vae).unwrap_or(64);
-        [config.in_channels, size, size]
+        self.geometry().latent_shape()
     }
 
     /// Returns the pixels that a latent pixel stands for, each way.
@@ -124,8 +133,7 @@ impl Pipeline {
 
     /// Returns `[height, width]` of the pictures that the model was trained on.
     pub fn image_size(&self) -> [usize; 2] {
-        let [_, height, width] = self.latent_shape();
-        [height, width].map(|n| n * self.vae_scale())
+        self.geometry().image_size()
     }
 
     /// Encodes a prompt: `[1, length, m]`. `token`: a token and the embedding that takes its place wherever it occurs.
@@ -184,10 +192,31 @@ impl Pipeline {
         self.text.forward(&placed.ids, &placed.places, vectors)
     }
 
-    /// Returns the noise that image `index` of `class` starts from, `[1, c, h, w]`.
+    /// Returns the noise that image `index` of `class` starts from, `[1, c, h, w]`, at the size that the model was trained on.
     pub fn initial_noise(&self, seed: u64, class: u32, index: u64) -> Result<Tensor> {
-        let [c, h, w] = self.latent_shape();
-        let normals = Stream::new(seed, "imagine/noise", class, index).normals(c * h * w);
+        let [_, h, w] = self.latent_shape();
+        self.initial_noise_at(seed, class, index, [h, w])
+    }
+
+    /// Returns the noise that image `index` of `class` starts from, `[1, c, h, w]`, for latents of `[h, w]`.
+    pub fn initial_noise_at(&self, seed: u64, class: u32, index: u64, [h, w]: [usize; 2]) -> Result<Tensor> {
+        let c = self.unet.config().in_channels;
+        let normals = initial_noise(seed, class, index, c * h * w);
+        Ok(Tensor::from_vec(normals, (1, c, h, w), &self.device)?)
+    }
+
+    /// Returns the noise that a stochastic scheduler adds after evaluation `step` of image `index` of `class`, `[1, c, h, w]`.
+    pub fn step_noise_at(
+        &self,
+        seed: u64,
+        class: u32,
+        index: u64,
+        [h, w]: [usize; 2],
+        step: usize,
+    ) -> Result<Tensor> {
+        let c = self.unet.config().in_channels;
+        let domain = format!("imagine/step-noise/{step}");
+        let normals = Stream::new(seed, &domain, class, index).normals(c * h * w);
         Ok(Tensor::from_vec(normals, (1, c, h, w), &self.device)?)
     }
 

@@ -1,7 +1,7 @@
 //! safetensors: checkpoints as they lie in the store, and vectors.
 //!
-//! A file of vectors has three tensors: `vector` `[n, width]` of 32-bit floats, and `class_id` and `index` `[n]` of 32-bit
-//! integers. The header is written last, into `HEADER` bytes kept free for it (the format allows spaces at its end), so the
+//! A file of vectors has three tensors: `vector` `[n, width]` of 32-bit floats (of latents: `latent` `[n, channels, height,
+//! width]`), and `class_id` and `index` `[n]` of 32-bit integers. The header is written last, into `HEADER` bytes kept free for it (the format allows spaces at its end), so the
 //! vectors pass through without being held.
 
 use std::fs;
@@ -14,7 +14,7 @@ use arrow::datatypes::{Int32Type, Int64Type};
 use half::{bf16, f16};
 
 use super::atomic::AtomicFile;
-use super::vectors::{flat_vectors, le_bytes};
+use super::vectors::{le_bytes, size, tensors};
 use super::{BoxError, ExchangeError, Target};
 
 /// Bytes kept free for the header of a file of vectors.
@@ -71,10 +71,10 @@ pub fn read_checkpoint(path: &Path) -> Result<(Vec<u8>, Vec<TensorEntry>), Excha
     Ok((bytes, entries))
 }
 
-/// Writes the column `vector` with its classes and indices, and returns the number of rows.
+/// Writes the column `vector`, or latents with the shape that they have, with classes and indices, and returns the number of rows.
 ///
 /// # Errors
-/// If a column is missing, if vectors differ in width, if an index does not fit 32 bits, if the rows cannot be had, or if the
+/// If a column is missing, if the shapes differ, if an index does not fit 32 bits, if the rows cannot be had, or if the
 /// file cannot be written or is there already.
 pub fn write_vectors<E: Into<BoxError>>(
     target: &Target,
@@ -83,20 +83,24 @@ pub fn write_vectors<E: Into<BoxError>>(
     let path = &target.path;
     let mut file = AtomicFile::create(target)?;
     file.write_all(&[b' '; HEADER]).map_err(ExchangeError::io(path))?;
-    let (mut width, mut classes, mut indices) = (None, Vec::new(), Vec::new());
+    let (mut item, mut name) = (None, "vector");
+    let (mut classes, mut indices) = (Vec::new(), Vec::new());
     for batch in batches {
         let batch = batch.map_err(|e| ExchangeError::Source(e.into()))?;
         if batch.num_rows() == 0 {
             continue;
         }
-        let (flat, found) = flat_vectors(&batch, "vector")?;
-        let expected = *width.get_or_insert(found);
-        if expected != found {
-            let what = format!("a vector of width {found} follows those of width {expected}");
+        let rows = tensors(&batch)?;
+        name = rows.name;
+        let expected = item.get_or_insert_with(|| rows.shape.clone());
+        if *expected != rows.shape {
+            let (found, expected) = (size(&rows.shape), size(expected));
+            let what = format!("a {name} of {found} follows those of {expected}");
             let hint = "export one run at a time";
             return Err(ExchangeError::Layout { what, hint });
         }
-        file.write_all(&le_bytes(flat)).map_err(ExchangeError::io(path))?;
+        file.write_all(&le_bytes(&rows.flat))
+            .map_err(ExchangeError::io(path))?;
         keys(&batch, &mut classes, &mut indices)?;
     }
     for number in classes.iter().chain(&indices) {
@@ -106,7 +110,7 @@ pub fn write_vectors<E: Into<BoxError>>(
     }
     let rows = classes.len();
     file.seek(SeekFrom::Start(0))
-        .and_then(|_| file.write_all(&header(rows, width.unwrap_or(0))))
+        .and_then(|_| file.write_all(&header(name, rows, &item.unwrap_or_else(|| vec![0]))))
         .map_err(ExchangeError::io(path))?;
     file.commit()?;
     Ok(rows as u64)
@@ -137,20 +141,18 @@ fn keys(batch: &RecordBatch, classes: &mut Vec<i32>, indices: &mut Vec<i32>) -> 
 }
 
 /// Returns the length and the header, [`HEADER`] bytes long.
-fn header(rows: usize, width: usize) -> Vec<u8> {
-    let ends = [
-        4 * rows * width,
-        4 * rows * width + 4 * rows,
-        4 * rows * width + 8 * rows,
-    ];
+fn header(name: &str, rows: usize, item: &[usize]) -> Vec<u8> {
+    let numbers = rows * item.iter().product::<usize>();
+    let ends = [4 * numbers, 4 * numbers + 4 * rows, 4 * numbers + 8 * rows];
+    let shape = [&[rows], item].concat();
     let json = serde_json::json!({
-        "vector": {"dtype": "F32", "shape": [rows, width], "data_offsets": [0, ends[0]]},
+        name: {"dtype": "F32", "shape": shape, "data_offsets": [0, ends[0]]},
         "class_id": {"dtype": "I32", "shape": [rows], "data_offsets": [ends[0], ends[1]]},
         "index": {"dtype": "I32", "shape": [rows], "data_offsets": [ends[1], ends[2]]},
     });
     let mut bytes = ((HEADER - 8) as u64).to_le_bytes().to_vec();
     bytes.extend(json.to_string().as_bytes());
-    // Eight numbers of at most 20 digits: always shorter than HEADER.
+    // At most a dozen numbers of at most 20 digits: always shorter than HEADER.
     bytes.resize(HEADER, b' ');
     bytes
 }
@@ -284,6 +286,46 @@ mod tests {
         assert_eq!(read.indices.unwrap(), [0, 1, 0, 1, 0]);
         let flat: Vec<f32> = rows.iter().flat_map(|r| r.vector.clone()).collect();
         assert_eq!(read.flat, flat);
+    }
+
+    #[test]
+    fn latents_keep_their_shape() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = Target::new(dir.path().join("a.safetensors"));
+        let latent = |class_id: u32, shape: Vec<i64>| dream_schema::Latent {
+            class_id,
+            class_name: "x".into(),
+            index: 0,
+            outlier: None,
+            prompt: "x".into(),
+            seed: 0,
+            dtype: "f32".into(),
+            data: (0..shape.iter().product::<i64>())
+                .flat_map(|n| (n as f32 + class_id as f32).to_le_bytes())
+                .collect(),
+            shape,
+        };
+        let rows = [latent(0, vec![4, 2, 3]), latent(1, vec![4, 2, 3])];
+        let batches = [&rows[..1], &rows[1..]].map(dream_schema::Latent::to_batch);
+        assert_eq!(write_vectors(&target, batches).unwrap(), 2);
+        let bytes = fs::read(&target.path).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let view = file.tensor("latent").unwrap();
+        assert_eq!(view.shape(), [2, 4, 2, 3]);
+        assert_eq!(view.data(), [rows[0].data.clone(), rows[1].data.clone()].concat());
+        let other = Target::new(dir.path().join("b.safetensors"));
+        let mixed = [rows[0].clone(), latent(1, vec![4, 3, 2])];
+        for batches in [
+            vec![dream_schema::Latent::to_batch(&mixed)],
+            mixed
+                .iter()
+                .map(|r| dream_schema::Latent::to_batch(&[r.clone()]))
+                .collect(),
+        ] {
+            let said = write_vectors(&other, batches).unwrap_err().to_string();
+            assert!(said.contains("[4, 3, 2]") && said.contains("one run"), "{said}");
+        }
+        assert!(!other.path.exists());
     }
 
     #[test]

@@ -52,8 +52,17 @@ pub struct Context<'a> {
     pub now: &'a (dyn Fn() -> i64 + Sync),
     /// Who is told how far the work has come, and says when to stop.
     pub progress: &'a dyn Progress,
-    /// Pictures that the diffusion model makes at once.
-    pub batch_size: usize,
+    /// How many pictures the diffusion model makes at once.
+    pub batch_size: BatchSize,
+}
+
+/// How many pictures the diffusion model makes at once. Results do not depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BatchSize {
+    /// So many.
+    Pictures(usize),
+    /// As many as fit into so many bytes beside the model's weights, by the estimate of [`Geometry`](crate::diffusion::Geometry).
+    Memory(u64),
 }
 
 /// Where a run is executed.
@@ -96,8 +105,14 @@ pub trait Progress: Sync {
     fn begin(&self, what: &str, total: u64, unit: &str);
     /// `n` units more are done.
     fn advance(&self, n: u64);
+    /// `n` units were done before the work began: they count for how far it is, and not for how fast.
+    fn skip(&self, n: u64) {
+        self.advance(n);
+    }
     /// Words for the user: a loss, an accuracy.
     fn note(&self, text: &str);
+    /// Where inside of a unit the work is; of interest for the moment alone.
+    fn detail(&self, _text: &str) {}
     /// The piece of work is over.
     fn end(&self);
     /// Says whether the user has asked to stop.
@@ -153,15 +168,45 @@ stages!(embed, encode, sample, imagine, detect, evaluate);
 /// # Errors
 /// Whatever the stage fails with; the run is then marked as failed, or, if the user interrupted it, left to be resumed.
 pub fn run(ctx: &Context<'_>, spec: &RunSpec) -> Result<(Run, How), StageError> {
+    attempt(ctx, spec, |run| execute(ctx, run).map(|()| true))
+}
+
+/// Makes one part of the `imagine` run that answers `spec`. The run has the id that it has as a whole and stays unfinished
+/// (`running`) until all of its pictures are there: merge the stores of all parts, then [`run`] finds nothing missing and
+/// finishes it. The part that happens to be the last one in its store finishes it, too.
+///
+/// # Errors
+/// As [`run`], and if the specification is of another stage.
+pub fn run_part(ctx: &Context<'_>, spec: &RunSpec, shard: imagine::Shard) -> Result<(Run, How), StageError> {
+    if spec.stage != imagine::NAME {
+        let stage = &spec.stage;
+        return Err(StageError::Mismatch(format!(
+            "only `{}` can be made in parts, not `{stage}`",
+            imagine::NAME
+        )));
+    }
+    attempt(ctx, spec, |run| {
+        stage_of(run)?;
+        imagine::execute_part(ctx, run, shard)
+    })
+}
+
+/// Begins a run or takes it up again, does the work, and finishes it if the work says that all is there.
+fn attempt(
+    ctx: &Context<'_>,
+    spec: &RunSpec,
+    work: impl FnOnce(&Run) -> Result<bool, StageError>,
+) -> Result<(Run, How), StageError> {
     let (run, how) = match ctx.store.begin(spec, &ctx.stamp())? {
         Begun::Finished(run) => return Ok((run, How::Known)),
         Begun::Resumed(run) => (run, How::Resumed),
         Begun::New(run) => (run, How::Executed),
     };
-    let result = execute(ctx, &run);
+    let result = work(&run);
     ctx.progress.end();
     match result {
-        Ok(()) => Ok((ctx.store.finish(run.id, (ctx.now)())?, how)),
+        Ok(true) => Ok((ctx.store.finish(run.id, (ctx.now)())?, how)),
+        Ok(false) => Ok((run, how)),
         Err(StageError::Interrupted) => Err(StageError::Interrupted),
         Err(error) => {
             // The stage's own error is the one to report, even if it cannot be written down (a full disk).
@@ -171,19 +216,24 @@ pub fn run(ctx: &Context<'_>, spec: &RunSpec) -> Result<(Run, How), StageError> 
     }
 }
 
-fn execute(ctx: &Context<'_>, run: &Run) -> Result<(), StageError> {
+/// Returns the stage of a run, if this program has it in the version that the run was begun with.
+fn stage_of(run: &Run) -> Result<&'static Stage, StageError> {
     let name = &run.spec.stage;
     let Some(stage) = TABLE.iter().find(|s| s.name == name) else {
         return Err(StageError::UnknownStage { stage: name.clone() });
     };
-    if run.spec.stage_version != stage.version {
-        return Err(StageError::StageVersion {
-            stage: name.clone(),
-            actual: run.spec.stage_version,
-            expected: stage.version,
-        });
+    if run.spec.stage_version == stage.version {
+        return Ok(stage);
     }
-    (stage.execute)(ctx, run)
+    Err(StageError::StageVersion {
+        stage: name.clone(),
+        actual: run.spec.stage_version,
+        expected: stage.version,
+    })
+}
+
+fn execute(ctx: &Context<'_>, run: &Run) -> Result<(), StageError> {
+    (stage_of(run)?.execute)(ctx, run)
 }
 
 /// Returns the parameters of a run as its stage's type.

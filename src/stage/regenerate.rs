@@ -1,146 +1,160 @@
-//! Decodes stored latents again and compares the pictures with the stored ones.
+//! Makes stored pictures again: decodes their latents and, if asked, samples the latents again from the seed, and compares both
+//! with what is stored.
+
+mod difference;
+mod rows;
 
 use candle_core::{Device, Tensor};
-use dream_schema::{Image, Latent, RunId};
+use dream_schema::{ClassEmbedding, Image, Latent, Run, RunId};
 
-use super::{Context, Source, StageError, imagine, input};
-use crate::diffusion::{Picture, Pipeline};
+use super::imagine::{Painter, Vectors, Wanted};
+use super::{Context, StageError, imagine, input, required_input};
+use crate::diffusion::Picture;
 use crate::exchange;
 
-/// A picture made again from its latent.
+pub use difference::{Difference, LatentDifference};
+
+/// Which pictures of a run to make again, and from what.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Choice {
+    /// Only those of this class.
+    pub class: Option<u32>,
+    /// Only this place of each class.
+    pub index: Option<u64>,
+    /// Samples the latents again, too, from the initial noise that seed, class and index name.
+    pub from_noise: bool,
+}
+
+/// A picture made again.
 pub struct Regenerated {
     /// The stored row that it belongs to.
     pub image: Image,
-    /// The picture as decoded now.
+    /// The picture as decoded now from the stored latent.
     pub picture: Picture,
     /// How it compares with the stored one.
     pub difference: Difference,
+    /// The stored picture's text: where it is from.
+    pub text: Vec<(String, String)>,
+    /// How the latent, sampled now, compares with the stored one; none where it was not sampled.
+    pub latent: Option<LatentDifference>,
 }
 
-/// How two pictures of one size differ.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Difference {
-    /// The largest difference of a channel, in grey levels of 255.
-    pub largest: u8,
-    /// Peak signal-to-noise ratio in dB; infinite for equal pictures.
-    pub psnr: f64,
-}
-
-impl Difference {
-    /// Returns how `a` and `b`, equally long, differ.
-    pub fn between(a: &[u8], b: &[u8]) -> Self {
-        let largest = a.iter().zip(b).map(|(x, y)| x.abs_diff(*y)).max().unwrap_or(0);
-        let squares: f64 = a
-            .iter()
-            .zip(b)
-            .map(|(x, y)| f64::from(x.abs_diff(*y)).powi(2))
-            .sum();
-        let mean = squares / a.len().max(1) as f64;
-        let psnr = if squares == 0.0 {
-            f64::INFINITY
-        } else {
-            10.0 * (255.0 * 255.0 / mean).log10()
-        };
-        Self { largest, psnr }
-    }
-}
-
-/// Decodes the stored latents of an `imagine` run again (one class, one index of it, or all), in batches, and hands each picture on.
+/// Makes pictures of an `imagine` run again, in batches, and hands each on.
 ///
 /// # Errors
-/// If the run is not a finished `imagine` run, its model is not at hand, or a latent is not the model's.
+/// If the run is not a finished `imagine` run, its model is not at hand or not what it was, nothing is chosen, or a latent is
+/// not the model's.
 pub fn regenerate(
     ctx: &Context<'_>,
-    run: RunId,
-    class: Option<u32>,
-    index: Option<u64>,
+    id: RunId,
+    choice: Choice,
     each: &mut dyn FnMut(Regenerated) -> Result<(), StageError>,
 ) -> Result<(), StageError> {
-    input(ctx.store, "latents", run, &[imagine::NAME])?;
-    let model = Source::find(ctx.store, &ctx.store.run(run)?, "model")?;
-    let pipeline = model.load_pipeline(ctx)?;
-    let mut latents: Vec<Latent> = ctx.store.rows(run, class)?;
-    latents.retain(|l| index.is_none_or(|i| l.index == i));
-    if latents.is_empty() {
+    input(ctx.store, "latents", id, &[imagine::NAME])?;
+    let run = ctx.store.run(id)?;
+    let mut rows = rows::Pairs::new(ctx.store, id, choice.class, choice.index)?;
+    if rows.is_empty() {
         return Err(StageError::Mismatch(format!(
-            "run {run} has no latent of that class and index"
+            "run {id} has no latent of that class and index"
         )));
     }
-    ctx.progress.begin("regenerate", latents.len() as u64, "images");
-    for batch in latents.chunks(ctx.batch_size.max(1)) {
+    let classes: Vec<ClassEmbedding> = ctx.store.rows(required_input(&run, "embeddings")?, None)?;
+    let painter = Painter::load(ctx, &run, &classes)?;
+    ctx.progress.begin("regenerate", rows.len(), "images");
+    let batch = if choice.from_noise {
+        painter.sampling_batch()
+    } else {
+        painter.decoding_batch()
+    };
+    let params: imagine::Params = super::params(&run)?;
+    let mut vectors = Vectors::new(ctx.store, &run, &params, &classes);
+    loop {
         ctx.check_interrupt()?;
-        let tensors = batch
+        let pairs = rows.take(batch)?;
+        if pairs.is_empty() {
+            break;
+        }
+        let tensors = pairs
             .iter()
-            .map(|l| tensor(l, &pipeline, ctx.device))
+            .map(|(latent, _)| tensor(latent, painter.latent_shape(), ctx.device))
             .collect::<Result<Vec<_>, _>>()?;
-        let pictures = pipeline.decode(&Tensor::cat(&tensors, 0)?)?;
-        for (latent, picture) in batch.iter().zip(pictures) {
-            let image: Image = ctx
-                .store
-                .row(run, latent.class_id, latent.index)?
-                .ok_or_else(|| {
-                    let (class, index) = (&latent.class_name, latent.index);
-                    StageError::Mismatch(format!(
-                        "run {run} has a latent and no picture of {class} {index}"
-                    ))
-                })?;
-            let stored = exchange::decode_png(&image.png)?;
-            let difference = Difference::between(&stored.rgb, &picture.rgb);
+        let stored = Tensor::cat(&tensors, 0)?;
+        let pictures = painter.decode(&stored)?;
+        let again = if choice.from_noise {
+            let wanted = pairs
+                .iter()
+                .map(|(latent, _)| wanted(&run, latent, &classes, &mut vectors))
+                .collect::<Result<Vec<_>, _>>()?;
+            Some(painter.sample(ctx, &wanted)?)
+        } else {
+            None
+        };
+        let made = pairs.len() as u64;
+        for (i, ((_, image), picture)) in pairs.into_iter().zip(pictures).enumerate() {
+            let latent = again
+                .as_ref()
+                .map(|again| {
+                    let numbers = |x: &Tensor| x.get(i)?.flatten_all()?.to_vec1::<f32>();
+                    Ok::<_, StageError>(LatentDifference::between(&numbers(&stored)?, &numbers(again)?))
+                })
+                .transpose()?;
+            let old = exchange::decode_png(&image.png)?;
+            if (old.width as usize, old.height as usize) != (picture.width, picture.height) {
+                return Err(StageError::Mismatch(format!(
+                    "the stored picture of {} {} is {}x{}, its latent decodes to {}x{}",
+                    image.class_name, image.index, old.width, old.height, picture.width, picture.height
+                )));
+            }
             each(Regenerated {
+                difference: Difference::between(&old.rgb, &picture.rgb),
+                text: old.text,
                 image,
                 picture,
-                difference,
+                latent,
             })?;
         }
-        ctx.progress.advance(batch.len() as u64);
+        ctx.progress.advance(made);
     }
     ctx.progress.end();
     Ok(())
 }
 
+/// Returns what the picture of a latent is made from.
+fn wanted<'a>(
+    run: &Run,
+    latent: &Latent,
+    classes: &'a [ClassEmbedding],
+    vectors: &mut Vectors<'_>,
+) -> Result<Wanted<'a>, StageError> {
+    let class = classes.iter().find(|c| c.class_id == latent.class_id);
+    let class = class.ok_or_else(|| {
+        let (name, id) = (&latent.class_name, run.id);
+        StageError::Mismatch(format!(
+            "run {id} has a latent of the class `{name}`, which its embeddings do not have"
+        ))
+    })?;
+    Ok(Wanted {
+        class,
+        index: latent.index,
+        vector: vectors.of(class, latent.index)?,
+    })
+}
+
 /// Returns the latent as a tensor `[1, channels, height, width]`.
-fn tensor(latent: &Latent, pipeline: &Pipeline, device: &Device) -> Result<Tensor, StageError> {
-    let expected = pipeline.latent_shape();
-    let shape: Vec<usize> = latent.shape.iter().map(|d| *d as usize).collect();
-    let fits = shape.first() == Some(&expected[0]) && shape.len() == 3;
-    let numbers: Vec<f32> = latent
-        .data
-        .as_chunks::<4>()
-        .0
-        .iter()
-        .map(|bytes| f32::from_le_bytes(*bytes))
-        .collect();
-    if !fits || latent.dtype != "f32" || numbers.len() != shape.iter().product::<usize>() {
+fn tensor(latent: &Latent, expected: [usize; 3], device: &Device) -> Result<Tensor, StageError> {
+    let (numbers, _) = latent.data.as_chunks::<4>();
+    let numbers: Vec<f32> = numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+    let fits = latent.shape.iter().copied().eq(expected.map(|n| n as i64));
+    if !fits || latent.dtype != "f32" || latent.data.len() != 4 * expected.iter().product::<usize>() {
         return Err(StageError::Mismatch(format!(
-            "the latent of {} {} is {} {:?} in {} bytes; the model decodes f32 [{}, height, width]",
+            "the latent of {} {} is {} {:?} in {} bytes; the run's model decodes f32 {expected:?}",
             latent.class_name,
             latent.index,
             latent.dtype,
             latent.shape,
             latent.data.len(),
-            expected[0]
         )));
     }
-    let dims = [&[1], shape.as_slice()].concat();
-    Ok(Tensor::from_vec(numbers, dims, device)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn difference_of_pictures() {
-        assert_eq!(
-            Difference::between(&[1, 2], &[1, 2]),
-            Difference {
-                largest: 0,
-                psnr: f64::INFINITY
-            }
-        );
-        let one = Difference::between(&[0, 10, 20, 30], &[0, 10, 21, 30]);
-        assert_eq!(one.largest, 1);
-        // Mean square error 1/4: 20 log10(255) + 10 log10(4).
-        assert!((one.psnr - 54.151_4).abs() < 1e-3, "{}", one.psnr);
-    }
+    let [c, h, w] = expected;
+    Ok(Tensor::from_vec(numbers, (1, c, h, w), device)?)
 }

@@ -8,7 +8,7 @@ use dream_schema::{Dataset, Run, SkippedImage};
 
 use super::{Context, StageError};
 use crate::dataset::{self, ClassFolder, Description, Images, Kind, Reading, Skipped};
-use crate::diffusion::{DiffusionError, Pipeline};
+use crate::diffusion::{DiffusionError, Geometry, Pipeline};
 use crate::nn::{self, State};
 use crate::store::Store;
 
@@ -300,6 +300,15 @@ impl Source {
         Ok(nn::read_state(path, &Device::Cpu)?)
     }
 
+    /// Returns the sizes of the diffusion model, from its configuration alone.
+    ///
+    /// # Errors
+    /// If its files cannot be read.
+    pub fn geometry(&self) -> Result<Geometry, StageError> {
+        let (path, tokenizer) = model_paths(&self.0.path);
+        Ok(Geometry::read(path, tokenizer)?)
+    }
+
     /// Loads the diffusion model onto the context's device.
     ///
     /// # Errors
@@ -328,11 +337,17 @@ impl Source {
 
 /// Loads a model from its registered path.
 fn load_model(path: &str, device: &Device) -> Result<Pipeline, DiffusionError> {
+    match model_paths(path) {
+        (path, Some(tokenizer)) => Pipeline::load_with_tokenizer(path, tokenizer, device),
+        (path, None) => Pipeline::load(path, device),
+    }
+}
+
+/// The model and, if it was named, the folder of its tokenizer.
+fn model_paths(path: &str) -> (&Path, Option<&Path>) {
     match path.rsplit_once(TOKENIZER) {
-        Some((path, tokenizer)) => {
-            Pipeline::load_with_tokenizer(Path::new(path), Path::new(tokenizer), device)
-        }
-        None => Pipeline::load(Path::new(path), device),
+        Some((path, tokenizer)) => (Path::new(path), Some(Path::new(tokenizer))),
+        None => (Path::new(path), None),
     }
 }
 

@@ -1,23 +1,6 @@
 //! Bad input: one clear line that says what, where and what to do, exit code 1 or 2, and nothing stored is lost.
 
-use std::path::Path;
-
-use crate::support::{bad, data, demo, folder, good};
-
-/// Copies a folder of files and folders.
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            // Contents alone: the copy must be writable even where what ships is not.
-            std::fs::write(target, std::fs::read(entry.path()).unwrap()).unwrap();
-        }
-    }
-}
+use crate::support::{bad, copy, data, demo, folder, good};
 
 #[test]
 fn stores_that_are_missing_or_not_ours() {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 
 use crate::commands::Command;
+use crate::memory::Bytes;
 
 /// Runs the DREAM-OOD pipeline on an embedded artifact store, and answers questions about its runs.
 #[derive(Debug, Parser)]
@@ -32,9 +33,13 @@ pub struct Args {
     #[arg(long, global = true, value_name = "N")]
     pub threads: Option<usize>,
 
-    /// Pictures that the diffusion model makes at once; results do not depend on it
-    #[arg(long, global = true, value_name = "N", default_value_t = 64)]
-    pub batch_size: usize,
+    /// Pictures that the diffusion model makes at once; results do not depend on it. Without it, as many as memory holds, 64 at most
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=65536))]
+    pub batch_size: Option<u64>,
+
+    /// Memory for pictures in the making, beside the model's weights, such as 8G; without it, half of what is free
+    #[arg(long, global = true, value_name = "BYTES", conflicts_with = "batch_size")]
+    pub memory: Option<Bytes>,
 
     /// Says nothing but results and errors
     #[arg(short, long, global = true)]

@@ -1,15 +1,21 @@
-//! Progress on the terminal. A bar only where there is one; words of the stages as lines; the first Ctrl-C asks the work to stop.
+//! Progress on stderr. A bar where there is a terminal; elsewhere (a log) a line now and then: how many, how fast, how long still.
+//! Words of the stages as lines; the first Ctrl-C asks the work to stop.
 
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use dream_ood::stage::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+/// How often a log gets a line.
+const EVERY: Duration = Duration::from_secs(30);
+
 /// Draws bars on stderr and carries the wish to stop.
 pub struct Bars {
     bar: Mutex<Option<ProgressBar>>,
+    log: Mutex<Option<Log>>,
     quiet: bool,
     terminal: bool,
     cancelled: Arc<AtomicBool>,
@@ -29,6 +35,7 @@ impl Bars {
         });
         Self {
             bar: Mutex::new(None),
+            log: Mutex::new(None),
             quiet,
             terminal: std::io::stderr().is_terminal(),
             cancelled,
@@ -38,6 +45,25 @@ impl Bars {
     fn with_bar(&self, act: impl FnOnce(&mut Option<ProgressBar>)) {
         // A poisoned lock is of a thread that panicked while drawing: drawing on is harmless.
         act(&mut self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    }
+
+    fn with_log(&self, act: impl FnOnce(&mut Option<Log>)) {
+        // As above: what a panicking thread left is numbers for people.
+        act(&mut self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    }
+
+    /// Counts in the log, and prints a line if it is time for one.
+    fn count(&self, n: u64, earlier: bool) {
+        self.with_log(|log| {
+            let Some(log) = log else { return };
+            log.done += n;
+            if earlier {
+                log.earlier += n;
+            } else if log.last.elapsed() >= EVERY {
+                log.last = Instant::now();
+                eprintln!("{}", log.line(log.begun.elapsed()));
+            }
+        });
     }
 
     /// Prints a line beside the bar.
@@ -52,9 +78,71 @@ impl Bars {
     }
 }
 
+/// A piece of work whose progress goes to a log.
+struct Log {
+    what: String,
+    unit: String,
+    total: u64,
+    /// Units done, and how many of them before the work began.
+    done: u64,
+    earlier: u64,
+    begun: Instant,
+    last: Instant,
+}
+
+impl Log {
+    /// Returns how far the work is after so much time.
+    fn line(&self, elapsed: Duration) -> String {
+        let now = self.done.saturating_sub(self.earlier);
+        let rate = now as f64 / elapsed.as_secs_f64().max(1e-3);
+        let left = self.total.saturating_sub(self.done);
+        let Self {
+            what,
+            unit,
+            total,
+            done,
+            ..
+        } = self;
+        if now == 0 {
+            return format!("{what:>10} {done}/{total} {unit}");
+        }
+        let speed = if rate >= 1.0 {
+            format!("{rate:.1} a second")
+        } else {
+            format!("{:.1} s each", 1.0 / rate)
+        };
+        let left = time(Duration::from_secs_f64(left as f64 / rate));
+        format!("{what:>10} {done}/{total} {unit}, {speed}, {left} left")
+    }
+}
+
+/// Returns a time in the largest two units that it has.
+fn time(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {:02} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
 impl Progress for Bars {
     fn begin(&self, what: &str, total: u64, unit: &str) {
-        if self.quiet || !self.terminal {
+        if self.quiet {
+            return;
+        }
+        if !self.terminal {
+            let now = Instant::now();
+            let log = Log {
+                what: what.to_owned(),
+                unit: unit.to_owned(),
+                total,
+                done: 0,
+                earlier: 0,
+                begun: now,
+                last: now,
+            };
+            self.with_log(|slot| *slot = Some(log));
             return;
         }
         let template =
@@ -77,6 +165,17 @@ impl Progress for Bars {
                 bar.inc(n);
             }
         });
+        self.count(n, false);
+    }
+
+    fn skip(&self, n: u64) {
+        self.with_bar(|bar| {
+            if let Some(bar) = bar {
+                bar.inc(n);
+                bar.reset_eta();
+            }
+        });
+        self.count(n, true);
     }
 
     fn note(&self, text: &str) {
@@ -88,15 +187,55 @@ impl Progress for Bars {
         });
     }
 
+    fn detail(&self, text: &str) {
+        self.with_bar(|bar| {
+            if let Some(bar) = bar {
+                bar.set_message(text.to_owned());
+            }
+        });
+    }
+
     fn end(&self) {
         self.with_bar(|bar| {
             if let Some(bar) = bar.take() {
                 bar.finish_and_clear();
             }
         });
+        self.with_log(|log| *log = None);
     }
 
     fn cancelled(&self) -> bool {
         self.cancelled.load(Ordering::SeqCst)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_a_log() {
+        let now = Instant::now();
+        let log = |done, earlier| Log {
+            what: "imagine".into(),
+            unit: "images".into(),
+            total: 1000,
+            done,
+            earlier,
+            begun: now,
+            last: now,
+        };
+        let minute = Duration::from_secs(60);
+        // What was there before counts for the place and not for the speed.
+        assert_eq!(
+            log(640, 520).line(minute),
+            "   imagine 640/1000 images, 2.0 a second, 3 min 00 s left"
+        );
+        assert_eq!(
+            log(6, 0).line(minute),
+            "   imagine 6/1000 images, 10.0 s each, 2 h 45 min left"
+        );
+        assert_eq!(log(520, 520).line(minute), "   imagine 520/1000 images");
+        assert_eq!(time(Duration::from_secs(59)), "59 s");
     }
 }

@@ -5,6 +5,7 @@
 mod args;
 mod bars;
 mod commands;
+mod memory;
 mod output;
 mod session;
 mod table;

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use candle_core::Device;
 
-use dream_ood::stage::{Context, How, Machine};
+use dream_ood::stage::imagine::Shard;
+use dream_ood::stage::{BatchSize, Context, How, Machine, StageError};
 use dream_ood::store::{Store, StoreError};
-use dream_schema::{Run, RunId, RunSpec};
+use dream_schema::{Run, RunId, RunSpec, Status};
 
 use crate::args::Args;
 use crate::bars::Bars;
+use crate::memory;
 
 /// Words that the program does not understand, found after clap's own checks: exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +85,15 @@ impl<'a> Session<'a> {
             machine: &self.machine,
             now: &now,
             progress: &self.bars,
-            batch_size: self.args.batch_size,
+            batch_size: self.batch_size(),
+        }
+    }
+
+    fn batch_size(&self) -> BatchSize {
+        match (self.args.batch_size, self.args.memory) {
+            (Some(n), _) => BatchSize::Pictures(n as usize),
+            (None, Some(bytes)) => BatchSize::Memory(bytes.0),
+            (None, None) => BatchSize::Memory(memory::for_pictures(&self.device, &self.args.device)),
         }
     }
 
@@ -94,15 +104,30 @@ impl<'a> Session<'a> {
 
     /// Executes a stage, or finds its result, and says so.
     pub fn run(&self, spec: &RunSpec, alias: Option<&str>) -> Result<Run> {
+        self.say_how(alias, || dream_ood::stage::run(&self.context(), spec))
+    }
+
+    /// Makes one part of an `imagine` run, and says how far the run is.
+    pub fn run_part(&self, spec: &RunSpec, shard: Shard, alias: Option<&str>) -> Result<Run> {
+        self.say_how(alias, || dream_ood::stage::run_part(&self.context(), spec, shard))
+    }
+
+    fn say_how(
+        &self,
+        alias: Option<&str>,
+        execute: impl FnOnce() -> Result<(Run, How), StageError>,
+    ) -> Result<Run> {
         let started = std::time::Instant::now();
-        let (run, how) = dream_ood::stage::run(&self.context(), spec)?;
+        let (run, how) = execute()?;
         if let Some(alias) = alias {
             self.store.set_alias(alias, run.id)?;
         }
-        let how = match how {
-            How::Known => "already in the store".to_owned(),
-            How::Resumed => format!("resumed and finished in {:.1} s", started.elapsed().as_secs_f64()),
-            How::Executed => format!("done in {:.1} s", started.elapsed().as_secs_f64()),
+        let seconds = format!("{:.1} s", started.elapsed().as_secs_f64());
+        let how = match (how, run.status) {
+            (How::Known, _) => "already in the store".to_owned(),
+            (How::Resumed, Status::Finished) => format!("resumed and finished in {seconds}"),
+            (How::Executed, Status::Finished) => format!("done in {seconds}"),
+            (How::Resumed | How::Executed, _) => format!("part done in {seconds}, the run is unfinished"),
         };
         self.bars.say(&format!("{:>10} {} {how}", run.spec.stage, run.id));
         Ok(run)

@@ -42,10 +42,10 @@ struct Plan {
 }
 
 /// The networks' sizes.
-struct Configs {
-    text: TextConfig,
-    unet: UnetConfig,
-    vae: VaeConfig,
+pub(crate) struct Configs {
+    pub(crate) text: TextConfig,
+    pub(crate) unet: UnetConfig,
+    pub(crate) vae: VaeConfig,
 }
 
 enum PlannedWeights {
@@ -74,6 +74,11 @@ pub(crate) fn load(path: &Path, tokenizer: Option<&Path>, backend: &Backend) -> 
             digest,
         })
     })
+}
+
+/// Reads the networks' sizes, and no weights.
+pub(crate) fn configs(path: &Path, tokenizer: Option<&Path>) -> Result<Configs> {
+    Ok(plan(path, tokenizer)?.configs)
 }
 
 /// Returns the files that hold the weights of the model at `path`, as [`load`] would choose them.

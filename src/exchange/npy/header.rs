@@ -7,7 +7,7 @@ use super::super::ExchangeError;
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 
-/// Bytes of the headers that we write, a multiple of 64: room for any shape of three 64-bit numbers.
+/// Bytes of the headers that we write, a multiple of 64: room for any shape of five 64-bit numbers.
 pub(super) const WRITTEN: usize = 192;
 
 /// The longest header that we read.

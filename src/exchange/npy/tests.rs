@@ -190,3 +190,43 @@ proptest! {
         let _ = header::decode(Path::new("x"), &mut bytes.as_slice());
     }
 }
+
+#[test]
+fn latents_are_written_with_their_shape() {
+    use dream_schema::Latent;
+    let dir = tempfile::tempdir().unwrap();
+    let target = Target::new(dir.path().join("latents.npy"));
+    let latent = |class_id, index| Latent {
+        class_id,
+        class_name: format!("c{class_id}"),
+        index,
+        outlier: Some(3),
+        prompt: "the c".into(),
+        seed: 9,
+        dtype: "f32".into(),
+        shape: vec![4, 2, 3],
+        data: (0..24)
+            .flat_map(|n| (n as f32 * 0.5 + index as f32).to_le_bytes())
+            .collect(),
+    };
+    let rows = [latent(0, 0), latent(0, 1), latent(1, 0), latent(1, 1)];
+    let run = RunId([1; 16]);
+    let batches = rows.chunks(3).map(|r| with_run(run, &Latent::to_batch(r)?));
+    let schema = with_run_schema(&Latent::schema(0));
+    let written = write_npy(&target, NpyLayout::Auto, &schema, batches).unwrap();
+    // Not [classes, n, ...]: other programs want a batch.
+    assert_eq!((written.shape, written.count), (vec![4, 4, 2, 3], 4));
+    let mut bytes = fs::File::open(&target.path).unwrap();
+    let head = header::decode(&target.path, &mut bytes).unwrap();
+    assert_eq!((head.number, head.shape), (Number::F32, vec![4, 4, 2, 3]));
+    let bytes = fs::read(&target.path).unwrap();
+    let data: Vec<u8> = rows.iter().flat_map(|r| r.data.clone()).collect();
+    assert_eq!(bytes[head.length as usize..], data);
+    let table = fs::read_to_string(&written.rows).unwrap();
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(
+        lines[0],
+        "run,class_id,class_name,index,outlier,prompt,seed,dtype"
+    );
+    assert_eq!(lines[4], format!("{run},1,c1,1,3,the c,9,f32"));
+}

@@ -1,4 +1,4 @@
-//! Writing vectors, with a table of their other columns beside them.
+//! Writing vectors (or latents), with a table of their other columns beside them.
 
 use std::io::{Seek, SeekFrom, Write};
 use std::path::PathBuf;
@@ -10,13 +10,13 @@ use super::super::atomic::AtomicFile;
 use super::super::csv::CsvWriter;
 use super::super::{BoxError, ExchangeError, Target};
 use super::header;
-use crate::exchange::vectors::{flat_vectors, le_bytes};
+use crate::exchange::vectors::{le_bytes, size, tensors};
 
 /// How the rows are laid out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NpyLayout {
     /// `[classes, n, width]` if the rows are those of one run, class by class, and every class has the same number of them,
-    /// more than one; otherwise `[n, width]`.
+    /// more than one; otherwise `[n, width]`. Latents are `[n, channels, height, width]` in any case.
     #[default]
     Auto,
     /// `[n, width]`.
@@ -30,14 +30,16 @@ pub enum NpyLayout {
 pub struct NpyWritten {
     /// The array's shape.
     pub shape: Vec<u64>,
+    /// Number of vectors.
+    pub count: u64,
     /// The table of the rows' other columns, a CSV file: line i + 1 belongs to vector i in row-major order.
     pub rows: PathBuf,
 }
 
-/// Writes the column `vector` as an `.npy` file of 32-bit floats, and the other columns as `NAME.rows.csv` beside it.
+/// Writes the column `vector`, or latents with the shape that they have, as an `.npy` file of 32-bit floats, and the other columns as `NAME.rows.csv` beside it.
 ///
 /// # Errors
-/// If there is no column `vector`, if vectors differ in width or are null, if the rows cannot be had, if the layout does not
+/// If there is no column `vector` and no latents, if their shapes differ, if one is null, if the rows cannot be had, if the layout does not
 /// fit them, or if one of the two files cannot be written or is there already.
 pub fn write_npy<E: Into<BoxError>>(
     target: &Target,
@@ -60,35 +62,39 @@ pub fn write_npy<E: Into<BoxError>>(
     let mut rows = CsvWriter::new(&mut rows_file, &schema.project(&others)?)?;
     let blank = vec![0; header::WRITTEN];
     file.write_all(&blank).map_err(ExchangeError::io(path))?;
-    let (mut width, mut groups, mut count) = (None, Groups::default(), 0_u64);
+    let (mut item, mut groups, mut count) = (None, Groups::default(), 0_u64);
     for batch in batches {
         let batch = batch.map_err(|e| ExchangeError::Source(e.into()))?;
         if batch.num_rows() == 0 {
             continue;
         }
-        let (flat, found) = flat_vectors(&batch, "vector")?;
-        let expected = *width.get_or_insert(found);
-        if expected != found {
-            let what = format!("row {count} has a vector of width {found}, the rows before it {expected}");
+        let rows_now = tensors(&batch)?;
+        let expected = item.get_or_insert_with(|| rows_now.shape.clone());
+        if *expected != rows_now.shape {
+            let (name, found) = (rows_now.name, &rows_now.shape);
+            let what =
+                format!("row {count} has a {name} of shape {found:?}, the rows before it {expected:?}");
             let hint = "export one run at a time";
             return Err(ExchangeError::Layout { what, hint });
         }
-        file.write_all(&le_bytes(flat)).map_err(ExchangeError::io(path))?;
+        file.write_all(&le_bytes(&rows_now.flat))
+            .map_err(ExchangeError::io(path))?;
         groups.add(&batch);
         rows.write(&batch.project(&others)?)?;
         count += batch.num_rows() as u64;
     }
-    let width = width.unwrap_or(0) as u64;
-    let shape = match (layout, groups.equal()) {
-        (NpyLayout::Classes, Some((classes, n))) => vec![classes, n, width],
-        (NpyLayout::Auto, Some((classes, n))) if n > 1 => vec![classes, n, width],
+    let item = item.unwrap_or_else(|| vec![0]);
+    let mut shape = match (layout, groups.equal()) {
+        (NpyLayout::Classes, Some((classes, n))) => vec![classes, n],
+        (NpyLayout::Auto, Some((classes, n))) if n > 1 && item.len() == 1 => vec![classes, n],
         (NpyLayout::Classes, None) => {
             let what = "the rows are not those of one run with equally many of each class".to_owned();
             let hint = "choose one run, or write [n, width]";
             return Err(ExchangeError::Layout { what, hint });
         }
-        _ => vec![count, width],
+        _ => vec![count],
     };
+    shape.extend(item.iter().map(|n| *n as u64));
     rows.finish()?;
     file.seek(SeekFrom::Start(0))
         .and_then(|_| file.write_all(&header::encode(&shape)))
@@ -98,6 +104,7 @@ pub fn write_npy<E: Into<BoxError>>(
     file.commit()?;
     Ok(NpyWritten {
         shape,
+        count,
         rows: rows_target.path,
     })
 }

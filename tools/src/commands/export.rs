@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
-use dream_ood::exchange::{self, NpyLayout, Target};
+use arrow::array::RecordBatch;
+use clap::ValueEnum;
+use dream_ood::exchange::{self, BoxError, NpyLayout, Target};
+use dream_ood::stage::imagine;
 use dream_ood::stage::training::used_row;
 use dream_schema::Checkpoint;
 
@@ -24,12 +27,22 @@ pub struct Export {
     output: PathBuf,
     #[command(flatten)]
     choice: Choice,
+    /// Of latents: the final ones, which decode to the pictures, or the initial noise that they were sampled from
+    #[arg(long, value_enum, default_value = "final")]
+    stage: Stage,
     /// For a checkpoint: the epoch; without it, the one that is used: the best on validation images if there are any, or the last
     #[arg(long)]
     epoch: Option<i32>,
     /// Replaces what is there
     #[arg(long)]
     force: bool,
+}
+
+/// Which latents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Stage {
+    Final,
+    Initial,
 }
 
 impl Export {
@@ -47,8 +60,22 @@ impl Export {
     }
 
     fn table(&self, session: &Session<'_>, target: &Target) -> Result<()> {
+        let initial = self.stage == Stage::Initial;
+        if initial && self.what != "latents" {
+            bail!(Usage(format!(
+                "--stage initial is for latents; {} have no stages",
+                self.what
+            )));
+        }
         let rows = self.choice.filter(session, &self.what)?.rows(&session.store)?;
         let schema = rows.schema();
+        let rows = rows.map(|batch| -> Result<RecordBatch, BoxError> {
+            Ok(if initial {
+                imagine::initial_noise(&batch?)?
+            } else {
+                batch?
+            })
+        });
         let extension = self
             .output
             .extension()
@@ -65,7 +92,7 @@ impl Export {
                 session
                     .bars
                     .say(&format!("an array {shape:?}; the other columns are in {rows}"));
-                written.shape.iter().rev().skip(1).product()
+                written.count
             }
             "" if self.what == "images" => exchange::write_images(target, &schema, rows)?,
             _ => bail!(Usage(format!(

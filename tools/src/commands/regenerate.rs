@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use dream_ood::exchange;
 use dream_ood::stage::StageError;
-use dream_ood::stage::regenerate::regenerate;
+use dream_ood::stage::regenerate::{Choice, Difference, regenerate};
 use dream_schema::Image;
 
 use super::Verdict;
 use crate::args::Args;
+use crate::output;
 use crate::session::Session;
 
 /// Decodes stored latents again, writes the pictures and compares them with the stored ones. Exit code 1 if any differs.
@@ -24,26 +25,65 @@ pub struct Regenerate {
     /// Only this picture of each class
     #[arg(long)]
     index: Option<u64>,
+    /// Samples the latents again, too, from the stored seed, and compares them with the stored ones
+    #[arg(long)]
+    from_noise: bool,
     /// The folder that pictures are written to, as CLASS/INDEX.png
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
+}
+
+/// How those of one kind compare.
+#[derive(Default)]
+struct Tally {
+    all: u64,
+    equal: u64,
+    largest: f64,
+    psnr: Option<f64>,
+}
+
+impl Tally {
+    fn add(&mut self, equal: bool, largest: f64, psnr: f64) {
+        self.all += 1;
+        self.equal += u64::from(equal);
+        self.largest = self.largest.max(largest);
+        self.psnr = Some(self.psnr.map_or(psnr, |least| least.min(psnr)));
+    }
+
+    fn row(&self, what: &str, largest: String) -> [String; 5] {
+        let psnr = self.psnr.map_or(String::new(), |p| format!("{p:.1} dB"));
+        [
+            what.into(),
+            self.all.to_string(),
+            self.equal.to_string(),
+            largest,
+            psnr,
+        ]
+    }
 }
 
 impl Regenerate {
     pub fn execute(&self, args: &Args) -> Result<Verdict> {
         let session = Session::reading(args)?;
         let run = session.resolve(&self.run)?;
-        let class = session.class(run, self.class.as_deref())?;
-        let (mut equal, mut all, mut largest, mut psnr) = (0_u64, 0_u64, 0, f64::INFINITY);
-        regenerate(&session.context(), run, class, self.index, &mut |made| {
-            all += 1;
-            equal += u64::from(made.difference.largest == 0);
-            largest = largest.max(made.difference.largest);
-            psnr = psnr.min(made.difference.psnr);
+        let choice = Choice {
+            class: session.class(run, self.class.as_deref())?,
+            index: self.index,
+            from_noise: self.from_noise,
+        };
+        let (mut pictures, mut latents) = (Tally::default(), Tally::default());
+        regenerate(&session.context(), run, choice, &mut |made| {
+            let Difference { largest, psnr } = made.difference;
+            pictures.add(largest == 0, f64::from(largest), psnr);
+            if let Some(latent) = made.latent {
+                latents.add(latent.equal, f64::from(latent.largest), latent.psnr);
+            }
             if let Some(folder) = &self.output {
                 let (width, height) = (made.picture.width as u32, made.picture.height as u32);
                 let file = folder.join(file_name(&made.image));
-                let png = exchange::encode_png(width, height, &made.picture.rgb, &[])?;
+                // With the stored text: an equal picture becomes an equal file, and `dream show` finds its run.
+                let text: Vec<(&str, &str)> = made.text.iter().map(|(k, v)| (&**k, &**v)).collect();
+                let png = exchange::encode_png(width, height, &made.picture.rgb, &text)?;
                 write(&file, &png).map_err(|e| StageError::File {
                     path: file,
                     message: format!("{e:#}"),
@@ -51,12 +91,27 @@ impl Regenerate {
             }
             Ok(())
         })?;
-        println!("{equal} of {all} pictures are the stored ones, bit for bit");
-        if equal < all {
-            println!("largest difference {largest} of 255, smallest PSNR {psnr:.1} dB");
-            return Ok(Verdict::Found);
+        println!(
+            "{} of {} pictures are the stored ones, bit for bit",
+            pictures.equal, pictures.all
+        );
+        if self.from_noise {
+            println!(
+                "{} of {} latents are the stored ones, bit for bit",
+                latents.equal, latents.all
+            );
         }
-        Ok(Verdict::Good)
+        let good = pictures.equal == pictures.all && latents.equal == latents.all;
+        if self.from_noise || !good {
+            let mut rows =
+                vec![["", "compared", "equal", "largest difference", "smallest PSNR"].map(str::to_owned)];
+            rows.push(pictures.row("pictures", format!("{} of 255", pictures.largest)));
+            if self.from_noise {
+                rows.push(latents.row("latents", format!("{:.3e}", latents.largest)));
+            }
+            output::columns(&rows)?;
+        }
+        Ok(if good { Verdict::Good } else { Verdict::Found })
     }
 }
 

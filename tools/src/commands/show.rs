@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use dream_ood::exchange;
 use dream_ood::query::runs_batch;
-use dream_schema::{Run, Table};
+use dream_schema::{Image, Run, Table};
 
 use super::{Verdict, list};
 use crate::args::{Args, Format};
@@ -42,12 +42,36 @@ impl Show {
             .iter()
             .filter_map(|(k, v)| Some((k.strip_prefix("dream-ood:")?, v.as_str())));
         let rows: Vec<[String; 2]> = ours.map(|(k, v)| [k.to_owned(), v.to_owned()]).collect();
-        let run = rows.iter().find(|[key, _]| key == "run").map(|[_, v]| v.clone());
-        let run =
-            run.with_context(|| format!("{}: the picture does not say which run made it", self.what))?;
+        let named = |key: &str| rows.iter().find(|[k, _]| k == key).map(|[_, v]| v.as_str());
+        let run = named("run")
+            .with_context(|| format!("{}: the picture does not say which run made it", self.what))?;
+        let run = session.store.run(session.resolve(run)?)?;
+        let place = named("class_id").and_then(|c| c.parse().ok());
+        let place = place.zip(named("index").and_then(|i| i.parse().ok()));
+        let stored: Option<Image> = match place {
+            Some((class, index)) => session.store.row(run.id, class, index)?,
+            None => None,
+        };
+        let row = match &stored {
+            Some(image) if image.png == bytes => "this very file".to_owned(),
+            Some(image) if exchange::decode_png(&image.png)?.rgb == decoded.rgb => {
+                "the same picture in another file".to_owned()
+            }
+            Some(_) => "another picture: this one was changed, or made anew elsewhere".to_owned(),
+            None => format!("none here: the run is {} in this store", run.status),
+        };
+        let from = match named("synthesis") {
+            Some(synthesis) => synthesis.to_owned(),
+            None => named("outlier").map_or("plain class prompt".to_owned(), |o| format!("outlier {o}")),
+        };
+        let mut rows = rows.clone();
+        rows.retain(|[key, _]| key != "synthesis" && key != "outlier");
+        rows.push(["made from".to_owned(), from]);
+        rows.push(["size".to_owned(), format!("{}x{}", decoded.width, decoded.height)]);
+        rows.push(["stored row".to_owned(), row]);
         output::columns(&rows)?;
         println!();
-        print(session, &session.store.run(session.resolve(&run)?)?)?;
+        print(session, &run)?;
         Ok(Verdict::Good)
     }
 }

@@ -1,44 +1,101 @@
 //! `dream imagine`.
 
-use anyhow::Result;
-use dream_ood::stage::imagine;
+use anyhow::{Result, bail};
+use dream_ood::stage::imagine::{self, Partner, Shard, Size, Synthesis};
+use dream_ood::store::Store;
+use dream_schema::{ClassEmbedding, RunId, Status};
+use serde_json::{Value, json};
 
-use super::{Base, json, source_or};
+use super::{Base, finite, json as option, source_or};
 use crate::args::Args;
 use crate::commands::Verdict;
-use crate::session::Session;
+use crate::session::{Session, Usage};
 
-/// Decodes outlier embeddings into pictures.
+/// Decodes outlier embeddings into pictures. Options that are not given come from the preset.
 #[derive(Debug, clap::Args)]
 pub struct Imagine {
-    /// The vectors: a `sample` run, or an `embed` run for the plain class prompts
+    /// The vectors: a `sample` run, or imported outliers
+    #[arg(
+        long,
+        value_name = "RUN",
+        required_unless_present = "embeddings",
+        conflicts_with = "embeddings"
+    )]
+    outliers: Option<String>,
+    /// Class embeddings, an `embed` run: for --plain, --noise and --interpolate
     #[arg(long, value_name = "RUN")]
-    outliers: String,
+    embeddings: Option<String>,
+    /// Pictures of the plain class prompts
+    #[arg(long, group = "synthesis")]
+    plain: bool,
+    /// Adds Gaussian noise to the class embeddings: T(y) + SIGMA * e, e ~ N(0, I); SIGMA is the standard deviation of a component,
+    /// not relative to |T(y)|
+    #[arg(
+        long,
+        value_name = "SIGMA",
+        group = "synthesis",
+        allow_negative_numbers = true,
+        value_parser = finite
+    )]
+    noise: Option<f64>,
+    /// Goes from each class embedding towards that of another class, or of one drawn at random for every picture
+    #[arg(long, value_name = "CLASS|random", group = "synthesis")]
+    interpolate: Option<String>,
+    /// How far --interpolate goes: above 0, at most 1
+    #[arg(
+        long,
+        value_name = "F",
+        default_value_t = 0.5,
+        requires = "interpolate",
+        allow_negative_numbers = true,
+        value_parser = finite
+    )]
+    fraction: f64,
     /// A registered diffusion model
     #[arg(long)]
     model: Option<String>,
-    /// Seed of the initial noise
+    /// Seed of the initial noise, and of all other random numbers
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Pictures of each class
-    #[arg(long)]
+    #[arg(long, value_name = "N")]
     per_class: Option<usize>,
+    /// Only these classes: names or numbers, separated by commas
+    #[arg(long, value_name = "NAME[,NAME]")]
+    class: Vec<String>,
     /// The prompt, with `<class>` where the class word goes
     #[arg(long)]
     prompt: Option<String>,
+    /// The prompt that guidance leads away from; empty without it
+    #[arg(long, value_name = "PROMPT")]
+    negative: Option<String>,
     /// plms, ddim or dpm-solver
     #[arg(long)]
     scheduler: Option<String>,
+    /// Share of DDPM's noise that every step of ddim adds: 0 to 1
+    #[arg(long, allow_negative_numbers = true,
+        value_parser = finite)]
+    eta: Option<f64>,
     /// Steps of the solver
     #[arg(long)]
     steps: Option<usize>,
     /// Classifier-free guidance
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true,
+        value_parser = finite)]
     guidance: Option<f64>,
     /// What becomes of a class word of several tokens: first (the vector replaces the first token, the others go) or all (it
     /// replaces each of them); without it, such a word is an error
     #[arg(long, value_name = "one|first|all")]
     tokens: Option<String>,
+    /// Size of the pictures, if not the model's own
+    #[arg(long, value_name = "WxH|N")]
+    size: Option<Size>,
+    /// Brings the stored pictures to this size (bicubic); latents stay as they are
+    #[arg(long, value_name = "WxH|N")]
+    resize: Option<Size>,
+    /// Makes only part I of N: the run stays unfinished; merge the stores of all parts and ask again without it
+    #[arg(long, value_name = "I/N")]
+    shard: Option<Shard>,
     #[command(flatten)]
     base: Base,
 }
@@ -46,21 +103,94 @@ pub struct Imagine {
 impl Imagine {
     pub fn execute(&self, args: &Args) -> Result<Verdict> {
         let preset = self.base.preset()?;
+        let session = Session::existing(args)?;
+        let vectors = self.vectors(&session)?;
         let options = [
-            ("per_class", json(&self.per_class)),
-            ("prompt", json(&self.prompt)),
-            ("scheduler", json(&self.scheduler)),
-            ("steps", json(&self.steps)),
-            ("guidance_scale", json(&self.guidance)),
-            ("tokens", json(&self.tokens)),
+            ("per_class", option(&self.per_class)),
+            ("classes", self.classes(&session.store, vectors)?),
+            ("prompt", option(&self.prompt)),
+            ("negative", option(&self.negative)),
+            ("scheduler", option(&self.scheduler)),
+            ("eta", option(&self.eta)),
+            ("steps", option(&self.steps)),
+            ("guidance_scale", option(&self.guidance)),
+            ("tokens", option(&self.tokens)),
+            ("size", option(&self.size)),
+            ("resize", option(&self.resize)),
+            ("synthesis", self.synthesis()),
         ];
         let params = self.base.apply(&preset.imagine, &options)?;
-        let session = Session::existing(args)?;
         let model = source_or(&session.store, &self.model, || Ok(preset.model(&session.store)?))?;
-        let outliers = session.resolve(&self.outliers)?;
-        let spec = imagine::spec(&session.store, &params, self.seed, outliers, &model)?;
-        let run = session.run(&spec, self.base.alias.as_deref())?;
+        let spec = imagine::spec(&session.store, &params, self.seed, vectors, &model)?;
+        let alias = self.base.alias.as_deref();
+        let run = match self.shard {
+            Some(shard) => session.run_part(&spec, shard, alias)?,
+            None => session.run(&spec, alias)?,
+        };
         println!("{}", run.id);
+        if let Some(shard) = self.shard
+            && run.status != Status::Finished
+        {
+            session.bars.say(&format!(
+                "part {shard} is in this store; merge the stores of all parts, then ask again without --shard to finish the run"
+            ));
+        }
         Ok(Verdict::Good)
+    }
+
+    /// Returns the run that the vectors come from.
+    fn vectors(&self, session: &Session<'_>) -> Result<RunId> {
+        let Some(name) = self.embeddings.as_ref().or(self.outliers.as_ref()) else {
+            bail!(Usage("--outliers or --embeddings is needed".into())); // clap has checked that
+        };
+        let id = session.resolve(name)?;
+        let run = session.store.run(id)?;
+        if (self.embeddings.is_some() || self.plain) && run.spec.stage != "embed" {
+            let option = if self.plain { "--plain" } else { "--embeddings" };
+            let own = run.spec.inputs.iter().find(|input| input.role == "embeddings");
+            let hint = own.map_or(String::new(), |input| {
+                format!(": give --embeddings {}", input.run)
+            });
+            bail!(
+                "{option} takes class embeddings, and run {id} is of the stage `{}`{hint}",
+                run.spec.stage
+            );
+        }
+        Ok(id)
+    }
+
+    /// Returns the value of the parameter `synthesis`.
+    fn synthesis(&self) -> Option<Value> {
+        if self.plain {
+            return Some(Value::Null);
+        }
+        if let Some(sigma) = self.noise {
+            return Some(json!(Synthesis::Noise { sigma }));
+        }
+        let with = match self.interpolate.as_deref()? {
+            "random" => Partner::Random,
+            name => Partner::Class(name.to_owned()),
+        };
+        let fraction = self.fraction;
+        Some(json!(Synthesis::Interpolation { with, fraction }))
+    }
+
+    /// Returns the value of the parameter `classes`. A name may hold commas: what is a name as a whole is not cut.
+    fn classes(&self, store: &Store, vectors: RunId) -> Result<Option<Value>> {
+        if self.class.is_empty() {
+            return Ok(None);
+        }
+        let run = store.run(vectors)?;
+        let own = run.spec.inputs.iter().find(|input| input.role == "embeddings");
+        let known: Vec<ClassEmbedding> = store.rows(own.map_or(vectors, |input| input.run), None)?;
+        let mut names: Vec<&str> = Vec::new();
+        for given in &self.class {
+            if known.iter().any(|c| c.class_name == *given) {
+                names.push(given);
+            } else {
+                names.extend(given.split(',').map(str::trim));
+            }
+        }
+        Ok(Some(json!(names)))
     }
 }

@@ -137,6 +137,12 @@ fn set(params: &mut Value, key: &str, given: Value) -> Result<()> {
     Ok(())
 }
 
+/// Reads a finite number: JSON, and so the parameters of a run, has no word for others.
+fn finite(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|n| n.is_finite());
+    number.ok_or_else(|| "expected a finite number".to_owned())
+}
+
 /// Returns the JSON of an option that was given.
 fn json<T: Serialize>(option: &Option<T>) -> Option<Value> {
     option.as_ref().and_then(|value| serde_json::to_value(value).ok())

@@ -1,0 +1,258 @@
+//! The sizes of a model: which pictures it can make, and how many of them fit into memory at a time.
+//!
+//! # The estimate
+//!
+//! The arithmetic is f32, 4 bytes a number. Activations that are alive at the same time, for latents of h x w:
+//!
+//! - *UNet*, for each evaluated latent (guidance evaluates two a picture): the tensors that skip connections keep; and at the
+//!   widest level `14 c` numbers a pixel (a feed-forward layer opens c channels to 8c; beside it are its input, the norm and the
+//!   residual). Where attention is composed of tensor operations (off the CPU), twice `heads * pixels^2` scores as well.
+//! - *Prompts*: for each evaluated latent, keys and values of every cross-attention: `2 c * tokens` numbers.
+//! - *VAE*: a picture at full resolution in the last two widths, three tensors of each. The CPU decodes a picture a thread
+//!   at once, other devices one after another.
+//!
+//! On the CPU latents wait for their turn: no more than a thread each are at work. The estimate is meant to be somewhat too high.
+
+use std::path::Path;
+
+use super::config::{UnetConfig, VaeConfig};
+use super::error::{DiffusionError, Result};
+use super::load::{Configs, configs};
+
+/// The longest side of a picture, in pixels.
+const LONGEST: usize = 8192;
+/// The most pictures that are made at once however much memory there is: more of them are no faster.
+const MOST: usize = 64;
+
+/// The sizes of a latent diffusion model.
+#[derive(Clone, Debug)]
+pub struct Geometry {
+    /// Tokens of a prompt.
+    tokens: usize,
+    unet: UnetConfig,
+    vae: VaeConfig,
+}
+
+/// How a model is evaluated, for the estimate of its memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Workload {
+    /// Height and width of the latents.
+    pub latent: [usize; 2],
+    /// Whether every picture is evaluated twice, with and without the prompt.
+    pub guided: bool,
+    /// Pictures side by side on the CPU (its threads); none on a device that takes the whole batch at once.
+    pub threads: Option<usize>,
+}
+
+impl Geometry {
+    pub(super) fn new(tokens: usize, unet: &UnetConfig, vae: &VaeConfig) -> Self {
+        Self {
+            tokens,
+            unet: unet.clone(),
+            vae: vae.clone(),
+        }
+    }
+
+    /// Reads the configuration of the model at `path` (a folder, or one checkpoint file), and no weights. `tokenizer`: the folder
+    /// of its tokenizer, if that is elsewhere.
+    ///
+    /// # Errors
+    /// If a file cannot be read or asks for something unsupported.
+    pub fn read(path: &Path, tokenizer: Option<&Path>) -> Result<Self> {
+        let Configs { text, unet, vae } = configs(path, tokenizer)?;
+        Ok(Self {
+            tokens: text.max_position_embeddings,
+            unet,
+            vae,
+        })
+    }
+
+    /// Returns `[channels, height, width]` of the latents that the model was trained on.
+    pub fn latent_shape(&self) -> [usize; 3] {
+        let from_vae = || self.vae.sample_size.map(|s| s / self.vae_scale());
+        let size = self.unet.sample_size.or_else(from_vae).unwrap_or(64);
+        [self.unet.in_channels, size, size]
+    }
+
+    /// Returns the pixels that a latent pixel stands for, each way.
+    pub fn vae_scale(&self) -> usize {
+        self.vae.scale()
+    }
+
+    /// Returns `[height, width]` of the pictures that the model was trained on.
+    pub fn image_size(&self) -> [usize; 2] {
+        let [_, height, width] = self.latent_shape();
+        [height, width].map(|n| n * self.vae_scale())
+    }
+
+    /// Returns what the sides of a picture must be multiples of: the VAE's factor times the UNet's down-sampling.
+    pub fn size_multiple(&self) -> usize {
+        self.vae_scale() << self.unet.block_out_channels.len().saturating_sub(1)
+    }
+
+    /// Returns `[height, width]` of the latents of a picture of `width` x `height` pixels.
+    ///
+    /// # Errors
+    /// If the model cannot make such pictures.
+    pub fn latent_size(&self, width: usize, height: usize) -> Result<[usize; 2]> {
+        let multiple = self.size_multiple();
+        let good = |n: usize| n > 0 && n <= LONGEST && n.is_multiple_of(multiple);
+        if good(width) && good(height) {
+            return Ok([height, width].map(|n| n / self.vae_scale()));
+        }
+        let near = |n: usize| ((n + multiple / 2) / multiple).max(1) * multiple;
+        let (w, h) = (near(width.min(LONGEST)), near(height.min(LONGEST)));
+        Err(DiffusionError::Setting {
+            setting: "size",
+            found: format!("{width}x{height}"),
+            expected: format!(
+                "both sides must be multiples of {multiple} (the VAE's factor {} times the UNet's down-sampling by {}) and at \
+                 most {LONGEST}: {w}x{h} would do",
+                self.vae_scale(),
+                multiple / self.vae_scale()
+            ),
+        })
+    }
+
+    /// Returns how many pictures to sample at once so that what they need stays below `bytes`; at least 1, at most 64.
+    pub fn sampling_batch(&self, bytes: u64, work: Workload) -> usize {
+        let each = if work.guided { 2 } else { 1 };
+        let [h, w] = work.latent.map(|n| n as u64);
+        // Noise, sample, output, and up to five terms of the multistep solvers.
+        let held = 10 * 4 * h * w * self.unet.in_channels as u64 + each * self.prompt_bytes();
+        let active = self.unet_bytes(work);
+        let needed = |batch: u64| {
+            let at_work = work
+                .threads
+                .map_or(each * batch, |t| (each * batch).min(t as u64));
+            batch * held + at_work * active
+        };
+        largest(bytes, needed)
+    }
+
+    /// Returns how many pictures to decode at once so that what they need stays below `bytes`; at least 1, at most 64.
+    pub fn decoding_batch(&self, bytes: u64, work: Workload) -> usize {
+        let scale = self.vae_scale();
+        let [h, w] = work.latent.map(|n| (n * scale) as u64);
+        let held = 2 * 4 * 3 * h * w;
+        let channels = &self.vae.block_out_channels;
+        let widths = channels.iter().take(2).map(|c| *c as u64).sum::<u64>();
+        let active = 4 * 3 * widths * h * w;
+        let needed = |batch: u64| {
+            let at_work = work.threads.map_or(1, |t| batch.min(t as u64));
+            batch * held + at_work * active
+        };
+        largest(bytes, needed)
+    }
+
+    /// Keys and values of one prompt in every cross-attention.
+    fn prompt_bytes(&self) -> u64 {
+        let tokens = self.tokens as u64;
+        let level = |(i, c): (usize, &usize)| {
+            let [down, up] = self.attending(i);
+            (down + up) * *c as u64
+        };
+        let last = self.unet.block_out_channels.last().copied().unwrap_or(0) as u64;
+        let channels: u64 = self.unet.block_out_channels.iter().enumerate().map(level).sum();
+        4 * 2 * tokens * (channels + last)
+    }
+
+    /// Transformers of a level, on the way down and up.
+    fn attending(&self, level: usize) -> [u64; 2] {
+        let layers = self.unet.layers_per_block as u64;
+        let levels = self.unet.block_out_channels.len();
+        let attends = |kinds: &[String], i: usize| kinds.get(i).is_some_and(|k| k.starts_with("CrossAttn"));
+        [
+            if attends(&self.unet.down_block_types, level) {
+                layers
+            } else {
+                0
+            },
+            if attends(&self.unet.up_block_types, levels - 1 - level) {
+                layers + 1
+            } else {
+                0
+            },
+        ]
+    }
+
+    /// What one evaluated latent needs while it is at work in the UNet.
+    fn unet_bytes(&self, work: Workload) -> u64 {
+        let [h, w] = work.latent.map(|n| n as u64);
+        let levels = self.unet.block_out_channels.len();
+        let (mut skips, mut widest) = (0, 0);
+        for (level, channels) in self.unet.block_out_channels.iter().enumerate() {
+            let (c, pixels) = (*channels as u64, (h >> level).max(1) * (w >> level).max(1));
+            skips += (self.unet.layers_per_block as u64 + 1) * c * pixels;
+            let attends = self.attending(level) != [0, 0] || level + 1 == levels;
+            let scores = if attends && work.threads.is_none() {
+                2 * self.unet.heads(level) as u64 * pixels * pixels
+            } else {
+                0
+            };
+            widest = widest.max(14 * c * pixels + scores);
+        }
+        4 * (skips + widest)
+    }
+}
+
+/// Returns the largest batch that needs no more than `bytes`.
+fn largest(bytes: u64, needed: impl Fn(u64) -> u64) -> usize {
+    (1..=MOST)
+        .rev()
+        .find(|batch| needed(*batch as u64) <= bytes)
+        .unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tiny() -> Geometry {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        Geometry::read(&root.join("tests/fixtures/diffusion/tiny"), None).unwrap()
+    }
+
+    #[test]
+    fn sizes_are_multiples_of_what_the_model_halves() {
+        let tiny = tiny();
+        // Two VAE levels (factor 2), two UNet levels (halved once).
+        assert_eq!((tiny.vae_scale(), tiny.size_multiple()), (2, 4));
+        assert_eq!(tiny.image_size(), [16, 16]);
+        assert_eq!(tiny.latent_size(16, 24).unwrap(), [12, 8]);
+        for (w, h) in [(0, 16), (16, 18), (7, 16), (16, 8196)] {
+            let said = tiny.latent_size(w, h).unwrap_err().to_string();
+            assert!(
+                said.contains(&format!("{w}x{h}")) && said.contains("multiples of 4"),
+                "{said}"
+            );
+        }
+        let said = tiny.latent_size(15, 1).unwrap_err().to_string();
+        assert!(said.contains("16x4 would do"), "{said}");
+    }
+
+    #[test]
+    fn batches_grow_with_memory_and_shrink_with_size() {
+        let tiny = tiny();
+        let work = |side, threads| Workload {
+            latent: [side, side],
+            guided: true,
+            threads,
+        };
+        let sampled: Vec<usize> = (8..40)
+            .map(|b| tiny.sampling_batch(1 << b, work(8, None)))
+            .collect();
+        assert!(sampled.is_sorted(), "{sampled:?}");
+        assert_eq!((sampled[0], sampled[31]), (1, MOST));
+        assert!(sampled.iter().any(|b| (2..MOST).contains(b)), "{sampled:?}");
+        let memory = 1 << 24;
+        for threads in [None, Some(2)] {
+            let [small, large] = [8, 128].map(|side| tiny.sampling_batch(memory, work(side, threads)));
+            assert!(small > large, "{small} {large}");
+            let [small, large] = [8, 512].map(|side| tiny.decoding_batch(memory, work(side, threads)));
+            assert!(small > large, "{small} {large}");
+        }
+        // On the CPU pictures wait for a thread, on a device all are at work.
+        assert!(tiny.sampling_batch(memory, work(32, Some(1))) > tiny.sampling_batch(memory, work(32, None)));
+    }
+}

@@ -1,0 +1,250 @@
+//! From vectors to latents and pictures, a batch at a time.
+
+use std::ops::ControlFlow;
+
+use candle_core::Tensor;
+use dream_schema::{ClassEmbedding, Image, Latent, Run};
+use rayon::prelude::*;
+
+use super::params::Params;
+use super::vectors::Vector;
+use crate::diffusion::{self, Picture, Pipeline, Workload};
+use crate::exchange;
+use crate::stage::{BatchSize, Context, Source, StageError, embed, params};
+
+/// A picture to be made.
+pub(in crate::stage) struct Wanted<'a> {
+    /// Its class.
+    pub(in crate::stage) class: &'a ClassEmbedding,
+    /// Its place in the class.
+    pub(in crate::stage) index: u64,
+    /// What stands in for the class word.
+    pub(in crate::stage) vector: Vector,
+}
+
+/// The model of a run with its settings.
+pub(in crate::stage) struct Painter {
+    pipeline: Pipeline,
+    params: Params,
+    run: Run,
+    /// Height and width of the latents.
+    latent: [usize; 2],
+    /// `[1, length, m]`
+    unconditional: Tensor,
+    sampling_batch: usize,
+    decoding_batch: usize,
+}
+
+impl Painter {
+    /// Loads the model of an `imagine` run.
+    pub(in crate::stage) fn load(
+        ctx: &Context<'_>,
+        run: &Run,
+        classes: &[ClassEmbedding],
+    ) -> Result<Self, StageError> {
+        let params: Params = params(run)?;
+        let model = Source::find(ctx.store, run, "model")?;
+        let pipeline = model.load_pipeline(ctx)?;
+        embed::check_model(classes, &pipeline, model.digest())?;
+        let geometry = pipeline.geometry();
+        let [height, width] = geometry.image_size();
+        let latent = match params.size {
+            Some(size) => geometry.latent_size(size.width, size.height)?,
+            None => geometry.latent_size(width, height)?,
+        };
+        let work = Workload {
+            latent,
+            guided: params.guidance_scale > 1.0,
+            threads: ctx.device.is_cpu().then(rayon::current_num_threads),
+        };
+        let (sampling_batch, decoding_batch) = match ctx.batch_size {
+            BatchSize::Pictures(n) => (n.max(1), n.max(1)),
+            BatchSize::Memory(bytes) => (
+                geometry.sampling_batch(bytes, work),
+                geometry.decoding_batch(bytes, work),
+            ),
+        };
+        Ok(Self {
+            unconditional: pipeline.encode(&params.negative, None)?,
+            pipeline,
+            params,
+            run: run.clone(),
+            latent,
+            sampling_batch,
+            decoding_batch,
+        })
+    }
+
+    /// Returns how many pictures to hand to [`Self::sample`] at once.
+    pub(in crate::stage) fn sampling_batch(&self) -> usize {
+        self.sampling_batch
+    }
+
+    /// Returns how many latents [`Self::decode`] takes at once; more are decoded in several turns.
+    pub(in crate::stage) fn decoding_batch(&self) -> usize {
+        self.decoding_batch
+    }
+
+    /// Returns `[channels, height, width]` of the run's latents.
+    pub(in crate::stage) fn latent_shape(&self) -> [usize; 3] {
+        let [channels, ..] = self.pipeline.latent_shape();
+        let [height, width] = self.latent;
+        [channels, height, width]
+    }
+
+    /// Samples the latents `[batch, c, h, w]`. Each depends on its own class, index and vector alone.
+    pub(in crate::stage) fn sample(
+        &self,
+        ctx: &Context<'_>,
+        batch: &[Wanted<'_>],
+    ) -> Result<Tensor, StageError> {
+        let mut conditional = Vec::new();
+        // A prompt is encoded with all vectors of its class at once.
+        for group in batch.chunk_by(|a, b| a.class.class_id == b.class.class_id) {
+            let Some(Wanted { class, .. }) = group.first() else {
+                continue;
+            };
+            let vectors: Vec<&[f32]> = group.iter().map(|w| w.vector.numbers.as_slice()).collect();
+            let prompt = self.params.prompt_of(class);
+            let span = self.pipeline.tokenizer().span(&class.word, self.params.tokens)?;
+            // The class vector of a word of several tokens would not give the plain prompt again.
+            let plain = span.tokens().len() > 1 && group.iter().all(|w| w.vector.is_plain());
+            conditional.push(if plain {
+                self.pipeline.encode(&prompt, None)?.repeat((group.len(), 1, 1))?
+            } else {
+                self.pipeline.encode_batch(&prompt, &span, &vectors)?
+            });
+        }
+        // [batch, length, m]
+        let conditional = Tensor::cat(&conditional, 0)?;
+        let seed = self.run.spec.seed;
+        let together = |one: &dyn Fn(&Wanted<'_>) -> diffusion::Result<Tensor>| -> diffusion::Result<Tensor> {
+            let each = batch.iter().map(one).collect::<Result<Vec<_>, _>>()?;
+            Ok(Tensor::cat(&each, 0)?)
+        };
+        let noise = together(&|w| {
+            self.pipeline
+                .initial_noise_at(seed, w.class.class_id, w.index, self.latent)
+        })?;
+        let mut step_noise = |step: usize| {
+            together(&|w| {
+                self.pipeline
+                    .step_noise_at(seed, w.class.class_id, w.index, self.latent, step)
+            })
+        };
+        let sampling = self.params.sampling();
+        let steps = self.pipeline.evaluations(sampling)?;
+        let mut on_step = |step: usize| {
+            let (done, pictures) = (step + 1, batch.len());
+            ctx.progress
+                .detail(&format!("step {done} of {steps}, {pictures} at once"));
+            if ctx.progress.cancelled() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        };
+        let latents = self.pipeline.sample_with_noise(
+            sampling,
+            &conditional,
+            &self.unconditional,
+            noise,
+            &mut step_noise,
+            &mut on_step,
+        );
+        ctx.check_interrupt()?;
+        Ok(latents?)
+    }
+
+    /// Decodes latents `[batch, c, h, w]`, and brings the pictures to the size that is stored.
+    pub(in crate::stage) fn decode(&self, latents: &Tensor) -> Result<Vec<Picture>, StageError> {
+        let batch = latents.dim(0)?;
+        let mut pictures = Vec::with_capacity(batch);
+        for start in (0..batch).step_by(self.decoding_batch) {
+            let length = self.decoding_batch.min(batch - start);
+            pictures.extend(self.pipeline.decode(&latents.narrow(0, start, length)?)?);
+        }
+        let Some(size) = self.params.resize else {
+            return Ok(pictures);
+        };
+        Ok(pictures
+            .par_iter()
+            .map(|p| p.resized(size.width, size.height))
+            .collect())
+    }
+
+    /// Returns what is stored of a batch.
+    pub(in crate::stage) fn rows(
+        &self,
+        batch: &[Wanted<'_>],
+        latents: &Tensor,
+        pictures: &[Picture],
+    ) -> Result<(Vec<Latent>, Vec<Image>), StageError> {
+        let row = |(i, (wanted, picture)): (usize, (&Wanted<'_>, &Picture))| -> Result<(Latent, Image), StageError> {
+            let latent = latents.get(i)?;
+            let png = self.png(wanted, picture)?;
+            let class_name = wanted.class.class_name.clone();
+            let (class_id, index, outlier) = (wanted.class.class_id, wanted.index, wanted.vector.outlier);
+            let latent = Latent {
+                class_id,
+                class_name: class_name.clone(),
+                index,
+                outlier,
+                prompt: self.params.prompt_of(wanted.class),
+                seed: self.run.spec.seed,
+                dtype: "f32".into(),
+                shape: latent.dims().iter().map(|d| *d as i64).collect(),
+                data: latent
+                    .flatten_all()?
+                    .to_vec1::<f32>()?
+                    .iter()
+                    .flat_map(|v| v.to_le_bytes())
+                    .collect(),
+            };
+            let image = Image {
+                class_id,
+                class_name,
+                index,
+                outlier,
+                width: picture.width as i32,
+                height: picture.height as i32,
+                blake3: blake3::hash(&png).to_hex().to_string(),
+                png,
+            };
+            Ok((latent, image))
+        };
+        let pairs: Vec<_> = batch.iter().zip(pictures).enumerate().collect();
+        pairs.into_par_iter().map(row).collect()
+    }
+
+    /// Returns the picture as a PNG file that says where it is from.
+    fn png(&self, wanted: &Wanted<'_>, picture: &Picture) -> Result<Vec<u8>, StageError> {
+        let class = wanted.class;
+        let mut text = vec![
+            ("dream-ood:run", self.run.id.to_string()),
+            ("dream-ood:class", class.class_name.clone()),
+            ("dream-ood:class_id", class.class_id.to_string()),
+            ("dream-ood:index", wanted.index.to_string()),
+            ("dream-ood:prompt", self.params.prompt_of(class)),
+        ];
+        text.extend(
+            wanted
+                .vector
+                .outlier
+                .map(|o| ("dream-ood:outlier", o.to_string())),
+        );
+        // Only where there is something to say: pictures made before these existed keep their bytes.
+        let synthesis = wanted.vector.synthesis.clone();
+        text.extend(synthesis.map(|s| ("dream-ood:synthesis", s)));
+        if !self.params.negative.is_empty() {
+            text.push(("dream-ood:negative", self.params.negative.clone()));
+        }
+        let text: Vec<(&str, &str)> = text.iter().map(|(k, v)| (*k, v.as_str())).collect();
+        Ok(exchange::encode_png(
+            picture.width as u32,
+            picture.height as u32,
+            &picture.rgb,
+            &text,
+        )?)
+    }
+}

@@ -1,0 +1,622 @@
+//! The stage `imagine`: its options, parts of a run, and pictures made again.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use dream_ood::diffusion;
+use dream_ood::store::{Stamp, Store};
+use dream_schema::{ClassEmbedding, Image, Latent, Outlier, OutlierKind, RunId, RunInput, RunSpec, Status};
+
+use crate::support::{bad, copy, data, dream, folder, good, json};
+
+/// Returns a store with class embeddings (`emb`) and four outliers a class (`out`), made once.
+fn base() -> &'static Path {
+    static BASE: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
+    let (_, path) = BASE.get_or_init(|| {
+        let folder = folder();
+        let path = folder.path();
+        good(path, &["embed", "--preset", "quick", "-q", "--alias", "emb"]);
+        let store = Store::open(path.join("dream.redb")).unwrap();
+        let classes: Vec<ClassEmbedding> = store.rows(store.resolve("emb").unwrap(), None).unwrap();
+        drop(store);
+        // Every class embedding four times, each time a little further away from itself.
+        let mut npy = b"\x93NUMPY\x01\x00\x76\x00".to_vec();
+        let header = "{'descr': '<f4', 'fortran_order': False, 'shape': (10, 4, 96), }";
+        npy.extend(format!("{header:<117}\n").bytes());
+        for class in &classes {
+            for i in 0..4 {
+                let far =
+                    |(j, v): (usize, &f32)| v + 0.02 * (i as f32 + 1.0) * if j % 2 == 0 { 1.0 } else { -1.0 };
+                npy.extend(
+                    class
+                        .vector
+                        .iter()
+                        .enumerate()
+                        .map(far)
+                        .flat_map(f32::to_le_bytes),
+                );
+            }
+        }
+        std::fs::write(path.join("outliers.npy"), npy).unwrap();
+        good(
+            path,
+            &[
+                "import",
+                "outliers",
+                "outliers.npy",
+                "--embeddings",
+                "emb",
+                "--alias",
+                "out",
+            ],
+        );
+        let path = path.join("dream.redb");
+        (folder, path)
+    });
+    path
+}
+
+/// Returns a folder with a copy of it.
+fn store() -> tempfile::TempDir {
+    let folder = folder();
+    std::fs::copy(base(), folder.path().join("dream.redb")).unwrap();
+    folder
+}
+
+/// A short run of outliers, with more options.
+fn imagine<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    let fixed = [
+        "imagine",
+        "-q",
+        "--preset",
+        "quick",
+        "--outliers",
+        "out",
+        "--class",
+        "bag,sandal",
+        "--per-class",
+        "4",
+        "--steps",
+        "3",
+    ];
+    [&fixed, more].concat()
+}
+
+/// A short run of class embeddings, with more options.
+fn plain<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    let fixed = [
+        "imagine",
+        "-q",
+        "--preset",
+        "quick",
+        "--embeddings",
+        "emb",
+        "--class",
+        "bag,sandal",
+        "--per-class",
+        "2",
+        "--steps",
+        "3",
+    ];
+    [&fixed, more].concat()
+}
+
+fn run(folder: &Path, args: &[&str]) -> String {
+    good(folder, args).trim().to_owned()
+}
+
+/// Returns status and digest of a run.
+fn state(folder: &Path, store: &str, run: &str) -> (String, Option<String>) {
+    let rows = json(folder, &["--store", store, "show", run]);
+    let text = |key: &str| rows[0][key].as_str().map(str::to_owned);
+    (text("status").unwrap(), text("digest"))
+}
+
+/// Returns class, index and BLAKE3 of the pictures of a run.
+fn pictures(folder: &Path, store: &str, run: &str) -> BTreeMap<(String, u64), String> {
+    let args = [
+        "--store", store, "query", "images", "--run", run, "--limit", "1000",
+    ];
+    json(folder, &args)
+        .iter()
+        .map(|r| {
+            let text = |key: &str| r[key].as_str().unwrap().to_owned();
+            ((text("class_name"), r["index"].as_u64().unwrap()), text("blake3"))
+        })
+        .collect()
+}
+
+#[test]
+fn parts_of_a_run_make_up_the_whole() {
+    let folder = store();
+    let path = folder.path();
+    let [a, b] = ["a.redb", "b.redb"];
+    for part in [a, b] {
+        std::fs::copy(base(), path.join(part)).unwrap();
+    }
+    // Some noise, so that it would show if any of it depended on the part.
+    let noisy = ["--scheduler", "ddim", "--eta", "0.7", "--resize", "40"];
+    let id = run(path, &imagine(&noisy));
+    let (status, digest) = state(path, "dream.redb", &id);
+    assert_eq!(status, "finished");
+    let whole = pictures(path, "dream.redb", &id);
+    assert_eq!(whole.len(), 8);
+
+    let part = |store: &'static str, shard: &'static str| {
+        let args = [
+            &["--store", store],
+            imagine(&noisy).as_slice(),
+            &["--shard", shard],
+        ]
+        .concat();
+        assert_eq!(run(path, &args), id, "a part has the id of the whole");
+        assert_eq!(state(path, store, &id), ("running".to_owned(), None));
+        pictures(path, store, &id)
+    };
+    let (first, second) = (part(a, "1/2"), part(b, "2/2"));
+    assert_eq!((first.len(), second.len()), (4, 4));
+    let together: BTreeMap<_, _> = first.into_iter().chain(second).collect();
+    assert_eq!(together, whole, "byte for byte");
+    // Asking for the same part again does nothing, and a picture of it finds its row.
+    assert_eq!(part(a, "1/2").len(), 4);
+    good(
+        path,
+        &["--store", a, "export", "images", "--run", &id, "-o", "part"],
+    );
+    let said = good(path, &["--store", a, "show", "part/bag/000001.png"]);
+    assert!(
+        said.contains("this very file") && said.contains("40x40"),
+        "{said}"
+    );
+    let said = good(path, &["--store", b, "show", "part/bag/000001.png"]);
+    assert!(said.contains("none here: the run is running"), "{said}");
+
+    good(path, &["--store", a, "merge", b]);
+    assert_eq!(state(path, a, &id).0, "running");
+    let args = [&["--store", a], imagine(&noisy).as_slice()].concat();
+    assert_eq!(run(path, &args), id);
+    assert_eq!(state(path, a, &id), ("finished".to_owned(), digest));
+    assert!(good(path, &["--store", a, "verify"]).starts_with("3 runs, "));
+
+    // In one store, the last part finishes the run.
+    let c = "c.redb";
+    std::fs::copy(base(), path.join(c)).unwrap();
+    for shard in ["3/3", "1/3", "2/3"] {
+        let args = [&["--store", c], imagine(&noisy).as_slice(), &["--shard", shard]].concat();
+        run(path, &args);
+    }
+    assert_eq!(state(path, c, &id), state(path, a, &id));
+}
+
+#[test]
+fn pictures_do_not_depend_on_batches_or_threads() {
+    let folder = store();
+    let path = folder.path();
+    for (i, options) in [
+        imagine(&["--scheduler", "ddim", "--eta", "1"]),
+        plain(&["--noise", "0.02"]),
+        plain(&["--interpolate", "random", "--scheduler", "dpm-solver"]),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let mut seen = Vec::new();
+        for speed in [
+            &["--batch-size", "3", "--threads", "1"][..],
+            &["--memory", "64K", "--threads", "2"],
+            &[],
+        ] {
+            let other = format!("{i}{}.redb", seen.len());
+            std::fs::copy(base(), path.join(&other)).unwrap();
+            let args = [&["--store", other.as_str()], options.as_slice(), speed].concat();
+            let id = run(path, &args);
+            seen.push((state(path, &other, &id), id));
+        }
+        assert!(seen.iter().all(|s| *s == seen[0]), "{seen:?}");
+        assert_eq!(seen[0].0.0, "finished");
+    }
+}
+
+#[test]
+fn every_option_is_part_of_the_question() {
+    let folder = store();
+    let path = folder.path();
+    let id = run(path, &imagine(&[]));
+    // What says nothing new has the same id, and so the answer at once.
+    for same in [
+        &["--size", "32"][..],
+        &["--resize", "32x32"],
+        &["--negative", ""],
+        &["--class", "sandal", "--class", "bag"],
+        &["--shard", "1/1"],
+    ] {
+        assert_eq!(run(path, &imagine(same)), id, "{same:?}");
+    }
+    let pixels = |id: &str| {
+        let store = Store::open_read_only(path.join("dream.redb")).unwrap();
+        let images: Vec<Image> = store.rows(store.resolve(id).unwrap(), None).unwrap();
+        let rgb = |i: Image| dream_ood::exchange::decode_png(&i.png).unwrap().rgb;
+        images
+            .into_iter()
+            .map(|i| ((i.class_id, i.index), rgb(i)))
+            .collect::<BTreeMap<_, _>>()
+    };
+    let mut seen = BTreeMap::from([(id.clone(), pixels(&id))]);
+    for other in [
+        imagine(&["--seed", "1"]),
+        imagine(&["--guidance", "1.5"]),
+        imagine(&["--scheduler", "ddim"]),
+        imagine(&["--scheduler", "ddim", "--eta", "0.5"]),
+        imagine(&["--negative", "the coat"]),
+        imagine(&["--size", "48x32"]),
+        imagine(&["--resize", "64"]),
+        imagine(&["--prompt", "the <class>"]),
+        plain(&["--plain"]),
+        plain(&["--noise", "0.05"]),
+        plain(&["--interpolate", "coat"]),
+        plain(&["--interpolate", "coat", "--fraction", "0.25"]),
+        plain(&["--interpolate", "random"]),
+    ] {
+        let id = run(path, &other);
+        let made = pixels(&id);
+        assert!(!made.is_empty());
+        for old in seen.values() {
+            let same = old.iter().find(|(key, rgb)| made.get(key) == Some(rgb));
+            assert!(same.is_none(), "{other:?}: {:?}", same.map(|s| s.0));
+        }
+        assert!(seen.insert(id, made).is_none(), "{other:?}");
+    }
+    let show = |id: &str| {
+        json(path, &["show", id])[0]["params"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    // A run that uses none of the newer options has none of their keys.
+    for key in ["classes", "negative", "size", "resize", "synthesis"] {
+        assert_eq!(
+            show(&id).contains(&format!("\"{key}\"")),
+            key == "classes",
+            "{key}"
+        );
+    }
+
+    let size = |folder: &str| {
+        let bytes = std::fs::read(path.join(folder).join("bag/000000.png")).unwrap();
+        let picture = dream_ood::exchange::decode_png(&bytes).unwrap();
+        (picture.width, picture.height)
+    };
+    let sized = run(path, &imagine(&["--size", "48x32"]));
+    good(path, &["export", "images", "--run", &sized, "-o", "sized"]);
+    assert_eq!(size("sized"), (48, 32));
+    let resized = run(path, &imagine(&["--resize", "64"]));
+    good(path, &["export", "images", "--run", &resized, "-o", "resized"]);
+    assert_eq!(size("resized"), (64, 64));
+    // The latents are those of the run that does not resize.
+    let latents = |id: &str| {
+        let store = Store::open_read_only(path.join("dream.redb")).unwrap();
+        store.rows::<Latent>(store.resolve(id).unwrap(), None).unwrap()
+    };
+    assert_eq!(latents(&resized), latents(&id));
+    assert_eq!(latents(&sized)[0].shape, [4, 8, 12]);
+
+    // Each picture says how it was made.
+    for (options, words) in [
+        (imagine(&[]), "outlier 0"),
+        (plain(&["--plain"]), "plain class prompt"),
+        (plain(&["--noise", "0.05"]), "noise of sigma 0.05"),
+        (
+            plain(&["--interpolate", "coat"]),
+            "interpolation with coat, fraction 0.5",
+        ),
+        (imagine(&["--negative", "the coat"]), "negative"),
+        (imagine(&["--resize", "64"]), "64x64"),
+    ] {
+        let id = run(path, &options);
+        let out = format!("of-{id}");
+        good(path, &["export", "images", "--run", &id, "-o", &out]);
+        let said = good(path, &["show", &format!("{out}/bag/000000.png")]);
+        assert!(
+            said.contains(words) && said.contains("this very file") && said.contains(&id),
+            "{words}: {said}"
+        );
+    }
+}
+
+#[test]
+fn pictures_are_made_again_from_latents_and_from_noise() {
+    let folder = store();
+    let path = folder.path();
+    for options in [
+        imagine(&[
+            "--scheduler",
+            "ddim",
+            "--eta",
+            "0.5",
+            "--resize",
+            "50x40",
+            "--negative",
+            "the coat",
+        ]),
+        plain(&["--noise", "0.03", "--size", "40"]),
+        plain(&["--interpolate", "random"]),
+    ] {
+        let id = run(path, &options);
+        let n = pictures(path, "dream.redb", &id).len();
+        let said = good(path, &["regenerate", "--run", &id, "--from-noise", "-o", &id]);
+        for what in ["pictures", "latents"] {
+            let line = format!("{n} of {n} {what} are the stored ones, bit for bit");
+            assert!(said.contains(&line), "{said}");
+        }
+        // The file made again is the stored one, text and all.
+        let shown = good(path, &["show", &format!("{id}/sandal/00001.png")]);
+        assert!(shown.contains("this very file"), "{shown}");
+        let one = [
+            "regenerate",
+            "--run",
+            &id,
+            "--from-noise",
+            "--class",
+            "sandal",
+            "--index",
+            "1",
+        ];
+        let said = good(path, &one);
+        assert!(said.contains("1 of 1 latents"), "{said}");
+        assert!(good(path, &["reproduce", &id]).contains("reproduced"));
+    }
+    let id = run(path, &imagine(&[]));
+    let none = ["regenerate", "--run", &id, "--index", "4"];
+    assert!(bad(path, 1, &none).contains("no latent of that class and index"));
+}
+
+/// Replaces the run by one of the same name whose latent `bag` 2 is `change`d.
+fn forge(store: &Path, run: &str, change: impl Fn(&mut Latent)) {
+    let store = Store::open(store).unwrap();
+    let run = store.resolve(run).unwrap();
+    let spec = store.run(run).unwrap().spec;
+    let mut latents: Vec<Latent> = store.rows(run, None).unwrap();
+    let images: Vec<Image> = store.rows(run, None).unwrap();
+    change(
+        latents
+            .iter_mut()
+            .find(|l| l.class_name == "bag" && l.index == 2)
+            .unwrap(),
+    );
+    store.remove(&[run]).unwrap();
+    store.begin(&spec, &stamp()).unwrap();
+    store
+        .batch(run)
+        .add(&latents)
+        .unwrap()
+        .add(&images)
+        .unwrap()
+        .commit()
+        .unwrap();
+    store.finish(run, 1).unwrap();
+}
+
+fn stamp() -> Stamp {
+    Stamp {
+        time_micros: 0,
+        version: "0".into(),
+        device: "cpu".into(),
+        host: "test".into(),
+    }
+}
+
+#[test]
+fn what_is_not_as_stored_is_found() {
+    let folder = store();
+    let path = folder.path();
+    let id = run(path, &imagine(&[]));
+    // One number is a little off: the picture hardly changes, the latent shows it.
+    forge(&path.join("dream.redb"), &id, |latent| {
+        let number = f32::from_le_bytes(latent.data[..4].try_into().unwrap()) + 1.0;
+        latent.data[..4].copy_from_slice(&number.to_le_bytes());
+    });
+    let output = dream(path, &["regenerate", "--run", &id, "--from-noise"]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("7 of 8 latents are the stored ones"), "{said}");
+    let row = said.lines().find(|l| l.starts_with("latents")).unwrap();
+    assert!(row.contains("1.000e0") && row.ends_with("dB"), "{said}");
+    good(
+        path,
+        &["regenerate", "--run", &id, "--from-noise", "--class", "sandal"],
+    );
+    // A latent of another shape is refused before anything is decoded from it.
+    forge(&path.join("dream.redb"), &id, |latent| {
+        latent.shape = vec![4, 4, 16]
+    });
+    let said = bad(path, 1, &["regenerate", "--run", &id]);
+    assert!(said.contains("bag 2") && said.contains("[4, 4, 16]"), "{said}");
+}
+
+#[test]
+fn latents_and_their_noise_are_exported() {
+    let folder = store();
+    let path = folder.path();
+    let id = run(path, &imagine(&["--seed", "3", "--size", "48x32"]));
+    let export = |stage: &str, file: &str| {
+        good(
+            path,
+            &["export", "latents", "--run", &id, "--stage", stage, "-o", file],
+        );
+        std::fs::read(path.join(file)).unwrap()
+    };
+    for file in ["first.parquet", "first.safetensors"] {
+        assert!(export("initial", file).len() > 8 * 4 * 4 * 8 * 12, "{file}");
+    }
+    let (first, last) = (export("initial", "first.npy"), export("final", "last.npy"));
+    for file in [&first, &last] {
+        let header = String::from_utf8_lossy(&file[..192]).into_owned();
+        assert!(header.contains("'shape': (8, 4, 8, 12,)"), "{header}");
+    }
+    let store = Store::open_read_only(path.join("dream.redb")).unwrap();
+    let latents: Vec<Latent> = store.rows(store.resolve(&id).unwrap(), None).unwrap();
+    let stored: Vec<u8> = latents.iter().flat_map(|l| l.data.clone()).collect();
+    assert_eq!(last[192..], stored);
+    let noise: Vec<u8> = latents
+        .iter()
+        .flat_map(|l| diffusion::initial_noise(3, l.class_id, l.index, 4 * 8 * 12))
+        .flat_map(f32::to_le_bytes)
+        .collect();
+    assert_eq!(first[192..], noise);
+    let rows = std::fs::read_to_string(path.join("first.rows.csv")).unwrap();
+    assert_eq!(rows.lines().count(), 9);
+    let wrong = ["export", "images", "--run", &id, "--stage", "initial", "-o", "x"];
+    assert!(bad(path, 2, &wrong).contains("latents"));
+}
+
+#[test]
+fn questions_that_cannot_be_answered() {
+    let folder = store();
+    let path = folder.path();
+    let runs = good(path, &["ls"]);
+    for (args, code, words) in [
+        (
+            imagine(&["--class", "hat"]),
+            1,
+            "no class `hat`; the embeddings have tshirt",
+        ),
+        (imagine(&["--set", "per_class=5"]), 1, "4 outliers of the class"),
+        (imagine(&["--size", "500x300"]), 1, "multiples of 8"),
+        (imagine(&["--size", "0"]), 2, "WIDTHxHEIGHT"),
+        (imagine(&["--resize", "big"]), 2, "WIDTHxHEIGHT"),
+        (imagine(&["--eta", "0.5"]), 1, "only ddim"),
+        (imagine(&["--scheduler", "ddim", "--eta", "1.5"]), 1, "eta 1.5"),
+        (imagine(&["--scheduler", "euler"]), 2, "dpm-solver"),
+        (imagine(&["--set", "steps=0"]), 1, "steps 0"),
+        (imagine(&["--guidance", "nan"]), 2, "guidance"),
+        (imagine(&["--prompt", "a bag"]), 1, "<class>"),
+        (imagine(&["--interpolate", "coat"]), 1, "give its embeddings"),
+        (imagine(&["--noise", "0.1"]), 1, "give its embeddings"),
+        (imagine(&["--plain"]), 1, "give --embeddings"),
+        (plain(&["--noise", "-1"]), 1, "sigma"),
+        (plain(&["--interpolate", "bag"]), 1, "itself"),
+        (plain(&["--interpolate", "hat"]), 1, "no class `hat`"),
+        (
+            plain(&["--interpolate", "coat", "--fraction", "2"]),
+            1,
+            "fraction 2",
+        ),
+        (plain(&["--fraction", "0.5"]), 2, "required"),
+        (plain(&["--plain", "--noise", "1"]), 2, "cannot be used with"),
+        (imagine(&["--shard", "0/2"]), 2, "counted from 1 to 2"),
+        (imagine(&["--shard", "3/2"]), 2, "counted from 1 to 2"),
+        (imagine(&["--shard", "half"]), 2, "I/N"),
+        (imagine(&["--memory", "lots"]), 2, "8G"),
+        (imagine(&["--batch-size", "0"]), 2, "batch-size"),
+        (vec!["imagine", "-q"], 2, "required"),
+        (
+            vec!["imagine", "-q", "--embeddings", "out", "--preset", "quick"],
+            1,
+            "--embeddings takes class embeddings",
+        ),
+    ] {
+        let said = bad(path, code, &args);
+        assert!(said.contains(words), "{args:?}: {said}");
+    }
+    // Nothing was begun.
+    assert_eq!(good(path, &["ls"]), runs);
+}
+
+/// Enters a finished run of outliers that no import would let through.
+fn outliers(path: &Path, alias: &str, vector: impl Fn(&ClassEmbedding) -> Vec<f32>) {
+    let store = Store::open(path.join("dream.redb")).unwrap();
+    let embeddings = store.run(store.resolve("emb").unwrap()).unwrap();
+    let classes: Vec<ClassEmbedding> = store.rows(embeddings.id, None).unwrap();
+    let spec = RunSpec {
+        stage: "import".into(),
+        stage_version: 1,
+        params: serde_json::json!({ "made": alias }),
+        seed: 0,
+        inputs: vec![RunInput {
+            role: "embeddings".into(),
+            run: embeddings.id,
+            digest: embeddings.digest.unwrap(),
+        }],
+        sources: BTreeMap::new(),
+    };
+    let run: RunId = store.begin(&spec, &stamp()).unwrap().into_run().id;
+    let rows: Vec<Outlier> = classes
+        .iter()
+        .map(|class| Outlier {
+            class_id: class.class_id,
+            class_name: class.class_name.clone(),
+            index: 0,
+            kind: OutlierKind::Outlier,
+            vector: vector(class),
+            anchor: 0,
+            round: 0,
+            knn_distance: 0.0,
+        })
+        .collect();
+    store.put(run, &rows).unwrap();
+    store.finish(run, 1).unwrap();
+    store.set_alias(alias, run).unwrap();
+}
+
+#[test]
+fn vectors_and_models_that_do_not_fit() {
+    let folder = store();
+    let path = folder.path();
+    outliers(path, "wide", |class| [class.vector.clone(), vec![0.0]].concat());
+    outliers(path, "nan", |class| {
+        let mut vector = class.vector.clone();
+        vector[7] = f32::NAN;
+        vector
+    });
+    let of = |run: &'static str| {
+        let rest = ["--class", "bag", "--per-class", "1", "--steps", "2"];
+        [
+            &["imagine", "-q", "--preset", "quick", "--outliers", run],
+            &rest[..],
+        ]
+        .concat()
+    };
+    let said = bad(path, 1, &of("wide"));
+    assert!(said.contains("97 wide") && said.contains("96"), "{said}");
+    let said = bad(path, 1, &of("nan"));
+    assert!(
+        said.contains("outlier 0 of the class `bag`") && said.contains("NaN at component 7"),
+        "{said}"
+    );
+
+    // A model that has changed since, and one that is not the embeddings'.
+    let model = path.join("model");
+    copy(&data().join("tiny-sd"), &model);
+    let config = model.join("scheduler/scheduler_config.json");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("0.012", "0.011")).unwrap();
+    good(path, &["dataset", "add", "other", "model"]);
+    let other = [imagine(&[]).as_slice(), &["--model", "other"]].concat();
+    let said = bad(path, 1, &other);
+    assert!(said.contains("comes from the model"), "{said}");
+    good(
+        path,
+        &[
+            "embed", "--preset", "quick", "-q", "--model", "other", "--alias", "emb2",
+        ],
+    );
+    let mine = plain(&[])
+        .into_iter()
+        .map(|word| if word == "emb" { "emb2" } else { word })
+        .chain(["--model", "other"])
+        .collect::<Vec<_>>();
+    let id = run(path, &mine);
+    good(path, &["regenerate", "--run", &id, "--from-noise"]);
+    std::fs::write(&config, text.replace("0.012", "0.013")).unwrap();
+    let said = bad(path, 1, &["regenerate", "--run", &id]);
+    assert!(
+        said.contains("has changed since it was registered as `other`"),
+        "{said}"
+    );
+    // All of it is still there and whole.
+    assert!(good(path, &["verify"]).contains("rows"));
+    let store = Store::open_read_only(path.join("dream.redb")).unwrap();
+    let run = store.run(store.resolve(&id).unwrap()).unwrap();
+    assert_eq!(run.status, Status::Finished);
+}

@@ -1,0 +1,125 @@
+//! How much memory there is for pictures in the making. The library asks for a number; here it is found.
+
+use std::path::Path;
+use std::process::Command;
+use std::str::FromStr;
+
+use candle_core::Device;
+
+/// What is assumed where the machine does not say.
+const ASSUMED: u64 = 4 << 30;
+
+/// A number of bytes: `512M`, `8G`, `1.5GiB`, or plain bytes; units are powers of 1024.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bytes(pub u64);
+
+impl FromStr for Bytes {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        let wrong =
+            || format!("`{s}` is no amount of memory; expected a number with K, M, G or T, such as 8G");
+        let digits = s.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let unit = s[digits.len()..].to_ascii_uppercase();
+        let unit = unit.trim_end_matches('B').trim_end_matches('I');
+        let shift = match unit {
+            "" => 0,
+            "K" => 10,
+            "M" => 20,
+            "G" => 30,
+            "T" => 40,
+            _ => return Err(wrong()),
+        };
+        let number: f64 = digits.parse().map_err(|_| wrong())?;
+        let bytes = number * (1_u64 << shift) as f64;
+        if bytes.is_finite() && bytes >= 1.0 && bytes < u64::MAX as f64 {
+            Ok(Self(bytes as u64))
+        } else {
+            Err(wrong())
+        }
+    }
+}
+
+/// Returns the bytes that pictures in the making may take: half of what is free now, because weights, the store's cache and
+/// other programs need room, too.
+pub fn for_pictures(device: &Device, name: &str) -> u64 {
+    let free = if device.is_cpu() {
+        free_of_machine()
+    } else {
+        free_of_gpu(name)
+    };
+    free.unwrap_or(ASSUMED) / 2
+}
+
+/// What Linux says is available, and not more than what the control group of this process allows.
+fn free_of_machine() -> Option<u64> {
+    let available = meminfo(&std::fs::read_to_string("/proc/meminfo").ok()?)?;
+    let group = Path::new("/sys/fs/cgroup");
+    let number = |file: &str| {
+        std::fs::read_to_string(group.join(file))
+            .ok()?
+            .trim()
+            .parse()
+            .ok()
+    };
+    let (limit, used): (Option<u64>, Option<u64>) = (number("memory.max"), number("memory.current"));
+    Some(match (limit, used) {
+        (Some(limit), Some(used)) => available.min(limit.saturating_sub(used)),
+        _ => available,
+    })
+}
+
+/// Returns `MemAvailable` of `/proc/meminfo`, in bytes.
+fn meminfo(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kilobytes.checked_mul(1024)
+}
+
+/// Asks NVIDIA's tool what is free on the GPU `cuda:N`.
+fn free_of_gpu(name: &str) -> Option<u64> {
+    let index: usize = name.split_once(':').map_or(Some(0), |(_, n)| n.parse().ok())?;
+    // CUDA counts the visible devices; the tool counts all, or takes what the variable names.
+    let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
+    let device = match visible.as_deref().filter(|v| !v.is_empty()) {
+        Some(list) => list.split(',').nth(index)?.trim().to_owned(),
+        None => index.to_string(),
+    };
+    let output = Command::new("nvidia-smi")
+        .args([
+            "--query-gpu=memory.free",
+            "--format=csv,noheader,nounits",
+            "-i",
+            &device,
+        ])
+        .output()
+        .ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let megabytes: u64 = text.lines().next()?.trim().parse().ok()?;
+    megabytes.checked_mul(1 << 20)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts() {
+        let read = |s: &str| s.parse::<Bytes>().map(|b| b.0);
+        assert_eq!(read("512"), Ok(512));
+        assert_eq!(read("8G"), Ok(8 << 30));
+        assert_eq!(read("1.5GiB"), Ok(3 << 29));
+        assert_eq!(read("64mb"), Ok(64 << 20));
+        for bad in ["", "G", "-1G", "0", "8X", "1e400T", "NaN", "8 G B"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn available_memory() {
+        let text = "MemTotal:       24737344 kB\nMemFree: 1 kB\nMemAvailable:   21004288 kB\n";
+        assert_eq!(meminfo(text), Some(21_004_288 * 1024));
+        assert_eq!(meminfo("MemTotal: 3 kB\n"), None);
+        assert_eq!(meminfo("MemAvailable: many kB\n"), None);
+    }
+}
