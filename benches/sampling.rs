@@ -1,5 +1,6 @@
-//! Outlier sampling at the shape of CIFAR-100: 500 features of 768 dimensions, 50 boundary features, 1500 noise vectors, k 300.
-//! The peer is FAISS: `tools/bench/sampling.py`.
+//! Rounds of outlier sampling at the shapes of the paper: CIFAR-100 (500 features of 768 dimensions, 50 boundary features),
+//! ImageNet-100 (1000 features, 50 of 200 boundary features a round) and its inliers; 1500 noise vectors, k 300.
+//! The peer is FAISS: `tools/bench/sampling.py`, which reads the names and times printed here.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use dream_ood::outlier::{Kind, Knn, SamplingParams, boundary, sample_class};
@@ -7,36 +8,44 @@ use dream_ood::rng::Stream;
 use std::hint::black_box;
 use std::time::Duration;
 
-const N: usize = 500;
 const M: usize = 768;
 /// Enough to keep the threads busy, and few enough for a short benchmark.
 const ROUNDS: usize = 8;
 
-fn features() -> Vec<f32> {
+fn features(n: usize) -> Vec<f32> {
     let centre = Stream::new(0, "bench/centre", 0, 0).normals(M);
-    let noise = Stream::new(0, "bench/features", 0, 0).normals(N * M);
+    let noise = Stream::new(0, "bench/features", 0, 0).normals(n * M);
     let rows = noise.chunks(M).flat_map(|row| row.iter().zip(&centre));
     rows.map(|(e, c)| c + 0.7 * e).collect()
 }
 
 fn sampling(c: &mut Criterion) {
-    let features = features();
     let mut group = c.benchmark_group("sampling");
     group
         .sample_size(10)
         .warm_up_time(Duration::from_secs(1))
         .measurement_time(Duration::from_secs(4));
+    let few = features(500);
     group.bench_function("boundary of 500x768", |b| {
-        b.iter(|| boundary(black_box(&features), M, 300, 50, Kind::Outlier, 0))
+        b.iter(|| boundary(black_box(&few), M, 300, 50, Kind::Outlier, 0))
     });
-    for (name, knn) in [("paper", Knn::Paper), ("upstream", Knn::Upstream)] {
+    let upstream = SamplingParams {
+        knn: Knn::Upstream,
+        ..SamplingParams::CIFAR100
+    };
+    for (name, n, params) in [
+        ("cifar100", 500, SamplingParams::CIFAR100),
+        ("cifar100 upstream", 500, upstream),
+        ("imagenet100", 1000, SamplingParams::IMAGENET100),
+        ("imagenet100 inliers", 1000, SamplingParams::IMAGENET100_INLIER),
+    ] {
+        let features = features(n);
         let params = SamplingParams {
             rounds: ROUNDS,
-            knn,
-            ..SamplingParams::CIFAR100
+            ..params
         };
-        group.throughput(Throughput::Elements(params.count() as u64));
-        group.bench_function(format!("{ROUNDS} rounds, {name}"), |b| {
+        group.throughput(Throughput::Elements(ROUNDS as u64));
+        group.bench_function(format!("{ROUNDS} rounds of {name}"), |b| {
             b.iter(|| sample_class(black_box(&features), M, &params, 1, 0, &|_| (), &|| false))
         });
     }

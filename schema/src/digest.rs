@@ -5,10 +5,15 @@ use arrow::datatypes::{DataType, Float32Type, Float64Type, Int32Type, Int64Type,
 
 use crate::{SchemaError, Table};
 
+/// What is hashed at once: enough for BLAKE3 to use all its lanes, and several threads.
+const PIECE: usize = 1 << 20;
+
 /// Takes in the rows of a run, table by table and in key order, and gives the digest.
 #[derive(Clone, Default)]
 pub struct Digest {
     hasher: blake3::Hasher,
+    /// Bytes that are still to be hashed.
+    pending: Vec<u8>,
     rows: u64,
 }
 
@@ -35,19 +40,32 @@ impl Digest {
 
     /// Returns the digest in hex.
     pub fn finish(mut self) -> String {
-        self.hasher.update(&self.rows.to_le_bytes());
+        let rows = self.rows.to_le_bytes();
+        self.pending.extend_from_slice(&rows);
+        self.hasher.update(&self.pending);
         self.hasher.finalize().to_hex().to_string()
     }
 
     fn field(&mut self, bytes: &[u8]) {
-        self.hasher.update(&(bytes.len() as u64).to_le_bytes());
-        self.hasher.update(bytes);
+        self.field_with(bytes.len(), |field| field.copy_from_slice(bytes));
+    }
+
+    /// Takes in a field of `length` bytes, which `write` writes over zeros.
+    fn field_with(&mut self, length: usize, write: impl FnOnce(&mut [u8])) {
+        self.pending.extend_from_slice(&(length as u64).to_le_bytes());
+        let start = self.pending.len();
+        self.pending.resize(start + length, 0);
+        write(&mut self.pending[start..]);
+        if self.pending.len() >= PIECE {
+            self.hasher.update_rayon(&self.pending);
+            self.pending.clear();
+        }
     }
 
     fn value(&mut self, table: Table, name: &str, column: &dyn Array, row: usize) -> Result<(), SchemaError> {
         if column.is_null(row) {
             // No value has this length, so a null is like nothing else.
-            self.hasher.update(&u64::MAX.to_le_bytes());
+            self.pending.extend_from_slice(&u64::MAX.to_le_bytes());
             return Ok(());
         }
         match column.data_type() {
@@ -60,23 +78,25 @@ impl Digest {
             DataType::Binary => self.field(column.as_binary::<i32>().value(row)),
             DataType::FixedSizeList(..) => {
                 let list = column.as_fixed_size_list().value(row);
-                let bytes: Vec<u8> = list
-                    .as_primitive::<Float32Type>()
-                    .values()
-                    .iter()
-                    .flat_map(|v| v.to_le_bytes())
-                    .collect();
-                self.field(&bytes);
+                let values = list.as_primitive::<Float32Type>().values();
+                self.field_with(4 * values.len(), |field| {
+                    let (fields, _) = field.as_chunks_mut::<4>();
+                    fields
+                        .iter_mut()
+                        .zip(values)
+                        .for_each(|(f, v)| *f = v.to_le_bytes());
+                });
             }
             DataType::List(_) => {
                 let list = column.as_list::<i32>().value(row);
-                let bytes: Vec<u8> = list
-                    .as_primitive::<Int64Type>()
-                    .values()
-                    .iter()
-                    .flat_map(|v| v.to_le_bytes())
-                    .collect();
-                self.field(&bytes);
+                let values = list.as_primitive::<Int64Type>().values();
+                self.field_with(8 * values.len(), |field| {
+                    let (fields, _) = field.as_chunks_mut::<8>();
+                    fields
+                        .iter_mut()
+                        .zip(values)
+                        .for_each(|(f, v)| *f = v.to_le_bytes());
+                });
             }
             other => {
                 let actual = other.to_string();

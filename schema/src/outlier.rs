@@ -1,4 +1,5 @@
-//! `outliers`: sampled vectors at the low-likelihood edge of a class, or (inliers) at its core (DREAM-OOD, Sec. 3.2).
+//! `outliers`: sampled vectors at the low-likelihood edge of a class, or (inliers) at its core (DREAM-OOD, Sec. 3.2); or vectors
+//! of the methods that these are compared with.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +10,7 @@ use arrow::datatypes::{DataType, Field, Float32Type, Int32Type, Int64Type, Schem
 use crate::columns::{Builder, Columns, schema, vector_field};
 use crate::{Artifact, SchemaError, Table};
 
-/// Which edge of the class a vector was sampled at.
+/// How a vector was sampled, and so which part of the space it is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OutlierKind {
@@ -17,14 +18,32 @@ pub enum OutlierKind {
     Outlier,
     /// Inside it: the smallest (DREAM-ID).
     Inlier,
+    /// Around the class embedding, by Gaussian noise.
+    Gaussian,
+    /// Out of the class in a random direction, to a given distance.
+    Beyond,
+    /// Across the classifier's decision boundary (BOOD).
+    Boundary,
 }
 
 impl OutlierKind {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [
+        Self::Outlier,
+        Self::Inlier,
+        Self::Gaussian,
+        Self::Beyond,
+        Self::Boundary,
+    ];
+
     /// Returns the word that stands in the column `kind`.
     pub fn as_str(self) -> &'static str {
         match self {
             OutlierKind::Outlier => "outlier",
             OutlierKind::Inlier => "inlier",
+            OutlierKind::Gaussian => "gaussian",
+            OutlierKind::Beyond => "beyond",
+            OutlierKind::Boundary => "boundary",
         }
     }
 }
@@ -39,11 +58,8 @@ impl FromStr for OutlierKind {
     type Err = String;
 
     fn from_str(s: &str) -> Result<Self, String> {
-        match s {
-            "outlier" => Ok(OutlierKind::Outlier),
-            "inlier" => Ok(OutlierKind::Inlier),
-            _ => Err(format!("`{s}` is neither `outlier` nor `inlier`")),
-        }
+        let named = Self::ALL.into_iter().find(|kind| kind.as_str() == s);
+        named.ok_or_else(|| format!("`{s}` is none of {}", Self::ALL.map(Self::as_str).join(", ")))
     }
 }
 
@@ -56,13 +72,13 @@ pub struct Outlier {
     pub class_name: String,
     /// Its place in the class.
     pub index: u64,
-    /// Outlier or inlier.
+    /// How it was sampled.
     pub kind: OutlierKind,
     /// v * |T(y)|: the sampled unit vector, as long as the class embedding.
     pub vector: Vec<f32>,
-    /// Index of the ID feature (of the same class) that the noise was added to.
+    /// Index of the ID feature (of the same class) that it was made from; for `gaussian` the nearest one.
     pub anchor: i64,
-    /// The round of noise that it was kept in.
+    /// The round of noise that it was kept in; for `boundary` the steps that it took to the boundary; otherwise 0.
     pub round: i32,
     /// Distance of the unit vector v to its k-th nearest ID feature of the class.
     pub knn_distance: f32,
@@ -110,7 +126,7 @@ impl Artifact for Outlier {
         let index = c.numbers::<Int64Type>("index")?;
         let kind = c.text("kind")?;
         let parse = |(row, kind): (usize, &String)| {
-            let hint = "expected `outlier` or `inlier`";
+            let hint = "expected `outlier`, `inlier`, `gaussian`, `beyond` or `boundary`";
             kind.parse::<OutlierKind>()
                 .map_err(|_| c.bad_value("kind", row, kind, hint))
         };

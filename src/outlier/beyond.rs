@@ -2,8 +2,8 @@
 
 use super::boundary::kth_cosines;
 use super::error::{OutlierError, require};
-use super::geometry::{Features, distance, kth_largest, normalised, product};
-use super::params::Sampled;
+use super::geometry::{Features, Vectors, distance, kth_largest, normalised, product};
+use super::params::{Sampled, shortest};
 use crate::rng::Stream;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -15,13 +15,45 @@ const BISECTIONS: usize = 24;
 
 /// Parameters of [`beyond`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct BeyondParams {
     /// Vectors to make.
     pub count: usize,
     /// Neighbours that the density looks at.
     pub k: usize,
     /// The wanted k-NN distance as a multiple of the largest one among the class's own features; above 1 is outside.
+    #[serde(serialize_with = "shortest")]
     pub overshoot: f32,
+}
+
+impl BeyondParams {
+    /// As many vectors as DREAM-OOD samples, a tenth further out than the class's own rim.
+    pub const DEFAULT: Self = Self {
+        count: 10_000,
+        k: 300,
+        overshoot: 1.1,
+    };
+
+    /// Checks all that does not depend on the features.
+    ///
+    /// # Errors
+    /// The first parameter outside its range.
+    pub fn check(&self) -> Result<(), OutlierError> {
+        for (what, value) in [("count", self.count), ("k", self.k)] {
+            require(
+                (1..=u32::MAX as usize).contains(&value),
+                what,
+                "at least 1",
+                value,
+            )?;
+        }
+        require(
+            self.overshoot > 0.0 && self.overshoot.is_finite(),
+            "overshoot",
+            "above 0",
+            self.overshoot,
+        )
+    }
 }
 
 /// Returns `count` vectors, each a random feature turned along the sphere towards a random direction until its distance to
@@ -40,20 +72,9 @@ pub fn beyond(
     seed: u64,
     class: u32,
 ) -> Result<Vec<Sampled>, OutlierError> {
+    params.check()?;
     let features = Features::new(features, m, class)?;
     features.check_k(params.k, class)?;
-    require(
-        (1..=u32::MAX as usize).contains(&params.count),
-        "count",
-        "at least 1",
-        params.count,
-    )?;
-    require(
-        params.overshoot > 0.0 && params.overshoot.is_finite(),
-        "overshoot",
-        "above 0",
-        params.overshoot,
-    )?;
     let cosines = kth_cosines(&features.unit, &features, params.k);
     let lowest = cosines.into_iter().fold(f32::INFINITY, f32::min);
     // A distance d is the cosine 1 - d^2/2.
@@ -100,14 +121,8 @@ fn push(
     let pairs = noise.iter().zip(feature);
     let direction = normalised(pairs.map(|(e, z)| f64::from(*e) - along * f64::from(*z)));
     let mut dots = vec![0.0; 2 * n]; // [2, n]: of the feature, of the direction
-    product(
-        &[feature, &direction].concat(),
-        &features.unit,
-        m,
-        1.0,
-        &mut dots,
-        n,
-    );
+    let vectors = Vectors::rows(&features.unit, m);
+    product(&[feature, &direction].concat(), m, vectors, 1.0, &mut dots, n);
     let (near, far) = dots.split_at(n);
     let mut turned = vec![0.0; n];
     let mut cosine = |angle: f64| {

@@ -1,8 +1,9 @@
 //! k-NN distances and the boundary set.
 
 use super::error::{OutlierError, require};
-use super::geometry::{Features, distance, kth_largest, normalised, product};
+use super::geometry::{Features, Vectors, distance_between, kth_largest, normalised, product};
 use super::params::Kind;
+use rayon::prelude::*;
 
 /// Rows of queries taken at once: bounds the product's memory.
 const BLOCK: usize = 256;
@@ -83,19 +84,54 @@ pub fn knn_distances(
         }
         unit.extend(normalised(query.iter().map(|v| f64::from(*v))));
     }
-    let cosines = kth_cosines(&unit, &features, k);
-    Ok(cosines.into_iter().map(|c| distance(f64::from(c))).collect())
+    Ok(neighbours(&unit, &features, k)
+        .into_iter()
+        .map(|n| n.distance)
+        .collect())
 }
 
-/// The `k`-th largest dot product of each unit query with the features.
+/// The `k`-th largest dot product of each feature with the features.
 pub(super) fn kth_cosines(queries: &[f32], features: &Features, k: usize) -> Vec<f32> {
+    search(queries, features, |dots, _| kth_largest(dots, k))
+}
+
+/// What the features are to a vector.
+pub(super) struct Neighbours {
+    /// Index of the nearest feature, the lowest among equals.
+    pub nearest: u32,
+    /// Distance to the k-th nearest. Which one that is, products say; how far it is, is computed from the vectors, so that it does
+    /// not depend on what else was asked at once.
+    pub distance: f32,
+}
+
+/// The neighbours of each unit query, `[q, m]`.
+pub(super) fn neighbours(queries: &[f32], features: &Features, k: usize) -> Vec<Neighbours> {
+    let distance = |dots: &mut [f32], query: &[f32]| {
+        let first =
+            |wanted: f32, dots: &[f32]| dots.iter().position(|dot| *dot == wanted).unwrap_or_default();
+        let largest = dots.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let kth = kth_largest(&mut dots.to_vec(), k);
+        Neighbours {
+            nearest: first(largest, dots) as u32,
+            distance: distance_between(query, features.row(first(kth, dots))),
+        }
+    };
+    search(queries, features, distance)
+}
+
+/// Calls `of` with the dot products of each query with the features, and the query.
+fn search<T: Send>(
+    queries: &[f32],
+    features: &Features,
+    of: impl Fn(&mut [f32], &[f32]) -> T + Sync,
+) -> Vec<T> {
     let (n, m) = (features.n, features.m);
-    let mut cosines = Vec::with_capacity(queries.len() / m);
-    let mut dots = vec![0.0; BLOCK * n]; // [block, n]
-    for block in queries.chunks(BLOCK * m) {
-        let dots = &mut dots[..block.len() / m * n];
-        product(block, &features.unit, m, 1.0, dots, n);
-        cosines.extend(dots.chunks_exact_mut(n).map(|row| kth_largest(row, k)));
-    }
-    cosines
+    // Blocks are the same however many threads there are, and so is the order of every sum.
+    let blocks = queries.par_chunks(BLOCK * m).map(|block| {
+        let mut dots = vec![0.0; block.len() / m * n]; // [block, n]
+        product(block, m, Vectors::rows(&features.unit, m), 1.0, &mut dots, n);
+        let rows = dots.chunks_exact_mut(n).zip(block.chunks_exact(m));
+        rows.map(|(dots, query)| of(dots, query)).collect::<Vec<T>>()
+    });
+    blocks.flatten_iter().collect()
 }

@@ -12,7 +12,7 @@ pub(super) const ROWS: usize = 4;
 pub(super) type CountFn = fn(&[f32], [&[f32]; ROWS], [f32; ROWS]) -> [u32; ROWS];
 
 /// Returns the fastest version for this processor.
-pub(super) fn best() -> CountFn {
+pub(super) fn fastest() -> CountFn {
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx2") {
         // SAFETY: the processor has AVX2.
@@ -78,7 +78,7 @@ mod tests {
                 })
                 .collect();
             assert_eq!(portable(&a, b, thresholds).to_vec(), expected);
-            assert_eq!(best()(&a, b, thresholds).to_vec(), expected);
+            assert_eq!(fastest()(&a, b, thresholds).to_vec(), expected);
         }
     }
 }

@@ -70,6 +70,20 @@ pub enum OutlierError {
         /// The size asked for.
         select: usize,
     },
+    /// Fewer features cross the decision boundary than are wanted.
+    #[error(
+        "{crossed} features of class {class} cross the decision boundary within {max_steps} steps, {count} are wanted; lower count, or raise max_steps or step"
+    )]
+    TooFewCross {
+        /// The class.
+        class: u32,
+        /// How many cross; features that the classifier gets wrong are not counted.
+        crossed: usize,
+        /// Steps that they have.
+        max_steps: usize,
+        /// The number asked for.
+        count: usize,
+    },
     /// A parameter lies outside its range.
     #[error("{what} is {actual}, expected {expected}")]
     Parameter {

@@ -1,21 +1,49 @@
 //! Gaussian noise around the class embedding: the simplest alternative to k-NN sampling, which looks at no feature.
 
-use super::boundary::kth_cosines;
+use super::boundary::neighbours;
 use super::error::{OutlierError, require};
-use super::geometry::{Features, distance, normalised};
-use super::params::{Sampled, require_sigma};
+use super::geometry::{Features, normalised};
+use super::params::{Sampled, require_sigma, shortest};
 use crate::rng::Stream;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// Parameters of [`gaussian`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct GaussianParams {
     /// Vectors to make.
     pub count: usize,
     /// Standard deviation of the noise in every coordinate, relative to the length of the class embedding.
+    #[serde(serialize_with = "shortest")]
     pub sigma: f32,
     /// Neighbours of the k-NN distance that is reported.
     pub k: usize,
+}
+
+impl GaussianParams {
+    /// As many vectors as DREAM-OOD samples, with the noise of its CIFAR-100 setting.
+    pub const DEFAULT: Self = Self {
+        count: 10_000,
+        sigma: 0.07,
+        k: 300,
+    };
+
+    /// Checks all that does not depend on the features.
+    ///
+    /// # Errors
+    /// The first parameter outside its range.
+    pub fn check(&self) -> Result<(), OutlierError> {
+        for (what, value) in [("count", self.count), ("k", self.k)] {
+            require(
+                (1..=u32::MAX as usize).contains(&value),
+                what,
+                "at least 1",
+                value,
+            )?;
+        }
+        require_sigma(self.sigma)
+    }
 }
 
 /// Returns `count` vectors normalise(T(y)/|T(y)| + sigma * e), e standard normal.
@@ -32,16 +60,10 @@ pub fn gaussian(
     seed: u64,
     class: u32,
 ) -> Result<Vec<Sampled>, OutlierError> {
+    params.check()?;
     let m = embedding.len();
     let features = Features::new(features, m, class)?;
     features.check_k(params.k, class)?;
-    require_sigma(params.sigma)?;
-    require(
-        (1..=u32::MAX as usize).contains(&params.count),
-        "count",
-        "at least 1",
-        params.count,
-    )?;
     let usable = embedding.iter().all(|v| v.is_finite()) && embedding.iter().any(|v| *v != 0.0);
     require(
         usable,
@@ -52,6 +74,7 @@ pub fn gaussian(
     let centre = normalised(embedding.iter().map(|v| f64::from(*v)));
     let sigma = f64::from(params.sigma);
     let vectors: Vec<Vec<f32>> = (0..params.count as u64)
+        .into_par_iter()
         .map(|index| {
             let noise = Stream::new(seed, "sample/gaussian", class, index).normals(m);
             let pairs = centre.iter().zip(&noise);
@@ -59,14 +82,14 @@ pub fn gaussian(
         })
         .collect();
     let flat = vectors.concat();
-    let cosines = kth_cosines(&flat, &features, params.k);
-    let rows = vectors.into_iter().zip(cosines);
+    let found = neighbours(&flat, &features, params.k);
+    let rows = vectors.into_iter().zip(found);
     Ok(rows
-        .map(|(vector, cosine)| Sampled {
-            anchor: features.nearest(&vector),
+        .map(|(vector, found)| Sampled {
             vector,
+            anchor: found.nearest,
             round: 0,
-            knn_distance: distance(f64::from(cosine)),
+            knn_distance: found.distance,
         })
         .collect())
 }

@@ -58,14 +58,6 @@ impl Features {
     pub fn row(&self, row: usize) -> &[f32] {
         &self.unit[row * self.m..(row + 1) * self.m]
     }
-
-    /// Index of the feature nearest to the unit vector `vector`, the lowest among equals.
-    pub fn nearest(&self, vector: &[f32]) -> u32 {
-        let mut dots = vec![0.0; self.n]; // [1, n]
-        product(vector, &self.unit, self.m, 1.0, &mut dots, self.n);
-        let best = |best: (u32, f32), (row, dot): (u32, f32)| if dot > best.1 { (row, dot) } else { best };
-        (0..).zip(dots).fold((0, f32::NEG_INFINITY), best).0
-    }
 }
 
 /// Sum of squares in eight partial sums: a fixed order, which the compiler can still put into vector registers.
@@ -81,11 +73,51 @@ pub(super) fn squared_norm(values: &[f32]) -> f64 {
     sums.iter().sum::<f64>() + rest
 }
 
-/// Writes `scale * a b^T` to `out`: `a` is `[rows, m]`, `b` is `[cols, m]`, `out` is `[rows, stride]` of which the first
-/// `cols` columns are written. One thread: parallelism is over rounds, and the sum's order is then always the same.
-pub(super) fn product(a: &[f32], b: &[f32], m: usize, scale: f32, out: &mut [f32], stride: usize) {
-    let (rows, cols) = (a.len() / m, b.len() / m);
-    assert!(a.len() == rows * m && b.len() == cols * m && cols <= stride && out.len() >= rows * stride);
+/// Vectors that a product is taken with.
+#[derive(Clone, Copy)]
+pub(super) struct Vectors<'a> {
+    values: &'a [f32],
+    count: usize,
+    /// From one vector to the next, and from one coordinate to the next.
+    steps: [usize; 2],
+}
+
+impl<'a> Vectors<'a> {
+    /// `values` is `[count, m]`.
+    pub fn rows(values: &'a [f32], m: usize) -> Self {
+        Self {
+            count: values.len() / m,
+            values,
+            steps: [m, 1],
+        }
+    }
+
+    /// The columns `range` of `values`, `[m, stride]`: what a product reads fastest.
+    pub fn columns(values: &'a [f32], stride: usize, range: std::ops::Range<usize>) -> Self {
+        assert!(range.end <= stride);
+        Self {
+            count: range.len(),
+            values: &values[range.start.min(values.len())..],
+            steps: [1, stride],
+        }
+    }
+}
+
+/// Writes `scale * a b^T` to `out`: `a` is `[rows, m]`, `b` are vectors of length m, `out` is `[rows, stride]` of which the first
+/// `b.count` columns are written. One thread: parallelism is over rounds, and the sum's order is then always the same.
+pub(super) fn product(a: &[f32], m: usize, b: Vectors<'_>, scale: f32, out: &mut [f32], stride: usize) {
+    let (rows, cols) = (a.len() / m, b.count);
+    if rows == 0 || cols == 0 {
+        return;
+    }
+    let [next, along] = b.steps;
+    let last = (cols - 1) * next + (m - 1) * along;
+    assert!(
+        a.len() == rows * m
+            && last < b.values.len()
+            && cols <= stride
+            && out.len() >= (rows - 1) * stride + cols
+    );
     // SAFETY: the assertion above: every element that the strides reach lies within its slice, and `out` overlaps neither.
     unsafe {
         gemm::gemm(
@@ -99,9 +131,9 @@ pub(super) fn product(a: &[f32], b: &[f32], m: usize, scale: f32, out: &mut [f32
             a.as_ptr(),
             1,
             m as isize,
-            b.as_ptr(),
-            m as isize,
-            1,
+            b.values.as_ptr(),
+            next as isize,
+            along as isize,
             0.0,
             scale,
             false,
@@ -120,6 +152,20 @@ pub(super) fn kth_largest(values: &mut [f32], k: usize) -> f32 {
 /// Euclidean distance of two unit vectors with the dot product `cosine`.
 pub(super) fn distance(cosine: f64) -> f32 {
     (2.0 - 2.0 * cosine).max(0.0).sqrt() as f32
+}
+
+/// Euclidean distance of two vectors of the same length, in eight partial sums.
+pub(super) fn distance_between(a: &[f32], b: &[f32]) -> f32 {
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    let square = |a: &f32, b: &f32| (f64::from(*a) - f64::from(*b)).powi(2);
+    let mut sums = [0.0_f64; 8];
+    for (a, b) in a.iter().zip(b) {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += square(a, b);
+        }
+    }
+    let rest: f64 = a_rest.iter().zip(b_rest).map(|(a, b)| square(a, b)).sum();
+    (sums.iter().sum::<f64>() + rest).sqrt() as f32
 }
 
 /// Returns `values` scaled to length 1; the zero vector stays.

@@ -6,19 +6,27 @@
 //! In a round, every chosen boundary feature b_i is moved by the same noise vectors e_j to v_ij = normalise(b_i + sigma *
 //! e_j), and of each b_i the `keep` candidates with the largest d_k stay. For inliers it is the smallest d_k both times.
 //!
-//! The search is exact, yet costs one small matrix product a round instead of one a boundary feature, because
+//! The search is exact, yet costs at most one matrix product a round instead of one a boundary feature, because
 //! v_ij . z_l = (b_i . z_l + sigma * e_j . z_l) / |b_i + sigma * e_j| and the noise is shared. Of 1500 candidates only two
 //! are wanted, so that a candidate is mostly dismissed by *counting* the features nearer than the current cut-off, with no
-//! sort (`round.rs`, `count.rs`).
+//! sort, and before the product with all the features is there (`round.rs`, `columns.rs`, `count.rs`).
 //!
-//! **Rounding.** Dot products are `f32` sums of unit vectors: a squared distance 2 - 2 v.z is right to about 1e-6.
+//! What it is compared with: noise around the class embedding ([`gaussian()`]), features pushed out of the class in a random
+//! direction ([`beyond()`]), and features moved across the classifier's decision boundary ([`crossing()`]).
+//!
+//! **Rounding.** Dot products are `f32` sums of unit vectors, right to about 1e-6 once squared distances: candidates and features
+//! whose squared distances differ by less may be taken for one another. The distance that is reported is computed in `f64` from
+//! the vector that is returned.
 //! **Ties.** Equal distances go to the lower index (feature, or noise vector). **Order.** Output is by round, then boundary
 //! rank, then best first, and does not depend on the number of threads. Noise is `rng::Stream(seed, "sample/noise", class,
 //! round)`, so that a round is the same whatever rounds are made with it.
 
+mod best;
 mod beyond;
 mod boundary;
+mod columns;
 mod count;
+mod crossing;
 mod error;
 mod gaussian;
 mod geometry;
@@ -30,6 +38,7 @@ mod tests;
 
 pub use beyond::{BeyondParams, beyond};
 pub use boundary::{boundary, knn_distances};
+pub use crossing::{CrossingParams, Head, crossing};
 pub use error::OutlierError;
 pub use gaussian::{GaussianParams, gaussian};
 pub use params::{Kind, Knn, Sampled, SamplingParams};

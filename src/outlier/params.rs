@@ -19,15 +19,16 @@ pub enum Kind {
 pub enum Knn {
     /// The best candidates of each boundary feature, as the paper says.
     Paper,
-    /// As DREAM-OOD's public code (commit fcb89c6) indexes: distances of candidates ordered [boundary feature, noise] are
-    /// read as if they were ordered [noise, boundary feature], so that the kept ones are hardly further out than chance.
-    /// For comparison; outliers only.
+    /// As DREAM-OOD's public code (commit fcb89c6, `KNN_dis_search_distance`) indexes: distances of candidates ordered
+    /// [boundary feature, noise] are read as if they were ordered [noise, boundary feature], so that the kept ones are hardly
+    /// further out than chance. Where `keep` is 1, as for its inliers, a squeezed dimension moreover makes it keep
+    /// candidates of the round's first boundary feature only. For comparison.
     Upstream,
 }
 
 /// Writes an `f32` as the shortest decimal that means it (0.07), not as that number's `f64` (0.07000000029802322): parameters
 /// are read by people, and a run is named by them.
-fn shortest<S: serde::Serializer>(value: &f32, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn shortest<S: serde::Serializer>(value: &f32, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(value.to_string().parse().unwrap_or(f64::from(*value)))
 }
 
@@ -156,12 +157,6 @@ impl SamplingParams {
                 self.count()
             ),
             wanted,
-        )?;
-        require(
-            self.knn == Knn::Paper || self.kind == Kind::Outlier,
-            "knn",
-            "paper: the public code's indexing is offered for outliers only",
-            "upstream with inliers",
         )
     }
 }

@@ -1,10 +1,35 @@
 //! One round: candidates of all anchors under shared noise, of which the best of each group are found exactly.
+//!
+//! Most noise vectors are far from being the best for any anchor, and it takes little to know it: an outlier candidate is out
+//! as soon as k features are nearer than the worst kept one, whichever k they are. So a round goes
+//! 1. The noise is drawn and its product with the mean feature orders it by promise (`measure`).
+//! 2. The most promising vectors are searched with all features: the cut-offs are then nearly final.
+//! 3. The features stand in an order in which those come first that decide soonest (`columns.rs`). A few vectors of middling
+//!    promise tell how many of them decide every other time (`panel`), and the product of all the noise is taken with these.
+//! 4. What that leaves undecided gets the next of the features, and so on; what is undecided to the last is searched (`rest`).
+//!
+//! Every step is a bound that errs on the side of looking closer, so that the result is that of looking at everything.
 
-use super::count::{CountFn, LANES, ROWS, best};
+use super::best::Best;
+use super::columns::Columns;
+use super::count::{CountFn, LANES, ROWS, fastest};
 use super::error::OutlierError;
-use super::geometry::{Features, distance, kth_largest, normalised, product, squared_norm};
+use super::geometry::{Features, Vectors, distance_between, kth_largest, normalised, product, squared_norm};
 use super::params::{Kind, Knn, Sampled, SamplingParams};
 use crate::rng::Stream;
+use std::ops::Range;
+
+/// Noise vectors that are searched first.
+const FIRST: usize = 24;
+/// Noise vectors that tell how many columns decide, and their place in the order of promise, in hundredths of all.
+const TYPICAL: usize = 8;
+const TYPICAL_FROM: usize = 45;
+/// Steps in which the columns beyond these are gone through.
+const STEPS: usize = 4;
+/// Noise vectors whose product is completed at once.
+const BATCH: usize = 64;
+/// With fewer columns left than this, the product is taken whole.
+const WHOLE: usize = 32;
 
 /// All that the rounds of a class share.
 pub(super) struct Class<'a> {
@@ -12,10 +37,7 @@ pub(super) struct Class<'a> {
     /// Indices of the boundary features, by rank.
     pub boundary: Vec<u32>,
     pub params: SamplingParams,
-    /// Columns of `gram` and of a round's products: n rounded up to whole vector registers.
-    stride: usize,
-    /// b_i . z_l, `[select, stride]`; minus infinity beyond n, so that padding is never near anything.
-    gram: Vec<f32>,
+    columns: Columns,
     /// |b_i|^2 as rounded, `[select]`.
     squares: Vec<f64>,
     count: CountFn,
@@ -25,50 +47,67 @@ pub(super) struct Class<'a> {
 pub(super) struct Scratch {
     /// e_j, `[noise_per_round, m]`.
     pub noise: Vec<f32>,
-    /// sigma * e_j . z_l, `[noise_per_round rounded up to ROWS, stride]`, zero where nothing is written.
+    /// sigma * e_j . z_l, `[noise_per_round, stride]`; zero beyond the columns.
     moved: Vec<f32>,
+    /// sigma * e_j . b_i for the anchors of the round, `[noise_per_round, anchors]`; empty where `moved` begins with them.
+    dots: Vec<f32>,
     /// sigma^2 |e_j|^2, `[noise_per_round]`.
     squares: Vec<f64>,
-    /// One candidate's dot products before division by its norm, `[n]`.
+    /// Noise vectors by promise: the lower, the more.
+    order: Vec<(f32, u32)>,
+    /// Noise vectors to be completed, `[BATCH, m]`, and their products, `[BATCH, stride]`.
+    gathered: Vec<f32>,
+    part: Vec<f32>,
+    /// One candidate's dot products before division by its norm, `[n]`, and a copy to be reordered.
     raw: Vec<f32>,
+    sorted: Vec<f32>,
+    /// What a dot product must exceed to count, `[ROWS, anchors]`.
+    thresholds: Vec<f32>,
 }
 
-/// A candidate among the best of its group: the lower its score and then its place, the better.
-#[derive(Clone, Copy)]
-struct Found {
-    score: f64,
-    place: usize,
+/// The boundary features that a round uses.
+struct Anchors<'a> {
+    /// Their ranks.
+    ranks: &'a [usize],
+    /// Their |b_i|^2.
+    squares: Vec<f64>,
 }
 
 impl<'a> Class<'a> {
     pub fn new(features: &'a Features, boundary: Vec<u32>, params: SamplingParams) -> Self {
-        let (n, m) = (features.n, features.m);
-        let stride = n.next_multiple_of(LANES);
-        let anchors: Vec<f32> = boundary
+        let columns = Columns::new(features, &boundary, &params);
+        let squares = boundary
             .iter()
-            .flat_map(|row| features.row(*row as usize))
-            .copied()
-            .collect();
-        let mut gram = vec![f32::NEG_INFINITY; boundary.len() * stride];
-        product(&anchors, &features.unit, m, 1.0, &mut gram, stride);
+            .map(|row| squared_norm(features.row(*row as usize)));
         Self {
+            squares: squares.collect(),
             features,
-            squares: anchors.chunks_exact(m).map(squared_norm).collect(),
             boundary,
             params,
-            stride,
-            gram,
-            count: best(),
+            columns,
+            count: fastest(),
         }
     }
 
     pub fn scratch(&self) -> Scratch {
-        let rows = self.params.noise_per_round;
+        let (rows, m, n) = (self.params.noise_per_round, self.features.m, self.features.n);
+        let (stride, anchors) = (self.columns.stride, self.params.anchors_per_round);
+        let dots = if self.columns.boundary_first {
+            0
+        } else {
+            rows * anchors
+        };
         Scratch {
-            noise: vec![0.0; rows * self.features.m],
-            moved: vec![0.0; rows.next_multiple_of(ROWS) * self.stride],
+            noise: vec![0.0; rows * m],
+            moved: vec![0.0; rows * stride],
+            dots: vec![0.0; dots],
             squares: vec![0.0; rows],
-            raw: vec![0.0; self.features.n],
+            order: Vec::with_capacity(rows),
+            gathered: Vec::with_capacity(BATCH * m),
+            part: vec![0.0; BATCH * stride],
+            raw: vec![0.0; n],
+            sorted: vec![0.0; n],
+            thresholds: vec![0.0; ROWS * anchors],
         }
     }
 
@@ -85,135 +124,380 @@ impl<'a> Class<'a> {
 
     /// Finds the best candidates under `scratch.noise`, and returns them by anchor, then best first.
     pub fn round(&self, scratch: &mut Scratch, anchors: &[usize], round: u32) -> Vec<Sampled> {
-        let (features, sigma) = (self.features, self.params.sigma);
+        let anchors = &Anchors {
+            ranks: anchors,
+            squares: anchors.iter().map(|rank| self.squares[*rank]).collect(),
+        };
+        let mut best = Best::new(&self.params, anchors.ranks.len());
+        self.measure(scratch, anchors);
+        let order: Vec<u32> = scratch.order.iter().map(|(_, row)| *row).collect();
+        let (first, others) = order.split_at(FIRST.min(order.len()));
+        let n = self.features.n;
+        self.complete(scratch, first, 0..n);
+        self.search(scratch, anchors, first, &mut best);
+
+        // The typical ones are searched too, and then done with.
+        let from = (order.len() * TYPICAL_FROM / 100).min(others.len());
+        let to = (from + TYPICAL).min(others.len());
+        let typical = &others[from..to];
+        self.complete(scratch, typical, 0..n);
+        let columns = self.panel(scratch, anchors, typical, &best);
+        self.search(scratch, anchors, typical, &mut best);
+
+        let (m, stride) = (self.features.m, self.columns.stride);
+        let vectors = Vectors::columns(&self.columns.features, stride, 0..columns);
         product(
             &scratch.noise,
-            &features.unit,
-            features.m,
-            sigma,
+            m,
+            vectors,
+            self.params.sigma,
             &mut scratch.moved,
-            self.stride,
+            stride,
         );
-        let rows = scratch.noise.chunks_exact(features.m);
-        for (square, row) in scratch.squares.iter_mut().zip(rows) {
-            *square = f64::from(sigma) * f64::from(sigma) * squared_norm(row);
-        }
-        let groups = self.search(scratch, anchors);
-        let mut sampled = Vec::with_capacity(anchors.len() * self.params.keep);
-        for (group, found) in groups.iter().enumerate() {
-            for Found { place, .. } in found {
-                // Both readings agree on what is kept: noise vector `place` of anchor number `group`.
-                sampled.push(self.sampled(scratch, anchors[group], *place, round));
-            }
-        }
-        sampled
+        let left = [&others[..from], &others[to..]].concat();
+        self.rest(scratch, anchors, left, columns, &mut best);
+        self.collect(scratch, anchors, &best, round)
     }
 
-    /// The best `keep` of each group, best first. `Knn::Paper`: group = anchor, place = noise vector.
-    /// `Knn::Upstream`: candidate number anchor * noise_per_round + noise is split by the number of anchors instead.
-    fn search(&self, scratch: &mut Scratch, anchors: &[usize]) -> Vec<Vec<Found>> {
-        let noise = self.params.noise_per_round;
-        let k = self.params.k as u32;
-        let mut groups: Vec<Vec<Found>> = vec![Vec::with_capacity(self.params.keep + 1); anchors.len()];
-        for first in (0..noise).step_by(ROWS) {
-            for (number, anchor) in anchors.iter().enumerate() {
-                let group_and_place = |row: usize| match self.params.knn {
-                    Knn::Paper => (number, first + row),
-                    Knn::Upstream => {
-                        let candidate = number * noise + first + row;
-                        (candidate % anchors.len(), candidate / anchors.len())
-                    }
+    /// Fills in the squares of the noise, and its order by promise: the product of the candidate with the mean feature were it
+    /// made from the mean anchor. That only decides what is looked at first.
+    fn measure(&self, scratch: &mut Scratch, anchors: &Anchors<'_>) {
+        let sigma = self.params.sigma;
+        let m = self.features.m;
+        if !self.columns.boundary_first {
+            let rows = anchors.ranks.iter().map(|rank| self.boundary[*rank] as usize);
+            let vectors: Vec<&[f32]> = rows.map(|row| self.features.row(row)).collect();
+            let count = vectors.len();
+            let mut transposed = Vec::with_capacity(m * count); // [m, anchors]
+            (0..m).for_each(|at| transposed.extend(vectors.iter().map(|v| v[at])));
+            let vectors = Vectors::columns(&transposed, count, 0..count);
+            product(&scratch.noise, m, vectors, sigma, &mut scratch.dots, count);
+        }
+        scratch.order.clear();
+        for (row, e) in scratch.noise.chunks_exact(m).enumerate() {
+            let (square, along) = lengths(e, &self.columns.mean);
+            let square = sigma * sigma * square;
+            scratch.squares[row] = f64::from(square);
+            let along = sigma * along;
+            let norm = (1.0 + 2.0 * along + square).max(1e-12).sqrt();
+            let score = (self.columns.likeness + along) / norm;
+            let score = if self.params.kind == Kind::Outlier {
+                score
+            } else {
+                -score
+            };
+            scratch.order.push((score, row as u32));
+        }
+        scratch
+            .order
+            .sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    }
+
+    /// Takes the product of the noise vectors `rows` with some columns.
+    fn complete(&self, scratch: &mut Scratch, rows: &[u32], columns: Range<usize>) {
+        let (m, stride, width) = (self.features.m, self.columns.stride, columns.len());
+        let vectors = Vectors::columns(&self.columns.features, stride, columns.clone());
+        for rows in rows.chunks(BATCH) {
+            scratch.gathered.clear();
+            for row in rows {
+                let e = &scratch.noise[*row as usize * m..][..m];
+                scratch.gathered.extend_from_slice(e);
+            }
+            product(
+                &scratch.gathered,
+                m,
+                vectors,
+                self.params.sigma,
+                &mut scratch.part,
+                width,
+            );
+            for (row, part) in rows.iter().zip(scratch.part.chunks_exact(width)) {
+                scratch.moved[*row as usize * stride + columns.start..][..width].copy_from_slice(part);
+            }
+        }
+    }
+
+    /// How many columns, from the first on, put most of the complete noise vectors `typical` out for every anchor.
+    fn panel(&self, scratch: &mut Scratch, anchors: &Anchors<'_>, typical: &[u32], best: &Best) -> usize {
+        let n = self.features.n;
+        if typical.is_empty() {
+            return n;
+        }
+        let least = if self.columns.boundary_first {
+            self.boundary.len()
+        } else {
+            1
+        };
+        let step = 2 * LANES;
+        let mut decided = |columns: usize| {
+            let mut out = 0;
+            for four in typical.chunks(ROWS) {
+                out += self
+                    .undecided(scratch, anchors, four, columns, best)
+                    .iter()
+                    .filter(|u| !**u)
+                    .count();
+            }
+            // A vector's padding in the last four counts as decided.
+            out * 4 >= typical.len().next_multiple_of(ROWS) * 3
+        };
+        let (mut low, mut high) = (least.div_ceil(step), n.saturating_sub(WHOLE) / step);
+        if low > high || !decided(high * step) {
+            return n;
+        }
+        while low < high {
+            let middle = (low + high) / 2;
+            match decided(middle * step) {
+                true => high = middle,
+                false => low = middle + 1,
+            }
+        }
+        high * step
+    }
+
+    /// Searches those of the noise vectors `rows` that their first `columns` products, and then the next, leave undecided.
+    fn rest(
+        &self,
+        scratch: &mut Scratch,
+        anchors: &Anchors<'_>,
+        mut rows: Vec<u32>,
+        mut columns: usize,
+        best: &mut Best,
+    ) {
+        let n = self.features.n;
+        let step = ((n - columns) / STEPS).next_multiple_of(2 * LANES).max(WHOLE);
+        while columns < n {
+            let mut left = Vec::with_capacity(rows.len());
+            for four in rows.chunks(ROWS) {
+                let undecided = self.undecided(scratch, anchors, four, columns, best);
+                left.extend(
+                    four.iter()
+                        .zip(undecided)
+                        .filter(|(_, u)| *u)
+                        .map(|(row, _)| *row),
+                );
+            }
+            let next = if columns + step + WHOLE > n {
+                n
+            } else {
+                columns + step
+            };
+            self.complete(scratch, &left, columns..next);
+            (rows, columns) = (left, next);
+        }
+        self.search(scratch, anchors, &rows, best);
+    }
+
+    /// Which of up to four noise vectors may belong to the best of some group, judged by their first `columns` products.
+    fn undecided(
+        &self,
+        scratch: &mut Scratch,
+        anchors: &Anchors<'_>,
+        four: &[u32],
+        columns: usize,
+        best: &Best,
+    ) -> [bool; ROWS] {
+        let stride = self.columns.stride;
+        let live = four.len();
+        let count = anchors.ranks.len();
+        for (row, noise) in four.iter().enumerate() {
+            self.thresholds(scratch, anchors, row, *noise as usize, best);
+        }
+        // Columns that are not looked at may all be far (outliers), or all be near (inliers).
+        let (n, k) = (self.features.n, self.params.k);
+        let unseen = (n - columns) as u32;
+        let width = if columns == n { stride } else { columns };
+        let at = |row: usize| four.get(row).or(four.first()).map_or(0, |noise| *noise as usize);
+        let rows = std::array::from_fn(|row| &scratch.moved[at(row) * stride..][..width]);
+        let mut undecided = [false; ROWS];
+        for (number, rank) in anchors.ranks.iter().enumerate() {
+            let gram = &self.columns.gram[rank * stride..][..width];
+            let thresholds = std::array::from_fn(|row| scratch.thresholds[row * count + number]);
+            let counts = (self.count)(gram, rows, thresholds);
+            for row in 0..live {
+                undecided[row] |= match self.params.kind {
+                    Kind::Outlier => counts[row] < k as u32,
+                    Kind::Inlier => counts[row] + unseen >= k as u32,
                 };
-                let mut thresholds = [f32::INFINITY; ROWS];
-                let mut norms = [0.0; ROWS];
-                let live = ROWS.min(noise - first);
-                for row in 0..live {
-                    norms[row] = self.norm(scratch, *anchor, first + row);
-                    let (group, _) = group_and_place(row);
-                    thresholds[row] = self.threshold(&groups[group], norms[row]);
-                }
-                let gram = &self.gram[anchor * self.stride..][..self.stride];
-                let rows =
-                    std::array::from_fn(|row| &scratch.moved[(first + row) * self.stride..][..self.stride]);
+            }
+        }
+        undecided
+    }
+
+    /// Offers every candidate of the (complete) noise vectors `rows` to its group, unless counting puts it out.
+    fn search(&self, scratch: &mut Scratch, anchors: &Anchors<'_>, rows: &[u32], best: &mut Best) {
+        let stride = self.columns.stride;
+        let count = anchors.ranks.len();
+        let k = self.params.k as u32;
+        for four in rows.chunks(ROWS) {
+            for (row, noise) in four.iter().enumerate() {
+                self.thresholds(scratch, anchors, row, *noise as usize, best);
+            }
+            for (number, rank) in anchors.ranks.iter().enumerate() {
+                let at = |row: usize| four.get(row).or(four.first()).map_or(0, |noise| *noise as usize);
+                let rows = std::array::from_fn(|row| &scratch.moved[at(row) * stride..][..stride]);
+                let gram = &self.columns.gram[rank * stride..][..stride];
+                let thresholds = std::array::from_fn(|row| scratch.thresholds[row * count + number]);
                 let counts = (self.count)(gram, rows, thresholds);
-                for row in 0..live {
-                    // Strictly worse than the group's worst: see `threshold`.
+                for (row, noise) in four.iter().enumerate() {
                     let out = match self.params.kind {
                         Kind::Outlier => counts[row] >= k,
                         Kind::Inlier => counts[row] < k,
                     };
                     if !out {
-                        let cosine = self.cosine(scratch, *anchor, first + row, norms[row]);
-                        let (group, place) = group_and_place(row);
-                        self.offer(&mut groups[group], cosine, place);
+                        let cosine = self.cosine(scratch, anchors, number, *noise as usize);
+                        best.offer(number, *noise as usize, cosine);
                     }
                 }
             }
         }
-        groups
     }
 
-    /// A dot product that tells a candidate of norm `norm` from the worst kept one of its group. With the k-th largest raw
-    /// product above it, an outlier candidate is strictly nearer than that one; with it at or below, an inlier candidate is
-    /// strictly further. One step of f32 beyond the rounded bound makes that certain; the others are looked at exactly.
-    fn threshold(&self, group: &[Found], norm: f64) -> f32 {
-        match (self.params.kind, group.get(self.params.keep - 1)) {
-            (Kind::Outlier, None) => f32::INFINITY,
-            (Kind::Outlier, Some(worst)) => ((worst.score * norm) as f32).next_up(),
-            (Kind::Inlier, None) => f32::NEG_INFINITY,
-            (Kind::Inlier, Some(worst)) => ((-worst.score * norm) as f32).next_down(),
-        }
-    }
-
-    /// Puts a candidate among the best of its group if it belongs there. The result is the same in every order of offers.
-    fn offer(&self, group: &mut Vec<Found>, cosine: f64, place: usize) {
-        let score = match self.params.kind {
-            Kind::Outlier => cosine,
-            Kind::Inlier => -cosine,
+    /// Fills row `row` of the thresholds, one an anchor: a dot product that tells a candidate of the noise vector `noise` from
+    /// the worst kept one of its group. With the k-th largest product above it, an outlier candidate is strictly nearer than
+    /// that one; with it at or below, an inlier candidate is strictly further.
+    fn thresholds(
+        &self,
+        scratch: &mut Scratch,
+        anchors: &Anchors<'_>,
+        row: usize,
+        noise: usize,
+        best: &Best,
+    ) {
+        let count = anchors.ranks.len();
+        let square = scratch.squares[noise];
+        let dots = match self.columns.boundary_first {
+            true => &scratch.moved[noise * self.columns.stride..][..count],
+            false => &scratch.dots[noise * count..][..count],
         };
-        let at = group.partition_point(|f| f.score < score || (f.score == score && f.place < place));
-        group.insert(at, Found { score, place });
-        group.truncate(self.params.keep);
+        let thresholds = &mut scratch.thresholds[row * count..][..count];
+        let sign = if self.params.kind == Kind::Outlier {
+            1.0
+        } else {
+            -1.0
+        };
+        best.with_bounds(noise, |bounds| {
+            for (((threshold, dot), own), bound) in
+                thresholds.iter_mut().zip(dots).zip(&anchors.squares).zip(bounds)
+            {
+                let product = (bound * norm(*own, *dot, square)) as f32;
+                // Outwards by more than all the rounding: what is wrongly in is looked at exactly.
+                *threshold = product + sign * (product.abs() * f32::EPSILON + f32::MIN_POSITIVE);
+            }
+        });
     }
 
-    /// |b_i + sigma e_j|.
-    fn norm(&self, scratch: &Scratch, anchor: usize, noise: usize) -> f64 {
-        let dot = scratch.moved[noise * self.stride + self.boundary[anchor] as usize];
-        let square = self.squares[anchor] + 2.0 * f64::from(dot) + scratch.squares[noise];
-        // Zero only where the noise cancels the feature; the sum of squares may then round below zero.
-        square.max(1e-12).sqrt()
+    /// |b_i + sigma e_j| for anchor number `number`.
+    fn norm(&self, scratch: &Scratch, anchors: &Anchors<'_>, number: usize, noise: usize) -> f64 {
+        let dot = match self.columns.boundary_first {
+            true => scratch.moved[noise * self.columns.stride + number],
+            false => scratch.dots[noise * anchors.ranks.len() + number],
+        };
+        norm(anchors.squares[number], dot, scratch.squares[noise])
     }
 
     /// The candidate's k-th largest dot product with the features, of which d_k is a function.
-    fn cosine(&self, scratch: &mut Scratch, anchor: usize, noise: usize, norm: f64) -> f64 {
-        let gram = &self.gram[anchor * self.stride..][..self.features.n];
-        let moved = &scratch.moved[noise * self.stride..][..self.features.n];
+    fn cosine(&self, scratch: &mut Scratch, anchors: &Anchors<'_>, number: usize, noise: usize) -> f64 {
+        let gram = &self.columns.gram[anchors.ranks[number] * self.columns.stride..][..self.features.n];
+        let moved = &scratch.moved[noise * self.columns.stride..][..self.features.n];
         for ((raw, a), b) in scratch.raw.iter_mut().zip(gram).zip(moved) {
             *raw = a + b;
         }
-        f64::from(kth_largest(&mut scratch.raw, self.params.k)) / norm
+        scratch.sorted.copy_from_slice(&scratch.raw);
+        f64::from(kth_largest(&mut scratch.sorted, self.params.k))
+            / self.norm(scratch, anchors, number, noise)
     }
 
-    fn sampled(&self, scratch: &mut Scratch, anchor: usize, noise: usize, round: u32) -> Sampled {
-        let norm = self.norm(scratch, anchor, noise);
-        let knn_distance = distance(self.cosine(scratch, anchor, noise, norm));
-        let index = self.boundary[anchor];
+    /// The kept candidates as vectors.
+    fn collect(&self, scratch: &mut Scratch, anchors: &Anchors<'_>, best: &Best, round: u32) -> Vec<Sampled> {
+        if self.params.knn == Knn::Upstream {
+            // It keeps candidates that were never looked at.
+            let mut rows: Vec<u32> = best.places().flatten().map(|place| place as u32).collect();
+            rows.sort_unstable();
+            rows.dedup();
+            self.complete(scratch, &rows, 0..self.features.n);
+        }
+        let mut sampled = Vec::with_capacity(anchors.ranks.len() * self.params.keep);
+        for (group, places) in best.places().enumerate() {
+            for place in places {
+                // The public code takes candidate number `place` of all, not of the group, where it keeps one of each.
+                let number = match self.params.knn {
+                    Knn::Upstream if self.params.keep == 1 => 0,
+                    _ => group,
+                };
+                sampled.push(self.sampled(scratch, anchors, number, place, round));
+            }
+        }
+        sampled
+    }
+
+    fn sampled(
+        &self,
+        scratch: &mut Scratch,
+        anchors: &Anchors<'_>,
+        number: usize,
+        noise: usize,
+        round: u32,
+    ) -> Sampled {
+        let index = self.boundary[anchors.ranks[number]];
         let m = self.features.m;
         let sigma = f64::from(self.params.sigma);
-        let noise = &scratch.noise[noise * m..(noise + 1) * m];
-        let feature = self.features.row(index as usize);
+        let e = &scratch.noise[noise * m..][..m];
+        let pairs = self.features.row(index as usize).iter().zip(e);
+        let vector = normalised(pairs.map(|(b, e)| f64::from(*b) + sigma * f64::from(*e)));
         Sampled {
-            vector: normalised(
-                feature
-                    .iter()
-                    .zip(noise)
-                    .map(|(b, e)| f64::from(*b) + sigma * f64::from(*e)),
-            ),
+            knn_distance: self.distance(scratch, anchors, number, noise, &vector),
+            vector,
             anchor: index,
             round,
-            knn_distance,
         }
     }
+
+    /// The distance of a candidate to its k-th nearest feature: which one that is, the products say; how far it is, is
+    /// computed from the vectors, so that it does not depend on how the products were taken.
+    fn distance(
+        &self,
+        scratch: &mut Scratch,
+        anchors: &Anchors<'_>,
+        number: usize,
+        noise: usize,
+        vector: &[f32],
+    ) -> f32 {
+        self.cosine(scratch, anchors, number, noise);
+        let kth = scratch.sorted[self.params.k - 1];
+        let columns = scratch.raw.iter().zip(&self.columns.order);
+        let nearest = columns
+            .filter(|(raw, _)| **raw == kth)
+            .map(|(_, feature)| *feature)
+            .min();
+        // `sorted` is `raw` in another order, so there is one.
+        distance_between(vector, self.features.row(nearest.unwrap_or_default() as usize))
+    }
+}
+
+/// |b + sigma e| from |b|^2, sigma e . b and sigma^2 |e|^2. Zero only where the noise cancels the feature; the sum of squares may
+/// then round below zero.
+#[inline(always)]
+fn norm(own: f64, dot: f32, square: f64) -> f64 {
+    (own + 2.0 * f64::from(dot) + square).max(1e-12).sqrt()
+}
+
+/// |e|^2 and e . mean, in eight partial sums each.
+fn lengths(e: &[f32], mean: &[f32]) -> (f32, f32) {
+    let ((a, a_rest), (b, b_rest)) = (e.as_chunks::<8>(), mean.as_chunks::<8>());
+    let (mut squares, mut dots) = ([0.0_f32; 8], [0.0_f32; 8]);
+    for (a, b) in a.iter().zip(b) {
+        for lane in 0..8 {
+            squares[lane] += a[lane] * a[lane];
+            dots[lane] += a[lane] * b[lane];
+        }
+    }
+    let mut sums = (squares.iter().sum(), dots.iter().sum());
+    for (a, b) in a_rest.iter().zip(b_rest) {
+        sums.0 += a * a;
+        sums.1 += a * b;
+    }
+    sums
 }
 
 /// Checks `params` against the features of a class.

@@ -4,9 +4,10 @@ use super::boundary::boundary_of;
 use super::error::OutlierError;
 use super::geometry::Features;
 use super::params::{Sampled, SamplingParams};
-use super::round::{Class, check};
+use super::round::{Class, Scratch, check};
 use crate::rng::Stream;
 use rayon::prelude::*;
+use std::sync::{Mutex, PoisonError};
 
 /// Samples the outliers (or inliers) of a class: `params.count()` of them, by round, then boundary rank, then best first.
 ///
@@ -30,21 +31,25 @@ pub fn sample_class(
     check(&features, params, class)?;
     let boundary = boundary_of(&features, params.k, params.select, params.kind, class)?;
     let shared = Class::new(&features, boundary, *params);
+    // Buffers go from round to round, whichever thread makes it.
+    let idle: Mutex<Vec<Scratch>> = Mutex::new(Vec::new());
+    let pool = || idle.lock().unwrap_or_else(PoisonError::into_inner);
     let rounds: Result<Vec<Vec<Sampled>>, OutlierError> = (0..params.rounds_needed() as u32)
         .into_par_iter()
-        .map_init(
-            || shared.scratch(),
-            |scratch, round| {
-                if cancelled() {
-                    return Err(OutlierError::Cancelled { class });
-                }
-                Stream::new(seed, "sample/noise", class, u64::from(round)).fill_normal(&mut scratch.noise);
-                let anchors = shared.anchors(seed, class, u64::from(round));
-                let sampled = shared.round(scratch, &anchors, round);
-                progress(1);
-                Ok(sampled)
-            },
-        )
+        .with_max_len(1)
+        .map(|round| {
+            if cancelled() {
+                return Err(OutlierError::Cancelled { class });
+            }
+            let scratch = pool().pop();
+            let mut scratch = scratch.unwrap_or_else(|| shared.scratch());
+            Stream::new(seed, "sample/noise", class, u64::from(round)).fill_normal(&mut scratch.noise);
+            let anchors = shared.anchors(seed, class, u64::from(round));
+            let sampled = shared.round(&mut scratch, &anchors, round);
+            pool().push(scratch);
+            progress(1);
+            Ok(sampled)
+        })
         .collect();
     let mut sampled: Vec<Sampled> = rounds?.into_iter().flatten().collect();
     sampled.truncate(params.count());

@@ -4,5 +4,6 @@ mod bad_input;
 mod imagine;
 mod models;
 mod pipeline;
+mod sample;
 mod support;
 mod training;

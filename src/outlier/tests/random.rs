@@ -1,0 +1,175 @@
+//! Random small jobs against brute force in f64.
+
+use super::*;
+use proptest::prelude::*;
+
+/// A class of `n` features around `centres` centres, of which the last `copies` are copies of the first ones.
+fn random_class(seed: u64, n: usize, m: usize, centres: usize, spread: f32, copies: usize) -> Vec<f32> {
+    let middle = Stream::new(seed, "test/centre", 0, 0).normals(centres * m);
+    let noise = Stream::new(seed, "test/features", 0, 0).normals(n * m);
+    let rows = noise.chunks(m).enumerate().flat_map(|(row, noise)| {
+        let centre = &middle[row % centres * m..][..m];
+        noise.iter().zip(centre).map(|(e, c)| c + spread * e)
+    });
+    let mut raw: Vec<f32> = rows.collect();
+    let copied = raw[..copies * m].to_vec();
+    raw[(n - copies) * m..].copy_from_slice(&copied);
+    raw
+}
+
+#[derive(Clone, Debug)]
+struct Job {
+    seed: u64,
+    n: usize,
+    m: usize,
+    centres: usize,
+    copies: usize,
+    spread: f32,
+    params: SamplingParams,
+}
+
+/// Any job of up to `n` features that is allowed.
+fn jobs(n: usize, noise: usize) -> impl Strategy<Value = Job> {
+    let shape = (3..=n, 2..12_usize, 1..4_usize, 0.05..2.0_f32, any::<u64>());
+    let shape = shape.prop_flat_map(move |(n, m, centres, spread, seed)| {
+        (
+            Just((n, m, centres, spread, seed)),
+            1..=n,
+            1..=n,
+            0..=n / 2,
+            1..=noise,
+        )
+    });
+    let rest = shape.prop_flat_map(|(shape, k, select, copies, noise)| {
+        let last = (1..=select.min(6), 1..=noise.min(4), 0.001..1.5_f32, any::<bool>());
+        (Just((shape, k, select, copies, noise)), last)
+    });
+    rest.prop_map(
+        |(((n, m, centres, spread, seed), k, select, copies, noise), last)| {
+            let (anchors, keep, sigma, outlier) = last;
+            Job {
+                seed,
+                n,
+                m,
+                centres,
+                copies,
+                spread,
+                params: SamplingParams {
+                    kind: if outlier { Kind::Outlier } else { Kind::Inlier },
+                    // The extremes are the likeliest to be wrong.
+                    k: if k % 5 == 0 { n } else { k },
+                    select,
+                    rounds: 2,
+                    noise_per_round: noise,
+                    anchors_per_round: anchors,
+                    keep,
+                    sigma,
+                    knn: Knn::Paper,
+                    per_class: None,
+                },
+            }
+        },
+    )
+}
+
+/// Samples, and compares every group with the best of its candidates by brute force.
+fn check(job: &Job) {
+    let Job { n, m, params, .. } = *job;
+    let raw = random_class(job.seed, n, m, job.centres, job.spread, job.copies);
+    let sampled = match sample_class(&raw, m, &params, job.seed, 3, NO_PROGRESS, GO_ON) {
+        Err(OutlierError::Duplicates { .. }) => return,
+        other => other.unwrap(),
+    };
+    assert_eq!(sampled.len(), params.count());
+    let features: Vec<Vec<f64>> = raw.chunks(m).map(unit).collect();
+    for (number, group) in sampled.chunks(params.keep).enumerate() {
+        let round = (number / params.anchors_per_round) as u64;
+        let noise = Stream::new(job.seed, "sample/noise", 3, round).normals(params.noise_per_round * m);
+        let candidate = |e: &[f32]| {
+            let feature = &features[group[0].anchor as usize];
+            let pairs = feature.iter().zip(e);
+            let moved: Vec<f64> = pairs
+                .map(|(b, e)| b + f64::from(params.sigma) * f64::from(*e))
+                .collect();
+            let norm = moved.iter().map(|v| v * v).sum::<f64>().sqrt();
+            moved.iter().map(|v| v / norm).collect::<Vec<f64>>()
+        };
+        let candidates: Vec<Vec<f64>> = noise.chunks(m).map(candidate).collect();
+        let mut all: Vec<f64> = candidates.iter().map(|v| brute(v, &features, params.k)).collect();
+        all.sort_by(f64::total_cmp);
+        if params.kind == Kind::Outlier {
+            all.reverse();
+        }
+        for (s, best) in group.iter().zip(all) {
+            assert_eq!((s.anchor, u64::from(s.round)), (group[0].anchor, round));
+            // Squared distances are what f32 dot products are right about: a small distance has fewer digits.
+            let distance = f64::from(s.knn_distance);
+            assert!(
+                (distance.powi(2) - best.powi(2)).abs() < 4e-6,
+                "{distance} is not {best}: {job:?}"
+            );
+            let vector: Vec<f64> = s.vector.iter().map(|v| f64::from(*v)).collect();
+            let itself = brute(&vector, &features, params.k);
+            assert!(
+                (distance.powi(2) - itself.powi(2)).abs() < 4e-6,
+                "{distance} is not {itself}: {job:?}"
+            );
+            let close = |v: &&Vec<f64>| v.iter().zip(&vector).all(|(a, b)| (a - b).abs() < 1e-6);
+            assert!(candidates.iter().any(|v| close(&v)), "no candidate: {job:?}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn small_jobs_keep_the_best_by_brute_force(job in jobs(40, 90)) {
+        check(&job);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    /// Large enough for most candidates to be put out by a part of the features.
+    #[test]
+    fn larger_jobs_keep_the_best_by_brute_force(job in jobs(260, 400)) {
+        check(&job);
+    }
+}
+
+/// The shape at which the shortcuts pay, with a boundary set that leads the columns and with one that does not, and with a few
+/// features far from all others, as mislabelled pictures are.
+#[test]
+fn jobs_of_the_paper_in_small_keep_the_best_by_brute_force() {
+    for (kind, select, anchors, k) in [
+        (Kind::Outlier, 10, 10, 180),
+        (Kind::Outlier, 40, 10, 90),
+        (Kind::Inlier, 300, 10, 90),
+        (Kind::Inlier, 10, 10, 250),
+    ] {
+        for centres in [1, 30] {
+            check(&Job {
+                seed: 7,
+                n: 300,
+                m: 40,
+                centres,
+                copies: 0,
+                spread: 0.6,
+                params: SamplingParams {
+                    kind,
+                    k,
+                    select,
+                    rounds: 1,
+                    noise_per_round: 500,
+                    anchors_per_round: anchors,
+                    keep: 2,
+                    sigma: 0.2,
+                    knn: Knn::Paper,
+                    per_class: None,
+                },
+            });
+        }
+    }
+}
