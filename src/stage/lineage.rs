@@ -1,6 +1,6 @@
 //! Where a run comes from.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dream_schema::{Run, RunId};
 
@@ -13,28 +13,19 @@ use crate::store::Store;
 /// # Errors
 /// If the store cannot be read, or `run` is not in it.
 pub fn ancestors(store: &Store, run: RunId) -> Result<Vec<Run>, StageError> {
+    let known = store.runs()?.into_iter().map(|r| (r.id, r)).collect();
     let mut order = Vec::new();
-    let mut seen = BTreeSet::new();
-    visit(store, store.run(run)?, &mut seen, &mut order)?;
+    visit(&known, &store.run(run)?, &mut BTreeSet::new(), &mut order);
     Ok(order)
 }
 
-fn visit(
-    store: &Store,
-    run: Run,
-    seen: &mut BTreeSet<RunId>,
-    order: &mut Vec<Run>,
-) -> Result<(), StageError> {
+fn visit(known: &BTreeMap<RunId, Run>, run: &Run, seen: &mut BTreeSet<RunId>, order: &mut Vec<Run>) {
     // A run's id hashes its inputs' digests, so there are no cycles.
     if !seen.insert(run.id) {
-        return Ok(());
+        return;
     }
-    let known: BTreeSet<RunId> = store.runs()?.iter().map(|r| r.id).collect();
-    for input in &run.spec.inputs {
-        if known.contains(&input.run) {
-            visit(store, store.run(input.run)?, seen, order)?;
-        }
+    for input in run.spec.inputs.iter().filter_map(|i| known.get(&i.run)) {
+        visit(known, input, seen, order);
     }
-    order.push(run);
-    Ok(())
+    order.push(run.clone());
 }

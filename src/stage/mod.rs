@@ -137,15 +137,25 @@ pub enum How {
     Executed,
 }
 
-/// The stages by the names that runs carry.
-pub const STAGES: [&str; 6] = [
-    embed::NAME,
-    encode::NAME,
-    sample::NAME,
-    imagine::NAME,
-    detect::NAME,
-    evaluate::NAME,
-];
+/// What executes runs of one stage.
+struct Stage {
+    name: &'static str,
+    version: u32,
+    execute: fn(&Context<'_>, &Run) -> Result<(), StageError>,
+}
+
+macro_rules! stages {
+    ($($module:ident),*) => {
+        /// The stages by the names that runs carry.
+        pub const STAGES: &[&str] = &[$($module::NAME),*];
+        const TABLE: &[Stage] = &[$(Stage {
+            name: $module::NAME,
+            version: $module::VERSION,
+            execute: $module::execute,
+        }),*];
+    };
+}
+stages!(embed, encode, sample, imagine, detect, evaluate);
 
 /// Returns the finished run that answers `spec`, executing what of it is not in the store.
 ///
@@ -170,7 +180,7 @@ pub fn run_part(ctx: &Context<'_>, spec: &RunSpec, shard: imagine::Shard) -> Res
         )));
     }
     attempt(ctx, spec, |run| {
-        check_version(run)?;
+        stage_of(run)?;
         imagine::execute_part(ctx, run, shard)
     })
 }
@@ -181,7 +191,6 @@ fn attempt(
     spec: &RunSpec,
     work: impl FnOnce(&Run) -> Result<bool, StageError>,
 ) -> Result<(Run, How), StageError> {
-    check_kept(spec)?;
     let (run, how) = match ctx.store.begin(spec, &ctx.stamp())? {
         Begun::Finished(run) => return Ok((run, How::Known)),
         Begun::Resumed(run) => (run, How::Resumed),
@@ -201,58 +210,24 @@ fn attempt(
     }
 }
 
-/// Checks that the specification is read back as it is written: a number of more than 15 digits may not be, and the run would
-/// then not be found by its question.
-fn check_kept(spec: &RunSpec) -> Result<(), StageError> {
-    let wrong = |message: String| StageError::Params {
-        stage: spec.stage.clone(),
-        message,
+/// Returns the stage of a run, if this program has it in the version that the run was begun with.
+fn stage_of(run: &Run) -> Result<&'static Stage, StageError> {
+    let name = &run.spec.stage;
+    let Some(stage) = TABLE.iter().find(|s| s.name == name) else {
+        return Err(StageError::UnknownStage { stage: name.clone() });
     };
-    let text = serde_json::to_string(spec).map_err(|e| wrong(e.to_string()))?;
-    let back: RunSpec = serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
-    if back.id() == spec.id() {
-        return Ok(());
+    if run.spec.stage_version != stage.version {
+        return Err(StageError::StageVersion {
+            stage: name.clone(),
+            actual: run.spec.stage_version,
+            expected: stage.version,
+        });
     }
-    Err(wrong(
-        "a number has more digits than JSON keeps; give it 15 at most".into(),
-    ))
-}
-
-/// Checks that this program has the stage, and in the version that the run was begun with.
-fn check_version(run: &Run) -> Result<(), StageError> {
-    let version = match run.spec.stage.as_str() {
-        embed::NAME => embed::VERSION,
-        encode::NAME => encode::VERSION,
-        sample::NAME => sample::VERSION,
-        imagine::NAME => imagine::VERSION,
-        detect::NAME => detect::VERSION,
-        evaluate::NAME => evaluate::VERSION,
-        other => {
-            return Err(StageError::UnknownStage {
-                stage: other.to_owned(),
-            });
-        }
-    };
-    if run.spec.stage_version == version {
-        return Ok(());
-    }
-    Err(StageError::StageVersion {
-        stage: run.spec.stage.clone(),
-        actual: run.spec.stage_version,
-        expected: version,
-    })
+    Ok(stage)
 }
 
 fn execute(ctx: &Context<'_>, run: &Run) -> Result<(), StageError> {
-    check_version(run)?;
-    match run.spec.stage.as_str() {
-        embed::NAME => embed::execute(ctx, run),
-        encode::NAME => encode::execute(ctx, run),
-        sample::NAME => sample::execute(ctx, run),
-        imagine::NAME => imagine::execute(ctx, run),
-        detect::NAME => detect::execute(ctx, run),
-        _ => evaluate::execute(ctx, run),
-    }
+    (stage_of(run)?.execute)(ctx, run)
 }
 
 /// Returns the parameters of a run as its stage's type.

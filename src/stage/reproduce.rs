@@ -52,7 +52,7 @@ impl Reproduction {
 /// If the run is not finished, its inputs or sources are not at hand, or the stage fails.
 pub fn reproduce(ctx: &Context<'_>, id: RunId, aside: &Path) -> Result<Reproduction, StageError> {
     let stored = ctx.store.run(id)?;
-    super::input(ctx.store, "run", id, &super::STAGES)?;
+    super::input(ctx.store, "run", id, super::STAGES)?;
     let second = Store::create(aside)?;
     for dataset in ctx.store.datasets()? {
         second.put_dataset(&dataset)?;

@@ -1,8 +1,5 @@
-//! Linear layers and convolutions over packed weights.
-//!
-//! A convolution is a matrix product whose left rows are pixels and whose depth is (tap, channel): with the channels last
-//! each tap of a pixel is one slice of the image (or of zeros outside it), so no im2col copy is made, and the nearest
-//! upsampling of a decoder costs nothing. Work is cut into blocks of rows; where a block begins does not change a bit.
+//! Matrix products over packed weights, and the linear layer. Work is cut into blocks of rows; where a block begins does
+//! not change a bit.
 
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
@@ -129,7 +126,13 @@ enum Weight {
 }
 
 /// Runs a packed layer: `rows` makes the left side from the input; `dims` is the shape of the output.
-fn run_packed<F>(x: &Tensor, name: &'static str, plus: Plus, dims: &[usize], run: F) -> Result<Tensor>
+pub(super) fn run_packed<F>(
+    x: &Tensor,
+    name: &'static str,
+    plus: Plus,
+    dims: &[usize],
+    run: F,
+) -> Result<Tensor>
 where
     F: Fn(View, Option<&[f32]>, Option<&[f32]>, &mut [f32]),
 {
@@ -156,7 +159,7 @@ where
     }
 }
 
-fn add_bias(bias: &Option<Vec<f32>>, channels: Option<&[f32]>) -> Option<Vec<f32>> {
+pub(super) fn add_bias(bias: Option<&Vec<f32>>, channels: Option<&[f32]>) -> Option<Vec<f32>> {
     match (bias, channels) {
         (Some(b), Some(c)) => Some(b.iter().zip(c).map(|(b, c)| b + c).collect()),
         (Some(b), None) => Some(b.clone()),
@@ -164,7 +167,7 @@ fn add_bias(bias: &Option<Vec<f32>>, channels: Option<&[f32]>) -> Option<Vec<f32
     }
 }
 
-fn add_plain(y: Tensor, bias: &Option<Tensor>, plus: Plus) -> Result<Tensor> {
+pub(super) fn add_plain(y: Tensor, bias: Option<&Tensor>, plus: Plus) -> Result<Tensor> {
     let y = match bias {
         Some(bias) => y.broadcast_add(bias)?,
         None => y,
@@ -256,11 +259,11 @@ impl Linear {
                     .flatten_to(x.rank() - 2)?
                     .matmul(weight)?
                     .reshape(dims)?;
-                add_plain(y, bias, plus)
+                add_plain(y, bias.as_ref(), plus)
             }
             Weight::Packed { weight, bias } => {
                 run_packed(x, "linear", plus, &dims, |x, channels, residual, out| {
-                    let bias = add_bias(bias, channels);
+                    let bias = add_bias(bias.as_ref(), channels);
                     let product = Product {
                         taps: 1,
                         depth: self.inputs,
@@ -276,166 +279,6 @@ impl Linear {
                         out,
                     );
                 })
-            }
-        }
-    }
-}
-
-/// How a convolution moves over its image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stride {
-    /// Same size; the kernel's half of zeros around.
-    Same,
-    /// Half the size, one pixel of zeros around.
-    Half,
-    /// Half the size, zeros only right and below (the encoder of a VAE).
-    HalfAfter,
-    /// Twice the size: each pixel doubled both ways, then as [`Stride::Same`].
-    Double,
-}
-
-/// A two-dimensional convolution.
-pub(crate) struct Conv {
-    inputs: usize,
-    outputs: usize,
-    kernel: usize,
-    stride: Stride,
-    weight: Weight,
-}
-
-struct Pixels<'a> {
-    data: &'a [f32],
-    zeros: &'a [f32],
-    channels: usize,
-    /// Input height and width.
-    from: [usize; 2],
-    /// Output height and width.
-    to: [usize; 2],
-    kernel: usize,
-    stride: Stride,
-}
-
-impl<'a> Rows<'a> for Pixels<'a> {
-    #[inline]
-    fn taps(&self, row: usize, mut set: impl FnMut(&'a [f32])) {
-        let [height, width] = self.to;
-        let (image, y, x) = (row / (height * width), row / width % height, row % width);
-        let (step, before, double) = match self.stride {
-            Stride::Same => (1, self.kernel / 2, 0),
-            Stride::Half => (2, self.kernel / 2, 0),
-            Stride::HalfAfter => (2, 0, 0),
-            Stride::Double => (1, self.kernel / 2, 1),
-        };
-        let [rows, columns] = self.from;
-        // A negative position wraps to a huge one, which is outside as well.
-        for tap_y in 0..self.kernel {
-            let y = (y * step + tap_y).wrapping_sub(before);
-            for tap_x in 0..self.kernel {
-                let x = (x * step + tap_x).wrapping_sub(before);
-                if y >= rows << double || x >= columns << double {
-                    set(self.zeros);
-                } else {
-                    let at = ((image * rows + (y >> double)) * columns + (x >> double)) * self.channels;
-                    set(&self.data[at..at + self.channels]);
-                }
-            }
-        }
-    }
-}
-
-impl Conv {
-    /// Reads `weight` `[outputs, inputs, kernel, kernel]` and `bias`.
-    pub(crate) fn load(
-        scope: &Scope,
-        inputs: usize,
-        outputs: usize,
-        kernel: usize,
-        stride: Stride,
-    ) -> error::Result<Self> {
-        let weights = scope.tensor("weight", &[outputs, inputs, kernel, kernel])?;
-        let bias = scope.tensor("bias", &[outputs])?;
-        let Backend { device, fused } = scope.backend();
-        let taps = kernel * kernel;
-        let weight = if *fused {
-            Weight::Packed {
-                weight: Packed::new(taps * inputs, outputs, |k, n| {
-                    weights[(n * inputs + k % inputs) * taps + k / inputs]
-                }),
-                bias: Some(bias),
-            }
-        } else {
-            Weight::Plain {
-                weight: Tensor::from_vec(weights, (outputs, inputs, kernel, kernel), device)?,
-                bias: Some(Tensor::from_vec(bias, outputs, device)?),
-            }
-        };
-        Ok(Self {
-            inputs,
-            outputs,
-            kernel,
-            stride,
-            weight,
-        })
-    }
-
-    /// Applies the convolution to `[batch, h, w, inputs]`.
-    pub(crate) fn forward(&self, x: &Tensor, plus: Plus) -> Result<Tensor> {
-        let (batch, rows, columns, channels) = x.dims4()?;
-        if channels != self.inputs {
-            candle_core::bail!(
-                "a convolution of {} channels cannot take {:?}",
-                self.inputs,
-                x.dims()
-            );
-        }
-        let [height, width] = [rows, columns].map(|n| match self.stride {
-            Stride::Same => n,
-            Stride::Half => n.div_ceil(2),
-            Stride::HalfAfter => n / 2,
-            Stride::Double => 2 * n,
-        });
-        match &self.weight {
-            Weight::Packed { weight, bias } => {
-                let dims = [batch, height, width, self.outputs];
-                let zeros = vec![0.0; channels];
-                run_packed(x, "convolution", plus, &dims, |x, extra, residual, out| {
-                    let bias = add_bias(bias, extra);
-                    let taps = self.kernel * self.kernel;
-                    let product = Product {
-                        taps,
-                        depth: channels,
-                        packed: weight,
-                        bias: bias.as_deref(),
-                        residual,
-                    };
-                    let pixels = Pixels {
-                        data: x.data,
-                        zeros: &zeros,
-                        channels,
-                        from: [rows, columns],
-                        to: [height, width],
-                        kernel: self.kernel,
-                        stride: self.stride,
-                    };
-                    product.run(&pixels, out);
-                })
-            }
-            Weight::Plain { weight, bias } => {
-                let x = x.permute((0, 3, 1, 2))?;
-                let half = self.kernel / 2;
-                let y = match self.stride {
-                    Stride::Same => x.contiguous()?.conv2d(weight, half, 1, 1, 1)?,
-                    Stride::Half => x.contiguous()?.conv2d(weight, half, 2, 1, 1)?,
-                    Stride::HalfAfter => {
-                        let x = x.pad_with_zeros(2, 0, 1)?.pad_with_zeros(3, 0, 1)?;
-                        x.contiguous()?.conv2d(weight, 0, 2, 1, 1)?
-                    }
-                    Stride::Double => x
-                        .contiguous()?
-                        .upsample_nearest2d(height, width)?
-                        .conv2d(weight, half, 1, 1, 1)?,
-                };
-                add_plain(y.permute((0, 2, 3, 1))?.contiguous()?, bias, plus)
             }
         }
     }

@@ -102,6 +102,18 @@ fn convolutions_agree() {
             }
         }
     }
+    // Odd sizes: whole tiles of 2x2 do not fit.
+    let shapes = [("weight", vec![40, 24, 3, 3]), ("bias", vec![40])];
+    let [fused, plain] = both(&shapes, |s| Conv::load(s, 24, 40, 3, Stride::Same).unwrap());
+    let (x, residual) = (random(7, &[2, 5, 7, 24]), random(8, &[2, 5, 7, 40]));
+    for plus in [Plus::Nothing, Plus::Residual(&residual)] {
+        close(
+            fused.forward(&x, plus),
+            plain.forward(&x, plus),
+            1e-3,
+            "odd tiles",
+        );
+    }
     // Odd sizes, halved as PyTorch does.
     let shapes = [("weight", vec![4, 4, 3, 3]), ("bias", vec![4])];
     let [fused, plain] = both(&shapes, |s| Conv::load(s, 4, 4, 3, Stride::Half).unwrap());
