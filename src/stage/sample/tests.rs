@@ -136,7 +136,7 @@ impl Fixture {
             machine: &machine,
             now: &|| 3,
             progress,
-            batch_size: 1,
+            batch_size: crate::stage::BatchSize::Pictures(1),
         };
         let spec = spec(&self.store, params, 7, self.features)?;
         crate::stage::run(&ctx, &spec)

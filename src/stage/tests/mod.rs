@@ -120,7 +120,7 @@ impl Bench {
             machine: &machine,
             now: &|| 0,
             progress: watch,
-            batch_size: stage::BatchSize::Pictures(8),
+            batch_size: crate::stage::BatchSize::Pictures(8),
         };
         run(&ctx, spec).map(|(run, _)| run)
     }
