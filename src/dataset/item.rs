@@ -61,7 +61,8 @@ impl Pixels {
         let image = image::load_from_memory(bytes).map_err(|error| DatasetError::Image {
             path: set.to_owned(),
             name: name.to_owned(),
-            reason: error.to_string(),
+            // Some decoders end their words with a line break.
+            reason: error.to_string().trim_end().to_owned(),
         })?;
         let (width, height) = (image.width() as usize, image.height() as usize);
         let (channels, bytes) = match image.color().has_color() {

@@ -37,8 +37,9 @@ def ours(program, depth, state, x, folder):
 def report(what, theirs, found):
     far = [(a - b).abs().max().item() for a, b in zip(theirs, found)]
     size = theirs[0].abs().max().item()
-    print(f"{what}: features up to {size:.3f}, differ by {far[0]:.2e} at most; logits by {far[1]:.2e}")
-    return far[0] < 1e-4
+    print(f"{what}: features up to {size:.3g}, differ by {far[0]:.2e} at most; logits by {far[1]:.2e}")
+    # A network of a few steps has statistics far from its features, which are then huge.
+    return far[0] < 1e-4 * max(1, size)
 
 
 def random_net(depth):
