@@ -319,7 +319,7 @@ mod tests {
             vec![dream_schema::Latent::to_batch(&mixed)],
             mixed
                 .iter()
-                .map(|r| dream_schema::Latent::to_batch(&[r.clone()]))
+                .map(|r| dream_schema::Latent::to_batch(std::slice::from_ref(r)))
                 .collect(),
         ] {
             let said = write_vectors(&other, batches).unwrap_err().to_string();

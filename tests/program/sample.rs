@@ -30,12 +30,7 @@ fn every_method_from_the_command_line() {
             "gaussian",
             3,
         ),
-        (
-            "beyond",
-            &["--overshoot", "1.05", "--per-class", "3"],
-            "beyond",
-            3,
-        ),
+        ("beyond", &["--overshoot", "0.8", "--per-class", "3"], "beyond", 3),
         (
             "boundary",
             &["--step", "0.03", "--extra-steps", "1", "--per-class", "2"],

@@ -71,9 +71,8 @@ pub fn write_npy<E: Into<BoxError>>(
         let rows_now = tensors(&batch)?;
         let expected = item.get_or_insert_with(|| rows_now.shape.clone());
         if *expected != rows_now.shape {
-            let (name, found) = (rows_now.name, &rows_now.shape);
-            let what =
-                format!("row {count} has a {name} of shape {found:?}, the rows before it {expected:?}");
+            let (name, found, expected) = (rows_now.name, size(&rows_now.shape), size(expected));
+            let what = format!("row {count} has a {name} of {found}, the rows before it of {expected}");
             let hint = "export one run at a time";
             return Err(ExchangeError::Layout { what, hint });
         }
