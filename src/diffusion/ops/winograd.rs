@@ -302,6 +302,7 @@ vectorized! {
 
 vectorized! {
     /// Adds `A^T m A` of a tile to its four pixels; its point `p` is row `row` of `sums[p * stride]`.
+    #[expect(clippy::needless_range_loop, reason = "five arrays walked side by side")]
     fn transform_sums(sums: &[Tile], stride: usize, row: usize, pixels: &mut [[f32; LANES]; 4]) {
         let point = |p: usize| &sums[p * stride][row];
         let mut half = [[[0.0; LANES]; 4]; 2]; // A^T m: [row][column]
