@@ -10,7 +10,7 @@ use super::super::atomic::AtomicFile;
 use super::super::csv::CsvWriter;
 use super::super::{BoxError, ExchangeError, Target};
 use super::header;
-use crate::exchange::vectors::{le_bytes, tensors};
+use crate::exchange::vectors::{le_bytes, size, tensors};
 
 /// How the rows are laid out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
