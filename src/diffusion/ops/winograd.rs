@@ -279,6 +279,7 @@ vectorized! {
     ///
     /// # Panics
     /// If the pixels have different numbers of channels, or `points` ends too early.
+    #[expect(clippy::needless_range_loop, reason = "four arrays walked side by side")]
     fn transform_tile(pixels: &[&[f32]; POINTS], plane: usize, points: &mut [f32]) {
         let channels = pixels[0].len();
         assert!(channels.is_multiple_of(WIDE) && pixels.iter().all(|p| p.len() == channels));
