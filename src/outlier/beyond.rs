@@ -1,7 +1,7 @@
 //! Features pushed out of their class in a random direction, just as far as it takes: outliers of a known distance.
 
 use super::boundary::kth_cosines;
-use super::error::{OutlierError, require};
+use super::error::{OutlierError, require, require_counts};
 use super::geometry::{Features, Vectors, distance, kth_largest, normalised, product};
 use super::params::{Sampled, shortest};
 use crate::rng::Stream;
@@ -39,14 +39,7 @@ impl BeyondParams {
     /// # Errors
     /// The first parameter outside its range.
     pub fn check(&self) -> Result<(), OutlierError> {
-        for (what, value) in [("count", self.count), ("k", self.k)] {
-            require(
-                (1..=u32::MAX as usize).contains(&value),
-                what,
-                "at least 1",
-                value,
-            )?;
-        }
+        require_counts(&[("count", self.count), ("k", self.k)])?;
         require(
             self.overshoot > 0.0 && self.overshoot.is_finite(),
             "overshoot",

@@ -118,3 +118,16 @@ pub(super) fn require(
         }),
     }
 }
+
+/// Returns an error of the first of the named counts that is zero, or too large for a stored index.
+pub(super) fn require_counts(counts: &[(&'static str, usize)]) -> Result<(), OutlierError> {
+    counts.iter().try_for_each(|(what, value)| {
+        require((1..=u32::MAX as usize).contains(value), what, "at least 1", value)
+    })
+}
+
+/// Returns an error of `what` unless the vector `embedding` has a direction.
+pub(super) fn require_direction(what: &'static str, embedding: &[f32]) -> Result<(), OutlierError> {
+    let usable = embedding.iter().all(|v| v.is_finite()) && embedding.iter().any(|v| *v != 0.0);
+    require(usable, what, "finite and not zero", "something else")
+}

@@ -1,7 +1,7 @@
 //! Gaussian noise around the class embedding: the simplest alternative to k-NN sampling, which looks at no feature.
 
 use super::boundary::neighbours;
-use super::error::{OutlierError, require};
+use super::error::{OutlierError, require_counts, require_direction};
 use super::geometry::{Features, normalised};
 use super::params::{Sampled, require_sigma, shortest};
 use crate::rng::Stream;
@@ -34,14 +34,7 @@ impl GaussianParams {
     /// # Errors
     /// The first parameter outside its range.
     pub fn check(&self) -> Result<(), OutlierError> {
-        for (what, value) in [("count", self.count), ("k", self.k)] {
-            require(
-                (1..=u32::MAX as usize).contains(&value),
-                what,
-                "at least 1",
-                value,
-            )?;
-        }
+        require_counts(&[("count", self.count), ("k", self.k)])?;
         require_sigma(self.sigma)
     }
 }
@@ -64,13 +57,7 @@ pub fn gaussian(
     let m = embedding.len();
     let features = Features::new(features, m, class)?;
     features.check_k(params.k, class)?;
-    let usable = embedding.iter().all(|v| v.is_finite()) && embedding.iter().any(|v| *v != 0.0);
-    require(
-        usable,
-        "the class embedding",
-        "finite and not zero",
-        "something else",
-    )?;
+    require_direction("the class embedding", embedding)?;
     let centre = normalised(embedding.iter().map(|v| f64::from(*v)));
     let sigma = f64::from(params.sigma);
     let vectors: Vec<Vec<f32>> = (0..params.count as u64)

@@ -9,7 +9,7 @@
 //! The search is exact, yet costs at most one matrix product a round instead of one a boundary feature, because
 //! v_ij . z_l = (b_i . z_l + sigma * e_j . z_l) / |b_i + sigma * e_j| and the noise is shared. Of 1500 candidates only two
 //! are wanted, so that a candidate is mostly dismissed by *counting* the features nearer than the current cut-off, with no
-//! sort, and before the product with all the features is there (`round.rs`, `columns.rs`, `count.rs`).
+//! sort, and before the product with all the features is there (`round/`, `columns.rs`, `count.rs`).
 //!
 //! What it is compared with: noise around the class embedding ([`gaussian()`]), features pushed out of the class in a random
 //! direction ([`beyond()`]), and features moved across the classifier's decision boundary ([`crossing()`]).

@@ -1,6 +1,6 @@
 //! The parameters of k-NN sampling, with the values of DREAM-OOD's two benchmarks, and the rows it gives.
 
-use super::error::{OutlierError, require};
+use super::error::{OutlierError, require, require_counts};
 use serde::{Deserialize, Serialize};
 
 /// Which end of d_k is wanted.
@@ -108,7 +108,7 @@ impl SamplingParams {
     /// # Errors
     /// The first parameter outside its range.
     pub fn check(&self) -> Result<(), OutlierError> {
-        let at_least_one = [
+        require_counts(&[
             ("k", self.k),
             ("select", self.select),
             ("rounds", self.rounds),
@@ -116,15 +116,7 @@ impl SamplingParams {
             ("anchors_per_round", self.anchors_per_round),
             ("keep", self.keep),
             ("per_class", self.per_class.unwrap_or(1)),
-        ];
-        for (what, value) in at_least_one {
-            require(
-                (1..=u32::MAX as usize).contains(&value),
-                what,
-                "at least 1",
-                value,
-            )?;
-        }
+        ])?;
         require_sigma(self.sigma)?;
         require(
             self.anchors_per_round <= self.select,
