@@ -11,5 +11,6 @@ pub mod outlier;
 pub mod query;
 pub mod report;
 pub mod rng;
+mod simd;
 pub mod stage;
 pub mod store;

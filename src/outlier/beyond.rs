@@ -2,9 +2,10 @@
 
 use super::boundary::kth_cosines;
 use super::error::{OutlierError, require, require_counts};
-use super::geometry::{Features, Vectors, distance, kth_largest, normalised, product};
+use super::geometry::{Features, distance, kth_largest, normalised};
 use super::params::{Sampled, shortest};
 use crate::rng::Stream;
+use crate::simd::{Packed, product};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -73,12 +74,14 @@ pub fn beyond(
     // A distance d is the cosine 1 - d^2/2.
     let reach = f64::from(params.overshoot) * f64::from(params.overshoot) * (1.0 - f64::from(lowest));
     let wanted = 1.0 - reach;
+    let packed = features.packed();
     (0..params.count as u64)
         .into_par_iter()
         .map(|index| {
             let mut stream = Stream::new(seed, "sample/beyond", class, index);
             let anchor = stream.below(features.n as u32);
-            let pushed = (0..TRIES).find_map(|_| push(&features, anchor, params.k, wanted, &mut stream));
+            let pushed =
+                (0..TRIES).find_map(|_| push(&features, &packed, anchor, params.k, wanted, &mut stream));
             let (vector, cosine) = pushed.ok_or_else(|| OutlierError::Parameter {
                 what: "overshoot",
                 expected: format!("a distance within reach; class {class} leaves no room so far out"),
@@ -97,6 +100,7 @@ pub fn beyond(
 /// Turns a feature towards a fresh direction until its k-th cosine has fallen to `wanted`; none if a right angle is too little.
 fn push(
     features: &Features,
+    packed: &Packed,
     anchor: u32,
     k: usize,
     wanted: f64,
@@ -114,8 +118,7 @@ fn push(
     let pairs = noise.iter().zip(feature);
     let direction = normalised(pairs.map(|(e, z)| f64::from(*e) - along * f64::from(*z)));
     let mut dots = vec![0.0; 2 * n]; // [2, n]: of the feature, of the direction
-    let vectors = Vectors::rows(&features.unit, m);
-    product(&[feature, &direction].concat(), m, vectors, 1.0, &mut dots, n);
+    product(&[feature, &direction].concat(), packed, 0..n, &mut dots, n);
     let (near, far) = dots.split_at(n);
     let mut turned = vec![0.0; n];
     let mut cosine = |angle: f64| {

@@ -1,8 +1,9 @@
 //! k-NN distances and the boundary set.
 
 use super::error::{OutlierError, require};
-use super::geometry::{Features, Vectors, distance_between, kth_largest, normalised, product};
+use super::geometry::{Features, distance_between, kth_largest, normalised};
 use super::params::Kind;
+use crate::simd::product;
 use rayon::prelude::*;
 
 /// Rows of queries taken at once: bounds the product's memory.
@@ -126,10 +127,11 @@ fn search<T: Send>(
     of: impl Fn(&mut [f32], &[f32]) -> T + Sync,
 ) -> Vec<T> {
     let (n, m) = (features.n, features.m);
+    let packed = features.packed();
     // Blocks are the same however many threads there are, and so is the order of every sum.
     let blocks = queries.par_chunks(BLOCK * m).map(|block| {
         let mut dots = vec![0.0; block.len() / m * n]; // [block, n]
-        product(block, m, Vectors::rows(&features.unit, m), 1.0, &mut dots, n);
+        product(block, &packed, 0..n, &mut dots, n);
         let rows = dots.chunks_exact_mut(n).zip(block.chunks_exact(m));
         rows.map(|(dots, query)| of(dots, query)).collect::<Vec<T>>()
     });

@@ -1,8 +1,9 @@
 //! The features of a class as the columns of a round's product, in the order in which they decide soonest.
 
 use super::count::LANES;
-use super::geometry::{Features, Vectors, product};
+use super::geometry::{Features, square_and_dot};
 use super::params::{Kind, SamplingParams};
+use crate::simd::{Packed, product};
 
 /// The boundary set leads the columns only where it is a small part of them: for outliers it consists of those that decide last.
 const SMALL_PART: usize = 4;
@@ -11,8 +12,8 @@ const SMALL_PART: usize = 4;
 pub(super) struct Columns {
     /// The feature of each column.
     pub order: Vec<u32>,
-    /// z_l by columns, `[m, stride]`; zero beyond n.
-    pub features: Vec<f32>,
+    /// sigma * z_l by columns, `[m, n]`: what a noise vector's product with it moves the dot products by.
+    pub steps: Packed,
     /// n rounded up to whole vector registers.
     pub stride: usize,
     /// b_i . z_l, `[select, stride]`; minus infinity beyond n, so that padding is never near anything.
@@ -35,8 +36,8 @@ impl Columns {
         };
         let anchors = rows(boundary);
         let (mean, rim) = (mean(&features.unit, m), mean(&anchors, m));
-        let mut likeness = vec![0.0; n];
-        product(&rim, m, Vectors::rows(&features.unit, m), 1.0, &mut likeness, n);
+        let rows_of_features = features.unit.chunks_exact(m);
+        let likeness: Vec<f32> = rows_of_features.map(|row| square_and_dot(row, &rim).1).collect();
 
         let boundary_first = params.anchors_per_round == boundary.len() && boundary.len() * SMALL_PART <= n;
         let mut order = Vec::with_capacity(n);
@@ -57,19 +58,15 @@ impl Columns {
         order.extend(others.iter().map(|(_, row)| row));
 
         let stride = n.next_multiple_of(LANES);
-        let mut transposed = vec![0.0; m * stride];
-        for (column, row) in order.iter().enumerate() {
-            for (at, value) in features.row(*row as usize).iter().enumerate() {
-                transposed[at * stride + column] = *value;
-            }
-        }
+        let column = |number: usize| features.row(order[number] as usize); // below n
         let mut gram = vec![f32::NEG_INFINITY; boundary.len() * stride];
-        let vectors = Vectors::columns(&transposed, stride, 0..n);
-        product(&anchors, m, vectors, 1.0, &mut gram, stride);
+        let vectors = Packed::from_columns(m, n, column);
+        product(&anchors, &vectors, 0..n, &mut gram, stride);
+        let steps = Packed::new(m, n, |at, number| params.sigma * column(number)[at]);
         Self {
             likeness: likeness.iter().sum::<f32>() / n as f32,
             order,
-            features: transposed,
+            steps,
             stride,
             gram,
             boundary_first,

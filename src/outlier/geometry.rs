@@ -1,7 +1,7 @@
-//! Unit vectors, products of them, and order statistics.
+//! Unit vectors, their distances, and order statistics.
 
 use super::error::OutlierError;
-use gemm::Parallelism;
+use crate::simd::{Packed, vectorized};
 
 /// The features of a class, normalised.
 pub(super) struct Features {
@@ -54,6 +54,11 @@ impl Features {
         }
     }
 
+    /// The features as the right side of a product: one a column.
+    pub fn packed(&self) -> Packed {
+        Packed::from_columns(self.m, self.n, |row| self.row(row))
+    }
+
     /// Row `row` (below n).
     pub fn row(&self, row: usize) -> &[f32] {
         &self.unit[row * self.m..(row + 1) * self.m]
@@ -73,74 +78,23 @@ pub(super) fn squared_norm(values: &[f32]) -> f64 {
     sums.iter().sum::<f64>() + rest
 }
 
-/// Vectors that a product is taken with.
-#[derive(Clone, Copy)]
-pub(super) struct Vectors<'a> {
-    values: &'a [f32],
-    count: usize,
-    /// From one vector to the next, and from one coordinate to the next.
-    steps: [usize; 2],
-}
-
-impl<'a> Vectors<'a> {
-    /// `values` is `[count, m]`.
-    pub fn rows(values: &'a [f32], m: usize) -> Self {
-        Self {
-            count: values.len() / m,
-            values,
-            steps: [m, 1],
+vectorized! {
+    /// Returns |a|^2 and a . b, in eight partial sums each.
+    pub(super) fn square_and_dot(a: &[f32], b: &[f32]) -> (f32, f32) {
+        let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+        let (mut squares, mut dots) = ([0.0_f32; 8], [0.0_f32; 8]);
+        for (a, b) in a.iter().zip(b) {
+            for lane in 0..8 {
+                squares[lane] += a[lane] * a[lane];
+                dots[lane] += a[lane] * b[lane];
+            }
         }
-    }
-
-    /// The columns `range` of `values`, `[m, stride]`: what a product reads fastest.
-    pub fn columns(values: &'a [f32], stride: usize, range: std::ops::Range<usize>) -> Self {
-        assert!(range.end <= stride);
-        Self {
-            count: range.len(),
-            values: &values[range.start.min(values.len())..],
-            steps: [1, stride],
+        let mut sums = (squares.iter().sum(), dots.iter().sum());
+        for (a, b) in a_rest.iter().zip(b_rest) {
+            sums.0 += a * a;
+            sums.1 += a * b;
         }
-    }
-}
-
-/// Writes `scale * a b^T` to `out`: `a` is `[rows, m]`, `b` are vectors of length m, `out` is `[rows, stride]` of which the first
-/// `b.count` columns are written. One thread: parallelism is over rounds, and the sum's order is then always the same.
-pub(super) fn product(a: &[f32], m: usize, b: Vectors<'_>, scale: f32, out: &mut [f32], stride: usize) {
-    let (rows, cols) = (a.len() / m, b.count);
-    if rows == 0 || cols == 0 {
-        return;
-    }
-    let [next, along] = b.steps;
-    let last = (cols - 1) * next + (m - 1) * along;
-    assert!(
-        a.len() == rows * m
-            && last < b.values.len()
-            && cols <= stride
-            && out.len() >= (rows - 1) * stride + cols
-    );
-    // SAFETY: the assertion above: every element that the strides reach lies within its slice, and `out` overlaps neither.
-    unsafe {
-        gemm::gemm(
-            rows,
-            cols,
-            m,
-            out.as_mut_ptr(),
-            1,
-            stride as isize,
-            false,
-            a.as_ptr(),
-            1,
-            m as isize,
-            b.values.as_ptr(),
-            next as isize,
-            along as isize,
-            0.0,
-            scale,
-            false,
-            false,
-            false,
-            Parallelism::None,
-        );
+        sums
     }
 }
 

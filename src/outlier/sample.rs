@@ -43,9 +43,9 @@ pub fn sample_class(
             }
             let scratch = pool().pop();
             let mut scratch = scratch.unwrap_or_else(|| shared.scratch());
-            Stream::new(seed, "sample/noise", class, u64::from(round)).fill_normal(&mut scratch.noise);
+            let mut noise = Stream::new(seed, "sample/noise", class, u64::from(round));
             let anchors = shared.anchors(seed, class, u64::from(round));
-            let sampled = shared.round(&mut scratch, &anchors, round);
+            let sampled = shared.round(&mut scratch, &mut |part| noise.fill_normal(part), &anchors, round);
             pool().push(scratch);
             progress(1);
             Ok(sampled)

@@ -94,9 +94,14 @@ fn a_round_keeps_what_faiss_keeps() {
             };
             let class = Class::new(&features, expected.clone(), params);
             let mut scratch = class.scratch();
-            scratch.noise.copy_from_slice(&noise);
+            let mut left = &noise[..];
+            let mut copy = |part: &mut [f32]| {
+                let (now, later) = left.split_at(part.len());
+                part.copy_from_slice(now);
+                left = later;
+            };
             let ranks: Vec<usize> = (0..select).collect();
-            let sampled = class.round(&mut scratch, &ranks, 0);
+            let sampled = class.round(&mut scratch, &mut copy, &ranks, 0);
             let key = if knn == Knn::Paper { "paper" } else { "upstream" };
             let kept = case[key].as_array().unwrap().iter();
             let kept: Vec<(usize, usize)> = kept

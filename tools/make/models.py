@@ -38,11 +38,11 @@ def make_vae():
 
 
 def make_unet():
-    """The noise predictor on 8x8x4 latents."""
+    """The noise predictor on 8x8x4 latents. Only its 4x4 level attends to the text, which is where the time would go."""
     return UNet2DConditionModel(
         sample_size=8, in_channels=4, out_channels=4,
-        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
         block_out_channels=(64, 128), layers_per_block=1, norm_num_groups=16,
         cross_attention_dim=TEXT_WIDTH, attention_head_dim=4)
 

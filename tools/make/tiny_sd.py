@@ -23,7 +23,6 @@ from tokenizer import train_tokenizer
 from parallel import launch
 from train_unet import train_unet
 from train_vae import encode_all, train_vae
-from warm_start import warm_start
 
 VOCABULARY = 4096
 GARMENTS = 0.67  # share of a batch
@@ -37,7 +36,6 @@ def arguments():
     p.add_argument("--unet-seconds", type=float, default=3300)
     p.add_argument("--vae-steps", type=int)
     p.add_argument("--unet-steps", type=int)
-    p.add_argument("--warm-start", type=pathlib.Path, help="model folder whose weights to begin with")
     p.add_argument("--unet-rate", type=float, default=1e-3, help="highest learning rate of the UNet")
     p.add_argument("--batch", type=int, default=64, help="pictures in a UNet step, over all processes")
     p.add_argument("--mirror", action="store_true", help="UNet: mirror images too (doubles the encoding)")
@@ -121,9 +119,6 @@ def train(rank, a):
             save_model(snapshot, vae, unet, text, a.work / "tokenizer", scaling)
             log("snapshot")
 
-    if a.warm_start:
-        found = warm_start(a.warm_start, vae, unet, text, tokenizer.get_vocab())
-        log(f"warm start from {a.warm_start.name}: {found} token rows")
     save(unet, text, 1.0)
 
     def pictures(n):

@@ -6,10 +6,10 @@
 use candle_core::{D, Result, Tensor};
 use rayon::prelude::*;
 
-use super::kernel::{LANES, Packed, ROWS};
-use super::math::{exp, vectorized};
+use super::math::exp;
 use super::matrix::{Product, Rows};
 use super::{View, on_cpu, on_cpu2, on_cpu3};
+use crate::simd::{LANES, Packed, ROWS, vectorized};
 
 /// Queries of a task.
 const QUERY_BLOCK: usize = 8 * ROWS;

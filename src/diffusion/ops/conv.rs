@@ -7,12 +7,12 @@
 
 use candle_core::{Result, Tensor};
 
-use super::kernel::Packed;
 use super::matrix::{Plus, Product, Rows, add_bias, add_plain, run_packed};
 use super::winograd::{Image, Winograd};
 use super::{Backend, View};
 use crate::diffusion::error;
 use crate::diffusion::weights::Scope;
+use crate::simd::Packed;
 
 /// How a convolution moves over its image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,19 +91,21 @@ impl Conv {
         kernel: usize,
         stride: Stride,
     ) -> error::Result<Self> {
-        let weights = scope.tensor("weight", &[outputs, inputs, kernel, kernel])?;
+        let mut scratch = scope.scratch();
+        let weights = scratch.numbers(outputs * inputs * kernel * kernel);
+        scope.read("weight", &[&[outputs, inputs, kernel, kernel]], weights)?;
         let bias = scope.tensor("bias", &[outputs])?;
         let Backend { device, fused } = scope.backend();
         let taps = kernel * kernel;
         let keeps_size = matches!(stride, Stride::Same | Stride::Double);
         let weight = if !*fused {
             Weight::Plain {
-                weight: Tensor::from_vec(weights, (outputs, inputs, kernel, kernel), device)?,
+                weight: Tensor::from_slice(weights, (outputs, inputs, kernel, kernel), device)?,
                 bias: Tensor::from_vec(bias, outputs, device)?,
             }
         } else if kernel == 3 && keeps_size && Winograd::suits(inputs, outputs) {
             Weight::Winograd {
-                weight: Winograd::new(&weights, inputs, outputs),
+                weight: Winograd::new(weights, inputs, outputs),
                 bias,
             }
         } else {

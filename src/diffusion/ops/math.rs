@@ -1,30 +1,5 @@
-//! Elementary functions without branches, which the compiler turns into vector instructions, and the switch that
-//! compiles a loop once for AVX2 and once for any processor. The bits are the same in both: only additions,
-//! multiplications and divisions are used, and none is contracted.
-
-/// Defines a function that is compiled twice and picks the better one when called.
-macro_rules! vectorized {
-    ($(#[$meta:meta])* $visibility:vis fn $name:ident($($argument:ident: $kind:ty),* $(,)?) $body:block) => {
-        $(#[$meta])*
-        $visibility fn $name($($argument: $kind),*) {
-            #[inline(always)]
-            fn body($($argument: $kind),*) $body
-            #[cfg(target_arch = "x86_64")]
-            {
-                #[target_feature(enable = "avx2,fma")]
-                fn wide($($argument: $kind),*) {
-                    body($($argument),*)
-                }
-                if $crate::diffusion::ops::kernel::has_fma() {
-                    // SAFETY: the processor has AVX2 and FMA.
-                    return unsafe { wide($($argument),*) };
-                }
-            }
-            body($($argument),*)
-        }
-    };
-}
-pub(crate) use vectorized;
+//! Elementary functions without branches, which the compiler turns into vector instructions. Only additions, multiplications
+//! and divisions are used, and none is contracted, so that the bits are the same on every processor.
 
 /// `e^x` to 2 units in the last place; zero below -87.
 #[inline(always)]

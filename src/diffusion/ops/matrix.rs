@@ -4,10 +4,10 @@
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
-use super::kernel::{LANES, Packed, ROWS, accumulate};
 use super::{Backend, View, on_cpu, on_cpu2};
 use crate::diffusion::error;
 use crate::diffusion::weights::Scope;
+use crate::simd::{LANES, Packed, ROWS, accumulate};
 
 /// Depth worked on at once, so that a panel's part stays in the first-level cache.
 const DEPTH_BLOCK: usize = 640;
@@ -210,19 +210,23 @@ impl Linear {
         outputs: usize,
         bias: bool,
     ) -> error::Result<Self> {
-        let mut weights = Vec::new();
+        let Some(first) = scopes.first() else {
+            return Err(candle_core::Error::Msg("a stack of no layers".into()).into());
+        };
+        let mut scratch = first.scratch();
+        let weights = scratch.numbers(scopes.len() * outputs * inputs);
         let mut biases = Vec::new();
-        for scope in scopes {
-            weights.extend(scope.tensor_as("weight", &[&[outputs, inputs], &[outputs, inputs, 1, 1]])?);
+        for (scope, weights) in scopes.iter().zip(weights.chunks_exact_mut(outputs * inputs)) {
+            scope.read("weight", &[&[outputs, inputs], &[outputs, inputs, 1, 1]], weights)?;
             if bias {
                 biases.extend(scope.tensor("bias", &[outputs])?);
             }
         }
-        let backend = scopes.first().map(Scope::backend);
         let outputs = outputs * scopes.len();
-        let weight = match backend {
-            Some(Backend { device, fused: false }) => Weight::Plain {
-                weight: Tensor::from_vec(weights, (outputs, inputs), device)?
+        let weights = &*weights;
+        let weight = match first.backend() {
+            Backend { device, fused: false } => Weight::Plain {
+                weight: Tensor::from_slice(weights, (outputs, inputs), device)?
                     .t()?
                     .contiguous()?,
                 bias: bias

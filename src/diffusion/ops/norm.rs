@@ -3,10 +3,11 @@
 use candle_core::{D, Result, Tensor};
 use rayon::prelude::*;
 
-use super::math::{swish, vectorized};
+use super::math::swish;
 use super::{Backend, on_cpu};
 use crate::diffusion::error;
 use crate::diffusion::weights::Scope;
+use crate::simd::vectorized;
 
 /// Rows that a task of a large image takes. The partial sums are added in order, so it is part of the result:
 /// it must not depend on the machine.

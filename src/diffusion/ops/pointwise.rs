@@ -3,8 +3,9 @@
 use candle_core::{D, Result, Tensor};
 use rayon::prelude::*;
 
-use super::math::{self, swish, vectorized};
+use super::math::{self, swish};
 use super::on_cpu;
+use crate::simd::vectorized;
 
 const BLOCK: usize = 1 << 14;
 

@@ -10,8 +10,7 @@ use std::cell::RefCell;
 
 use rayon::prelude::*;
 
-use super::kernel::{LANES, Lane, ROWS, Tile, accumulate};
-use super::math::vectorized;
+use crate::simd::{LANES, Lanes, ROWS, Tile, accumulate, vectorized};
 
 /// Products of a tile.
 const POINTS: usize = 16;
@@ -19,20 +18,14 @@ const POINTS: usize = 16;
 const WIDE: usize = 8;
 /// Depth worked on at once, so that a panel's part stays near the processor.
 const DEPTH_BLOCK: usize = 640;
-/// Tiles that a task takes if there are enough: each reads all weights once.
-const TASK_TILES: usize = 16 * ROWS;
-
-/// `G`.
-const KERNEL_TRANSFORM: [[f32; 3]; 4] = [
-    [1.0, 0.0, 0.0],
-    [0.5, 0.5, 0.5],
-    [0.5, -0.5, 0.5],
-    [0.0, 0.0, 1.0],
-];
+/// Tiles that a task takes if there are enough: each reads all weights once, and keeps its points and sums near the processor.
+const TASK_TILES: usize = 8 * ROWS;
+/// Inputs whose kernels are transformed together for 16 outputs: what that writes stays in the second-level cache.
+const INPUTS_TOGETHER: usize = 64;
 
 /// The weights of a 3x3 convolution, transformed and packed: `[panel of 16 outputs][point][input]`.
 pub(crate) struct Winograd {
-    lanes: Vec<Lane>,
+    lanes: Lanes,
     inputs: usize,
     outputs: usize,
 }
@@ -66,17 +59,20 @@ impl Winograd {
 
     /// Transforms `weights` `[outputs, inputs, 3, 3]`.
     pub(crate) fn new(weights: &[f32], inputs: usize, outputs: usize) -> Self {
-        let mut lanes = vec![Lane([0.0; LANES]); outputs.div_ceil(LANES) * POINTS * inputs];
+        let mut lanes = Lanes::zeros(outputs.div_ceil(LANES) * POINTS * inputs);
         lanes
             .par_chunks_mut(POINTS * inputs)
             .enumerate()
             .for_each(|(panel, lanes)| {
                 let first = panel * LANES;
-                for (n, output) in (first..outputs.min(first + LANES)).enumerate() {
-                    let kernels = weights[output * inputs * 9..][..inputs * 9].chunks_exact(9); // [outputs, inputs, 9]
-                    for (k, kernel) in kernels.enumerate() {
-                        for (point, value) in transform_kernel(kernel).into_iter().enumerate() {
-                            lanes[point * inputs + k].0[n] = value;
+                for from in (0..inputs).step_by(INPUTS_TOGETHER) {
+                    let to = inputs.min(from + INPUTS_TOGETHER);
+                    for (n, output) in (first..outputs.min(first + LANES)).enumerate() {
+                        let kernels = &weights[(output * inputs + from) * 9..(output * inputs + to) * 9]; // [outputs, inputs, 9]
+                        for (k, kernel) in (from..).zip(kernels.as_chunks::<9>().0) {
+                            for (point, value) in transform_kernel(kernel).into_iter().enumerate() {
+                                lanes[point * inputs + k].0[n] = value;
+                            }
                         }
                     }
                 }
@@ -247,13 +243,17 @@ impl<'a> Image<'a> {
     }
 }
 
-/// `G g G^T`, rounded once.
-fn transform_kernel(kernel: &[f32]) -> [f32; POINTS] {
-    std::array::from_fn(|point| {
-        let (rows, columns) = (KERNEL_TRANSFORM[point / 4], KERNEL_TRANSFORM[point % 4]);
-        let weighted = (0..9).map(|i| f64::from(kernel[i] * rows[i / 3] * columns[i % 3])); // halves are exact
-        weighted.sum::<f64>() as f32
-    })
+/// `G g G^T`, rounded once: sums and halves of a few `f32` are exact in `f64`, but for numbers of very different sizes.
+fn transform_kernel(kernel: &[f32; 9]) -> [f32; POINTS] {
+    let g = kernel.map(f64::from);
+    // `G` times a column of three.
+    let four = |a: f64, b: f64, c: f64| [a, 0.5 * (a + b + c), 0.5 * (a - b + c), c];
+    let columns: [[f64; 4]; 3] = std::array::from_fn(|x| four(g[x], g[3 + x], g[6 + x]));
+    let mut points = [0.0; POINTS];
+    for (row, points) in points.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+        *points = four(columns[0][row], columns[1][row], columns[2][row]).map(|v| v as f32);
+    }
+    points
 }
 
 type Wide = [f32; WIDE];

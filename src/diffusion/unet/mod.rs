@@ -264,9 +264,11 @@ impl Unet {
     /// Images that go through together.
     fn part(&self, batch: usize, image: usize) -> usize {
         let fits = (PART_BYTES / image).max(1);
-        // Equal parts, at least one a thread where there are images enough.
-        let parts = batch.div_ceil(fits).max(rayon::current_num_threads().min(batch));
-        batch.div_ceil(parts.max(1)).max(1)
+        // As many parts for every thread, where there are images enough.
+        let parts = batch
+            .div_ceil(fits)
+            .next_multiple_of(rayon::current_num_threads());
+        batch.div_ceil(parts).max(1)
     }
 
     fn denoise(&self, x: &Tensor, time: &Tensor, prompts: &[Tensor]) -> CandleResult<Tensor> {

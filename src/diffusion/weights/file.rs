@@ -51,11 +51,11 @@ impl TensorFile {
         }
     }
 
-    /// Reads a tensor as f32.
-    pub(crate) fn read(&self, name: &str) -> Result<Vec<f32>> {
+    /// Reads a tensor of as many numbers as `out` has room for, as f32.
+    pub(crate) fn read(&self, name: &str, out: &mut [f32]) -> Result<()> {
         match self {
-            Self::Safetensors(file) => file.read(name),
-            Self::Pickle(file) => file.read(name),
+            Self::Safetensors(file) => file.read(name, out),
+            Self::Pickle(file) => file.read(name, out),
         }
     }
 }
@@ -68,35 +68,39 @@ pub(super) enum Format {
     Bf16,
 }
 
-/// Bytes converted at once: a multiple of every format's size.
-const BUFFER: usize = 1 << 18;
-
-/// Reads `count` numbers, little-endian, and converts them to f32.
-pub(super) fn read_floats(reader: &mut impl Read, count: usize, format: Format) -> io::Result<Vec<f32>> {
-    let size = if format == Format::F32 { 4 } else { 2 };
-    let mut values = Vec::with_capacity(count);
-    let mut buffer = vec![0; BUFFER.min(count * size)];
-    while values.len() < count {
-        let wanted = BUFFER.min((count - values.len()) * size);
-        let part = &mut buffer[..wanted]; // no longer than the buffer by construction
-        reader.read_exact(part)?;
-        match format {
-            Format::F32 => values.extend(part.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b))),
-            Format::F16 => values.extend(
-                part.as_chunks()
-                    .0
-                    .iter()
-                    .map(|b| half::f16::from_le_bytes(*b).to_f32()),
-            ),
-            Format::Bf16 => values.extend(
-                part.as_chunks()
-                    .0
-                    .iter()
-                    .map(|b| half::bf16::from_le_bytes(*b).to_f32()),
-            ),
+impl Format {
+    /// Bytes of a number.
+    pub(super) fn size(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 | Self::Bf16 => 2,
         }
     }
-    Ok(values)
+}
+
+/// Bytes converted at once: a multiple of every format's size.
+const BUFFER: usize = 1 << 17;
+
+/// Fills `out` with numbers read, little-endian, and converted to f32.
+pub(super) fn read_floats(reader: &mut impl Read, format: Format, out: &mut [f32]) -> io::Result<()> {
+    let size = format.size();
+    let mut buffer = vec![0; BUFFER.min(out.len() * size)];
+    for out in out.chunks_mut(BUFFER / size) {
+        let part = &mut buffer[..out.len() * size]; // no longer than the buffer by construction
+        reader.read_exact(part)?;
+        match format {
+            Format::F32 => fill(out, part, f32::from_le_bytes),
+            Format::F16 => fill(out, part, |b| half::f16::from_le_bytes(b).to_f32()),
+            Format::Bf16 => fill(out, part, |b| half::bf16::from_le_bytes(b).to_f32()),
+        }
+    }
+    Ok(())
+}
+
+fn fill<const SIZE: usize>(out: &mut [f32], bytes: &[u8], number: impl Fn([u8; SIZE]) -> f32) {
+    for (out, bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
+        *out = number(*bytes);
+    }
 }
 
 /// The error of a file that cannot be read.

@@ -1,8 +1,9 @@
 //! The tensors of a model's part, wherever they lie: in one safetensors file, in several, in a pickle of PyTorch's, under
 //! the names of diffusers or those of the original code. Each is checked for shape, type and finiteness as it is taken.
 //!
-//! A tensor is read from its file when it is asked for and converted to f32 on the way, through a small buffer. So loading a
-//! model needs the memory of the finished model, one tensor, and no more.
+//! A tensor is read from its file when it is asked for and converted to f32 on the way, through small buffers side by side. What
+//! a layer packs it reads into one scratch for all layers. So loading a model needs the memory of the finished model, one tensor,
+//! and no more.
 
 mod file;
 mod pickle;
@@ -10,7 +11,9 @@ mod safetensors;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rayon::prelude::*;
 
 pub(crate) use self::file::TensorFile;
 use super::compvis::Names;
@@ -28,6 +31,22 @@ pub(crate) struct Weights<'a> {
     backend: Backend,
     /// Names in the files of the tensors that were asked for.
     taken: Mutex<BTreeSet<String>>,
+    scratch: Mutex<Scratch>,
+}
+
+/// Memory for numbers on their way into another form, used again for every layer: what is new must first be given out by the
+/// system, page by page.
+#[derive(Default)]
+pub(crate) struct Scratch(Vec<f32>);
+
+impl Scratch {
+    /// Returns memory for `count` numbers, whatever is in it.
+    pub(crate) fn numbers(&mut self, count: usize) -> &mut [f32] {
+        if self.0.len() < count {
+            self.0 = vec![0.0; count];
+        }
+        &mut self.0[..count]
+    }
 }
 
 impl<'a> Weights<'a> {
@@ -44,6 +63,7 @@ impl<'a> Weights<'a> {
             names,
             backend: backend.clone(),
             taken: Mutex::default(),
+            scratch: Mutex::default(),
         }
     }
 
@@ -121,13 +141,23 @@ impl Scope<'_> {
         self.weights.find(&format!("{}{name}", self.prefix)).is_some()
     }
 
-    /// Takes the tensor `name` of `shape` as f32.
-    pub(crate) fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        self.tensor_as(name, &[shape])
+    /// The scratch of all layers. A layer that holds it must not ask for it again.
+    pub(crate) fn scratch(&self) -> MutexGuard<'_, Scratch> {
+        self.weights
+            .scratch
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the tensor `name`, which may have any of `shapes`.
-    pub(crate) fn tensor_as(&self, name: &str, shapes: &[&[usize]]) -> Result<Vec<f32>> {
+    /// Takes the tensor `name` of `shape` as f32.
+    pub(crate) fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let mut values = vec![0.0; shape.iter().product()];
+        self.read(name, &[shape], &mut values)?;
+        Ok(values)
+    }
+
+    /// Takes the tensor `name`, which may have any of `shapes`, all of as many numbers as `out` has room for.
+    pub(crate) fn read(&self, name: &str, shapes: &[&[usize]], out: &mut [f32]) -> Result<()> {
         let weights = self.weights;
         let name = format!("{}{name}", self.prefix);
         let expected = shapes.first().map(|s| s.to_vec()).unwrap_or_default();
@@ -148,19 +178,33 @@ impl Scope<'_> {
                 found: found.to_vec(),
             });
         }
-        let values = file.read(&found_name)?;
-        if let Some((position, value)) = values.iter().enumerate().find(|(_, v)| !v.is_finite()) {
+        file.read(&found_name, out)?;
+        if let Some((position, value)) = not_finite(out) {
             return Err(DiffusionError::NonFiniteWeight {
                 path: file.path().to_path_buf(),
                 name: found_name,
                 position,
-                value: *value,
+                value,
             });
         }
         let mut taken = weights.taken.lock().unwrap_or_else(PoisonError::into_inner);
         taken.insert(found_name);
-        Ok(values)
+        Ok(())
     }
+}
+
+/// The first number that is not finite, and where it is.
+fn not_finite(values: &[f32]) -> Option<(usize, f32)> {
+    const EXPONENT: u32 = 0x7F80_0000;
+    // Without an early end, so that the compiler compares many at once.
+    let bad = |part: &[f32]| {
+        part.iter()
+            .fold(false, |bad, v| bad | (v.to_bits() & EXPONENT == EXPONENT))
+    };
+    let part = values.par_chunks(1 << 14).position_first(bad)?;
+    let from = part << 14;
+    let (position, value) = (from..).zip(&values[from..]).find(|(_, v)| !v.is_finite())?;
+    Some((position, *value))
 }
 
 /// The files of one part on disk.

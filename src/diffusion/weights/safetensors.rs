@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
@@ -13,6 +14,8 @@ use crate::diffusion::error::{DiffusionError, Result};
 
 /// Longest header that is read; the same limit as the safetensors library's.
 const MAX_HEADER: u64 = 100_000_000;
+/// Numbers of a tensor that a task reads.
+const NUMBERS: usize = 1 << 20;
 
 /// A safetensors file whose header has been read and checked against the file's length.
 pub(crate) struct SafetensorsFile {
@@ -69,7 +72,7 @@ impl SafetensorsFile {
         self.tensors.get(name).map(|info| info.shape.as_slice())
     }
 
-    pub(super) fn read(&self, name: &str) -> Result<Vec<f32>> {
+    pub(super) fn read(&self, name: &str, out: &mut [f32]) -> Result<()> {
         let Some(info) = self.tensors.get(name) else {
             return Err(DiffusionError::MissingTensor {
                 path: self.path.clone(),
@@ -89,12 +92,15 @@ impl SafetensorsFile {
                 });
             }
         };
-        // A handle of its own for each tensor: reads do not disturb each other's position.
-        let read = || {
-            let mut file = File::open(&self.path)?;
-            file.seek(SeekFrom::Start(self.data + info.data_offsets.0 as u64))?;
-            read_floats(&mut file, info.shape.iter().product(), format)
-        };
-        read().map_err(unreadable(&self.path))
+        let start = self.data + info.data_offsets.0 as u64;
+        let parts = out.par_chunks_mut(NUMBERS).enumerate();
+        parts
+            .try_for_each(|(i, part)| {
+                // A handle of its own for each part: reads do not disturb each other's position.
+                let mut file = File::open(&self.path)?;
+                file.seek(SeekFrom::Start(start + (i * NUMBERS * format.size()) as u64))?;
+                read_floats(&mut file, format, part)
+            })
+            .map_err(unreadable(&self.path))
     }
 }

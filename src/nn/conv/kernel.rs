@@ -4,6 +4,8 @@
 //! as the columns of the matrix product without being copied. On x86-64 with AVX2 and FMA they are intrinsics, elsewhere
 //! plain loops over arrays of 8; the two round differently (one multiplies and adds at once), each the same way every time.
 
+use crate::simd::has_fma;
+
 /// Pixels of one vector.
 pub(crate) const LANES: usize = 8;
 /// Output channels of one tile (rows of a packed weight panel).
@@ -13,19 +15,6 @@ pub(crate) const COLUMNS: usize = 3;
 
 /// Sums of one tile: `[row][vector][lane]`.
 pub(crate) type Tile = [[[f32; LANES]; COLUMNS]; ROWS];
-
-/// True where the fast kernels run.
-#[inline]
-fn has_fma() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    {
-        std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    {
-        false
-    }
-}
 
 /// Writes `tile[m][v][l] = sum over k of panel[4 k + m] * x[bases[v] + offsets[k] + l]` for the first `count` vectors.
 ///

@@ -4,12 +4,14 @@
 //! and u = z/|z|, the gradient of the cross-entropy of class y in z is (w - (w . u) u) / (t |z|).
 
 use crate::outlier::error::{OutlierError, require, require_direction};
-use crate::outlier::geometry::{Vectors, normalised, product, squared_norm};
+use crate::outlier::geometry::{normalised, squared_norm};
+use crate::simd::{Packed, product};
 
 /// The classifier's weights: one unit vector a class.
 pub struct Head {
-    /// `[classes, m]`.
-    unit: Vec<f32>,
+    /// The weights as columns, `[m, classes]`, and as rows, `[classes, m]`.
+    columns: Packed,
+    rows: Packed,
     pub(super) classes: usize,
     pub(super) m: usize,
 }
@@ -39,9 +41,11 @@ impl Head {
         let unit = embeddings
             .iter()
             .map(|e| normalised(e.iter().map(|v| f64::from(*v))));
+        let unit: Vec<Vec<f32>> = unit.collect();
         Ok(Self {
-            classes: embeddings.len(),
-            unit: unit.flatten().collect(),
+            columns: Packed::from_columns(m, unit.len(), |class| &unit[class]),
+            rows: Packed::from_rows(unit.len(), m, |class| &unit[class]),
+            classes: unit.len(),
             m,
         })
     }
@@ -74,14 +78,7 @@ impl Step<'_> {
         let (m, classes) = (self.head.m, self.head.classes);
         let flat: Vec<f32> = block.iter().flat_map(|w| w.vector.iter().copied()).collect();
         let mut logits = vec![0.0; block.len() * classes]; // [block, classes]: T_j/|T_j| . z, then g_j
-        product(
-            &flat,
-            m,
-            Vectors::rows(&self.head.unit, m),
-            1.0,
-            &mut logits,
-            classes,
-        );
+        product(&flat, &self.head.columns, 0..classes, &mut logits, classes);
         let mut moving = vec![false; block.len()];
         for ((walker, row), moving) in block
             .iter_mut()
@@ -97,8 +94,7 @@ impl Step<'_> {
             residual(&cosines, self.label, self.temperature, row);
         }
         let mut along = vec![0.0; flat.len()]; // [block, m]: w
-        let columns = Vectors::columns(&self.head.unit, m, 0..m);
-        product(&logits, classes, columns, 1.0, &mut along, m);
+        product(&logits, &self.head.rows, 0..m, &mut along, m);
         let rows = block.iter_mut().zip(along.chunks_exact(m)).zip(moving);
         for ((walker, w), _) in rows.filter(|(_, moving)| *moving) {
             climb(&mut walker.vector, w, self.size);

@@ -2,7 +2,7 @@
 //!
 //! Most noise vectors are far from being the best for any anchor, and it takes little to know it: an outlier candidate is out
 //! as soon as k features are nearer than the worst kept one, whichever k they are. So a round goes
-//! 1. The noise is drawn and its product with the mean feature orders it by promise (`measure`).
+//! 1. The noise is drawn and its product with the mean feature orders it by promise (`draw`).
 //! 2. The most promising vectors are searched with all features: the cut-offs are then nearly final.
 //! 3. The features stand in an order in which those come first that decide soonest (`columns.rs`). A few vectors of middling
 //!    promise tell how many of them decide every other time (`panel`), and the product of all the noise is taken with these.
@@ -18,16 +18,19 @@ use super::best::Best;
 use super::columns::Columns;
 use super::count::{CountFn, ROWS, fastest};
 use super::error::OutlierError;
-use super::geometry::{Features, Vectors, product, squared_norm};
+use super::geometry::{Features, square_and_dot, squared_norm};
 use super::params::{Kind, Sampled, SamplingParams};
 use crate::rng::Stream;
+use crate::simd::{Packed, product};
 use std::ops::Range;
 
 /// Noise vectors that are searched first.
 const FIRST: usize = 24;
-/// Noise vectors that tell how many columns decide, and their place in the order of promise, in hundredths of all.
+/// Noise vectors that tell how many columns decide, and their place in the order of promise, in hundredths of the others.
 const TYPICAL: usize = 8;
 const TYPICAL_FROM: usize = 45;
+/// Noise vectors drawn at once: a multiple of four, so that their numbers are whole blocks of the stream whatever m is.
+const DRAWN: usize = 4;
 /// Noise vectors whose product is completed at once.
 const BATCH: usize = 64;
 
@@ -46,14 +49,14 @@ pub(super) struct Class<'a> {
 /// Buffers that a thread uses again in its next round.
 pub(super) struct Scratch {
     /// e_j, `[noise_per_round, m]`.
-    pub noise: Vec<f32>,
+    noise: Vec<f32>,
     /// sigma * e_j . z_l, `[noise_per_round, stride]`; zero beyond the columns.
     moved: Vec<f32>,
     /// sigma * e_j . b_i for the anchors of the round, `[noise_per_round, anchors]`; empty where `moved` begins with them.
     dots: Vec<f32>,
     /// sigma^2 |e_j|^2, `[noise_per_round]`.
     squares: Vec<f64>,
-    /// Noise vectors by promise: the lower, the more.
+    /// Noise vectors and their promise: the lower, the more. Those looked at first stand first.
     order: Vec<(f32, u32)>,
     /// Noise vectors to be completed, `[BATCH, m]`, and their products, `[BATCH, stride]`.
     gathered: Vec<f32>,
@@ -122,14 +125,22 @@ impl<'a> Class<'a> {
         ranks
     }
 
-    /// Finds the best candidates under `scratch.noise`, and returns them by anchor, then best first.
-    pub fn round(&self, scratch: &mut Scratch, anchors: &[usize], round: u32) -> Vec<Sampled> {
+    /// Finds the best candidates under the noise of a round, and returns them by anchor, then best first. `noise` fills one part
+    /// of `[noise_per_round, m]` after the other, of as many numbers as it is given room for.
+    pub fn round(
+        &self,
+        scratch: &mut Scratch,
+        noise: &mut dyn FnMut(&mut [f32]),
+        anchors: &[usize],
+        round: u32,
+    ) -> Vec<Sampled> {
         let anchors = &Anchors {
             ranks: anchors,
             squares: anchors.iter().map(|rank| self.squares[*rank]).collect(),
         };
         let mut best = Best::new(&self.params, anchors.ranks.len());
-        self.measure(scratch, anchors);
+        self.draw(scratch, noise);
+        self.anchor_products(scratch, anchors);
         let order: Vec<u32> = scratch.order.iter().map(|(_, row)| *row).collect();
         let (first, others) = order.split_at(FIRST.min(order.len()));
         let n = self.features.n;
@@ -137,20 +148,17 @@ impl<'a> Class<'a> {
         self.search(scratch, anchors, first, &mut best);
 
         // The typical ones are searched too, and then done with.
-        let from = (order.len() * TYPICAL_FROM / 100).min(others.len());
-        let to = (from + TYPICAL).min(others.len());
+        let Range { start: from, end: to } = typical(others.len());
         let typical = &others[from..to];
         self.complete(scratch, typical, 0..n);
         let columns = self.panel(scratch, anchors, typical, &best);
         self.search(scratch, anchors, typical, &mut best);
 
-        let (m, stride) = (self.features.m, self.columns.stride);
-        let vectors = Vectors::columns(&self.columns.features, stride, 0..columns);
+        let stride = self.columns.stride;
         product(
             &scratch.noise,
-            m,
-            vectors,
-            self.params.sigma,
+            &self.columns.steps,
+            0..columns,
             &mut scratch.moved,
             stride,
         );
@@ -159,44 +167,57 @@ impl<'a> Class<'a> {
         self.collect(scratch, anchors, &best, round)
     }
 
-    /// Fills in the squares of the noise, and its order by promise: the product of the candidate with the mean feature were it
-    /// made from the mean anchor. That only decides what is looked at first.
-    fn measure(&self, scratch: &mut Scratch, anchors: &Anchors<'_>) {
+    /// Draws the noise, fills in its squares, and puts it in order of promise as far as that is asked for: by the product of the
+    /// candidate with the mean feature were it made from the mean anchor. That only decides what is looked at first.
+    fn draw(&self, scratch: &mut Scratch, noise: &mut dyn FnMut(&mut [f32])) {
         let sigma = self.params.sigma;
         let m = self.features.m;
-        if !self.columns.boundary_first {
-            let rows = anchors.ranks.iter().map(|rank| self.boundary[*rank] as usize);
-            let vectors: Vec<&[f32]> = rows.map(|row| self.features.row(row)).collect();
-            let count = vectors.len();
-            let mut transposed = Vec::with_capacity(m * count); // [m, anchors]
-            (0..m).for_each(|at| transposed.extend(vectors.iter().map(|v| v[at])));
-            let vectors = Vectors::columns(&transposed, count, 0..count);
-            product(&scratch.noise, m, vectors, sigma, &mut scratch.dots, count);
-        }
         scratch.order.clear();
-        for (row, e) in scratch.noise.chunks_exact(m).enumerate() {
-            let (square, along) = lengths(e, &self.columns.mean);
-            let square = sigma * sigma * square;
-            scratch.squares[row] = f64::from(square);
-            let along = sigma * along;
-            let norm = (1.0 + 2.0 * along + square).max(1e-12).sqrt();
-            let score = (self.columns.likeness + along) / norm;
-            let score = if self.params.kind == Kind::Outlier {
-                score
-            } else {
-                -score
-            };
-            scratch.order.push((score, row as u32));
+        // Measured while it is in the cache. The stream is the same however many whole blocks of four are drawn at once.
+        for (part, vectors) in scratch.noise.chunks_mut(DRAWN * m).enumerate() {
+            noise(vectors);
+            for (row, e) in (part * DRAWN..).zip(vectors.chunks_exact(m)) {
+                let (square, along) = square_and_dot(e, &self.columns.mean);
+                let square = sigma * sigma * square;
+                scratch.squares[row] = f64::from(square);
+                let along = sigma * along;
+                let norm = (1.0 + 2.0 * along + square).max(1e-12).sqrt();
+                let score = (self.columns.likeness + along) / norm;
+                let promise = if self.params.kind == Kind::Outlier {
+                    score
+                } else {
+                    -score
+                };
+                scratch.order.push((promise, row as u32));
+            }
         }
-        scratch
-            .order
-            .sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        let before = |a: &(f32, u32), b: &(f32, u32)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
+        let mut rest = &mut scratch.order[..];
+        for place in [FIRST, typical(rest.len().saturating_sub(FIRST)).start, TYPICAL] {
+            if place < rest.len() {
+                rest.select_nth_unstable_by(place, before);
+                rest = &mut rest[place..];
+            }
+        }
+    }
+
+    /// Takes the products of the noise with the anchors, where those with all the features do not begin with them.
+    fn anchor_products(&self, scratch: &mut Scratch, anchors: &Anchors<'_>) {
+        if self.columns.boundary_first {
+            return;
+        }
+        let count = anchors.ranks.len();
+        let step = |at: usize, number: usize| {
+            let row = self.boundary[anchors.ranks[number]]; // ranks are below the number of boundary features
+            self.params.sigma * self.features.row(row as usize)[at]
+        };
+        let steps = Packed::new(self.features.m, count, step);
+        product(&scratch.noise, &steps, 0..count, &mut scratch.dots, count);
     }
 
     /// Takes the product of the noise vectors `rows` with some columns.
     fn complete(&self, scratch: &mut Scratch, rows: &[u32], columns: Range<usize>) {
         let (m, stride, width) = (self.features.m, self.columns.stride, columns.len());
-        let vectors = Vectors::columns(&self.columns.features, stride, columns.clone());
         for rows in rows.chunks(BATCH) {
             scratch.gathered.clear();
             for row in rows {
@@ -205,9 +226,8 @@ impl<'a> Class<'a> {
             }
             product(
                 &scratch.gathered,
-                m,
-                vectors,
-                self.params.sigma,
+                &self.columns.steps,
+                columns.clone(),
                 &mut scratch.part,
                 width,
             );
@@ -218,22 +238,10 @@ impl<'a> Class<'a> {
     }
 }
 
-/// |e|^2 and e . mean, in eight partial sums each.
-fn lengths(e: &[f32], mean: &[f32]) -> (f32, f32) {
-    let ((a, a_rest), (b, b_rest)) = (e.as_chunks::<8>(), mean.as_chunks::<8>());
-    let (mut squares, mut dots) = ([0.0_f32; 8], [0.0_f32; 8]);
-    for (a, b) in a.iter().zip(b) {
-        for lane in 0..8 {
-            squares[lane] += a[lane] * a[lane];
-            dots[lane] += a[lane] * b[lane];
-        }
-    }
-    let mut sums = (squares.iter().sum(), dots.iter().sum());
-    for (a, b) in a_rest.iter().zip(b_rest) {
-        sums.0 += a * a;
-        sums.1 += a * b;
-    }
-    sums
+/// Where the typical ones are among `others` noise vectors in order of promise.
+fn typical(others: usize) -> Range<usize> {
+    let from = others * TYPICAL_FROM / 100;
+    from..(from + TYPICAL).min(others)
 }
 
 /// Checks `params` against the features of a class.

@@ -1,104 +1,15 @@
 //! The inner loop of every matrix product: 6 rows times 16 columns, accumulated in registers.
 //!
-//! The right side (a layer's weights) is packed once: panels of 16 columns, each panel `[depth][16]` and aligned to a cache
-//! line, zeros in the missing columns. The left side is not packed at all: each of the 6 rows is given by a slice per *tap*
-//! (one tap for a linear layer, nine for a 3x3 convolution, whose taps are shifted pixels of the same image).
+//! The right side is [`Packed`](super::Packed). The left side is not packed at all: each of the 6 rows is given by a slice per
+//! *tap* (one tap for a linear layer, nine for a 3x3 convolution, whose taps are shifted pixels of the same image).
 //! A row's sum runs over taps and depth in order, whatever the other five rows are.
+
+use super::lanes::{LANES, Lane};
 
 /// Rows of a tile.
 pub(crate) const ROWS: usize = 6;
-/// Columns of a tile.
-pub(crate) const LANES: usize = 16;
-
-/// 16 numbers on a cache line.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-pub(crate) struct Lane(pub(crate) [f32; LANES]);
-
 /// A tile of sums.
 pub(crate) type Tile = [[f32; LANES]; ROWS];
-
-/// The right side of a product, `[depth, columns]`, packed for [`accumulate`].
-pub(crate) struct Packed {
-    lanes: Vec<Lane>,
-    depth: usize,
-    columns: usize,
-}
-
-impl Packed {
-    fn zeros(depth: usize, columns: usize) -> Self {
-        Self {
-            lanes: vec![Lane([0.0; LANES]); columns.div_ceil(LANES) * depth],
-            depth,
-            columns,
-        }
-    }
-
-    /// Packs the matrix whose element (k, n) is `at(k, n)`.
-    pub(crate) fn new(depth: usize, columns: usize, at: impl Fn(usize, usize) -> f32) -> Self {
-        let mut packed = Self::zeros(depth, columns);
-        for (i, lane) in packed.lanes.iter_mut().enumerate() {
-            let (panel, k) = (i / depth, i % depth);
-            for (n, value) in (panel * LANES..columns).zip(&mut lane.0) {
-                *value = at(k, n);
-            }
-        }
-        packed
-    }
-
-    /// Packs the matrix whose columns are slices of `depth` numbers.
-    pub(crate) fn from_columns<'a>(
-        depth: usize,
-        columns: usize,
-        column: impl Fn(usize) -> &'a [f32],
-    ) -> Self {
-        let mut packed = Self::zeros(depth, columns);
-        for (panel, lanes) in packed.lanes.chunks_exact_mut(depth).enumerate() {
-            for n in 0..LANES.min(columns - panel * LANES) {
-                for (lane, value) in lanes.iter_mut().zip(column(panel * LANES + n)) {
-                    lane.0[n] = *value;
-                }
-            }
-        }
-        packed
-    }
-
-    /// Packs the matrix whose rows are slices of `columns` numbers.
-    pub(crate) fn from_rows<'a>(depth: usize, columns: usize, row: impl Fn(usize) -> &'a [f32]) -> Self {
-        let mut packed = Self::zeros(depth, columns);
-        for k in 0..depth {
-            for (panel, values) in row(k).chunks(LANES).enumerate() {
-                packed.lanes[panel * depth + k].0[..values.len()].copy_from_slice(values);
-            }
-        }
-        packed
-    }
-
-    pub(crate) fn columns(&self) -> usize {
-        self.columns
-    }
-
-    pub(crate) fn panels(&self) -> usize {
-        self.columns.div_ceil(LANES)
-    }
-
-    /// Rows `start..start + depth` of a panel.
-    pub(crate) fn rows(&self, panel: usize, start: usize, depth: usize) -> &[Lane] {
-        let from = panel * self.depth + start;
-        &self.lanes[from..from + depth] // callers ask within the depth that they packed
-    }
-}
-
-/// Whether the processor has AVX2 and fused multiply-add.
-#[inline]
-pub(crate) fn has_fma() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    {
-        std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    false
-}
 
 /// Adds to `tile` the product of 6 rows and a panel. Each tap's rows contribute their elements `range`;
 /// `panel` holds the taps one after another.
@@ -121,7 +32,7 @@ pub(crate) fn accumulate(
         assert!(row.len() >= range.end, "row shorter than its depth");
     }
     #[cfg(target_arch = "x86_64")]
-    if has_fma() {
+    if super::has_fma() {
         // SAFETY: the processor has AVX2 and FMA, and the lengths were checked above.
         return unsafe { accumulate_fma(taps, range, panel, tile) };
     }
@@ -190,6 +101,7 @@ fn accumulate_any(taps: &[[&[f32]; ROWS]], range: std::ops::Range<usize>, panel:
 
 #[cfg(test)]
 mod tests {
+    use super::super::Packed;
     use super::*;
 
     #[test]
@@ -216,25 +128,6 @@ mod tests {
                             .sum::<f32>();
                     assert_eq!(*found, expected);
                 }
-            }
-        }
-    }
-
-    #[test]
-    fn all_ways_of_packing_are_one() {
-        let (depth, columns) = (5, 37);
-        let rows: Vec<f32> = (0..depth * columns).map(|i| i as f32).collect();
-        let turned: Vec<f32> = (0..depth * columns)
-            .map(|i| rows[i % depth * columns + i / depth])
-            .collect();
-        let plain = Packed::new(depth, columns, |k, n| rows[k * columns + n]);
-        for other in [
-            Packed::from_rows(depth, columns, |k| &rows[k * columns..][..columns]),
-            Packed::from_columns(depth, columns, |n| &turned[n * depth..][..depth]),
-        ] {
-            for panel in 0..plain.panels() {
-                let [a, b] = [&plain, &other].map(|p| p.rows(panel, 0, depth).iter().map(|l| l.0));
-                assert!(a.eq(b));
             }
         }
     }
