@@ -16,7 +16,7 @@ pub(crate) type Tile = [[f32; LANES]; ROWS];
 ///
 /// # Panics
 /// If a row ends before `range` does, or the panel's length is not taps times the range's.
-#[inline]
+#[inline(always)]
 pub(crate) fn accumulate(
     taps: &[[&[f32]; ROWS]],
     range: std::ops::Range<usize>,
@@ -60,13 +60,17 @@ unsafe fn accumulate_fma(
         }
         let mut lane = panel.as_ptr().cast::<f32>();
         for rows in taps {
-            let rows: [*const f32; ROWS] = std::array::from_fn(|r| rows[r].as_ptr());
+            // Not by `from_fn`, which would be a call in every tile.
+            let mut at = [std::ptr::null::<f32>(); ROWS];
+            for (at, row) in at.iter_mut().zip(rows) {
+                *at = row.as_ptr();
+            }
             for k in range.clone() {
                 let low = _mm256_load_ps(lane);
                 let high = _mm256_load_ps(lane.add(8));
                 lane = lane.add(LANES);
                 for r in 0..ROWS {
-                    let a = _mm256_broadcast_ss(&*rows[r].add(k));
+                    let a = _mm256_broadcast_ss(&*at[r].add(k));
                     sums[r][0] = _mm256_fmadd_ps(a, low, sums[r][0]);
                     sums[r][1] = _mm256_fmadd_ps(a, high, sums[r][1]);
                 }

@@ -1,9 +1,10 @@
 """Makes data/tiny-sd, the small text-to-image model, in Stable Diffusion 1.x's layout.
 
-    python tiny_sd.py --work DIR --out ../../data/tiny-sd --vae-seconds 480 --unet-seconds 3300
+    python tiny_sd.py --work DIR --out ../../data/tiny-sd
 
-Training is bounded in seconds or, to repeat a run, in steps. The steps that a
-run took are written to DIR/training.json.
+The defaults made the model that ships. Training is counted in steps, which can
+be repeated, or bounded in seconds (with 0 steps). The steps that a run took are
+written to DIR/training.json.
 """
 
 import argparse
@@ -34,12 +35,12 @@ def arguments():
     p.add_argument("--out", type=pathlib.Path, required=True, help="where the finished model goes")
     p.add_argument("--vae-seconds", type=float, default=480)
     p.add_argument("--unet-seconds", type=float, default=3300)
-    p.add_argument("--vae-steps", type=int)
-    p.add_argument("--unet-steps", type=int)
+    p.add_argument("--vae-steps", type=int, default=1600, help="0: as many as --vae-seconds allow")
+    p.add_argument("--unet-steps", type=int, default=5000, help="0: as many as --unet-seconds allow")
     p.add_argument("--unet-rate", type=float, default=1e-3, help="highest learning rate of the UNet")
     p.add_argument("--batch", type=int, default=64, help="pictures in a UNet step, over all processes")
     p.add_argument("--mirror", action="store_true", help="UNet: mirror images too (doubles the encoding)")
-    p.add_argument("--garments", type=int, default=60000, help="how many garments to encode for the UNet")
+    p.add_argument("--garments", type=int, default=30000, help="how many garments to encode for the UNet")
     p.add_argument("--snapshot-seconds", type=float, default=420)
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--processes", type=int, default=2)

@@ -170,7 +170,13 @@ impl Winograd {
             // The last group is filled up with copies of the last tile, whose sums are thrown away.
             let row = |tile: usize| &left[tile.min(tiles - 1) * self.inputs..][..self.inputs];
             rows.clear();
-            rows.extend((0..groups).map(|group| std::array::from_fn(|r| row(group * ROWS + r))));
+            for first in (0..groups * ROWS).step_by(ROWS) {
+                let mut six = [left; ROWS];
+                for (r, slot) in six.iter_mut().enumerate() {
+                    *slot = row(first + r);
+                }
+                rows.push(six);
+            }
             for panel in 0..panels {
                 let lanes = &self.lanes[(panel * POINTS + point) * self.inputs..][..self.inputs];
                 let sums = &mut sums[point * sum_plane + panel * groups..][..groups];

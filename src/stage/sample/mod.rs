@@ -19,7 +19,7 @@ pub use params::{Method, Params};
 /// Name of the stage.
 pub const NAME: &str = "sample";
 /// Version of its algorithm. 2: the k-NN distance is computed from the stored vector, not from the round's products.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Returns the specification of samples around the features of the run `encoder`.
 ///
