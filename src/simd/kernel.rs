@@ -5,6 +5,7 @@
 //! A row's sum runs over taps and depth in order, whatever the other five rows are.
 
 use super::lanes::{LANES, Lane};
+use std::ops::Range;
 
 /// Rows of a tile.
 pub(crate) const ROWS: usize = 6;
@@ -17,12 +18,21 @@ pub(crate) type Tile = [[f32; LANES]; ROWS];
 /// # Panics
 /// If a row ends before `range` does, or the panel's length is not taps times the range's.
 #[inline(always)]
-pub(crate) fn accumulate(
-    taps: &[[&[f32]; ROWS]],
-    range: std::ops::Range<usize>,
-    panel: &[Lane],
-    tile: &mut Tile,
-) {
+pub(crate) fn accumulate(taps: &[[&[f32]; ROWS]], range: Range<usize>, panel: &[Lane], tile: &mut Tile) {
+    run::<true>(taps, range, panel, tile);
+}
+
+/// Sets `tile` to that product, whatever is in it: what [`accumulate`] makes of zeros.
+///
+/// # Panics
+/// As [`accumulate`].
+#[inline(always)]
+pub(crate) fn multiply(taps: &[[&[f32]; ROWS]], range: Range<usize>, panel: &[Lane], tile: &mut Tile) {
+    run::<false>(taps, range, panel, tile);
+}
+
+#[inline(always)]
+fn run<const ADD: bool>(taps: &[[&[f32]; ROWS]], range: Range<usize>, panel: &[Lane], tile: &mut Tile) {
     assert_eq!(
         panel.len(),
         taps.len() * range.len(),
@@ -34,16 +44,19 @@ pub(crate) fn accumulate(
     #[cfg(target_arch = "x86_64")]
     if super::has_fma() {
         // SAFETY: the processor has AVX2 and FMA, and the lengths were checked above.
-        return unsafe { accumulate_fma(taps, range, panel, tile) };
+        return unsafe { run_fma::<ADD>(taps, range, panel, tile) };
+    }
+    if !ADD {
+        *tile = [[0.0; LANES]; ROWS];
     }
     accumulate_any(taps, range, panel, tile);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn accumulate_fma(
+unsafe fn run_fma<const ADD: bool>(
     taps: &[[&[f32]; ROWS]],
-    range: std::ops::Range<usize>,
+    range: Range<usize>,
     panel: &[Lane],
     tile: &mut Tile,
 ) {
@@ -52,11 +65,13 @@ unsafe fn accumulate_fma(
     // a `Lane` is 64-byte aligned, and a tile's row is 16 floats.
     unsafe {
         let mut sums = [[_mm256_setzero_ps(); 2]; ROWS];
-        for (sum, row) in sums.iter_mut().zip(tile.iter()) {
-            *sum = [
-                _mm256_loadu_ps(row.as_ptr()),
-                _mm256_loadu_ps(row.as_ptr().add(8)),
-            ];
+        if ADD {
+            for (sum, row) in sums.iter_mut().zip(tile.iter()) {
+                *sum = [
+                    _mm256_loadu_ps(row.as_ptr()),
+                    _mm256_loadu_ps(row.as_ptr().add(8)),
+                ];
+            }
         }
         let mut lane = panel.as_ptr().cast::<f32>();
         for rows in taps {
@@ -84,7 +99,7 @@ unsafe fn accumulate_fma(
 }
 
 /// The same on any processor; the compiler vectorises the inner loop.
-fn accumulate_any(taps: &[[&[f32]; ROWS]], range: std::ops::Range<usize>, panel: &[Lane], tile: &mut Tile) {
+fn accumulate_any(taps: &[[&[f32]; ROWS]], range: Range<usize>, panel: &[Lane], tile: &mut Tile) {
     let mut lanes = panel.iter();
     for rows in taps {
         for (k, lane) in range.clone().zip(lanes.by_ref()) {
@@ -124,6 +139,9 @@ mod tests {
             accumulate(&rows, 0..depth, packed.rows(panel, 0, depth * taps), &mut fast);
             accumulate_any(&rows, 0..depth, packed.rows(panel, 0, depth * taps), &mut slow);
             assert_eq!(fast, slow);
+            let mut set = [[f32::NAN; LANES]; ROWS];
+            multiply(&rows, 0..depth, packed.rows(panel, 0, depth * taps), &mut set);
+            assert_eq!(set, fast.map(|row| row.map(|sum| sum - 1.0)));
             for r in 0..ROWS {
                 for (n, found) in fast[r].iter().enumerate().take(columns - panel * LANES) {
                     let expected = 1.0

@@ -6,7 +6,7 @@ mod lanes;
 mod packed;
 mod product;
 
-pub(crate) use kernel::{ROWS, Tile, accumulate};
+pub(crate) use kernel::{ROWS, Tile, accumulate, multiply};
 pub(crate) use lanes::{LANES, Lanes};
 pub(crate) use packed::Packed;
 pub(crate) use product::product;

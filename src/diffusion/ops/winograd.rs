@@ -10,7 +10,7 @@ use std::cell::RefCell;
 
 use rayon::prelude::*;
 
-use crate::simd::{LANES, Lanes, ROWS, Tile, accumulate, vectorized};
+use crate::simd::{LANES, Lanes, ROWS, Tile, accumulate, multiply, vectorized};
 
 /// Products of a tile.
 const POINTS: usize = 16;
@@ -180,11 +180,11 @@ impl Winograd {
             for panel in 0..panels {
                 let lanes = &self.lanes[(panel * POINTS + point) * self.inputs..][..self.inputs];
                 let sums = &mut sums[point * sum_plane + panel * groups..][..groups];
-                sums.fill([[0.0; LANES]; ROWS]);
                 for start in (0..self.inputs).step_by(DEPTH_BLOCK) {
                     let end = self.inputs.min(start + DEPTH_BLOCK);
+                    let add = if start == 0 { multiply } else { accumulate };
                     for (rows, sum) in rows.iter().zip(sums.iter_mut()) {
-                        accumulate(std::slice::from_ref(rows), start..end, &lanes[start..end], sum);
+                        add(std::slice::from_ref(rows), start..end, &lanes[start..end], sum);
                     }
                 }
             }
