@@ -33,8 +33,8 @@ def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     p.add_argument("--work", type=pathlib.Path, required=True, help="folder for caches and snapshots")
     p.add_argument("--out", type=pathlib.Path, required=True, help="where the finished model goes")
-    p.add_argument("--vae-seconds", type=float, default=480)
-    p.add_argument("--unet-seconds", type=float, default=3300)
+    p.add_argument("--vae-seconds", type=float, default=480, help="used with --vae-steps 0")
+    p.add_argument("--unet-seconds", type=float, default=3300, help="used with --unet-steps 0")
     p.add_argument("--vae-steps", type=int, default=1600, help="0: as many as --vae-seconds allow")
     p.add_argument("--unet-steps", type=int, default=5000, help="0: as many as --unet-seconds allow")
     p.add_argument("--unet-rate", type=float, default=1e-3, help="highest learning rate of the UNet")
@@ -128,8 +128,7 @@ def train(rank, a):
         return torch.where(torch.rand(n, 1, 1, 1) < 0.5, x.flip(-1), x)
 
     torch.manual_seed(a.seed + 1 + rank)
-    if a.vae_seconds or a.vae_steps:
-        record["vae_steps"] = train_vae(vae, pictures, clock(a.vae_seconds, a.vae_steps), log)
+    record["vae_steps"] = train_vae(vae, pictures, clock(a.vae_seconds, a.vae_steps), log)
     vae.eval()
 
     # What ships is f16: round the autoencoder now, so that the UNet learns the shipped latents.

@@ -91,9 +91,11 @@ impl Conv {
         kernel: usize,
         stride: Stride,
     ) -> error::Result<Self> {
+        let shape = [outputs, inputs, kernel, kernel];
+        scope.expect("weight", &[&shape])?;
         let mut scratch = scope.scratch();
-        let weights = scratch.numbers(outputs * inputs * kernel * kernel);
-        scope.read("weight", &[&[outputs, inputs, kernel, kernel]], weights)?;
+        let weights = scratch.numbers(shape.iter().product());
+        scope.read("weight", &[&shape], weights)?;
         let bias = scope.tensor("bias", &[outputs])?;
         let Backend { device, fused } = scope.backend();
         let taps = kernel * kernel;

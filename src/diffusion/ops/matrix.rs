@@ -213,11 +213,15 @@ impl Linear {
         let Some(first) = scopes.first() else {
             return Err(candle_core::Error::Msg("a stack of no layers".into()).into());
         };
+        let (two, four) = ([outputs, inputs], [outputs, inputs, 1, 1]);
+        for scope in scopes {
+            scope.expect("weight", &[&two, &four])?;
+        }
         let mut scratch = first.scratch();
         let weights = scratch.numbers(scopes.len() * outputs * inputs);
         let mut biases = Vec::new();
         for (scope, weights) in scopes.iter().zip(weights.chunks_exact_mut(outputs * inputs)) {
-            scope.read("weight", &[&[outputs, inputs], &[outputs, inputs, 1, 1]], weights)?;
+            scope.read("weight", &[&two, &four], weights)?;
             if bias {
                 biases.extend(scope.tensor("bias", &[outputs])?);
             }

@@ -2,9 +2,10 @@
 //! or `[batch, tokens, c]`.
 //!
 //! On the CPU each is one custom operation over f32 slices: matrix products over weights that were packed when the model
-//! was loaded ([`Packed`](crate::simd::Packed)), convolution without im2col ([`conv`], [`winograd`]), fused normalisations and activations. Each row of an
-//! output is computed by itself in an order that depends on nothing but the layer, so that results are the same bits
-//! whatever the batch size and the number of threads. On any other device the same functions are made of candle's own.
+//! was loaded ([`Packed`](crate::simd::Packed)), convolution without im2col ([`conv`], [`winograd`]), fused normalisations and
+//! activations. Each row of an output is computed by itself in an order that depends on nothing but the layer, so that results
+//! are the same bits whatever the batch size and the number of threads. On any other device the same functions are made of
+//! candle's own.
 
 mod attention;
 mod conv;

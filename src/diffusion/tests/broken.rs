@@ -51,6 +51,33 @@ fn a_configuration_of_fewer_layers_than_the_weights_is_told() {
     );
 }
 
+/// Memory is asked for after the file has been asked, not as the configuration says.
+#[test]
+fn sizes_beyond_all_memory_are_told_like_any_other() {
+    for (file, key, size) in [
+        ("text_encoder/config.json", "intermediate_size", 1_u64.into()),
+        (
+            "text_encoder/config.json",
+            "intermediate_size",
+            (1_u64 << 50).into(),
+        ),
+        ("text_encoder/config.json", "vocab_size", (1_u64 << 50).into()),
+        (
+            "vae/config.json",
+            "block_out_channels",
+            serde_json::json!([1_u64 << 40, 1_u64 << 40]),
+        ),
+    ] {
+        let dir = Copy::new();
+        dir.edit_json(file, |config| config[key] = size);
+        let found = error(dir.path());
+        assert!(
+            matches!(found, DiffusionError::TensorShape { .. }),
+            "{key}: {found}"
+        );
+    }
+}
+
 #[test]
 fn a_tensor_in_a_type_that_is_no_float_is_named() {
     for (dtype, size) in [(Dtype::F64, 8), (Dtype::I32, 4), (Dtype::U8, 1)] {

@@ -268,7 +268,7 @@ impl Unet {
         let parts = batch
             .div_ceil(fits)
             .next_multiple_of(rayon::current_num_threads());
-        batch.div_ceil(parts).max(1)
+        batch.div_ceil(parts.max(1)).max(1)
     }
 
     fn denoise(&self, x: &Tensor, time: &Tensor, prompts: &[Tensor]) -> CandleResult<Tensor> {

@@ -141,7 +141,8 @@ impl Scope<'_> {
         self.weights.find(&format!("{}{name}", self.prefix)).is_some()
     }
 
-    /// The scratch of all layers. A layer that holds it must not ask for it again.
+    /// The scratch of all layers. A layer that holds it must not ask for it again, nor may layers be loaded in rayon's tasks: who
+    /// holds it waits for such tasks.
     pub(crate) fn scratch(&self) -> MutexGuard<'_, Scratch> {
         self.weights
             .scratch
@@ -151,13 +152,15 @@ impl Scope<'_> {
 
     /// Takes the tensor `name` of `shape` as f32.
     pub(crate) fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        self.expect(name, &[shape])?;
         let mut values = vec![0.0; shape.iter().product()];
         self.read(name, &[shape], &mut values)?;
         Ok(values)
     }
 
-    /// Takes the tensor `name`, which may have any of `shapes`, all of as many numbers as `out` has room for.
-    pub(crate) fn read(&self, name: &str, shapes: &[&[usize]], out: &mut [f32]) -> Result<()> {
+    /// Finds the tensor `name`, which may have any of `shapes`: its name in the files, and its file. To be asked before memory is
+    /// set aside for it: the shapes come from a configuration that may be wrong.
+    pub(crate) fn expect(&self, name: &str, shapes: &[&[usize]]) -> Result<(String, &TensorFile)> {
         let weights = self.weights;
         let name = format!("{}{name}", self.prefix);
         let expected = shapes.first().map(|s| s.to_vec()).unwrap_or_default();
@@ -178,17 +181,23 @@ impl Scope<'_> {
                 found: found.to_vec(),
             });
         }
-        file.read(&found_name, out)?;
+        Ok((found_name, file))
+    }
+
+    /// Takes the tensor `name`, which may have any of `shapes`, all of as many numbers as `out` has room for.
+    pub(crate) fn read(&self, name: &str, shapes: &[&[usize]], out: &mut [f32]) -> Result<()> {
+        let (name, file) = self.expect(name, shapes)?;
+        file.read(&name, out)?;
         if let Some((position, value)) = not_finite(out) {
             return Err(DiffusionError::NonFiniteWeight {
                 path: file.path().to_path_buf(),
-                name: found_name,
+                name,
                 position,
                 value,
             });
         }
-        let mut taken = weights.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        taken.insert(found_name);
+        let mut taken = self.weights.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.insert(name);
         Ok(())
     }
 }

@@ -18,7 +18,8 @@ pub use params::{Method, Params};
 
 /// Name of the stage.
 pub const NAME: &str = "sample";
-/// Version of its algorithm. 2: the k-NN distance is computed from the stored vector, not from the round's products.
+/// Version of its algorithm. 2: the k-NN distance is computed from the stored vector, not from the round's products. 3: products are
+/// taken by a kernel of our own, which rounds otherwise.
 pub const VERSION: u32 = 3;
 
 /// Returns the specification of samples around the features of the run `encoder`.
