@@ -8,21 +8,27 @@
 //!   widest level `14 c` numbers a pixel (a feed-forward layer opens c channels to 8c; beside it are its input, the norm and the
 //!   residual). Where attention is composed of tensor operations (off the CPU), twice `heads * pixels^2` scores as well.
 //! - *Prompts*: for each evaluated latent, keys and values of every cross-attention: `2 c * tokens` numbers.
-//! - *VAE*: a picture at full resolution in the last two widths, three tensors of each. The CPU decodes a picture a thread
-//!   at once, other devices one after another.
+//! - *VAE*: a picture at full resolution in the last two widths, two tensors of each. The CPU decodes small pictures one a
+//!   thread at once, large ones and other devices one after another.
 //!
 //! On the CPU latents wait for their turn: no more than a thread each are at work. The estimate is meant to be somewhat too high.
+//!
+//! A batch is done when its last picture is, and a run that is stopped loses what it was at. So a batch has no more pictures than
+//! keep the machine busy, however much memory there is.
 
 use std::path::Path;
 
 use super::config::{UnetConfig, VaeConfig};
 use super::error::{DiffusionError, Result};
 use super::load::{Configs, configs};
+use super::vae::SIDE_BY_SIDE;
 
 /// The longest side of a picture, in pixels.
 const LONGEST: usize = 8192;
-/// The most pictures that are made at once however much memory there is: more of them are no faster.
+/// The most pictures that are made at once: more of them are no faster.
 const MOST: usize = 64;
+/// Bytes of full-size activations that keep a thread of the CPU busy.
+const BUSY: usize = 1 << 20;
 
 /// The sizes of a latent diffusion model.
 #[derive(Clone, Debug)]
@@ -117,6 +123,11 @@ impl Geometry {
     /// Returns how many pictures to sample at once so that what they need stays below `bytes`; at least 1, at most 64.
     pub fn sampling_batch(&self, bytes: u64, work: Workload) -> usize {
         let each = if work.guided { 2 } else { 1 };
+        let most = work.threads.map_or(MOST, |threads| {
+            let image: usize =
+                work.latent.iter().product::<usize>() * self.unet.block_out_channels[0] * size_of::<f32>();
+            (threads * BUSY.div_ceil(image)).div_ceil(each as usize)
+        });
         let [h, w] = work.latent.map(|n| n as u64);
         // Noise, sample, output, and up to five terms of the multistep solvers.
         let held = 10 * 4 * h * w * self.unet.in_channels as u64 + each * self.prompt_bytes();
@@ -127,22 +138,22 @@ impl Geometry {
                 .map_or(each * batch, |t| (each * batch).min(t as u64));
             batch * held + at_work * active
         };
-        largest(bytes, needed)
+        largest(bytes, most, needed)
     }
 
     /// Returns how many pictures to decode at once so that what they need stays below `bytes`; at least 1, at most 64.
     pub fn decoding_batch(&self, bytes: u64, work: Workload) -> usize {
-        let scale = self.vae_scale();
-        let [h, w] = work.latent.map(|n| (n * scale) as u64);
-        let held = 2 * 4 * 3 * h * w;
-        let channels = &self.vae.block_out_channels;
-        let widths = channels.iter().take(2).map(|c| *c as u64).sum::<u64>();
-        let active = 4 * 3 * widths * h * w;
+        let size = work.latent.map(|n| n * self.vae_scale());
+        let held = 2 * 4 * 3 * size.iter().product::<usize>() as u64;
+        let active = self.vae.active_bytes(size);
         let needed = |batch: u64| {
-            let at_work = work.threads.map_or(1, |t| batch.min(t as u64));
+            let at_work = match work.threads {
+                Some(threads) if active <= SIDE_BY_SIDE => batch.min(threads as u64),
+                _ => 1,
+            };
             batch * held + at_work * active
         };
-        largest(bytes, needed)
+        largest(bytes, MOST, needed)
     }
 
     /// Keys and values of one prompt in every cross-attention.
@@ -196,9 +207,9 @@ impl Geometry {
     }
 }
 
-/// Returns the largest batch that needs no more than `bytes`.
-fn largest(bytes: u64, needed: impl Fn(u64) -> u64) -> usize {
-    (1..=MOST)
+/// Returns the largest batch up to `most` (and [`MOST`]) that needs no more than `bytes`.
+fn largest(bytes: u64, most: usize, needed: impl Fn(u64) -> u64) -> usize {
+    (1..=most.min(MOST))
         .rev()
         .find(|batch| needed(*batch as u64) <= bytes)
         .unwrap_or(1)
@@ -252,6 +263,9 @@ mod tests {
             let [small, large] = [8, 512].map(|side| tiny.decoding_batch(memory, work(side, threads)));
             assert!(small > large, "{small} {large}");
         }
+        // Large pictures fill the threads one by one: more of them at once would only be lost together.
+        assert_eq!(tiny.sampling_batch(1 << 40, work(512, Some(4))), 2);
+        assert_eq!(tiny.sampling_batch(1 << 40, work(512, None)), MOST);
         // On the CPU pictures wait for a thread, on a device all are at work.
         assert!(tiny.sampling_batch(memory, work(32, Some(1))) > tiny.sampling_batch(memory, work(32, None)));
     }

@@ -53,23 +53,21 @@ impl Resnet {
         })
     }
 
-    /// `x` `[batch, h, w, inputs]`; `time` `[1, width]`, after its activation.
-    pub(crate) fn forward(&self, x: &Tensor, time: Option<&Tensor>) -> CandleResult<Tensor> {
-        let h = self.norm1.forward(x)?;
-        let h = match (&self.time, time) {
+    /// `x` `[batch, h, w, inputs]`; `time` `[1, width]`, after its activation. Every tensor goes as soon as nothing reads it any
+    /// more: at full resolution each is a few hundred megabytes.
+    pub(crate) fn forward(&self, mut x: Tensor, time: Option<&Tensor>) -> CandleResult<Tensor> {
+        let mut h = self.norm1.forward(&x)?;
+        h = match (&self.time, time) {
             (Some(projection), Some(time)) => {
                 let shift = projection.forward(time, Plus::Nothing)?.flatten_all()?;
                 self.conv1.forward(&h, Plus::Channels(&shift))?
             }
             _ => self.conv1.forward(&h, Plus::Nothing)?,
         };
-        let h = self.norm2.forward(&h)?;
-        match &self.shortcut {
-            Some(shortcut) => {
-                let x = shortcut.forward(x, Plus::Nothing)?;
-                self.conv2.forward(&h, Plus::Residual(&x))
-            }
-            None => self.conv2.forward(&h, Plus::Residual(x)),
+        h = self.norm2.forward(&h)?;
+        if let Some(shortcut) = &self.shortcut {
+            x = shortcut.forward(&x, Plus::Nothing)?;
         }
+        self.conv2.forward(&h, Plus::Residual(&x))
     }
 }

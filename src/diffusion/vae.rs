@@ -76,12 +76,12 @@ impl Middle {
         })
     }
 
-    fn forward(&self, x: &Tensor) -> CandleResult<Tensor> {
+    fn forward(&self, x: Tensor) -> CandleResult<Tensor> {
         let mut x = self.first.forward(x, None)?;
         if let Some(attention) = &self.attention {
             x = attention.forward(&x)?;
         }
-        self.second.forward(&x, None)
+        self.second.forward(x, None)
     }
 }
 
@@ -111,7 +111,7 @@ impl Level {
 
     fn forward(&self, mut x: Tensor) -> CandleResult<Tensor> {
         for resnet in &self.resnets {
-            x = resnet.forward(&x, None)?;
+            x = resnet.forward(x, None)?;
         }
         match &self.resample {
             Some(conv) => conv.forward(&x, Plus::Nothing),
@@ -119,6 +119,10 @@ impl Level {
         }
     }
 }
+
+/// Bytes alive in the decoding of an image up to which the CPU takes images side by side. A larger one fills all threads by
+/// itself, and two of them would only take twice the memory.
+pub(super) const SIDE_BY_SIDE: u64 = 64 << 20;
 
 /// The autoencoder.
 pub(crate) struct Vae {
@@ -219,15 +223,20 @@ impl Vae {
         &self.config
     }
 
-    /// Runs `f` on each image of the batch (side by side on the CPU: the activations of one are large enough).
-    fn each(&self, x: &Tensor, f: impl Fn(Tensor) -> CandleResult<Tensor> + Sync) -> CandleResult<Tensor> {
+    /// Runs `f` on each image of the batch, whose pictures are of `size` (height and width).
+    fn each(
+        &self,
+        x: &Tensor,
+        size: [usize; 2],
+        f: impl Fn(Tensor) -> CandleResult<Tensor> + Sync,
+    ) -> CandleResult<Tensor> {
         let batch = x.dim(0)?;
         if batch == 1 || batch == 0 {
             return f(x.clone());
         }
         // One image after another on a device too: a batch of decoders does not fit where one does.
         let one = |i| f(x.narrow(0, i, 1)?);
-        let images: Vec<Tensor> = if self.backend.fused {
+        let images: Vec<Tensor> = if self.backend.fused && self.config.active_bytes(size) <= SIDE_BY_SIDE {
             (0..batch).into_par_iter().map(one).collect::<CandleResult<_>>()?
         } else {
             (0..batch).map(one).collect::<CandleResult<_>>()?
@@ -238,14 +247,16 @@ impl Vae {
     /// Decodes latents as the UNet knows them, `[batch, c, h, w]`, to `[batch, H, W, 3]` around -1 to 1.
     pub(crate) fn decode(&self, latents: &Tensor) -> Result<Tensor> {
         let x = (latents.permute((0, 2, 3, 1))?.contiguous()? / self.config.scaling_factor)?;
-        Ok(self.each(&x, |x| {
+        let (_, height, width, _) = x.dims4()?;
+        let size = [height, width].map(|n| n * self.config.scale());
+        Ok(self.each(&x, size, |x| {
             let x = self
                 .enter
                 .forward(&self.post_quant.forward(&x, Plus::Nothing)?, Plus::Nothing)?;
             let x = self
                 .up
                 .iter()
-                .try_fold(self.middle.forward(&x)?, |x, level| level.forward(x))?;
+                .try_fold(self.middle.forward(x)?, |x, level| level.forward(x))?;
             self.leave.forward(&self.norm.forward(&x)?, Plus::Nothing)
         })?)
     }
@@ -254,10 +265,11 @@ impl Vae {
     pub(crate) fn encode(&self, images: &Tensor) -> Result<Tensor> {
         let x = images.permute((0, 2, 3, 1))?.contiguous()?;
         let encoder = &self.encoder;
-        let moments = self.each(&x, |x| {
+        let (_, height, width, _) = x.dims4()?;
+        let moments = self.each(&x, [height, width], |x| {
             let x = encoder.enter.forward(&x, Plus::Nothing)?;
             let x = encoder.down.iter().try_fold(x, |x, level| level.forward(x))?;
-            let x = encoder.middle.forward(&x)?;
+            let x = encoder.middle.forward(x)?;
             let x = encoder.leave.forward(&encoder.norm.forward(&x)?, Plus::Nothing)?;
             encoder.quant.forward(&x, Plus::Nothing)
         })?;

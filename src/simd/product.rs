@@ -1,6 +1,6 @@
 //! The plain matrix product, by one thread.
 
-use super::kernel::{ROWS, accumulate, multiply};
+use super::kernel::{ROWS, accumulate};
 use super::lanes::LANES;
 use super::packed::Packed;
 use std::ops::Range;
@@ -43,8 +43,7 @@ pub(crate) fn product(a: &[f32], b: &Packed, columns: Range<usize>, out: &mut [f
                             sum[..width].copy_from_slice(&out[at(r)..][..width]);
                         }
                     }
-                    let add = if start > 0 { accumulate } else { multiply };
-                    add(&[std::array::from_fn(row)], start..start + here, lanes, &mut sums);
+                    accumulate(&[std::array::from_fn(row)], start..start + here, lanes, &mut sums);
                     for (r, sum) in sums.iter().enumerate().take(count) {
                         out[at(r)..][..width].copy_from_slice(&sum[..width]);
                     }

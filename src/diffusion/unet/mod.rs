@@ -276,7 +276,7 @@ impl Unet {
         let mut skips = vec![x.clone()];
         for block in &self.down {
             for (i, resnet) in block.resnets.iter().enumerate() {
-                x = resnet.forward(&x, Some(time))?;
+                x = resnet.forward(x, Some(time))?;
                 if let Some(transformer) = block.transformers.get(i) {
                     x = transformer.forward(&x, prompts)?;
                 }
@@ -288,15 +288,15 @@ impl Unet {
             }
         }
         let (first, transformer, second) = &self.middle;
-        x = first.forward(&x, Some(time))?;
+        x = first.forward(x, Some(time))?;
         x = transformer.forward(&x, prompts)?;
-        x = second.forward(&x, Some(time))?;
+        x = second.forward(x, Some(time))?;
         for block in &self.up {
             for (i, resnet) in block.resnets.iter().enumerate() {
                 if let Some(skip) = skips.pop() {
                     x = Tensor::cat(&[&x, &skip], 3)?;
                 }
-                x = resnet.forward(&x, Some(time))?;
+                x = resnet.forward(x, Some(time))?;
                 if let Some(transformer) = block.transformers.get(i) {
                     x = transformer.forward(&x, prompts)?;
                 }
