@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::error::{DiffusionError, Result};
@@ -21,30 +21,31 @@ pub(crate) struct TextConfig {
     pub(crate) hidden_act: String,
     #[serde(default = "epsilon_5")]
     pub(crate) layer_norm_eps: f64,
+    /// Whether padding is kept out of the attention: the pipeline then masks it, which is not done here.
+    use_attention_mask: Option<bool>,
 }
 
 /// `unet/config.json` (diffusers' `UNet2DConditionModel`).
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct UnetConfig {
     #[serde(default)]
-    pub(crate) sample_size: Option<usize>,
+    sample_size: Option<Sides>,
     pub(crate) in_channels: usize,
     pub(crate) out_channels: usize,
     pub(crate) down_block_types: Vec<String>,
     pub(crate) up_block_types: Vec<String>,
     pub(crate) block_out_channels: Vec<usize>,
-    #[serde(default = "two")]
+    #[serde(default = "two", deserialize_with = "same")]
     pub(crate) layers_per_block: usize,
     #[serde(default = "thirty_two")]
     pub(crate) norm_num_groups: usize,
     #[serde(default = "epsilon_5")]
     pub(crate) norm_eps: f64,
+    #[serde(deserialize_with = "same")]
     pub(crate) cross_attention_dim: usize,
     /// In Stable Diffusion 1.x this is, against its name, the *number* of heads.
     #[serde(default = "eight")]
     attention_head_dim: OneOrMany,
-    #[serde(default)]
-    num_attention_heads: Option<OneOrMany>,
     #[serde(default = "yes")]
     pub(crate) flip_sin_to_cos: bool,
     #[serde(default)]
@@ -69,7 +70,7 @@ pub(crate) struct VaeConfig {
     #[serde(default = "yes")]
     pub(crate) mid_block_add_attention: bool,
     #[serde(default)]
-    pub(crate) sample_size: Option<usize>,
+    sample_size: Option<Sides>,
     #[serde(flatten)]
     rest: serde_json::Map<String, Value>,
 }
@@ -79,6 +80,36 @@ pub(crate) struct VaeConfig {
 enum OneOrMany {
     One(usize),
     Many(Vec<usize>),
+}
+
+/// Height and width, or one number for both.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(untagged)]
+enum Sides {
+    Square(usize),
+    Both([usize; 2]),
+}
+
+impl From<Sides> for [usize; 2] {
+    fn from(sides: Sides) -> Self {
+        match sides {
+            Sides::Square(n) => [n, n],
+            Sides::Both(sides) => sides,
+        }
+    }
+}
+
+/// A number, or a list that repeats it for every level.
+fn same<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<usize, D::Error> {
+    match OneOrMany::deserialize(deserializer)? {
+        OneOrMany::One(n) => Ok(n),
+        OneOrMany::Many(list) => match list[..] {
+            [n, ref rest @ ..] if rest.iter().all(|other| *other == n) => Ok(n),
+            _ => Err(serde::de::Error::custom(format!(
+                "{list:?}, where one number for all levels is supported"
+            ))),
+        },
+    }
 }
 
 fn quick_gelu() -> String {
@@ -120,6 +151,12 @@ fn wrong(path: &Path, message: String) -> DiffusionError {
         path: path.to_path_buf(),
         message,
     }
+}
+
+/// Whether a version of diffusers, such as "0.6.0.dev0", comes before 0.9.
+fn before_0_9(version: &str) -> bool {
+    let mut parts = version.split('.').map(str::parse::<u32>);
+    matches!((parts.next(), parts.next()), (Some(Ok(0)), Some(Ok(minor))) if minor < 9)
 }
 
 /// Refuses every key of `rules` that is present with a value other than null or those listed.
@@ -175,6 +212,9 @@ impl TextConfig {
             );
             return Err(wrong(path, message));
         }
+        if self.use_attention_mask == Some(true) {
+            return Err(unsupported(path, "use_attention_mask", true, "false"));
+        }
         match self.hidden_act.as_str() {
             "quick_gelu" | "gelu" => Ok(()),
             other => Err(unsupported(path, "hidden_act", other, "quick_gelu, gelu")),
@@ -194,11 +234,16 @@ impl UnetConfig {
                 (
                     "mid_block_type",
                     &[text("UNetMidBlock2DCrossAttn")],
-                    "UNetMidBlock2DCrossAttn",
+                    "UNetMidBlock2DCrossAttn, or null for none",
                 ),
                 ("center_input_sample", std::slice::from_ref(&no), "false"),
                 ("dual_cross_attention", std::slice::from_ref(&no), "false"),
                 ("only_cross_attention", std::slice::from_ref(&no), "false"),
+                (
+                    "num_attention_heads",
+                    &[],
+                    "null: attention_head_dim is the number of heads, against its name",
+                ),
                 ("class_embed_type", &[], "null"),
                 ("num_class_embeds", &[], "null"),
                 ("addition_embed_type", &[], "null"),
@@ -280,13 +325,28 @@ impl UnetConfig {
         Ok(())
     }
 
+    /// Whether there is a block between the way down and the way up. Its type is null in small models without one, and left
+    /// out in old files of models with one.
+    pub(crate) fn has_middle(&self) -> bool {
+        self.rest.get("mid_block_type") != Some(&Value::Null)
+    }
+
+    /// Height and width of the latents that the model was trained on. As in diffusers, files from before its version 0.9 are
+    /// not believed: they have the size of an earlier stage of the training.
+    pub(crate) fn sample_size(&self) -> Option<[usize; 2]> {
+        let old = self
+            .rest
+            .get("_diffusers_version")
+            .and_then(Value::as_str)
+            .is_some_and(before_0_9);
+        let sides: [usize; 2] = self.sample_size?.into();
+        let early = matches!(self.sample_size, Some(Sides::Square(n)) if n < 64);
+        Some(if old && early { [64, 64] } else { sides })
+    }
+
     /// Heads at a level, counted from the finest; 0 where the list is too short.
     pub(crate) fn heads(&self, level: usize) -> usize {
-        match self
-            .num_attention_heads
-            .as_ref()
-            .unwrap_or(&self.attention_head_dim)
-        {
+        match &self.attention_head_dim {
             OneOrMany::One(n) => *n,
             OneOrMany::Many(list) => list.get(level).copied().unwrap_or(0),
         }
@@ -343,6 +403,11 @@ impl VaeConfig {
         groups_divide(path, &self.block_out_channels, self.norm_num_groups)
     }
 
+    /// Height and width of the pictures that the autoencoder was trained on.
+    pub(crate) fn sample_size(&self) -> Option<[usize; 2]> {
+        self.sample_size.map(Into::into)
+    }
+
     /// Pixels a latent pixel stands for, each way.
     pub(crate) fn scale(&self) -> usize {
         1 << (self.block_out_channels.len().saturating_sub(1))
@@ -353,5 +418,44 @@ impl VaeConfig {
     pub(crate) fn active_bytes(&self, [height, width]: [usize; 2]) -> u64 {
         let widths: usize = self.block_out_channels.iter().take(2).sum();
         2 * (size_of::<f32>() * widths) as u64 * (height * width) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn unet(change: Value) -> serde_json::Result<UnetConfig> {
+        let mut config = json!({"in_channels": 4, "out_channels": 4, "down_block_types": ["DownBlock2D"],
+            "up_block_types": ["UpBlock2D"], "block_out_channels": [32], "cross_attention_dim": 8});
+        let changes = change.as_object().into_iter().flatten();
+        for (key, value) in changes {
+            config[key] = value.clone();
+        }
+        serde_json::from_value(config)
+    }
+
+    #[test]
+    fn sizes_of_early_files_are_not_believed() {
+        let size = |sample: Value, version: Value| {
+            let config = unet(json!({"sample_size": sample, "_diffusers_version": version})).unwrap();
+            config.sample_size()
+        };
+        assert_eq!(size(32.into(), "0.8.1".into()), Some([64, 64]));
+        assert_eq!(size(32.into(), "0.9.0".into()), Some([32, 32]));
+        assert_eq!(size(96.into(), "0.6.0.dev0".into()), Some([96, 96]));
+        assert_eq!(size(32.into(), Value::Null), Some([32, 32]));
+        assert_eq!(size(json!([32, 48]), "0.42.1".into()), Some([32, 48]));
+        assert_eq!(size(Value::Null, "0.8.1".into()), None);
+        assert!(!before_0_9("1.0.0") && !before_0_9("new"));
+    }
+
+    #[test]
+    fn lists_of_one_number_are_that_number() {
+        let config = unet(json!({"layers_per_block": [1, 1], "cross_attention_dim": [8, 8]})).unwrap();
+        assert_eq!((config.layers_per_block, config.cross_attention_dim), (1, 8));
+        assert!(unet(json!({"layers_per_block": [1, 2]})).is_err());
+        assert!(unet(json!({"layers_per_block": []})).is_err());
     }
 }

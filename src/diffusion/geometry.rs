@@ -16,11 +16,8 @@
 //! A batch is done when its last picture is, and a run that is stopped loses what it was at. So a batch has no more pictures than
 //! keep the machine busy, however much memory there is.
 
-use std::path::Path;
-
 use super::config::{UnetConfig, VaeConfig};
 use super::error::{DiffusionError, Result};
-use super::load::{Configs, configs};
 use super::vae::SIDE_BY_SIDE;
 
 /// The longest side of a picture, in pixels.
@@ -59,25 +56,11 @@ impl Geometry {
         }
     }
 
-    /// Reads the configuration of the model at `path` (a folder, or one checkpoint file), and no weights. `tokenizer`: the folder
-    /// of its tokenizer, if that is elsewhere.
-    ///
-    /// # Errors
-    /// If a file cannot be read or asks for something unsupported.
-    pub fn read(path: &Path, tokenizer: Option<&Path>) -> Result<Self> {
-        let Configs { text, unet, vae } = configs(path, tokenizer)?;
-        Ok(Self {
-            tokens: text.max_position_embeddings,
-            unet,
-            vae,
-        })
-    }
-
     /// Returns `[channels, height, width]` of the latents that the model was trained on.
     pub fn latent_shape(&self) -> [usize; 3] {
-        let from_vae = || self.vae.sample_size.map(|s| s / self.vae_scale());
-        let size = self.unet.sample_size.or_else(from_vae).unwrap_or(64);
-        [self.unet.in_channels, size, size]
+        let from_vae = || Some(self.vae.sample_size()?.map(|s| s / self.vae_scale()));
+        let [height, width] = self.unet.sample_size().or_else(from_vae).unwrap_or([64, 64]);
+        [self.unet.in_channels, height, width]
     }
 
     /// Returns the pixels that a latent pixel stands for, each way.
@@ -218,10 +201,12 @@ fn largest(bytes: u64, most: usize, needed: impl Fn(u64) -> u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diffusion::Outline;
 
     fn tiny() -> Geometry {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        Geometry::read(&root.join("tests/fixtures/diffusion/tiny"), None).unwrap()
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let outline = Outline::read(&root.join("tests/fixtures/diffusion/tiny"), None).unwrap();
+        outline.geometry().clone()
     }
 
     #[test]
@@ -264,8 +249,8 @@ mod tests {
             assert!(small > large, "{small} {large}");
         }
         // Large pictures fill the threads one by one: more of them at once would only be lost together.
-        assert_eq!(tiny.sampling_batch(1 << 40, work(512, Some(4))), 2);
-        assert_eq!(tiny.sampling_batch(1 << 40, work(512, None)), MOST);
+        assert_eq!(tiny.sampling_batch(u64::MAX, work(512, Some(4))), 2);
+        assert_eq!(tiny.sampling_batch(u64::MAX, work(512, None)), MOST);
         // On the CPU pictures wait for a thread, on a device all are at work.
         assert!(tiny.sampling_batch(memory, work(32, Some(1))) > tiny.sampling_batch(memory, work(32, None)));
     }

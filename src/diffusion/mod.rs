@@ -30,6 +30,7 @@ mod error;
 mod geometry;
 mod load;
 mod ops;
+mod outline;
 mod picture;
 mod pipeline;
 mod resnet;
@@ -44,11 +45,12 @@ mod weights;
 
 pub use error::{DiffusionError, Result};
 pub use geometry::{Geometry, Workload};
+pub use outline::Outline;
 pub use picture::Picture;
 pub use pipeline::{Pipeline, initial_noise};
 pub use sampling::{Sampling, StepNoise};
 pub use scheduler::Scheduler;
-pub use span::{TokenRule, TokenSpan};
+pub use span::{Placing, TokenRule, TokenSpan};
 pub use tokenizer::Tokenizer;
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::ops::Backend;
 use super::picture::Picture;
 use super::sampling::{Job, Sampling, StepNoise};
 use super::scheduler::Schedule;
-use super::span::TokenSpan;
+use super::span::{Placing, TokenSpan};
 use super::text::TextEncoder;
 use super::tokenizer::Tokenizer;
 use super::unet::Unet;
@@ -144,12 +144,12 @@ impl Pipeline {
         }
     }
 
-    /// Returns how often a class word occurs in the prompt: every occurrence gives way to a vector.
+    /// Returns where a class word stands in a prompt: every occurrence gives way to a vector.
     ///
     /// # Errors
     /// If it does not occur.
-    pub fn occurrences(&self, prompt: &str, span: &TokenSpan) -> Result<usize> {
-        Ok(span.place(&self.tokenizer, prompt)?.occurrences)
+    pub fn placing(&self, prompt: &str, span: &TokenSpan) -> Result<Placing> {
+        span.placing(&self.tokenizer, prompt)
     }
 
     /// Encodes a prompt once for each of `vectors`, which takes the place of `span` (a token's id, or the tokens of a word
@@ -259,11 +259,7 @@ impl Pipeline {
 
     /// Returns how often [`Self::sample`] evaluates the model, which is how often it calls `on_step`.
     pub fn evaluations(&self, sampling: Sampling) -> Result<usize> {
-        Ok(self
-            .schedule
-            .start(sampling.scheduler, sampling.steps)?
-            .timesteps()
-            .len())
+        self.schedule.evaluations(sampling)
     }
 
     /// Predicts the noise in `latents` `[b, c, h, w]` at `timestep`, without guidance. `states`: `[b or 1, length, m]`.

@@ -59,8 +59,16 @@ pub(crate) struct Placed {
     pub(crate) ids: Vec<u32>,
     /// Positions in `ids` that the vector takes, ascending.
     pub(crate) places: Vec<usize>,
-    /// How often the word occurs.
-    pub(crate) occurrences: usize,
+    pub(crate) placing: Placing,
+}
+
+/// How a class word stands in a prompt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placing {
+    /// How often it occurs.
+    pub occurrences: usize,
+    /// Tokens at the prompt's end that the text encoder has no room for.
+    pub cut: usize,
 }
 
 impl Tokenizer {
@@ -89,6 +97,10 @@ impl TokenSpan {
     /// Returns what becomes of them.
     pub fn rule(&self) -> TokenRule {
         self.rule
+    }
+
+    pub(crate) fn placing(&self, tokenizer: &Tokenizer, prompt: &str) -> Result<Placing> {
+        Ok(self.place(tokenizer, prompt)?.placing)
     }
 
     /// Puts the word's places into a prompt. Every occurrence counts, from left to right and without overlaps; the begin and
@@ -124,10 +136,11 @@ impl TokenSpan {
                 length: tokenizer.length(),
             });
         }
+        let cut = words.len().saturating_sub(room);
         Ok(Placed {
             ids: tokenizer.frame(words),
             places,
-            occurrences,
+            placing: Placing { occurrences, cut },
         })
     }
 }

@@ -15,7 +15,8 @@
 //! direction ([`beyond()`]), and features moved across the classifier's decision boundary ([`crossing()`]).
 //!
 //! **Rounding.** Dot products are `f32` sums of unit vectors, right to about 1e-6 once squared distances: candidates and features
-//! whose squared distances differ by less may be taken for one another. The distance that is reported is computed in `f64` from
+//! whose squared distances differ by less may be taken for one another; where noise nearly cancels the feature, by less than that times
+//! (1 + sigma |e_j|) / |b_i + sigma e_j|, which in hundreds of dimensions is below 2. The distance that is reported is computed in `f64` from
 //! the vector that is returned.
 //! **Speed.** On two cores of a Zen 3 processor (`benches/sampling.rs` under `perf`) half of a round of CIFAR-100's shape is the inner
 //! loop of the matrix product, at about 80 of the 100 GFLOP/s of fused multiply-adds that a core does at most; an eighth draws the

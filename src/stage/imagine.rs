@@ -12,9 +12,10 @@ mod vectors;
 
 use std::collections::BTreeMap;
 
-use dream_schema::{ClassEmbedding, Run, RunId, RunSpec, Table};
+use dream_schema::{ClassEmbedding, Run, RunId, RunSpec, Status, Table};
 
 use super::{Context, Source, StageError, embed, import, input, required_input, sample, source};
+use crate::diffusion::Outline;
 use crate::store::Store;
 
 pub use initial::initial_noise;
@@ -67,15 +68,33 @@ pub fn spec(
     if inputs.len() == 2 {
         check_outliers(store, vectors, &params, &classes)?;
     }
-    resolve_sizes(&mut params, model)?;
-    Ok(RunSpec {
+    let outline = resolve_sizes(&mut params, model)?;
+    let spec = RunSpec {
         stage: NAME.into(),
         stage_version: VERSION,
         params: serde_json::json!(params),
         seed,
         inputs,
         sources: BTreeMap::from([source::role("model", model)]),
-    })
+    };
+    // A finished run is answered without its model.
+    let finished = store
+        .run(spec.id())
+        .is_ok_and(|run| run.status == Status::Finished);
+    if !finished {
+        check_prompts(&params, &classes, &outline.map_or_else(|| model.outline(), Ok)?)?;
+    }
+    Ok(spec)
+}
+
+/// Checks what could otherwise fail days later, when its class is reached.
+fn check_prompts(params: &Params, classes: &[ClassEmbedding], model: &Outline) -> Result<(), StageError> {
+    model.evaluations(params.sampling())?;
+    for class in params.chosen(classes) {
+        let span = model.tokenizer().span(&class.word, params.tokens)?;
+        model.placing(&params.prompt_of(class), &span)?;
+    }
+    Ok(())
 }
 
 /// Checks number and width of the outliers, from the index alone.
@@ -103,11 +122,13 @@ fn check_outliers(
 }
 
 /// Checks sizes against the model's configuration, and leaves out those that change nothing, so that a question has one id.
-fn resolve_sizes(params: &mut Params, model: &Source) -> Result<(), StageError> {
+/// Returns what it had to read of the model.
+fn resolve_sizes(params: &mut Params, model: &Source) -> Result<Option<Outline>, StageError> {
     if params.size.is_none() && params.resize.is_none() {
-        return Ok(());
+        return Ok(None);
     }
-    let geometry = model.geometry()?;
+    let outline = model.outline()?;
+    let geometry = outline.geometry();
     let [height, width] = geometry.image_size();
     let own = Size { width, height };
     if let Some(size) = params.size {
@@ -116,7 +137,7 @@ fn resolve_sizes(params: &mut Params, model: &Source) -> Result<(), StageError> 
     params.size = params.size.filter(|size| *size != own);
     let made = params.size.unwrap_or(own);
     params.resize = params.resize.filter(|size| *size != made);
-    Ok(())
+    Ok(Some(outline))
 }
 
 /// Executes the run; every batch is committed as it is done.
@@ -144,6 +165,7 @@ pub(super) fn execute_part(ctx: &Context<'_>, run: &Run, shard: Shard) -> Result
     ctx.progress.skip(total - todo.len() as u64);
     if !todo.is_empty() {
         let painter = Painter::load(ctx, run, &classes)?;
+        painter.say_what_is_cut(ctx, &chosen)?;
         let mut vectors = Vectors::new(ctx.store, run, &params, &classes);
         for batch in todo.chunks(painter.sampling_batch()) {
             let wanted = |(class, index): &(&'_ ClassEmbedding, u64)| vectors.of(class, *index);

@@ -8,7 +8,7 @@ use dream_schema::{Dataset, Run, SkippedImage};
 
 use super::{Context, StageError};
 use crate::dataset::{self, ClassFolder, Description, Images, Kind, Reading, Skipped};
-use crate::diffusion::{DiffusionError, Geometry, Pipeline};
+use crate::diffusion::{DiffusionError, Outline, Pipeline};
 use crate::nn::{self, State};
 use crate::store::Store;
 
@@ -177,12 +177,14 @@ impl Source {
             role: role.to_owned(),
             digest: digest.to_owned(),
         };
-        store
+        let same: Vec<Dataset> = store
             .datasets()?
             .into_iter()
-            .find(|d| d.digest == digest)
-            .map(Self)
-            .ok_or_else(unknown)
+            .filter(|d| d.digest == digest)
+            .collect();
+        // One that was moved, or that came with another machine's store, may be registered at another place too.
+        let there = same.iter().find(|d| model_paths(&d.path).0.exists());
+        there.or(same.first()).cloned().map(Self).ok_or_else(unknown)
     }
 
     /// Returns its name in the store.
@@ -300,13 +302,13 @@ impl Source {
         Ok(nn::read_state(path, &Device::Cpu)?)
     }
 
-    /// Returns the sizes of the diffusion model, from its configuration alone.
+    /// Reads of the diffusion model what is not weights.
     ///
     /// # Errors
     /// If its files cannot be read.
-    pub fn geometry(&self) -> Result<Geometry, StageError> {
+    pub fn outline(&self) -> Result<Outline, StageError> {
         let (path, tokenizer) = model_paths(&self.0.path);
-        Ok(Geometry::read(path, tokenizer)?)
+        Ok(Outline::read(path, tokenizer)?)
     }
 
     /// Loads the diffusion model onto the context's device.

@@ -109,6 +109,18 @@ pub(crate) fn is_harmless(name: &str) -> bool {
         || text.is_some_and(|name| Names::TextModel.is_harmless(name))
 }
 
+/// Whether a tensor of a single-file checkpoint belongs to one of the networks of a model, this one's or a later one's.
+pub(crate) fn is_part(name: &str) -> bool {
+    [
+        "model.diffusion_model",
+        "first_stage_model",
+        "cond_stage_model",
+        "conditioner",
+    ]
+    .iter()
+    .any(|root| name.starts_with(root))
+}
+
 /// A residual block of the UNet.
 fn resnet(rest: &[&str]) -> Option<String> {
     let (part, rest) = rest.split_first()?;

@@ -43,7 +43,9 @@ pub(super) fn plan(root: &Path, tokenizer: Option<PathBuf>) -> Result<Plan> {
     let paths = names.map(|name| folder.path(name));
     configs.check([&paths[0], &paths[1], &paths[2]])?;
     let scheduler: SchedulerConfig = folder.json("scheduler/scheduler_config.json")?;
-    let schedule = scheduler.schedule(&folder.path("scheduler/scheduler_config.json"))?;
+    let schedule = scheduler
+        .for_latents()
+        .schedule(&folder.path("scheduler/scheduler_config.json"))?;
     let tokenizer = read_tokenizer(&mut folder, &configs.text)?;
     let weights = PlannedWeights::Apart([
         variants::open(&mut folder, variants::TEXT)?,

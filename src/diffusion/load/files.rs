@@ -58,12 +58,15 @@ impl Folder {
         Ok(bytes)
     }
 
-    /// Reads a JSON file.
+    /// Reads a JSON file as Python writes it: an infinite number or NaN, for which JSON has no word, is null.
     pub(crate) fn json<T: DeserializeOwned>(&mut self, name: &str) -> Result<T> {
-        let bytes = self.bytes(name)?;
-        serde_json::from_slice(&bytes).map_err(|e| DiffusionError::Config {
+        let bytes = without_non_finite(&self.bytes(name)?);
+        let mut deserializer = serde_json::Deserializer::from_slice(&bytes);
+        let read = serde_path_to_error::deserialize(&mut deserializer).map_err(|e| e.to_string());
+        let whole = read.and_then(|value| deserializer.end().map(|()| value).map_err(|e| e.to_string()));
+        whole.map_err(|message| DiffusionError::Config {
             path: self.path(name),
-            message: e.to_string(),
+            message,
         })
     }
 
@@ -102,6 +105,33 @@ impl Folder {
     }
 }
 
+/// Puts null in the place of the words `Infinity`, `-Infinity` and `NaN` outside of strings.
+fn without_non_finite(json: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(json.len());
+    let (mut rest, mut in_string) = (json, false);
+    while let [byte, after @ ..] = rest {
+        let words = [&b"-Infinity"[..], b"Infinity", b"NaN"];
+        if let Some(after) = words.iter().find_map(|word| rest.strip_prefix(*word))
+            && !in_string
+        {
+            out.extend(b"null");
+            rest = after;
+            continue;
+        }
+        out.push(*byte);
+        rest = after;
+        match (byte, rest) {
+            (b'"', _) => in_string = !in_string,
+            (b'\\', [escaped, after @ ..]) => {
+                out.push(*escaped);
+                rest = after;
+            }
+            _ => {}
+        }
+    }
+    out
+}
+
 /// BLAKE3 of a file, without holding it.
 fn digest(path: &Path) -> std::io::Result<[u8; 32]> {
     let mut file = File::open(path)?;
@@ -112,5 +142,20 @@ fn digest(path: &Path) -> std::io::Result<[u8; 32]> {
             0 => return Ok(*hasher.finalize().as_bytes()),
             n => hasher.update(&buffer[..n]), // `read` returns at most the buffer's length
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_python_writes_of_infinity_is_null() {
+        let read = |text: &str| String::from_utf8(without_non_finite(text.as_bytes())).unwrap();
+        assert_eq!(
+            read(r#"{"a": -Infinity, "b": [NaN,Infinity], "c": "NaN \" -Infinity"}"#),
+            r#"{"a": null, "b": [null,null], "c": "NaN \" -Infinity"}"#
+        );
+        assert_eq!(read(r#"{"a": -1.5, "\\": NaN}"#), r#"{"a": -1.5, "\\": null}"#);
     }
 }

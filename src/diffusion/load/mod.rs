@@ -76,9 +76,10 @@ pub(crate) fn load(path: &Path, tokenizer: Option<&Path>, backend: &Backend) -> 
     })
 }
 
-/// Reads the networks' sizes, and no weights.
-pub(crate) fn configs(path: &Path, tokenizer: Option<&Path>) -> Result<Configs> {
-    Ok(plan(path, tokenizer)?.configs)
+/// Reads everything but weights.
+pub(crate) fn outline(path: &Path, tokenizer: Option<&Path>) -> Result<(Configs, Tokenizer, Schedule)> {
+    let plan = plan(path, tokenizer)?;
+    Ok((plan.configs, plan.tokenizer, plan.schedule))
 }
 
 /// Returns the files that hold the weights of the model at `path`, as [`load`] would choose them.

@@ -17,6 +17,7 @@ impl<'a> Ddim<'a> {
         if !(0.0..=1.0).contains(&eta) {
             return Err(setting("eta", eta, "0 (no noise) to 1 (as much as DDPM)"));
         }
+        schedule.refuse("ddim", &[("thresholding", schedule.config.thresholding)])?;
         let mut timesteps = schedule.timesteps(steps);
         timesteps.reverse();
         Ok(Self {

@@ -1,6 +1,8 @@
 //! Noise schedules and the three ways down them, each as diffusers does it: PLMS (`PNDMScheduler` without Runge-Kutta
-//! steps), DDIM, and DPM-Solver++ 2M (`DPMSolverMultistepScheduler`). All read the model's own `scheduler_config.json`; keys that the file
-//! leaves out have the defaults of the scheduler in use, as after diffusers' `from_config`.
+//! steps), DDIM, and DPM-Solver++ 2M (`DPMSolverMultistepScheduler`). All read the model's own `scheduler_config.json`, whichever
+//! scheduler it was written for; keys that the file leaves out have the defaults of the scheduler in use, as after diffusers'
+//! `from_config`, and keys that the scheduler in use does not know are ignored, as there. PLMS without Runge-Kutta steps is taken
+//! where `skip_prk_steps` is left out, too: it is what Stable Diffusion means by it.
 //!
 //! Coefficients are computed in f64 from diffusers' f32 tables.
 
@@ -12,8 +14,10 @@ use std::path::Path;
 
 use candle_core::Tensor;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::error::{DiffusionError, Result};
+use super::sampling::Sampling;
 
 /// The way from noise to a picture.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,14 +38,15 @@ pub enum Scheduler {
 /// `scheduler/scheduler_config.json`.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct SchedulerConfig {
+    #[serde(rename = "_class_name")]
+    class: Option<String>,
     #[serde(default = "thousand")]
     num_train_timesteps: usize,
     #[serde(default = "beta_start")]
     beta_start: f64,
     #[serde(default = "beta_end")]
     beta_end: f64,
-    #[serde(default = "linear")]
-    beta_schedule: String,
+    beta_schedule: Option<String>,
     trained_betas: Option<Vec<f32>>,
     prediction_type: Option<String>,
     set_alpha_to_one: Option<bool>,
@@ -64,6 +69,7 @@ pub(crate) struct SchedulerConfig {
     use_beta_sigmas: Option<bool>,
     use_lu_lambdas: Option<bool>,
     use_flow_sigmas: Option<bool>,
+    lambda_min_clipped: Option<Value>,
 }
 
 fn thousand() -> usize {
@@ -74,9 +80,6 @@ fn beta_start() -> f64 {
 }
 fn beta_end() -> f64 {
     0.02
-}
-fn linear() -> String {
-    "linear".into()
 }
 
 /// What the model predicts.
@@ -104,7 +107,37 @@ pub(crate) struct Schedule {
     alphas: Vec<f32>,
 }
 
+/// The schedulers of diffusers whose configurations describe the noise by betas over discrete timesteps. A model with one of
+/// another kind (flow matching, consistency) was not trained for the ways down that there are here.
+const FAMILIES: [&str; 17] = [
+    "PNDMScheduler",
+    "DDIMScheduler",
+    "DDIMParallelScheduler",
+    "DDPMScheduler",
+    "DDPMParallelScheduler",
+    "DEISMultistepScheduler",
+    "DPMSolverMultistepScheduler",
+    "DPMSolverSinglestepScheduler",
+    "DPMSolverSDEScheduler",
+    "EulerDiscreteScheduler",
+    "EulerAncestralDiscreteScheduler",
+    "HeunDiscreteScheduler",
+    "KDPM2DiscreteScheduler",
+    "KDPM2AncestralDiscreteScheduler",
+    "LMSDiscreteScheduler",
+    "SASolverScheduler",
+    "UniPCMultistepScheduler",
+];
+
 impl SchedulerConfig {
+    /// What diffusers' `StableDiffusionPipeline` makes of a configuration that it is given: a first timestep of 1, and no clipping
+    /// of the predicted clean sample, which for latents would be wrong. Files of 2022 leave these keys out or say otherwise.
+    pub(crate) fn for_latents(mut self) -> Self {
+        self.steps_offset = 1;
+        self.clip_sample = Some(false);
+        self
+    }
+
     pub(crate) fn schedule(self, path: &Path) -> Result<Schedule> {
         let unsupported = |key: &str, found: &str, supported| DiffusionError::Unsupported {
             path: path.to_path_buf(),
@@ -112,28 +145,25 @@ impl SchedulerConfig {
             found: found.into(),
             supported,
         };
-        for (key, value) in [
-            ("thresholding", self.thresholding),
-            ("rescale_betas_zero_snr", self.rescale_betas_zero_snr),
-            ("use_karras_sigmas", self.use_karras_sigmas),
-            ("use_exponential_sigmas", self.use_exponential_sigmas),
-            ("use_beta_sigmas", self.use_beta_sigmas),
-            ("use_lu_lambdas", self.use_lu_lambdas),
-            ("use_flow_sigmas", self.use_flow_sigmas),
-        ] {
-            if value == Some(true) {
-                return Err(unsupported(key, "true", "false"));
+        match &self.class {
+            Some(class) if !FAMILIES.contains(&class.as_str()) => {
+                let supported = "a scheduler of discrete betas: PNDMScheduler, DDIMScheduler, DPMSolverMultistepScheduler, \
+                                 EulerDiscreteScheduler and their kin";
+                return Err(unsupported("_class_name", class, supported));
             }
+            None if self.beta_schedule.is_none() && self.trained_betas.is_none() => {
+                return Err(DiffusionError::Config {
+                    path: path.to_path_buf(),
+                    message: "there is neither _class_name nor beta_schedule nor trained_betas: it says nothing of the noise"
+                        .into(),
+                });
+            }
+            _ => {}
         }
-        let text = |key: &str, value: &Option<String>, supported: &'static str| match value {
-            Some(value) if !supported.split(", ").any(|s| s == value) => {
-                Err(unsupported(key, value, supported))
-            }
-            _ => Ok(()),
-        };
-        text("algorithm_type", &self.algorithm_type, "dpmsolver++")?;
-        text("solver_type", &self.solver_type, "midpoint")?;
-        text("final_sigmas_type", &self.final_sigmas_type, "zero, sigma_min")?;
+        // Changes the betas themselves, for every scheduler.
+        if self.rescale_betas_zero_snr == Some(true) {
+            return Err(unsupported("rescale_betas_zero_snr", "true", "false"));
+        }
         let prediction = match self.prediction_type.as_deref() {
             None | Some("epsilon") => Prediction::Noise,
             Some("v_prediction") => Prediction::Velocity,
@@ -160,7 +190,10 @@ impl SchedulerConfig {
             }
         };
         let n = self.num_train_timesteps;
-        let betas = match (&self.trained_betas, self.beta_schedule.as_str()) {
+        let betas = match (
+            &self.trained_betas,
+            self.beta_schedule.as_deref().unwrap_or("linear"),
+        ) {
             (Some(betas), _) => betas.clone(),
             (None, "linear") => linspace(self.beta_start, self.beta_end, n),
             (None, "scaled_linear") => linspace(self.beta_start.sqrt(), self.beta_end.sqrt(), n)
@@ -238,6 +271,20 @@ fn setting(setting: &'static str, found: impl ToString, expected: impl Into<Stri
 }
 
 impl Schedule {
+    /// Refuses a setting that the scheduler `name` would go by in diffusers and that is not done here.
+    fn refuse(&self, name: &str, settings: &[(&str, Option<bool>)]) -> Result<()> {
+        match settings.iter().find(|(_, value)| *value == Some(true)) {
+            Some((key, _)) => Err(setting(
+                "scheduler",
+                name,
+                format!(
+                    "another one: the model's scheduler_config.json has {key} = true, which {name} does not do here"
+                ),
+            )),
+            None => Ok(()),
+        }
+    }
+
     /// Starts a way of `steps` steps.
     pub(crate) fn start(&self, scheduler: Scheduler, steps: usize) -> Result<Box<dyn Stepper + '_>> {
         let most = self.alphas.len();
@@ -262,6 +309,11 @@ impl Schedule {
         }
     }
 
+    /// Returns how often the model is evaluated for a picture.
+    pub(crate) fn evaluations(&self, sampling: Sampling) -> Result<usize> {
+        Ok(self.start(sampling.scheduler, sampling.steps)?.timesteps().len())
+    }
+
     /// Ascending timesteps of PLMS and DDIM.
     fn timesteps(&self, steps: usize) -> Vec<usize> {
         let n = self.alphas.len();
@@ -276,8 +328,10 @@ impl Schedule {
                     .collect()
             }
             Spacing::Trailing => {
-                let ratio = n as f64 / steps as f64;
-                let at = |i: usize| (n as f64 - i as f64 * ratio).round_ties_even() as usize;
+                // numpy's `arange` multiplies the difference of its first two numbers, which is not quite the ratio.
+                let n = n as f64;
+                let step = (n - n / steps as f64) - n;
+                let at = |i: usize| (n + i as f64 * step).round_ties_even() as usize;
                 (0..steps).rev().map(|i| at(i).saturating_sub(1)).collect()
             }
         }

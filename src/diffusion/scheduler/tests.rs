@@ -79,7 +79,8 @@ fn every_step_is_that_of_diffusers() {
 #[test]
 fn a_model_with_runge_kutta_steps_is_refused_for_plms_only() {
     let config: SchedulerConfig =
-        serde_json::from_value(serde_json::json!({"skip_prk_steps": false})).unwrap();
+        serde_json::from_value(serde_json::json!({"beta_schedule": "linear", "skip_prk_steps": false}))
+            .unwrap();
     let schedule = config.schedule(Path::new("scheduler_config.json")).unwrap();
     assert!(matches!(
         schedule.start(Scheduler::Plms, 5),

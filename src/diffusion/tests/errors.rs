@@ -240,12 +240,6 @@ fn what_is_not_supported_is_named() {
             "flow".into(),
         ),
         (
-            "scheduler/scheduler_config.json",
-            "use_karras_sigmas",
-            true.into(),
-        ),
-        ("scheduler/scheduler_config.json", "thresholding", true.into()),
-        (
             "model_index.json",
             "unet",
             serde_json::json!(["diffusers", "UNet2DModel"]),

@@ -7,6 +7,7 @@ mod forms;
 mod names;
 mod parity;
 mod several;
+mod variants;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -65,7 +65,7 @@ fn the_configuration_of_stable_diffusion_1_is_read_off_its_shapes() {
     assert_eq!(unet.block_out_channels, [320, 640, 1280, 1280]);
     assert_eq!((unet.layers_per_block, unet.cross_attention_dim), (2, 768));
     assert_eq!((unet.in_channels, unet.out_channels), (4, 4));
-    assert_eq!((unet.sample_size, unet.norm_num_groups), (Some(64), 32));
+    assert_eq!((unet.sample_size(), unet.norm_num_groups), (Some([64, 64]), 32));
     assert!((0..4).all(|level| unet.heads(level) == 8));
     let attend = |kinds: &[String]| {
         kinds

@@ -20,7 +20,7 @@ fn words_of_several_tokens_give_way_as_in_transformers() {
                 let span = pipeline.tokenizer().span(word, rule).unwrap();
                 assert_eq!(serde_json::json!(span.tokens()), row["tokens"]);
                 let wanted = if name == "twice" { 2 } else { 1 };
-                assert_eq!(pipeline.occurrences(prompt, &span).unwrap(), wanted);
+                assert_eq!(pipeline.placing(prompt, &span).unwrap().occurrences, wanted);
                 let states = pipeline.encode_batch(prompt, &span, &vectors).unwrap();
                 let theirs = &expected[&format!("several_{name}_{suffix}")];
                 let off = difference(&states, theirs);
@@ -59,7 +59,7 @@ fn every_occurrence_gives_way_but_not_one_that_is_cut_off() {
     let place = |prompt: &str, rule| {
         let span = pipeline.tokenizer().span("red bus", rule).unwrap();
         let placed = span.place(pipeline.tokenizer(), prompt);
-        placed.map(|p| (p.places, p.occurrences, p.ids))
+        placed.map(|p| (p.places, p.placing.occurrences, p.ids))
     };
     let length = pipeline.tokenizer().bare_ids("red bus").unwrap().len();
     assert!(length > 2);

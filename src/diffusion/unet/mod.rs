@@ -35,7 +35,7 @@ pub(crate) struct Unet {
     time2: Linear,
     enter: Conv,
     down: Vec<Block>,
-    middle: (Resnet, Transformer, Resnet),
+    middle: Option<(Resnet, Transformer, Resnet)>,
     up: Vec<Block>,
     norm: GroupNorm,
     leave: Conv,
@@ -142,11 +142,14 @@ impl Unet {
             ));
         }
         let mid = scope.child("mid_block");
-        let middle = (
-            loader.resnet(&mid.child("resnets.0"), last, last)?,
-            loader.transformer(&mid.child("attentions.0"), last, levels - 1)?,
-            loader.resnet(&mid.child("resnets.1"), last, last)?,
-        );
+        let middle = match config.has_middle() {
+            true => Some((
+                loader.resnet(&mid.child("resnets.0"), last, last)?,
+                loader.transformer(&mid.child("attentions.0"), last, levels - 1)?,
+                loader.resnet(&mid.child("resnets.1"), last, last)?,
+            )),
+            false => None,
+        };
         let mut up = Vec::new();
         let mut previous = last;
         for (i, kind) in config.up_block_types.iter().enumerate() {
@@ -199,7 +202,8 @@ impl Unet {
 
     fn transformers(&self) -> impl Iterator<Item = &Transformer> {
         let down = self.down.iter().flat_map(|b| &b.transformers);
-        down.chain([&self.middle.1])
+        let middle = self.middle.iter().map(|(_, transformer, _)| transformer);
+        down.chain(middle)
             .chain(self.up.iter().flat_map(|b| &b.transformers))
     }
 
@@ -287,10 +291,11 @@ impl Unet {
                 skips.push(x.clone());
             }
         }
-        let (first, transformer, second) = &self.middle;
-        x = first.forward(x, Some(time))?;
-        x = transformer.forward(&x, prompts)?;
-        x = second.forward(x, Some(time))?;
+        if let Some((first, transformer, second)) = &self.middle {
+            x = first.forward(x, Some(time))?;
+            x = transformer.forward(&x, prompts)?;
+            x = second.forward(x, Some(time))?;
+        }
         for block in &self.up {
             for (i, resnet) in block.resnets.iter().enumerate() {
                 if let Some(skip) = skips.pop() {

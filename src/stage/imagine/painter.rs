@@ -75,6 +75,34 @@ impl Painter {
         })
     }
 
+    /// Tells the user of prompts that are too long for the model.
+    pub(super) fn say_what_is_cut(
+        &self,
+        ctx: &Context<'_>,
+        classes: &[&ClassEmbedding],
+    ) -> Result<(), StageError> {
+        let mut cut = Vec::new();
+        for class in classes {
+            let span = self.pipeline.tokenizer().span(&class.word, self.params.tokens)?;
+            let placing = self.pipeline.placing(&self.params.prompt_of(class), &span)?;
+            if placing.cut > 0 {
+                cut.push((class.class_name.as_str(), placing.cut));
+            }
+        }
+        if let Some((name, tokens)) = cut.first() {
+            let (length, more) = (self.pipeline.tokenizer().length(), cut.len() - 1);
+            let others = if more > 0 {
+                format!(" (and of {more} other classes)")
+            } else {
+                String::new()
+            };
+            ctx.progress.note(&format!(
+                "the prompt of the class `{name}`{others} is longer than the {length} tokens of the text encoder: its last {tokens} are left out"
+            ));
+        }
+        Ok(())
+    }
+
     /// Returns how many pictures to hand to [`Self::sample`] at once.
     pub(in crate::stage) fn sampling_batch(&self) -> usize {
         self.sampling_batch

@@ -122,10 +122,13 @@ fn write(file: &std::path::Path, png: &[u8]) -> Result<()> {
     Ok(std::fs::write(file, png)?)
 }
 
-/// Returns CLASS/INDEX.png, with the class name made fit for a file.
+/// Returns CLASS/INDEX.png. A class name that is not fit for a folder's is made so, and gets the class's number: two may become one.
 fn file_name(image: &Image) -> PathBuf {
     let plain = |c: char| if c.is_alphanumeric() || c == '-' { c } else { '_' };
-    let folder: String = image.class_name.chars().map(plain).collect();
+    let mut folder: String = image.class_name.chars().map(plain).collect();
+    if folder != image.class_name {
+        folder += &format!("-{}", image.class_id);
+    }
     PathBuf::from(folder).join(format!("{:05}.png", image.index))
 }
 
@@ -133,9 +136,7 @@ impl Session<'_> {
     /// Returns the class that a name or number means in a run.
     pub fn class(&self, run: dream_schema::RunId, class: Option<&str>) -> Result<Option<u32>> {
         let Some(class) = class else { return Ok(None) };
-        if let Ok(number) = class.parse() {
-            return Ok(Some(number));
-        }
+        // A name comes before a number: class 3 may be called `0`.
         let mut known = Vec::new();
         for ancestor in dream_ood::stage::lineage::ancestors(&self.store, run)? {
             for row in self
@@ -147,6 +148,9 @@ impl Session<'_> {
                 }
                 known.push(row.class_name);
             }
+        }
+        if let Ok(number) = class.parse() {
+            return Ok(Some(number));
         }
         bail!("run {run} has no class `{class}`; it has {}", known.join(", "))
     }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use dream_ood::stage::classes::read_classes;
 use dream_ood::stage::embed::{self, ClassWord, Params};
 
-use super::{Base, json, source_or};
+use super::{Base, json, model_or};
 use crate::args::Args;
 use crate::commands::Verdict;
 use crate::session::Session;
@@ -14,8 +14,8 @@ use crate::session::Session;
 /// Reads the class embeddings T(y) off the text encoder's token table.
 #[derive(Debug, clap::Args)]
 pub struct Embed {
-    /// A registered diffusion model
-    #[arg(long)]
+    /// A diffusion model: its registered name, or its folder or checkpoint file, which is then registered
+    #[arg(long, value_name = "NAME|PATH")]
     model: Option<String>,
     /// Class table: tab-separated, with the columns name and token_word
     #[arg(long, value_name = "FILE")]
@@ -35,7 +35,7 @@ impl Embed {
     pub fn execute(&self, args: &Args) -> Result<Verdict> {
         let preset = self.base.preset()?;
         let session = Session::writing(args)?;
-        let model = source_or(&session.store, &self.model, || Ok(preset.model(&session.store)?))?;
+        let model = model_or(&session, &self.model, || Ok(preset.model(&session.store)?))?;
         let params = if !self.words.is_empty() {
             let word = |w: &String| ClassWord {
                 name: w.clone(),

@@ -6,7 +6,7 @@ use dream_ood::store::Store;
 use dream_schema::{ClassEmbedding, RunId, Status};
 use serde_json::{Value, json};
 
-use super::{Base, finite, json as option, source_or};
+use super::{Base, finite, json as option, model_or};
 use crate::args::Args;
 use crate::commands::Verdict;
 use crate::session::{Session, Usage};
@@ -51,8 +51,8 @@ pub struct Imagine {
         value_parser = finite
     )]
     fraction: f64,
-    /// A registered diffusion model
-    #[arg(long)]
+    /// A diffusion model: its registered name, or its folder or checkpoint file, which is then registered
+    #[arg(long, value_name = "NAME|PATH")]
     model: Option<String>,
     /// Seed of the initial noise, and of all other random numbers
     #[arg(long, default_value_t = 0)]
@@ -120,7 +120,7 @@ impl Imagine {
             ("synthesis", self.synthesis()),
         ];
         let params = self.base.apply(&preset.imagine, &options)?;
-        let model = source_or(&session.store, &self.model, || Ok(preset.model(&session.store)?))?;
+        let model = model_or(&session, &self.model, || Ok(preset.model(&session.store)?))?;
         let spec = imagine::spec(&session.store, &params, self.seed, vectors, &model)?;
         let alias = self.base.alias.as_deref();
         let run = match self.shard {

@@ -18,13 +18,13 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use dream_ood::stage::pipeline::Preset;
-use dream_ood::stage::{Source, register_state};
+use dream_ood::stage::{MODEL_KIND, Source, register_model, register_state};
 use dream_ood::store::Store;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::session::{Usage, data_dir};
+use crate::session::{Session, Usage, data_dir};
 
 /// Where parameters come from.
 #[derive(Debug, clap::Args)]
@@ -146,6 +146,38 @@ fn finite(text: &str) -> Result<f64, String> {
 /// Returns the JSON of an option that was given.
 fn json<T: Serialize>(option: &Option<T>) -> Option<Value> {
     option.as_ref().and_then(|value| serde_json::to_value(value).ok())
+}
+
+/// Returns the diffusion model that an option names, by its registered name or by its path, or the preset's. A path that is not
+/// registered yet is, under its last part.
+fn model_or(
+    session: &Session<'_>,
+    name: &Option<String>,
+    preset: impl FnOnce() -> Result<Source>,
+) -> Result<Source> {
+    let Some(name) = name else { return preset() };
+    let registered = session.store.datasets()?;
+    let path = Path::new(name);
+    if registered.iter().any(|d| d.name == *name) || !path.exists() {
+        return Ok(Source::named(&session.store, name)?);
+    }
+    let path = path.canonicalize().with_context(|| name.clone())?;
+    let place = path.display().to_string();
+    if let Some(known) = registered
+        .iter()
+        .find(|d| d.kind == MODEL_KIND && d.path == place)
+    {
+        return Ok(Source::named(&session.store, &known.name)?);
+    }
+    let own = if path.is_dir() {
+        path.file_name()
+    } else {
+        path.file_stem()
+    };
+    let own = own.unwrap_or_default().to_string_lossy();
+    let model = register_model(&session.store, &own, &path, None)?;
+    session.bars.say(&format!("registered {place} as `{own}`"));
+    Ok(model)
 }
 
 /// Returns the source that an option names, or the preset's.

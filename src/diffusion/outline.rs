@@ -1,0 +1,68 @@
+//! What is known of a model before its weights are read.
+
+use std::path::Path;
+
+use super::error::Result;
+use super::geometry::Geometry;
+use super::load;
+use super::sampling::Sampling;
+use super::scheduler::Schedule;
+use super::span::{Placing, TokenSpan};
+use super::tokenizer::Tokenizer;
+
+/// A model without its weights: sizes, tokenizer and noise schedule, for what can be checked before days of work begin.
+pub struct Outline {
+    geometry: Geometry,
+    tokenizer: Tokenizer,
+    schedule: Schedule,
+}
+
+impl std::fmt::Debug for Outline {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outline")
+            .field("geometry", &self.geometry)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Outline {
+    /// Reads the model at `path` (a folder, or one checkpoint file) but for its weights. `tokenizer`: the folder of its tokenizer,
+    /// if that is elsewhere.
+    ///
+    /// # Errors
+    /// If a file cannot be read or asks for something unsupported.
+    pub fn read(path: &Path, tokenizer: Option<&Path>) -> Result<Self> {
+        let (configs, tokenizer, schedule) = load::outline(path, tokenizer)?;
+        Ok(Self {
+            geometry: Geometry::new(tokenizer.length(), &configs.unet, &configs.vae),
+            tokenizer,
+            schedule,
+        })
+    }
+
+    /// Returns the sizes.
+    pub fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// Returns the tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// Returns how often the model would be evaluated for a picture.
+    ///
+    /// # Errors
+    /// If the model cannot be sampled so.
+    pub fn evaluations(&self, sampling: Sampling) -> Result<usize> {
+        self.schedule.evaluations(sampling)
+    }
+
+    /// Returns where a class word stands in a prompt.
+    ///
+    /// # Errors
+    /// If it does not occur.
+    pub fn placing(&self, prompt: &str, span: &TokenSpan) -> Result<Placing> {
+        span.placing(&self.tokenizer, prompt)
+    }
+}
