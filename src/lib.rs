@@ -5,6 +5,7 @@
 pub mod dataset;
 pub mod diffusion;
 pub mod exchange;
+mod floats;
 pub mod nn;
 pub mod ood;
 pub mod outlier;
@@ -14,3 +15,4 @@ pub mod rng;
 mod simd;
 pub mod stage;
 pub mod store;
+mod torch;

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use candle_core::{DType, Device, Tensor, pickle};
+use candle_core::{DType, Device, Tensor};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use super::{Error, Result};
+use crate::torch::{TorchFile, TorchTensor};
 
 /// Named tensors, in the order of their names.
 pub type State = BTreeMap<String, Tensor>;
@@ -50,8 +51,6 @@ pub fn from_safetensors(bytes: &[u8], device: &Device) -> Result<State> {
     Ok(state)
 }
 
-/// Where training scripts put the state dict in a file that holds more than it.
-const KEYS: [&str; 3] = ["state_dict", "model_state_dict", "model"];
 /// What `DataParallel` puts before every name.
 const PARALLEL: &str = "module.";
 
@@ -81,7 +80,9 @@ pub fn read_state(path: &Path, device: &Device) -> Result<State> {
         }
     };
     if state.is_empty() {
-        return Err(wrong(format!("no tensor in it, nor under {}", KEYS.join(", "))));
+        return Err(wrong(
+            "no tensor in it, nor under state_dict, model_state_dict or model".into(),
+        ));
     }
     match state.keys().all(|name| name.starts_with(PARALLEL)) {
         true => Ok(state
@@ -92,25 +93,20 @@ pub fn read_state(path: &Path, device: &Device) -> Result<State> {
     }
 }
 
-fn read_pickled(path: &Path, device: &Device) -> candle_core::Result<State> {
-    let keys = std::iter::once(None).chain(KEYS.into_iter().map(Some));
-    for key in keys {
-        // A key that is not there is an error, and so is a pickle of another kind: the file as a whole was read before.
-        let tensors = match (pickle::read_all_with_key(path, key), key) {
-            (Ok(tensors), _) => tensors,
-            (Err(error), None) => return Err(error),
-            (Err(_), Some(_)) => continue,
-        };
-        let floats = tensors
-            .into_iter()
-            .filter(|(_, tensor)| tensor.dtype().is_float());
-        let state = floats.map(|(name, tensor)| Ok((name, tensor.to_dtype(DType::F32)?.to_device(device)?)));
-        let state = state.collect::<candle_core::Result<State>>()?;
-        if !state.is_empty() {
-            return Ok(state);
-        }
-    }
-    Ok(State::new())
+fn read_pickled(path: &Path, device: &Device) -> std::result::Result<State, String> {
+    let file = TorchFile::open(path)?;
+    let floats = file
+        .tensors()
+        .iter()
+        .filter(|(_, tensor)| tensor.format().is_some());
+    let read = |(name, tensor): (&String, &TorchTensor)| {
+        let mut numbers = vec![0.0; tensor.shape().iter().product()];
+        file.read(tensor, &mut numbers)
+            .map_err(|reason| format!("tensor `{name}`: {reason}"))?;
+        let tensor = Tensor::from_vec(numbers, tensor.shape(), device).map_err(|e| e.to_string())?;
+        Ok((name.clone(), tensor))
+    };
+    floats.map(read).collect()
 }
 
 /// Checks that `state` holds exactly the tensors `expected`, of these shapes. `num_batches_tracked` counters, which PyTorch

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::support::{bad, folder, good, json};
+use crate::support::{bad, copy, dream, folder, good, json};
 
 fn fixture(name: &str) -> PathBuf {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/diffusion");
@@ -79,6 +79,23 @@ fn a_word_of_several_tokens_is_embedded_as_asked() {
     }
     assert_eq!(first[1]["token_id"], mean[1]["token_id"]);
     assert_ne!(vector(&first[1]), vector(&mean[1]));
+    // What a class needs is asked for before the first picture of any.
+    let runs = good(path, &["ls"]);
+    let pictures = [
+        "imagine",
+        "-q",
+        "--plain",
+        "--per-class",
+        "1",
+        "--embeddings",
+        &first_run,
+    ];
+    let said = bad(path, 1, &pictures);
+    assert!(
+        said.contains("sandalboot") && said.contains("--tokens first"),
+        "{said}"
+    );
+    assert_eq!(good(path, &["ls"]), runs);
     // A class table without rare words gives the run it always gave.
     let plain = good(path, &["embed", "-q", "--words", "sandal"]);
     assert_eq!(
@@ -87,4 +104,57 @@ fn a_word_of_several_tokens_is_embedded_as_asked() {
     );
     let said = bad(path, 2, &["embed", "-q", "--words", "sandal", "--tokens", "last"]);
     assert!(said.contains("last"), "{said}");
+}
+
+#[test]
+fn a_model_is_named_by_its_path_and_found_where_it_is() {
+    let folder = folder();
+    let path = folder.path();
+    let moved = path.join("moved");
+    let model = path.join("here/tiny-model");
+    copy(&fixture("tiny"), &model);
+    let embed = [
+        "embed", "-q", "--words", "shoe", "dog", "--alias", "emb", "--model",
+    ];
+    let run = good(path, &[&embed[..], &["here/tiny-model"]].concat());
+    let names = || -> Vec<String> {
+        let rows = json(path, &["dataset", "ls"]);
+        rows.iter()
+            .map(|row| row["name"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(names(), ["tiny-model"]);
+    // Again by another spelling, and by the name that it got: the same run, nothing registered.
+    for name in ["./here/../here/tiny-model", "tiny-model"] {
+        assert_eq!(good(path, &[&embed[..], &[name]].concat()), run);
+    }
+    assert_eq!(names(), ["tiny-model"]);
+    let said = bad(path, 1, &[&embed[..], &["nowhere/tiny"]].concat());
+    assert!(said.contains("nowhere/tiny"), "{said}");
+
+    // Moved and registered again under another name: that one is taken, whichever comes first.
+    std::fs::rename(&model, &moved).unwrap();
+    let pictures = [
+        "imagine",
+        "-q",
+        "--embeddings",
+        "emb",
+        "--plain",
+        "--per-class",
+        "1",
+        "--steps",
+        "2",
+        "--prompt",
+        "a photo of the <class>",
+        "--model",
+    ];
+    let by_old = [&pictures[..], &["tiny-model"]].concat();
+    assert!(bad(path, 1, &by_old).contains("tiny-model"));
+    good(path, &["dataset", "add", "z", "moved"]);
+    let run = good(path, &[&pictures[..], &["z"]].concat());
+    good(path, &["regenerate", "--run", run.trim(), "--from-noise"]);
+    // Finished, it is answered without any model.
+    std::fs::remove_dir_all(&moved).unwrap();
+    let out = dream(path, &[&pictures[..], &["z"]].concat());
+    assert!(out.status.success() && String::from_utf8_lossy(&out.stdout) == run);
 }

@@ -5,4 +5,4 @@ mod config;
 mod names;
 
 pub(crate) use config::{scheduler, text, unet, vae};
-pub(crate) use names::{Names, PREFIXES, UNET, is_harmless, is_part};
+pub(crate) use names::{Names, PREFIXES, UNET, is_harmless};

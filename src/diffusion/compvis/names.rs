@@ -78,7 +78,8 @@ impl Names {
 }
 
 /// Whether a tensor of a single-file checkpoint can be left aside: the averaged copy of the weights, the noise schedule's
-/// tables, the autoencoder's training losses, and what belongs to the other half of CLIP.
+/// tables, the autoencoder's training losses, what belongs to the other half of CLIP, and what DreamBooth's code and k-diffusion's
+/// wrapper leave in their files.
 pub(crate) fn is_harmless(name: &str) -> bool {
     const TABLES: [&str; 14] = [
         "betas",
@@ -102,23 +103,13 @@ pub(crate) fn is_harmless(name: &str) -> bool {
             "model_ema.",
             "first_stage_model.loss.",
             "cond_stage_model.transformer.vision_model.",
+            "embedding_manager.",
+            "denoiser.",
         ]
         .iter()
         .any(|p| name.starts_with(p))
         || name == "cond_stage_model.logit_scale"
         || text.is_some_and(|name| Names::TextModel.is_harmless(name))
-}
-
-/// Whether a tensor of a single-file checkpoint belongs to one of the networks of a model, this one's or a later one's.
-pub(crate) fn is_part(name: &str) -> bool {
-    [
-        "model.diffusion_model",
-        "first_stage_model",
-        "cond_stage_model",
-        "conditioner",
-    ]
-    .iter()
-    .any(|root| name.starts_with(root))
 }
 
 /// A residual block of the UNet.

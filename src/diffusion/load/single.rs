@@ -52,12 +52,8 @@ pub(super) fn plan(path: &Path, tokenizer: Option<PathBuf>) -> Result<Plan> {
     let schedule = scheduler.for_latents().schedule(&scheduler_path)?;
     let tokenizer = read_tokenizer(&mut folder, &configs.text)?;
     let files = [file];
-    // What is in the parts is checked when they are read. Beside them training programs and extensions put tensors of their own;
-    // but another text encoder means another model.
     refuse_leftovers(path, &files, |name| {
-        compvis::PREFIXES.iter().any(|p| name.starts_with(p))
-            || compvis::is_harmless(name)
-            || !compvis::is_part(name)
+        compvis::PREFIXES.iter().any(|p| name.starts_with(p)) || compvis::is_harmless(name)
     })?;
     Ok(Plan {
         folder,

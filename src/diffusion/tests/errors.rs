@@ -268,7 +268,7 @@ fn what_is_not_supported_is_named() {
             "trained_betas",
             serde_json::json!([0.1, 0.2]),
         ),
-        ("tokenizer/tokenizer_config.json", "eos_token", "</s>".into()),
+        ("tokenizer/special_tokens_map.json", "eos_token", "</s>".into()),
         ("tokenizer/tokenizer_config.json", "model_max_length", 2.into()),
     ] {
         let error = set(name, key, value);

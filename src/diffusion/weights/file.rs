@@ -1,6 +1,6 @@
 //! A file of tensors in either format.
 
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
 use super::pickle::PickleFile;
@@ -57,49 +57,6 @@ impl TensorFile {
             Self::Safetensors(file) => file.read(name, out),
             Self::Pickle(file) => file.read(name, out),
         }
-    }
-}
-
-/// The number formats that weights may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
-    F32,
-    F16,
-    Bf16,
-}
-
-impl Format {
-    /// Bytes of a number.
-    pub(super) fn size(self) -> usize {
-        match self {
-            Self::F32 => 4,
-            Self::F16 | Self::Bf16 => 2,
-        }
-    }
-}
-
-/// Bytes converted at once: a multiple of every format's size.
-const BUFFER: usize = 1 << 17;
-
-/// Fills `out` with numbers read, little-endian, and converted to f32.
-pub(super) fn read_floats(reader: &mut impl Read, format: Format, out: &mut [f32]) -> io::Result<()> {
-    let size = format.size();
-    let mut buffer = vec![0; BUFFER.min(out.len() * size)];
-    for out in out.chunks_mut(BUFFER / size) {
-        let part = &mut buffer[..out.len() * size]; // no longer than the buffer by construction
-        reader.read_exact(part)?;
-        match format {
-            Format::F32 => fill(out, part, f32::from_le_bytes),
-            Format::F16 => fill(out, part, |b| half::f16::from_le_bytes(b).to_f32()),
-            Format::Bf16 => fill(out, part, |b| half::bf16::from_le_bytes(b).to_f32()),
-        }
-    }
-    Ok(())
-}
-
-fn fill<const SIZE: usize>(out: &mut [f32], bytes: &[u8], number: impl Fn([u8; SIZE]) -> f32) {
-    for (out, bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
-        *out = number(*bytes);
     }
 }
 

@@ -1,24 +1,16 @@
-//! PyTorch's own format: a zip archive with a pickle that describes the tensors, and a file of numbers for each. The pickle
-//! is only read, nothing in it is executed.
+//! PyTorch's own format, as the weights of a part.
 
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
-
-use candle_core::DType;
-use candle_core::pickle::PthTensors;
+use std::path::Path;
 
 use super::file::unreadable;
 use crate::diffusion::error::{DiffusionError, Result};
+use crate::floats::Format;
+use crate::torch::TorchFile;
 
-/// Under this key training programs keep the weights, beside their own state.
-const STATE: &str = "state_dict";
-
-/// A pickle whose list of tensors has been read.
-pub(crate) struct PickleFile {
-    path: PathBuf,
-    tensors: PthTensors,
-}
+/// A file of `torch.save` whose list of tensors has been read.
+pub(crate) struct PickleFile(TorchFile);
 
 impl PickleFile {
     pub(super) fn open(path: &Path) -> Result<Self> {
@@ -31,47 +23,46 @@ impl PickleFile {
         if file.read_exact(&mut magic).is_err() || &magic != b"PK\x03\x04" {
             return Err(wrong("it does not begin like a zip archive".into()));
         }
-        let bare = || PthTensors::new(path, None);
-        let tensors = PthTensors::new(path, Some(STATE)).or_else(|_| bare());
-        let tensors = tensors.map_err(|e| wrong(e.to_string()))?;
-        if tensors.tensor_infos().is_empty() {
+        let file = TorchFile::open(path).map_err(wrong)?;
+        if file.tensors().is_empty() {
             return Err(wrong("there is no tensor in it, nor in its `state_dict`".into()));
         }
-        Ok(Self {
-            path: path.to_path_buf(),
-            tensors,
-        })
+        Ok(Self(file))
     }
 
     pub(super) fn path(&self) -> &Path {
-        &self.path
+        self.0.path()
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.tensors.tensor_infos().keys().map(String::as_str)
+        self.0.tensors().keys().map(String::as_str)
     }
 
     pub(super) fn shape(&self, name: &str) -> Option<&[usize]> {
-        let info = self.tensors.tensor_infos().get(name)?;
-        Some(info.layout.dims())
+        Some(self.0.tensors().get(name)?.shape())
     }
 
     pub(super) fn read(&self, name: &str, out: &mut [f32]) -> Result<()> {
-        let wrong = |message: String| DiffusionError::Pickle {
-            path: self.path.clone(),
-            message: format!("tensor `{name}`: {message}"),
-        };
-        let tensor = self.tensors.get(name).map_err(|e| wrong(e.to_string()))?;
-        let tensor = tensor.ok_or_else(|| wrong("is not there".into()))?;
-        if ![DType::F32, DType::F16, DType::BF16].contains(&tensor.dtype()) {
-            return Err(DiffusionError::TensorType {
-                path: self.path.clone(),
+        let path = || self.path().to_path_buf();
+        let Some(tensor) = self.0.tensors().get(name) else {
+            return Err(DiffusionError::MissingTensor {
+                path: path(),
                 name: name.to_owned(),
-                found: format!("{:?}", tensor.dtype()),
+                expected: Vec::new(),
+            });
+        };
+        if !matches!(tensor.format(), Some(Format::F32 | Format::F16 | Format::Bf16)) {
+            return Err(DiffusionError::TensorType {
+                path: path(),
+                name: name.to_owned(),
+                found: tensor.kind().to_owned(),
             });
         }
-        let values = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
-        out.copy_from_slice(&values); // the caller has asked for the shape
-        Ok(())
+        // The caller has asked for the shape.
+        let read = self.0.read(tensor, out);
+        read.map_err(|message| DiffusionError::Pickle {
+            path: path(),
+            message: format!("tensor `{name}`: {message}"),
+        })
     }
 }

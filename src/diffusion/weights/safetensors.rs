@@ -9,8 +9,9 @@ use rayon::prelude::*;
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
-use super::file::{Format, read_floats, unreadable};
+use super::file::unreadable;
 use crate::diffusion::error::{DiffusionError, Result};
+use crate::floats::{Format, read_floats};
 
 /// Longest header that is read; the same limit as the safetensors library's.
 const MAX_HEADER: u64 = 100_000_000;

@@ -316,6 +316,19 @@ fn a_pytorch_state_dict_gives_pytorchs_features() {
 }
 
 #[test]
+fn tensors_of_every_layout_are_read_as_they_were() {
+    let [found, expected] = ["layouts.pth", "layouts.safetensors"]
+        .map(|name| read_state(&nn_fixture(name), &Device::Cpu).unwrap());
+    assert_eq!(found.len(), 8);
+    assert!(found.keys().eq(expected.keys()), "{:?}", found.keys());
+    for (name, tensor) in &found {
+        assert_eq!(tensor.dims(), expected[name].dims(), "{name}");
+        let numbers = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert_eq!(numbers(tensor), numbers(&expected[name]), "{name}");
+    }
+}
+
+#[test]
 fn state_files_of_every_make_are_read_or_named() {
     let nested = read_state(&nn_fixture("nested.pth"), &Device::Cpu).unwrap();
     let names: Vec<&str> = nested.keys().map(String::as_str).collect();
