@@ -175,7 +175,9 @@ fn model_or(
         path.file_stem()
     };
     let own = own.unwrap_or_default().to_string_lossy();
-    let model = register_model(&session.store, &own, &path, None)?;
+    let model = register_model(&session.store, &own, &path, None).with_context(|| {
+        format!("--model {name} (`dream dataset add NAME {name}` gives it another name than `{own}`)")
+    })?;
     session.bars.say(&format!("registered {place} as `{own}`"));
     Ok(model)
 }
