@@ -1,5 +1,7 @@
 //! Every step of every scheduler against diffusers, on a made-up model.
 
+use std::path::Path;
+
 use candle_core::{Device, Tensor};
 use serde_json::Value;
 

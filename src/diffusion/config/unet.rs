@@ -1,29 +1,14 @@
-//! The `config.json` files of the diffusers layout. Keys that change the arithmetic in a way that is not done here are
-//! refused by name; all others are ignored.
+//! The UNet's configuration.
 
 use std::path::Path;
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::Value;
 
-use super::error::{DiffusionError, Result};
-
-/// `text_encoder/config.json` (transformers' `CLIPTextConfig`).
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct TextConfig {
-    pub(crate) vocab_size: usize,
-    pub(crate) hidden_size: usize,
-    pub(crate) intermediate_size: usize,
-    pub(crate) num_hidden_layers: usize,
-    pub(crate) num_attention_heads: usize,
-    pub(crate) max_position_embeddings: usize,
-    #[serde(default = "quick_gelu")]
-    pub(crate) hidden_act: String,
-    #[serde(default = "epsilon_5")]
-    pub(crate) layer_norm_eps: f64,
-    /// Whether padding is kept out of the attention: the pipeline then masks it, which is not done here.
-    use_attention_mask: Option<bool>,
-}
+use super::{
+    OneOrMany, Sides, epsilon_5, groups_divide, positive, refuse, same, thirty_two, unsupported, wrong, yes,
+};
+use crate::diffusion::error::Result;
 
 /// `unet/config.json` (diffusers' `UNet2DConditionModel`).
 #[derive(Clone, Debug, Deserialize)]
@@ -54,172 +39,17 @@ pub(crate) struct UnetConfig {
     rest: serde_json::Map<String, Value>,
 }
 
-/// `vae/config.json` (diffusers' `AutoencoderKL`).
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct VaeConfig {
-    pub(crate) in_channels: usize,
-    pub(crate) out_channels: usize,
-    pub(crate) latent_channels: usize,
-    pub(crate) block_out_channels: Vec<usize>,
-    #[serde(default = "one")]
-    pub(crate) layers_per_block: usize,
-    #[serde(default = "thirty_two")]
-    pub(crate) norm_num_groups: usize,
-    #[serde(default = "default_scaling")]
-    pub(crate) scaling_factor: f64,
-    #[serde(default = "yes")]
-    pub(crate) mid_block_add_attention: bool,
-    #[serde(default)]
-    sample_size: Option<Sides>,
-    #[serde(flatten)]
-    rest: serde_json::Map<String, Value>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
-enum OneOrMany {
-    One(usize),
-    Many(Vec<usize>),
-}
-
-/// Height and width, or one number for both.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(untagged)]
-enum Sides {
-    Square(usize),
-    Both([usize; 2]),
-}
-
-impl From<Sides> for [usize; 2] {
-    fn from(sides: Sides) -> Self {
-        match sides {
-            Sides::Square(n) => [n, n],
-            Sides::Both(sides) => sides,
-        }
-    }
-}
-
-/// A number, or a list that repeats it for every level.
-fn same<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<usize, D::Error> {
-    match OneOrMany::deserialize(deserializer)? {
-        OneOrMany::One(n) => Ok(n),
-        OneOrMany::Many(list) => match list[..] {
-            [n, ref rest @ ..] if rest.iter().all(|other| *other == n) => Ok(n),
-            _ => Err(serde::de::Error::custom(format!(
-                "{list:?}, where one number for all levels is supported"
-            ))),
-        },
-    }
-}
-
-fn quick_gelu() -> String {
-    "quick_gelu".into()
-}
-fn epsilon_5() -> f64 {
-    1e-5
-}
-fn default_scaling() -> f64 {
-    0.18215
-}
 fn eight() -> OneOrMany {
     OneOrMany::One(8)
 }
-fn one() -> usize {
-    1
-}
 fn two() -> usize {
     2
-}
-fn thirty_two() -> usize {
-    32
-}
-fn yes() -> bool {
-    true
-}
-
-fn unsupported(path: &Path, key: &str, found: impl ToString, supported: &'static str) -> DiffusionError {
-    DiffusionError::Unsupported {
-        path: path.to_path_buf(),
-        key: key.into(),
-        found: found.to_string(),
-        supported,
-    }
-}
-
-fn wrong(path: &Path, message: String) -> DiffusionError {
-    DiffusionError::Config {
-        path: path.to_path_buf(),
-        message,
-    }
 }
 
 /// Whether a version of diffusers, such as "0.6.0.dev0", comes before 0.9.
 fn before_0_9(version: &str) -> bool {
     let mut parts = version.split('.').map(str::parse::<u32>);
     matches!((parts.next(), parts.next()), (Some(Ok(0)), Some(Ok(minor))) if minor < 9)
-}
-
-/// Refuses every key of `rules` that is present with a value other than null or those listed.
-fn refuse(
-    path: &Path,
-    rest: &serde_json::Map<String, Value>,
-    rules: &[(&'static str, &[Value], &'static str)],
-) -> Result<()> {
-    for (key, allowed, supported) in rules {
-        if let Some(value) = rest.get(*key)
-            && !value.is_null()
-            && !allowed.contains(value)
-        {
-            return Err(unsupported(path, key, value, supported));
-        }
-    }
-    Ok(())
-}
-
-fn positive(path: &Path, fields: &[(&str, usize)]) -> Result<()> {
-    match fields.iter().find(|(_, value)| *value == 0) {
-        Some((key, _)) => Err(wrong(path, format!("{key} is 0"))),
-        None => Ok(()),
-    }
-}
-
-fn groups_divide(path: &Path, channels: &[usize], groups: usize) -> Result<()> {
-    match channels.iter().find(|c| **c == 0 || *c % groups != 0) {
-        Some(c) => Err(wrong(
-            path,
-            format!("norm_num_groups = {groups} does not divide block_out_channels' {c}"),
-        )),
-        None => Ok(()),
-    }
-}
-
-impl TextConfig {
-    pub(crate) fn check(&self, path: &Path) -> Result<()> {
-        positive(
-            path,
-            &[
-                ("vocab_size", self.vocab_size),
-                ("hidden_size", self.hidden_size),
-                ("intermediate_size", self.intermediate_size),
-                ("num_attention_heads", self.num_attention_heads),
-                ("max_position_embeddings", self.max_position_embeddings),
-            ],
-        )?;
-        if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
-            let message = format!(
-                "{} heads do not divide hidden_size {}",
-                self.num_attention_heads, self.hidden_size
-            );
-            return Err(wrong(path, message));
-        }
-        if self.use_attention_mask == Some(true) {
-            return Err(unsupported(path, "use_attention_mask", true, "false"));
-        }
-        match self.hidden_act.as_str() {
-            "quick_gelu" | "gelu" => Ok(()),
-            other => Err(unsupported(path, "hidden_act", other, "quick_gelu, gelu")),
-        }
-    }
 }
 
 impl UnetConfig {
@@ -350,74 +180,6 @@ impl UnetConfig {
             OneOrMany::One(n) => *n,
             OneOrMany::Many(list) => list.get(level).copied().unwrap_or(0),
         }
-    }
-}
-
-impl VaeConfig {
-    pub(crate) fn check(&self, path: &Path) -> Result<()> {
-        let text = |s: &str| Value::String(s.into());
-        refuse(
-            path,
-            &self.rest,
-            &[
-                ("act_fn", &[text("silu"), text("swish")], "silu"),
-                ("shift_factor", &[0.into(), 0.0.into()], "null"),
-                ("latents_mean", &[], "null"),
-                ("latents_std", &[], "null"),
-                ("use_quant_conv", &[Value::Bool(true)], "true"),
-                ("use_post_quant_conv", &[Value::Bool(true)], "true"),
-            ],
-        )?;
-        for (key, supported) in [
-            ("down_block_types", "DownEncoderBlock2D"),
-            ("up_block_types", "UpDecoderBlock2D"),
-        ] {
-            let Some(Value::Array(kinds)) = self.rest.get(key) else {
-                continue;
-            };
-            if let Some(kind) = kinds.iter().find(|k| k.as_str() != Some(supported)) {
-                return Err(unsupported(path, key, kind, supported));
-            }
-            if kinds.len() != self.block_out_channels.len() {
-                let message = format!(
-                    "{} {key} for {} block_out_channels",
-                    kinds.len(),
-                    self.block_out_channels.len()
-                );
-                return Err(wrong(path, message));
-            }
-        }
-        positive(
-            path,
-            &[
-                ("in_channels", self.in_channels),
-                ("latent_channels", self.latent_channels),
-                ("layers_per_block", self.layers_per_block),
-                ("norm_num_groups", self.norm_num_groups),
-                ("block_out_channels' length", self.block_out_channels.len()),
-            ],
-        )?;
-        if self.out_channels != 3 {
-            return Err(unsupported(path, "out_channels", self.out_channels, "3 (RGB)"));
-        }
-        groups_divide(path, &self.block_out_channels, self.norm_num_groups)
-    }
-
-    /// Height and width of the pictures that the autoencoder was trained on.
-    pub(crate) fn sample_size(&self) -> Option<[usize; 2]> {
-        self.sample_size.map(Into::into)
-    }
-
-    /// Pixels a latent pixel stands for, each way.
-    pub(crate) fn scale(&self) -> usize {
-        1 << (self.block_out_channels.len().saturating_sub(1))
-    }
-
-    /// Bytes of all that is alive at once where the decoder is widest, at the picture's full size of `height` x `width`: two
-    /// tensors of each of the last two widths, at most.
-    pub(crate) fn active_bytes(&self, [height, width]: [usize; 2]) -> u64 {
-        let widths: usize = self.block_out_channels.iter().take(2).sum();
-        2 * (size_of::<f32>() * widths) as u64 * (height * width) as u64
     }
 }
 
