@@ -22,14 +22,6 @@ pub enum Class {
     Name(String),
 }
 
-impl From<&str> for Class {
-    /// Takes digits as a number, anything else as a name.
-    fn from(text: &str) -> Self {
-        text.parse()
-            .map_or_else(|_| Class::Name(text.to_owned()), Class::Id)
-    }
-}
-
 /// Which rows of which table.
 #[derive(Clone, Debug)]
 pub struct Filter {

@@ -142,7 +142,7 @@ fn filters_choose_runs_classes_and_a_number() {
     assert_eq!(count(&rows(&all, &s.store).unwrap()), 9000);
     let mut filter = all.clone();
     filter.runs = vec![s.outliers.id];
-    filter.class = Some("class 1".into());
+    filter.class = Some(Class::Name("class 1".into()));
     let batches = rows(&filter, &s.store).unwrap();
     assert_eq!(count(&batches), 3000);
     assert_eq!(batches[0].schema().field(0).name(), "run");
@@ -157,7 +157,7 @@ fn filters_choose_runs_classes_and_a_number() {
             .iter()
             .all(|c| *c == 1)
     }));
-    filter.class = Some("2".into());
+    filter.class = Some(Class::Id(2));
     filter.limit = Some(5);
     let batches = rows(&filter, &s.store).unwrap();
     assert_eq!(
@@ -171,7 +171,7 @@ fn filters_choose_runs_classes_and_a_number() {
     let mut metrics = Filter::all(TableName::Artifacts(Table::Metrics));
     metrics.class = Some(Class::Id(2));
     assert_eq!(count(&rows(&metrics, &s.store).unwrap()), 1);
-    metrics.class = Some("class 1".into());
+    metrics.class = Some(Class::Name("class 1".into()));
     assert_eq!(count(&rows(&metrics, &s.store).unwrap()), 1);
 }
 

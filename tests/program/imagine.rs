@@ -623,3 +623,53 @@ fn vectors_and_models_that_do_not_fit() {
     let run = store.run(store.resolve(&id).unwrap()).unwrap();
     assert_eq!(run.status, Status::Finished);
 }
+
+#[test]
+fn a_class_is_chosen_by_name_before_number() {
+    let folder = folder();
+    let path = folder.path();
+    let table = "name\ttoken_word\n0\tshirt\nbag, red\tbag\nbag__red\tcoat\n1\tdress\n";
+    std::fs::write(path.join("classes.tsv"), table).unwrap();
+    good(
+        path,
+        &["embed", "-q", "--classes", "classes.tsv", "--alias", "emb"],
+    );
+    let pictures = [
+        "imagine",
+        "-q",
+        "--embeddings",
+        "emb",
+        "--plain",
+        "--per-class",
+        "2",
+        "--steps",
+        "2",
+    ];
+    good(path, &[&pictures[..], &["--alias", "pics"]].concat());
+    let named = |class: &str, more: &[&str]| {
+        let rows = json(
+            path,
+            &[&["query", "images", "--run", "pics", "--class", class], more].concat(),
+        );
+        rows.iter()
+            .map(|row| row["class_name"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    for more in [&[][..], &["--where", "index >= 0"]] {
+        assert_eq!(named("1", more), ["1", "1"]); // class 1 is another
+        assert_eq!(named("2", more), ["bag__red", "bag__red"]);
+        assert_eq!(named("bag, red", more), ["bag, red", "bag, red"]);
+    }
+    let one = good(
+        path,
+        &["regenerate", "--run", "pics", "--class", "1", "-o", "one"],
+    );
+    assert!(
+        one.contains("2 of 2") && path.join("one/1/00001.png").is_file(),
+        "{one}"
+    );
+    // Names that would share a folder do not.
+    let all = good(path, &["regenerate", "--run", "pics", "-o", "all"]);
+    let folders = std::fs::read_dir(path.join("all")).unwrap().count();
+    assert!(all.contains("8 of 8") && folders == 4, "{all} {folders}");
+}

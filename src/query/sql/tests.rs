@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use dream_schema::Table;
 
 use crate::query::tests::{ROWS, Sample, WIDTH, outlier, sample};
-use crate::query::{Counter, Distance, Filter, QueryError, Selection, Sql, TableName, nearest};
+use crate::query::{Class, Counter, Distance, Filter, QueryError, Selection, Sql, TableName, nearest};
 
 fn count(batches: &[RecordBatch]) -> usize {
     batches.iter().map(RecordBatch::num_rows).sum()
@@ -391,7 +391,7 @@ fn filters_take_conditions() {
     let s = sample();
     let mut filter = Filter::all(TableName::Artifacts(Table::Outliers));
     filter.runs = vec![s.outliers.id];
-    filter.class = Some("class 1".into());
+    filter.class = Some(Class::Name("class 1".into()));
     filter.condition = Some("knn_distance > 0.5 AND knn_distance < 0.6 -- a comment".into());
     let ask = |filter: &Filter| {
         let mut batches = Vec::new();
@@ -407,7 +407,7 @@ fn filters_take_conditions() {
     assert_eq!(count(&ask(&filter).unwrap()), rows);
     filter.limit = Some(3);
     assert_eq!(count(&ask(&filter).unwrap()), 3);
-    filter.class = Some("it's".into());
+    filter.class = Some(Class::Name("it's".into()));
     assert_eq!(count(&ask(&filter).unwrap()), 0);
     filter.condition = Some("knn > 0.5".into());
     assert!(ask(&filter).unwrap_err().to_string().contains("no column `knn`"));

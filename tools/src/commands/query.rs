@@ -4,6 +4,8 @@ use std::ops::ControlFlow;
 
 use anyhow::Result;
 use dream_ood::query::{Class, Filter, TableName};
+use dream_ood::stage::embed;
+use dream_schema::ClassEmbedding;
 
 use super::Verdict;
 use crate::args::Args;
@@ -44,13 +46,34 @@ impl Choice {
             .iter()
             .map(|name| session.resolve(name))
             .collect::<Result<_>>()?;
-        let class = self.class.as_deref().map(Class::from);
+        let class = self
+            .class
+            .as_deref()
+            .map(|text| class(session, text))
+            .transpose()?;
         Ok(Filter {
             runs,
             class,
             ..Filter::all(table.parse::<TableName>()?)
         })
     }
+}
+
+/// Returns the class that a text means. A name comes before a number: class 3 may be called `0`.
+fn class(session: &Session<'_>, text: &str) -> Result<Class> {
+    let Ok(number) = text.parse() else {
+        return Ok(Class::Name(text.to_owned()));
+    };
+    for run in session.store.runs()? {
+        let classes: Vec<ClassEmbedding> = match run.spec.stage.as_str() {
+            embed::NAME => session.store.rows(run.id, None)?,
+            _ => continue,
+        };
+        if classes.iter().any(|class| class.class_name == text) {
+            return Ok(Class::Name(text.to_owned()));
+        }
+    }
+    Ok(Class::Id(number))
 }
 
 impl Query {
