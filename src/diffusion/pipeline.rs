@@ -283,6 +283,22 @@ impl Pipeline {
                 });
             }
         }
+        if std::env::var_os("DREAM_TIME").is_some() {
+            for _ in 0..2 {
+                latents.device().synchronize()?;
+                let begun = std::time::Instant::now();
+                self.vae.decode(&latents.to_dtype(DType::F32)?)?;
+                latents.device().synchronize()?;
+                #[allow(clippy::print_stderr)]
+                {
+                    eprintln!(
+                        "TIME vae {:?}: {:.3} ms a picture",
+                        latents.dims(),
+                        begun.elapsed().as_secs_f64() * 1e3 / latents.dim(0)? as f64
+                    );
+                }
+            }
+        }
         Picture::from_batch(&self.vae.decode(&latents.to_dtype(DType::F32)?)?)
     }
 

@@ -1,6 +1,6 @@
 //! The autoencoder between pictures and latents (diffusers' `AutoencoderKL`).
 
-use candle_core::{Result as CandleResult, Tensor};
+use candle_core::{DType, Result as CandleResult, Tensor};
 use rayon::prelude::*;
 
 use super::config::VaeConfig;
@@ -223,6 +223,10 @@ impl Vae {
         &self.config
     }
 
+    fn dtype(&self) -> DType {
+        if self.backend.half { DType::F16 } else { DType::F32 }
+    }
+
     /// Runs `f` on each image of the batch, whose pictures are of `size` (height and width).
     fn each(
         &self,
@@ -247,6 +251,7 @@ impl Vae {
     /// Decodes latents as the UNet knows them, `[batch, c, h, w]`, to `[batch, H, W, 3]` around -1 to 1.
     pub(crate) fn decode(&self, latents: &Tensor) -> Result<Tensor> {
         let x = (latents.permute((0, 2, 3, 1))?.contiguous()? / self.config.scaling_factor)?;
+        let x = x.to_dtype(self.dtype())?;
         let (_, height, width, _) = x.dims4()?;
         let size = [height, width].map(|n| n * self.config.scale());
         Ok(self.each(&x, size, |x| {
@@ -257,13 +262,18 @@ impl Vae {
                 .up
                 .iter()
                 .try_fold(self.middle.forward(x)?, |x, level| level.forward(x))?;
-            self.leave.forward(&self.norm.forward(&x)?, Plus::Nothing)
+            self.leave
+                .forward(&self.norm.forward(&x)?, Plus::Nothing)?
+                .to_dtype(DType::F32)
         })?)
     }
 
     /// Encodes pictures `[batch, 3, H, W]` in -1 to 1 to the mean of their latents, scaled: `[batch, c, h, w]`.
     pub(crate) fn encode(&self, images: &Tensor) -> Result<Tensor> {
-        let x = images.permute((0, 2, 3, 1))?.contiguous()?;
+        let x = images
+            .permute((0, 2, 3, 1))?
+            .contiguous()?
+            .to_dtype(self.dtype())?;
         let encoder = &self.encoder;
         let (_, height, width, _) = x.dims4()?;
         let moments = self.each(&x, [height, width], |x| {
@@ -274,6 +284,7 @@ impl Vae {
             encoder.quant.forward(&x, Plus::Nothing)
         })?;
         let mean = moments
+            .to_dtype(DType::F32)?
             .narrow(3, 0, self.config.latent_channels)?
             .permute((0, 3, 1, 2))?
             .contiguous()?;

@@ -14,11 +14,15 @@ mod params;
 mod resnet;
 pub mod schedule;
 mod state;
+mod upload;
 
 pub use conv::conv2d;
 pub use error::{Error, Result};
 pub use loss::{binary_cross_entropy_with_logits, cross_entropy, l2_normalize, logsumexp};
 pub use optim::Sgd;
 pub use params::{Init, Params, Spec};
+#[cfg(feature = "cuda")]
+pub use resnet::{Precision, set_precision};
 pub use resnet::{ResNet, ResNetConfig, Stem};
 pub use state::{State, from_safetensors, read_state, to_safetensors};
+pub use upload::Uploads;

@@ -38,6 +38,9 @@ enum Velocity {
     /// On the CPU: numbers that the fused update changes in place.
     Host(Vec<f32>),
     Device(Tensor),
+    /// On CUDA: numbers that one kernel changes in place.
+    #[cfg(feature = "cuda")]
+    Cuda(cuda::Velocity),
 }
 
 impl Sgd {
@@ -121,6 +124,24 @@ impl Sgd {
                 slot.velocity = Some(Velocity::Host(velocity));
                 continue;
             }
+            #[cfg(feature = "cuda")]
+            if let (candle_core::Device::Cuda(device), DType::F32) = (var.device(), var.dtype()) {
+                let velocity = match slot.velocity.take() {
+                    Some(Velocity::Cuda(velocity)) => velocity,
+                    _ => cuda::Velocity::new(device, var.elem_count())?,
+                };
+                let update = cuda::Update {
+                    lr: self.lr as f32,
+                    momentum: self.momentum as f32,
+                    weight_decay: self.weight_decay as f32,
+                    nesterov: self.nesterov,
+                    first,
+                    velocity: &velocity,
+                };
+                var.inplace_op2(&grad, &update)?;
+                slot.velocity = Some(Velocity::Cuda(velocity));
+                continue;
+            }
             let grad = (grad + var.detach().affine(self.weight_decay, 0.0)?)?;
             let next = match &slot.velocity {
                 Some(Velocity::Device(velocity)) => (velocity.affine(self.momentum, 0.0)? + &grad)?,
@@ -150,6 +171,8 @@ impl Sgd {
                     Tensor::from_slice(values, slot.var.shape(), slot.var.device())?
                 }
                 Some(Velocity::Device(velocity)) => velocity.copy()?,
+                #[cfg(feature = "cuda")]
+                Some(Velocity::Cuda(velocity)) => velocity.tensor(slot.var.as_tensor())?,
             };
             state.insert(name.clone(), velocity);
         }
@@ -173,6 +196,13 @@ impl Sgd {
         for (name, slot) in &mut self.vars {
             if let Some(velocity) = state.get(name) {
                 let velocity = velocity.to_dtype(slot.var.dtype())?;
+                #[cfg(feature = "cuda")]
+                if let (candle_core::Device::Cuda(device), DType::F32) = (slot.var.device(), slot.var.dtype())
+                {
+                    let numbers: Vec<f32> = velocity.flatten_all()?.to_vec1()?;
+                    slot.velocity = Some(Velocity::Cuda(cuda::Velocity::from_numbers(device, &numbers)?));
+                    continue;
+                }
                 slot.velocity = Some(if slot.var.device().is_cpu() && slot.var.dtype() == DType::F32 {
                     Velocity::Host(velocity.flatten_all()?.to_vec1()?)
                 } else {
@@ -226,6 +256,98 @@ impl InplaceOp2 for Update {
                 }
             });
         Ok(())
+    }
+}
+
+/// The update on CUDA, one kernel over the flat variable.
+#[cfg(feature = "cuda")]
+mod cuda {
+    use candle_core::cuda::cudarc::driver::{CudaSlice, DevicePtr, LaunchConfig, PushKernelArg};
+    use candle_core::cuda_backend::CudaStorage;
+    use candle_core::{CpuStorage, CudaDevice, InplaceOp2, Layout, Result, Tensor};
+
+    const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/resnet.ptx"));
+
+    #[derive(Clone, Debug)]
+    pub(super) struct Velocity(CudaSlice<f32>);
+
+    impl Velocity {
+        pub(super) fn new(device: &CudaDevice, len: usize) -> Result<Self> {
+            Ok(Self(device.alloc_zeros::<f32>(len)?))
+        }
+        pub(super) fn from_numbers(device: &CudaDevice, numbers: &[f32]) -> Result<Self> {
+            Ok(Self(device.clone_htod(numbers)?))
+        }
+        /// A copy on the host, with the shape of `like`.
+        pub(super) fn tensor(&self, like: &Tensor) -> Result<Tensor> {
+            let candle_core::Device::Cuda(device) = like.device() else {
+                candle_core::bail!("sgd: a CUDA variable was promised");
+            };
+            Tensor::from_vec(
+                device.clone_dtoh(&self.0)?,
+                like.shape(),
+                &candle_core::Device::Cpu,
+            )
+        }
+    }
+
+    pub(super) struct Update<'a> {
+        pub lr: f32,
+        pub momentum: f32,
+        pub weight_decay: f32,
+        pub nesterov: bool,
+        pub first: bool,
+        pub velocity: &'a Velocity,
+    }
+
+    impl InplaceOp2 for Update<'_> {
+        fn name(&self) -> &'static str {
+            "dream-sgd"
+        }
+
+        fn cpu_fwd(&self, _: &mut CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<()> {
+            candle_core::bail!("sgd: a CUDA variable was promised")
+        }
+
+        fn cuda_fwd(
+            &self,
+            weights: &mut CudaStorage,
+            weights_layout: &Layout,
+            grad: &CudaStorage,
+            grad_layout: &Layout,
+        ) -> Result<()> {
+            let device = weights.device.clone();
+            let stream = device.cuda_stream();
+            let (Some((w, end)), Some((g, _))) = (
+                weights_layout.contiguous_offsets(),
+                grad_layout.contiguous_offsets(),
+            ) else {
+                candle_core::bail!("sgd: a contiguous f32 variable was promised");
+            };
+            let len = (end - w) as i64;
+            let w = weights.as_cuda_slice::<f32>()?.device_ptr(&stream).0 + 4 * w as u64;
+            let g = grad.as_cuda_slice::<f32>()?.device_ptr(&stream).0 + 4 * g as u64;
+            let v = self.velocity.0.device_ptr(&stream).0;
+            let function = device.get_or_load_custom_func("sgd", "dream-resnet", PTX)?;
+            let (nesterov, first) = (i32::from(self.nesterov), i32::from(self.first));
+            let mut builder = function.builder();
+            builder
+                .arg(&w)
+                .arg(&v)
+                .arg(&g)
+                .arg(&len)
+                .arg(&self.lr)
+                .arg(&self.momentum)
+                .arg(&self.weight_decay);
+            builder.arg(&nesterov).arg(&first);
+            let config = LaunchConfig {
+                grid_dim: (1056, 1, 1),
+                block_dim: (256, 1, 1),
+                shared_mem_bytes: 0,
+            };
+            unsafe { builder.launch(config) }.map_err(|e| candle_core::Error::Msg(e.to_string()))?;
+            Ok(())
+        }
     }
 }
 

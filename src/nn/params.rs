@@ -169,6 +169,20 @@ impl Params {
     /// # Errors
     /// Candle's errors.
     pub fn state_dict(&self) -> Result<State> {
+        if !self.device().is_cpu() {
+            // One transfer each way: a copy of a window on the device would copy the whole flat variable for every tensor.
+            let [flat, buffers] = [&self.flat, &self.buffers].map(|v| v.to_vec1::<f32>());
+            let (flat, buffers) = (flat?, buffers?);
+            let copy = |(name, place): (&String, &Place)| {
+                let all = if place.trainable { &flat } else { &buffers };
+                let part = &all[place.start..][..place.len()];
+                Ok((
+                    name.clone(),
+                    Tensor::from_slice(part, place.shape.as_slice(), &Device::Cpu)?,
+                ))
+            };
+            return self.places.iter().map(copy).collect();
+        }
         let copy = |name: &String| Ok((name.clone(), self.get(name)?.detach().copy()?));
         self.places.keys().map(copy).collect()
     }

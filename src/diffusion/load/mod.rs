@@ -181,7 +181,17 @@ fn build(configs: Configs, weights: &PlannedWeights, backend: &Backend) -> Resul
         }
     };
     let Configs { text, unet, vae } = configs;
-    let open = |i: usize| Weights::new(&files[i].label, &files[i].files, backend, names[i]); // i < 3
+    // Prototype: to be a setting that is on record.
+    let wish = std::env::var("DREAM_HALF").unwrap_or_default();
+    let open = |i: usize| {
+        let half =
+            backend.device.is_cuda() && matches!((i, &*wish), (1, "unet" | "all") | (2, "vae" | "all"));
+        let backend = Backend {
+            half,
+            ..backend.clone()
+        };
+        Weights::new(&files[i].label, &files[i].files, &backend, names[i]) // i < 3
+    };
     Ok((
         read(open(0), |scope| TextEncoder::load(text, scope))?,
         read(open(1), |scope| Unet::load(unet, scope))?,

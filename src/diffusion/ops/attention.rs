@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::math::exp;
 use super::matrix::{Product, Rows};
-use super::{View, on_cpu, on_cpu2, on_cpu3};
+use super::{View, cuda, is_half, on_cpu, on_cpu2, on_cpu3};
 use crate::simd::{LANES, Packed, ROWS, vectorized};
 
 /// Queries of a task.
@@ -212,6 +212,18 @@ pub(crate) fn attention(of: &Attention, heads: usize, causal: bool, fused: bool)
             last.dims()
         );
     }
+    if !fused && is_half(first) && !causal {
+        let gpu = cuda::gpu(first.device())?;
+        if gpu.attends(channels / heads) {
+            let side = |x, part: usize| cuda::Side(x, part * channels);
+            let (q, k, v) = match of {
+                Attention::Own(x) => (side(x, 0), side(x, 1), side(x, 2)),
+                Attention::Cross(q, kv) => (side(q, 0), side(kv, 0), side(kv, 1)),
+                Attention::Apart(q, k, v) => (side(q, 0), side(k, 0), side(v, 0)),
+            };
+            return gpu.attention(q, k, v, channels, heads);
+        }
+    }
     if !fused {
         return plain(of, channels, heads, causal);
     }
@@ -264,7 +276,8 @@ fn plain(of: &Attention, channels: usize, heads: usize, causal: bool) -> Result<
             .contiguous()
     };
     let (q, k, v) = (split(q)?, split(k)?, split(v)?);
-    let mut scores = (q.matmul(&k.t()?)? / (channels as f64 / heads as f64).sqrt())?;
+    let q = (q / (channels as f64 / heads as f64).sqrt())?; // before the product: f16 could not hold it
+    let mut scores = q.matmul(&k.t()?)?;
     if causal {
         let tokens = scores.dim(2)?;
         let mask: Vec<f32> = (0..tokens * tokens)

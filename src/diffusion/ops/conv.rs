@@ -6,13 +6,15 @@
 //! [`winograd`](super::winograd).
 
 use candle_core::{Result, Tensor};
+use rayon::prelude::*;
 
 use super::matrix::{Plus, Product, Rows, add_bias, add_plain, run_packed};
 use super::winograd::{Image, Winograd};
-use super::{Backend, View};
+use super::{Backend, View, cuda};
 use crate::diffusion::error;
 use crate::diffusion::weights::Scope;
 use crate::simd::Packed;
+use half::f16;
 
 /// How a convolution moves over its image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,9 +30,24 @@ pub(crate) enum Stride {
 }
 
 enum Weight {
-    Packed { weight: Packed, bias: Vec<f32> },
-    Winograd { weight: Winograd, bias: Vec<f32> },
-    Plain { weight: Tensor, bias: Tensor },
+    Packed {
+        weight: Packed,
+        bias: Vec<f32>,
+    },
+    Winograd {
+        weight: Winograd,
+        bias: Vec<f32>,
+    },
+    Plain {
+        weight: Tensor,
+        bias: Tensor,
+    },
+    /// f16 `[outputs, padded / 64, taps, 64]`, and an f32 bias.
+    Half {
+        weight: Tensor,
+        bias: Tensor,
+        padded: usize,
+    },
 }
 
 /// A two-dimensional convolution.
@@ -97,10 +114,30 @@ impl Conv {
         let weights = scratch.numbers(shape.iter().product());
         scope.read("weight", &[&shape], weights)?;
         let bias = scope.tensor("bias", &[outputs])?;
-        let Backend { device, fused } = scope.backend();
+        let Backend { device, fused, half } = scope.backend();
         let taps = kernel * kernel;
         let keeps_size = matches!(stride, Stride::Same | Stride::Double);
-        let weight = if !*fused {
+        let weight = if *half {
+            let padded = inputs.next_multiple_of(cuda::CHANNELS);
+            let mut packed = vec![f16::ZERO; outputs * padded * taps];
+            packed
+                .par_chunks_mut(padded * taps)
+                .zip(weights.par_chunks(inputs * taps))
+                .for_each(|(to, from)| {
+                    for (i, from) in from.chunks_exact(taps).enumerate() {
+                        let (chunk, lane) = (i / cuda::CHANNELS, i % cuda::CHANNELS);
+                        for (tap, value) in from.iter().enumerate() {
+                            to[(chunk * taps + tap) * cuda::CHANNELS + lane] = f16::from_f32(*value);
+                        }
+                    }
+                });
+            let shape = (outputs, padded / cuda::CHANNELS, taps, cuda::CHANNELS);
+            Weight::Half {
+                weight: Tensor::from_vec(packed, shape, device)?,
+                bias: Tensor::from_vec(bias, outputs, device)?,
+                padded,
+            }
+        } else if !*fused {
             Weight::Plain {
                 weight: Tensor::from_slice(weights, (outputs, inputs, kernel, kernel), device)?,
                 bias: Tensor::from_vec(bias, outputs, device)?,
@@ -179,6 +216,30 @@ impl Conv {
                     };
                     weight.run(&image, bias.as_deref(), residual, out);
                 })
+            }
+            Weight::Half { weight, bias, padded } => {
+                let (stride, before) = match self.stride {
+                    Stride::Same | Stride::Double => (1, self.kernel / 2),
+                    Stride::Half => (2, self.kernel / 2),
+                    Stride::HalfAfter => (2, 0),
+                };
+                let window = cuda::Window {
+                    kernel: self.kernel,
+                    stride,
+                    before,
+                    twice: self.stride == Stride::Double,
+                    to: [height, width],
+                };
+                let x = match channels == *padded {
+                    true => x.contiguous()?,
+                    false => x.pad_with_zeros(3, 0, padded - channels)?.contiguous()?,
+                };
+                let (extra, residual) = match plus {
+                    Plus::Nothing => (None, None),
+                    Plus::Channels(c) => (Some(c), None),
+                    Plus::Residual(r) => (None, Some(r)),
+                };
+                cuda::gpu(x.device())?.conv(&x, [weight, bias], window, extra, residual)
             }
             Weight::Plain { weight, bias } => {
                 let x = x.permute((0, 3, 1, 2))?;

@@ -4,10 +4,11 @@
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
-use super::{Backend, View, on_cpu, on_cpu2};
+use super::{Backend, View, cuda, on_cpu, on_cpu2};
 use crate::diffusion::error;
 use crate::diffusion::weights::Scope;
 use crate::simd::{LANES, Packed, ROWS, accumulate};
+use half::f16;
 
 /// Depth worked on at once, so that a panel's part stays in the first-level cache.
 const DEPTH_BLOCK: usize = 640;
@@ -121,8 +122,19 @@ pub(crate) enum Plus<'a> {
 }
 
 enum Weight {
-    Packed { weight: Packed, bias: Option<Vec<f32>> },
-    Plain { weight: Tensor, bias: Option<Tensor> },
+    Packed {
+        weight: Packed,
+        bias: Option<Vec<f32>>,
+    },
+    Plain {
+        weight: Tensor,
+        bias: Option<Tensor>,
+    },
+    /// f16 `[outputs, inputs]`, both multiples of 8.
+    Half {
+        weight: Tensor,
+        bias: Option<Tensor>,
+    },
 }
 
 /// Runs a packed layer: `rows` makes the left side from the input; `dims` is the shape of the output.
@@ -229,7 +241,26 @@ impl Linear {
         let outputs = outputs * scopes.len();
         let weights = &*weights;
         let weight = match first.backend() {
-            Backend { device, fused: false } => Weight::Plain {
+            Backend {
+                device, half: true, ..
+            } => {
+                let weights: Vec<f16> = weights.par_iter().map(|w| f16::from_f32(*w)).collect();
+                let biases: Vec<f16> = biases.iter().map(|b| f16::from_f32(*b)).collect();
+                let weight = Tensor::from_vec(weights, (outputs, inputs), device)?;
+                let bias = bias
+                    .then(|| Tensor::from_vec(biases, outputs, device))
+                    .transpose()?;
+                match inputs % 8 == 0 && outputs % 8 == 0 {
+                    true => Weight::Half { weight, bias },
+                    false => Weight::Plain {
+                        weight: weight.t()?.contiguous()?,
+                        bias,
+                    },
+                }
+            }
+            Backend {
+                device, fused: false, ..
+            } => Weight::Plain {
                 weight: Tensor::from_slice(weights, (outputs, inputs), device)?
                     .t()?
                     .contiguous()?,
@@ -261,6 +292,15 @@ impl Linear {
             ),
         }
         match &self.weight {
+            Weight::Half { weight, bias } => {
+                let x = x.contiguous()?;
+                let gpu = cuda::gpu(x.device())?;
+                match plus {
+                    Plus::Nothing => gpu.linear(&x, weight, bias.as_ref(), None),
+                    Plus::Residual(r) => gpu.linear(&x, weight, bias.as_ref(), Some(r)),
+                    Plus::Channels(c) => gpu.linear(&x, weight, bias.as_ref(), None)?.broadcast_add(c),
+                }
+            }
             Weight::Plain { weight, bias } => {
                 let y = x
                     .contiguous()?

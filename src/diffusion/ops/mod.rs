@@ -9,11 +9,18 @@
 
 mod attention;
 mod conv;
+#[cfg(feature = "cuda")]
+mod cuda;
+#[cfg(not(feature = "cuda"))]
+#[path = "cuda_none.rs"]
+mod cuda;
 mod math;
 mod matrix;
 mod norm;
 mod pointwise;
 mod winograd;
+
+pub(crate) use cuda::{Recording, record, remembering};
 
 pub(crate) use attention::{Attention, attention};
 pub(crate) use conv::{Conv, Stride};
@@ -28,6 +35,8 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Device, Layout, R
 pub(crate) struct Backend {
     pub(crate) device: Device,
     pub(crate) fused: bool,
+    /// Whether weights and activations are f16.
+    pub(crate) half: bool,
 }
 
 impl Backend {
@@ -36,8 +45,14 @@ impl Backend {
         Self {
             device: device.clone(),
             fused: device.is_cpu(),
+            half: false,
         }
     }
+}
+
+/// Whether a tensor is worked on in half precision.
+fn is_half(x: &Tensor) -> bool {
+    x.dtype() == candle_core::DType::F16 && x.device().is_cuda()
 }
 
 /// A tensor's numbers and shape as a CPU operation sees them.

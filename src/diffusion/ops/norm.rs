@@ -4,7 +4,7 @@ use candle_core::{D, Result, Tensor};
 use rayon::prelude::*;
 
 use super::math::swish;
-use super::{Backend, on_cpu};
+use super::{Backend, cuda, is_half, on_cpu};
 use crate::diffusion::error;
 use crate::diffusion::weights::Scope;
 use crate::simd::vectorized;
@@ -26,7 +26,7 @@ impl Affine {
     fn load(scope: &Scope, channels: usize) -> error::Result<Self> {
         let weight = scope.tensor("weight", &[channels])?;
         let bias = scope.tensor("bias", &[channels])?;
-        let Backend { device, fused } = scope.backend();
+        let Backend { device, fused, .. } = scope.backend();
         let plain = if *fused {
             None
         } else {
@@ -116,6 +116,16 @@ impl GroupNorm {
             );
         }
         if let Some((weight, bias)) = &self.affine.plain {
+            if is_half(x) {
+                let gpu = cuda::gpu(x.device())?;
+                return gpu.group_norm(
+                    &x.contiguous()?,
+                    [weight, bias],
+                    self.groups,
+                    self.epsilon,
+                    self.silu,
+                );
+            }
             return self.plain(x, weight, bias);
         }
         let batch = x.dim(0)?;
@@ -236,6 +246,9 @@ impl LayerNorm {
             candle_core::bail!("a layer norm of {channels} channels cannot take {:?}", x.dims());
         }
         if let Some((weight, bias)) = &self.affine.plain {
+            if is_half(x) {
+                return cuda::gpu(x.device())?.layer_norm(&x.contiguous()?, [weight, bias], self.epsilon);
+            }
             return candle_nn::ops::layer_norm(&x.contiguous()?, weight, bias, self.epsilon as f32);
         }
         on_cpu(x, "layer_norm", |x| {

@@ -4,7 +4,7 @@ use candle_core::{D, Result, Tensor};
 use rayon::prelude::*;
 
 use super::math::{self, swish};
-use super::on_cpu;
+use super::{cuda, is_half, on_cpu};
 use crate::simd::vectorized;
 
 const BLOCK: usize = 1 << 14;
@@ -77,6 +77,9 @@ pub(crate) fn gelu(x: &Tensor) -> Result<Tensor> {
 /// `[.., 2n] -> [.., n]`: the first half times the exact GELU of the second (Shazeer, "GLU variants", 2020).
 pub(crate) fn geglu(x: &Tensor) -> Result<Tensor> {
     let half = x.dim(D::Minus1)? / 2;
+    if is_half(x) {
+        return cuda::gpu(x.device())?.geglu(&x.contiguous()?);
+    }
     if !x.device().is_cpu() {
         let gate = x.narrow(D::Minus1, half, half)?.contiguous()?.gelu_erf()?;
         return x.narrow(D::Minus1, 0, half)? * gate;

@@ -27,6 +27,7 @@ fn both<T>(tensors: &[(&str, Vec<usize>)], load: impl Fn(&crate::diffusion::weig
         let backend = Backend {
             device: Device::Cpu,
             fused,
+            half: false,
         };
         let weights = Weights::new(&path, &files, &backend, Names::Same);
         load(&weights.root())

@@ -257,6 +257,7 @@ fn a_checkpoint_in_the_original_layout_is_that_of_diffusers() {
         let backend = Backend {
             device: Device::Cpu,
             fused,
+            half: false,
         };
         let pipeline = Pipeline::load_on(&model, &backend).unwrap();
         let states = pipeline.encode("a photo of the shoe", None).unwrap();

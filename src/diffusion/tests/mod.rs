@@ -32,6 +32,7 @@ fn tiny_plain() -> Pipeline {
     let backend = Backend {
         device: Device::Cpu,
         fused: false,
+        half: false,
     };
     Pipeline::load_on(&fixtures().join("tiny"), &backend).unwrap()
 }

@@ -6,13 +6,15 @@
 
 mod transformer;
 
+use std::sync::{Mutex, PoisonError};
+
 use candle_core::{DType, Result as CandleResult, Tensor};
 use rayon::prelude::*;
 
 use self::transformer::Transformer;
 use super::config::UnetConfig;
 use super::error::Result;
-use super::ops::{Backend, Conv, GroupNorm, Linear, Plus, Stride, silu};
+use super::ops::{Backend, Conv, GroupNorm, Linear, Plus, Recording, Stride, record, remembering, silu};
 use super::resnet::{Norm, Resnet};
 use super::weights::Scope;
 
@@ -42,7 +44,23 @@ pub(crate) struct Unet {
 }
 
 /// Keys and values of prompts in every block that looks at them, each `[batch, tokens, 2c]`.
-pub(crate) struct Prompts(Vec<Tensor>);
+pub(crate) struct Prompts(Vec<Tensor>, Mutex<Step>);
+
+/// An evaluation that is recorded when it is asked for the second time.
+#[derive(Default)]
+enum Step {
+    #[default]
+    New,
+    Done,
+    Recorded(Recorded),
+}
+
+struct Recorded {
+    latents: Tensor,
+    time: Tensor,
+    noise: Tensor,
+    recording: Recording,
+}
 
 struct Loader<'a> {
     config: &'a UnetConfig,
@@ -200,6 +218,11 @@ impl Unet {
         &self.config
     }
 
+    /// The type of the activations.
+    fn dtype(&self) -> DType {
+        if self.backend.half { DType::F16 } else { DType::F32 }
+    }
+
     fn transformers(&self) -> impl Iterator<Item = &Transformer> {
         let down = self.down.iter().flat_map(|b| &b.transformers);
         let middle = self.middle.iter().map(|(_, transformer, _)| transformer);
@@ -209,16 +232,76 @@ impl Unet {
 
     /// Prepares encoded prompts `[batch, tokens, m]`.
     pub(crate) fn prompt(&self, states: &Tensor) -> Result<Prompts> {
-        let states = states.contiguous()?;
+        let states = states.to_dtype(self.dtype())?.contiguous()?;
         Ok(Prompts(
             self.transformers()
                 .map(|t| t.prompt(&states))
                 .collect::<CandleResult<_>>()?,
+            Mutex::default(),
         ))
     }
 
-    /// The time embedding after its last activation, `[1, width]`; f32 whatever the weights.
+    /// From latents `[batch, c, h, w]` and the sines of the time to the predicted noise, on the device alone.
+    fn evaluate(&self, latents: &Tensor, sines: &Tensor, prompts: &[Tensor]) -> CandleResult<Tensor> {
+        let x = latents
+            .to_dtype(DType::F16)?
+            .permute((0, 2, 3, 1))?
+            .contiguous()?;
+        let time = self.embed(sines)?;
+        let y = self.denoise(&x, &time, prompts)?;
+        y.to_dtype(DType::F32)?.permute((0, 3, 1, 2))?.contiguous()
+    }
+
+    /// The same by a recording: the host's part of an evaluation is one call.
+    fn repeat(&self, latents: &Tensor, timestep: usize, prompts: &Prompts) -> CandleResult<Tensor> {
+        let device = &self.backend.device;
+        let latents = latents.to_dtype(DType::F32)?.contiguous()?;
+        let sines = self.sines(timestep)?;
+        let mut step = prompts.1.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Step::Recorded(known) = &*step
+            && known.latents.dims() != latents.dims()
+        {
+            *step = Step::New;
+        }
+        remembering(device, || {
+            if let Step::New = &*step {
+                *step = Step::Done;
+                return self.evaluate(&latents, &sines, &prompts.0);
+            }
+            if let Step::Done = &*step {
+                let (x, time) = (latents.copy()?, sines.copy()?);
+                let noise = Tensor::zeros(latents.shape(), DType::F32, device)?;
+                let recording = record(device, || {
+                    noise.slice_set(&self.evaluate(&x, &time, &prompts.0)?, 0, 0)
+                })?;
+                *step = Step::Recorded(Recorded {
+                    latents: x,
+                    time,
+                    noise,
+                    recording,
+                });
+            }
+            let Step::Recorded(known) = &*step else {
+                candle_core::bail!("not recorded");
+            };
+            known.latents.slice_set(&latents, 0, 0)?;
+            known.time.slice_set(&sines, 0, 0)?;
+            known.recording.run()?;
+            known.noise.copy()
+        })
+    }
+
+    /// The time embedding after its last activation, `[1, width]`.
     fn time(&self, timestep: usize) -> CandleResult<Tensor> {
+        self.embed(&self.sines(timestep)?)
+    }
+
+    fn embed(&self, sines: &Tensor) -> CandleResult<Tensor> {
+        let hidden = silu(&self.time1.forward(sines, Plus::Nothing)?)?;
+        silu(&self.time2.forward(&hidden, Plus::Nothing)?)
+    }
+
+    fn sines(&self, timestep: usize) -> CandleResult<Tensor> {
         let width = self.config.block_out_channels[0]; // not empty
         let half = width / 2;
         let angle = |i: usize| {
@@ -233,15 +316,16 @@ impl Unet {
             sines.chain(cosines).collect()
         };
         values.resize(width, 0.0);
-        let embedding = Tensor::from_vec(values, (1, width), &self.backend.device)?;
-        let hidden = silu(&self.time1.forward(&embedding, Plus::Nothing)?)?;
-        silu(&self.time2.forward(&hidden, Plus::Nothing)?)
+        Tensor::from_vec(values, (1, width), &self.backend.device)?.to_dtype(self.dtype())
     }
 
     /// Predicts the noise (or whatever the model was trained for) of `latents` `[batch, c, h, w]` at `timestep`.
     pub(crate) fn forward(&self, latents: &Tensor, timestep: usize, prompts: &Prompts) -> Result<Tensor> {
+        if self.backend.half && std::env::var_os("DREAM_GRAPH").is_some() {
+            return Ok(self.repeat(latents, timestep, prompts)?);
+        }
         let x = latents
-            .to_dtype(DType::F32)?
+            .to_dtype(self.dtype())?
             .permute((0, 2, 3, 1))?
             .contiguous()?;
         let time = self.time(timestep)?;
@@ -262,7 +346,7 @@ impl Unet {
                 .collect::<CandleResult<_>>()?;
             Tensor::cat(&parts, 0)?
         };
-        Ok(y.permute((0, 3, 1, 2))?.contiguous()?)
+        Ok(y.to_dtype(DType::F32)?.permute((0, 3, 1, 2))?.contiguous()?)
     }
 
     /// Images that go through together.

@@ -14,6 +14,8 @@ use super::{Error, Result};
 
 mod backward;
 mod composed;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod engine;
 mod op;
 mod plan;
@@ -21,6 +23,8 @@ mod pool;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "cuda")]
+pub use cuda::{Precision, set_precision};
 use plan::Plan;
 
 /// The first layers of a network.
@@ -62,6 +66,8 @@ pub struct ResNet {
     plan: Plan,
     params: Params,
     pool: Arc<pool::Pool>,
+    #[cfg(feature = "cuda")]
+    cuda: cuda::Slot,
 }
 
 /// What a forward pass returns.
@@ -85,6 +91,8 @@ impl ResNet {
             plan,
             params,
             pool: Arc::default(),
+            #[cfg(feature = "cuda")]
+            cuda: cuda::Slot::default(),
         })
     }
 
@@ -117,6 +125,21 @@ impl ResNet {
         self.run(x, train, Head::Features)
     }
 
+    /// The network composed of candle's operations (for trials).
+    #[cfg(feature = "cuda")]
+    pub fn composed(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        composed::forward(&self.plan, &self.params, x, train, Head::Logits)
+    }
+
+    /// Times of every way of every convolution (for trials).
+    #[cfg(feature = "cuda")]
+    pub fn measure(&self, samples: usize, size: [usize; 2], repeats: usize) -> Result<Vec<String>> {
+        let lines = self
+            .cuda
+            .measure(&self.plan, self.params.device(), samples, size, repeats)?;
+        Ok(lines.into_iter().map(|l| l.line).collect())
+    }
+
     fn run(&self, x: &Tensor, train: bool, head: Head) -> Result<Tensor> {
         let (h, w) = match x.dims() {
             &[n, channels, h, w] if n > 0 && channels == self.config.in_channels && h > 0 && w > 0 => (h, w),
@@ -139,9 +162,12 @@ impl ResNet {
         }
         let x = x.to_dtype(DType::F32)?;
         if self.params.device().is_cpu() {
-            op::forward(&self.plan, &self.pool, &self.params, &x, train, head)
-        } else {
-            composed::forward(&self.plan, &self.params, &x, train, head)
+            return op::forward(&self.plan, &self.pool, &self.params, &x, train, head);
         }
+        #[cfg(feature = "cuda")]
+        if self.cuda.runs(&self.plan, self.params.device(), &x) {
+            return cuda::forward(&self.plan, &self.cuda, &self.params, &x, train, head);
+        }
+        { composed::forward(&self.plan, &self.params, &x, train, head) }
     }
 }
