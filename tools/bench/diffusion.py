@@ -1,6 +1,8 @@
-"""diffusers on the steps of decoding: the peer of `benches/diffusion.rs`. Needs torch, diffusers and transformers.
+"""diffusers on the steps of decoding: the peer of `benches/diffusion.rs`. Needs torch, diffusers and
+transformers.
 
-    python tools/bench/diffusion.py [--model data/tiny-sd] [--threads 2] [--together 40] [--repeat 5] [--no-pictures]
+    python tools/bench/diffusion.py [--model data/tiny-sd] [--threads 2] [--together 40] [--repeat 5]
+    [--no-pictures]
 
 Times are the median of the repeats, f32 on the CPU.
 """
@@ -18,7 +20,9 @@ PROMPT = "A high-quality image of the shirt"
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     bundled = pathlib.Path(__file__).parents[2] / "data" / "tiny-sd"
     parser.add_argument("--model", type=pathlib.Path, default=bundled)
     parser.add_argument("--threads", type=int, default=2)
@@ -36,12 +40,15 @@ def main():
             start = time.perf_counter()
             run()
             seconds.append(time.perf_counter() - start)
-        print(f"{name}: {statistics.median(seconds) * 1e3:.1f} ms (best {min(seconds) * 1e3:.1f})", flush=True)
+        print(
+            f"{name}: {statistics.median(seconds) * 1e3:.1f} ms (best {min(seconds) * 1e3:.1f})", flush=True
+        )
         return statistics.median(seconds)
 
     def load():
         return StableDiffusionPipeline.from_pretrained(
-            args.model, torch_dtype=torch.float32, safety_checker=None, requires_safety_checker=False)
+            args.model, torch_dtype=torch.float32, safety_checker=None, requires_safety_checker=False
+        )
 
     start = time.perf_counter()
     pipe = load()
@@ -51,8 +58,13 @@ def main():
     size = unet.config.sample_size
 
     def encode():
-        ids = tokenizer(PROMPT, padding="max_length", truncation=True, return_tensors="pt",
-                        max_length=tokenizer.model_max_length).input_ids
+        ids = tokenizer(
+            PROMPT,
+            padding="max_length",
+            truncation=True,
+            return_tensors="pt",
+            max_length=tokenizer.model_max_length,
+        ).input_ids
         return text(ids)[0]
 
     with torch.inference_mode():
@@ -62,8 +74,12 @@ def main():
         measure("unet, 2 images", lambda: unet(latents, 500, states).sample)
         measure("vae, 1 image", lambda: vae.decode(latents[:1]).sample)
         if not args.no_pictures:
-            seconds = measure("pictures of 20 steps", lambda: pipe(
-                [PROMPT] * args.together, num_inference_steps=20, guidance_scale=3.0, output_type="np"))
+            seconds = measure(
+                "pictures of 20 steps",
+                lambda: pipe(
+                    [PROMPT] * args.together, num_inference_steps=20, guidance_scale=3.0, output_type="np"
+                ),
+            )
             print(f"{args.together / seconds:.1f} pictures a second")
     print(f"peak memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
 

@@ -3,8 +3,10 @@
     cargo build --release --example resnet_features
     python check_resnet.py PROGRAM [DEPTH:CHECKPOINT.safetensors ...]
 
-Without more: torchvision's resnet18, 34 and 50 with random weights and statistics are saved as .pth and as .safetensors, PROGRAM
-(target/release/examples/resnet_features) loads them, and its features are compared with torchvision's. Every CHECKPOINT, as
+Without more: torchvision's resnet18, 34 and 50 with random weights and statistics are saved as .pth and as
+.safetensors, PROGRAM
+(target/release/examples/resnet_features) loads them, and its features are compared with torchvision's. Every
+CHECKPOINT, as
 `dream export checkpoint` wrote it, is loaded into torchvision's network and compared likewise.
 """
 
@@ -29,7 +31,9 @@ def features(net, x):
 
 def ours(program, depth, state, x, folder):
     save_file({"x": x}, folder / "x.safetensors")
-    subprocess.run([program, str(depth), state, folder / "x.safetensors", folder / "out.safetensors"], check=True)
+    subprocess.run(
+        [program, str(depth), state, folder / "x.safetensors", folder / "out.safetensors"], check=True
+    )
     found = load_file(folder / "out.safetensors")
     return found["features"], found["logits"]
 

@@ -32,8 +32,11 @@ class Model:
         self.length = self.text.config.max_position_embeddings
 
     def ids(self, strings):
-        return torch.tensor(self.tokenizer(strings, padding="max_length", max_length=self.length,
-                                           truncation=True)["input_ids"])
+        return torch.tensor(
+            self.tokenizer(strings, padding="max_length", max_length=self.length, truncation=True)[
+                "input_ids"
+            ]
+        )
 
     def token(self, word):
         ids = self.tokenizer(word)["input_ids"]
@@ -67,10 +70,18 @@ class Model:
 
 def classifier(images, labels, steps):
     """A small convolutional network trained on real garments, for judging generated ones."""
+
     def block(i, o):
         return [nn.Conv2d(i, o, 3, 1, 1), nn.BatchNorm2d(o), nn.ReLU(), nn.MaxPool2d(2)]
-    net = nn.Sequential(*block(1, 24), *block(24, 48), *block(48, 96), nn.Flatten(), nn.Dropout(0.2),
-                        nn.Linear(96 * 16, len(CLASSES)))
+
+    net = nn.Sequential(
+        *block(1, 24),
+        *block(24, 48),
+        *block(48, 96),
+        nn.Flatten(),
+        nn.Dropout(0.2),
+        nn.Linear(96 * 16, len(CLASSES)),
+    )
     optimizer = torch.optim.AdamW(net.parameters(), 2e-3, weight_decay=1e-2)
     for step in range(steps):
         for group in optimizer.param_groups:
@@ -96,7 +107,7 @@ def spread(images):
 
 def sheet(path, images, columns, zoom=2):
     tiles = ((images + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
-    rows = [np.concatenate(list(tiles[i:i + columns]), 1) for i in range(0, len(tiles), columns)]
+    rows = [np.concatenate(list(tiles[i : i + columns]), 1) for i in range(0, len(tiles), columns)]
     picture = Image.fromarray(np.concatenate(rows))
     picture.resize([s * zoom for s in picture.size], Image.NEAREST).save(path)
 
@@ -104,7 +115,9 @@ def sheet(path, images, columns, zoom=2):
 def real_pictures(split, count):
     images, labels = fashion(split)
     pick = np.random.default_rng(0).permutation(len(images))[:count]
-    return torch.from_numpy(images[pick].astype(np.float32))[:, None] / 127.5 - 1, torch.from_numpy(labels[pick])
+    return torch.from_numpy(images[pick].astype(np.float32))[:, None] / 127.5 - 1, torch.from_numpy(
+        labels[pick]
+    )
 
 
 def main():
@@ -125,8 +138,11 @@ def main():
     rows = table[[model.token(c) for c in CLASSES]]
     cosine = (F.normalize(rows) @ F.normalize(rows).T)[~torch.eye(len(rows), dtype=bool)]
     report["token_norms"] = {c: round(v, 3) for c, v in zip(CLASSES, rows.norm(dim=1).tolist())}
-    report["token_cosines"] = {"mean": round(cosine.mean().item(), 3), "largest": round(cosine.max().item(), 3),
-                               "smallest": round(cosine.min().item(), 3)}
+    report["token_cosines"] = {
+        "mean": round(cosine.mean().item(), 3),
+        "largest": round(cosine.max().item(), 3),
+        "smallest": round(cosine.min().item(), 3),
+    }
     print(json.dumps(report), flush=True)
 
     start = time.time()
@@ -149,14 +165,22 @@ def main():
     gray, wanted = made.mean(1, keepdim=True), torch.arange(10).repeat_interleave(a.per_class)
     right = (predict(net, gray) == wanted).float()
     report["generated_accuracy"] = round(right.mean().item(), 4)
-    report["accuracy_by_class"] = {c: round(v, 2) for c, v in zip(CLASSES, right.view(10, -1).mean(1).tolist())}
+    report["accuracy_by_class"] = {
+        c: round(v, 2) for c, v in zip(CLASSES, right.view(10, -1).mean(1).tolist())
+    }
     report["spread_generated_real"] = {
-        c: [round(spread(gray[wanted == k]), 3), round(spread(test[truth == k]), 3)] for k, c in enumerate(CLASSES)}
+        c: [round(spread(gray[wanted == k]), 3), round(spread(test[truth == k]), 3)]
+        for k, c in enumerate(CLASSES)
+    }
     with torch.no_grad():
         x = test[:500].expand(-1, 3, -1, -1)
         y = model.vae.decode(model.vae.encode(x).latent_dist.mode()).sample
     report["vae_mean_abs_error_of_255"] = round((x - y).abs().mean().item() * 127.5, 2)
-    sheet(a.sheets / "vae.png", torch.cat([v for i in range(0, 48, 12) for v in (x[i:i + 12], y[i:i + 12].clamp(-1, 1))]), 12)
+    sheet(
+        a.sheets / "vae.png",
+        torch.cat([v for i in range(0, 48, 12) for v in (x[i : i + 12], y[i : i + 12].clamp(-1, 1))]),
+        12,
+    )
     print(json.dumps(report, indent=1))
 
 

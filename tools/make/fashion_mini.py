@@ -1,6 +1,6 @@
 """Makes data/fashion-mini: a small, balanced part of Fashion-MNIST, padded to 32x32.
 
-    python fashion_mini.py --out ../../data/fashion-mini
+python fashion_mini.py --out ../../data/fashion-mini
 """
 
 import argparse
@@ -27,8 +27,13 @@ def main():
     for split, per_class in [("train", 600), ("test", 200)]:
         images, labels = fashion(split)
         picks = choose(labels, per_class, a.seed)
-        write_images(a.out / f"{split}.parquet", images[picks], [f"{split}/{i:05}.png" for i in picks],
-                     labels[picks], CLASSES)
+        write_images(
+            a.out / f"{split}.parquet",
+            images[picks],
+            [f"{split}/{i:05}.png" for i in picks],
+            labels[picks],
+            CLASSES,
+        )
 
 
 if __name__ == "__main__":

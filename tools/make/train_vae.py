@@ -30,5 +30,9 @@ def train_vae(vae, batch, clock, log, size=16):
 @torch.no_grad()
 def encode_all(vae, pictures, chunk=500):
     """Latent means of uint8 pictures [n, 3, 32, 32]."""
-    return torch.cat([vae.encode(pictures[i:i + chunk].float() / 127.5 - 1).latent_dist.mode()
-                      for i in range(0, len(pictures), chunk)]).contiguous()
+    return torch.cat(
+        [
+            vae.encode(pictures[i : i + chunk].float() / 127.5 - 1).latent_dist.mode()
+            for i in range(0, len(pictures), chunk)
+        ]
+    ).contiguous()
