@@ -42,7 +42,11 @@ fn the_runs_of_the_quick_demo_are_the_pinned_ones() {
         assert_eq!(made, PINNED, "the runs are these now:\n{made}");
     } else {
         // The first run has only exact inputs, so its id is the same everywhere.
-        let embed = |rows: &str| rows.lines().find(|l| l.contains("embed")).map(|l| l[..50].to_owned());
+        let embed = |rows: &str| {
+            rows.lines()
+                .find(|l| l.contains("embed"))
+                .map(|l| l[..50].to_owned())
+        };
         assert_eq!(embed(&made), embed(PINNED));
     }
 }

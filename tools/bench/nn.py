@@ -1,8 +1,7 @@
 """PyTorch on the shapes of benches/nn.rs: `python tools/bench/nn.py [THREADS]` (default 2).
 
 Prints the best and the median milliseconds of forward + backward. `cargo bench --bench nn` measures the same
-in Rust; run
-the two in turns, since other work on the machine moves both.
+in Rust; run the two in turns, since other work on the machine moves both.
 """
 
 import statistics

@@ -1,12 +1,9 @@
 """FAISS on rounds of DREAM-OOD's outlier sampling, as its public code calls it, beside `benches/sampling.rs`.
 
 Every candidate (50 boundary features x 1500 noise vectors, 768 dimensions) is searched in a flat index of the
-class's features
-for its 300 nearest, and of each boundary feature the two with the largest 300th distance are kept. Needs
-numpy and faiss-cpu.
-With the benchmark's binary (its path is what `cargo bench --no-run --bench sampling` prints) ours is run
-right after, and the
-ratio printed.
+class's features for its 300 nearest, and of each boundary feature the two with the largest 300th distance are
+kept. Needs numpy and faiss-cpu. With the benchmark's binary (its path is what `cargo bench --no-run --bench
+sampling` prints) ours is run right after, and the ratio printed.
 
     python tools/bench/sampling.py [--shape cifar100|imagenet100] [--rounds 3] [--threads 2] [--ours
     target/release/deps/sampling-...]

@@ -4,10 +4,9 @@
     python check_resnet.py PROGRAM [DEPTH:CHECKPOINT.safetensors ...]
 
 Without more: torchvision's resnet18, 34 and 50 with random weights and statistics are saved as .pth and as
-.safetensors, PROGRAM
-(target/release/examples/resnet_features) loads them, and its features are compared with torchvision's. Every
-CHECKPOINT, as
-`dream export checkpoint` wrote it, is loaded into torchvision's network and compared likewise.
+.safetensors, PROGRAM (target/release/examples/resnet_features) loads them, and its features are compared with
+torchvision's. Every CHECKPOINT, as `dream export checkpoint` wrote it, is loaded into torchvision's network
+and compared likewise.
 """
 
 import pathlib

@@ -1,8 +1,7 @@
 """Tensor names of the original Stable Diffusion code (CompVis), made from those of diffusers.
 
 The inverse of diffusers' `convert_ldm_unet_checkpoint` and `convert_ldm_vae_checkpoint`, for any number of
-levels and of
-layers a level; `tests/fixtures/diffusion/make.py` runs those on what this makes and compares.
+levels and of layers a level; `tests/fixtures/diffusion/make.py` runs those on what this makes and compares.
 """
 
 import re

@@ -4,16 +4,12 @@ forms.
     python full_sd.py --out DIR [--dtype f32|f16] [--seed 0] [--layout diffusers|compvis]
 
 The configuration files are those of Stable Diffusion 1.4; the pictures are noise. CLIP's vocabulary is not
-ours to
-ship, so a tokenizer of its form and size is made: the class words of `data/classes` and a few English ones
-are single
-tokens, other words fall apart into letters, and pairs of unusual bytes fill the vocabulary up to 49408
-entries. So
-begin and end marks have CLIP's own ids, 49406 and 49407.
+ours to ship, so a tokenizer of its form and size is made: the class words of `data/classes` and a few English
+ones are single tokens, other words fall apart into letters, and pairs of unusual bytes fill the vocabulary up
+to 49408 entries. So begin and end marks have CLIP's own ids, 49406 and 49407.
 
 `--layout compvis` writes one file instead, DIR/model.safetensors, with the tensor names of the original code,
-and
-the tokenizer beside it.
+and the tokenizer beside it.
 """
 
 import argparse
@@ -34,11 +30,9 @@ from tokenizer import END, START, byte_alphabet, train_tokenizer
 
 VOCABULARY, MAX_TOKENS = 49408, 77
 CLASSES = pathlib.Path(__file__).parents[2] / "data" / "classes"
-WORDS = """a an the of in on at and with by for from to is this that photo picture image painting drawing
-sketch close
-up high quality low resolution bright dark good bad small large red green blue black white yellow dog cat car
-house
-tree person animal bird fish flower box bite water blurry cropped centered background""".split()
+WORDS = """a an the of in on at and with by for from to is this that photo picture image painting drawing sketch
+close up high quality low resolution bright dark good bad small large red green blue black white yellow dog cat car
+house tree person animal bird fish flower box bite water blurry cropped centered background""".split()
 TYPES = {"f32": torch.float32, "f16": torch.float16}
 
 TEXT = {

@@ -99,15 +99,14 @@ CLIPART_SKIP = {"unsorted", "duplicates", "special", "examples", "hotel", "logos
 # Names of contributors and words without a picture that also stand in the dictionary.
 NOISE = set(
     """jon park benji frank linda kim mo aj ashton jo bill joel todd matt charles carols raph
-nathan lee may dan gerald may ron paul peter michael jean victor anton mac mar van der de la le en so
-arch fran france architect leif cedric marco ben sam tom max mark scott bob joe art ark phillips yves by of
-the and
-with for in on at to from an it or as is no yet another md bb aiga gnome gtk mime stock white_d test
-ing copy version simple fs dev untitled image picture clipart draft final cup_r rat_ lie moser park
-jasper tobias andreas fredrik hash yes plain rev nick juliane petri susan james birkett patricia
-thomas daniel steele jarno jonadab mimooh ganson eady hawke bersac elk con di da un una per il con
-architetto franc fra hacked alfred muir lions hung mc aj_aj dark fart stan lodi lodge cole dai ali
-dash steel jean-victor bali joel col ted reed kurt cagle anthony gabriel giles sergio montes""".split()
+nathan lee may dan gerald may ron paul peter michael jean victor anton mac mar van der de la le en so arch
+fran france architect leif cedric marco ben sam tom max mark scott bob joe art ark phillips yves by of the and
+with for in on at to from an it or as is no yet another md bb aiga gnome gtk mime stock white_d test ing copy
+version simple fs dev untitled image picture clipart draft final cup_r rat_ lie moser park jasper tobias
+andreas fredrik hash yes plain rev nick juliane petri susan james birkett patricia thomas daniel steele jarno
+jonadab mimooh ganson eady hawke bersac elk con di da un una per il con architetto franc fra hacked alfred
+muir lions hung mc aj_aj dark fart stan lodi lodge cole dai ali dash steel jean-victor bali joel col ted reed
+kurt cagle anthony gabriel giles sergio montes""".split()
 )
 SINGULAR = {
     "mammals": "mammal",
