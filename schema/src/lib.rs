@@ -172,6 +172,17 @@ impl Table {
     pub fn has_vectors(self) -> bool {
         matches!(self, Table::ClassEmbeddings | Table::Features | Table::Outliers)
     }
+
+    /// Returns the columns that hold most of the table's bytes, in the order of its schema: what a query that does not
+    /// select them must not read.
+    pub fn wide(self) -> &'static [&'static str] {
+        match self {
+            Table::ClassEmbeddings | Table::Features | Table::Outliers => &["vector"],
+            Table::Latents => &["data"],
+            Table::Images => &["png"],
+            Table::Checkpoints | Table::Scores | Table::Metrics => &[],
+        }
+    }
 }
 
 impl fmt::Display for Table {
@@ -223,4 +234,23 @@ pub fn with_run_schema(schema: &Schema) -> SchemaRef {
     let mut fields = vec![Arc::new(Field::new("run", DataType::Utf8, true))];
     fields.extend(schema.fields().iter().cloned());
     Arc::new(Schema::new(fields))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wide_columns_are_columns_of_their_table() {
+        for table in Table::ALL {
+            let schema = table.schema(4);
+            let wide: Vec<_> = schema
+                .fields()
+                .iter()
+                .map(|field| field.name().as_str())
+                .collect();
+            assert!(table.wide().iter().all(|column| wide.contains(column)), "{table}");
+            assert_eq!(table.has_vectors(), table.wide().contains(&"vector"), "{table}");
+        }
+    }
 }
