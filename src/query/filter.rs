@@ -11,7 +11,7 @@ use dream_schema::RunId;
 
 use super::scan::{Scan, Selection};
 use super::{QueryError, Result, TableName, catalog};
-use crate::store::{Snapshot, Store};
+use crate::store::{Readable, Snapshot, Store};
 
 /// A class, as one names it.
 #[derive(Clone, Debug, PartialEq, Eq)]

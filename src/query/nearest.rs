@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use super::scan::Selection;
 use super::vector::{dot, norm, squared_distance};
 use super::{QueryError, Result};
-use crate::store::{BlockInfo, Snapshot};
+use crate::store::{BlockInfo, Projection, Readable, Snapshot};
 
 /// How far two vectors are from each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -105,7 +105,7 @@ pub fn nearest(
     let best = infos
         .par_iter()
         .try_fold(BinaryHeap::new, |mut heap, info| {
-            let block = selection.rows(table, snapshot.block(table, info)?)?;
+            let block = selection.rows(table, snapshot.block(table, info, &Projection::All)?)?;
             add_block(&mut heap, table, info, &block, &measure, k)?;
             Ok::<_, QueryError>(heap)
         })

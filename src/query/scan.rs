@@ -15,7 +15,7 @@ use dream_schema::{RunId, Table, with_run, with_run_schema};
 
 use super::Result;
 use super::table::by_class;
-use crate::store::{BlockInfo, Snapshot};
+use crate::store::{BlockInfo, Projection, Readable, Snapshot};
 
 /// Which rows of a table are wanted; by default all.
 ///
@@ -60,10 +60,10 @@ impl Selection {
     pub fn blocks(&self, snapshot: &Snapshot, table: Table) -> Result<Vec<BlockInfo>> {
         let mut infos = Vec::new();
         match &self.runs {
-            None => infos = snapshot.block_infos(table, None, None)?,
+            None => infos = snapshot.block_infos(table, None, None, &Projection::All)?,
             Some(runs) => {
                 for run in runs {
-                    infos.extend(snapshot.block_infos(table, Some(*run), None)?);
+                    infos.extend(snapshot.block_infos(table, Some(*run), None, &Projection::All)?);
                 }
             }
         }
@@ -185,7 +185,7 @@ impl Scan {
         if let Some(keys) = self.keys_only(info)? {
             return Ok(Some(keys));
         }
-        let block = self.snapshot.block(self.table, info)?;
+        let block = self.snapshot.block(self.table, info, &Projection::All)?;
         self.counter.blocks.fetch_add(1, Ordering::Relaxed);
         if by_class(self.table) && self.other_name(&block) {
             self.skipped = Some(place);

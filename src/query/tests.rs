@@ -11,7 +11,7 @@ use dream_schema::{
 
 use super::*;
 use crate::rng::Stream;
-use crate::store::{Stamp, Store};
+use crate::store::{Readable, Stamp, Store};
 
 /// Vectors of the outliers are this wide.
 pub(super) const WIDTH: usize = 128;

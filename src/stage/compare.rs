@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use dream_schema::{Metric, Run, RunId};
 
 use super::{StageError, detect, evaluate, params, required_input};
-use crate::store::Store;
+use crate::store::{Readable, Store};
 
 /// The results of one kind of network, over all its seeds.
 #[derive(Clone, Debug)]

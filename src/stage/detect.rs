@@ -11,7 +11,7 @@ use super::{Context, Source, StageError, imagine, input, input_run, params, sour
 use crate::dataset::Preparation;
 use crate::nn::{self, ResNet, schedule};
 use crate::ood;
-use crate::store::Store;
+use crate::store::{Readable, Store};
 
 /// Name of the stage.
 pub const NAME: &str = "detect";

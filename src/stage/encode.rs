@@ -8,7 +8,7 @@ use super::pictures::Pictures;
 use super::training::{self, Trainer, Training};
 use super::{Context, Source, StageError, embed, input, params, required_input, source};
 use crate::nn;
-use crate::store::Store;
+use crate::store::{Readable, Store};
 
 /// Name of the stage.
 pub const NAME: &str = "encode";

@@ -16,7 +16,7 @@ use dream_schema::{ClassEmbedding, Run, RunId, RunSpec, Status, Table};
 
 use super::{Context, Source, StageError, embed, import, input, required_input, sample, source};
 use crate::diffusion::Outline;
-use crate::store::Store;
+use crate::store::{Projection, Readable, Store};
 
 pub use initial::initial_noise;
 pub(super) use painter::{Painter, Wanted};
@@ -105,7 +105,12 @@ fn check_outliers(
     classes: &[ClassEmbedding],
 ) -> Result<(), StageError> {
     let mut found: BTreeMap<u32, usize> = BTreeMap::new();
-    for block in store.block_infos(Table::Outliers, Some(outliers), None)? {
+    for block in store.block_infos(
+        Table::Outliers,
+        Some(outliers),
+        None,
+        &Projection::Only(Vec::new()),
+    )? {
         *found.entry(block.part).or_default() += block.rows as usize;
     }
     for class in params.chosen(classes) {

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{Context, StageError, embed, input};
 use crate::exchange::{FromVector, NpyVectors, ParquetRows, rows_from_vectors};
-use crate::store::Begun;
+use crate::store::{Begun, Readable};
 
 /// Name under which imports stand among the stages.
 pub const NAME: &str = "import";

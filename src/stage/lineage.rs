@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use dream_schema::{Run, RunId};
 
 use super::StageError;
-use crate::store::Store;
+use crate::store::{Readable, Store};
 
 /// Returns the run and all runs that it depends on, inputs before what reads them. Inputs that the store does not have are left
 /// out: a run says by id and digest what they were.

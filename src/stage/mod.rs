@@ -32,7 +32,7 @@ use candle_core::Device;
 use dream_schema::{Run, RunId, RunInput, RunSpec, Status};
 use serde::de::DeserializeOwned;
 
-use crate::store::{Begun, Stamp, Store};
+use crate::store::{Begun, Readable, Stamp, Store};
 
 pub use error::StageError;
 pub use pictures::HELD_BYTES;

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use super::{Source, StageError};
 use crate::dataset::{self, ImageSet, Images, Preparation, Window};
 use crate::nn::augment::{Augmentation, Draw, ResizedCrop};
-use crate::store::Store;
+use crate::store::{Readable, Store};
 
 /// Prepared pictures of a split are held in memory up to so many bytes; a larger split is decoded batch by batch.
 pub const HELD_BYTES: usize = 1 << 30;

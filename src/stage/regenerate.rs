@@ -11,6 +11,7 @@ use super::imagine::{Painter, Vectors, Wanted};
 use super::{Context, StageError, imagine, input, required_input};
 use crate::diffusion::Picture;
 use crate::exchange;
+use crate::store::Readable;
 
 pub use difference::{Difference, LatentDifference};
 

@@ -11,7 +11,7 @@ use dream_schema::{
 
 use super::{Context, StageError, lineage, regenerate::Difference};
 use crate::exchange;
-use crate::store::{Stamp, Store};
+use crate::store::{Projection, Readable, Stamp, Store};
 
 /// What a second execution gave.
 #[derive(Clone, Debug)]
@@ -167,7 +167,7 @@ fn closeness(
 /// Returns all rows of a part as one batch.
 fn whole(store: &Store, run: RunId, table: Table, part: u32) -> Result<Option<RecordBatch>, StageError> {
     let batches = store
-        .blocks(table, Some(run), Some(part))?
+        .blocks(table, Some(run), Some(part), &Projection::All)?
         .map(|b| Ok(b?.1))
         .collect::<Result<Vec<_>, StageError>>()?;
     let Some(first) = batches.first() else {

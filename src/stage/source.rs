@@ -10,7 +10,7 @@ use super::{Context, StageError};
 use crate::dataset::{self, ClassFolder, Description, Images, Kind, Reading, Skipped};
 use crate::diffusion::{DiffusionError, Outline, Pipeline};
 use crate::nn::{self, State};
-use crate::store::Store;
+use crate::store::{Readable, Store};
 
 /// The kind under which a diffusion model is registered, whatever its layout.
 pub const MODEL_KIND: &str = "diffusers";

@@ -1,11 +1,9 @@
 //! Writing several tables and blobs at once.
 
-use arrow::array::AsArray;
 use dream_schema::{Artifact, RunId, Table};
 
 #[cfg(doc)]
 use super::StoreError;
-use super::error::At;
 use super::write::{self, Group};
 use super::{Result, Store, blob, runs};
 
@@ -71,23 +69,20 @@ impl Batch<'_> {
     /// [`StoreError::Width`] if the run's vectors have another width, [`StoreError::UnknownBlob`] if a checkpoint names bytes
     /// that are not there, or the disk's error. Nothing is written then.
     pub fn commit(&mut self) -> Result<()> {
-        let path = &self.store.path;
-        let transaction = self.store.write()?;
-        runs::require_open(&transaction, path, self.run)?;
+        let writer = self.store.write()?;
+        runs::require_open(&writer.view(), self.run)?;
         for (hash, bytes) in &self.blobs {
-            blob::put(&transaction, path, hash, bytes)?;
+            blob::put(&writer, hash, bytes)?;
         }
         for group in &self.groups {
             if group.table == Table::Checkpoints {
-                let info = transaction.open_table(super::layout::BLOB_INFO).at(path)?;
-                let names = group.rows.column_by_name("blob").map(|c| c.as_string::<i32>());
-                for name in names.into_iter().flatten().flatten() {
-                    blob::require(&info, path, name)?;
+                for name in blob::names(&group.rows) {
+                    blob::require(&writer.view(), &name)?;
                 }
             }
-            write::put(&transaction, path, self.run, group)?;
+            write::put(&writer, self.run, group)?;
         }
-        transaction.commit().at(path)?;
+        writer.commit()?;
         self.groups.clear();
         self.blobs.clear();
         Ok(())

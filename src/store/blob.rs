@@ -1,11 +1,11 @@
 //! Large bytes: in chunks, addressed by their BLAKE3, stored once.
 
-use std::path::Path;
-
-use redb::{ReadableTable, WriteTransaction};
+use arrow::array::{AsArray, RecordBatch};
+use redb::ReadableTable;
 
 use super::error::At;
 use super::layout::{self, CHUNK};
+use super::view::{View, Writer};
 use super::{Result, Store, StoreError};
 
 impl Store {
@@ -15,56 +15,58 @@ impl Store {
     /// If the disk fails.
     pub fn put_blob(&self, bytes: &[u8]) -> Result<String> {
         let hash = blake3::hash(bytes);
-        let transaction = self.write()?;
-        if put(&transaction, &self.path, &hash, bytes)? {
-            transaction.commit().at(&self.path)?;
+        let writer = self.write()?;
+        if put(&writer, &hash, bytes)? {
+            writer.commit()?;
         }
         Ok(hash.to_hex().to_string())
     }
+}
 
-    /// Returns the bytes of that address.
-    ///
-    /// # Errors
-    /// [`StoreError::UnknownBlob`] if there are none, [`StoreError::CorruptBlob`] if they are not what was stored.
-    pub fn blob(&self, hash: &str) -> Result<Vec<u8>> {
-        let transaction = self.read()?;
-        let info = transaction.open_table(layout::BLOB_INFO).at(&self.path)?;
-        let (hash, size) = require(&info, &self.path, hash)?;
-        let chunks = transaction.open_table(layout::BLOBS).at(&self.path)?;
-        let mut bytes = Vec::new();
-        read(&chunks, &self.path, &hash, size, |chunk| {
-            bytes.extend_from_slice(chunk)
-        })?;
-        Ok(bytes)
-    }
+/// Returns the bytes of an address.
+pub(super) fn get(view: &View<'_>, hash: &str) -> Result<Vec<u8>> {
+    let (hash, size) = require(view, hash)?;
+    let mut bytes = Vec::new();
+    read(view, &hash, size, |chunk| bytes.extend_from_slice(chunk))?;
+    Ok(bytes)
+}
 
-    /// Says whether bytes of that address are stored.
-    ///
-    /// # Errors
-    /// If the disk fails.
-    pub fn has_blob(&self, hash: &str) -> Result<bool> {
-        let transaction = self.read()?;
-        let info = transaction.open_table(layout::BLOB_INFO).at(&self.path)?;
-        match require(&info, &self.path, hash) {
-            Ok(_) => Ok(true),
-            Err(StoreError::UnknownBlob { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
+/// Says whether bytes of that address are stored.
+pub(super) fn has(view: &View<'_>, hash: &str) -> Result<bool> {
+    match require(view, hash) {
+        Ok(_) => Ok(true),
+        Err(StoreError::UnknownBlob { .. }) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
+/// Returns the addresses and lengths of all blobs.
+pub(super) fn all(view: &View<'_>) -> Result<Vec<(blake3::Hash, u64)>> {
+    let info = view.table(layout::BLOB_INFO)?;
+    let blob = |item: Result<(redb::AccessGuard<'_, &[u8; 32]>, redb::AccessGuard<'_, u64>)>| {
+        let (hash, size) = item?;
+        Ok((blake3::Hash::from_bytes(*hash.value()), size.value()))
+    };
+    info.iter()?.map(blob).collect()
+}
+
+/// Returns the addresses that rows of `checkpoints` name.
+pub(super) fn names(checkpoints: &RecordBatch) -> Vec<String> {
+    let names = checkpoints
+        .column_by_name("blob")
+        .and_then(|c| c.as_string_opt::<i32>());
+    let names = names.into_iter().flatten().flatten();
+    names.map(str::to_owned).collect()
+}
+
 /// Stores bytes under their hash; returns false if they were there.
-pub(super) fn put(
-    transaction: &WriteTransaction,
-    path: &Path,
-    hash: &blake3::Hash,
-    bytes: &[u8],
-) -> Result<bool> {
-    let mut info = transaction.open_table(layout::BLOB_INFO).at(path)?;
+pub(super) fn put(writer: &Writer<'_>, hash: &blake3::Hash, bytes: &[u8]) -> Result<bool> {
+    let path = writer.path;
+    let mut info = writer.table(layout::BLOB_INFO)?;
     if info.get(hash.as_bytes()).at(path)?.is_some() {
         return Ok(false);
     }
-    let mut chunks = transaction.open_table(layout::BLOBS).at(path)?;
+    let mut chunks = writer.table(layout::BLOBS)?;
     for (number, chunk) in bytes.chunks(CHUNK).enumerate() {
         let key = layout::chunk_key(hash.as_bytes(), number as u32);
         chunks.insert(&key, chunk).at(path)?;
@@ -74,38 +76,35 @@ pub(super) fn put(
 }
 
 /// Returns the hash and the length of a blob that must be there.
-pub(super) fn require(
-    info: &impl ReadableTable<&'static [u8; 32], u64>,
-    path: &Path,
-    hash: &str,
-) -> Result<(blake3::Hash, u64)> {
+pub(super) fn require(view: &View<'_>, hash: &str) -> Result<(blake3::Hash, u64)> {
     let unknown = || StoreError::UnknownBlob {
-        path: path.to_owned(),
+        path: view.path.to_owned(),
         hash: hash.to_owned(),
     };
     let hash = blake3::Hash::from_hex(hash).map_err(|_| unknown())?;
-    let size = info.get(hash.as_bytes()).at(path)?.ok_or_else(unknown)?;
-    Ok((hash, size.value()))
+    let info = view.table(layout::BLOB_INFO)?;
+    let size = info.get(hash.as_bytes())?.ok_or_else(unknown)?.value();
+    Ok((hash, size))
 }
 
 /// Hands the chunks of a blob to `take` in order, and checks the whole at the end.
 pub(super) fn read(
-    chunks: &impl ReadableTable<&'static [u8; 36], &'static [u8]>,
-    path: &Path,
+    view: &View<'_>,
     hash: &blake3::Hash,
     size: u64,
     mut take: impl FnMut(&[u8]),
 ) -> Result<()> {
     let corrupt = |reason: String| StoreError::CorruptBlob {
-        path: path.to_owned(),
+        path: view.path.to_owned(),
         hash: hash.to_hex().to_string(),
         reason,
     };
     let mut hasher = blake3::Hasher::new();
     let low = layout::chunk_key(hash.as_bytes(), 0);
     let high = layout::chunk_key(hash.as_bytes(), u32::MAX);
-    for (expected, item) in (0_u32..).zip(chunks.range::<&[u8; 36]>(&low..=&high).at(path)?) {
-        let (key, chunk) = item.at(path)?;
+    let chunks = view.table(layout::BLOBS)?;
+    for (expected, item) in (0_u32..).zip(chunks.range::<&[u8; 36]>(&low..=&high)?) {
+        let (key, chunk) = item?;
         if *key.value() != layout::chunk_key(hash.as_bytes(), expected) {
             return Err(corrupt(format!("the chunk {expected} is missing")));
         }

@@ -1,115 +1,105 @@
-//! Blocks: record batches as bytes, and back with every check.
+//! Stretches of rows: where they are, and reading them one after the other.
 
-use std::path::Path;
+use arrow::array::RecordBatch;
+use dream_schema::{RunId, Table};
 
-use arrow::array::{AsArray, RecordBatch};
-use arrow::error::ArrowError;
-use arrow::ipc::reader::StreamReader;
-use arrow::ipc::writer::StreamWriter;
-use dream_schema::{RunId, SchemaError, Table};
+use super::Result;
+use super::format::Entry;
+use super::layout::{self, Key};
+use super::view::View;
 
-use super::layout::{Entry, KEY, unkey};
-use super::{Result, StoreError};
-
-/// Returns the bytes of a block.
-pub(super) fn encode(batch: &RecordBatch) -> Result<Vec<u8>> {
-    let stream = || -> std::result::Result<Vec<u8>, ArrowError> {
-        let mut writer = StreamWriter::try_new(Vec::new(), batch.schema_ref())?;
-        writer.write(batch)?;
-        writer.into_inner()
-    };
-    stream().map_err(|error| SchemaError::Arrow(error).into())
-}
-
-/// Returns the index entry of a block.
-pub(super) fn entry(batch: &RecordBatch, block: &[u8]) -> Entry {
-    Entry {
-        // A block has at most as many rows as bytes, and redb refuses values of more than 3 GiB.
-        rows: batch.num_rows() as u32,
-        width: width(batch) as u32,
-        length: block.len() as u32,
-        hash: *blake3::hash(block).as_bytes(),
-    }
-}
-
-/// Returns the width of the vectors of `batch`; 0 where it has none.
-pub(super) fn width(batch: &RecordBatch) -> usize {
-    let vectors = batch
-        .column_by_name("vector")
-        .and_then(|c| c.as_fixed_size_list_opt());
-    vectors.map_or(0, |v| v.value_length() as usize)
-}
-
-/// Where a block is, for errors about it.
-#[derive(Clone, Copy)]
-pub(super) struct Place<'a> {
-    /// The file.
-    pub path: &'a Path,
-    /// The table.
-    pub table: Table,
+/// Where some rows are and how many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockInfo {
     /// The run.
     pub run: RunId,
-    /// The part.
+    /// The part (class, or 0 where the table has none).
     pub part: u32,
-    /// Index of the first row.
+    /// Index of the first row; the others follow without a gap.
     pub first: u64,
+    /// Number of rows.
+    pub rows: u32,
+    /// Width of their vectors; 0 for a table without them.
+    pub width: u32,
+    /// Bytes of the block that they are in, or of its share in them.
+    pub bytes: u64,
 }
 
-impl<'a> Place<'a> {
-    /// Returns the place that a key names.
-    pub fn new(path: &'a Path, table: Table, key: &[u8; KEY]) -> Self {
-        let (run, part, first) = unkey(key);
+impl BlockInfo {
+    /// Returns what a key and its index entry say.
+    pub(super) fn new(key: &Key, entry: &Entry) -> Self {
+        let (run, part, first) = layout::unkey(key);
         Self {
-            path,
-            table,
             run,
             part,
             first,
+            rows: entry.rows,
+            width: entry.width,
+            bytes: u64::from(entry.length),
         }
     }
 
-    /// Returns the error for a block that is not right.
-    pub fn corrupt(&self, reason: impl Into<String>) -> StoreError {
-        StoreError::Corrupt {
-            path: self.path.to_owned(),
-            table: self.table,
-            run: self.run,
-            part: self.part,
-            index: self.first,
-            reason: reason.into(),
-        }
-    }
-
-    /// Returns the rows of a block, after comparing it with its index entry and its table's schema.
-    ///
-    /// # Errors
-    /// [`StoreError::Corrupt`] if anything differs.
-    pub fn decode(&self, entry: &Entry, block: Option<&[u8]>) -> Result<RecordBatch> {
-        let block = block.ok_or_else(|| self.corrupt("the block is missing"))?;
-        if block.len() != entry.length as usize {
-            let reason = format!("it has {} bytes, expected {}", block.len(), entry.length);
-            return Err(self.corrupt(reason));
-        }
-        if blake3::hash(block) != entry.hash {
-            return Err(self.corrupt("its bytes do not match their BLAKE3"));
-        }
-        let batch = read(block).map_err(|error| self.corrupt(error.to_string()))?;
-        if batch.num_rows() != entry.rows as usize {
-            let reason = format!("it has {} rows, expected {}", batch.num_rows(), entry.rows);
-            return Err(self.corrupt(reason));
-        }
-        if batch.schema() != self.table.schema(entry.width as usize) {
-            return Err(self.corrupt("its columns are not the table's"));
-        }
-        Ok(batch)
+    /// Returns the index after the last row.
+    pub fn end(&self) -> u64 {
+        self.first + u64::from(self.rows)
     }
 }
 
-fn read(block: &[u8]) -> std::result::Result<RecordBatch, ArrowError> {
-    let mut reader = StreamReader::try_new(block, None)?;
-    reader
-        .next()
-        .unwrap_or_else(|| Err(ArrowError::IpcError("it holds no record batch".to_owned())))
+/// Which columns a reader asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Projection {
+    /// All of them.
+    #[default]
+    All,
+    /// Those at these places in the table's schema (without the column `run`), in this order.
+    Only(Vec<usize>),
+}
+
+impl Projection {
+    /// Returns the places in the table's schema of the columns that are asked for.
+    pub(super) fn places(&self, table: Table) -> Vec<usize> {
+        match self {
+            Projection::All => (0..table.schema(0).fields().len()).collect(),
+            Projection::Only(places) => places.clone(),
+        }
+    }
+}
+
+/// The rows of a table in key order, block by block, as they were committed when it was made. Only one block at a time
+/// is in memory.
+pub struct Blocks<'a> {
+    view: View<'a>,
+    table: Table,
+    columns: Projection,
+    infos: std::vec::IntoIter<BlockInfo>,
+}
+
+impl<'a> Blocks<'a> {
+    pub(super) fn new(
+        view: View<'a>,
+        table: Table,
+        run: Option<RunId>,
+        part: Option<u32>,
+        columns: &Projection,
+    ) -> Result<Self> {
+        let infos = view.infos(table, run, part, columns)?.into_iter();
+        Ok(Self {
+            view,
+            table,
+            columns: columns.clone(),
+            infos,
+        })
+    }
+}
+
+impl Iterator for Blocks<'_> {
+    type Item = Result<(BlockInfo, RecordBatch)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let info = self.infos.next()?;
+        let rows = self.view.stretch(self.table, &info, &self.columns);
+        Some(rows.map(|rows| (info, rows)))
+    }
 }
 
 /// Returns the first row in which two batches of the same table differ; floats are compared by their bits.

@@ -1,99 +1,82 @@
-//! Registered image sets.
+//! What is registered: image sets, diffusion models, state dicts.
 
 use std::path::Path;
 
 use dream_schema::Dataset;
-use redb::ReadableTable;
 
 use super::error::At;
 use super::names::near_names;
+use super::view::{View, Writer};
 use super::{Result, Store, StoreError, layout};
 
 impl Store {
-    /// Registers an image set. The same set again may have moved: its path is brought up to date.
+    /// Registers an image set, a model or a state dict. The same again may have moved: its path is brought up to date.
     ///
     /// # Errors
-    /// [`StoreError::DatasetChanged`] if the name is taken by other pictures.
+    /// [`StoreError::DatasetChanged`] if the name is taken by something else.
     pub fn put_dataset(&self, dataset: &Dataset) -> Result<()> {
-        let path = &self.path;
-        let transaction = self.write()?;
+        let writer = self.write()?;
+        if let Some(stored) = find(&writer.view(), &dataset.name)?
+            && stored.digest != dataset.digest
         {
-            let mut table = transaction.open_table(layout::DATASETS).at(path)?;
-            if let Some(stored) = find(&table, path, &dataset.name)?
-                && stored.digest != dataset.digest
-            {
-                return Err(StoreError::DatasetChanged {
-                    name: dataset.name.clone(),
-                    stored: stored.digest,
-                    given: dataset.digest.clone(),
-                });
-            }
-            let json = serde_json::to_vec(dataset)?;
-            table.insert(dataset.name.as_str(), json.as_slice()).at(path)?;
+            return Err(StoreError::DatasetChanged {
+                name: dataset.name.clone(),
+                stored: stored.digest,
+                given: dataset.digest.clone(),
+            });
         }
-        transaction.commit().at(path)
+        write(&writer, dataset)?;
+        writer.commit()
     }
 
-    /// Returns a registered image set.
-    ///
-    /// # Errors
-    /// [`StoreError::UnknownDataset`].
-    pub fn dataset(&self, name: &str) -> Result<Dataset> {
-        let table = self.read()?.open_table(layout::DATASETS).at(&self.path)?;
-        if let Some(dataset) = find(&table, &self.path, name)? {
-            return Ok(dataset);
-        }
-        let names = all(&table, &self.path)?.into_iter().map(|dataset| dataset.name);
-        Err(StoreError::UnknownDataset {
-            name: name.to_owned(),
-            near: near_names(name, names),
-        })
-    }
-
-    /// Returns all registered image sets, by name.
-    ///
-    /// # Errors
-    /// If the disk fails or a record is corrupt.
-    pub fn datasets(&self) -> Result<Vec<Dataset>> {
-        let table = self.read()?.open_table(layout::DATASETS).at(&self.path)?;
-        all(&table, &self.path)
-    }
-
-    /// Forgets a registered image set. Runs that read it keep its digest.
+    /// Forgets what is registered under a name. Runs that read it keep its digest.
     ///
     /// # Errors
     /// [`StoreError::UnknownDataset`].
     pub fn remove_dataset(&self, name: &str) -> Result<()> {
-        self.dataset(name)?;
-        let transaction = self.write()?;
-        transaction
-            .open_table(layout::DATASETS)
-            .at(&self.path)?
-            .remove(name)
-            .at(&self.path)?;
-        transaction.commit().at(&self.path)
+        let writer = self.write()?;
+        require(&writer.view(), name)?;
+        writer.table(layout::DATASETS)?.remove(name).at(&self.path)?;
+        writer.commit()
     }
 }
 
-/// Returns the image set of that name, if there is one.
-pub(super) fn find(
-    table: &impl ReadableTable<&'static str, &'static [u8]>,
-    path: &Path,
-    name: &str,
-) -> Result<Option<Dataset>> {
-    let json = table.get(name).at(path)?;
-    json.map(|json| parse(path, name, json.value())).transpose()
+/// Writes a record, over the one of the same name.
+pub(super) fn write(writer: &Writer<'_>, dataset: &Dataset) -> Result<()> {
+    let json = serde_json::to_vec(dataset)?;
+    let mut table = writer.table(layout::DATASETS)?;
+    table
+        .insert(dataset.name.as_str(), json.as_slice())
+        .at(writer.path)?;
+    Ok(())
 }
 
-/// Returns all image sets, by name.
-pub(super) fn all(
-    table: &impl ReadableTable<&'static str, &'static [u8]>,
-    path: &Path,
-) -> Result<Vec<Dataset>> {
+/// Returns what is registered under a name, if there is anything.
+pub(super) fn find(view: &View<'_>, name: &str) -> Result<Option<Dataset>> {
+    let table = view.table(layout::DATASETS)?;
+    let json = table.get(name)?;
+    json.map(|json| parse(view.path, name, json.value())).transpose()
+}
+
+/// Returns what is registered under a name.
+pub(super) fn require(view: &View<'_>, name: &str) -> Result<Dataset> {
+    if let Some(dataset) = find(view, name)? {
+        return Ok(dataset);
+    }
+    let names = all(view)?.into_iter().map(|dataset| dataset.name);
+    Err(StoreError::UnknownDataset {
+        name: name.to_owned(),
+        near: near_names(name, names),
+    })
+}
+
+/// Returns everything that is registered, by name.
+pub(super) fn all(view: &View<'_>) -> Result<Vec<Dataset>> {
+    let table = view.table(layout::DATASETS)?;
     let mut datasets = Vec::new();
-    for item in table.iter().at(path)? {
-        let (name, json) = item.at(path)?;
-        datasets.push(parse(path, name.value(), json.value())?);
+    for item in table.iter()? {
+        let (name, json) = item?;
+        datasets.push(parse(view.path, name.value(), json.value())?);
     }
     Ok(datasets)
 }

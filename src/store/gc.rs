@@ -1,16 +1,12 @@
 //! What takes room, and freeing what nothing names.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
-use arrow::array::AsArray;
 use dream_schema::{RunId, Table};
-use redb::{ReadableTable, WriteTransaction};
 
-use super::block::Place;
 use super::error::At;
-use super::layout::{self, Entry};
-use super::{Result, Store, remove, runs};
+use super::view::View;
+use super::{Projection, Result, Store, blob, layout, runs};
 
 /// What [`Store::gc`] freed, or would free.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,108 +62,85 @@ impl Store {
     /// If a checkpoint cannot be read, or the disk fails; nothing is freed then.
     pub fn gc(&self, dry_run: bool) -> Result<Collected> {
         let path = &self.path;
-        let transaction = self.write()?;
+        let writer = self.write()?;
+        let unnamed = unnamed_blobs(&writer.view())?;
+        let hex = |(hash, size): &(blake3::Hash, u64)| (hash.to_hex().to_string(), *size);
         let collected = Collected {
-            blobs: unnamed_blobs(&transaction, path)?,
-            runs: orphans(&transaction, path)?,
+            blobs: unnamed.iter().map(hex).collect(),
+            runs: orphans(&writer.view())?,
         };
         if dry_run {
             return Ok(collected);
         }
         for run in &collected.runs {
-            remove::remove_rows(&transaction, path, *run)?;
+            writer.remove_rows(*run)?;
         }
-        {
-            let mut info = transaction.open_table(layout::BLOB_INFO).at(path)?;
-            let mut chunks = transaction.open_table(layout::BLOBS).at(path)?;
-            for (hash, _) in &collected.blobs {
-                // The address was written as hex just above.
-                let Ok(hash) = blake3::Hash::from_hex(hash) else {
-                    continue;
-                };
-                info.remove(hash.as_bytes()).at(path)?;
-                let low = layout::chunk_key(hash.as_bytes(), 0);
-                let high = layout::chunk_key(hash.as_bytes(), u32::MAX);
-                chunks
-                    .retain_in::<&[u8; 36], _>(&low..=&high, |_, _| false)
-                    .at(path)?;
-            }
+        for (hash, _) in &unnamed {
+            writer
+                .table(layout::BLOB_INFO)?
+                .remove(hash.as_bytes())
+                .at(path)?;
+            let low = layout::chunk_key(hash.as_bytes(), 0);
+            let high = layout::chunk_key(hash.as_bytes(), u32::MAX);
+            writer
+                .table(layout::BLOBS)?
+                .retain_in::<&[u8; 36], _>(&low..=&high, |_, _| false)
+                .at(path)?;
         }
-        transaction.commit().at(path)?;
+        writer.commit()?;
         Ok(collected)
     }
+}
 
-    /// Returns what takes room.
-    ///
-    /// # Errors
-    /// If the disk fails.
-    pub fn usage(&self) -> Result<Usage> {
-        let mut usage = Usage {
-            file_bytes: std::fs::metadata(&self.path).ok().map(|file| file.len()),
-            ..Usage::default()
-        };
-        for table in Table::ALL {
-            let mut runs: BTreeMap<RunId, TableUsage> = BTreeMap::new();
-            for info in self.block_infos(table, None, None)? {
-                let run = info.run;
-                let entry = runs.entry(run).or_insert(TableUsage {
+/// Returns what takes room.
+pub(super) fn usage(view: &View<'_>) -> Result<Usage> {
+    let mut usage = Usage {
+        file_bytes: std::fs::metadata(view.path).ok().map(|file| file.len()),
+        ..Usage::default()
+    };
+    for table in Table::ALL {
+        let mut runs: BTreeMap<RunId, TableUsage> = BTreeMap::new();
+        for strip in view.format.strips(table) {
+            let counts_rows = strip == view.format.keys(table);
+            for (key, entry) in view.entries(strip, None, None)? {
+                let (run, _, _) = layout::unkey(&key);
+                let used = runs.entry(run).or_insert(TableUsage {
                     run,
                     table,
                     rows: 0,
                     blocks: 0,
                     bytes: 0,
                 });
-                entry.rows += u64::from(info.rows);
-                entry.blocks += 1;
-                entry.bytes += u64::from(info.bytes);
+                used.rows += if counts_rows { u64::from(entry.rows) } else { 0 };
+                used.blocks += 1;
+                used.bytes += u64::from(entry.length);
             }
-            usage.tables.extend(runs.into_values());
         }
-        let info = self.read()?.open_table(layout::BLOB_INFO).at(&self.path)?;
-        for item in info.iter().at(&self.path)? {
-            usage.blobs += 1;
-            usage.blob_bytes += item.at(&self.path)?.1.value();
-        }
-        Ok(usage)
+        usage.tables.extend(runs.into_values());
     }
+    let blobs = blob::all(view)?;
+    usage.blobs = blobs.len() as u64;
+    usage.blob_bytes = blobs.iter().map(|(_, size)| size).sum();
+    Ok(usage)
 }
 
-fn unnamed_blobs(transaction: &WriteTransaction, path: &Path) -> Result<Vec<(String, u64)>> {
+fn unnamed_blobs(view: &View<'_>) -> Result<Vec<(blake3::Hash, u64)>> {
     let table = Table::Checkpoints;
-    let (index, blocks) = layout::tables(table);
-    let index = transaction.open_table(index).at(path)?;
-    let blocks = transaction.open_table(blocks).at(path)?;
     let mut named = BTreeSet::new();
-    for item in index.iter().at(path)? {
-        let (key, entry) = item.at(path)?;
-        let block = blocks.get(key.value()).at(path)?;
-        let batch = Place::new(path, table, key.value()).decode(
-            &Entry::decode(entry.value()),
-            block.as_ref().map(|guard| guard.value()),
-        )?;
-        let names = batch.column_by_name("blob").map(|c| c.as_string::<i32>());
-        named.extend(names.into_iter().flatten().flatten().map(str::to_owned));
+    for info in view.infos(table, None, None, &Projection::All)? {
+        named.extend(blob::names(&view.stretch(table, &info, &Projection::All)?));
     }
-    let info = transaction.open_table(layout::BLOB_INFO).at(path)?;
-    let mut unnamed = Vec::new();
-    for item in info.iter().at(path)? {
-        let (hash, size) = item.at(path)?;
-        let hash = blake3::Hash::from_bytes(*hash.value()).to_hex().to_string();
-        if !named.contains(&hash) {
-            unnamed.push((hash, size.value()));
-        }
-    }
-    Ok(unnamed)
+    let mut blobs = blob::all(view)?;
+    blobs.retain(|(hash, _)| !named.contains(hash.to_hex().as_str()));
+    Ok(blobs)
 }
 
-fn orphans(transaction: &WriteTransaction, path: &Path) -> Result<Vec<RunId>> {
-    let runs = transaction.open_table(layout::RUNS).at(path)?;
-    let known: BTreeSet<_> = runs::all(&runs, path)?.into_iter().map(|run| run.id).collect();
+fn orphans(view: &View<'_>) -> Result<Vec<RunId>> {
+    let known: BTreeSet<_> = runs::all(view)?.into_iter().map(|run| run.id).collect();
     let mut orphans = BTreeSet::new();
-    for table in Table::ALL {
-        let (index, _) = layout::tables(table);
-        for item in transaction.open_table(index).at(path)?.iter().at(path)? {
-            let (run, _, _) = layout::unkey(item.at(path)?.0.value());
+    for strip in view.format.all_strips() {
+        for (key, _) in view.entries(strip, None, None)? {
+            let (run, _, _) = layout::unkey(&key);
             if !known.contains(&run) {
                 orphans.insert(run);
             }

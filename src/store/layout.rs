@@ -1,19 +1,17 @@
-//! The tables of the file, and how keys and index entries are written.
+//! The tables of the file other than those of artifacts, and how keys are written.
 
-use dream_schema::{RunId, Table};
+use dream_schema::RunId;
 use redb::TableDefinition;
 
 /// What stands under `magic` in `meta`.
 pub(super) const MAGIC: &str = "dream-ood store";
-/// The format that this program writes.
-pub(super) const VERSION: u32 = 1;
 /// The features (beyond the version) that this program knows.
 pub(super) const FEATURES: [&str; 0] = [];
 
 /// The length of a key: run, part, first index.
 pub(super) const KEY: usize = 28;
-/// The length of an index entry.
-pub(super) const ENTRY: usize = 44;
+/// A key: run, part, first index.
+pub(super) type Key = [u8; KEY];
 /// What redb adds to a value in a page of its own: header, offset, and the key (at most 36 bytes), rounded up.
 pub(super) const PAGE_OVERHEAD: usize = 64;
 /// The largest chunk of a blob: with its overhead it fills 1 MiB.
@@ -23,8 +21,6 @@ pub(super) type Meta = TableDefinition<'static, &'static str, &'static str>;
 pub(super) type Runs = TableDefinition<'static, &'static [u8; 16], &'static [u8]>;
 pub(super) type Aliases = TableDefinition<'static, &'static str, &'static [u8; 16]>;
 pub(super) type Datasets = TableDefinition<'static, &'static str, &'static [u8]>;
-pub(super) type Index = TableDefinition<'static, &'static [u8; KEY], &'static [u8; ENTRY]>;
-pub(super) type Blocks = TableDefinition<'static, &'static [u8; KEY], &'static [u8]>;
 pub(super) type BlobInfo = TableDefinition<'static, &'static [u8; 32], u64>;
 pub(super) type Blobs = TableDefinition<'static, &'static [u8; 36], &'static [u8]>;
 
@@ -35,23 +31,8 @@ pub(super) const DATASETS: Datasets = TableDefinition::new("datasets");
 pub(super) const BLOB_INFO: BlobInfo = TableDefinition::new("blob_info");
 pub(super) const BLOBS: Blobs = TableDefinition::new("blobs");
 
-/// Returns the index table and the block table of `table`.
-pub(super) fn tables(table: Table) -> (Index, Blocks) {
-    let (index, blocks) = match table {
-        Table::ClassEmbeddings => ("class_embeddings/index", "class_embeddings/blocks"),
-        Table::Features => ("features/index", "features/blocks"),
-        Table::Outliers => ("outliers/index", "outliers/blocks"),
-        Table::Latents => ("latents/index", "latents/blocks"),
-        Table::Images => ("images/index", "images/blocks"),
-        Table::Checkpoints => ("checkpoints/index", "checkpoints/blocks"),
-        Table::Scores => ("scores/index", "scores/blocks"),
-        Table::Metrics => ("metrics/index", "metrics/blocks"),
-    };
-    (TableDefinition::new(index), TableDefinition::new(blocks))
-}
-
 /// Returns the key of (run, part, index). Keys sort as the triples do.
-pub(super) fn key(run: RunId, part: u32, index: u64) -> [u8; KEY] {
+pub(super) fn key(run: RunId, part: u32, index: u64) -> Key {
     let mut key = [0; KEY];
     let (head, tail) = key.split_at_mut(16);
     let (middle, last) = tail.split_at_mut(4);
@@ -62,7 +43,7 @@ pub(super) fn key(run: RunId, part: u32, index: u64) -> [u8; KEY] {
 }
 
 /// Returns the (run, part, index) of a key.
-pub(super) fn unkey(key: &[u8; KEY]) -> (RunId, u32, u64) {
+pub(super) fn unkey(key: &Key) -> (RunId, u32, u64) {
     let mut run = [0; 16];
     let mut part = [0; 4];
     let mut index = [0; 8];
@@ -74,49 +55,11 @@ pub(super) fn unkey(key: &[u8; KEY]) -> (RunId, u32, u64) {
 
 /// Returns the first and the last key that rows of `run` (or of any) and `part` (or any) can have. With a part but no run
 /// the range also holds other parts.
-pub(super) fn bounds(run: Option<RunId>, part: Option<u32>) -> ([u8; KEY], [u8; KEY]) {
+pub(super) fn bounds(run: Option<RunId>, part: Option<u32>) -> (Key, Key) {
     match (run, part) {
         (Some(run), Some(part)) => (key(run, part, 0), key(run, part, u64::MAX)),
         (Some(run), None) => (key(run, 0, 0), key(run, u32::MAX, u64::MAX)),
         (None, _) => ([0; KEY], [0xFF; KEY]),
-    }
-}
-
-/// What the index says of a block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
-    /// Rows in the block, at consecutive indexes.
-    pub rows: u32,
-    /// Width of its vectors; 0 for a table without them.
-    pub width: u32,
-    /// Length of the block in bytes.
-    pub length: u32,
-    /// BLAKE3 of the block.
-    pub hash: [u8; 32],
-}
-
-impl Entry {
-    /// Returns the bytes of the entry.
-    pub fn encode(self) -> [u8; ENTRY] {
-        let mut bytes = [0; ENTRY];
-        bytes[..4].copy_from_slice(&self.rows.to_be_bytes());
-        bytes[4..8].copy_from_slice(&self.width.to_be_bytes());
-        bytes[8..12].copy_from_slice(&self.length.to_be_bytes());
-        bytes[12..].copy_from_slice(&self.hash);
-        bytes
-    }
-
-    /// Reads the bytes of an entry.
-    pub fn decode(bytes: &[u8; ENTRY]) -> Self {
-        let word = |at: usize| u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
-        let mut hash = [0; 32];
-        hash.copy_from_slice(&bytes[12..]);
-        Self {
-            rows: word(0),
-            width: word(4),
-            length: word(8),
-            hash,
-        }
     }
 }
 

@@ -1,11 +1,13 @@
 //! Taking over what another store has: whole runs, or parts of one run that several machines made.
 
 use dream_schema::{Run, RunId, Status, Table};
-use redb::{ReadTransaction, ReadableTable, WriteTransaction};
+use redb::ReadableTable;
 
 use super::error::At;
+use super::face::Viewed;
+use super::view::{View, Writer};
 use super::write::{self, Group};
-use super::{Result, Store, StoreError, blob, dataset, layout, names, runs};
+use super::{Projection, Result, Store, StoreError, blob, dataset, layout, names, repack, runs};
 
 /// What [`Store::merge`] took over.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,80 +36,82 @@ impl Store {
     /// [`StoreError::Finished`] if the other store has rows of a run that is finished here without them,
     /// [`StoreError::DatasetChanged`]. Nothing is merged then.
     pub fn merge(&self, other: &Store) -> Result<Merged> {
-        let path = &self.path;
-        let mut merged = Merged::default();
-        let transaction = self.write()?;
-        let theirs = other.read()?;
-        {
-            let chunks = theirs.open_table(layout::BLOBS).at(&other.path)?;
-            for item in theirs
-                .open_table(layout::BLOB_INFO)
-                .at(&other.path)?
-                .iter()
-                .at(&other.path)?
-            {
-                let (hash, size) = item.at(&other.path)?;
-                let hash = blake3::Hash::from_bytes(*hash.value());
-                let mut bytes = Vec::new();
-                blob::read(&chunks, &other.path, &hash, size.value(), |chunk| {
-                    bytes.extend_from_slice(chunk);
-                })?;
-                merged.blobs += u64::from(blob::put(&transaction, path, &hash, &bytes)?);
-            }
+        let mut merge = Merge {
+            writer: self.write()?,
+            theirs: other.view()?,
+            merged: Merged::default(),
+        };
+        merge.blobs()?;
+        for run in runs::all(&merge.theirs)? {
+            merge.run(&run)?;
         }
-        for run in runs::all(&theirs.open_table(layout::RUNS).at(&other.path)?, &other.path)? {
-            self.merge_run(&transaction, (other, &theirs), &run, &mut merged)?;
+        merge.datasets()?;
+        merge.aliases()?;
+        merge.writer.commit()?;
+        Ok(merge.merged)
+    }
+}
+
+/// A merge in progress.
+struct Merge<'a> {
+    writer: Writer<'a>,
+    theirs: View<'a>,
+    merged: Merged,
+}
+
+impl Merge<'_> {
+    fn blobs(&mut self) -> Result<()> {
+        for (hash, size) in blob::all(&self.theirs)? {
+            let mut bytes = Vec::new();
+            blob::read(&self.theirs, &hash, size, |chunk| bytes.extend_from_slice(chunk))?;
+            self.merged.blobs += u64::from(blob::put(&self.writer, &hash, &bytes)?);
         }
-        {
-            let mut sets = transaction.open_table(layout::DATASETS).at(path)?;
-            for set in dataset::all(&theirs.open_table(layout::DATASETS).at(&other.path)?, &other.path)? {
-                match dataset::find(&sets, path, &set.name)? {
-                    Some(stored) if stored.digest != set.digest => {
-                        return Err(StoreError::DatasetChanged {
-                            name: set.name,
-                            stored: stored.digest,
-                            given: set.digest,
-                        });
-                    }
-                    Some(_) => {}
-                    None => {
-                        let json = serde_json::to_vec(&set)?;
-                        sets.insert(set.name.as_str(), json.as_slice()).at(path)?;
-                        merged.datasets.push(set.name);
-                    }
-                }
-            }
-            let mut aliases = transaction.open_table(layout::ALIASES).at(path)?;
-            for (name, run) in names::all(&theirs.open_table(layout::ALIASES).at(&other.path)?, &other.path)?
-            {
-                let stored = aliases
-                    .get(name.as_str())
-                    .at(path)?
-                    .map(|run| RunId(*run.value()));
-                match stored {
-                    Some(stored) if stored != run => merged.kept_aliases.push(name),
-                    Some(_) => {}
-                    None => {
-                        aliases.insert(name.as_str(), &run.0).at(path)?;
-                    }
-                }
-            }
-        }
-        transaction.commit().at(path)?;
-        Ok(merged)
+        Ok(())
     }
 
-    fn merge_run(
-        &self,
-        transaction: &WriteTransaction,
-        (other, snapshot): (&Store, &ReadTransaction),
-        theirs: &Run,
-        merged: &mut Merged,
-    ) -> Result<()> {
-        let path = &self.path;
-        let ours = runs::find(&transaction.open_table(layout::RUNS).at(path)?, path, theirs.id)?;
+    fn datasets(&mut self) -> Result<()> {
+        for set in dataset::all(&self.theirs)? {
+            match dataset::find(&self.writer.view(), &set.name)? {
+                Some(stored) if stored.digest != set.digest => {
+                    return Err(StoreError::DatasetChanged {
+                        name: set.name,
+                        stored: stored.digest,
+                        given: set.digest,
+                    });
+                }
+                Some(_) => {}
+                None => {
+                    dataset::write(&self.writer, &set)?;
+                    self.merged.datasets.push(set.name);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn aliases(&mut self) -> Result<()> {
+        let path = self.writer.path;
+        let mut aliases = self.writer.table(layout::ALIASES)?;
+        for (name, run) in names::all(&self.theirs)? {
+            let stored = aliases
+                .get(name.as_str())
+                .at(path)?
+                .map(|run| RunId(*run.value()));
+            match stored {
+                Some(stored) if stored != run => self.merged.kept_aliases.push(name),
+                Some(_) => {}
+                None => {
+                    aliases.insert(name.as_str(), &run.0).at(path)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, theirs: &Run) -> Result<()> {
+        let ours = runs::find(&self.writer.view(), theirs.id)?;
         let conflict = |here: &Option<String>| StoreError::MergeConflict {
-            path: other.path.clone(),
+            path: self.theirs.path.to_owned(),
             run: theirs.id,
             here: here.clone().unwrap_or_else(|| "none".to_owned()),
             there: theirs.digest.clone().unwrap_or_else(|| "none".to_owned()),
@@ -123,10 +127,10 @@ impl Store {
                 Err(conflict(&ours.digest))
             };
         }
-        let put = self.merge_rows(transaction, (other, snapshot), theirs.id)?;
+        let put = self.rows(theirs.id)?;
         let record = match ours {
             None => {
-                merged.new_runs.push(theirs.id);
+                self.merged.new_runs.push(theirs.id);
                 Some(theirs.clone())
             }
             Some(ours) if finished(&ours) => {
@@ -138,7 +142,7 @@ impl Store {
             }
             Some(ours) => {
                 if put > 0 {
-                    merged.grown_runs.push(theirs.id);
+                    self.merged.grown_runs.push(theirs.id);
                 }
                 finished(theirs).then(|| Run {
                     note: ours.note.or_else(|| theirs.note.clone()),
@@ -146,33 +150,31 @@ impl Store {
                 })
             }
         };
-        merged.rows += put;
+        self.merged.rows += put;
         if let Some(record) = record {
-            if finished(&record) && Some(runs::digest(transaction, path, record.id)?) != record.digest {
-                return Err(conflict(&None));
+            if finished(&record) {
+                repack::repack(&self.writer, record.id)?;
+                if Some(runs::digest(&self.writer.view(), record.id)?) != record.digest {
+                    return Err(conflict(&None));
+                }
             }
-            runs::write(&mut transaction.open_table(layout::RUNS).at(path)?, path, &record)?;
+            runs::write(&self.writer, &record)?;
         }
         Ok(())
     }
 
-    fn merge_rows(
-        &self,
-        transaction: &WriteTransaction,
-        (other, theirs): (&Store, &ReadTransaction),
-        run: RunId,
-    ) -> Result<u64> {
+    /// Takes over the rows of a run; returns how many were not here.
+    fn rows(&self, run: RunId) -> Result<u64> {
         let mut put = 0;
         for table in Table::ALL {
-            let mut blocks = other.blocks_of(theirs, table, Some(run), None)?;
-            while let Some((info, rows)) = blocks.next_block()? {
+            for info in self.theirs.infos(table, Some(run), None, &Projection::All)? {
                 let group = Group {
                     table,
                     part: info.part,
                     first: info.first,
-                    rows,
+                    rows: self.theirs.stretch(table, &info, &Projection::All)?,
                 };
-                put += write::put(transaction, &self.path, run, &group)?;
+                put += write::put(&self.writer, run, &group)?;
             }
         }
         Ok(put)

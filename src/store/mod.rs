@@ -44,19 +44,21 @@ mod blob;
 mod block;
 mod dataset;
 mod error;
+mod face;
+mod format;
 mod gc;
-mod index;
 mod layout;
 mod merge;
 mod names;
 mod open;
 mod pack;
-mod read;
+mod pages;
 mod remove;
 mod repack;
 mod runs;
 mod snapshot;
 mod verify;
+mod view;
 mod write;
 
 #[cfg(test)]
@@ -65,16 +67,19 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 pub use batch::Batch;
+pub use block::{BlockInfo, Blocks, Projection};
 pub use error::StoreError;
+pub use face::Readable;
 pub use gc::{Collected, TableUsage, Usage};
-pub use index::BlockInfo;
 pub use merge::Merged;
-pub use read::Blocks;
 pub use runs::{Begun, Stamp};
 pub use snapshot::Snapshot;
-pub use verify::{Problem, Report};
+pub use verify::{Problem, Verification};
 
 use error::At;
+use face::Viewed;
+use format::Format;
+use view::Writer;
 
 /// The result of a store's methods.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -112,12 +117,19 @@ impl Store {
     }
 
     /// Begins a write transaction; waits for the one in progress, if there is one.
-    fn write(&self) -> Result<redb::WriteTransaction> {
+    fn write(&self) -> Result<Writer<'_>> {
+        // Only one process writes, and it changes the format only while nothing else in it has the store.
+        let format = self.view()?.format;
+        self.writer(format)
+    }
+
+    /// Begins a write transaction on a store of `format`.
+    fn writer(&self, format: Format) -> Result<Writer<'_>> {
         match &self.base {
             Base::Write(database) => {
                 let mut transaction = database.begin_write().at(&self.path)?;
                 transaction.set_quick_repair(true);
-                Ok(transaction)
+                Ok(Writer::new(&self.path, format, transaction))
             }
             Base::Read(_) => Err(StoreError::ReadOnly {
                 path: self.path.clone(),

@@ -1,11 +1,9 @@
 //! Names of runs: ids, their prefixes, aliases.
 
-use std::path::Path;
-
 use dream_schema::RunId;
-use redb::ReadableTable;
 
 use super::error::At;
+use super::view::View;
 use super::{Result, Store, StoreError, layout, runs};
 
 /// The shortest prefix of an id that names a run.
@@ -14,58 +12,19 @@ const SHORTEST: usize = 4;
 const LISTED: usize = 8;
 
 impl Store {
-    /// Returns the run that `name` names: an alias, an id of 32 hex digits, or a prefix of one with 4 digits or more.
-    ///
-    /// # Errors
-    /// [`StoreError::UnknownRun`], [`StoreError::AmbiguousRun`].
-    pub fn resolve(&self, name: &str) -> Result<RunId> {
-        let path = &self.path;
-        let transaction = self.read()?;
-        let aliases = transaction.open_table(layout::ALIASES).at(path)?;
-        if let Some(run) = aliases.get(name).at(path)? {
-            return Ok(RunId(*run.value()));
-        }
-        let mut found = Vec::new();
-        if let Some((low, high)) = prefix(name) {
-            let runs = transaction.open_table(layout::RUNS).at(path)?;
-            for item in runs.range::<&[u8; 16]>(&low..=&high).at(path)?.take(LISTED + 1) {
-                found.push(RunId(*item.at(path)?.0.value()));
-            }
-        }
-        match found.as_slice() {
-            [run] => Ok(*run),
-            [] => Err(StoreError::UnknownRun {
-                name: name.to_owned(),
-                near: near_names(name, all(&aliases, path)?.into_iter().map(|(name, _)| name)),
-            }),
-            several => {
-                let mut candidates: Vec<_> = several.iter().take(LISTED).map(RunId::to_string).collect();
-                if several.len() > LISTED {
-                    candidates.push("...".to_owned());
-                }
-                Err(StoreError::AmbiguousRun {
-                    name: name.to_owned(),
-                    candidates,
-                })
-            }
-        }
-    }
-
     /// Gives a run a name. A name that another run has moves to this one.
     ///
     /// # Errors
     /// [`StoreError::BadAlias`], [`StoreError::UnknownRun`].
     pub fn set_alias(&self, name: &str, run: RunId) -> Result<()> {
         check_alias(name)?;
-        let path = &self.path;
-        let transaction = self.write()?;
-        {
-            let table = transaction.open_table(layout::RUNS).at(path)?;
-            runs::find(&table, path, run)?.ok_or_else(|| runs::unknown(run))?;
-            let mut aliases = transaction.open_table(layout::ALIASES).at(path)?;
-            aliases.insert(name, &run.0).at(path)?;
-        }
-        transaction.commit().at(path)
+        let writer = self.write()?;
+        runs::require(&writer.view(), run)?;
+        writer
+            .table(layout::ALIASES)?
+            .insert(name, &run.0)
+            .at(&self.path)?;
+        writer.commit()
     }
 
     /// Takes a name away.
@@ -73,47 +32,61 @@ impl Store {
     /// # Errors
     /// [`StoreError::UnknownAlias`].
     pub fn remove_alias(&self, name: &str) -> Result<()> {
-        let path = &self.path;
-        let transaction = self.write()?;
-        {
-            let mut aliases = transaction.open_table(layout::ALIASES).at(path)?;
-            if aliases.remove(name).at(path)?.is_none() {
-                return Err(StoreError::UnknownAlias {
-                    name: name.to_owned(),
-                    near: near_names(name, all(&aliases, path)?.into_iter().map(|(name, _)| name)),
-                });
-            }
+        let writer = self.write()?;
+        let removed = writer
+            .table(layout::ALIASES)?
+            .remove(name)
+            .at(&self.path)?
+            .is_some();
+        if !removed {
+            return Err(StoreError::UnknownAlias {
+                name: name.to_owned(),
+                near: near_names(name, all(&writer.view())?.into_iter().map(|(name, _)| name)),
+            });
         }
-        transaction.commit().at(path)
+        writer.commit()
     }
+}
 
-    /// Returns all aliases and their runs, by name.
-    ///
-    /// # Errors
-    /// If the disk fails.
-    pub fn aliases(&self) -> Result<Vec<(String, RunId)>> {
-        let aliases = self.read()?.open_table(layout::ALIASES).at(&self.path)?;
-        all(&aliases, &self.path)
+/// Returns the run that `name` names.
+pub(super) fn resolve(view: &View<'_>, name: &str) -> Result<RunId> {
+    let aliases = view.table(layout::ALIASES)?;
+    if let Some(run) = aliases.get(name)? {
+        return Ok(RunId(*run.value()));
     }
-
-    /// Returns the alias of a run, the first by name if it has several.
-    ///
-    /// # Errors
-    /// If the disk fails.
-    pub fn alias_of(&self, run: RunId) -> Result<Option<String>> {
-        let aliases = self.aliases()?;
-        Ok(aliases.into_iter().find(|(_, r)| *r == run).map(|(name, _)| name))
+    drop(aliases);
+    let mut found = Vec::new();
+    if let Some((low, high)) = prefix(name) {
+        let runs = view.table(layout::RUNS)?;
+        for item in runs.range::<&[u8; 16]>(&low..=&high)?.take(LISTED + 1) {
+            found.push(RunId(*item?.0.value()));
+        }
+    }
+    match found.as_slice() {
+        [run] => Ok(*run),
+        [] => Err(StoreError::UnknownRun {
+            name: name.to_owned(),
+            near: near_names(name, all(view)?.into_iter().map(|(name, _)| name)),
+        }),
+        several => {
+            let mut candidates: Vec<_> = several.iter().take(LISTED).map(RunId::to_string).collect();
+            if several.len() > LISTED {
+                candidates.push("...".to_owned());
+            }
+            Err(StoreError::AmbiguousRun {
+                name: name.to_owned(),
+                candidates,
+            })
+        }
     }
 }
 
 /// Returns all aliases, by name.
-pub(super) fn all(
-    table: &impl ReadableTable<&'static str, &'static [u8; 16]>,
-    path: &Path,
-) -> Result<Vec<(String, RunId)>> {
+pub(super) fn all(view: &View<'_>) -> Result<Vec<(String, RunId)>> {
+    let table = view.table(layout::ALIASES)?;
     let mut aliases = Vec::new();
-    for item in table.iter().at(path)? {
-        let (name, run) = item.at(path)?;
+    for item in table.iter()? {
+        let (name, run) = item?;
         aliases.push((name.value().to_owned(), RunId(*run.value())));
     }
     Ok(aliases)

@@ -1,12 +1,14 @@
 //! Opening a store: what is refused, and the marks that a new one gets.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 
-use dream_schema::Table;
-use redb::{Builder, ConcurrencyMode, Database, ReadTransaction, StorageBackend, TableError};
+use redb::{Builder, ConcurrencyMode, Database, ReadableTable, StorageBackend, TableHandle};
 
 use super::error::At;
+use super::face::Viewed;
+use super::format::Format;
 use super::{Base, Result, Store, StoreError, layout};
 
 /// The first bytes of every redb file.
@@ -37,7 +39,7 @@ impl Store {
         let path = path.as_ref();
         look(path)?;
         let database = builder().open(path).at(path)?;
-        Self::checked(path, Base::Write(database))
+        Self::complete(path, database, Unmarked::Refuse)
     }
 
     /// Opens a store, or creates it if there is none.
@@ -52,18 +54,7 @@ impl Store {
             Err(error) => return Err(error),
         }
         let database = builder().open(path).at(path)?;
-        let store = Self {
-            path: path.to_owned(),
-            base: Base::Write(database),
-        };
-        // A process that was killed while it created the store leaves a database without tables.
-        let transaction = store.read()?;
-        let unfinished = transaction.list_tables().at(path)?.next().is_none();
-        if unfinished {
-            store.mark()?;
-        }
-        check(path, &store.read()?)?;
-        Ok(store)
+        Self::complete(path, database, Unmarked::Mark)
     }
 
     /// Opens a store for reading. Any number of processes may, also while another one writes; each read sees what is
@@ -76,7 +67,12 @@ impl Store {
         let path = path.as_ref();
         look(path)?;
         let database = builder().open_read_only(path).at(path)?;
-        Self::checked(path, Base::Read(database))
+        let store = Self {
+            path: path.to_owned(),
+            base: Base::Read(database),
+        };
+        store.view()?;
+        Ok(store)
     }
 
     /// Opens or creates a store on a storage of the caller's; `path` is only for messages.
@@ -90,17 +86,7 @@ impl Store {
             .set_cache_size(CACHE)
             .create_with_backend(backend)
             .at(path)?;
-        let store = Self {
-            path: path.to_owned(),
-            base: Base::Write(database),
-        };
-        let transaction = store.read()?;
-        let unfinished = transaction.list_tables().at(path)?.next().is_none();
-        if unfinished {
-            store.mark()?;
-        }
-        check(path, &store.read()?)?;
-        Ok(store)
+        Self::complete(path, database, Unmarked::Mark)
     }
 
     /// Gives back what freed pages and half-empty regions take in the file. Returns whether the file changed.
@@ -131,45 +117,61 @@ impl Store {
 
     fn create_at(path: &Path) -> Result<Store> {
         let database: Database = builder().create(path).at(path)?;
+        Self::complete(path, database, Unmarked::Mark)
+    }
+
+    /// Returns the store of a database that is open for writing, after making the tables that are missing: all of them in
+    /// a new store, and in one that an older program made those of artifacts that it did not know.
+    fn complete(path: &Path, database: Database, unmarked: Unmarked) -> Result<Store> {
         let store = Self {
             path: path.to_owned(),
             base: Base::Write(database),
         };
-        store.mark()?;
-        Ok(store)
-    }
-
-    fn checked(path: &Path, base: Base) -> Result<Store> {
-        let store = Self {
-            path: path.to_owned(),
-            base,
+        let transaction = store.read()?;
+        let there = transaction.list_tables().at(path)?;
+        let there: BTreeSet<_> = there.map(|table| table.name().to_owned()).collect();
+        // A process that was killed while it created the store leaves a database without tables.
+        let format = match unmarked {
+            Unmarked::Mark if there.is_empty() => Format::NEWEST,
+            _ => Format::of(path, &transaction)?,
         };
-        check(path, &store.read()?)?;
+        drop(transaction);
+        let needed = format.all_strips().into_iter();
+        let mut needed = needed.flat_map(|strip| [strip.index_name(), strip.blocks_name()]);
+        if there.is_empty() || needed.any(|table| !there.contains(&table)) {
+            store.make_tables(format)?;
+        }
         Ok(store)
     }
 
-    /// Makes an empty database a store: every table is there from the start, so that readers need not ask.
-    fn mark(&self) -> Result<()> {
-        let transaction = self.write()?;
+    /// Marks the database as a store of `format` and makes the tables that are missing.
+    fn make_tables(&self, format: Format) -> Result<()> {
+        let writer = self.writer(format)?;
         {
-            let mut meta = transaction.open_table(layout::META).at(&self.path)?;
-            let version = layout::VERSION.to_string();
-            for (key, value) in [("magic", layout::MAGIC), ("version", &version), ("features", "")] {
-                meta.insert(key, value).at(&self.path)?;
-            }
-            transaction.open_table(layout::RUNS).at(&self.path)?;
-            transaction.open_table(layout::ALIASES).at(&self.path)?;
-            transaction.open_table(layout::DATASETS).at(&self.path)?;
-            transaction.open_table(layout::BLOB_INFO).at(&self.path)?;
-            transaction.open_table(layout::BLOBS).at(&self.path)?;
-            for table in Table::ALL {
-                let (index, blocks) = layout::tables(table);
-                transaction.open_table(index).at(&self.path)?;
-                transaction.open_table(blocks).at(&self.path)?;
+            let mut meta = writer.table(layout::META)?;
+            let version = format.version().to_string();
+            if meta.get("magic").at(&self.path)?.is_none() {
+                for (key, value) in [("magic", layout::MAGIC), ("version", &version), ("features", "")] {
+                    meta.insert(key, value).at(&self.path)?;
+                }
             }
         }
-        transaction.commit().at(&self.path)
+        writer.table(layout::RUNS)?;
+        writer.table(layout::ALIASES)?;
+        writer.table(layout::DATASETS)?;
+        writer.table(layout::BLOB_INFO)?;
+        writer.table(layout::BLOBS)?;
+        writer.make_artifact_tables()?;
+        writer.commit()
     }
+}
+
+/// What becomes of a database without any table.
+enum Unmarked {
+    /// It becomes a store.
+    Mark,
+    /// It is refused.
+    Refuse,
 }
 
 fn builder() -> Builder {
@@ -208,42 +210,4 @@ fn look(path: &Path) -> Result<()> {
         path: path.to_owned(),
         reason: reason.to_owned(),
     })
-}
-
-/// Refuses a database that is not ours, or that a later version wrote.
-fn check(path: &Path, transaction: &ReadTransaction) -> Result<()> {
-    let not_a_store = |reason: &str| StoreError::NotAStore {
-        path: path.to_owned(),
-        reason: reason.to_owned(),
-    };
-    let meta = match transaction.open_table(layout::META) {
-        Ok(meta) => meta,
-        Err(TableError::Storage(error)) => return Err(error).at(path),
-        Err(_) => return Err(not_a_store("it is a redb file of another program")),
-    };
-    let text = |key: &str| -> Result<Option<String>> {
-        Ok(meta.get(key).at(path)?.map(|value| value.value().to_owned()))
-    };
-    if text("magic")?.as_deref() != Some(layout::MAGIC) {
-        return Err(not_a_store("it is a redb file of another program"));
-    }
-    let found = text("version")?
-        .and_then(|version| version.parse::<u32>().ok())
-        .ok_or_else(|| not_a_store("its format version is missing"))?;
-    if found > layout::VERSION {
-        return Err(StoreError::Newer {
-            path: path.to_owned(),
-            found,
-            supported: layout::VERSION,
-        });
-    }
-    let features = text("features")?.unwrap_or_default();
-    let unknown = |feature: &&str| !feature.is_empty() && !layout::FEATURES.contains(feature);
-    if let Some(feature) = features.split(',').find(unknown) {
-        return Err(StoreError::UnknownFeature {
-            path: path.to_owned(),
-            feature: feature.to_owned(),
-        });
-    }
-    Ok(())
 }

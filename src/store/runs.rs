@@ -1,15 +1,14 @@
 //! Runs: begun, sealed, given up, found.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use dream_schema::digest::Digest;
 use dream_schema::{Run, RunId, RunSpec, Status, Table};
-use redb::{ReadableTable, WriteTransaction};
 
-use super::block::Place;
 use super::error::At;
-use super::layout::{self, Entry, KEY};
-use super::{Result, Store, StoreError, repack};
+use super::view::{View, Writer};
+use super::{Projection, Result, Store, StoreError, layout, repack};
 
 /// When and where a run is executed. The caller reads the clock and the machine's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,54 +48,48 @@ impl Begun {
     }
 }
 
-pub(super) type RunTable<'t> = redb::Table<'t, &'static [u8; 16], &'static [u8]>;
-
 impl Store {
     /// Begins the run that `spec` asks for, or takes it up again.
     ///
     /// # Errors
     /// [`StoreError::UnknownRun`] or [`StoreError::InputChanged`] if an input is not in the store, or not as `spec` says.
     pub fn begin(&self, spec: &RunSpec, stamp: &Stamp) -> Result<Begun> {
-        let path = &self.path;
         let id = spec.id();
-        let transaction = self.write()?;
-        let begun = {
-            let mut runs = transaction.open_table(layout::RUNS).at(path)?;
-            match find(&runs, path, id)? {
-                Some(run) if run.status == Status::Finished => return Ok(Begun::Finished(run)),
-                Some(old) => {
-                    let run = Run {
-                        status: Status::Running,
-                        finished_at: None,
-                        note: old.note.filter(|_| old.status == Status::Running),
-                        version: stamp.version.clone(),
-                        device: stamp.device.clone(),
-                        host: stamp.host.clone(),
-                        ..old
-                    };
-                    write(&mut runs, path, &run)?;
-                    Begun::Resumed(run)
-                }
-                None => {
-                    check_inputs(&runs, path, spec)?;
-                    let run = Run {
-                        id,
-                        spec: spec.clone(),
-                        status: Status::Running,
-                        digest: None,
-                        started_at: stamp.time_micros,
-                        finished_at: None,
-                        version: stamp.version.clone(),
-                        device: stamp.device.clone(),
-                        host: stamp.host.clone(),
-                        note: None,
-                    };
-                    write(&mut runs, path, &run)?;
-                    Begun::New(run)
-                }
+        let writer = self.write()?;
+        let begun = match find(&writer.view(), id)? {
+            Some(run) if run.status == Status::Finished => return Ok(Begun::Finished(run)),
+            Some(old) => {
+                let run = Run {
+                    status: Status::Running,
+                    finished_at: None,
+                    note: old.note.filter(|_| old.status == Status::Running),
+                    version: stamp.version.clone(),
+                    device: stamp.device.clone(),
+                    host: stamp.host.clone(),
+                    ..old
+                };
+                write(&writer, &run)?;
+                Begun::Resumed(run)
+            }
+            None => {
+                check_inputs(&writer.view(), spec)?;
+                let run = Run {
+                    id,
+                    spec: spec.clone(),
+                    status: Status::Running,
+                    digest: None,
+                    started_at: stamp.time_micros,
+                    finished_at: None,
+                    version: stamp.version.clone(),
+                    device: stamp.device.clone(),
+                    host: stamp.host.clone(),
+                    note: None,
+                };
+                write(&writer, &run)?;
+                Begun::New(run)
             }
         };
-        transaction.commit().at(path)?;
+        writer.commit()?;
         Ok(begun)
     }
 
@@ -106,17 +99,14 @@ impl Store {
     /// [`StoreError::UnknownRun`], [`StoreError::Finished`] if it is sealed already, [`StoreError::Corrupt`] if a row cannot be
     /// read back.
     pub fn finish(&self, run: RunId, finished_at_micros: i64) -> Result<Run> {
-        let path = &self.path;
-        let transaction = self.write()?;
-        let mut sealed = require_open(&transaction, path, run)?;
-        for table in Table::ALL {
-            repack::repack(&transaction, path, run, table)?;
-        }
-        sealed.digest = Some(digest(&transaction, path, run)?);
+        let writer = self.write()?;
+        let mut sealed = require_open(&writer.view(), run)?;
+        repack::repack(&writer, run)?;
+        sealed.digest = Some(digest(&writer.view(), run)?);
         sealed.status = Status::Finished;
         sealed.finished_at = Some(finished_at_micros);
-        write(&mut transaction.open_table(layout::RUNS).at(path)?, path, &sealed)?;
-        transaction.commit().at(path)?;
+        write(&writer, &sealed)?;
+        writer.commit()?;
         Ok(sealed)
     }
 
@@ -125,14 +115,13 @@ impl Store {
     /// # Errors
     /// [`StoreError::UnknownRun`], [`StoreError::Finished`].
     pub fn fail(&self, run: RunId, error: &str, at_micros: i64) -> Result<Run> {
-        let path = &self.path;
-        let transaction = self.write()?;
-        let mut failed = require_open(&transaction, path, run)?;
+        let writer = self.write()?;
+        let mut failed = require_open(&writer.view(), run)?;
         failed.status = Status::Failed;
         failed.finished_at = Some(at_micros);
         failed.note = Some(error.to_owned());
-        write(&mut transaction.open_table(layout::RUNS).at(path)?, path, &failed)?;
-        transaction.commit().at(path)?;
+        write(&writer, &failed)?;
+        writer.commit()?;
         Ok(failed)
     }
 
@@ -141,33 +130,11 @@ impl Store {
     /// # Errors
     /// [`StoreError::UnknownRun`].
     pub fn set_note(&self, run: RunId, note: Option<&str>) -> Result<()> {
-        let path = &self.path;
-        let transaction = self.write()?;
-        {
-            let mut runs = transaction.open_table(layout::RUNS).at(path)?;
-            let mut noted = find(&runs, path, run)?.ok_or_else(|| unknown(run))?;
-            noted.note = note.map(str::to_owned);
-            write(&mut runs, path, &noted)?;
-        }
-        transaction.commit().at(path)
-    }
-
-    /// Returns a run.
-    ///
-    /// # Errors
-    /// [`StoreError::UnknownRun`].
-    pub fn run(&self, run: RunId) -> Result<Run> {
-        let runs = self.read()?.open_table(layout::RUNS).at(&self.path)?;
-        find(&runs, &self.path, run)?.ok_or_else(|| unknown(run))
-    }
-
-    /// Returns all runs, in the order in which they were begun.
-    ///
-    /// # Errors
-    /// If the disk fails or a record is corrupt.
-    pub fn runs(&self) -> Result<Vec<Run>> {
-        let table = self.read()?.open_table(layout::RUNS).at(&self.path)?;
-        all(&table, &self.path)
+        let writer = self.write()?;
+        let mut noted = require(&writer.view(), run)?;
+        noted.note = note.map(str::to_owned);
+        write(&writer, &noted)?;
+        writer.commit()
     }
 }
 
@@ -180,27 +147,45 @@ pub(super) fn unknown(run: RunId) -> StoreError {
 }
 
 /// Returns all runs, in the order in which they were begun.
-pub(super) fn all(
-    table: &impl ReadableTable<&'static [u8; 16], &'static [u8]>,
-    path: &Path,
-) -> Result<Vec<Run>> {
+pub(super) fn all(view: &View<'_>) -> Result<Vec<Run>> {
+    let table = view.table(layout::RUNS)?;
     let mut runs = Vec::new();
-    for item in table.iter().at(path)? {
-        let (id, json) = item.at(path)?;
-        runs.push(parse(path, RunId(*id.value()), json.value())?);
+    for item in table.iter()? {
+        let (id, json) = item?;
+        runs.push(parse(view.path, RunId(*id.value()), json.value())?);
     }
     runs.sort_by_key(|run: &Run| (run.started_at, run.id));
     Ok(runs)
 }
 
 /// Returns a run, if it is there.
-pub(super) fn find(
-    table: &impl ReadableTable<&'static [u8; 16], &'static [u8]>,
-    path: &Path,
-    run: RunId,
-) -> Result<Option<Run>> {
-    let json = table.get(&run.0).at(path)?;
-    json.map(|json| parse(path, run, json.value())).transpose()
+pub(super) fn find(view: &View<'_>, run: RunId) -> Result<Option<Run>> {
+    let table = view.table(layout::RUNS)?;
+    let json = table.get(&run.0)?;
+    json.map(|json| parse(view.path, run, json.value())).transpose()
+}
+
+/// Returns a run that must be there.
+pub(super) fn require(view: &View<'_>, run: RunId) -> Result<Run> {
+    find(view, run)?.ok_or_else(|| unknown(run))
+}
+
+/// Returns those of `all` runs that were made from `run`, directly or through others.
+pub(super) fn dependents(all: &[Run], run: RunId) -> Vec<RunId> {
+    let mut from = BTreeSet::from([run]);
+    loop {
+        let before = from.len();
+        let reads = |other: &&Run| other.spec.inputs.iter().any(|input| from.contains(&input.run));
+        let more: Vec<_> = all.iter().filter(reads).map(|other| other.id).collect();
+        from.extend(more);
+        if from.len() == before {
+            break;
+        }
+    }
+    let dependents = all.iter().map(|other| other.id);
+    dependents
+        .filter(|other| *other != run && from.contains(other))
+        .collect()
 }
 
 fn parse(path: &Path, id: RunId, json: &[u8]) -> Result<Run> {
@@ -217,29 +202,25 @@ fn parse(path: &Path, id: RunId, json: &[u8]) -> Result<Run> {
 }
 
 /// Writes the record of a run.
-pub(super) fn write(table: &mut RunTable<'_>, path: &Path, run: &Run) -> Result<()> {
+pub(super) fn write(writer: &Writer<'_>, run: &Run) -> Result<()> {
     let json = serde_json::to_vec(run)?;
-    table.insert(&run.id.0, json.as_slice()).at(path)?;
+    let mut table = writer.table(layout::RUNS)?;
+    table.insert(&run.id.0, json.as_slice()).at(writer.path)?;
     Ok(())
 }
 
 /// Returns a run that may still be written to.
-pub(super) fn require_open(transaction: &WriteTransaction, path: &Path, run: RunId) -> Result<Run> {
-    let runs = transaction.open_table(layout::RUNS).at(path)?;
-    let found = find(&runs, path, run)?.ok_or_else(|| unknown(run))?;
+pub(super) fn require_open(view: &View<'_>, run: RunId) -> Result<Run> {
+    let found = require(view, run)?;
     if found.status == Status::Finished {
         return Err(StoreError::Finished { run });
     }
     Ok(found)
 }
 
-fn check_inputs(
-    runs: &impl ReadableTable<&'static [u8; 16], &'static [u8]>,
-    path: &Path,
-    spec: &RunSpec,
-) -> Result<()> {
+fn check_inputs(view: &View<'_>, spec: &RunSpec) -> Result<()> {
     for input in &spec.inputs {
-        let stored = find(runs, path, input.run)?.ok_or_else(|| unknown(input.run))?;
+        let stored = require(view, input.run)?;
         if stored.digest.as_ref() != Some(&input.digest) {
             return Err(StoreError::InputChanged {
                 role: input.role.clone(),
@@ -253,21 +234,11 @@ fn check_inputs(
 }
 
 /// Returns the digest over the rows of a run: tables in their order, rows by key.
-pub(super) fn digest(transaction: &WriteTransaction, path: &Path, run: RunId) -> Result<String> {
+pub(super) fn digest(view: &View<'_>, run: RunId) -> Result<String> {
     let mut digest = Digest::new();
-    let (low, high) = layout::bounds(Some(run), None);
     for table in Table::ALL {
-        let (index, blocks) = layout::tables(table);
-        let index = transaction.open_table(index).at(path)?;
-        let blocks = transaction.open_table(blocks).at(path)?;
-        for item in index.range::<&[u8; KEY]>(&low..=&high).at(path)? {
-            let (key, entry) = item.at(path)?;
-            let block = blocks.get(key.value()).at(path)?;
-            let batch = Place::new(path, table, key.value()).decode(
-                &Entry::decode(entry.value()),
-                block.as_ref().map(|guard| guard.value()),
-            )?;
-            digest.update(table, &batch)?;
+        for info in view.infos(table, Some(run), None, &Projection::All)? {
+            digest.update(table, &view.stretch(table, &info, &Projection::All)?)?;
         }
     }
     Ok(digest.finish())

@@ -2,15 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use arrow::array::AsArray;
 use dream_schema::digest::Digest;
-use dream_schema::{RunId, Status, Table};
-use redb::{ReadTransaction, ReadableTable};
+use dream_schema::{Run, RunId, Status, Table};
 
-use super::block::Place;
-use super::error::At;
-use super::layout::{self, Entry};
-use super::{Result, Store, StoreError, blob, names, runs};
+use super::face::Viewed;
+use super::format::Strip;
+use super::view::View;
+use super::{Projection, Result, Store, StoreError, blob, gc, layout, names, runs};
 
 /// Something that is not as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +21,7 @@ pub struct Problem {
 
 /// What [`Store::verify`] read and found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct Verification {
     /// Number of runs.
     pub runs: u64,
     /// Number of blocks.
@@ -38,20 +36,12 @@ pub struct Report {
     pub problems: Vec<Problem>,
 }
 
-impl Report {
-    fn problem(&mut self, run: Option<RunId>, what: impl ToString) {
-        let what = what.to_string();
-        self.problems.push(Problem { run, what });
-    }
-}
-
 /// The state of a verification.
 struct Verifier<'a> {
-    store: &'a Store,
-    transaction: ReadTransaction,
+    view: View<'a>,
     total: u64,
     progress: &'a mut dyn FnMut(u64, u64),
-    report: Report,
+    found: Verification,
     digests: BTreeMap<RunId, Digest>,
     named_blobs: BTreeSet<(RunId, String)>,
 }
@@ -62,100 +52,113 @@ impl Store {
     /// the bytes read and the bytes in all.
     ///
     /// # Errors
-    /// If the file cannot be read at all. What is wrong with its contents is in the report.
-    pub fn verify(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<Report> {
-        let usage = self.usage()?;
+    /// If the file cannot be read at all. What is wrong with its contents is in the result.
+    pub fn verify(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<Verification> {
+        let view = self.view()?;
+        let usage = gc::usage(&view)?;
         let mut verifier = Verifier {
-            store: self,
-            transaction: self.read()?,
+            view,
             total: usage.blob_bytes + usage.tables.iter().map(|t| t.bytes).sum::<u64>(),
             progress,
-            report: Report::default(),
+            found: Verification::default(),
             digests: BTreeMap::new(),
             named_blobs: BTreeSet::new(),
         };
-        for table in Table::ALL {
-            verifier.table(table)?;
+        for strip in verifier.view.format.all_strips() {
+            verifier.index(strip)?;
         }
-        verifier.runs()?;
+        for table in Table::ALL {
+            verifier.rows(table)?;
+        }
+        let known = verifier.records()?;
+        verifier.runs(&known);
+        verifier.aliases(&known)?;
         verifier.blobs()?;
-        Ok(verifier.report)
+        Ok(verifier.found)
     }
 }
 
 impl Verifier<'_> {
-    fn read(&mut self, bytes: u64) {
-        self.report.bytes += bytes;
-        (self.progress)(self.report.bytes, self.total);
+    fn problem(&mut self, run: Option<RunId>, what: impl ToString) {
+        let what = what.to_string();
+        // A block that several stretches of rows need is one problem.
+        if self.found.problems.last().is_none_or(|last| last.what != what) {
+            self.found.problems.push(Problem { run, what });
+        }
     }
 
-    fn table(&mut self, table: Table) -> Result<()> {
-        let path = self.store.path.clone();
-        let (index, blocks) = layout::tables(table);
-        let index = self.transaction.open_table(index).at(&path)?;
-        let blocks = self.transaction.open_table(blocks).at(&path)?;
+    fn read(&mut self, bytes: u64) {
+        self.found.bytes += bytes;
+        (self.progress)(self.found.bytes, self.total);
+    }
+
+    /// Checks that the blocks of a strip are disjoint and all in its index.
+    fn index(&mut self, strip: Strip) -> Result<()> {
+        let counts_rows = strip == self.view.format.keys(strip.table);
         let mut end = None; // (run, part, index after the last row)
-        for item in index.iter().at(&path)? {
-            let (key, entry) = item.at(&path)?;
-            let entry = Entry::decode(entry.value());
-            let place = Place::new(&path, table, key.value());
-            let block = blocks.get(key.value()).at(&path)?;
-            self.report.blocks += 1;
-            self.report.rows += u64::from(entry.rows);
-            self.read(u64::from(entry.length));
-            if end.is_some_and(|(run, part, end)| (run, part) == (place.run, place.part) && place.first < end)
-            {
-                self.report
-                    .problem(Some(place.run), place.corrupt("it overlaps the block before it"));
+        for (key, entry) in self.view.entries(strip, None, None)? {
+            let (run, part, first) = layout::unkey(&key);
+            self.found.blocks += 1;
+            self.found.rows += if counts_rows { u64::from(entry.rows) } else { 0 };
+            if end.is_some_and(|end| (run, part, first) < end) {
+                let overlaps = "it overlaps the block before it".to_owned();
+                let error = self.view.corrupt(strip.table, &key, overlaps);
+                self.problem(Some(run), error);
             }
-            end = Some((place.run, place.part, place.first + u64::from(entry.rows)));
-            let batch = match place.decode(&entry, block.as_ref().map(|guard| guard.value())) {
-                Ok(batch) => batch,
-                Err(error) => {
-                    self.report.problem(Some(place.run), error);
-                    continue;
-                }
-            };
-            self.digests.entry(place.run).or_default().update(table, &batch)?;
-            if table == Table::Checkpoints {
-                let names = batch.column_by_name("blob").map(|c| c.as_string::<i32>());
-                let names = names.into_iter().flatten().flatten();
-                self.named_blobs
-                    .extend(names.map(|name| (place.run, name.to_owned())));
-            }
+            end = Some((run, part, first + u64::from(entry.rows)));
         }
-        for item in blocks.iter().at(&path)? {
-            let (key, _) = item.at(&path)?;
-            if index.get(key.value()).at(&path)?.is_none() {
-                let place = Place::new(&path, table, key.value());
-                self.report.problem(
-                    Some(place.run),
-                    place.corrupt("it is not in the index, so it is not read"),
-                );
-            }
+        for key in self.view.strays(strip)? {
+            let stray = "it is not in the index, so it is not read".to_owned();
+            let error = self.view.corrupt(strip.table, &key, stray);
+            self.problem(Some(layout::unkey(&key).0), error);
         }
         Ok(())
     }
 
-    fn runs(&mut self) -> Result<()> {
-        let path = self.store.path.clone();
-        let table = self.transaction.open_table(layout::RUNS).at(&path)?;
-        let mut known = BTreeMap::new();
-        for item in table.iter().at(&path)? {
-            let id = RunId(*item.at(&path)?.0.value());
-            self.report.runs += 1;
-            match runs::find(&table, &path, id) {
-                Ok(Some(run)) => {
-                    known.insert(id, run);
+    /// Reads all rows of a table.
+    fn rows(&mut self, table: Table) -> Result<()> {
+        for info in self.view.infos(table, None, None, &Projection::All)? {
+            let batch = match self.view.stretch(table, &info, &Projection::All) {
+                Ok(batch) => batch,
+                Err(error @ (StoreError::Corrupt { .. } | StoreError::Schema(_))) => {
+                    self.problem(Some(info.run), error);
+                    continue;
                 }
-                Ok(None) => {}
-                Err(error) => self.report.problem(Some(id), error),
+                Err(error) => return Err(error),
+            };
+            self.digests.entry(info.run).or_default().update(table, &batch)?;
+            if table == Table::Checkpoints {
+                let names = blob::names(&batch).into_iter();
+                self.named_blobs.extend(names.map(|name| (info.run, name)));
+            }
+            self.read(info.bytes);
+        }
+        Ok(())
+    }
+
+    /// Returns the records of runs that can be read.
+    fn records(&mut self) -> Result<BTreeMap<RunId, Run>> {
+        let ids: Vec<_> = {
+            let table = self.view.table(layout::RUNS)?;
+            let id = |item: Result<(redb::AccessGuard<'_, &[u8; 16]>, _)>| Ok(RunId(*item?.0.value()));
+            table.iter()?.map(id).collect::<Result<_>>()?
+        };
+        let mut known = BTreeMap::new();
+        for id in ids {
+            self.found.runs += 1;
+            match runs::find(&self.view, id) {
+                Ok(run) => known.extend(run.map(|run| (id, run))),
+                Err(error) => self.problem(Some(id), error),
             }
         }
-        for (id, run) in &known {
+        Ok(known)
+    }
+
+    fn runs(&mut self, known: &BTreeMap<RunId, Run>) {
+        for (id, run) in known {
             if run.spec.id() != *id {
                 let what = format!("run {id}: what it was asked for has the id {}", run.spec.id());
-                self.report.problem(Some(*id), what);
+                self.problem(Some(*id), what);
             }
             for input in &run.spec.inputs {
                 if known.get(&input.run).and_then(|run| run.digest.as_ref()) != Some(&input.digest) {
@@ -163,7 +166,7 @@ impl Verifier<'_> {
                         "run {id}: its input `{}` ({}) is missing or has another digest",
                         input.role, input.run
                     );
-                    self.report.problem(Some(*id), what);
+                    self.problem(Some(*id), what);
                 }
             }
             let digest = self.digests.remove(id).unwrap_or_default().finish();
@@ -172,46 +175,39 @@ impl Verifier<'_> {
                     "run {id}: its rows have the digest {digest}, expected {}; remove it and run it again",
                     run.digest.as_deref().unwrap_or("one")
                 );
-                self.report.problem(Some(*id), what);
+                self.problem(Some(*id), what);
             }
         }
         for id in std::mem::take(&mut self.digests).into_keys() {
-            self.report.problem(
-                Some(id),
-                format!("run {id}: there are rows but no record; `gc` frees them"),
-            );
+            let what = format!("run {id}: there are rows but no record; `gc` frees them");
+            self.problem(Some(id), what);
         }
-        let aliases = self.transaction.open_table(layout::ALIASES).at(&path)?;
-        for (name, run) in names::all(&aliases, &path)? {
+    }
+
+    fn aliases(&mut self, known: &BTreeMap<RunId, Run>) -> Result<()> {
+        for (name, run) in names::all(&self.view)? {
             if !known.contains_key(&run) {
-                self.report.problem(
-                    None,
-                    format!("the alias `{name}` names the run {run}, which is not there"),
-                );
+                let what = format!("the alias `{name}` names the run {run}, which is not there");
+                self.problem(None, what);
             }
         }
         Ok(())
     }
 
     fn blobs(&mut self) -> Result<()> {
-        let path = self.store.path.clone();
-        let info = self.transaction.open_table(layout::BLOB_INFO).at(&path)?;
-        let chunks = self.transaction.open_table(layout::BLOBS).at(&path)?;
         for (run, name) in std::mem::take(&mut self.named_blobs) {
-            if let Err(error) = blob::require(&info, &path, &name) {
-                self.report.problem(Some(run), error);
+            if let Err(error) = blob::require(&self.view, &name) {
+                self.problem(Some(run), error);
             }
         }
-        for item in info.iter().at(&path)? {
-            let (hash, size) = item.at(&path)?;
-            let hash = blake3::Hash::from_bytes(*hash.value());
-            self.report.blobs += 1;
-            match blob::read(&chunks, &path, &hash, size.value(), |_| {}) {
+        for (hash, size) in blob::all(&self.view)? {
+            self.found.blobs += 1;
+            match blob::read(&self.view, &hash, size, |_| {}) {
                 Ok(()) => {}
-                Err(error @ StoreError::CorruptBlob { .. }) => self.report.problem(None, error),
+                Err(error @ StoreError::CorruptBlob { .. }) => self.problem(None, error),
                 Err(error) => return Err(error),
             }
-            self.read(size.value());
+            self.read(size);
         }
         Ok(())
     }

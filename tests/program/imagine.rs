@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use dream_ood::diffusion;
-use dream_ood::store::{Stamp, Store};
+use dream_ood::store::{Readable, Stamp, Store};
 use dream_schema::{ClassEmbedding, Image, Latent, Outlier, OutlierKind, RunId, RunInput, RunSpec, Status};
 
 use crate::support::{bad, copy, data, dream, folder, good, json};

@@ -8,7 +8,7 @@ use candle_core::Device;
 
 use dream_ood::stage::imagine::Shard;
 use dream_ood::stage::{BatchSize, Context, How, Machine, StageError};
-use dream_ood::store::{Store, StoreError};
+use dream_ood::store::{Readable, Store, StoreError};
 use dream_schema::{Run, RunId, RunSpec, Status};
 
 use crate::args::Args;

@@ -20,7 +20,7 @@ use dream_schema::Table;
 use super::pushdown;
 use crate::query::scan::{Counter, Scan, Selection};
 use crate::query::{QueryError, TableName};
-use crate::store::Snapshot;
+use crate::store::{Projection, Readable, Snapshot};
 
 /// A table of artifacts in one snapshot of a store.
 pub(super) struct StoreTable {
@@ -40,7 +40,12 @@ impl StoreTable {
     ) -> Result<Self, QueryError> {
         let mut widths = BTreeSet::new();
         if table.has_vectors() {
-            widths.extend(snapshot.block_infos(table, None, None)?.iter().map(|b| b.width));
+            widths.extend(
+                snapshot
+                    .block_infos(table, None, None, &Projection::Only(Vec::new()))?
+                    .iter()
+                    .map(|b| b.width),
+            );
         }
         let width = widths.first().copied().unwrap_or(0);
         let fixed = TableName::Artifacts(table).schema(width as usize);

@@ -21,7 +21,7 @@ use dream_schema::{RunId, Table};
 
 use crate::query::scan::Selection;
 use crate::query::table::by_class;
-use crate::store::Snapshot;
+use crate::store::{Projection, Readable, Snapshot};
 
 /// A condition that can be pushed down.
 pub(super) enum Condition {
@@ -116,7 +116,7 @@ impl Known {
     fn get<'a>(known: &'a mut Option<Known>, snapshot: &Snapshot, table: Table) -> Result<&'a Known> {
         if known.is_none() {
             let infos = snapshot
-                .block_infos(table, None, None)
+                .block_infos(table, None, None, &Projection::Only(Vec::new()))
                 .map_err(|e| DataFusionError::External(Box::new(crate::query::QueryError::from(e))))?;
             *known = Some(Known {
                 runs: infos.iter().map(|info| info.run).collect(),

@@ -5,7 +5,7 @@ use dream_schema::{ClassEmbedding, Outlier, Run, RunId};
 use super::params::{Params, Partner, Synthesis, class as find_class};
 use crate::rng::Stream;
 use crate::stage::{StageError, input_run};
-use crate::store::Store;
+use crate::store::{Readable, Store};
 
 /// What stands in for the class word in one picture.
 pub(in crate::stage) struct Vector {

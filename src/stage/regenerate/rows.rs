@@ -6,7 +6,7 @@ use std::ops::Range;
 use dream_schema::{Artifact, Image, Latent, RunId, Table};
 
 use crate::stage::StageError;
-use crate::store::{Snapshot, Store};
+use crate::store::{Projection, Readable, Snapshot, Store};
 
 /// The chosen rows of a run that are still to be taken.
 pub(super) struct Pairs {
@@ -25,7 +25,7 @@ impl Pairs {
     ) -> Result<Self, StageError> {
         let snapshot = store.snapshot()?;
         let mut left = VecDeque::new();
-        for block in snapshot.block_infos(Table::Latents, Some(run), class)? {
+        for block in snapshot.block_infos(Table::Latents, Some(run), class, &Projection::All)? {
             let indices = block.first..block.first + u64::from(block.rows);
             match index {
                 None => left.push_back((block.part, indices)),
@@ -77,11 +77,14 @@ impl Pairs {
     /// Returns the rows of a class with these indices, in order.
     fn rows<A: Artifact>(&self, class: u32, indices: &Range<u64>) -> Result<Vec<A>, StageError> {
         let mut rows = Vec::new();
-        for info in self.snapshot.block_infos(A::TABLE, Some(self.run), Some(class))? {
+        for info in self
+            .snapshot
+            .block_infos(A::TABLE, Some(self.run), Some(class), &Projection::All)?
+        {
             let start = indices.start.max(info.first);
             let end = indices.end.min(info.first + u64::from(info.rows));
             if start < end {
-                let block = self.snapshot.block(A::TABLE, &info)?;
+                let block = self.snapshot.block(A::TABLE, &info, &Projection::All)?;
                 let slice = block.slice((start - info.first) as usize, (end - start) as usize);
                 rows.extend(A::from_batch(&slice)?);
             }

@@ -12,7 +12,7 @@ use crate::report::{
 };
 use crate::stage::training::Training;
 use crate::stage::{Source, StageError, compare, detect, embed, encode, imagine, input_run, params, sample};
-use crate::store::Store;
+use crate::store::{Readable, Store};
 
 /// Pictures of each kind that a class shows.
 const PICTURES: usize = 12;

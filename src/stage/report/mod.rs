@@ -9,7 +9,7 @@ use dream_schema::{Run, RunId, Status};
 
 use super::{Source, StageError, compare, detect, embed, evaluate, imagine, input_run, lineage};
 use crate::report::{Lineage, Report, RunEdge, RunNode};
-use crate::store::Store;
+use crate::store::{Readable, Store};
 
 /// Returns the runs that a report on `run` compares: of an evaluation, all evaluations on the same sets; of another run, none.
 ///

@@ -7,7 +7,7 @@ use dream_schema::{ClassEmbedding, Feature, Outlier, Run, RunId, RunSpec, Table}
 
 use super::{Context, StageError, embed, encode, import, input, required_input};
 use crate::outlier::{self, Head, OutlierError, Sampled};
-use crate::store::Store;
+use crate::store::{Readable, Store};
 
 mod params;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use dream_schema::{Artifact, Checkpoint, Metric, Run, RunId};
 use super::Trainer;
 use crate::nn::{self, Sgd, State};
 use crate::stage::{Context, StageError};
-use crate::store::Store;
+use crate::store::{Readable, Store};
 
 /// Name of the rows of a network's state.
 const MODEL: &str = "model";

@@ -8,7 +8,7 @@ use dream_schema::{Feature, Metric, Table};
 use super::disk::Disk;
 use super::*;
 use crate::rng::Stream;
-use crate::store::StoreError;
+use crate::store::{Readable, StoreError};
 
 /// The steps of a small history; returns how many were acknowledged.
 fn history(store: &Store) -> Result<(), (usize, StoreError)> {
@@ -235,7 +235,7 @@ fn a_flipped_bit_in_a_block_is_found_by_reading_and_by_verify() {
         store.rows::<Feature>(run, None).unwrap_err(),
         store.row::<Feature>(run, 3, 1).unwrap_err(),
         store
-            .blocks(Table::Features, None, None)
+            .blocks(Table::Features, None, None, &Projection::All)
             .unwrap()
             .find_map(Result::err)
             .unwrap(),
@@ -291,6 +291,7 @@ fn a_flipped_bit_in_a_blob_is_found_by_reading_and_by_verify() {
 #[test]
 fn lost_and_stray_blocks_are_found_by_verify_and_stray_runs_are_freed() {
     use crate::store::layout;
+    use redb::TableDefinition;
     let t = temporary();
     let run = begin(&t.store, 1);
     t.store
@@ -298,23 +299,19 @@ fn lost_and_stray_blocks_are_found_by_verify_and_stray_runs_are_freed() {
         .unwrap();
     let gone = begin(&t.store, 2);
     t.store.put(gone, &[metric(0, 1.0)]).unwrap();
-    let transaction = t.store.write().unwrap();
+    let writer = t.store.write().unwrap();
     {
-        let (index, blocks) = layout::tables(Table::Features);
-        let mut blocks = transaction.open_table(blocks).unwrap();
+        let mut blocks = writer
+            .table(TableDefinition::<&[u8; 28], &[u8]>::new("features/blocks"))
+            .unwrap();
         blocks.remove(&layout::key(run, 0, 0)).unwrap();
-        transaction
-            .open_table(index)
-            .unwrap()
-            .remove(&layout::key(run, 1, 0))
+        let mut index = writer
+            .table(TableDefinition::<&[u8; 28], &[u8; 44]>::new("features/index"))
             .unwrap();
-        transaction
-            .open_table(layout::RUNS)
-            .unwrap()
-            .remove(&gone.0)
-            .unwrap();
+        index.remove(&layout::key(run, 1, 0)).unwrap();
+        writer.table(layout::RUNS).unwrap().remove(&gone.0).unwrap();
     }
-    transaction.commit().unwrap();
+    writer.commit().unwrap();
     let report = t.store.verify(&mut |_, _| {}).unwrap();
     assert_eq!(report.problems.len(), 3, "{report:?}");
     assert!(matches!(

@@ -52,7 +52,7 @@ fn image() -> Image {
     }
 }
 
-fn score() -> Score {
+pub fn score() -> Score {
     Score {
         class_id: None,
         class_name: None,

@@ -8,6 +8,7 @@ mod disk;
 mod faults;
 mod fixture;
 mod names;
+mod older;
 mod random;
 mod rows;
 mod runs;
@@ -19,7 +20,7 @@ use std::path::PathBuf;
 use dream_schema::{Checkpoint, Feature, Latent, Metric, Run, RunId, RunInput, RunSpec};
 use serde_json::json;
 
-use super::{Begun, Stamp, Store};
+use super::{Begun, Projection, Readable, Stamp, Store};
 
 /// A store in a directory that goes away with it.
 pub struct Temporary {

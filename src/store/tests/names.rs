@@ -54,7 +54,7 @@ fn a_prefix_of_several_runs_lists_them() {
     // Ids are hashes, so two that begin alike are entered by hand.
     let transaction = t.store.write().unwrap();
     {
-        let mut table = transaction.open_table(layout::RUNS).unwrap();
+        let mut table = transaction.table(layout::RUNS).unwrap();
         for last in 0..12_u8 {
             let mut id = [0xAB; 16];
             id[15] = last;
@@ -143,7 +143,7 @@ fn later_formats_and_unknown_features_are_refused() {
         let set = |store: &Store, value: &str| {
             let transaction = store.write().unwrap();
             transaction
-                .open_table(layout::META)
+                .table(layout::META)
                 .unwrap()
                 .insert(key, value)
                 .unwrap();

@@ -6,7 +6,7 @@ use dream_schema::{Feature, Table};
 use proptest::prelude::*;
 
 use super::*;
-use crate::store::StoreError;
+use crate::store::{Readable, StoreError};
 
 #[derive(Clone, Debug)]
 enum Operation {

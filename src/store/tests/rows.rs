@@ -1,11 +1,9 @@
 //! Rows in and out.
 
-use std::ops::ControlFlow;
-
 use dream_schema::{Feature, Latent, Metric, Table};
 
 use super::*;
-use crate::store::StoreError;
+use crate::store::{Readable, StoreError};
 
 #[test]
 fn rows_come_back_in_key_order_whatever_order_they_were_put_in() {
@@ -127,7 +125,7 @@ fn a_row_larger_than_a_block_is_a_block_by_itself() {
     assert_eq!(t.store.rows::<Latent>(run, None).unwrap(), rows);
     assert_eq!(
         t.store
-            .block_infos(Table::Latents, Some(run), None)
+            .block_infos(Table::Latents, Some(run), None, &Projection::All)
             .unwrap()
             .len(),
         3
@@ -156,7 +154,7 @@ fn a_batch_is_written_whole_or_not_at_all() {
 }
 
 #[test]
-fn a_scan_sees_the_runs_in_order_and_stops_when_told() {
+fn blocks_come_in_the_order_of_runs_and_only_those_asked_for() {
     let t = temporary();
     let mut runs: Vec<_> = (0..3).map(|seed| begin(&t.store, seed)).collect();
     for run in &runs {
@@ -165,17 +163,16 @@ fn a_scan_sees_the_runs_in_order_and_stops_when_told() {
             .unwrap();
     }
     runs.sort();
-    let mut seen = Vec::new();
-    let mut take = |run, batch: arrow::array::RecordBatch| {
-        seen.push((run, batch.num_rows()));
-        Ok(if seen.len() == 2 {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        })
-    };
-    t.store.scan(Table::Features, None, Some(1), &mut take).unwrap();
-    assert_eq!(seen, [(runs[0], 1), (runs[1], 1)]);
+    let blocks = t
+        .store
+        .blocks(Table::Features, None, Some(1), &Projection::All)
+        .unwrap();
+    let seen: Vec<_> = blocks.map(Result::unwrap).take(2).collect();
+    let seen: Vec<_> = seen
+        .iter()
+        .map(|(info, rows)| (info.run, info.part, rows.num_rows()))
+        .collect();
+    assert_eq!(seen, [(runs[0], 1, 1), (runs[1], 1, 1)]);
 }
 
 #[test]
@@ -183,7 +180,10 @@ fn blocks_are_a_snapshot() {
     let t = temporary();
     let run = begin(&t.store, 1);
     t.store.put(run, &[metric(0, 0.0)]).unwrap();
-    let blocks = t.store.blocks(Table::Metrics, Some(run), None).unwrap();
+    let blocks = t
+        .store
+        .blocks(Table::Metrics, Some(run), None, &Projection::All)
+        .unwrap();
     t.store.put(run, &[metric(1, 0.0)]).unwrap();
     assert_eq!(blocks.count(), 1);
     assert_eq!(t.store.count(run, Table::Metrics).unwrap(), 2);

@@ -3,7 +3,7 @@
 use dream_schema::{Dataset, Feature, Status, Table};
 
 use super::*;
-use crate::store::StoreError;
+use crate::store::{Readable, StoreError};
 
 #[test]
 fn a_run_is_new_then_resumed_then_finished_for_ever() {

@@ -62,7 +62,13 @@ fn latents_put_a_few_at_a_time_are_joined_when_the_run_is_finished() {
             rows.chunks(4).for_each(|some| store.put(run, some).unwrap());
             if finish {
                 store.finish(run, 1).unwrap();
-                assert!(store.block_infos(Table::Latents, Some(run), None).unwrap().len() <= 5);
+                assert!(
+                    store
+                        .block_infos(Table::Latents, Some(run), None, &Projection::All)
+                        .unwrap()
+                        .len()
+                        <= 5
+                );
             }
             assert_eq!(store.rows::<Latent>(run, None).unwrap(), rows);
         }) - ALIGNMENT
@@ -86,7 +92,10 @@ fn metrics_put_one_at_a_time_become_one_block() {
         .filter(|row| row.index != 50)
         .for_each(|row| t.store.put(run, std::slice::from_ref(row)).unwrap());
     t.store.finish(run, 1).unwrap();
-    let infos = t.store.block_infos(Table::Metrics, Some(run), None).unwrap();
+    let infos = t
+        .store
+        .block_infos(Table::Metrics, Some(run), None, &Projection::All)
+        .unwrap();
     assert_eq!(
         infos.iter().map(|i| (i.first, i.rows)).collect::<Vec<_>>(),
         [(0, 50), (51, 49)]

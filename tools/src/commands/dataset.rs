@@ -9,6 +9,7 @@ use dream_ood::diffusion::Pipeline;
 use dream_ood::query::datasets_batch;
 use dream_ood::stage::classes::{ClassRow, read_classes};
 use dream_ood::stage::{MODEL_KIND, STATE_KIND, register_images_as, register_model, register_state};
+use dream_ood::store::Readable;
 
 use super::Verdict;
 use crate::args::Args;

@@ -10,6 +10,7 @@ use super::Verdict;
 use crate::args::Args;
 use crate::output;
 use crate::session::Session;
+use dream_ood::store::Readable;
 
 /// Shows how two runs differ: parameters, seed, inputs, what they hold. Exit code 1 if they do.
 #[derive(Debug, clap::Args)]

@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use dream_ood::exchange::{self, BoxError, NpyLayout, Target};
 use dream_ood::stage::imagine;
 use dream_ood::stage::training::used_row;
+use dream_ood::store::Readable;
 use dream_schema::Checkpoint;
 
 use super::Verdict;

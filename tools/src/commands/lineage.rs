@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use dream_ood::query::run_inputs_batch;
+use dream_ood::store::Readable;
 use dream_schema::RunId;
 
 use super::Verdict;

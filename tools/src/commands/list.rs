@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use dream_ood::query::runs_batch;
+use dream_ood::store::Readable;
 use dream_schema::{Run, Table};
 
 use super::Verdict;

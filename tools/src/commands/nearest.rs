@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, bail};
 use dream_ood::query::{Distance, Selection, nearest, neighbours_batch};
+use dream_ood::store::Readable;
 use dream_schema::{ClassEmbedding, Feature, Outlier, Table};
 
 use super::Verdict;

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use anyhow::Result;
 use dream_ood::query::{Class, Filter, TableName};
 use dream_ood::stage::embed;
+use dream_ood::store::Readable;
 use dream_schema::ClassEmbedding;
 
 use super::Verdict;

@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use dream_ood::exchange;
 use dream_ood::stage::StageError;
 use dream_ood::stage::regenerate::{Choice, Difference, regenerate};
+use dream_ood::store::Readable;
 use dream_schema::Image;
 
 use super::Verdict;

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use dream_ood::exchange;
 use dream_ood::query::runs_batch;
+use dream_ood::store::Readable;
 use dream_schema::{Image, Run, Table};
 
 use super::{Verdict, list};

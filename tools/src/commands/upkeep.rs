@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use dream_ood::stage::Progress as _;
-use dream_ood::store::Store;
+use dream_ood::store::{Readable, Store};
 
 use super::Verdict;
 use crate::args::Args;

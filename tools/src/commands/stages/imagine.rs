@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use dream_ood::stage::imagine::{self, Partner, Shard, Size, Synthesis};
-use dream_ood::store::Store;
+use dream_ood::store::{Readable, Store};
 use dream_schema::{ClassEmbedding, RunId, Status};
 use serde_json::{Value, json};
 

@@ -19,7 +19,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use dream_ood::stage::pipeline::Preset;
 use dream_ood::stage::{MODEL_KIND, Source, register_model, register_state};
-use dream_ood::store::Store;
+use dream_ood::store::{Readable, Store};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;

@@ -1,0 +1,197 @@
+//! Reading: one face for the store, a snapshot of it, and a transaction that writes.
+
+use std::collections::BTreeSet;
+
+use arrow::array::RecordBatch;
+use dream_schema::{Artifact, Dataset, Run, RunId, Table};
+
+#[cfg(doc)]
+use super::StoreError;
+use super::view::{View, Writer};
+use super::{BlockInfo, Blocks, Projection, Result, Snapshot, Store, Usage, blob, dataset, gc, names, runs};
+
+/// What shows one state of a store.
+pub trait Viewed {
+    /// Returns the state: of a store what is committed now, of a snapshot always the same.
+    fn view(&self) -> Result<View<'_>>;
+}
+
+impl Viewed for Store {
+    fn view(&self) -> Result<View<'_>> {
+        View::own(&self.path, self.read()?)
+    }
+}
+
+impl Viewed for Snapshot {
+    fn view(&self) -> Result<View<'_>> {
+        Ok(View::of(&self.path, self.format, &self.transaction))
+    }
+}
+
+impl Viewed for Writer<'_> {
+    fn view(&self) -> Result<View<'_>> {
+        Ok(Writer::view(self))
+    }
+}
+
+/// What can be asked of a store without changing it. Each question to a [`Store`] sees what is committed then; several
+/// questions to one state need a [`Snapshot`].
+///
+/// # Errors
+/// Every method fails if the disk does, and with [`StoreError::Corrupt`] or [`StoreError::CorruptRecord`] if something
+/// is not as it was written.
+pub trait Readable: Viewed {
+    /// Returns all runs, in the order in which they were begun.
+    fn runs(&self) -> Result<Vec<Run>> {
+        runs::all(&self.view()?)
+    }
+
+    /// Returns a run.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownRun`].
+    fn run(&self, run: RunId) -> Result<Run> {
+        runs::find(&self.view()?, run)?.ok_or_else(|| runs::unknown(run))
+    }
+
+    /// Returns the runs that were made from `run`, directly or through others, in the order in which they were begun.
+    fn dependents(&self, run: RunId) -> Result<Vec<RunId>> {
+        Ok(runs::dependents(&self.runs()?, run))
+    }
+
+    /// Returns the run that `name` names: an alias, an id of 32 hex digits, or a prefix of one with 4 digits or more.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownRun`], [`StoreError::AmbiguousRun`].
+    fn resolve(&self, name: &str) -> Result<RunId> {
+        names::resolve(&self.view()?, name)
+    }
+
+    /// Returns all aliases and their runs, by name.
+    fn aliases(&self) -> Result<Vec<(String, RunId)>> {
+        names::all(&self.view()?)
+    }
+
+    /// Returns the alias of a run, the first by name if it has several.
+    fn alias_of(&self, run: RunId) -> Result<Option<String>> {
+        let aliases = self.aliases()?;
+        Ok(aliases.into_iter().find(|(_, r)| *r == run).map(|(name, _)| name))
+    }
+
+    /// Returns everything that is registered (image sets, models, state dicts), by name.
+    fn datasets(&self) -> Result<Vec<Dataset>> {
+        dataset::all(&self.view()?)
+    }
+
+    /// Returns what is registered under a name.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownDataset`].
+    fn dataset(&self, name: &str) -> Result<Dataset> {
+        dataset::require(&self.view()?, name)
+    }
+
+    /// Returns where the rows of a table are, of one run or all, of one part or all, in key order, in stretches that are
+    /// read with `columns` at little cost each.
+    fn block_infos(
+        &self,
+        table: Table,
+        run: Option<RunId>,
+        part: Option<u32>,
+        columns: &Projection,
+    ) -> Result<Vec<BlockInfo>> {
+        self.view()?.infos(table, run, part, columns)
+    }
+
+    /// Returns some rows of `table`, in the order of their indexes, without the column `run`.
+    fn block(&self, table: Table, info: &BlockInfo, columns: &Projection) -> Result<RecordBatch> {
+        self.view()?.stretch(table, info, columns)
+    }
+
+    /// Returns the rows of a table (without the column `run`), of one run or all, of one part or all, in key order.
+    /// Vectors of one run are equally wide; those of several runs need not be.
+    fn blocks(
+        &self,
+        table: Table,
+        run: Option<RunId>,
+        part: Option<u32>,
+        columns: &Projection,
+    ) -> Result<Blocks<'_>> {
+        Blocks::new(self.view()?, table, run, part, columns)
+    }
+
+    /// Returns the rows of a run in one table, of one part or all, in key order.
+    fn rows<A: Artifact>(&self, run: RunId, part: Option<u32>) -> Result<Vec<A>> {
+        let mut rows = Vec::new();
+        for item in self.blocks(A::TABLE, Some(run), part, &Projection::All)? {
+            rows.extend(A::from_batch(&item?.1)?);
+        }
+        Ok(rows)
+    }
+
+    /// Returns the row at (run, part, index), if it is there.
+    fn row<A: Artifact>(&self, run: RunId, part: u32, index: u64) -> Result<Option<A>> {
+        let Some(batch) = self.row_batch(A::TABLE, run, part, index)? else {
+            return Ok(None);
+        };
+        Ok(A::from_batch(&batch)?.into_iter().next())
+    }
+
+    /// Returns the row at (run, part, index) as a record batch, if it is there.
+    fn row_batch(&self, table: Table, run: RunId, part: u32, index: u64) -> Result<Option<RecordBatch>> {
+        self.view()?.row(table, run, part, index)
+    }
+
+    /// Returns the indexes that are stored of one part of a run.
+    fn indices(&self, run: RunId, table: Table, part: u32) -> Result<BTreeSet<u64>> {
+        let infos = self.keys(table, run, Some(part))?;
+        Ok(infos.iter().flat_map(|info| info.first..info.end()).collect())
+    }
+
+    /// Returns the parts (classes) of which a run has rows, in order.
+    fn parts(&self, run: RunId, table: Table) -> Result<Vec<u32>> {
+        let infos = self.keys(table, run, None)?;
+        let mut parts: Vec<_> = infos.iter().map(|info| info.part).collect();
+        parts.dedup();
+        Ok(parts)
+    }
+
+    /// Returns the number of rows that a run has in a table.
+    fn count(&self, run: RunId, table: Table) -> Result<u64> {
+        let infos = self.keys(table, run, None)?;
+        Ok(infos.iter().map(|info| u64::from(info.rows)).sum())
+    }
+
+    /// Returns the width of a run's vectors in a table; none if it has no rows there, or the table no vectors.
+    fn vector_width(&self, table: Table, run: RunId) -> Result<Option<usize>> {
+        if !table.has_vectors() {
+            return Ok(None);
+        }
+        self.view()?.width(table, run)
+    }
+
+    /// Returns the bytes of an address.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownBlob`] if there are none, [`StoreError::CorruptBlob`] if they are not what was stored.
+    fn blob(&self, hash: &str) -> Result<Vec<u8>> {
+        blob::get(&self.view()?, hash)
+    }
+
+    /// Says whether bytes of that address are stored.
+    fn has_blob(&self, hash: &str) -> Result<bool> {
+        blob::has(&self.view()?, hash)
+    }
+
+    /// Returns what takes room.
+    fn usage(&self) -> Result<Usage> {
+        gc::usage(&self.view()?)
+    }
+
+    #[doc(hidden)]
+    fn keys(&self, table: Table, run: RunId, part: Option<u32>) -> Result<Vec<BlockInfo>> {
+        self.block_infos(table, Some(run), part, &Projection::Only(Vec::new()))
+    }
+}
+
+impl<T: Viewed> Readable for T {}

@@ -1,0 +1,77 @@
+//! Format 1: a block is an Arrow IPC stream of one record batch with all columns.
+
+use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
+use arrow::ipc::reader::StreamReader;
+use arrow::ipc::writer::StreamWriter;
+use dream_schema::SchemaError;
+
+use super::{Cut, Entry};
+use crate::store::{Result, pack};
+
+/// The length of an index entry.
+pub(in crate::store) const ENTRY: usize = 44;
+
+/// Cuts rows into blocks.
+pub(super) fn cut(rows: &RecordBatch) -> Result<Vec<Cut>> {
+    let head = encode(&rows.slice(0, 0))?.len();
+    // Every buffer is padded to 64 bytes.
+    let padding = 128 * rows.num_columns();
+    let mut offset = 0;
+    let mut cut = Vec::new();
+    for length in pack::cuts(&pack::row_sizes(rows), head + padding) {
+        let batch = rows.slice(offset, length);
+        let block = encode(&batch)?;
+        let entry = Entry::new(&batch, &block);
+        cut.push(Cut {
+            offset: offset as u64,
+            entry,
+            block,
+        });
+        offset += length;
+    }
+    Ok(cut)
+}
+
+/// Returns the bytes of a block.
+fn encode(batch: &RecordBatch) -> Result<Vec<u8>> {
+    let stream = || -> std::result::Result<Vec<u8>, ArrowError> {
+        let mut writer = StreamWriter::try_new(Vec::new(), batch.schema_ref())?;
+        writer.write(batch)?;
+        writer.into_inner()
+    };
+    stream().map_err(|error| SchemaError::Arrow(error).into())
+}
+
+/// Returns the rows of a block.
+pub(super) fn decode(block: &[u8]) -> std::result::Result<RecordBatch, ArrowError> {
+    let mut reader = StreamReader::try_new(block, None)?;
+    reader
+        .next()
+        .unwrap_or_else(|| Err(ArrowError::IpcError("it holds no record batch".to_owned())))
+}
+
+impl Entry {
+    /// Returns the bytes of the entry.
+    pub(in crate::store) fn to_v1(&self) -> [u8; ENTRY] {
+        let mut bytes = [0; ENTRY];
+        bytes[..4].copy_from_slice(&self.rows.to_be_bytes());
+        bytes[4..8].copy_from_slice(&self.width.to_be_bytes());
+        bytes[8..12].copy_from_slice(&self.length.to_be_bytes());
+        bytes[12..].copy_from_slice(&self.hash);
+        bytes
+    }
+
+    /// Reads the bytes of an entry.
+    pub(in crate::store) fn from_v1(bytes: &[u8; ENTRY]) -> Self {
+        let word = |at: usize| u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        let mut hash = [0; 32];
+        hash.copy_from_slice(&bytes[12..]);
+        Self {
+            rows: word(0),
+            width: word(4),
+            length: word(8),
+            hash,
+        }
+    }
+}

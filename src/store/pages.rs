@@ -1,0 +1,305 @@
+//! The tables of artifacts: the only code that opens them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::compute::concat_batches;
+use dream_schema::{RunId, SchemaError, Table};
+use redb::TableDefinition;
+
+use super::error::At;
+use super::format::{Entry, Share, Strip, v1};
+use super::layout::{self, KEY, Key};
+use super::view::{View, Writer};
+use super::{BlockInfo, Projection, Result, StoreError};
+
+type Index1<'n> = TableDefinition<'n, &'static [u8; KEY], &'static [u8; v1::ENTRY]>;
+type Blocks<'n> = TableDefinition<'n, &'static [u8; KEY], &'static [u8]>;
+
+/// Successive index entries, from either end.
+type Entries<'i> = dyn DoubleEndedIterator<Item = Result<(Key, Entry)>> + 'i;
+
+impl View<'_> {
+    /// Hands the index entries of a strip from `low` to `high` to `take`.
+    fn index<R>(
+        &self,
+        strip: Strip,
+        (low, high): (Key, Key),
+        take: impl FnOnce(&mut Entries<'_>) -> Result<R>,
+    ) -> Result<R> {
+        let name = strip.index_name();
+        match strip.share {
+            Share::Whole => {
+                let table = self.table(Index1::new(&name))?;
+                let entries = table.range::<&Key>(&low..=&high)?;
+                take(&mut entries.map(|item| {
+                    let (key, entry) = item?;
+                    Ok((*key.value(), Entry::from_v1(entry.value())))
+                }))
+            }
+        }
+    }
+
+    /// Returns the index entries of a strip, of one run or all, of one part or all, in key order.
+    pub(super) fn entries(
+        &self,
+        strip: Strip,
+        run: Option<RunId>,
+        part: Option<u32>,
+    ) -> Result<Vec<(Key, Entry)>> {
+        self.index(strip, layout::bounds(run, part), |entries| {
+            let wanted = |key: &Key| part.is_none_or(|part| part == layout::unkey(key).1);
+            entries
+                .filter(|item| item.as_ref().map_or(true, |(key, _)| wanted(key)))
+                .collect()
+        })
+    }
+
+    /// Returns the blocks of a strip that have rows of (run, part) from `first` to before `end`, in order.
+    pub(super) fn overlapping(
+        &self,
+        strip: Strip,
+        (run, part): (RunId, u32),
+        (first, end): (u64, u64),
+    ) -> Result<Vec<(Key, Entry)>> {
+        let Some(last) = end.checked_sub(1) else {
+            return Ok(Vec::new());
+        };
+        let range = (layout::key(run, part, 0), layout::key(run, part, last));
+        self.index(strip, range, |entries| {
+            let mut found = Vec::new();
+            // Blocks are disjoint, so from the back the first one that ends before the rows ends the search.
+            for item in entries.rev() {
+                let (key, entry) = item?;
+                if layout::unkey(&key).2 + u64::from(entry.rows) <= first {
+                    break;
+                }
+                found.push((key, entry));
+            }
+            found.reverse();
+            Ok(found)
+        })
+    }
+
+    /// Returns a strip's columns of the rows of a block, after every check.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if it is not what was written, or the disk's error.
+    pub(super) fn read(&self, strip: Strip, key: &Key, entry: &Entry) -> Result<RecordBatch> {
+        let corrupt = |reason| self.corrupt(strip.table, key, reason);
+        let name = strip.blocks_name();
+        let blocks = self.table(Blocks::new(&name))?;
+        let block = blocks.get(key)?;
+        let block = block.ok_or_else(|| corrupt("the block is missing".to_owned()))?;
+        let rows = strip.decode(key, entry, block.value()).map_err(corrupt)?;
+        if *rows.schema_ref().as_ref() != strip.schema(entry.width as usize)? {
+            return Err(corrupt("its columns are not the table's".to_owned()));
+        }
+        Ok(rows)
+    }
+
+    /// Returns the keys of the blocks of a strip that its index does not name.
+    pub(super) fn strays(&self, strip: Strip) -> Result<Vec<Key>> {
+        let name = strip.blocks_name();
+        let blocks = self.table(Blocks::new(&name))?;
+        let mut strays = Vec::new();
+        for item in blocks.iter()? {
+            let key = *item?.0.value();
+            if self.index(strip, (key, key), |entries| Ok(entries.next().is_none()))? {
+                strays.push(key);
+            }
+        }
+        Ok(strays)
+    }
+
+    /// Returns stretches of rows of a table, of one run or all, of one part or all, in key order; each can be read with
+    /// `columns` from one block a strip.
+    pub(super) fn infos(
+        &self,
+        table: Table,
+        run: Option<RunId>,
+        part: Option<u32>,
+        _columns: &Projection,
+    ) -> Result<Vec<BlockInfo>> {
+        let mut infos = Vec::new();
+        for strip in self.format.strips(table) {
+            let entries = self.entries(strip, run, part)?;
+            infos.extend(entries.iter().map(|(key, entry)| BlockInfo::new(key, entry)));
+        }
+        Ok(infos)
+    }
+
+    /// Returns the row at (run, part, index), if it is there.
+    pub(super) fn row(&self, table: Table, run: RunId, part: u32, index: u64) -> Result<Option<RecordBatch>> {
+        let strip = self.format.keys(table);
+        let end = index.saturating_add(1);
+        let found = self.overlapping(strip, (run, part), (index, end))?;
+        let Some((_, entry)) = found.first() else {
+            return Ok(None);
+        };
+        let info = BlockInfo {
+            run,
+            part,
+            first: index,
+            rows: 1,
+            width: entry.width,
+            bytes: 0,
+        };
+        Ok(Some(self.stretch(table, &info, &Projection::All)?))
+    }
+
+    /// Returns the width of a run's vectors in a table, if it has rows there.
+    pub(super) fn width(&self, table: Table, run: RunId) -> Result<Option<usize>> {
+        let strip = self.format.keys(table);
+        self.index(strip, layout::bounds(Some(run), None), |entries| {
+            let first = entries.next().transpose()?;
+            Ok(first.map(|(_, entry)| entry.width as usize))
+        })
+    }
+
+    /// Returns rows that are stored, in the order of their indexes.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if they are not all there or not what was written, or the disk's error.
+    pub(super) fn stretch(
+        &self,
+        table: Table,
+        info: &BlockInfo,
+        columns: &Projection,
+    ) -> Result<RecordBatch> {
+        let places = columns.places(table);
+        let mut found = BTreeMap::new();
+        for strip in self.format.strips(table) {
+            let strip_places = strip.columns();
+            if strip_places.iter().any(|place| places.contains(place)) {
+                let rows = self.strip_rows(strip, info)?;
+                found.extend(strip_places.into_iter().zip(rows.columns().to_vec()));
+            }
+        }
+        let columns = places.iter().filter_map(|place| found.get(place).cloned());
+        let schema = table.schema(info.width as usize).project(&places);
+        let schema = Arc::new(schema.map_err(SchemaError::Arrow)?);
+        let options = RecordBatchOptions::new().with_row_count(Some(info.rows as usize));
+        let rows = RecordBatch::try_new_with_options(schema, columns.collect(), &options);
+        Ok(rows.map_err(SchemaError::Arrow)?)
+    }
+
+    /// Returns a strip's columns of rows that are stored.
+    fn strip_rows(&self, strip: Strip, info: &BlockInfo) -> Result<RecordBatch> {
+        let end = info.first + u64::from(info.rows);
+        let mut pieces = Vec::new();
+        let mut next = info.first;
+        for (key, entry) in self.overlapping(strip, (info.run, info.part), (info.first, end))? {
+            let (_, _, first) = layout::unkey(&key);
+            let stop = end.min(first + u64::from(entry.rows));
+            if first > next {
+                break;
+            }
+            let rows = self.read(strip, &key, &entry)?;
+            pieces.push(rows.slice((next - first) as usize, (stop - next) as usize));
+            next = stop;
+        }
+        if next < end {
+            let key = layout::key(info.run, info.part, next);
+            return Err(self.corrupt(strip.table, &key, "the block is missing".to_owned()));
+        }
+        match pieces.as_slice() {
+            [piece] => Ok(piece.clone()),
+            [] => Ok(RecordBatch::new_empty(Arc::new(
+                strip.schema(info.width as usize)?,
+            ))),
+            [head, ..] => Ok(concat_batches(head.schema_ref(), &pieces).map_err(SchemaError::Arrow)?),
+        }
+    }
+
+    /// Returns the error for a block that is not right.
+    pub(super) fn corrupt(&self, table: Table, key: &Key, reason: String) -> StoreError {
+        let (run, part, index) = layout::unkey(key);
+        StoreError::Corrupt {
+            path: self.path.to_owned(),
+            table,
+            run,
+            part,
+            index,
+            reason,
+        }
+    }
+}
+
+impl Writer<'_> {
+    /// Makes the tables of artifacts that are not there.
+    pub fn make_artifact_tables(&self) -> Result<()> {
+        for strip in self.format.all_strips() {
+            let (index, blocks) = (strip.index_name(), strip.blocks_name());
+            match strip.share {
+                Share::Whole => drop(self.table(Index1::new(&index))?),
+            }
+            drop(self.table(Blocks::new(&blocks))?);
+        }
+        Ok(())
+    }
+
+    /// Writes rows of one part at consecutive indexes from `first` on; none of them may be stored.
+    pub fn insert(&self, table: Table, run: RunId, part: u32, first: u64, rows: &RecordBatch) -> Result<()> {
+        for strip in self.format.strips(table) {
+            let columns = rows.project(&strip.columns()).map_err(SchemaError::Arrow)?;
+            self.insert_strip(strip, (run, part, first), &columns)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a strip's columns of rows.
+    pub fn insert_strip(
+        &self,
+        strip: Strip,
+        (run, part, first): (RunId, u32, u64),
+        columns: &RecordBatch,
+    ) -> Result<()> {
+        for cut in strip.cut(columns)? {
+            let key = layout::key(run, part, first + cut.offset);
+            self.put_block(strip, &key, &cut.entry, &cut.block)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a block, then the index entry that names it.
+    pub fn put_block(&self, strip: Strip, key: &Key, entry: &Entry, block: &[u8]) -> Result<()> {
+        let (index, blocks) = (strip.index_name(), strip.blocks_name());
+        let mut blocks = self.table(Blocks::new(&blocks))?;
+        blocks.insert(key, block).at(self.path)?;
+        match strip.share {
+            Share::Whole => {
+                let mut index = self.table(Index1::new(&index))?;
+                index.insert(key, &entry.to_v1()).at(self.path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a block and its index entry.
+    pub fn remove_block(&self, strip: Strip, key: &Key) -> Result<()> {
+        self.remove_range(strip, (*key, *key))
+    }
+
+    /// Removes all rows of a run.
+    pub fn remove_rows(&self, run: RunId) -> Result<()> {
+        for strip in self.format.all_strips() {
+            self.remove_range(strip, layout::bounds(Some(run), None))?;
+        }
+        Ok(())
+    }
+
+    fn remove_range(&self, strip: Strip, (low, high): (Key, Key)) -> Result<()> {
+        let (index, blocks) = (strip.index_name(), strip.blocks_name());
+        match strip.share {
+            Share::Whole => self
+                .table(Index1::new(&index))?
+                .retain_in::<&Key, _>(&low..=&high, |_, _| false)
+                .at(self.path)?,
+        }
+        self.table(Blocks::new(&blocks))?
+            .retain_in::<&Key, _>(&low..=&high, |_, _| false)
+            .at(self.path)
+    }
+}

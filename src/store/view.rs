@@ -1,0 +1,187 @@
+//! Transactions: what readers see of one of either kind, and the one that writes.
+//!
+//! A table that is not there reads as an empty one: a store that was made before the program knew the table has no
+//! rows in it. Opening a store for writing makes what is missing.
+
+use std::borrow::Borrow;
+use std::ops::RangeBounds;
+use std::path::Path;
+
+use redb::{
+    AccessGuard, Key, ReadOnlyTable, ReadTransaction, ReadableTable, TableDefinition, TableError, Value,
+    WriteTransaction,
+};
+
+use super::Result;
+use super::error::At;
+use super::format::Format;
+
+/// A transaction that can be read from.
+enum Transaction<'a> {
+    Own(ReadTransaction),
+    Read(&'a ReadTransaction),
+    Write(&'a WriteTransaction),
+}
+
+/// One state of a store.
+pub struct View<'a> {
+    pub(super) path: &'a Path,
+    pub(super) format: Format,
+    transaction: Transaction<'a>,
+}
+
+impl<'a> View<'a> {
+    /// Returns the view of a transaction of its own.
+    pub(super) fn own(path: &'a Path, transaction: ReadTransaction) -> Result<Self> {
+        let format = Format::of(path, &transaction)?;
+        Ok(Self {
+            path,
+            format,
+            transaction: Transaction::Own(transaction),
+        })
+    }
+
+    /// Returns the view of a snapshot.
+    pub(super) fn of(path: &'a Path, format: Format, transaction: &'a ReadTransaction) -> Self {
+        Self {
+            path,
+            format,
+            transaction: Transaction::Read(transaction),
+        }
+    }
+
+    /// Opens a table. In a transaction that writes it may not be open already.
+    pub(super) fn table<K: Key, V: Value>(
+        &self,
+        definition: TableDefinition<'_, K, V>,
+    ) -> Result<Opened<'_, K, V>> {
+        let read = |transaction: &ReadTransaction| match transaction.open_table(definition) {
+            Ok(table) => Ok(Access::Read(table)),
+            Err(TableError::TableDoesNotExist(_)) => Ok(Access::Missing),
+            Err(error) => Err(error).at(self.path),
+        };
+        let access = match &self.transaction {
+            Transaction::Own(transaction) => read(transaction)?,
+            Transaction::Read(transaction) => read(transaction)?,
+            Transaction::Write(transaction) => {
+                Access::Write(transaction.open_table(definition).at(self.path)?)
+            }
+        };
+        Ok(Opened {
+            path: self.path,
+            access,
+        })
+    }
+}
+
+enum Access<'t, K: Key + 'static, V: Value + 'static> {
+    Missing,
+    Read(ReadOnlyTable<K, V>),
+    Write(redb::Table<'t, K, V>),
+}
+
+/// A table that is read.
+pub(super) struct Opened<'t, K: Key + 'static, V: Value + 'static> {
+    path: &'t Path,
+    access: Access<'t, K, V>,
+}
+
+impl<K: Key, V: Value> Opened<'_, K, V> {
+    /// Returns the value of a key, if it is there.
+    pub fn get<'k>(&self, key: impl Borrow<K::SelfType<'k>>) -> Result<Option<AccessGuard<'_, V>>> {
+        match &self.access {
+            Access::Missing => Ok(None),
+            Access::Read(table) => table.get(key).at(self.path),
+            Access::Write(table) => table.get(key).at(self.path),
+        }
+    }
+
+    /// Returns the entries of a range of keys, in order.
+    pub fn range<'k, KR>(&self, range: impl RangeBounds<KR> + 'k) -> Result<Entries<'_, K, V>>
+    where
+        KR: Borrow<K::SelfType<'k>> + 'k,
+    {
+        let range = match &self.access {
+            Access::Missing => None,
+            Access::Read(table) => Some(table.range(range).at(self.path)?),
+            Access::Write(table) => Some(table.range(range).at(self.path)?),
+        };
+        Ok(Entries {
+            path: self.path,
+            range,
+        })
+    }
+
+    /// Returns all entries, in order.
+    pub fn iter(&self) -> Result<Entries<'_, K, V>> {
+        let range = match &self.access {
+            Access::Missing => None,
+            Access::Read(table) => Some(table.iter().at(self.path)?),
+            Access::Write(table) => Some(table.iter().at(self.path)?),
+        };
+        Ok(Entries {
+            path: self.path,
+            range,
+        })
+    }
+}
+
+/// Entries of a table.
+pub(super) struct Entries<'t, K: Key + 'static, V: Value + 'static> {
+    path: &'t Path,
+    range: Option<redb::Range<'t, K, V>>,
+}
+
+impl<'t, K: Key, V: Value> Iterator for Entries<'t, K, V> {
+    type Item = Result<(AccessGuard<'t, K>, AccessGuard<'t, V>)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some(self.range.as_mut()?.next()?.at(self.path))
+    }
+}
+
+impl<K: Key, V: Value> DoubleEndedIterator for Entries<'_, K, V> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        Some(self.range.as_mut()?.next_back()?.at(self.path))
+    }
+}
+
+/// A transaction that writes. What it did is there after [`Writer::commit`], or else nothing of it.
+pub(super) struct Writer<'a> {
+    pub path: &'a Path,
+    pub format: Format,
+    transaction: WriteTransaction,
+}
+
+impl<'a> Writer<'a> {
+    /// Takes `transaction` to write with, to a store of `format`.
+    pub fn new(path: &'a Path, format: Format, transaction: WriteTransaction) -> Self {
+        Self {
+            path,
+            format,
+            transaction,
+        }
+    }
+
+    /// Returns what can be read in this transaction.
+    pub fn view(&self) -> View<'_> {
+        View {
+            path: self.path,
+            format: self.format,
+            transaction: Transaction::Write(&self.transaction),
+        }
+    }
+
+    /// Opens a table, makes it if need be. It may not be open already.
+    pub fn table<K: Key, V: Value>(
+        &self,
+        definition: TableDefinition<'_, K, V>,
+    ) -> Result<redb::Table<'_, K, V>> {
+        self.transaction.open_table(definition).at(self.path)
+    }
+
+    /// Makes everything durable.
+    pub fn commit(self) -> Result<()> {
+        self.transaction.commit().at(self.path)
+    }
+}
