@@ -1,8 +1,9 @@
-//! Numbers of files, in whatever format of floating point, as f32.
+//! Floating-point numbers of files, in whatever format, as f32: the one place that npy, safetensors and PyTorch's files are
+//! read by.
 
 use std::io::{self, Read};
 
-/// The formats that tensors of floating point have in files, little-endian.
+/// The formats that floating-point numbers have in files, little-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     F64,
@@ -20,30 +21,94 @@ impl Format {
             Self::F16 | Self::Bf16 => 2,
         }
     }
+
+    /// The format that a safetensors file names, if it is one of floating-point numbers.
+    pub(crate) fn of(dtype: safetensors::Dtype) -> Option<Self> {
+        match dtype {
+            safetensors::Dtype::F64 => Some(Self::F64),
+            safetensors::Dtype::F32 => Some(Self::F32),
+            safetensors::Dtype::F16 => Some(Self::F16),
+            safetensors::Dtype::BF16 => Some(Self::Bf16),
+            _ => None,
+        }
+    }
+
+    /// Fills `out` with numbers: 16-bit ones are widened exactly, 64-bit ones rounded to the nearest f32.
+    fn decode(self, bytes: &[u8], out: &mut [f32]) {
+        match self {
+            Self::F64 => fill(out, bytes, |b| f64::from_le_bytes(b) as f32),
+            Self::F32 => fill(out, bytes, f32::from_le_bytes),
+            Self::F16 => fill(out, bytes, |b| half::f16::from_le_bytes(b).to_f32()),
+            Self::Bf16 => fill(out, bytes, |b| half::bf16::from_le_bytes(b).to_f32()),
+        }
+    }
 }
 
 /// Bytes converted at once: a multiple of every format's size.
 const BUFFER: usize = 1 << 17;
 
-/// Fills `out` with numbers read and rounded to f32.
-pub(crate) fn read_floats(reader: &mut impl Read, format: Format, out: &mut [f32]) -> io::Result<()> {
+/// Fills `out` with the next numbers of `reader`.
+pub(crate) fn read(reader: &mut impl Read, format: Format, out: &mut [f32]) -> io::Result<()> {
     let size = format.size();
     let mut buffer = vec![0; BUFFER.min(out.len() * size)];
     for out in out.chunks_mut(BUFFER / size) {
         let part = &mut buffer[..out.len() * size]; // no longer than the buffer by construction
         reader.read_exact(part)?;
-        match format {
-            Format::F64 => fill(out, part, |b| f64::from_le_bytes(b) as f32),
-            Format::F32 => fill(out, part, f32::from_le_bytes),
-            Format::F16 => fill(out, part, |b| half::f16::from_le_bytes(b).to_f32()),
-            Format::Bf16 => fill(out, part, |b| half::bf16::from_le_bytes(b).to_f32()),
-        }
+        format.decode(part, out);
     }
     Ok(())
+}
+
+/// Returns all whole numbers in `bytes`.
+pub(crate) fn from_bytes(format: Format, bytes: &[u8]) -> Vec<f32> {
+    let mut out = vec![0.0; bytes.len() / format.size()];
+    format.decode(bytes, &mut out);
+    out
+}
+
+/// Returns the numbers as they lie in files, little-endian.
+pub(crate) fn to_bytes(numbers: &[f32]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(4 * numbers.len());
+    bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+    bytes
 }
 
 fn fill<const SIZE: usize>(out: &mut [f32], bytes: &[u8], number: impl Fn([u8; SIZE]) -> f32) {
     for (out, bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
         *out = number(*bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_format_is_read_alike_from_a_file_and_from_memory() {
+        let values = [0.0, -1.5, 2.0_f32.powi(-14), 65504.0, f32::INFINITY];
+        let bytes = |format| -> Vec<u8> {
+            let one = |v: &f32| match format {
+                Format::F64 => f64::from(*v).to_le_bytes().to_vec(),
+                Format::F32 => v.to_le_bytes().to_vec(),
+                Format::F16 => half::f16::from_f32(*v).to_le_bytes().to_vec(),
+                Format::Bf16 => half::bf16::from_f32(*v).to_le_bytes().to_vec(),
+            };
+            values.iter().flat_map(one).collect()
+        };
+        for format in [Format::F64, Format::F32, Format::F16, Format::Bf16] {
+            let bytes = bytes(format);
+            let mut read_back = [0.0; 5];
+            read(&mut &bytes[..], format, &mut read_back).unwrap();
+            assert_eq!(from_bytes(format, &bytes), read_back, "{format:?}");
+            // 65504 has too many digits for bfloat16 alone.
+            let expected = if format == Format::Bf16 { 65536.0 } else { 65504.0 };
+            assert_eq!(
+                read_back,
+                [0.0, -1.5, 2.0_f32.powi(-14), expected, f32::INFINITY],
+                "{format:?}"
+            );
+            assert!(read(&mut &bytes[..bytes.len() - 1], format, &mut read_back).is_err());
+        }
+        assert_eq!(to_bytes(&values), bytes(Format::F32));
     }
 }

@@ -13,7 +13,6 @@ mod folder;
 mod idx;
 mod images;
 mod item;
-mod pickle;
 mod prepare;
 mod set;
 mod table;

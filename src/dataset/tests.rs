@@ -340,7 +340,7 @@ fn cifar_in_the_python_version() {
 
 #[test]
 fn cifar_batches_as_python_3_pickles_them() {
-    for protocol in 0..4 {
+    for protocol in 0..6 {
         let dir = tempfile::tempdir().unwrap();
         let from = fixture("cifar").join(format!("protocol{protocol}.pickle"));
         fs::copy(from, dir.path().join("test_batch")).unwrap();
@@ -828,7 +828,7 @@ proptest! {
     fn damaged_pickles_never_panic(
         at in any::<prop::sample::Index>(),
         value in any::<u8>(),
-        protocol in 0..4,
+        protocol in 0..6,
         cut in any::<bool>(),
     ) {
         let dir = tempfile::tempdir().unwrap();

@@ -11,11 +11,11 @@ use std::path::Path;
 use ::safetensors::{Dtype, SafeTensors};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
-use half::{bf16, f16};
 
 use super::atomic::AtomicFile;
-use super::vectors::{le_bytes, size, tensors};
+use super::vectors::{size, tensors};
 use super::{BoxError, ExchangeError, Target};
+use crate::floats::{self, Format};
 
 /// Bytes kept free for the header of a file of vectors.
 const HEADER: usize = 1024;
@@ -99,7 +99,7 @@ pub fn write_vectors<E: Into<BoxError>>(
             let hint = "export one run at a time";
             return Err(ExchangeError::Layout { what, hint });
         }
-        file.write_all(&le_bytes(&rows.flat))
+        file.write_all(&floats::to_bytes(&rows.flat))
             .map_err(ExchangeError::io(path))?;
         keys(&batch, &mut classes, &mut indices)?;
     }
@@ -206,21 +206,16 @@ pub fn read_vectors(path: &Path) -> Result<TensorVectors, ExchangeError> {
             format!("{shape:?}"),
         ));
     }
-    let flat = match view.dtype() {
-        Dtype::F32 => numbers(view.data(), f32::from_le_bytes),
-        Dtype::F16 => numbers(view.data(), |b| f16::from_le_bytes(b).to_f32()),
-        Dtype::BF16 => numbers(view.data(), |b| bf16::from_le_bytes(b).to_f32()),
-        Dtype::F64 => numbers(view.data(), |b| f64::from_le_bytes(b) as f32),
-        other => {
-            let expected = "F32, F16, BF16 or F64";
-            return Err(ExchangeError::format(
-                path,
-                "the type of the numbers",
-                expected,
-                other.to_string(),
-            ));
-        }
+    let Some(format) = Format::of(view.dtype()) else {
+        let expected = "F32, F16, BF16 or F64";
+        return Err(ExchangeError::format(
+            path,
+            "the type of the numbers",
+            expected,
+            view.dtype().to_string(),
+        ));
     };
+    let flat = floats::from_bytes(format, view.data());
     let rows: usize = shape.iter().rev().skip(1).product();
     let ids = |name: &'static str| {
         let Ok(view) = file.tensor(name) else {
@@ -235,7 +230,8 @@ pub fn read_vectors(path: &Path) -> Result<TensorVectors, ExchangeError> {
                 actual,
             ));
         }
-        Ok(Some(numbers(view.data(), i32::from_le_bytes)))
+        let (words, _) = view.data().as_chunks();
+        Ok(Some(words.iter().map(|word| i32::from_le_bytes(*word)).collect()))
     };
     let (class_ids, indices) = (ids("class_id")?, ids("index")?);
     Ok(TensorVectors {
@@ -244,11 +240,6 @@ pub fn read_vectors(path: &Path) -> Result<TensorVectors, ExchangeError> {
         class_ids,
         indices,
     })
-}
-
-fn numbers<T, const N: usize>(bytes: &[u8], number: impl Fn([u8; N]) -> T) -> Vec<T> {
-    let (chunks, _) = bytes.as_chunks::<N>();
-    chunks.iter().map(|chunk| number(*chunk)).collect()
 }
 
 fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<SafeTensors<'a>, ExchangeError> {
@@ -375,7 +366,7 @@ mod tests {
         };
         let f16s: Vec<u8> = [0.5, -2.0]
             .iter()
-            .flat_map(|v| f16::from_f32(*v).to_le_bytes())
+            .flat_map(|v| half::f16::from_f32(*v).to_le_bytes())
             .collect();
         assert_eq!(write(Dtype::F16, &f16s).unwrap().flat, [0.5, -2.0]);
         let f64s: Vec<u8> = [0.1_f64, 3.0].iter().flat_map(|v| v.to_le_bytes()).collect();

@@ -8,6 +8,7 @@ use dream_schema::Table;
 use dream_schema::columns::Columns;
 
 use super::ExchangeError;
+use crate::floats::{self, Format};
 
 /// Returns a column of vectors as one slice `[rows, width]`, and the width.
 ///
@@ -90,7 +91,7 @@ pub(crate) fn tensors(batch: &RecordBatch) -> Result<Tensors<'_>, ExchangeError>
                 bytes.len()
             )));
         }
-        flat.extend(bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)));
+        flat.extend(floats::from_bytes(Format::F32, bytes));
     }
     Ok(Tensors {
         flat: Cow::Owned(flat),
@@ -105,9 +106,4 @@ pub(crate) fn size(shape: &[usize]) -> String {
         [width] => format!("width {width}"),
         _ => format!("shape {shape:?}"),
     }
-}
-
-/// Returns the numbers as little-endian bytes.
-pub(crate) fn le_bytes(flat: &[f32]) -> Vec<u8> {
-    flat.iter().flat_map(|number| number.to_le_bytes()).collect()
 }

@@ -1,13 +1,15 @@
 //! States as safetensors bytes, and states in files of PyTorch's.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use super::{Error, Result};
-use crate::torch::{TorchFile, TorchTensor};
+use crate::floats::{self, Format};
+use crate::pickle::torch::{TorchFile, TorchTensor};
 
 /// Named tensors, in the order of their names.
 pub type State = BTreeMap<String, Tensor>;
@@ -20,8 +22,7 @@ pub fn to_safetensors(state: &State) -> Result<Vec<u8>> {
     let mut parts = Vec::with_capacity(state.len());
     for (name, tensor) in state {
         let values = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
-        let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        parts.push((name.as_str(), tensor.dims().to_vec(), bytes));
+        parts.push((name.as_str(), tensor.dims().to_vec(), floats::to_bytes(&values)));
     }
     let views = (parts.iter())
         .map(|(name, shape, bytes)| Ok((*name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
@@ -38,25 +39,24 @@ pub fn from_safetensors(bytes: &[u8], device: &Device) -> Result<State> {
     let file = SafeTensors::deserialize(bytes)?;
     let mut state = State::new();
     for (name, view) in file.iter() {
-        let dtype = match view.dtype() {
-            Dtype::F32 => DType::F32,
-            Dtype::F16 => DType::F16,
-            Dtype::BF16 => DType::BF16,
-            Dtype::F64 => DType::F64,
-            _ => continue,
+        let Some(format) = Format::of(view.dtype()) else {
+            continue;
         };
-        let tensor = Tensor::from_raw_buffer(view.data(), dtype, view.shape(), &Device::Cpu)?;
-        state.insert(name.to_owned(), tensor.to_dtype(DType::F32)?.to_device(device)?);
+        let numbers = floats::from_bytes(format, view.data());
+        state.insert(name.to_owned(), Tensor::from_vec(numbers, view.shape(), device)?);
     }
     Ok(state)
 }
 
+/// Bytes that tell what a file is.
+const HEAD: u64 = 32;
+
 /// What `DataParallel` puts before every name.
 const PARALLEL: &str = "module.";
 
-/// Reads the state in a file: safetensors, or what `torch.save` (PyTorch 1.6 and later) makes of a state dict, also one under
-/// the key `state_dict`, `model_state_dict` or `model`. Which of them it is, its first bytes say. `DataParallel`'s prefix
-/// `module.` is taken off; numbers become f32; counters are left out. Nothing in a pickle is executed.
+/// Reads the state in a file: safetensors, or what `torch.save` makes of a state dict (of any version of PyTorch), also one
+/// under the key `state_dict`, `model_state_dict` or `model`. Which of them it is, its first bytes say. `DataParallel`'s
+/// prefix `module.` is taken off; numbers become f32; counters are left out. Nothing in a pickle is executed.
 ///
 /// # Errors
 /// [`Error::StateFile`] if the file cannot be read or holds no tensors.
@@ -65,19 +65,16 @@ pub fn read_state(path: &Path, device: &Device) -> Result<State> {
         path: path.to_owned(),
         reason,
     };
-    let mut head = [0; 4];
-    let mut file = std::fs::File::open(path).map_err(|e| wrong(e.to_string()))?;
-    let length = std::io::Read::read(&mut file, &mut head).map_err(|e| wrong(e.to_string()))?;
-    let state = match &head[..length] {
-        b"PK\x03\x04" => read_pickled(path, device).map_err(|e| wrong(format!("not a PyTorch file: {e}")))?,
-        [0x80, 2, ..] => {
-            let hint = "a PyTorch file from before 1.6; load it and save it again with a newer PyTorch";
-            return Err(wrong(hint.into()));
-        }
-        _ => {
-            let bytes = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
-            from_safetensors(&bytes, device).map_err(|e| wrong(e.to_string()))?
-        }
+    let mut head = Vec::new();
+    let file = std::fs::File::open(path).map_err(|e| wrong(e.to_string()))?;
+    file.take(HEAD)
+        .read_to_end(&mut head)
+        .map_err(|e| wrong(e.to_string()))?;
+    let state = if TorchFile::begins(&head) {
+        read_pickled(path, device).map_err(|e| wrong(format!("not a PyTorch file: {e}")))?
+    } else {
+        let bytes = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
+        from_safetensors(&bytes, device).map_err(|e| wrong(e.to_string()))?
     };
     if state.is_empty() {
         return Err(wrong(
@@ -94,13 +91,13 @@ pub fn read_state(path: &Path, device: &Device) -> Result<State> {
 }
 
 fn read_pickled(path: &Path, device: &Device) -> std::result::Result<State, String> {
-    let file = TorchFile::open(path)?;
+    let file = TorchFile::open(path).map_err(|e| e.to_string())?;
     let floats = file
         .tensors()
         .iter()
         .filter(|(_, tensor)| tensor.format().is_some());
     let read = |(name, tensor): (&String, &TorchTensor)| {
-        let mut numbers = vec![0.0; tensor.shape().iter().product()];
+        let mut numbers = vec![0.0; tensor.count()];
         file.read(tensor, &mut numbers)
             .map_err(|reason| format!("tensor `{name}`: {reason}"))?;
         let tensor = Tensor::from_vec(numbers, tensor.shape(), device).map_err(|e| e.to_string())?;

@@ -3,8 +3,9 @@
 
 use super::super::error::DatasetError;
 use super::super::item::{Container, Item};
-use super::super::pickle::Pickle;
 use super::{Files, PIXELS, Version, item};
+use crate::pickle::numpy::Array;
+use crate::pickle::{Node, Pickle};
 use std::path::Path;
 
 /// A CIFAR set in the Python version.
@@ -21,8 +22,9 @@ impl Python {
             false => ("batches.meta", "label_names"),
         };
         let classes = match files.files.contains_key(file) {
-            true => read(&files, file, |pickle| {
-                pickle.texts(key).ok_or(format!("no list of strings {key}"))
+            true => read(&files, file, |root| {
+                list(root, key, |name| Some(name.text()?.into_owned()))
+                    .ok_or(format!("no list of strings {key}"))
             })?,
             false => Vec::new(),
         };
@@ -30,11 +32,16 @@ impl Python {
     }
 }
 
-/// Takes something out of a pickle; `take` says what is missing from it.
+/// The list under a key of a dictionary.
+fn list<'p, T>(root: Node<'p>, key: &str, item: impl Fn(Node<'p>) -> Option<T>) -> Option<Vec<T>> {
+    root.get(key)?.items()?.map(item).collect()
+}
+
+/// Takes something out of a pickled dictionary; `take` says what is missing from it.
 fn read<T>(
     files: &Files,
     file: &str,
-    take: impl FnOnce(&Pickle<'_>) -> Result<T, String>,
+    take: impl FnOnce(Node<'_>) -> Result<T, String>,
 ) -> Result<T, DatasetError> {
     let corrupt = |reason: String| DatasetError::Corrupt {
         path: files.path.join(file),
@@ -42,7 +49,10 @@ fn read<T>(
     };
     let bytes = files.read(file)?;
     let pickle = Pickle::parse(&bytes).map_err(|error| corrupt(error.to_string()))?;
-    take(&pickle).map_err(|missing| corrupt(format!("its dictionary has {missing}")))
+    if pickle.root().entries().is_none() {
+        return Err(corrupt("pickle: it holds no dictionary".into()));
+    }
+    take(pickle.root()).map_err(|missing| corrupt(format!("its dictionary has {missing}")))
 }
 
 impl Container for Python {
@@ -58,19 +68,16 @@ impl Container for Python {
         let key = if self.files.fine { "fine_labels" } else { "labels" };
         let mut items = Vec::new();
         for name in self.files.of_split(split) {
-            let (images, labels) = read(&self.files, name, |pickle| {
-                let data = pickle
-                    .array("data")
-                    .ok_or("no array of bytes `data` that is whole")?;
+            let (images, labels) = read(&self.files, name, |root| {
+                let data = root.get("data").ok_or("no array of bytes `data`")?;
+                let data = Array::read(data).map_err(|found| format!("under `data` {found}"))?;
                 if data.shape.len() != 2 || data.shape[1] != PIXELS {
                     return Err(format!(
                         "`data` of shape {:?}, expected [n, {PIXELS}]",
                         data.shape
                     ));
                 }
-                let labels = pickle
-                    .integers(key)
-                    .ok_or(format!("no list of integers `{key}`"))?;
+                let labels = list(root, key, Node::integer).ok_or(format!("no list of integers `{key}`"))?;
                 Ok((data.bytes.into_owned(), labels))
             })?;
             let count = images.len() / PIXELS;

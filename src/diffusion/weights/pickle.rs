@@ -1,13 +1,11 @@
 //! PyTorch's own format, as the weights of a part.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use super::file::unreadable;
 use crate::diffusion::error::{DiffusionError, Result};
 use crate::floats::Format;
-use crate::torch::TorchFile;
+use crate::pickle::torch::{TorchError, TorchFile};
 
 /// A file of `torch.save` whose list of tensors has been read.
 pub(crate) struct PickleFile(TorchFile);
@@ -18,12 +16,10 @@ impl PickleFile {
             path: path.to_path_buf(),
             message,
         };
-        let mut magic = [0; 4];
-        let mut file = File::open(path).map_err(unreadable(path))?;
-        if file.read_exact(&mut magic).is_err() || &magic != b"PK\x03\x04" {
-            return Err(wrong("it does not begin like a zip archive".into()));
-        }
-        let file = TorchFile::open(path).map_err(wrong)?;
+        let file = TorchFile::open(path).map_err(|error| match error {
+            TorchError::Io(source) => unreadable(path)(source),
+            other => wrong(other.to_string()),
+        })?;
         if file.tensors().is_empty() {
             return Err(wrong("there is no tensor in it, nor in its `state_dict`".into()));
         }
@@ -60,9 +56,9 @@ impl PickleFile {
         }
         // The caller has asked for the shape.
         let read = self.0.read(tensor, out);
-        read.map_err(|message| DiffusionError::Pickle {
+        read.map_err(|error| DiffusionError::Pickle {
             path: path(),
-            message: format!("tensor `{name}`: {message}"),
+            message: format!("tensor `{name}`: {error}"),
         })
     }
 }

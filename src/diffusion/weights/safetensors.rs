@@ -6,12 +6,11 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
-use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
 use super::file::unreadable;
 use crate::diffusion::error::{DiffusionError, Result};
-use crate::floats::{Format, read_floats};
+use crate::floats::{self, Format};
 
 /// Longest header that is read; the same limit as the safetensors library's.
 const MAX_HEADER: u64 = 100_000_000;
@@ -81,15 +80,13 @@ impl SafetensorsFile {
                 expected: Vec::new(),
             });
         };
-        let format = match info.dtype {
-            Dtype::F32 => Format::F32,
-            Dtype::F16 => Format::F16,
-            Dtype::BF16 => Format::Bf16,
-            other => {
+        let format = match Format::of(info.dtype) {
+            Some(format @ (Format::F32 | Format::F16 | Format::Bf16)) => format,
+            Some(Format::F64) | None => {
                 return Err(DiffusionError::TensorType {
                     path: self.path.clone(),
                     name: name.to_owned(),
-                    found: format!("{other:?}"),
+                    found: format!("{:?}", info.dtype),
                 });
             }
         };
@@ -100,7 +97,7 @@ impl SafetensorsFile {
                 // A handle of its own for each part: reads do not disturb each other's position.
                 let mut file = File::open(&self.path)?;
                 file.seek(SeekFrom::Start(start + (i * NUMBERS * format.size()) as u64))?;
-                read_floats(&mut file, format, part)
+                floats::read(&mut file, format, part)
             })
             .map_err(unreadable(&self.path))
     }

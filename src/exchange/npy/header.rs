@@ -4,6 +4,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::super::ExchangeError;
+use crate::floats::Format;
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 
@@ -13,28 +14,10 @@ pub(super) const WRITTEN: usize = 192;
 /// The longest header that we read.
 const LONGEST: usize = 1 << 16;
 
-/// The types of numbers that we read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Number {
-    F16,
-    F32,
-    F64,
-}
-
-impl Number {
-    pub(super) fn size(self) -> usize {
-        match self {
-            Number::F16 => 2,
-            Number::F32 => 4,
-            Number::F64 => 8,
-        }
-    }
-}
-
 /// What a header says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Header {
-    pub(super) number: Number,
+    pub(super) format: Format,
     pub(super) shape: Vec<u64>,
     /// Bytes before the first number.
     pub(super) length: u64,
@@ -115,7 +98,7 @@ fn parse(path: &Path, dict: &str, length: u64) -> Result<Header, ExchangeError> 
         let rest = rest.trim_start().strip_prefix(':').ok_or_else(missing)?;
         Ok::<_, ExchangeError>(rest.trim_start())
     };
-    let number = number(path, value("'descr'")?)?;
+    let format = format(path, value("'descr'")?)?;
     let order = value("'fortran_order'")?;
     if order.starts_with("True") {
         let expected = "C order (save it again with np.ascontiguousarray)";
@@ -147,13 +130,13 @@ fn parse(path: &Path, dict: &str, length: u64) -> Result<Header, ExchangeError> 
         shape.push(part.parse().map_err(|_| wrong())?);
     }
     Ok(Header {
-        number,
+        format,
         shape,
         length,
     })
 }
 
-fn number(path: &Path, value: &str) -> Result<Number, ExchangeError> {
+fn format(path: &Path, value: &str) -> Result<Format, ExchangeError> {
     let expected = "little-endian f2, f4 or f8 (save it again as .astype('<f4'))";
     let quoted = value.strip_prefix('\'').and_then(|v| v.split_once('\''));
     let Some((descr, _)) = quoted else {
@@ -166,9 +149,9 @@ fn number(path: &Path, value: &str) -> Result<Number, ExchangeError> {
         ));
     };
     match descr {
-        "<f2" => Ok(Number::F16),
-        "<f4" => Ok(Number::F32),
-        "<f8" => Ok(Number::F64),
+        "<f2" => Ok(Format::F16),
+        "<f4" => Ok(Format::F32),
+        "<f8" => Ok(Format::F64),
         _ => {
             let actual = match descr.chars().next() {
                 Some('>') => format!("big-endian {descr}"),

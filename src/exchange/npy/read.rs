@@ -1,13 +1,12 @@
 //! Reading vectors class by class.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use half::f16;
-
 use super::super::ExchangeError;
-use super::header::{self, Number};
+use super::header;
+use crate::floats::{self, Format};
 
 /// An `.npy` file of vectors: `[classes, rows, width]`, or `[classes, width]` for one row a class.
 ///
@@ -16,7 +15,7 @@ use super::header::{self, Number};
 pub struct NpyVectors {
     path: PathBuf,
     file: BufReader<File>,
-    number: Number,
+    format: Format,
     classes: usize,
     rows: usize,
     width: usize,
@@ -43,7 +42,7 @@ impl NpyVectors {
             [classes, width] => (*classes, 1, *width),
             other => return Err(wrong(format!("{other:?}"))),
         };
-        let bytes = [rows, width, header.number.size() as u64, 1]
+        let bytes = [rows, width, header.format.size() as u64, 1]
             .iter()
             .try_fold(classes, |n, d| n.checked_mul(*d))
             .and_then(|n| n.checked_add(header.length));
@@ -66,7 +65,7 @@ impl NpyVectors {
         Ok(Self {
             path: path.to_owned(),
             file,
-            number: header.number,
+            format: header.format,
             classes: classes as usize,
             rows: rows as usize,
             width: width as usize,
@@ -91,21 +90,10 @@ impl NpyVectors {
 
     /// Reads the next class: `[rows, width]`.
     fn class(&mut self) -> Result<Vec<f32>, ExchangeError> {
-        let mut bytes = vec![0; self.rows * self.width * self.number.size()];
-        self.file
-            .read_exact(&mut bytes)
-            .map_err(ExchangeError::io(&self.path))?;
-        Ok(match self.number {
-            Number::F16 => floats(&bytes, |b| f16::from_le_bytes(b).to_f32()),
-            Number::F32 => floats(&bytes, f32::from_le_bytes),
-            Number::F64 => floats(&bytes, |b| f64::from_le_bytes(b) as f32),
-        })
+        let mut numbers = vec![0.0; self.rows * self.width];
+        floats::read(&mut self.file, self.format, &mut numbers).map_err(ExchangeError::io(&self.path))?;
+        Ok(numbers)
     }
-}
-
-fn floats<const N: usize>(bytes: &[u8], float: impl Fn([u8; N]) -> f32) -> Vec<f32> {
-    let (chunks, _) = bytes.as_chunks::<N>();
-    chunks.iter().map(|chunk| float(*chunk)).collect()
 }
 
 /// Yields the classes in order, each as `[rows, width]`.

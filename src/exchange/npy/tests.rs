@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use dream_schema::{Artifact, Feature, RunId, SchemaError, with_run, with_run_schema};
 use proptest::prelude::*;
 
-use super::header::{self, Number};
+use super::header;
 use super::*;
 use crate::exchange::{ExchangeError, Target};
+use crate::floats::Format;
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -174,7 +175,7 @@ proptest! {
         let bytes = header::encode(&shape);
         prop_assert_eq!(bytes.len(), header::WRITTEN);
         let read = header::decode(Path::new("x"), &mut bytes.as_slice()).unwrap();
-        prop_assert_eq!(read.number, Number::F32);
+        prop_assert_eq!(read.format, Format::F32);
         prop_assert_eq!(read.shape, shape);
         prop_assert_eq!(read.length, header::WRITTEN as u64);
     }
@@ -218,7 +219,7 @@ fn latents_are_written_with_their_shape() {
     assert_eq!((written.shape, written.count), (vec![4, 4, 2, 3], 4));
     let mut bytes = fs::File::open(&target.path).unwrap();
     let head = header::decode(&target.path, &mut bytes).unwrap();
-    assert_eq!((head.number, head.shape), (Number::F32, vec![4, 4, 2, 3]));
+    assert_eq!((head.format, head.shape), (Format::F32, vec![4, 4, 2, 3]));
     let bytes = fs::read(&target.path).unwrap();
     let data: Vec<u8> = rows.iter().flat_map(|r| r.data.clone()).collect();
     assert_eq!(bytes[head.length as usize..], data);

@@ -10,7 +10,8 @@ use super::super::atomic::AtomicFile;
 use super::super::csv::CsvWriter;
 use super::super::{BoxError, ExchangeError, Target};
 use super::header;
-use crate::exchange::vectors::{le_bytes, size, tensors};
+use crate::exchange::vectors::{size, tensors};
+use crate::floats;
 
 /// How the rows are laid out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,7 +77,7 @@ pub fn write_npy<E: Into<BoxError>>(
             let hint = "export one run at a time";
             return Err(ExchangeError::Layout { what, hint });
         }
-        file.write_all(&le_bytes(&rows_now.flat))
+        file.write_all(&floats::to_bytes(&rows_now.flat))
             .map_err(ExchangeError::io(path))?;
         groups.add(&batch);
         rows.write(&batch.project(&others)?)?;

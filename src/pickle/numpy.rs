@@ -1,0 +1,97 @@
+//! NumPy's arrays in a pickle. There are two ways to write one: `_reconstruct(ndarray, (0,), b"b")` with the state (version, shape,
+//! type, whether the first axis is fastest, numbers), and in protocol 5 `_frombuffer(numbers, type, shape, order)`.
+
+use std::borrow::Cow;
+
+use super::Node;
+
+/// An array of bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Array<'a> {
+    /// Its length along each axis.
+    pub(crate) shape: Vec<usize>,
+    /// Its numbers, the last axis fastest.
+    pub(crate) bytes: Cow<'a, [u8]>,
+}
+
+impl<'a> Array<'a> {
+    /// Reads an array whose numbers fill its shape; the error says what the value is instead.
+    pub(crate) fn read(value: Node<'a>) -> Result<Self, String> {
+        let parts = Parts::of(value)?;
+        let code = parts
+            .kind
+            .arguments()
+            .and_then(|mut arguments| arguments.next()?.text());
+        let is_type = parts.kind.function().and_then(Node::name) == Some(("numpy", "dtype"));
+        let code = code.filter(|_| is_type).ok_or("an array without a type")?;
+        if code.trim_start_matches('|') != "u1" {
+            return Err(format!(
+                "an array of type {code:.8}, of which only u1 (bytes) is read"
+            ));
+        }
+        let shape = parts.shape.tuple().ok_or("an array without a shape")?;
+        let shape = shape.map(Node::size).collect::<Option<Vec<usize>>>();
+        let shape = shape.ok_or("an array without a shape")?;
+        let bytes = parts.numbers.bytes().ok_or("an array without its numbers")?;
+        if shape.iter().try_fold(1_usize, |a, b| a.checked_mul(*b)) != Some(bytes.len()) {
+            return Err(format!("an array of shape {shape:?} in {} bytes", bytes.len()));
+        }
+        let bytes = match (parts.first_fastest, shape.as_slice()) {
+            (true, &[rows, columns]) => {
+                let at = |i: usize| bytes[i % columns * rows + i / columns];
+                (0..bytes.len()).map(at).collect::<Vec<u8>>().into()
+            }
+            (false, _) | (true, [] | [_]) => bytes,
+            (true, _) => return Err("an array in Fortran's order of more than two axes".into()),
+        };
+        Ok(Self { shape, bytes })
+    }
+}
+
+/// What an array is made of.
+struct Parts<'a> {
+    numbers: Node<'a>,
+    kind: Node<'a>,
+    shape: Node<'a>,
+    /// Whether the numbers follow the first axis: Fortran's order.
+    first_fastest: bool,
+}
+
+impl<'a> Parts<'a> {
+    fn of(value: Node<'a>) -> Result<Self, String> {
+        let Some((module, name)) = value.function().and_then(Node::name) else {
+            return Err("a value that is no array".into());
+        };
+        // numpy.core became numpy._core in NumPy 2.
+        let inner = module
+            .strip_prefix("numpy.core.")
+            .or(module.strip_prefix("numpy._core."));
+        match (inner, name) {
+            (Some("multiarray"), "_reconstruct") => {
+                let state = value.state().and_then(Node::tuple).map(Vec::from_iter);
+                let Some([_, shape, kind, order, numbers]) = state.as_deref() else {
+                    return Err("an array without its numbers".into());
+                };
+                Ok(Self {
+                    numbers: *numbers,
+                    kind: *kind,
+                    shape: *shape,
+                    first_fastest: order.truth().ok_or("an array without an order")?,
+                })
+            }
+            (Some("numeric"), "_frombuffer") => {
+                let arguments = value.arguments().map(Vec::from_iter);
+                let Some([numbers, kind, shape, order]) = arguments.as_deref() else {
+                    return Err("an array without its numbers".into());
+                };
+                Ok(Self {
+                    numbers: *numbers,
+                    kind: *kind,
+                    shape: *shape,
+                    first_fastest: order.text().is_some_and(|order| order == "F"),
+                })
+            }
+            _ => Err(format!("what {module}.{name} makes, which is no array")),
+        }
+    }
+}

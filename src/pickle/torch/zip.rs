@@ -1,0 +1,53 @@
+//! The zip archive: `data.pkl`, `byteorder` and `data/NAME` for each storage, in a folder of any name.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufReader, Read};
+
+use ::zip::{CompressionMethod, ZipArchive};
+
+use super::{Place, Result, TorchError, TorchTensor, state_dict};
+use crate::pickle::Pickle;
+
+/// The longest `byteorder` that is read.
+const WORD: u64 = 16;
+
+pub(super) fn tensors(file: File, length: u64) -> Result<BTreeMap<String, TorchTensor>> {
+    let mut archive = ZipArchive::new(BufReader::new(file))?;
+    let mut names = archive.file_names().filter_map(std::result::Result::ok);
+    let pickle = names.find(|name| *name == "data.pkl" || name.ends_with("/data.pkl"));
+    let Some(pickle) = pickle.map(std::borrow::Cow::into_owned) else {
+        return Err(TorchError::Layout("there is no data.pkl in the archive".into()));
+    };
+    drop(names);
+    let root = pickle.strip_suffix("data.pkl").unwrap_or_default().to_owned();
+    if let Ok(order) = archive.by_name(&format!("{root}byteorder")) {
+        let mut text = String::new();
+        order.take(WORD).read_to_string(&mut text)?;
+        if text.trim() != "little" {
+            return Err(TorchError::Layout(format!(
+                "its numbers are in the byte order {text:?}"
+            )));
+        }
+    }
+    let mut bytes = Vec::new();
+    archive.by_name(&pickle)?.read_to_end(&mut bytes)?;
+    let pickle = Pickle::parse(&bytes)?;
+    state_dict(pickle.root(), |storage| {
+        let place = place(&mut archive, &format!("{root}data/{storage}"))?;
+        match place.0.checked_add(place.1) {
+            Some(end) if end <= length => Ok(place),
+            _ => Err(TorchError::Layout("the file ends within its numbers".into())),
+        }
+    })
+}
+
+fn place(archive: &mut ZipArchive<BufReader<File>>, name: &str) -> Result<Place> {
+    let storage = archive.by_name(name)?;
+    match (storage.compression(), storage.data_start()) {
+        (CompressionMethod::Stored, Some(start)) => Ok((start, storage.size())),
+        _ => Err(TorchError::Layout(
+            "its numbers are compressed, which PyTorch does not do".into(),
+        )),
+    }
+}
