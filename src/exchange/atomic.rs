@@ -1,8 +1,9 @@
-//! Files that appear whole or not at all: written beside the target, then renamed over it.
+//! Files that appear whole or not at all: written beside the target, then renamed to it.
 
-use std::fs::{self, File};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+
+use tempfile::{Builder, NamedTempFile, TempDir};
 
 use super::ExchangeError;
 
@@ -44,98 +45,88 @@ impl Target {
 #[derive(Debug)]
 pub(crate) struct AtomicFile {
     target: Target,
-    temporary: PathBuf,
-    /// `None` only once committed.
-    file: Option<BufWriter<File>>,
+    file: BufWriter<NamedTempFile>,
 }
 
 impl AtomicFile {
     /// Opens a new file beside the target.
     pub(crate) fn create(target: &Target) -> Result<Self, ExchangeError> {
         target.check()?;
-        let (temporary, file) = beside(&target.path, |path| {
-            File::options().read(true).write(true).create_new(true).open(path)
-        })?;
+        let file = beside(&target.path, 0o666, |builder, folder| builder.tempfile_in(folder))?;
         Ok(Self {
             target: target.clone(),
-            temporary,
-            file: Some(BufWriter::new(file)),
+            file: BufWriter::new(file),
         })
     }
 
-    /// Makes the bytes durable and puts the file in its place.
-    pub(crate) fn commit(mut self) -> Result<(), ExchangeError> {
-        self.target.check()?;
-        if let Some(mut file) = self.file.take() {
-            let durable = file.flush().and_then(|()| file.get_ref().sync_all());
-            drop(file);
-            let renamed = durable.and_then(|()| fs::rename(&self.temporary, &self.target.path));
-            if let Err(source) = renamed {
-                // The first error is the one to tell; a leftover is named so that it can be recognised.
-                let _ = fs::remove_file(&self.temporary);
-                return Err(ExchangeError::io(&self.target.path)(source));
-            }
+    /// Makes the bytes durable and puts the file in its place. What someone else has put there meanwhile stays, unless it
+    /// may be replaced.
+    pub(crate) fn commit(self) -> Result<(), ExchangeError> {
+        let Target { path, overwrite } = self.target;
+        let file = self
+            .file
+            .into_inner()
+            .map_err(|e| ExchangeError::io(&path)(e.into_error()))?;
+        file.as_file().sync_all().map_err(ExchangeError::io(&path))?;
+        let placed = if overwrite {
+            file.persist(&path)
+        } else {
+            file.persist_noclobber(&path)
+        };
+        match placed {
+            Ok(_) => Ok(()),
+            Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => Err(ExchangeError::Exists { path }),
+            Err(e) => Err(ExchangeError::io(&path)(e.error)),
         }
-        Ok(())
-    }
-
-    fn open(&mut self) -> io::Result<&mut BufWriter<File>> {
-        self.file
-            .as_mut()
-            .ok_or_else(|| io::Error::other("the file is already in its place"))
     }
 }
 
 impl Write for AtomicFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.open()?.write(bytes)
+        self.file.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.open()?.flush()
+        self.file.flush()
     }
 }
 
 impl Seek for AtomicFile {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.open()?.seek(to)
+        self.file.seek(to)
     }
 }
 
-impl Drop for AtomicFile {
-    fn drop(&mut self) {
-        if self.file.take().is_some() {
-            // Nobody is left to tell.
-            let _ = fs::remove_file(&self.temporary);
-        }
-    }
+/// Makes a directory beside `path`. Dropped, it goes with all that is in it.
+pub(super) fn folder_beside(path: &Path) -> Result<TempDir, ExchangeError> {
+    beside(path, 0o777, |builder, folder| builder.tempdir_in(folder))
 }
 
-/// Makes something new beside `path` by `create`, under the first free name `.NAME.part-N`.
-pub(crate) fn beside<T>(
+/// Makes something named `.NAME.part-...` beside `path`. Whoever may read what a program writes may read it: `mode` is
+/// what the user's mask takes from.
+fn beside<T>(
     path: &Path,
-    create: impl Fn(&Path) -> io::Result<T>,
-) -> Result<(PathBuf, T), ExchangeError> {
+    mode: u32,
+    make: impl FnOnce(&Builder<'_, '_>, &Path) -> io::Result<T>,
+) -> Result<T, ExchangeError> {
     let name = path
         .file_name()
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "names no file"))
-        .map_err(ExchangeError::io(path))?
-        .to_string_lossy();
-    for n in 0..1000_u32 {
-        let temporary = path.with_file_name(format!(".{name}.part-{n}"));
-        match create(&temporary) {
-            Ok(made) => return Ok((temporary, made)),
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(e) => return Err(ExchangeError::io(path)(e)),
-        }
-    }
-    let full =
-        io::Error::other("a thousand unfinished exports lie beside it; remove the files named .*.part-*");
-    Err(ExchangeError::io(path)(full))
+        .map_err(ExchangeError::io(path))?;
+    let prefix = format!(".{}.part-", name.to_string_lossy());
+    let mut builder = Builder::new();
+    builder.prefix(&prefix);
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
+    #[cfg(not(unix))]
+    let _ = mode;
+    make(&builder, path.parent().unwrap_or(path)).map_err(ExchangeError::io(path))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn names(dir: &Path) -> Vec<String> {
@@ -153,7 +144,10 @@ mod tests {
         let target = Target::new(dir.path().join("a.bin"));
         let mut dropped = AtomicFile::create(&target).unwrap();
         dropped.write_all(b"half").unwrap();
-        assert_eq!(names(dir.path()), [".a.bin.part-0"]);
+        let [part] = &names(dir.path())[..] else {
+            panic!("one file")
+        };
+        assert!(part.starts_with(".a.bin.part-"), "{part}");
         drop(dropped);
         assert!(names(dir.path()).is_empty());
 
@@ -172,6 +166,55 @@ mod tests {
         again.write_all(b"again").unwrap();
         again.commit().unwrap();
         assert_eq!(fs::read(&target.path).unwrap(), b"again");
+    }
+
+    /// Two exports to one place, committed at once: a check before the rename would let one replace the other.
+    #[test]
+    fn what_appears_at_the_last_moment_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        for round in 0..500 {
+            let target = Target::new(dir.path().join(format!("{round}.bin")));
+            let start = std::sync::Barrier::new(2);
+            let commit = |content: &'static str| {
+                let mut file = AtomicFile::create(&target).unwrap();
+                file.write_all(content.as_bytes()).unwrap();
+                start.wait();
+                file.commit().map(|()| content)
+            };
+            let results = std::thread::scope(|scope| {
+                ["one", "two"]
+                    .map(|content| scope.spawn(move || commit(content)))
+                    .map(|thread| thread.join().unwrap())
+            });
+            let placed: Vec<_> = results.iter().flatten().collect();
+            assert_eq!(placed.len(), 1, "round {round}");
+            assert_eq!(
+                &&fs::read_to_string(&target.path).unwrap(),
+                placed[0],
+                "round {round}"
+            );
+            assert!(
+                results
+                    .iter()
+                    .any(|r| matches!(r, Err(ExchangeError::Exists { .. })))
+            );
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn others_may_read_what_they_could_read_before() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let plain = dir.path().join("plain");
+        fs::write(&plain, "").unwrap();
+        let target = Target::new(dir.path().join("a.bin"));
+        AtomicFile::create(&target).unwrap().commit().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(&target.path), mode(&plain));
+        fs::create_dir(dir.path().join("folder")).unwrap();
+        let folder = folder_beside(&dir.path().join("b")).unwrap();
+        assert_eq!(mode(folder.path()), mode(&dir.path().join("folder")));
     }
 
     #[test]

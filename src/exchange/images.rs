@@ -12,8 +12,9 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use dream_schema::{Artifact, Image};
+use tempfile::TempDir;
 
-use super::atomic::beside;
+use super::atomic::folder_beside;
 use super::csv::CsvWriter;
 use super::{BoxError, ExchangeError, Target};
 
@@ -33,14 +34,10 @@ pub fn write_images<E: Into<BoxError>>(
     batches: impl IntoIterator<Item = Result<RecordBatch, E>>,
 ) -> Result<u64, ExchangeError> {
     check(target)?;
-    let (temporary, ()) = beside(&target.path, |path| fs::create_dir(path))?;
-    let written = write_all(&temporary, schema, batches);
-    let placed = written.and_then(|rows| place(&temporary, target).map(|()| rows));
-    if placed.is_err() {
-        // The first error is the one to tell.
-        let _ = fs::remove_dir_all(&temporary);
-    }
-    placed
+    let temporary = folder_beside(&target.path)?;
+    let rows = write_all(temporary.path(), schema, batches)?;
+    place(temporary, target)?;
+    Ok(rows)
 }
 
 /// Refuses a target that is there, unless it is an export of ours that may be replaced.
@@ -54,18 +51,26 @@ fn check(target: &Target) -> Result<(), ExchangeError> {
     Ok(())
 }
 
-fn place(temporary: &Path, target: &Target) -> Result<(), ExchangeError> {
+fn place(temporary: TempDir, target: &Target) -> Result<(), ExchangeError> {
     check(target)?;
     let path = &target.path;
+    let io = |source| ExchangeError::io(path)(source);
     if path.symlink_metadata().is_err() {
-        return fs::rename(temporary, path).map_err(ExchangeError::io(path));
+        fs::rename(temporary.path(), path).map_err(io)?;
+    } else {
+        // A directory cannot be renamed over a full one: the old one steps aside and is removed last.
+        let aside = folder_beside(path)?;
+        fs::rename(path, aside.path()).map_err(io)?;
+        if let Err(error) = fs::rename(temporary.path(), path) {
+            // Not removed: it is all that there is.
+            let _kept = aside.keep();
+            return Err(io(error));
+        }
+        aside.close().map_err(io)?;
     }
-    // A directory cannot be renamed over a full one: the old one steps aside and is removed last.
-    let (aside, ()) = beside(path, |aside| fs::create_dir(aside))?;
-    fs::rename(path, &aside)
-        .and_then(|()| fs::rename(temporary, path))
-        .and_then(|()| fs::remove_dir_all(&aside))
-        .map_err(ExchangeError::io(path))
+    // It is no longer there to be removed.
+    let _placed = temporary.keep();
+    Ok(())
 }
 
 fn write_all<E: Into<BoxError>>(

@@ -9,6 +9,7 @@ mod curve;
 mod error;
 mod metric;
 mod score;
+mod summary;
 #[cfg(test)]
 mod tests;
 
@@ -18,3 +19,4 @@ pub use metric::{
     predictions,
 };
 pub use score::{Phi, energy, max_logit, msp, phi};
+pub use summary::Summary;

@@ -1,6 +1,8 @@
 //! Distributions of OOD scores: each OOD set beside the ID test set, with the threshold that keeps 95 % of ID.
 
-use super::html::{count, escape, nothing, plural, put};
+use maud::{Markup, html};
+
+use super::html::{count, nothing, plural, put};
 use super::plot::{Frame, figure, short, widen};
 
 const BINS: usize = 48;
@@ -74,75 +76,63 @@ fn axis(histogram: &ScoreHistogram) -> Option<(f64, f64)> {
     ends.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).map(widen)
 }
 
-/// Appends the section's content.
-pub(super) fn render(out: &mut String, histograms: &[ScoreHistogram]) {
+/// Returns the section's content.
+pub(super) fn render(histograms: &[ScoreHistogram]) -> Markup {
     let drawable = |h: &&ScoreHistogram| !finite(&h.id.values).is_empty() && !h.ood.is_empty();
     if !histograms.iter().any(|h| drawable(&h)) {
-        return out.push_str(&nothing(
-            "There are no score distributions: no scores of an ID and an OOD set belong to this run.",
-        ));
+        let sentence =
+            "There are no score distributions: no scores of an ID and an OOD set belong to this run.";
+        return nothing(sentence);
     }
-    out.push_str(
-        "<p class=\"lead\">Larger scores mean more like the training data. The dashed line keeps 95 % of the ID images; what an \
-         OOD set has to the right of it would be taken for ID.</p>\n",
-    );
-    let mut skipped = 0;
-    for histogram in histograms.iter().filter(drawable) {
-        let (Some(axis), Some(threshold)) = (axis(histogram), threshold_at_95(&histogram.id.values)) else {
-            continue;
-        };
-        put!(
-            out,
-            "<figure><h3>{}</h3><div class=\"panels narrow\">\n",
-            escape(&histogram.score)
-        );
-        for series in &histogram.ood {
-            panel(out, histogram, series, axis, threshold);
+    let drawn = || histograms.iter().filter(drawable);
+    let all = drawn().flat_map(|h| std::iter::once(&h.id).chain(&h.ood));
+    let skipped: usize = all
+        .map(|s| s.values.iter().filter(|v| !v.is_finite()).count())
+        .sum();
+    let missing = histograms.len() - drawn().count();
+    html! {
+        p.lead {
+            "Larger scores mean more like the training data. The dashed line keeps 95 % of the ID images; what an OOD \
+             set has to the right of it would be taken for ID."
         }
-        skipped += std::iter::once(&histogram.id)
-            .chain(&histogram.ood)
-            .map(|s| s.values.iter().filter(|v| !v.is_finite()).count())
-            .sum::<usize>();
-        put!(
-            out,
-            "</div><figcaption><ul class=\"legend\"><li><i class=\"swatch id\"></i>ID: {} <small>{}</small></li>\
-             <li><i class=\"swatch ood\"></i>OOD set of the panel</li><li><i class=\"swatch line\"></i>95 % of ID at {} or more</li></ul>",
-            escape(&histogram.id.dataset),
-            count(histogram.id.values.len()),
-            figure(f64::from(threshold))
-        );
-        out.push_str("</figcaption></figure>\n");
+        @for histogram in drawn() { (panels(histogram)) }
+        p.caption {
+            (BINS) " bins; each distribution has area one, each panel is scaled to its highest bin; the two in a \
+             thousand outermost values of a set may lie beyond the axis and count in the end bins."
+            @if skipped > 0 { " " (plural(skipped, "non-finite score", "non-finite scores")) " left out." }
+            @if missing > 0 {
+                " " (plural(missing, "score", "scores")) " without ID or OOD values not drawn."
+            }
+        }
     }
-    put!(
-        out,
-        "<p class=\"caption\">{BINS} bins; each distribution has area one, each panel is scaled to its highest bin; the two in a \
-         thousand outermost values of a set may lie beyond the axis and count in the end bins."
-    );
-    if skipped > 0 {
-        put!(
-            out,
-            " {} left out.",
-            plural(skipped, "non-finite score", "non-finite scores")
-        );
-    }
-    let missing = histograms.iter().filter(|h| !drawable(h)).count();
-    if missing > 0 {
-        put!(
-            out,
-            " {} without ID or OOD values not drawn.",
-            plural(missing, "score", "scores")
-        );
-    }
-    out.push_str("</p>\n");
 }
 
-fn panel(
-    out: &mut String,
-    histogram: &ScoreHistogram,
-    series: &ScoreSeries,
-    axis: (f64, f64),
-    threshold: f32,
-) {
+/// One score: a panel for each OOD set.
+fn panels(histogram: &ScoreHistogram) -> Markup {
+    let (Some(axis), Some(threshold)) = (axis(histogram), threshold_at_95(&histogram.id.values)) else {
+        return html! {};
+    };
+    html! {
+        figure {
+            h3 { (histogram.score) }
+            div.panels.narrow {
+                @for series in &histogram.ood { (panel(histogram, series, axis, threshold)) }
+            }
+            figcaption {
+                ul.legend {
+                    li {
+                        i.swatch.id {} "ID: " (histogram.id.dataset) " "
+                        small { (count(histogram.id.values.len())) }
+                    }
+                    li { i.swatch.ood {} "OOD set of the panel" }
+                    li { i.swatch.line {} "95 % of ID at " (figure(f64::from(threshold))) " or more" }
+                }
+            }
+        }
+    }
+}
+
+fn panel(histogram: &ScoreHistogram, series: &ScoreSeries, axis: (f64, f64), threshold: f32) -> Markup {
     let id = bin_shares(&histogram.id.values, axis, BINS);
     let ood = bin_shares(&series.values, axis, BINS);
     let highest = id.iter().chain(&ood).fold(0.0_f64, |m, v| m.max(*v));
@@ -154,33 +144,24 @@ fn panel(
         x: axis,
         y: (0.0, highest * 1.04),
     };
-    put!(
-        out,
-        "<figure class=\"panel\"><figcaption>{}",
-        escape(&series.dataset)
-    );
     let taken = accepted_share(&series.values, threshold).map_or_else(
         || "no scores".to_owned(),
         |share| format!("{:.1} % taken for ID", share * 100.0),
     );
-    put!(
-        out,
-        " <small>{taken}</small></figcaption><svg class=\"plot\" viewBox=\"0 0 216 120\" role=\"img\" aria-label=\"{}\">",
-        escape(&format!(
-            "Histogram of {} on {} and {}: {taken}",
-            histogram.score, histogram.id.dataset, series.dataset
-        ))
-    );
-    put!(out, "<path class=\"area id\" d=\"{}\"/>", steps(&id, &frame));
-    put!(out, "<path class=\"area ood\" d=\"{}\"/>", steps(&ood, &frame));
-    frame.x_axis(out, 4);
-    put!(
-        out,
-        "<path class=\"threshold\" d=\"M{} {}V{}\"/></svg></figure>\n",
-        short(frame.px(f64::from(threshold)).clamp(4.0, 212.0)),
-        2,
-        98
-    );
+    let (score, known) = (&histogram.score, &histogram.id.dataset);
+    let label = format!("Histogram of {score} on {known} and {}: {taken}", series.dataset);
+    let x = short(frame.px(f64::from(threshold)).clamp(4.0, 212.0));
+    html! {
+        figure.panel {
+            figcaption { (series.dataset) " " small { (taken) } }
+            svg.plot viewBox="0 0 216 120" role="img" aria-label=(label) {
+                path.area.id d=(steps(&id, &frame)) {}
+                path.area.ood d=(steps(&ood, &frame)) {}
+                (frame.x_axis(4))
+                path.threshold d={ "M" (x) " 2V98" } {}
+            }
+        }
+    }
 }
 
 /// Returns the closed outline of bars.

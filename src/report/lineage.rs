@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
+use maud::{Markup, html};
+
 use super::ReportError;
-use super::html::{count, escape, nothing, put};
+use super::html::{count, nothing, put, scroll};
 use super::layers::{Layout, layout};
 use super::plot::short;
 
@@ -11,6 +13,8 @@ const STEP_X: f64 = 186.0;
 const STEP_Y: f64 = 88.0;
 const BOX_W: f64 = 166.0;
 const BOX_H: f64 = 54.0;
+/// Stands where there is nothing to say.
+const NONE: &str = "\u{2013}";
 
 /// A run of the lineage.
 #[derive(Clone, Debug, Default)]
@@ -49,11 +53,10 @@ pub struct Lineage {
     pub edges: Vec<RunEdge>,
 }
 
-/// Appends the section's content.
-pub(super) fn render(out: &mut String, lineage: Option<&Lineage>) -> Result<(), ReportError> {
+/// Returns the section's content.
+pub(super) fn render(lineage: Option<&Lineage>) -> Result<Markup, ReportError> {
     let Some(lineage) = lineage.filter(|l| !l.nodes.is_empty()) else {
-        out.push_str(&nothing("There is no lineage: the page was made without a run."));
-        return Ok(());
+        return Ok(nothing("There is no lineage: the page was made without a run."));
     };
     let mut index: HashMap<&str, usize> = HashMap::new();
     for (i, node) in lineage.nodes.iter().enumerate() {
@@ -62,10 +65,8 @@ pub(super) fn render(out: &mut String, lineage: Option<&Lineage>) -> Result<(), 
         }
     }
     let find = |id: &String| {
-        index
-            .get(id.as_str())
-            .copied()
-            .ok_or_else(|| ReportError::UnknownRun { id: id.clone() })
+        let found = index.get(id.as_str()).copied();
+        found.ok_or_else(|| ReportError::UnknownRun { id: id.clone() })
     };
     let mut edges = Vec::new();
     for edge in &lineage.edges {
@@ -75,152 +76,151 @@ pub(super) fn render(out: &mut String, lineage: Option<&Lineage>) -> Result<(), 
     drawn.sort_unstable();
     drawn.dedup(); // two roles between the same runs are one line
     let name = |i: usize| lineage.nodes.get(i).map(|n| n.id.clone()).unwrap_or_default();
-    graph(out, lineage, &drawn, &layout(lineage.nodes.len(), &drawn, name)?);
-    list(out, lineage, &edges);
-    Ok(())
+    let layout = layout(lineage.nodes.len(), &drawn, name)?;
+    Ok(html! {
+        figure {
+            (scroll("Graph of the lineage", &graph(lineage, &layout)))
+            figcaption {
+                (count(lineage.nodes.len())) " runs and " (count(edges.len()))
+                " links, from the data (top) to the results (bottom). \u{25CF} finished, \u{25D0} running, \u{2715} failed."
+            }
+        }
+        (scroll("Runs of the lineage", &list(lineage, &edges)))
+    })
 }
 
-fn graph(out: &mut String, lineage: &Lineage, edges: &[(usize, usize)], layout: &Layout) {
-    let width = layout.width * STEP_X + BOX_W + 8.0;
-    let height = (layout.depth.max(1) - 1) as f64 * STEP_Y + BOX_H + 8.0;
-    let centre = |x: f64| 4.0 + BOX_W / 2.0 + x * STEP_X;
-    let top = |layer: usize| 4.0 + layer as f64 * STEP_Y;
-    put!(
-        out,
-        "<figure><div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Graph of the lineage\">\
-         <svg class=\"plot dag\" viewBox=\"0 0 {} {}\" style=\"width:{}px\" role=\"img\" aria-label=\"{} runs, from the data at \
-         the top to the results at the bottom\">\n<defs><marker id=\"tip\" viewBox=\"0 0 8 8\" refX=\"7\" refY=\"4\" \
-         markerWidth=\"7\" markerHeight=\"7\" orient=\"auto\"><path class=\"tip\" d=\"M0 0.5L7.5 4L0 7.5z\"/></marker></defs>\n",
-        short(width),
-        short(height),
-        short(width),
-        lineage.nodes.len()
-    );
-    for (route, _) in layout.edges.iter().zip(edges) {
-        let mut path = String::new();
-        let mut bottom = None;
-        for (i, (layer, x)) in route.iter().enumerate() {
-            let x = centre(*x);
-            let end = i + 1 == route.len();
-            match bottom {
-                None => put!(path, "M{} {}", short(x), short(top(*layer) + BOX_H)),
-                Some((x0, y0)) => {
-                    let y = if end { top(*layer) - 1.0 } else { top(*layer) };
-                    let middle = short((y0 + y) / 2.0);
-                    put!(
-                        path,
-                        "C{} {middle} {} {middle} {} {}",
-                        short(x0),
-                        short(x),
-                        short(x),
-                        short(y)
-                    );
+/// The middle of what stands at a layout's horizontal position.
+fn centre(x: f64) -> f64 {
+    4.0 + BOX_W / 2.0 + x * STEP_X
+}
+
+/// The upper edge of a layer.
+fn top(layer: usize) -> f64 {
+    4.0 + layer as f64 * STEP_Y
+}
+
+fn graph(lineage: &Lineage, layout: &Layout) -> Markup {
+    let width = short(layout.width * STEP_X + BOX_W + 8.0);
+    let height = short((layout.depth.max(1) - 1) as f64 * STEP_Y + BOX_H + 8.0);
+    let runs = lineage.nodes.len();
+    html! {
+        svg.plot.dag viewBox={ "0 0 " (width) " " (height) } style={ "width:" (width) "px" } role="img"
+            aria-label={ (runs) " runs, from the data at the top to the results at the bottom" } {
+            defs {
+                marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto" {
+                    path.tip d="M0 0.5L7.5 4L0 7.5z" {}
                 }
             }
-            if i > 0 && !end {
-                // A bend goes straight down past the boxes of its layer.
-                put!(path, "V{}", short(top(*layer) + BOX_H));
+            @for route in &layout.edges { path.edge d=(line(route)) marker-end="url(#tip)" {} }
+            @for (node, (layer, x)) in lineage.nodes.iter().zip(&layout.nodes) {
+                (run(node, centre(*x) - BOX_W / 2.0, top(*layer)))
             }
-            bottom = Some((x, top(*layer) + BOX_H));
         }
-        put!(
-            out,
-            "<path class=\"edge\" d=\"{path}\" marker-end=\"url(#tip)\"/>\n"
-        );
     }
-    for (node, (layer, x)) in lineage.nodes.iter().zip(&layout.nodes) {
-        let (x, y) = (centre(*x) - BOX_W / 2.0, top(*layer));
-        let (symbol, status) = status(&node.status);
-        let second = node
-            .alias
-            .clone()
-            .map_or_else(|| brief(&node.id), |alias| clip(&alias, 18));
-        put!(
-            out,
-            "<g><title>{}</title><rect class=\"run\" x=\"{}\" y=\"{}\" width=\"{BOX_W}\" height=\"{BOX_H}\" rx=\"7\"/>\
-             <text class=\"stage\" x=\"{}\" y=\"{}\">{}</text><text class=\"sub end\" x=\"{}\" y=\"{}\">{}</text>\
-             <text class=\"sub\" x=\"{}\" y=\"{}\">{}</text><text class=\"{status} end\" x=\"{}\" y=\"{}\">{symbol}</text></g>\n",
-            escape(&format!("{} {}: {}", node.stage, node.id, node.status)),
-            short(x),
-            short(y),
-            short(x + 12.0),
-            short(y + 22.0),
-            escape(&clip(&node.stage, 9)),
-            short(x + BOX_W - 11.0),
-            short(y + 22.0),
-            escape(&node.duration_seconds.map(duration).unwrap_or_default()),
-            short(x + 12.0),
-            short(y + 41.0),
-            escape(&second),
-            short(x + BOX_W - 11.0),
-            short(y + 41.0)
-        );
-    }
-    put!(
-        out,
-        "</svg></div><figcaption>{} runs and {} links, from the data (top) to the results (bottom). \u{25CF} finished, \u{25D0} \
-         running, \u{2715} failed.</figcaption></figure>\n",
-        count(lineage.nodes.len()),
-        count(edges.len())
-    );
 }
 
-fn list(out: &mut String, lineage: &Lineage, edges: &[(usize, usize)]) {
-    out.push_str(
-        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Runs of the lineage\"><table class=\"runs\"><thead><tr>\
-         <th scope=\"col\">Stage</th><th scope=\"col\">Run</th><th scope=\"col\">Status</th><th scope=\"col\" class=\"num\">Time</th>\
-         <th scope=\"col\">Inputs</th><th scope=\"col\">Parameters</th></tr></thead>\n<tbody>\n",
-    );
-    for (i, node) in lineage.nodes.iter().enumerate() {
-        let (symbol, class) = status(&node.status);
-        let alias = node
-            .alias
-            .as_ref()
-            .map_or_else(String::new, |a| format!("{}<br>", escape(a)));
-        put!(
-            out,
-            "<tr class=\"first\"><th scope=\"row\">{}</th><td>{alias}<code>{}</code></td><td class=\"nowrap\">\
-             <span class=\"{class}\" aria-hidden=\"true\">{symbol}</span> {}</td><td class=\"num\">{}</td><td class=\"nowrap\">",
-            escape(&node.stage),
-            escape(&node.id),
-            escape(&node.status),
-            escape(
-                &node
-                    .duration_seconds
-                    .map_or_else(|| "\u{2013}".to_owned(), duration)
-            )
-        );
-        let inputs: Vec<String> = edges
-            .iter()
-            .zip(&lineage.edges)
-            .filter(|((_, to), _)| *to == i)
-            .filter_map(|((from, _), edge)| {
-                let source = lineage.nodes.get(*from)?;
-                Some(format!(
-                    "{}: {} <code>{}</code>",
-                    escape(&edge.role),
-                    escape(&source.stage),
-                    escape(&brief(&source.id))
-                ))
-            })
-            .collect();
-        out.push_str(&if inputs.is_empty() {
-            "\u{2013}".to_owned()
-        } else {
-            inputs.join("<br>")
-        });
-        out.push_str("</td><td class=\"params\">");
-        for (name, value) in &node.parameters {
-            put!(
-                out,
-                "<span><i>{}</i>&nbsp;{}</span> ",
-                escape(name),
-                escape(value)
-            );
+/// Returns the path of an edge, which leaves boxes at the bottom and reaches them at the top.
+fn line(route: &[(usize, f64)]) -> String {
+    let mut path = String::new();
+    let mut bottom = None;
+    for (i, (layer, x)) in route.iter().enumerate() {
+        let (x, top) = (centre(*x), top(*layer));
+        let end = i + 1 == route.len();
+        match bottom {
+            None => put!(path, "M{} {}", short(x), short(top + BOX_H)),
+            Some((x0, y0)) => {
+                let y = if end { top - 1.0 } else { top };
+                let middle = short((y0 + y) / 2.0);
+                put!(
+                    path,
+                    "C{} {middle} {} {middle} {} {}",
+                    short(x0),
+                    short(x),
+                    short(x),
+                    short(y)
+                );
+            }
         }
-        out.push_str("</td></tr>\n");
+        if i > 0 && !end {
+            // A bend goes straight down past the boxes of its layer.
+            put!(path, "V{}", short(top + BOX_H));
+        }
+        bottom = Some((x, top + BOX_H));
     }
-    out.push_str("</tbody></table></div>\n");
+    path
+}
+
+/// The box of a run, whose upper left corner is at `(x, y)`.
+fn run(node: &RunNode, x: f64, y: f64) -> Markup {
+    let (symbol, status) = status(&node.status);
+    let alias = node.alias.as_ref().map(|alias| clip(alias, 18));
+    let (left, right) = (short(x + 12.0), short(x + BOX_W - 11.0));
+    let (first, second) = (short(y + 22.0), short(y + 41.0));
+    html! {
+        g {
+            title { (node.stage) " " (node.id) ": " (node.status) }
+            rect.run x=(short(x)) y=(short(y)) width=(BOX_W) height=(BOX_H) rx="7" {}
+            text.stage x=(left) y=(first) { (clip(&node.stage, 9)) }
+            text.sub.end x=(right) y=(first) { (node.duration_seconds.map(duration).unwrap_or_default()) }
+            text.sub x=(left) y=(second) { (alias.unwrap_or_else(|| brief(&node.id))) }
+            text class={ (status) " end" } x=(right) y=(second) { (symbol) }
+        }
+    }
+}
+
+fn list(lineage: &Lineage, edges: &[(usize, usize)]) -> Markup {
+    html! {
+        table.runs {
+            thead {
+                tr {
+                    th scope="col" { "Stage" }
+                    th scope="col" { "Run" }
+                    th scope="col" { "Status" }
+                    th.num scope="col" { "Time" }
+                    th scope="col" { "Inputs" }
+                    th scope="col" { "Parameters" }
+                }
+            }
+            tbody {
+                @for (i, node) in lineage.nodes.iter().enumerate() {
+                    tr.first {
+                        th scope="row" { (node.stage) }
+                        td { @if let Some(alias) = &node.alias { (alias) br; } code { (node.id) } }
+                        td.nowrap { (mark(&node.status)) " " (node.status) }
+                        td.num { (node.duration_seconds.map_or_else(|| NONE.to_owned(), duration)) }
+                        td.nowrap { (inputs(lineage, edges, i)) }
+                        td.params {
+                            @for (name, value) in &node.parameters {
+                                span { i { (name) } "\u{A0}" (value) } " "
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn mark(of: &str) -> Markup {
+    let (symbol, class) = status(of);
+    html! { span class=(class) aria-hidden="true" { (symbol) } }
+}
+
+/// What the run `reader` reads.
+fn inputs(lineage: &Lineage, edges: &[(usize, usize)], reader: usize) -> Markup {
+    let both = edges
+        .iter()
+        .zip(&lineage.edges)
+        .filter(|((_, to), _)| *to == reader);
+    let inputs = both.filter_map(|((from, _), edge)| Some((&edge.role, lineage.nodes.get(*from)?)));
+    let inputs: Vec<_> = inputs.collect();
+    html! {
+        @if inputs.is_empty() { (NONE) }
+        @for (i, (role, source)) in inputs.iter().enumerate() {
+            @if i > 0 { br; }
+            (role) ": " (source.stage) " " code { (brief(&source.id)) }
+        }
+    }
 }
 
 fn status(status: &str) -> (&'static str, &'static str) {

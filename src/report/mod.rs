@@ -2,7 +2,7 @@
 //!
 //! The module knows nothing of the store: the caller fills [`Report`], plain data in memory, and [`render`] returns the page.
 //! The page has no script and asks the network for nothing (a content security policy in it says so to the browser): style
-//! and plots are inline, pictures are PNG data URIs. All text from outside goes through one escaping function. A section
+//! and plots are inline, pictures are PNG data URIs. The HTML is made by maud's `html!`, which escapes all text. A section
 //! without data becomes one sentence. Large inputs are thinned by a fixed rule, so that the same data gives the same bytes
 //! and a page stays below about 10 MB; the caption says what was left out.
 //!
@@ -35,4 +35,4 @@ pub use pca::{Basis, pca2};
 pub use pictures::ClassSheet;
 pub use scatter::{Mark, PointGroup, Projection};
 pub use sheet::{Picture, comparison_sheet, contact_sheet};
-pub use table::{Detection, DetectionRow, DetectionTable};
+pub use table::{DetectionRow, DetectionTable};

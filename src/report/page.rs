@@ -1,10 +1,15 @@
 //! The page: head, key facts, table of contents, the sections in their order.
 
-use super::html::{escape, nothing, put};
+use maud::{Markup, PreEscaped, html};
+
+use super::html::{clean, nothing};
 use super::{ClassSheet, Curve, DetectionTable, Lineage, Projection, ReportError, ScoreHistogram};
 use super::{curves, histogram, lineage, pictures, scatter, table};
 
 const STYLE: &str = include_str!("style.css");
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// What the page allows itself: no script, nothing from outside.
+const POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'";
 
 /// All that a page shows. Every part may be empty.
 #[derive(Clone, Debug, Default)]
@@ -35,72 +40,76 @@ pub struct Report {
 /// When the data contradicts itself: a picture's bytes and size, a table's cells and data sets, a curve's lengths, a lineage
 /// with unknown runs or a cycle.
 pub fn render(report: &Report) -> Result<String, ReportError> {
-    let mut out = String::new();
-    let title = escape(&report.title);
-    put!(
-        out,
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n<meta name=\"generator\" content=\"dream-ood {}\">\n\
-         <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<header>\n<h1>{title}</h1>\n",
-        env!("CARGO_PKG_VERSION")
-    );
-    if !report.subtitle.is_empty() {
-        put!(out, "<p class=\"subtitle\">{}</p>\n", escape(&report.subtitle));
-    }
-    out.push_str("<nav aria-label=\"Sections\"><ul>");
-    for (id, name) in SECTIONS {
-        put!(out, "<li><a href=\"#{id}\">{name}</a></li>");
-    }
-    out.push_str("</ul></nav>\n</header>\n");
-    for (id, name) in SECTIONS {
-        put!(
-            out,
-            "<section id=\"{id}\" aria-labelledby=\"{id}-title\">\n<h2 id=\"{id}-title\">{name}</h2>\n"
-        );
-        match id {
-            "facts" => facts(&mut out, &report.facts),
-            "pictures" => pictures::render(&mut out, &report.pictures)?,
-            "projection" => scatter::render(&mut out, report.projection.as_ref()),
-            "detection" => table::render(&mut out, &report.detection)?,
-            "scores" => histogram::render(&mut out, &report.histograms),
-            "training" => curves::render(&mut out, &report.curves)?,
-            _ => lineage::render(&mut out, report.lineage.as_ref())?,
+    let sections = [
+        ("facts", "Key facts", facts(&report.facts)),
+        ("pictures", "Pictures", pictures::render(&report.pictures)?),
+        (
+            "projection",
+            "Embedding space",
+            scatter::render(report.projection.as_ref()),
+        ),
+        ("detection", "Detection", table::render(&report.detection)?),
+        (
+            "scores",
+            "Score distributions",
+            histogram::render(&report.histograms),
+        ),
+        ("training", "Training", curves::render(&report.curves)?),
+        ("lineage", "Lineage", lineage::render(report.lineage.as_ref())?),
+    ];
+    let page = html! {
+        (PreEscaped("<!doctype html>\n"))
+        html lang="en" {
+            (head(&report.title))
+            body {
+                main {
+                    header {
+                        h1 { (report.title) }
+                        @if !report.subtitle.is_empty() { p.subtitle { (report.subtitle) } }
+                        nav aria-label="Sections" {
+                            ul { @for (id, name, _) in &sections { li { a href={ "#" (id) } { (name) } } } }
+                        }
+                    }
+                    @for (id, name, content) in &sections {
+                        (PreEscaped("\n"))
+                        section id=(id) aria-labelledby={ (id) "-title" } {
+                            h2 id={ (id) "-title" } { (name) }
+                            (content)
+                        }
+                    }
+                }
+                footer {
+                    "Made by dream-ood " (VERSION)
+                    ". This file holds everything it shows and asks the network for nothing."
+                }
+            }
         }
-        out.push_str("</section>\n");
-    }
-    put!(
-        out,
-        "</main>\n<footer>Made by dream-ood {}. This file holds everything it shows and asks the network for nothing.</footer>\n\
-         </body>\n</html>\n",
-        env!("CARGO_PKG_VERSION")
-    );
-    Ok(out)
+        (PreEscaped("\n"))
+    };
+    Ok(clean(&page.into_string()))
 }
 
-const SECTIONS: [(&str, &str); 7] = [
-    ("facts", "Key facts"),
-    ("pictures", "Pictures"),
-    ("projection", "Embedding space"),
-    ("detection", "Detection"),
-    ("scores", "Score distributions"),
-    ("training", "Training"),
-    ("lineage", "Lineage"),
-];
+fn head(title: &str) -> Markup {
+    html! {
+        head {
+            meta charset="utf-8";
+            meta name="viewport" content="width=device-width, initial-scale=1";
+            meta http-equiv="Content-Security-Policy" content=(POLICY);
+            meta name="color-scheme" content="light dark";
+            meta name="generator" content={ "dream-ood " (VERSION) };
+            title { (title) }
+            style { (PreEscaped("\n")) (PreEscaped(STYLE)) }
+        }
+    }
+}
 
-fn facts(out: &mut String, facts: &[(String, String)]) {
+fn facts(facts: &[(String, String)]) -> Markup {
     if facts.is_empty() {
-        return out.push_str(&nothing("No key facts were given."));
+        return nothing("No key facts were given.");
     }
-    out.push_str("<dl class=\"facts\">\n");
-    for (name, value) in facts {
-        put!(
-            out,
-            "<div><dt>{}</dt><dd>{}</dd></div>\n",
-            escape(name),
-            escape(value)
-        );
+    html! {
+        dl.facts {
+            @for (name, value) in facts { div { dt { (name) } dd { (value) } } }
+        }
     }
-    out.push_str("</dl>\n");
 }

@@ -1,6 +1,10 @@
 //! The pictures of each class: real ones, those of the class prompt, imagined outliers.
 
-use super::html::{base64, count, escape, nothing, plural, put};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use maud::{Markup, PreEscaped, html};
+
+use super::html::{count, nothing, plural};
 use super::{Picture, ReportError};
 
 /// The most characters of the section.
@@ -34,57 +38,39 @@ impl ClassSheet {
     }
 }
 
-/// Appends the section's content.
-pub(super) fn render(out: &mut String, classes: &[ClassSheet]) -> Result<(), ReportError> {
-    for picture in classes
-        .iter()
-        .flat_map(ClassSheet::kinds)
-        .flat_map(|(_, pictures)| pictures)
-    {
-        picture.check()?;
-    }
-    let total: usize = classes
-        .iter()
-        .flat_map(ClassSheet::kinds)
-        .map(|(_, pictures)| pictures.len())
-        .sum();
+/// Returns the section's content.
+pub(super) fn render(classes: &[ClassSheet]) -> Result<Markup, ReportError> {
+    let pictures = || {
+        classes
+            .iter()
+            .flat_map(ClassSheet::kinds)
+            .flat_map(|(_, pictures)| pictures)
+    };
+    pictures().try_for_each(Picture::check)?;
+    let total = pictures().count();
     if total == 0 {
-        out.push_str(&nothing(
-            "There are no pictures: neither real nor generated images belong to this run.",
-        ));
-        return Ok(());
+        let sentence = "There are no pictures: neither real nor generated images belong to this run.";
+        return Ok(nothing(sentence));
     }
     let rows = fitting(classes)?;
-    out.push_str(
-        "<p class=\"lead\">Each row is a class: images of the data set, images generated from the unchanged class prompt, and \
-         images generated from outlier embeddings sampled at the edge of the class. An outlier should resemble the class \
-         without belonging to it.</p>\n",
-    );
-    out.push_str(&rows.html);
-    let mut caption = format!(
-        "{} of {}",
-        count(rows.pictures),
-        plural(total, "picture", "pictures")
-    );
-    if rows.classes < classes.len() {
-        put!(
-            caption,
-            ", {} of {}, evenly spaced",
-            count(rows.classes),
-            plural(classes.len(), "class", "classes")
-        );
-    }
-    if let Some(side) = rows.reduced_to {
-        put!(
-            caption,
-            "; reduced to at most {side} pixels a side to keep the page small"
-        );
-    }
-    put!(
-        out,
-        "<p class=\"caption\">{caption}. Small images are magnified without smoothing.</p>\n"
-    );
-    Ok(())
+    Ok(html! {
+        p.lead {
+            "Each row is a class: images of the data set, images generated from the unchanged class prompt, and images \
+             generated from outlier embeddings sampled at the edge of the class. An outlier should resemble the class \
+             without belonging to it."
+        }
+        (PreEscaped(rows.html))
+        p.caption {
+            (count(rows.pictures)) " of " (plural(total, "picture", "pictures"))
+            @if rows.classes < classes.len() {
+                ", " (count(rows.classes)) " of " (plural(classes.len(), "class", "classes")) ", evenly spaced"
+            }
+            @if let Some(side) = rows.reduced_to {
+                "; reduced to at most " (side) " pixels a side to keep the page small"
+            }
+            ". Small images are magnified without smoothing."
+        }
+    })
 }
 
 /// The rows of some classes, and what they show.
@@ -127,64 +113,53 @@ fn rows(
         pictures: 0,
         reduced_to: None,
     };
-    for (i, class) in (0..n)
-        .filter_map(|i| classes.get(i * classes.len() / n))
-        .enumerate()
-    {
-        let out = &mut rows.html;
-        let open = if i < UNFOLDED { " open" } else { "" };
-        put!(
-            out,
-            "<details class=\"class\"{open}><summary>{}</summary>\n<div class=\"kinds\">\n",
-            escape(&class.class_name)
-        );
+    let chosen = (0..n).filter_map(|i| classes.get(i * classes.len() / n));
+    let mut spent = 0;
+    for (i, class) in chosen.enumerate() {
+        let mut kinds = Vec::new();
         for (name, pictures) in class.kinds() {
-            put!(out, "<div class=\"kind\"><h3>{name}</h3>");
-            if pictures.is_empty() {
-                out.push_str("<p class=\"none\">none</p>");
-            } else {
-                out.push_str("<ul class=\"shots\">");
-                for picture in pictures.iter().take(each) {
-                    if picture.width.max(picture.height) > side {
-                        rows.reduced_to = Some(side);
-                    }
-                    rows.pictures += 1;
-                    shot(out, class, name, &picture.reduced(side))?;
-                    if out.len() > budget {
-                        return Ok(None);
+            let mut shots = String::new();
+            for picture in pictures.iter().take(each) {
+                if picture.width.max(picture.height) > side {
+                    rows.reduced_to = Some(side);
+                }
+                rows.pictures += 1;
+                let about = format!("{}, {}", class.class_name, name.to_lowercase());
+                let shot = shot(&about, &picture.reduced(side))?.into_string();
+                spent += shot.len();
+                if spent > budget {
+                    return Ok(None);
+                }
+                shots.push_str(&shot);
+            }
+            kinds.push((name, PreEscaped(shots)));
+        }
+        let row = html! {
+            details.class open[i < UNFOLDED] {
+                summary { (class.class_name) }
+                div.kinds {
+                    @for (name, shots) in &kinds {
+                        div.kind {
+                            h3 { (name) }
+                            @if shots.0.is_empty() { p.none { "none" } } @else { ul.shots { (shots) } }
+                        }
                     }
                 }
-                out.push_str("</ul>");
             }
-            out.push_str("</div>\n");
-        }
-        out.push_str("</div></details>\n");
+        };
+        rows.html.push_str(&row.into_string());
     }
     Ok(Some(rows))
 }
 
-fn shot(out: &mut String, class: &ClassSheet, kind: &str, picture: &Picture) -> Result<(), ReportError> {
-    let small = if picture.width.max(picture.height) <= 96 {
-        " class=\"px\""
-    } else {
-        ""
-    };
-    put!(
-        out,
-        "<li><img{small} width=\"{}\" height=\"{}\" alt=\"{}\" src=\"data:image/png;base64,{}\">",
-        picture.width,
-        picture.height,
-        escape(&format!(
-            "{}, {}: {}",
-            class.class_name,
-            kind.to_lowercase(),
-            picture.caption
-        )),
-        base64(&picture.png()?)
-    );
-    if !picture.caption.is_empty() {
-        put!(out, "<span>{}</span>", escape(&picture.caption));
-    }
-    out.push_str("</li>");
-    Ok(())
+fn shot(about: &str, picture: &Picture) -> Result<Markup, ReportError> {
+    let small = picture.width.max(picture.height) <= 96;
+    let png = STANDARD.encode(picture.png()?);
+    Ok(html! {
+        li {
+            img.px[small] width=(picture.width) height=(picture.height) alt={ (about) ": " (picture.caption) }
+                src={ "data:image/png;base64," (png) };
+            @if !picture.caption.is_empty() { span { (picture.caption) } }
+        }
+    })
 }

@@ -1,6 +1,6 @@
 //! Axes, scales and the shapes that the SVG plots share.
 
-use super::html::put;
+use maud::{Markup, html};
 
 /// Colours of the palette (`--c0` and on in the style sheet), chosen apart for the common kinds of colour blindness.
 pub(super) const COLOURS: usize = 10;
@@ -27,52 +27,37 @@ impl Frame {
         self.top + self.height - (value - self.y.0) / (self.y.1 - self.y.0) * self.height
     }
 
-    /// Appends grid lines and labels of the vertical axis.
-    pub fn y_axis(&self, out: &mut String, target: usize) {
+    /// Returns grid lines and labels of the vertical axis.
+    pub fn y_axis(&self, target: usize) -> Markup {
         let (ticks, step) = ticks(self.y, target);
-        for tick in ticks {
-            let y = self.py(tick);
-            put!(
-                out,
-                "<path class=\"grid\" d=\"M{} {}h{}\"/><text class=\"tick end\" x=\"{}\" y=\"{}\">{}</text>",
-                short(self.left),
-                short(y),
-                short(self.width),
-                short(self.left - 6.0),
-                short(y + 3.5),
-                tick_label(tick, step)
-            );
+        html! {
+            @for tick in ticks {
+                @let y = self.py(tick);
+                path.grid d={ "M" (short(self.left)) " " (short(y)) "h" (short(self.width)) } {}
+                text.tick.end x=(short(self.left - 6.0)) y=(short(y + 3.5)) { (tick_label(tick, step)) }
+            }
         }
     }
 
-    /// Appends the base line, ticks and labels of the horizontal axis.
-    pub fn x_axis(&self, out: &mut String, target: usize) {
+    /// Returns the base line, ticks and labels of the horizontal axis.
+    pub fn x_axis(&self, target: usize) -> Markup {
         let base = self.top + self.height;
-        put!(
-            out,
-            "<path class=\"axis\" d=\"M{} {}h{}\"/>",
-            short(self.left),
-            short(base),
-            short(self.width)
-        );
         let (ticks, step) = ticks(self.x, target);
-        for tick in ticks {
-            let x = self.px(tick);
-            // A label at the very edge would be cut off.
-            let anchor = if x > self.left + self.width - 8.0 {
-                "end"
+        // A label at the very edge would be cut off.
+        let anchor = |x: f64| {
+            if x > self.left + self.width - 8.0 {
+                "tick end"
             } else {
-                "mid"
-            };
-            put!(
-                out,
-                "<path class=\"axis\" d=\"M{} {}v4\"/><text class=\"tick {anchor}\" x=\"{}\" y=\"{}\">{}</text>",
-                short(x),
-                short(base),
-                short(x),
-                short(base + 16.0),
-                tick_label(tick, step)
-            );
+                "tick mid"
+            }
+        };
+        html! {
+            path.axis d={ "M" (short(self.left)) " " (short(base)) "h" (short(self.width)) } {}
+            @for tick in ticks {
+                @let x = self.px(tick);
+                path.axis d={ "M" (short(x)) " " (short(base)) "v4" } {}
+                text class=(anchor(x)) x=(short(x)) y=(short(base + 16.0)) { (tick_label(tick, step)) }
+            }
         }
     }
 }

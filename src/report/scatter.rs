@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::html::{count, escape, nothing, plural, put, thin};
+use maud::{Markup, html};
+
+use super::html::{count, nothing, plural, put, scroll, thin};
 use super::plot::{COLOURS, short, widen};
 
 /// The most features in the large plot, the most marks of another kind in it, and the most of a kind in the plot of a class.
@@ -92,21 +94,21 @@ pub struct Projection {
     pub note: String,
 }
 
-/// Appends the section's content.
-pub(super) fn render(out: &mut String, projection: Option<&Projection>) {
-    let empty = "There is no embedding projection: this run has neither ID features nor outlier embeddings.";
-    let Some(projection) = projection else {
-        return out.push_str(&nothing(empty));
+/// Returns the section's content.
+pub(super) fn render(projection: Option<&Projection>) -> Markup {
+    let Some(view) = projection.and_then(View::of) else {
+        let sentence =
+            "There is no embedding projection: this run has neither ID features nor outlier embeddings.";
+        return nothing(sentence);
     };
-    let Some(view) = View::of(projection) else {
-        return out.push_str(&nothing(empty));
-    };
-    out.push_str(
-        "<p class=\"lead\">The text-conditioned space, seen along the two directions in which the ID features vary most. \
-         Outliers should lie at the rim of their class, not inside another one; a plane shows only part of this.</p>\n",
-    );
-    view.overview(out);
-    view.classes(out);
+    html! {
+        p.lead {
+            "The text-conditioned space, seen along the two directions in which the ID features vary most. Outliers \
+             should lie at the rim of their class, not inside another one; a plane shows only part of this."
+        }
+        (view.overview())
+        @if view.classes.len() > 1 { (view.classes()) }
+    }
 }
 
 struct View<'a> {
@@ -180,97 +182,91 @@ impl<'a> View<'a> {
         (path, kept.len())
     }
 
-    fn overview(&self, out: &mut String) {
-        put!(
-            out,
-            "<figure><div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Embedding projection\">\
-             <svg class=\"plot scatter\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"Scatter plot of {}\">\n",
-            escape(&self.summary())
-        );
-        put!(
-            out,
-            "<rect class=\"pane\" width=\"{WIDTH}\" height=\"{HEIGHT}\"/>"
-        );
+    /// The groups of a mark, with their numbers.
+    fn groups(&self, mark: Mark) -> impl Iterator<Item = (usize, &PointGroup)> {
+        let groups = self.placed.iter().map(|(group, _)| *group).enumerate();
+        groups.filter(move |(_, group)| group.mark == mark)
+    }
+
+    fn overview(&self) -> Markup {
         let mut shown = 0;
+        let mut layers = Vec::new();
         for mark in Mark::ALL {
-            let total = self.total(mark);
             let limit = if mark == Mark::Feature { FEATURES } else { MARKS };
-            put!(
-                out,
-                "<g class=\"{}\"{}>",
-                mark.class(),
-                if mark == Mark::Feature {
-                    " id=\"features\""
-                } else {
-                    ""
-                }
-            );
-            for (i, (group, _)) in self
-                .placed
-                .iter()
-                .enumerate()
-                .filter(|(_, (g, _))| g.mark == mark)
-            {
+            let total = self.total(mark);
+            let mut paths = Vec::new();
+            for (i, group) in self.groups(mark) {
                 let (path, n) = self.path(i, limit, total, 1.0);
                 shown += n;
-                put!(
-                    out,
-                    "<path class=\"k{}\" d=\"{path}\"/>",
-                    self.colour(&group.class_name)
-                );
+                paths.push((self.colour(&group.class_name), path));
             }
-            out.push_str("</g>\n");
+            layers.push((mark, paths));
         }
-        self.names(out);
-        let [first, second] = self.projection.explained.map(|v| v * 100.0);
-        put!(
-            out,
-            "<text class=\"tick end\" x=\"{}\" y=\"{}\">PC 1, {first:.1} % of variance \u{2192}</text>\
-             <text class=\"tick\" transform=\"translate(16 {}) rotate(-90)\">PC 2, {second:.1} % \u{2192}</text></svg></div>\n",
-            WIDTH - 10.0,
-            HEIGHT - 9.0,
-            HEIGHT - 12.0
-        );
-        out.push_str("<figcaption><ul class=\"legend\">");
-        for mark in Mark::ALL.into_iter().filter(|m| self.total(*m) > 0) {
+        let [first, second] = self
+            .projection
+            .explained
+            .map(|share| format!("{:.1} %", share * 100.0));
+        let plot = html! {
+            svg.plot.scatter viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img"
+                aria-label={ "Scatter plot of " (self.summary()) } {
+                rect.pane width=(WIDTH) height=(HEIGHT) {}
+                @for (mark, paths) in &layers {
+                    g class=(mark.class()) id=[(*mark == Mark::Feature).then_some("features")] {
+                        @for (colour, path) in paths { path class={ "k" (colour) } d=(path) {} }
+                    }
+                }
+                @for (class, x, y) in self.names() { text.name.mid x=(short(x)) y=(short(y)) { (class) } }
+                text.tick.end x=(WIDTH - 10.0) y=(HEIGHT - 9.0) { "PC 1, " (first) " of variance \u{2192}" }
+                text.tick transform={ "translate(16 " (HEIGHT - 12.0) ") rotate(-90)" } { "PC 2, " (second) " \u{2192}" }
+            }
+        };
+        html! {
+            figure {
+                (scroll("Embedding projection", &plot))
+                figcaption { (self.legend()) (self.caption(shown)) }
+            }
+        }
+    }
+
+    fn legend(&self) -> Markup {
+        let mark_path = |mark: Mark| {
             let mut path = String::new();
             mark.path(&mut path, (9.0, 9.0), 1.2);
-            put!(
-                out,
-                "<li><svg class=\"key\" viewBox=\"0 0 18 18\" aria-hidden=\"true\"><g class=\"{}\"><path class=\"kn\" d=\"{path}\"/>\
-                 </g></svg>{} <small>{}</small></li>",
-                mark.class(),
-                mark.name(),
-                count(self.total(mark))
-            );
-        }
-        out.push_str("</ul>");
-        let total: usize = Mark::ALL.into_iter().map(|m| self.total(m)).sum();
-        out.push_str("Colour is the class, named at its embedding or amid its features.");
-        if self.classes.len() > COLOURS {
-            put!(out, " Colours repeat after {COLOURS} classes");
-            if self.classes.len() > NAMES {
-                put!(out, "; {NAMES} of {} are named", count(self.classes.len()));
+            path
+        };
+        html! {
+            ul.legend {
+                @for mark in Mark::ALL.into_iter().filter(|m| self.total(*m) > 0) {
+                    li {
+                        svg.key viewBox="0 0 18 18" aria-hidden="true" {
+                            g class=(mark.class()) { path.kn d=(mark_path(mark)) {} }
+                        }
+                        (mark.name()) " " small { (count(self.total(mark))) }
+                    }
+                }
             }
-            out.push('.');
         }
-        put!(out, " {}", escape(&self.projection.note));
-        if shown < total {
-            put!(
-                out,
-                " {} of {} points drawn, a random subset that is the same every time.",
-                count(shown),
-                count(total)
-            );
+    }
+
+    fn caption(&self, shown: usize) -> Markup {
+        let total: usize = Mark::ALL.into_iter().map(|m| self.total(m)).sum();
+        let classes = self.classes.len();
+        html! {
+            "Colour is the class, named at its embedding or amid its features."
+            @if classes > COLOURS {
+                " Colours repeat after " (COLOURS) " classes"
+                @if classes > NAMES { "; " (NAMES) " of " (count(classes)) " are named" }
+                "."
+            }
+            " " (self.projection.note)
+            @if shown < total {
+                " " (count(shown)) " of " (count(total))
+                " points drawn, a random subset that is the same every time."
+            }
+            @if self.dropped > 0 {
+                " " (plural(self.dropped, "point", "points")) " with non-finite coordinates left out."
+            }
         }
-        if self.dropped > 0 {
-            put!(
-                out,
-                " {} with non-finite coordinates left out.",
-                plural(self.dropped, "point", "points")
-            );
-        }
-        out.push_str("</figcaption></figure>\n");
     }
 
     fn summary(&self) -> String {
@@ -285,116 +281,107 @@ impl<'a> View<'a> {
         )
     }
 
-    /// Writes each class' name at its embedding, or in the middle of its features, where it covers no other name.
-    fn names(&self, out: &mut String) {
-        let gems = self
-            .placed
-            .iter()
-            .filter(|(g, _)| g.mark == Mark::ClassEmbedding)
-            .flat_map(|(_, points)| points);
-        let mut boxes: Vec<[f64; 4]> = gems.map(|(x, y)| [x - 8.0, y - 8.0, x + 8.0, y + 8.0]).collect();
-        let n = self.classes.len().min(NAMES);
-        for class in (0..n).filter_map(|i| self.classes.get(i * self.classes.len() / n)) {
+    /// At most `limit` of the classes, evenly from all of them.
+    fn some(&self, limit: usize) -> impl Iterator<Item = &'a str> {
+        let n = self.classes.len().min(limit);
+        (0..n).filter_map(move |i| self.classes.get(i * self.classes.len() / n).copied())
+    }
+
+    /// Returns where each class' name stands: at its embedding, or in the middle of its features, where it covers no other
+    /// name.
+    fn names(&self) -> Vec<(&'a str, f64, f64)> {
+        let gems = self.placed.iter().filter(|(g, _)| g.mark == Mark::ClassEmbedding);
+        let gems = gems.flat_map(|(_, points)| points);
+        let mut taken: Vec<Area> = gems.map(|(x, y)| [x - 8.0, y - 8.0, x + 8.0, y + 8.0]).collect();
+        let mut names = Vec::new();
+        for class in self.some(NAMES) {
             let of = |mark: Mark| {
-                self.placed
-                    .iter()
-                    .find(|(g, p)| g.mark == mark && g.class_name == *class && !p.is_empty())
+                let mut groups = self.placed.iter();
+                groups.find(|(g, p)| g.mark == mark && g.class_name == *class && !p.is_empty())
             };
             let Some((_, points)) = of(Mark::ClassEmbedding).or_else(|| of(Mark::Feature)) else {
                 continue;
             };
             let n = points.len() as f64;
-            let (x, y) = points
+            let middle = points
                 .iter()
                 .fold((0.0, 0.0), |(a, b), (x, y)| (a + x / n, b + y / n));
-            let width = class.chars().count() as f64 * 6.6;
-            let half = width / 2.0;
-            let spots = [
-                (x + 11.0 + half, y + 4.0),
-                (x - 11.0 - half, y + 4.0),
-                (x, y - 12.0),
-                (x, y + 19.0),
-                (x + 8.0 + half, y + 15.0),
-            ];
-            let area = |spot: &(f64, f64)| [spot.0 - half, spot.1 - 10.0, spot.0 + half, spot.1 + 3.0];
-            let overlap = |spot: &(f64, f64)| {
-                let a = area(spot);
-                let outside =
-                    (2.0 - a[0]).max(0.0) + (a[2] - WIDTH + 2.0).max(0.0) + (14.0 - spot.1).max(0.0);
-                let covered: f64 = boxes
-                    .iter()
-                    .map(|b| {
-                        let w = a[2].min(b[2]) - a[0].max(b[0]);
-                        let h = a[3].min(b[3]) - a[1].max(b[1]);
-                        w.max(0.0) * h.max(0.0)
-                    })
-                    .sum();
-                covered + outside * 1e3
-            };
-            let best = spots
-                .iter()
-                .min_by(|a, b| overlap(a).total_cmp(&overlap(b)))
-                .copied()
-                .unwrap_or((x, y));
-            put!(
-                out,
-                "<text class=\"name mid\" x=\"{}\" y=\"{}\">{}</text>",
-                short(best.0),
-                short(best.1),
-                escape(class)
-            );
-            boxes.push(area(&best));
+            let half = class.chars().count() as f64 * 6.6 / 2.0;
+            let (x, y) = free_spot(middle, half, &taken);
+            taken.push(area((x, y), half));
+            names.push((class, x, y));
         }
+        names
     }
 
     /// One small plot a class: all features grey behind, its own in colour.
-    fn classes(&self, out: &mut String) {
-        if self.classes.len() < 2 {
-            return;
+    fn classes(&self) -> Markup {
+        let shown = self.classes.len().min(CLASSES);
+        html! {
+            figure {
+                div.panels.narrow { @for class in self.some(CLASSES) { (self.class(class)) } }
+                figcaption {
+                    "One class at a time: its features blue, its outliers orange crosses, all other features grey"
+                    @if self.placed.iter().any(|(_, p)| p.len() > MARKS_OF_CLASS) {
+                        "; at most " (count(MARKS_OF_CLASS)) " marks of a kind"
+                    }
+                    @if shown < self.classes.len() {
+                        "; " (count(shown)) " of " (count(self.classes.len())) " classes, evenly spaced"
+                    }
+                    "."
+                }
+            }
         }
-        let n = self.classes.len().min(CLASSES);
-        let chosen: Vec<&str> = (0..n)
-            .filter_map(|i| self.classes.get(i * self.classes.len() / n))
-            .copied()
-            .collect();
-        out.push_str("<figure><div class=\"panels narrow\">\n");
-        for class in chosen {
-            put!(
-                out,
-                "<figure class=\"panel\"><figcaption>{}</figcaption><svg class=\"plot scatter small\" \
-                 viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\"><rect class=\"pane\" width=\"{WIDTH}\" \
-                 height=\"{HEIGHT}\"/><use class=\"behind\" href=\"#features\"/>",
-                escape(class),
-                escape(&format!("Features and outliers of {class} before all features"))
-            );
-            for mark in Mark::ALL {
-                put!(out, "<g class=\"{}\">", mark.class());
-                for (i, (group, points)) in self.placed.iter().enumerate() {
-                    if group.mark == mark && group.class_name == class {
-                        put!(
-                            out,
-                            "<path class=\"s{}\" d=\"{}\"/>",
-                            mark.class(),
-                            self.path(i, MARKS_OF_CLASS, points.len(), 2.2).0
-                        );
+    }
+
+    fn class(&self, class: &str) -> Markup {
+        let path = |i: usize| self.path(i, MARKS_OF_CLASS, self.placed[i].1.len(), 2.2).0; // `i` enumerates `placed`
+        html! {
+            figure.panel {
+                figcaption { (class) }
+                svg.plot.scatter.small viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img"
+                    aria-label={ "Features and outliers of " (class) " before all features" } {
+                    rect.pane width=(WIDTH) height=(HEIGHT) {}
+                    use.behind href="#features" {}
+                    @for mark in Mark::ALL {
+                        g class=(mark.class()) {
+                            @for (i, _) in self.groups(mark).filter(|(_, group)| group.class_name == class) {
+                                path class={ "s" (mark.class()) } d=(path(i)) {}
+                            }
+                        }
                     }
                 }
-                out.push_str("</g>");
             }
-            out.push_str("</svg></figure>\n");
         }
-        out.push_str("</div><figcaption>One class at a time: its features blue, its outliers orange crosses, all other features grey");
-        if self.placed.iter().any(|(_, p)| p.len() > MARKS_OF_CLASS) {
-            put!(out, "; at most {} marks of a kind", count(MARKS_OF_CLASS));
-        }
-        if n < self.classes.len() {
-            put!(
-                out,
-                "; {} of {} classes, evenly spaced",
-                count(n),
-                count(self.classes.len())
-            );
-        }
-        out.push_str(".</figcaption></figure>\n");
     }
+}
+
+/// Left, upper, right and lower end.
+type Area = [f64; 4];
+
+/// What a name covers, of which half is `half` wide.
+fn area((x, y): (f64, f64), half: f64) -> Area {
+    [x - half, y - 10.0, x + half, y + 3.0]
+}
+
+/// Returns the spot near `(x, y)` where a name covers least of what is there and stays in the plot.
+fn free_spot((x, y): (f64, f64), half: f64, taken: &[Area]) -> (f64, f64) {
+    let spots = [
+        (x + 11.0 + half, y + 4.0),
+        (x - 11.0 - half, y + 4.0),
+        (x, y - 12.0),
+        (x, y + 19.0),
+        (x + 8.0 + half, y + 15.0),
+    ];
+    let overlap = |spot: &(f64, f64)| {
+        let a = area(*spot, half);
+        let outside = (2.0 - a[0]).max(0.0) + (a[2] - WIDTH + 2.0).max(0.0) + (14.0 - spot.1).max(0.0);
+        let covered = taken.iter().map(|b| {
+            let (width, height) = (a[2].min(b[2]) - a[0].max(b[0]), a[3].min(b[3]) - a[1].max(b[1]));
+            width.max(0.0) * height.max(0.0)
+        });
+        covered.sum::<f64>() + outside * 1e3
+    };
+    let best = spots.iter().min_by(|a, b| overlap(a).total_cmp(&overlap(b)));
+    best.copied().unwrap_or((x, y))
 }

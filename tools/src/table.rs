@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use dream_ood::stage::compare::{Network, Summary, networks};
+use dream_ood::ood::Summary;
+use dream_ood::stage::compare::{Network, networks};
 use dream_schema::RunId;
 
 use crate::args::Format;

@@ -6,9 +6,10 @@ use dream_schema::{ClassEmbedding, Feature, Image, Metric, Outlier, Run, RunId, 
 
 use super::of_stage;
 use crate::exchange;
+use crate::ood::Detection;
 use crate::report::{
-    ClassSheet, Curve, Detection, DetectionRow, DetectionTable, Mark, Picture, PointGroup, Projection,
-    ScoreHistogram, ScoreSeries, pca2,
+    ClassSheet, Curve, DetectionRow, DetectionTable, Mark, Picture, PointGroup, Projection, ScoreHistogram,
+    ScoreSeries, pca2,
 };
 use crate::stage::training::Training;
 use crate::stage::{Source, StageError, compare, detect, embed, encode, imagine, input_run, params, sample};
@@ -178,7 +179,8 @@ pub(super) fn tables(networks: &[compare::Network]) -> Vec<DetectionTable> {
                 let detection = |seed| Detection {
                     fpr95: value(set, "fpr95", seed),
                     auroc: value(set, "auroc", seed),
-                    aupr: value(set, "aupr_in", seed),
+                    aupr_in: value(set, "aupr_in", seed),
+                    aupr_out: value(set, "aupr_out", seed),
                 };
                 seeds.map(detection).collect()
             };

@@ -1,0 +1,37 @@
+//! A number over seeds.
+
+/// Mean and spread of a number over seeds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Summary {
+    /// The mean.
+    pub mean: f64,
+    /// The sample standard deviation; none for a single seed.
+    pub spread: Option<f64>,
+}
+
+impl Summary {
+    /// Returns mean and spread of one or more values.
+    pub fn of(values: &[f64]) -> Self {
+        let n = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / n;
+        let variance = || values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0);
+        Self {
+            mean,
+            spread: (values.len() > 1).then(|| variance().sqrt()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_value_has_no_spread() {
+        let one = Summary::of(&[2.0]);
+        assert_eq!((one.mean, one.spread), (2.0, None));
+        let three = Summary::of(&[1.0, 2.0, 6.0]);
+        assert_eq!(three.mean, 3.0);
+        assert!((three.spread.unwrap() - 7.0_f64.sqrt()).abs() < 1e-12);
+    }
+}
