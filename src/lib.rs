@@ -16,3 +16,4 @@ pub mod rng;
 mod simd;
 pub mod stage;
 pub mod store;
+mod words;

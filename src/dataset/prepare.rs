@@ -2,30 +2,31 @@
 
 use super::error::DatasetError;
 use super::item::Pixels;
+use crate::words::words;
 use image::imageops::{FilterType, resize};
 use image::{ImageBuffer, Luma, Rgb};
 use serde::{Deserialize, Serialize};
 
-/// The colours wanted; the result has three channels in any case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Channels {
-    /// Luma of ITU-R BT.601, three times over: for an ID set that is grey, so that colour does not give OOD images away.
-    Gray3,
-    /// Colours as they are; grey images have three equal channels.
-    Rgb,
+words! {
+    /// The colours wanted; the result has three channels in any case.
+    pub enum Channels {
+        /// Luma of ITU-R BT.601, three times over: for an ID set that is grey, so that colour does not give OOD images away.
+        Gray3 = "gray3",
+        /// Colours as they are; grey images have three equal channels.
+        Rgb = "rgb",
+    }
 }
 
-/// How an image of another size is fitted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Fit {
-    /// Scale until it covers the target, then cut the middle out: torchvision's `Resize` and `CenterCrop`.
-    Crop,
-    /// Scale both sides, whatever the proportions.
-    Stretch,
-    /// Do not scale; put it in the middle of black. An image larger than the target is an error.
-    Pad,
+words! {
+    /// How an image of another size is fitted.
+    pub enum Fit {
+        /// Scale until it covers the target, then cut the middle out: torchvision's `Resize` and `CenterCrop`.
+        Crop = "crop",
+        /// Scale both sides, whatever the proportions.
+        Stretch = "stretch",
+        /// Do not scale; put it in the middle of black. An image larger than the target is an error.
+        Pad = "pad",
+    }
 }
 
 /// What is done to every image of a set. Scaling is bilinear with antialiasing (a triangle filter as wide as the scale).

@@ -5,53 +5,28 @@ use super::error::DatasetError;
 use super::folder::ClassFolder;
 use super::item::{Container, Item};
 use super::{folder, idx, table};
+use crate::words::words;
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The container formats.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// MNIST and Fashion-MNIST: a directory of IDX files, plain or gzip.
-    Idx,
-    /// CIFAR-10 and CIFAR-100, binary version: a directory or a `.tar.gz`.
-    CifarBinary,
-    /// CIFAR-10 and CIFAR-100, Python version (pickles, of which nothing is executed): a directory or a `.tar.gz`.
-    CifarPython,
-    /// `split/class/*.png|jpg`, `class/*.png|jpg` or `*.png|jpg`.
-    ImageFolder,
-    /// A Parquet file or a directory of them.
-    Parquet,
+words! {
+    /// The container formats.
+    pub enum Kind {
+        /// MNIST and Fashion-MNIST: a directory of IDX files, plain or gzip.
+        Idx = "idx",
+        /// CIFAR-10 and CIFAR-100, binary version: a directory or a `.tar.gz`.
+        CifarBinary = "cifar-binary",
+        /// CIFAR-10 and CIFAR-100, Python version (pickles, of which nothing is executed): a directory or a `.tar.gz`.
+        CifarPython = "cifar-python",
+        /// `split/class/*.png|jpg`, `class/*.png|jpg` or `*.png|jpg`.
+        ImageFolder = "image-folder",
+        /// A Parquet file or a directory of them.
+        Parquet = "parquet",
+    }
 }
 
 impl Kind {
-    /// Every kind.
-    pub const ALL: [Self; 5] = [
-        Self::Idx,
-        Self::CifarBinary,
-        Self::CifarPython,
-        Self::ImageFolder,
-        Self::Parquet,
-    ];
-
-    /// Returns the kind's name: "idx", "cifar-binary", "cifar-python", "image-folder" or "parquet".
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Idx => "idx",
-            Self::CifarBinary => "cifar-binary",
-            Self::CifarPython => "cifar-python",
-            Self::ImageFolder => "image-folder",
-            Self::Parquet => "parquet",
-        }
-    }
-
-    /// Returns the kind of that name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
-    }
-
     /// Returns the kind that `path` looks like, from the names in it.
     ///
     /// # Errors

@@ -2,40 +2,26 @@
 
 use super::curve::{Point, drop_intermediate, points};
 use super::error::{OodError, check, check_logits};
+use crate::words::words;
 
-/// Whose convention a number follows. AUROC is the same in all three; FPR95 and AUPR are not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Convention {
-    /// DREAM-OOD's public code (and Outlier Exposure's before it): ID is positive; FPR is taken at the threshold whose
-    /// recall is *nearest* the wanted one, the higher recall if two are equally near, the lower threshold among equal
-    /// recalls; AUPR is the step sum (scikit-learn's `average_precision_score`). The public code reports `aupr_in` alone.
-    DreamOod,
-    /// OpenOOD v1.5: OOD is positive; FPR is taken at the first point of scikit-learn's `roc_curve`, collinear points
-    /// dropped, whose TPR reaches the wanted one; AUPR is the trapezoid under `precision_recall_curve`.
-    OpenOod,
-    /// pytorch-ood: OOD is positive; FPR is taken at the first threshold whose TPR reaches the wanted one; AUPR is the
-    /// trapezoid.
-    PytorchOod,
+words! {
+    /// Whose convention a number follows. AUROC is the same in all three; FPR95 and AUPR are not.
+    pub enum Convention {
+        /// DREAM-OOD's public code (and Outlier Exposure's before it): ID is positive; FPR is taken at the threshold whose
+        /// recall is *nearest* the wanted one, the higher recall if two are equally near, the lower threshold among equal
+        /// recalls; AUPR is the step sum (scikit-learn's `average_precision_score`). The public code reports `aupr_in`
+        /// alone.
+        DreamOod = "dream-ood",
+        /// OpenOOD v1.5: OOD is positive; FPR is taken at the first point of scikit-learn's `roc_curve`, collinear points
+        /// dropped, whose TPR reaches the wanted one; AUPR is the trapezoid under `precision_recall_curve`.
+        OpenOod = "openood",
+        /// pytorch-ood: OOD is positive; FPR is taken at the first threshold whose TPR reaches the wanted one; AUPR is the
+        /// trapezoid.
+        PytorchOod = "pytorch-ood",
+    }
 }
 
 impl Convention {
-    /// Every convention.
-    pub const ALL: [Self; 3] = [Self::DreamOod, Self::OpenOod, Self::PytorchOod];
-
-    /// Returns the name to print beside a number.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::DreamOod => "dream-ood",
-            Self::OpenOod => "openood",
-            Self::PytorchOod => "pytorch-ood",
-        }
-    }
-
-    /// Returns the convention of that name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|c| c.name() == name)
-    }
-
     /// Returns how the convention integrates a precision-recall curve.
     pub fn interpolation(self) -> Interpolation {
         match self {

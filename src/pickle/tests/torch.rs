@@ -13,9 +13,11 @@ fn program(kind: &str, offset: i32, shape: &[u64], strides: &[u64]) -> Vec<u8> {
     let tuple = |numbers: &[u64]| {
         let mut bytes = vec![b'('];
         for number in numbers {
-            bytes.extend([0x8a, 9]);
+            // The last bit is the sign.
+            let wide = number.leading_zeros() == 0;
+            bytes.extend([0x8a, if wide { 9 } else { 8 }]);
             bytes.extend(number.to_le_bytes());
-            bytes.push(0);
+            bytes.extend(wide.then_some(0));
         }
         bytes.push(b't');
         bytes
@@ -84,38 +86,63 @@ fn numbers_are_where_strides_say() {
 #[test]
 fn promises_that_the_file_does_not_keep_are_refused() {
     let big = 1 << 62;
-    for (what, kind, offset, shape, strides) in [
-        ("one too many", "FloatStorage", 0, &[7][..], &[1][..]),
-        ("an offset", "FloatStorage", 1, &[6], &[1]),
-        ("a stride", "FloatStorage", 0, &[2, 3], &[6, 1]),
-        ("wider numbers", "DoubleStorage", 0, &[6], &[1]),
+    let (storage, count, unknown) = (
+        "bytes of its storage",
+        "more numbers than there can be",
+        "unknown way",
+    );
+    for (what, kind, offset, shape, strides, said) in [
+        ("one too many", "FloatStorage", 0, &[7][..], &[1][..], storage),
+        ("an offset", "FloatStorage", 1, &[6], &[1], storage),
+        ("a stride", "FloatStorage", 0, &[2, 3], &[6, 1], storage),
+        ("wider numbers", "DoubleStorage", 0, &[6], &[1], storage),
+        (
+            "a stride beyond 64 bits",
+            "FloatStorage",
+            0,
+            &[3],
+            &[big],
+            storage,
+        ),
+        ("numbers that are not read", "LongStorage", 0, &[4], &[1], storage),
         (
             "a product beyond 64 bits",
             "FloatStorage",
             0,
             &[big, big],
             &[1, 1],
+            count,
         ),
-        ("a stride beyond 64 bits", "FloatStorage", 0, &[3], &[big]),
         (
-            "no number, of sides beyond 64 bits",
+            "no number, of such sides",
             "FloatStorage",
             0,
             &[big, big, 0],
             &[1, 1, 1],
+            count,
         ),
-        ("one number, over and over", "FloatStorage", 0, &[1 << 40], &[0]),
-        ("numbers that are not read", "LongStorage", 0, &[4], &[1]),
-        ("axes without strides", "FloatStorage", 0, &[2, 3], &[1]),
-        ("a negative offset", "FloatStorage", -1, &[2], &[1]),
-        ("a size of 64 bits", "FloatStorage", 0, &[u64::MAX], &[1]),
-        ("more axes than there are", "FloatStorage", 0, &[1; 65], &[1; 65]),
+        (
+            "one number, over and over",
+            "FloatStorage",
+            0,
+            &[1 << 40],
+            &[0],
+            "numbers for each of its",
+        ),
+        ("axes without strides", "FloatStorage", 0, &[2, 3], &[1], unknown),
+        ("a negative offset", "FloatStorage", -1, &[2], &[1], unknown),
+        ("a size of 64 bits", "FloatStorage", 0, &[u64::MAX], &[1], unknown),
+        (
+            "more axes than there are",
+            "FloatStorage",
+            0,
+            &[1; 65],
+            &[1; 65],
+            unknown,
+        ),
     ] {
         let error = open(kind, offset, shape, strides).expect_err(what);
-        assert!(
-            error.contains("tensor") || error.contains("number"),
-            "{what}: {error}"
-        );
+        assert!(error.contains(said), "{what}: {error}");
     }
 }
 
@@ -144,6 +171,11 @@ fn archives_that_lie_are_refused() {
         "tR".repeat(9999)
     );
     assert!(said(deep.as_bytes()).contains("unknown way"));
+    // Nor do other deep things harm: lists in lists, and a dictionary in itself.
+    assert!(said(&[&[b']'; 9999][..], &[b'a'; 9998], b"."].concat()).contains("no dictionary"));
+    assert!(TorchFile::open(&path).is_err());
+    write_zip(&path, b"}q\x00U\x0astate_dicth\x00s.", &FLOATS);
+    assert!(TorchFile::open(&path).unwrap().tensors().is_empty());
     // The storage's entry says that it is longer than the file.
     write_zip(&path, &good, &FLOATS);
     let mut bytes = fs::read(&path).unwrap();
@@ -207,6 +239,6 @@ fn long_pickles_before_the_storages_are_found() {
     let path = dir.path().join("long.pth");
     fs::write(&path, long).unwrap();
     let [found, expected] = [path, fixture("nn/legacy.pth")].map(|p| TorchFile::open(&p).unwrap());
-    assert!(expected.tensors().len() == 5 && found.tensors().keys().eq(expected.tensors().keys()));
+    assert!(expected.tensors().len() == 6 && found.tensors().keys().eq(expected.tensors().keys()));
     read_all(found.path()).unwrap();
 }
