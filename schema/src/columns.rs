@@ -1,157 +1,13 @@
-//! The few column types of our tables: building them from rows and reading them back with errors that name the column.
-//!
-//! Every column is declared nullable, because readers of Parquet exports (Hugging Face `datasets`) insist; which ones may
-//! really be null is the row type's word, checked on reading.
-
-use std::sync::Arc;
+//! The columns of a batch by name, read with errors that say which column of which table is wrong.
 
 use arrow::array::{
-    Array, ArrayRef, BinaryArray, FixedSizeListArray, Float32Array, Float64Array, Int32Array, Int64Array,
-    ListArray, PrimitiveArray, RecordBatch, StringArray, UInt64Array,
+    Array, BinaryArray, FixedSizeListArray, Float32Array, Int64Array, ListArray, PrimitiveArray, RecordBatch,
+    StringArray,
 };
-use arrow::datatypes::{ArrowPrimitiveType, DataType, Field, Int64Type, Schema, SchemaRef};
+use arrow::datatypes::{ArrowPrimitiveType, DataType};
 
+use crate::value::{Value, vector_type};
 use crate::{SchemaError, Table};
-
-/// Returns the field of a vector column of `width` numbers.
-pub fn vector_field(width: usize) -> Field {
-    Field::new("vector", vector_type(width), true)
-}
-
-/// Returns the Arrow type of a vector of `width` numbers.
-pub fn vector_type(width: usize) -> DataType {
-    // Widths are those of text encoders (hundreds); i32 is Arrow's own type for them.
-    DataType::FixedSizeList(
-        Arc::new(Field::new("item", DataType::Float32, true)),
-        width as i32,
-    )
-}
-
-/// Returns the Arrow type of a tensor's shape.
-pub fn shape_type() -> DataType {
-    DataType::List(Arc::new(Field::new("item", DataType::Int64, true)))
-}
-
-/// Returns a schema of nullable fields: the head common to all tables (class_id, class_name, index), then `tail`.
-pub fn schema(tail: Vec<Field>) -> SchemaRef {
-    let mut fields = vec![
-        Field::new("class_id", DataType::Int32, true),
-        Field::new("class_name", DataType::Utf8, true),
-        Field::new("index", DataType::Int64, true),
-    ];
-    fields.extend(tail);
-    Arc::new(Schema::new(fields))
-}
-
-/// Collects the columns of a batch in the order of its schema.
-pub struct Builder {
-    table: Table,
-    columns: Vec<ArrayRef>,
-}
-
-impl Builder {
-    /// Starts the columns of `table`.
-    pub fn new(table: Table) -> Self {
-        Self {
-            table,
-            columns: Vec::new(),
-        }
-    }
-
-    fn push(mut self, column: impl Array + 'static) -> Self {
-        self.columns.push(Arc::new(column));
-        self
-    }
-
-    /// Adds 32-bit integers.
-    pub fn i32(self, values: impl Iterator<Item = Option<i32>>) -> Self {
-        self.push(values.collect::<Int32Array>())
-    }
-
-    /// Adds 64-bit integers.
-    pub fn i64(self, values: impl Iterator<Item = Option<i64>>) -> Self {
-        self.push(values.collect::<Int64Array>())
-    }
-
-    /// Adds unsigned 64-bit integers (seeds).
-    pub fn u64(self, values: impl Iterator<Item = u64>) -> Self {
-        self.push(UInt64Array::from_iter_values(values))
-    }
-
-    /// Adds 32-bit floats.
-    pub fn f32(self, values: impl Iterator<Item = f32>) -> Self {
-        self.push(Float32Array::from_iter_values(values))
-    }
-
-    /// Adds 64-bit floats.
-    pub fn f64(self, values: impl Iterator<Item = f64>) -> Self {
-        self.push(Float64Array::from_iter_values(values))
-    }
-
-    /// Adds strings.
-    pub fn text<'a>(self, values: impl Iterator<Item = Option<&'a str>>) -> Self {
-        self.push(values.collect::<StringArray>())
-    }
-
-    /// Adds byte strings.
-    pub fn bytes<'a>(self, values: impl Iterator<Item = &'a [u8]>) -> Self {
-        self.push(BinaryArray::from_iter_values(values))
-    }
-
-    /// Adds shapes of tensors.
-    pub fn shapes<'a>(self, values: impl Iterator<Item = &'a [i64]>) -> Self {
-        let list = ListArray::from_iter_primitive::<Int64Type, _, _>(
-            values.map(|s| Some(s.iter().map(|d| Some(*d)).collect::<Vec<_>>())),
-        );
-        self.push(list)
-    }
-
-    /// Adds vectors.
-    ///
-    /// # Errors
-    /// If they differ in width.
-    pub fn vectors<'a>(self, values: impl Iterator<Item = &'a [f32]>) -> Result<Self, SchemaError> {
-        let mut width = None;
-        let mut flat = Vec::new();
-        for (row, vector) in values.enumerate() {
-            let expected = *width.get_or_insert(vector.len());
-            if vector.len() != expected {
-                let table = self.table.name();
-                return Err(SchemaError::Width {
-                    table,
-                    row,
-                    expected,
-                    actual: vector.len(),
-                });
-            }
-            flat.extend_from_slice(vector);
-        }
-        let list = vector_array(flat, width.unwrap_or(0))?;
-        Ok(self.push(list))
-    }
-
-    /// Returns the batch.
-    ///
-    /// # Errors
-    /// If the columns are not those of `schema`.
-    pub fn finish(self, schema: SchemaRef) -> Result<RecordBatch, SchemaError> {
-        Ok(RecordBatch::try_new(schema, self.columns)?)
-    }
-}
-
-/// Returns the flat `[rows, width]` numbers as a column of vectors.
-///
-/// # Errors
-/// If the length is not a multiple of the width.
-pub fn vector_array(flat: Vec<f32>, width: usize) -> Result<FixedSizeListArray, SchemaError> {
-    let item = Arc::new(Field::new("item", DataType::Float32, true));
-    Ok(FixedSizeListArray::try_new(
-        item,
-        width as i32,
-        Arc::new(Float32Array::from(flat)),
-        None,
-    )?)
-}
 
 /// The columns of a batch by name.
 pub struct Columns<'a> {
@@ -162,9 +18,31 @@ pub struct Columns<'a> {
 impl<'a> Columns<'a> {
     /// Reads `batch` as rows of `table`.
     pub fn new(table: Table, batch: &'a RecordBatch) -> Self {
-        Self {
-            table: table.name(),
-            batch,
+        Self::named(table.name(), batch)
+    }
+
+    /// Reads `batch` as rows of the table of that name.
+    pub(crate) fn named(table: &'static str, batch: &'a RecordBatch) -> Self {
+        Self { table, batch }
+    }
+
+    /// Returns the values of a column.
+    ///
+    /// # Errors
+    /// If it is missing, of another type, or null where `T` cannot be.
+    pub fn read<T: Value>(&self, column: &'static str) -> Result<Vec<T>, SchemaError> {
+        T::read(self, column)
+    }
+
+    /// Returns the values of a column that was added to the table later; where it is missing, `default` for
+    /// every row.
+    ///
+    /// # Errors
+    /// If it is of another type, or null where `T` cannot be.
+    pub fn read_or<T: Value + Clone>(&self, column: &'static str, default: T) -> Result<Vec<T>, SchemaError> {
+        match self.batch.column_by_name(column) {
+            Some(_) => T::read(self, column),
+            None => Ok(vec![default; self.batch.num_rows()]),
         }
     }
 
@@ -181,12 +59,16 @@ impl<'a> Columns<'a> {
         array
             .as_any()
             .downcast_ref()
-            .ok_or_else(|| SchemaError::ColumnType {
-                table,
-                column,
-                expected: expected.to_string(),
-                actual: array.data_type().to_string(),
-            })
+            .ok_or_else(|| self.wrong_type(column, expected, array.data_type()))
+    }
+
+    fn wrong_type(&self, column: &str, expected: &DataType, actual: &DataType) -> SchemaError {
+        SchemaError::ColumnType {
+            table: self.table,
+            column: column.to_owned(),
+            expected: expected.to_string(),
+            actual: actual.to_string(),
+        }
     }
 
     fn required<T>(&self, column: &'static str, values: Vec<Option<T>>) -> Result<Vec<T>, SchemaError> {
@@ -247,6 +129,30 @@ impl<'a> Columns<'a> {
         self.required(column, values)
     }
 
+    /// Returns a column of words, each of which means one of some things.
+    ///
+    /// # Errors
+    /// If it is missing, of another type, null anywhere, or holds another word.
+    pub fn words<T: Copy>(
+        &self,
+        column: &'static str,
+        words: &[(&'static str, T)],
+    ) -> Result<Vec<T>, SchemaError> {
+        let meaning = |(row, value): (usize, String)| {
+            let found = words.iter().find(|(word, _)| *word == value);
+            found
+                .map(|(_, meaning)| *meaning)
+                .ok_or_else(|| SchemaError::Value {
+                    table: self.table,
+                    column,
+                    row,
+                    value,
+                    hint: expected(words.iter().map(|(word, _)| *word)),
+                })
+        };
+        self.text(column)?.into_iter().enumerate().map(meaning).collect()
+    }
+
     /// Returns a column of byte strings that are never null.
     ///
     /// # Errors
@@ -259,9 +165,10 @@ impl<'a> Columns<'a> {
     /// Returns a column of shapes.
     ///
     /// # Errors
-    /// If it is missing, of another type, or null anywhere.
+    /// If it is missing, of another type, or null anywhere, in a list too.
     pub fn shapes(&self, column: &'static str) -> Result<Vec<Vec<i64>>, SchemaError> {
-        let array = self.column::<ListArray>(column, &shape_type())?;
+        let expected = Vec::<i64>::data_type(0);
+        let array = self.column::<ListArray>(column, &expected)?;
         let mut shapes = Vec::with_capacity(array.len());
         for (row, list) in array.iter().enumerate() {
             let list = list.ok_or(SchemaError::Null {
@@ -269,15 +176,17 @@ impl<'a> Columns<'a> {
                 column,
                 row,
             })?;
-            let numbers =
-                list.as_any()
-                    .downcast_ref::<Int64Array>()
-                    .ok_or_else(|| SchemaError::ColumnType {
-                        table: self.table,
-                        column,
-                        expected: shape_type().to_string(),
-                        actual: array.data_type().to_string(),
-                    })?;
+            let numbers: &Int64Array = list
+                .as_any()
+                .downcast_ref()
+                .ok_or_else(|| self.wrong_type(column, &expected, array.data_type()))?;
+            if numbers.null_count() > 0 {
+                return Err(SchemaError::NullNumber {
+                    table: self.table,
+                    column,
+                    row,
+                });
+            }
             shapes.push(numbers.values().to_vec());
         }
         Ok(shapes)
@@ -286,7 +195,7 @@ impl<'a> Columns<'a> {
     /// Returns a column of vectors.
     ///
     /// # Errors
-    /// If it is missing, of another type, or null anywhere.
+    /// If it is missing, of another type, or null anywhere, in a vector too.
     pub fn vectors(&self, column: &'static str) -> Result<Vec<Vec<f32>>, SchemaError> {
         let (flat, width) = self.flat_vectors(column)?;
         if width == 0 {
@@ -298,51 +207,34 @@ impl<'a> Columns<'a> {
     /// Returns a column of vectors as one slice `[rows, width]`, and the width.
     ///
     /// # Errors
-    /// If it is missing, of another type, or null anywhere.
+    /// If it is missing, of another type, or null anywhere, in a vector too.
     pub fn flat_vectors(&self, column: &'static str) -> Result<(&'a [f32], usize), SchemaError> {
         let array = self.column::<FixedSizeListArray>(column, &vector_type(0))?;
-        let width = array.value_length() as usize;
+        let (table, width) = (self.table, array.value_length() as usize);
         if let Some(row) = (0..array.len()).find(|row| array.is_null(*row)) {
-            return Err(SchemaError::Null {
-                table: self.table,
-                column,
-                row,
-            });
+            return Err(SchemaError::Null { table, column, row });
         }
-        let wrong = || SchemaError::ColumnType {
-            table: self.table,
-            column,
-            expected: vector_type(width).to_string(),
-            actual: array.data_type().to_string(),
-        };
-        let values = array
-            .values()
-            .as_any()
-            .downcast_ref::<Float32Array>()
-            .ok_or_else(wrong)?;
+        let wrong = || self.wrong_type(column, &vector_type(width), array.data_type());
+        let numbers: &Float32Array = array.values().as_any().downcast_ref().ok_or_else(wrong)?;
         // A sliced list keeps its parent's values: take only this slice's.
         let start = array.value_offset(0) as usize;
-        let flat = values
-            .values()
-            .get(start..start + array.len() * width)
-            .ok_or_else(wrong)?;
+        let end = start + array.len() * width;
+        let flat = numbers.values().get(start..end).ok_or_else(wrong)?;
+        if numbers.null_count() > 0
+            && let Some(at) = (start..end).find(|at| numbers.is_null(*at))
+        {
+            let row = (at - start) / width.max(1);
+            return Err(SchemaError::NullNumber { table, column, row });
+        }
         Ok((flat, width))
     }
+}
 
-    /// Returns the error for a value that the table does not allow.
-    pub fn bad_value(
-        &self,
-        column: &'static str,
-        row: usize,
-        value: &str,
-        hint: &'static str,
-    ) -> SchemaError {
-        SchemaError::Value {
-            table: self.table,
-            column,
-            row,
-            value: value.to_owned(),
-            hint,
-        }
+/// Returns what one can write: "expected `a`, `b` or `c`".
+fn expected<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    let quoted: Vec<_> = words.map(|word| format!("`{word}`")).collect();
+    match quoted.as_slice() {
+        [head @ .., last] if !head.is_empty() => format!("expected {} or {last}", head.join(", ")),
+        _ => format!("expected {}", quoted.join("")),
     }
 }

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 pub struct Dataset {
     /// The name that runs and the command line use.
     pub name: String,
-    /// The reader: `idx`, `cifar-binary`, `cifar-python`, `image-folder`, `parquet`; `diffusers` and `state-dict` of models.
+    /// The reader: `idx`, `cifar-binary`, `cifar-python`, `image-folder`, `parquet`; `diffusers` and
+    /// `state-dict` of models.
     pub kind: String,
     /// Where it was found.
     pub path: String,
@@ -19,7 +20,8 @@ pub struct Dataset {
     pub splits: BTreeMap<String, u64>,
     /// Names of the classes, in the order of their labels; empty for a set without labels.
     pub classes: Vec<String>,
-    /// Directories of the classes, in the order of their labels, of an image folder of which only these are read; else empty.
+    /// Directories of the classes, in the order of their labels, of an image folder of which only these are
+    /// read; else empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub class_folders: Vec<String>,
     /// The images left out because they cannot be decoded, by split; none if such an image is an error.

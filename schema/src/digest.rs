@@ -1,9 +1,14 @@
-//! The digest of a run: BLAKE3 over its rows in key order, each value written with its length, floats by their bits.
+//! The digest of a run: BLAKE3 over its rows in key order, each value written with its length, floats by
+//! their bits.
+//!
+//! A column that was added to a table later counts in a row where it does not hold the value that older rows
+//! have: then its name and its value follow. So a finished run has the digest that it had before there was
+//! the column.
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Float32Type, Float64Type, Int32Type, Int64Type, UInt64Type};
 
-use crate::{SchemaError, Table};
+use crate::{Declaration, SchemaError, Table};
 
 /// What is hashed at once: enough for BLAKE3 to use all its lanes, and several threads.
 const PIECE: usize = 1 << 20;
@@ -28,14 +33,45 @@ impl Digest {
     /// # Errors
     /// If a column has a type that no table of ours has.
     pub fn update(&mut self, table: Table, batch: &RecordBatch) -> Result<(), SchemaError> {
+        self.take(table.declaration(), batch)
+    }
+
+    /// Takes in the next rows of a declared table.
+    pub(crate) fn take(&mut self, table: &Declaration, batch: &RecordBatch) -> Result<(), SchemaError> {
+        let columns = batch.schema_ref().fields().iter().zip(batch.columns());
+        let columns = columns
+            .map(|(field, column)| Ok((field.name(), column, self.of_older_rows(table, field.name())?)))
+            .collect::<Result<Vec<_>, SchemaError>>()?;
         for row in 0..batch.num_rows() {
-            self.field(table.name().as_bytes());
-            for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
-                self.value(table, field.name(), column.as_ref(), row)?;
+            self.field(table.name.as_bytes());
+            for (name, column, older) in &columns {
+                let start = self.pending.len();
+                if older.is_some() {
+                    self.field(name.as_bytes());
+                }
+                let value = self.pending.len();
+                self.value(table, name, column.as_ref(), row)?;
+                if older.as_deref() == self.pending.get(value..) {
+                    self.pending.truncate(start);
+                }
+            }
+            if self.pending.len() >= PIECE {
+                self.hasher.update_rayon(&self.pending);
+                self.pending.clear();
             }
         }
         self.rows += batch.num_rows() as u64;
         Ok(())
+    }
+
+    /// Returns the value that a column has in older rows as it would be taken in, if it was added later.
+    fn of_older_rows(&self, table: &Declaration, column: &str) -> Result<Option<Vec<u8>>, SchemaError> {
+        let Some(default) = table.column(column).and_then(|column| column.default) else {
+            return Ok(None);
+        };
+        let mut older = Self::new();
+        older.value(table, column, default(1)?.as_ref(), 0)?;
+        Ok(Some(older.pending))
     }
 
     /// Returns the digest in hex.
@@ -56,13 +92,15 @@ impl Digest {
         let start = self.pending.len();
         self.pending.resize(start + length, 0);
         write(&mut self.pending[start..]);
-        if self.pending.len() >= PIECE {
-            self.hasher.update_rayon(&self.pending);
-            self.pending.clear();
-        }
     }
 
-    fn value(&mut self, table: Table, name: &str, column: &dyn Array, row: usize) -> Result<(), SchemaError> {
+    fn value(
+        &mut self,
+        table: &Declaration,
+        name: &str,
+        column: &dyn Array,
+        row: usize,
+    ) -> Result<(), SchemaError> {
         if column.is_null(row) {
             // No value has this length, so a null is like nothing else.
             self.pending.extend_from_slice(&u64::MAX.to_le_bytes());
@@ -99,13 +137,11 @@ impl Digest {
                 });
             }
             other => {
-                let actual = other.to_string();
-                let expected = format!("`{name}` of a type that our tables have");
                 return Err(SchemaError::ColumnType {
-                    table: table.name(),
-                    column: "?",
-                    expected,
-                    actual,
+                    table: table.name,
+                    column: name.to_owned(),
+                    expected: "a type that our tables have".to_owned(),
+                    actual: other.to_string(),
                 });
             }
         }

@@ -1,16 +1,22 @@
-//! What a `dream-ood` store holds: one file a kind of artifact, with its row, its key and its Arrow schema.
+//! What a `dream-ood` store holds: one file a kind of artifact, with the declaration of its table.
 //!
-//! A **run** is one execution of one stage ([`run`]). What it writes are **artifacts**: rows keyed (run, part, index), where
-//! the part is the class for everything that belongs to one and 0 for the rest ([`Artifact`]). Rows travel as Arrow record
-//! batches in which the run is left out, because a block of the store belongs to one run; readers put the column in front
-//! ([`with_run`]). The digest of a run is taken over its rows in key order ([`digest`]), so it does not depend on how they were
-//! cut into blocks.
+//! A **run** is one execution of one stage ([`run`]). What it writes are **artifacts**: rows keyed (run,
+//! part, index), where the part is the class for everything that belongs to one and 0 for the rest
+//! ([`Artifact`]). Rows travel as Arrow record batches in which the run is left out, because a block of the
+//! store belongs to one run; readers put the column in front ([`with_run`]). The digest of a run is taken
+//! over its rows in key order ([`digest`]), so it does not depend on how they were cut into blocks.
+//!
+//! A table is declared once, with `table!`: from that come the row type, the Arrow schema, the conversions
+//! between the two and all that is asked of the [`Table`]. A new table is a file with its declaration and a
+//! line in `tables!`; a new column of a table that is in use is a line with the value that older rows have.
 
 pub mod checkpoint;
 pub mod class_embedding;
 pub mod columns;
 pub mod dataset;
+mod declaration;
 pub mod digest;
+mod error;
 pub mod feature;
 pub mod image;
 pub mod latent;
@@ -18,6 +24,10 @@ pub mod metric;
 pub mod outlier;
 pub mod run;
 pub mod score;
+mod table;
+#[cfg(test)]
+mod tests;
+pub mod value;
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,6 +38,8 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 pub use checkpoint::Checkpoint;
 pub use class_embedding::ClassEmbedding;
 pub use dataset::{Dataset, SkippedImage};
+pub use declaration::{Column, Declaration};
+pub use error::SchemaError;
 pub use feature::Feature;
 pub use image::Image;
 pub use latent::Latent;
@@ -36,117 +48,23 @@ pub use outlier::{Outlier, OutlierKind};
 pub use run::{Run, RunId, RunInput, RunSpec, Status};
 pub use score::Score;
 
-/// A record batch that is not what its table says.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SchemaError {
-    /// A column is not there.
-    #[error("table {table}: the column `{column}` is missing")]
-    MissingColumn {
-        /// The table that was read.
-        table: &'static str,
-        /// The column that it should have.
-        column: &'static str,
-    },
-    /// A column has another type than the table's.
-    #[error("table {table}: the column `{column}` holds {actual}, expected {expected}")]
-    ColumnType {
-        /// The table that was read.
-        table: &'static str,
-        /// The column.
-        column: &'static str,
-        /// The type that the table gives it.
-        expected: String,
-        /// The type that was found.
-        actual: String,
-    },
-    /// A value that may not be null is.
-    #[error("table {table}: the column `{column}` is null in row {row}")]
-    Null {
-        /// The table that was read.
-        table: &'static str,
-        /// The column.
-        column: &'static str,
-        /// The row of the batch.
-        row: usize,
-    },
-    /// A value that the table does not allow.
-    #[error("table {table}: the column `{column}` holds {value:?} in row {row}; {hint}")]
-    Value {
-        /// The table that was read.
-        table: &'static str,
-        /// The column.
-        column: &'static str,
-        /// The row of the batch.
-        row: usize,
-        /// What was found.
-        value: String,
-        /// What is allowed.
-        hint: &'static str,
-    },
-    /// Vectors of different widths in one batch.
-    #[error("table {table}: row {row} has a vector of width {actual}, the rows before it {expected}")]
-    Width {
-        /// The table that was written.
-        table: &'static str,
-        /// The first row that differs.
-        row: usize,
-        /// The width of the first row.
-        expected: usize,
-        /// The width of this one.
-        actual: usize,
-    },
-    /// Arrow refused to build or read the batch.
-    #[error("Arrow: {0}")]
-    Arrow(#[from] arrow::error::ArrowError),
-}
+use table::tables;
 
-/// The tables of artifacts, in the order in which a run's digest takes them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Table {
-    /// [`ClassEmbedding`]
-    ClassEmbeddings,
-    /// [`Feature`]
-    Features,
-    /// [`Outlier`]
-    Outliers,
-    /// [`Latent`]
-    Latents,
-    /// [`Image`]
-    Images,
-    /// [`Checkpoint`]
-    Checkpoints,
-    /// [`Score`]
-    Scores,
-    /// [`Metric`]
-    Metrics,
+tables! {
+    ClassEmbeddings: ClassEmbedding,
+    Features: Feature,
+    Outliers: Outlier,
+    Latents: Latent,
+    Images: Image,
+    Checkpoints: Checkpoint,
+    Scores: Score,
+    Metrics: Metric,
 }
 
 impl Table {
-    /// Every table of artifacts.
-    pub const ALL: [Table; 8] = [
-        Table::ClassEmbeddings,
-        Table::Features,
-        Table::Outliers,
-        Table::Latents,
-        Table::Images,
-        Table::Checkpoints,
-        Table::Scores,
-        Table::Metrics,
-    ];
-
     /// Returns the table's name in SQL, in exports and in the file.
     pub fn name(self) -> &'static str {
-        match self {
-            Table::ClassEmbeddings => "class_embeddings",
-            Table::Features => "features",
-            Table::Outliers => "outliers",
-            Table::Latents => "latents",
-            Table::Images => "images",
-            Table::Checkpoints => "checkpoints",
-            Table::Scores => "scores",
-            Table::Metrics => "metrics",
-        }
+        self.declaration().name
     }
 
     /// Returns the table of that name, if there is one.
@@ -154,35 +72,46 @@ impl Table {
         Table::ALL.into_iter().find(|t| t.name() == name)
     }
 
-    /// Returns the schema of the table's blocks, for vectors of `width` numbers (ignored by tables without vectors).
+    /// Returns the schema of the table's blocks, for vectors of `width` numbers (ignored by tables without
+    /// vectors).
     pub fn schema(self, width: usize) -> SchemaRef {
-        match self {
-            Table::ClassEmbeddings => ClassEmbedding::schema(width),
-            Table::Features => Feature::schema(width),
-            Table::Outliers => Outlier::schema(width),
-            Table::Latents => Latent::schema(width),
-            Table::Images => Image::schema(width),
-            Table::Checkpoints => Checkpoint::schema(width),
-            Table::Scores => Score::schema(width),
-            Table::Metrics => Metric::schema(width),
-        }
+        self.declaration().schema(width)
     }
 
     /// Says whether the table has a `vector` column.
     pub fn has_vectors(self) -> bool {
-        matches!(self, Table::ClassEmbeddings | Table::Features | Table::Outliers)
+        self.wide().contains(&"vector")
     }
 
-    /// Returns the columns that hold most of the table's bytes, in the order of its schema: what a query that does not
-    /// select them must not read.
-    pub fn wide(self) -> &'static [&'static str] {
-        match self {
-            Table::ClassEmbeddings | Table::Features | Table::Outliers => &["vector"],
-            Table::Latents => &["data"],
-            Table::Images => &["png"],
-            Table::Checkpoints | Table::Scores | Table::Metrics => &[],
-        }
+    /// Says whether the table's rows are kept by class, so that those of a class are found without reading
+    /// the others.
+    pub fn by_class(self) -> bool {
+        self.declaration().by_class
     }
+
+    /// Returns the columns that hold most of the table's bytes, in the order of its schema: what a query that
+    /// does not select them must not read.
+    pub fn wide(self) -> &'static [&'static str] {
+        self.declaration().wide
+    }
+
+    /// Returns the names of the tables that have vectors, for the words of a refusal.
+    pub fn names_with_vectors() -> String {
+        let names = Table::ALL
+            .into_iter()
+            .filter(|table| table.has_vectors())
+            .map(Table::name);
+        names.collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Something that is done with the row type of a table which is known only when the program runs.
+pub trait TableVisitor {
+    /// What comes of it.
+    type Output;
+
+    /// Does it for the rows `A`.
+    fn visit<A: Artifact>(self) -> Self::Output;
 }
 
 impl fmt::Display for Table {
@@ -191,10 +120,14 @@ impl fmt::Display for Table {
     }
 }
 
-/// A row of one of the tables of artifacts. Its key is (run, [`part`](Artifact::part), [`index`](Artifact::index)).
+/// A row of one of the tables of artifacts. Its key is (run, [`part`](Artifact::part),
+/// [`index`](Artifact::index)).
 pub trait Artifact: Sized + Clone + Send + Sync {
     /// The table that the row belongs to.
     const TABLE: Table;
+
+    /// What was declared of the table.
+    const DECLARATION: &'static Declaration;
 
     /// Returns the class of the row, or 0 where the table has no classes.
     fn part(&self) -> u32;
@@ -203,7 +136,9 @@ pub trait Artifact: Sized + Clone + Send + Sync {
     fn index(&self) -> u64;
 
     /// Returns the Arrow schema of rows whose vectors have `width` numbers.
-    fn schema(width: usize) -> SchemaRef;
+    fn schema(width: usize) -> SchemaRef {
+        Self::DECLARATION.schema(width)
+    }
 
     /// Returns the rows as a record batch.
     ///
@@ -214,7 +149,7 @@ pub trait Artifact: Sized + Clone + Send + Sync {
     /// Returns the rows of a record batch; a `run` column is passed over.
     ///
     /// # Errors
-    /// If a column is missing, of another type, or null where it may not be.
+    /// If a column is missing that was always there, or one is of another type, or null where it may not be.
     fn from_batch(batch: &RecordBatch) -> Result<Vec<Self>, SchemaError>;
 }
 
@@ -234,23 +169,4 @@ pub fn with_run_schema(schema: &Schema) -> SchemaRef {
     let mut fields = vec![Arc::new(Field::new("run", DataType::Utf8, true))];
     fields.extend(schema.fields().iter().cloned());
     Arc::new(Schema::new(fields))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn wide_columns_are_columns_of_their_table() {
-        for table in Table::ALL {
-            let schema = table.schema(4);
-            let wide: Vec<_> = schema
-                .fields()
-                .iter()
-                .map(|field| field.name().as_str())
-                .collect();
-            assert!(table.wide().iter().all(|column| wide.contains(column)), "{table}");
-            assert_eq!(table.has_vectors(), table.wide().contains(&"vector"), "{table}");
-        }
-    }
 }

@@ -1,14 +1,16 @@
-//! `outliers`: sampled vectors at the low-likelihood edge of a class, or (inliers) at its core (DREAM-OOD, Sec. 3.2); or vectors
-//! of the methods that these are compared with.
+//! The table `outliers`.
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Field, Float32Type, Int32Type, Int64Type, SchemaRef};
+use arrow::array::{ArrayRef, StringArray};
+use arrow::datatypes::DataType;
 
-use crate::columns::{Builder, Columns, schema, vector_field};
-use crate::{Artifact, SchemaError, Table};
+use crate::SchemaError;
+use crate::columns::Columns;
+use crate::table::table;
+use crate::value::Value;
 
 /// How a vector was sampled, and so which part of the space it is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -63,96 +65,40 @@ impl FromStr for OutlierKind {
     }
 }
 
-/// A sampled vector.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Outlier {
-    /// The class.
-    pub class_id: u32,
-    /// The name of the class.
-    pub class_name: String,
-    /// Its place in the class.
-    pub index: u64,
-    /// How it was sampled.
-    pub kind: OutlierKind,
-    /// v * |T(y)|: the sampled unit vector, as long as the class embedding.
-    pub vector: Vec<f32>,
-    /// Index of the ID feature (of the same class) that it was made from; for `gaussian` the nearest one.
-    pub anchor: i64,
-    /// The round of noise that it was kept in; for `boundary` the steps that it took to the boundary; otherwise 0.
-    pub round: i32,
-    /// Distance of the unit vector v to its k-th nearest ID feature of the class.
-    pub knn_distance: f32,
+impl Value for OutlierKind {
+    fn data_type(width: usize) -> DataType {
+        String::data_type(width)
+    }
+
+    fn write<'a>(
+        _table: &'static str,
+        values: impl Iterator<Item = &'a Self>,
+    ) -> Result<ArrayRef, SchemaError> {
+        let words = values.map(|kind| kind.as_str());
+        Ok(Arc::new(StringArray::from_iter_values(words)))
+    }
+
+    fn read(columns: &Columns<'_>, column: &'static str) -> Result<Vec<Self>, SchemaError> {
+        columns.words(column, &Self::ALL.map(|kind| (kind.as_str(), kind)))
+    }
 }
 
-impl Artifact for Outlier {
-    const TABLE: Table = Table::Outliers;
-
-    fn part(&self) -> u32 {
-        self.class_id
-    }
-
-    fn index(&self) -> u64 {
-        self.index
-    }
-
-    fn schema(width: usize) -> SchemaRef {
-        schema(vec![
-            Field::new("kind", DataType::Utf8, true),
-            vector_field(width),
-            Field::new("anchor", DataType::Int64, true),
-            Field::new("round", DataType::Int32, true),
-            Field::new("knn_distance", DataType::Float32, true),
-        ])
-    }
-
-    fn to_batch(rows: &[Self]) -> Result<RecordBatch, SchemaError> {
-        let width = rows.first().map_or(0, |r| r.vector.len());
-        Builder::new(Self::TABLE)
-            .i32(rows.iter().map(|r| Some(r.class_id as i32)))
-            .text(rows.iter().map(|r| Some(r.class_name.as_str())))
-            .i64(rows.iter().map(|r| Some(r.index as i64)))
-            .text(rows.iter().map(|r| Some(r.kind.as_str())))
-            .vectors(rows.iter().map(|r| r.vector.as_slice()))?
-            .i64(rows.iter().map(|r| Some(r.anchor)))
-            .i32(rows.iter().map(|r| Some(r.round)))
-            .f32(rows.iter().map(|r| r.knn_distance))
-            .finish(Self::schema(width))
-    }
-
-    fn from_batch(batch: &RecordBatch) -> Result<Vec<Self>, SchemaError> {
-        let c = Columns::new(Self::TABLE, batch);
-        let mut class_id = c.numbers::<Int32Type>("class_id")?.into_iter();
-        let mut class_name = c.text("class_name")?.into_iter();
-        let index = c.numbers::<Int64Type>("index")?;
-        let kind = c.text("kind")?;
-        let parse = |(row, kind): (usize, &String)| {
-            let hint = "expected `outlier`, `inlier`, `gaussian`, `beyond` or `boundary`";
-            kind.parse::<OutlierKind>()
-                .map_err(|_| c.bad_value("kind", row, kind, hint))
-        };
-        let mut kind = kind
-            .iter()
-            .enumerate()
-            .map(parse)
-            .collect::<Result<Vec<_>, _>>()?
-            .into_iter();
-        let mut vector = c.vectors("vector")?.into_iter();
-        let mut anchor = c.numbers::<Int64Type>("anchor")?.into_iter();
-        let mut round = c.numbers::<Int32Type>("round")?.into_iter();
-        let mut knn_distance = c.numbers::<Float32Type>("knn_distance")?.into_iter();
-        let row = |index: i64| {
-            Some(Self {
-                class_id: class_id.next()? as u32,
-                class_name: class_name.next()?,
-                index: index as u64,
-                kind: kind.next()?,
-                vector: vector.next()?,
-                anchor: anchor.next()?,
-                round: round.next()?,
-                knn_distance: knn_distance.next()?,
-            })
-        };
-        // Columns of one batch are equally long, so no row is left out.
-        Ok(index.into_iter().map_while(row).collect())
+table! {
+    /// A vector around a class: `outlier`, `inlier`, `gaussian`, `beyond` or `boundary`.
+    ///
+    /// An outlier is sampled at the low-likelihood edge of a class, an inlier at its core (DREAM-OOD, Sec.
+    /// 3.2); the others are of methods that these are compared with.
+    pub struct Outlier in Table::Outliers, "outliers", by class {
+        /// How it was sampled.
+        pub kind: OutlierKind,
+        /// v * |T(y)|: the sampled unit vector, as long as the class embedding.
+        pub vector: Vec<f32> as wide,
+        /// Index of the ID feature (of the same class) that it was made from; for `gaussian` the nearest one.
+        pub anchor: i64,
+        /// The round of noise that it was kept in; for `boundary` the steps that it took to the boundary;
+        /// otherwise 0.
+        pub round: i32,
+        /// Distance of the unit vector v to its k-th nearest ID feature of the class.
+        pub knn_distance: f32,
     }
 }

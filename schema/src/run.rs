@@ -112,8 +112,8 @@ pub struct RunSpec {
 }
 
 impl RunSpec {
-    /// Returns the run's id: BLAKE3 over the canonical JSON (keys sorted, no white space) of stage, version, parameters, seed,
-    /// and the roles and digests of its inputs and sources.
+    /// Returns the run's id: BLAKE3 over the canonical JSON (keys sorted, no white space) of stage, version,
+    /// parameters, seed, and the roles and digests of its inputs and sources.
     pub fn id(&self) -> RunId {
         let mut inputs: Vec<_> = self
             .inputs

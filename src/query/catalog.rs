@@ -1,91 +1,24 @@
-//! `runs`, `run_inputs` and `datasets` as record batches.
+//! `runs`, `run_inputs` and `datasets` as record batches. A column is declared where its values are put together.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, Int64Array, ListBuilder, RecordBatch, StringArray, StringBuilder, TimestampMicrosecondArray,
     UInt64Array,
 };
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use dream_schema::{Dataset, Run, RunId};
+use serde_json::{Map, Value};
 
 use super::Result;
 
-fn text(name: &str) -> Field {
-    Field::new(name, DataType::Utf8, true)
-}
-
-fn texts(name: &str) -> Field {
-    Field::new(
-        name,
-        DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true))),
-        true,
-    )
-}
-
-fn time(name: &str) -> Field {
-    let utc = Some("UTC".into());
-    Field::new(name, DataType::Timestamp(TimeUnit::Microsecond, utc), true)
-}
+/// The columns of a table: their names and values.
+type Columns = Vec<(&'static str, ArrayRef)>;
 
 /// Returns the schema of `runs`. `params` and `sources` are JSON, `inputs` the runs read from, `alias` all names of the run.
-pub fn runs_schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![
-        text("run"),
-        text("stage"),
-        text("status"),
-        text("alias"),
-        text("params"),
-        Field::new("seed", DataType::UInt64, true),
-        texts("inputs"),
-        text("digest"),
-        time("started_at"),
-        time("finished_at"),
-        text("version"),
-        text("device"),
-        text("host"),
-        text("note"),
-        Field::new("stage_version", DataType::Int64, true),
-        text("sources"),
-    ]))
-}
-
-/// Returns the schema of `run_inputs`.
-pub fn run_inputs_schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![
-        text("run"),
-        text("input"),
-        text("role"),
-        text("digest"),
-    ]))
-}
-
-/// Returns the schema of `datasets`. `splits` is JSON: the number of pictures of each split.
-pub fn datasets_schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![
-        text("name"),
-        text("kind"),
-        text("path"),
-        text("digest"),
-        text("splits"),
-        texts("classes"),
-    ]))
-}
-
-fn column(values: impl Iterator<Item = Option<String>>) -> ArrayRef {
-    Arc::new(values.collect::<StringArray>())
-}
-
-fn lists(values: impl Iterator<Item = Vec<String>>) -> ArrayRef {
-    let mut builder = ListBuilder::new(StringBuilder::new());
-    for list in values {
-        builder.append_value(list.into_iter().map(Some));
-    }
-    Arc::new(builder.finish())
-}
-
-fn times(values: impl Iterator<Item = Option<i64>>) -> ArrayRef {
-    Arc::new(values.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
+pub(super) fn runs_schema() -> SchemaRef {
+    schema(&runs_columns(&[], &[]))
 }
 
 /// Returns the rows of `runs`. `aliases` are the names of runs; several of one run are joined by commas.
@@ -93,38 +26,12 @@ fn times(values: impl Iterator<Item = Option<i64>>) -> ArrayRef {
 /// # Errors
 /// If Arrow refuses, which it does not.
 pub fn runs_batch(runs: &[Run], aliases: &[(String, RunId)]) -> Result<RecordBatch> {
-    let alias = |run: &Run| {
-        let names: Vec<_> = aliases.iter().filter(|(_, id)| *id == run.id).collect();
-        let names: Vec<_> = names.iter().map(|(name, _)| name.as_str()).collect();
-        (!names.is_empty()).then(|| names.join(","))
-    };
-    let sources = |run: &Run| {
-        let sources = run.spec.sources.iter();
-        let map: serde_json::Map<_, _> = sources.map(|(k, v)| (k.clone(), v.clone().into())).collect();
-        Some(serde_json::Value::Object(map).to_string())
-    };
-    let inputs = |run: &Run| run.spec.inputs.iter().map(|i| i.run.to_string()).collect();
-    let columns = vec![
-        column(runs.iter().map(|r| Some(r.id.to_string()))),
-        column(runs.iter().map(|r| Some(r.spec.stage.clone()))),
-        column(runs.iter().map(|r| Some(r.status.to_string()))),
-        column(runs.iter().map(alias)),
-        column(runs.iter().map(|r| Some(r.spec.params.to_string()))),
-        Arc::new(UInt64Array::from_iter_values(runs.iter().map(|r| r.spec.seed))),
-        lists(runs.iter().map(inputs)),
-        column(runs.iter().map(|r| r.digest.clone())),
-        times(runs.iter().map(|r| Some(r.started_at))),
-        times(runs.iter().map(|r| r.finished_at)),
-        column(runs.iter().map(|r| Some(r.version.clone()))),
-        column(runs.iter().map(|r| Some(r.device.clone()))),
-        column(runs.iter().map(|r| Some(r.host.clone()))),
-        column(runs.iter().map(|r| r.note.clone())),
-        Arc::new(Int64Array::from_iter_values(
-            runs.iter().map(|r| i64::from(r.spec.stage_version)),
-        )),
-        column(runs.iter().map(sources)),
-    ];
-    Ok(RecordBatch::try_new(runs_schema(), columns)?)
+    batch(runs_columns(runs, aliases))
+}
+
+/// Returns the schema of `run_inputs`.
+pub(super) fn run_inputs_schema() -> SchemaRef {
+    schema(&run_inputs_columns(&[]))
 }
 
 /// Returns the rows of `run_inputs`: for every run, what it read from, in its order.
@@ -132,17 +39,12 @@ pub fn runs_batch(runs: &[Run], aliases: &[(String, RunId)]) -> Result<RecordBat
 /// # Errors
 /// If Arrow refuses, which it does not.
 pub fn run_inputs_batch(runs: &[Run]) -> Result<RecordBatch> {
-    let edges = || {
-        runs.iter()
-            .flat_map(|r| r.spec.inputs.iter().map(move |i| (r.id, i)))
-    };
-    let columns = vec![
-        column(edges().map(|(id, _)| Some(id.to_string()))),
-        column(edges().map(|(_, input)| Some(input.run.to_string()))),
-        column(edges().map(|(_, input)| Some(input.role.clone()))),
-        column(edges().map(|(_, input)| Some(input.digest.clone()))),
-    ];
-    Ok(RecordBatch::try_new(run_inputs_schema(), columns)?)
+    batch(run_inputs_columns(runs))
+}
+
+/// Returns the schema of `datasets`. `splits` is JSON: the number of pictures of each split.
+pub(super) fn datasets_schema() -> SchemaRef {
+    schema(&datasets_columns(&[]))
 }
 
 /// Returns the rows of `datasets`.
@@ -150,17 +52,108 @@ pub fn run_inputs_batch(runs: &[Run]) -> Result<RecordBatch> {
 /// # Errors
 /// If Arrow refuses, which it does not.
 pub fn datasets_batch(datasets: &[Dataset]) -> Result<RecordBatch> {
-    let splits = |set: &Dataset| {
-        let map: serde_json::Map<_, _> = set.splits.iter().map(|(k, v)| (k.clone(), (*v).into())).collect();
-        Some(serde_json::Value::Object(map).to_string())
+    batch(datasets_columns(datasets))
+}
+
+fn runs_columns(runs: &[Run], aliases: &[(String, RunId)]) -> Columns {
+    let mut names: BTreeMap<RunId, Vec<&str>> = BTreeMap::new();
+    for (name, run) in aliases {
+        names.entry(*run).or_default().push(name);
+    }
+    let alias = |run: &Run| names.get(&run.id).map(|names| names.join(","));
+    let inputs = |run: &Run| {
+        run.spec
+            .inputs
+            .iter()
+            .map(|input| input.run.to_string())
+            .collect()
     };
-    let columns = vec![
-        column(datasets.iter().map(|d| Some(d.name.clone()))),
-        column(datasets.iter().map(|d| Some(d.kind.clone()))),
-        column(datasets.iter().map(|d| Some(d.path.clone()))),
-        column(datasets.iter().map(|d| Some(d.digest.clone()))),
-        column(datasets.iter().map(splits)),
-        lists(datasets.iter().map(|d| d.classes.clone())),
-    ];
-    Ok(RecordBatch::try_new(datasets_schema(), columns)?)
+    let versions = runs.iter().map(|run| i64::from(run.spec.stage_version));
+    vec![
+        ("run", text(runs, |run| run.id.to_string())),
+        ("stage", text(runs, |run| run.spec.stage.clone())),
+        ("status", text(runs, |run| run.status.to_string())),
+        ("alias", optional_text(runs, alias)),
+        ("params", text(runs, |run| run.spec.params.to_string())),
+        (
+            "seed",
+            Arc::new(UInt64Array::from_iter_values(
+                runs.iter().map(|run| run.spec.seed),
+            )),
+        ),
+        ("inputs", lists(runs, inputs)),
+        ("digest", optional_text(runs, |run| run.digest.clone())),
+        ("started_at", times(runs, |run| Some(run.started_at))),
+        ("finished_at", times(runs, |run| run.finished_at)),
+        ("version", text(runs, |run| run.version.clone())),
+        ("device", text(runs, |run| run.device.clone())),
+        ("host", text(runs, |run| run.host.clone())),
+        ("note", optional_text(runs, |run| run.note.clone())),
+        ("stage_version", Arc::new(Int64Array::from_iter_values(versions))),
+        ("sources", text(runs, |run| json(&run.spec.sources))),
+    ]
+}
+
+fn run_inputs_columns(runs: &[Run]) -> Columns {
+    let edges: Vec<_> = runs
+        .iter()
+        .flat_map(|run| run.spec.inputs.iter().map(move |input| (run.id, input)))
+        .collect();
+    vec![
+        ("run", text(&edges, |(run, _)| run.to_string())),
+        ("input", text(&edges, |(_, input)| input.run.to_string())),
+        ("role", text(&edges, |(_, input)| input.role.clone())),
+        ("digest", text(&edges, |(_, input)| input.digest.clone())),
+    ]
+}
+
+fn datasets_columns(datasets: &[Dataset]) -> Columns {
+    vec![
+        ("name", text(datasets, |set| set.name.clone())),
+        ("kind", text(datasets, |set| set.kind.clone())),
+        ("path", text(datasets, |set| set.path.clone())),
+        ("digest", text(datasets, |set| set.digest.clone())),
+        ("splits", text(datasets, |set| json(&set.splits))),
+        ("classes", lists(datasets, |set| set.classes.clone())),
+    ]
+}
+
+fn schema(columns: &Columns) -> SchemaRef {
+    let field = |(name, column): &(&str, ArrayRef)| Field::new(*name, column.data_type().clone(), true);
+    Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
+}
+
+fn batch(columns: Columns) -> Result<RecordBatch> {
+    let schema = schema(&columns);
+    let columns = columns.into_iter().map(|(_, column)| column).collect();
+    Ok(RecordBatch::try_new(schema, columns)?)
+}
+
+fn text<T>(rows: &[T], value: impl Fn(&T) -> String) -> ArrayRef {
+    Arc::new(StringArray::from_iter_values(rows.iter().map(value)))
+}
+
+fn optional_text<T>(rows: &[T], value: impl Fn(&T) -> Option<String>) -> ArrayRef {
+    Arc::new(rows.iter().map(value).collect::<StringArray>())
+}
+
+fn lists<T>(rows: &[T], value: impl Fn(&T) -> Vec<String>) -> ArrayRef {
+    let mut builder = ListBuilder::new(StringBuilder::new());
+    for row in rows {
+        builder.append_value(value(row).into_iter().map(Some));
+    }
+    Arc::new(builder.finish())
+}
+
+fn times<T>(rows: &[T], micros: impl Fn(&T) -> Option<i64>) -> ArrayRef {
+    let times: TimestampMicrosecondArray = rows.iter().map(micros).collect();
+    Arc::new(times.with_timezone("UTC"))
+}
+
+fn json<V: Clone + Into<Value>>(map: &BTreeMap<String, V>) -> String {
+    let map: Map<_, _> = map
+        .iter()
+        .map(|(key, value)| (key.clone(), value.clone().into()))
+        .collect();
+    Value::Object(map).to_string()
 }

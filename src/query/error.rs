@@ -33,7 +33,7 @@ pub enum QueryError {
         /// What it lacks.
         what: &'static str,
         /// What to do.
-        hint: &'static str,
+        hint: String,
     },
     /// A vector has another width than those of a run.
     #[error(

@@ -121,7 +121,7 @@ impl Filter {
     /// Returns the rows of a table that is kept as a whole.
     fn catalog(&self, snapshot: &Snapshot) -> Result<Rows> {
         let lacks = |what| {
-            let (table, hint) = (self.table.to_string(), "leave the filter out");
+            let (table, hint) = (self.table.to_string(), "leave the filter out".to_owned());
             Err(QueryError::NotInTable { table, what, hint })
         };
         if self.class.is_some() {

@@ -90,7 +90,7 @@ pub fn nearest(
 ) -> Result<Vec<Neighbour>> {
     if !table.has_vectors() {
         let (table, what) = (table.to_string(), "vectors");
-        let hint = "ask class_embeddings, features or outliers";
+        let hint = format!("ask one of {}", Table::names_with_vectors());
         return Err(QueryError::NotInTable { table, what, hint });
     }
     let measure = Measure::new(vector, distance)?;

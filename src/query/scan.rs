@@ -14,7 +14,6 @@ use dream_schema::columns::Columns;
 use dream_schema::{RunId, Table, with_run, with_run_schema};
 
 use super::Result;
-use super::table::by_class;
 use crate::store::{BlockInfo, Projection, Readable, Snapshot};
 
 /// Which rows of a table are wanted; by default all.
@@ -67,7 +66,7 @@ impl Selection {
                 }
             }
         }
-        let classes = self.classes.as_ref().filter(|_| by_class(table));
+        let classes = self.classes.as_ref().filter(|_| table.by_class());
         infos.retain(|info| {
             let last = info.first + u64::from(info.rows).saturating_sub(1);
             info.rows > 0
@@ -187,7 +186,7 @@ impl Scan {
         }
         let block = self.snapshot.block(self.table, info, &Projection::All)?;
         self.counter.blocks.fetch_add(1, Ordering::Relaxed);
-        if by_class(self.table) && self.other_name(&block) {
+        if self.table.by_class() && self.other_name(&block) {
             self.skipped = Some(place);
             return Ok(None);
         }
@@ -209,7 +208,7 @@ impl Scan {
         let Some(columns) = &self.columns else {
             return Ok(None);
         };
-        if !by_class(self.table) || self.selection.class_names.is_some() {
+        if !self.table.by_class() || self.selection.class_names.is_some() {
             return Ok(None);
         }
         let wanted = &self.selection.index;

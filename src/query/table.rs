@@ -38,6 +38,16 @@ impl TableName {
         }
     }
 
+    /// Returns what a row of the table is, in a sentence.
+    pub fn sentence(self) -> String {
+        match self {
+            TableName::Runs => "A stage execution.".to_owned(),
+            TableName::RunInputs => "An edge of the lineage: a run and one that it read from.".to_owned(),
+            TableName::Datasets => "A registered image set, diffusion model or state dict.".to_owned(),
+            TableName::Artifacts(table) => table.declaration().sentence(),
+        }
+    }
+
     /// Returns the schema of the table's rows, `run` first, for vectors of `width` numbers.
     pub fn schema(self, width: usize) -> SchemaRef {
         match self {
@@ -76,10 +86,46 @@ impl FromStr for TableName {
     }
 }
 
-/// Says whether a table's rows are kept by class, so that those of a class are found without reading the others.
-pub(crate) fn by_class(table: Table) -> bool {
-    matches!(
-        table,
-        Table::ClassEmbeddings | Table::Features | Table::Outliers | Table::Latents | Table::Images
-    )
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "| table | a row is | columns beyond run, class_id, class_name, index |\n|-|-|-|\n";
+
+    /// Returns the tables and their columns in Markdown.
+    fn markdown() -> String {
+        let mut text = HEAD.to_owned();
+        for table in TableName::all() {
+            let schema = table.schema(1);
+            let columns = schema.fields().iter().map(|field| field.name().as_str());
+            let own = columns.filter(|name| !["run", "class_id", "class_name", "index"].contains(name));
+            let (sentence, own) = (table.sentence(), own.collect::<Vec<_>>().join(", "));
+            text += &format!("| {table} | {} | {own} |\n", sentence.replace('|', "\\|"));
+        }
+        text
+    }
+
+    #[test]
+    fn architecture_names_every_table_and_column() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/ARCHITECTURE.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let start = text
+            .find("| table | a row is |")
+            .expect("ARCHITECTURE.md lacks the table of SQL tables");
+        let end = text[start..]
+            .find("\n\n")
+            .map_or(text.len(), |length| start + length + 1);
+        let tables = markdown();
+        if std::env::var_os("RENEW").is_some() {
+            let renewed = [&text[..start], &tables, &text[end..]].concat();
+            std::fs::write(path, renewed).unwrap();
+        } else {
+            let how = "RENEW=1 cargo test --lib architecture_names";
+            assert_eq!(
+                &text[start..end],
+                tables,
+                "ARCHITECTURE.md is behind the tables; renew it with {how}"
+            );
+        }
+    }
 }

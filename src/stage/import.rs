@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use dream_schema::{Artifact, ClassEmbedding, Feature, Outlier, Run, RunId, RunSpec, Table};
+use dream_schema::{ClassEmbedding, Feature, Outlier, Run, RunId, RunSpec, Table};
 use serde_json::json;
 
 use super::{Context, StageError, embed, input};
@@ -25,11 +25,19 @@ pub fn import(ctx: &Context<'_>, table: Table, file: &Path, embeddings: RunId) -
         path: file.to_owned(),
         message,
     };
-    if !matches!(table, Table::Features | Table::Outliers) {
-        return Err(wrong(format!(
-            "cannot be imported as {table}; features and outliers can"
-        )));
-    }
+    let import = match table {
+        Table::Features => store::<Feature>,
+        Table::Outliers => store::<Outlier>,
+        Table::ClassEmbeddings
+        | Table::Latents
+        | Table::Images
+        | Table::Checkpoints
+        | Table::Scores
+        | Table::Metrics => {
+            let message = format!("cannot be imported as {table}; features and outliers can");
+            return Err(wrong(message));
+        }
+    };
     let mut hasher = blake3::Hasher::new();
     std::fs::File::open(file)
         .and_then(|f| hasher.update_reader(f).map(|_| ()))
@@ -47,15 +55,12 @@ pub fn import(ctx: &Context<'_>, table: Table, file: &Path, embeddings: RunId) -
         file,
         classes: &classes,
     };
-    // Read before the run is begun: a file that is refused leaves no run behind.
-    let run = match table {
-        Table::Features => store(ctx, &spec, rows.read::<Feature>()?)?,
-        _ => store(ctx, &spec, rows.read::<Outlier>()?)?,
-    };
-    Ok(run)
+    import(ctx, &spec, &rows)
 }
 
-fn store<A: Artifact>(ctx: &Context<'_>, spec: &RunSpec, rows: Vec<A>) -> Result<Run, StageError> {
+fn store<A: Checked>(ctx: &Context<'_>, spec: &RunSpec, rows: &Rows<'_>) -> Result<Run, StageError> {
+    // Read before the run is begun: a file that is refused leaves no run behind.
+    let rows = rows.read::<A>()?;
     let run = match ctx.store.begin(spec, &ctx.stamp())? {
         Begun::Finished(run) => return Ok(run),
         Begun::Resumed(run) | Begun::New(run) => run,

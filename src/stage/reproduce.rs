@@ -5,9 +5,7 @@ use std::path::Path;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Float32Type, Float64Type};
-use dream_schema::{
-    Artifact, Checkpoint, ClassEmbedding, Feature, Image, Latent, Metric, Outlier, Run, RunId, Score, Table,
-};
+use dream_schema::{Artifact, Checkpoint, Image, Run, RunId, Table, TableVisitor};
 
 use super::{Context, StageError, lineage, regenerate::Difference};
 use crate::exchange;
@@ -96,26 +94,34 @@ fn copy(from: &Store, to: &Store, run: &Run) -> Result<(), StageError> {
             host,
         },
     )?;
-    copy_rows::<ClassEmbedding>(from, to, run.id)?;
-    copy_rows::<Feature>(from, to, run.id)?;
-    copy_rows::<Outlier>(from, to, run.id)?;
-    copy_rows::<Latent>(from, to, run.id)?;
-    copy_rows::<Image>(from, to, run.id)?;
     for checkpoint in from.rows::<Checkpoint>(run.id, None)? {
         to.put_blob(&from.blob(&checkpoint.blob)?)?;
     }
-    copy_rows::<Checkpoint>(from, to, run.id)?;
-    copy_rows::<Score>(from, to, run.id)?;
-    copy_rows::<Metric>(from, to, run.id)?;
+    for table in Table::ALL {
+        let run = run.id;
+        table.visit(Copy { from, to, run })?;
+    }
     to.finish(run.id, run.finished_at.unwrap_or(run.started_at))?;
     Ok(())
 }
 
-fn copy_rows<A: Artifact>(from: &Store, to: &Store, run: RunId) -> Result<(), StageError> {
-    for part in from.parts(run, A::TABLE)? {
-        to.put(run, &from.rows::<A>(run, Some(part))?)?;
+/// Copies the rows of a run in one table.
+struct Copy<'a> {
+    from: &'a Store,
+    to: &'a Store,
+    run: RunId,
+}
+
+impl TableVisitor for Copy<'_> {
+    type Output = Result<(), StageError>;
+
+    fn visit<A: Artifact>(self) -> Self::Output {
+        for part in self.from.parts(self.run, A::TABLE)? {
+            self.to
+                .put(self.run, &self.from.rows::<A>(self.run, Some(part))?)?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Compares one table of a run in two stores; none if both are empty.

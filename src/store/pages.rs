@@ -93,10 +93,9 @@ impl View<'_> {
         let block = blocks.get(key)?;
         let block = block.ok_or_else(|| corrupt("the block is missing".to_owned()))?;
         let rows = strip.decode(key, entry, block.value()).map_err(corrupt)?;
-        if *rows.schema_ref().as_ref() != strip.schema(entry.width as usize)? {
-            return Err(corrupt("its columns are not the table's".to_owned()));
-        }
-        Ok(rows)
+        let schema = Arc::new(strip.schema(entry.width as usize)?);
+        let rows = strip.table.declaration().complete(rows, &schema);
+        rows.map_err(|error| corrupt(format!("its columns are not the table's: {error}")))
     }
 
     /// Returns the keys of the blocks of a strip that its index does not name.

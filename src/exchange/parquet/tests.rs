@@ -239,7 +239,7 @@ fn wider_types_and_another_order_of_columns_are_read() {
     let rows = ParquetRows::open(&fixture("features_lists.parquet"), Table::Features).unwrap();
     assert_eq!(
         rows.schema().field(3).data_type(),
-        &dream_schema::columns::vector_type(3)
+        &dream_schema::value::vector_type(3)
     );
     let batches: Vec<_> = rows.map(Result::unwrap).collect();
     assert_eq!(Feature::from_batch(&batches[0]).unwrap(), read);

@@ -20,7 +20,6 @@ use datafusion::logical_expr::{Between, BinaryExpr, Expr, Operator};
 use dream_schema::{RunId, Table};
 
 use crate::query::scan::Selection;
-use crate::query::table::by_class;
 use crate::store::{Projection, Readable, Snapshot};
 
 /// A condition that can be pushed down.
@@ -57,7 +56,7 @@ pub(super) fn condition(table: Table, filter: &Expr) -> Option<Condition> {
     };
     match column.as_str() {
         "run" => Some(Condition::Run(unnormalize_col(filter.clone()))),
-        "class_id" if by_class(table) => Some(Condition::Class(unnormalize_col(filter.clone()))),
+        "class_id" if table.by_class() => Some(Condition::Class(unnormalize_col(filter.clone()))),
         "class_name" => class_names(filter).map(Condition::ClassName),
         "index" => index_range(filter).map(Condition::Index),
         _ => None,

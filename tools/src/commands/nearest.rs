@@ -3,7 +3,8 @@
 use anyhow::{Context as _, Result, bail};
 use dream_ood::query::{Distance, Selection, nearest, neighbours_batch};
 use dream_ood::store::Readable;
-use dream_schema::{ClassEmbedding, Feature, Outlier, Table};
+use dream_schema::Table;
+use dream_schema::columns::Columns;
 
 use super::Verdict;
 use crate::args::Args;
@@ -61,13 +62,11 @@ impl Nearest {
         let index = index
             .parse()
             .map_err(|_| Usage(format!("--to {}: {index} is no index", self.to)))?;
-        let store = &session.store;
-        let vector = match table(name)? {
-            Table::ClassEmbeddings => store.row::<ClassEmbedding>(run, class, index)?.map(|r| r.vector),
-            Table::Features => store.row::<Feature>(run, class, index)?.map(|r| r.vector),
-            _ => store.row::<Outlier>(run, class, index)?.map(|r| r.vector),
-        };
-        vector.with_context(|| format!("--to {}: there is no such row", self.to))
+        let table = table(name)?;
+        let row = session.store.row_batch(table, run, class, index)?;
+        let row = row.with_context(|| format!("--to {}: there is no such row", self.to))?;
+        let (vector, _) = Columns::new(table, &row).flat_vectors("vector")?;
+        Ok(vector.to_vec())
     }
 }
 
@@ -76,7 +75,8 @@ fn table(name: &str) -> Result<Table> {
     match Table::from_name(name).filter(|t| t.has_vectors()) {
         Some(table) => Ok(table),
         None => bail!(Usage(format!(
-            "`{name}` is no table with vectors; there are class_embeddings, features, outliers"
+            "`{name}` is no table with vectors; there are {}",
+            Table::names_with_vectors()
         ))),
     }
 }
