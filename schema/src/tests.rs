@@ -147,7 +147,17 @@ fn what_is_stored_is_pinned() {
         pins(&n.map(score)),
         pins(&n.map(metric)),
     ];
-    assert_eq!(found, [""; 8]);
+    let pinned = [
+        "class_embeddings 0e258720 e0861ee4 975c4d49",
+        "features 5aab7748 52906802 ee1e4ca8",
+        "outliers 4fc6809a a261700e a1974706",
+        "latents 4ce739c7 a745d7e8 b7917892",
+        "images 338ec579 f07b295f 392e4f80",
+        "checkpoints dbc196e7 fa1c2f61 ac76f96f",
+        "scores f3a9f85e 7855d5d8 acd1dd26",
+        "metrics a5370623 e16c98d4 64e3fbfd",
+    ];
+    assert_eq!(found, pinned);
 }
 
 #[test]
