@@ -5,9 +5,9 @@ use std::process::Command;
 
 /// Source, name of the PTX file, and the virtual architecture that the kernel needs.
 const KERNELS: [(&str, &str, &str); 3] = [
-    ("src/diffusion/ops/cuda/kernels.cu", "kernels.ptx", "compute_80"),
-    ("src/diffusion/ops/cuda/hopper.cu", "hopper.ptx", "compute_90a"),
-    ("src/nn/resnet/cuda/kernels.cu", "resnet.ptx", "compute_80"),
+    ("src/engine/cuda/half/kernels.cu", "kernels.ptx", "compute_80"),
+    ("src/engine/cuda/half/hopper.cu", "hopper.ptx", "compute_90a"),
+    ("src/engine/cuda/residual/kernels.cu", "resnet.ptx", "compute_80"),
 ];
 
 fn main() {

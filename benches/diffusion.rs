@@ -7,9 +7,9 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use dream_ood::diffusion::{Pipeline, Sampling, Scheduler};
+use dream_ood::diffusion::{Pipeline, PipelineOptions, Sampling, Scheduler};
 
 const PROMPT: &str = "A high-quality image of the shirt";
 /// Pictures of the bundled model that are made together.
@@ -20,7 +20,7 @@ fn diffusion(c: &mut Criterion) {
     let small = named.is_none();
     let bundled = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/data/tiny-sd"));
     let model = named.map_or_else(bundled, PathBuf::from);
-    let load = || Pipeline::load(&model, &Device::Cpu).expect("the model");
+    let load = || Pipeline::open(&model, &PipelineOptions::default()).expect("the model");
     let pipeline = load();
     let mut group = c.benchmark_group(if small { "tiny-sd" } else { "model" });
     group

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use candle_core::{Device, Tensor, Var};
 use criterion::{Criterion, criterion_group, criterion_main};
-use dream_ood::nn::{ResNet, ResNetConfig, Stem, conv2d, cross_entropy};
+use dream_ood::engine::Engine;
+use dream_ood::nn::{ConvOptions, ResNet, ResNetConfig, Stem, conv2d, cross_entropy};
 use dream_ood::rng::Stream;
 
 fn random(shape: &[usize]) -> Tensor {
@@ -14,13 +15,18 @@ fn random(shape: &[usize]) -> Tensor {
 }
 
 fn convolutions(c: &mut Criterion) {
+    let engine = Engine::default();
+    let options = ConvOptions {
+        padding: 1,
+        ..ConvOptions::default()
+    };
     for (batch, channels, side) in [(64, 64, 32), (64, 32, 28)] {
         let x =
             Var::from_tensor(&random(&[batch, channels, side, side])).expect("a tensor becomes a variable");
         let w = Var::from_tensor(&random(&[channels, channels, 3, 3])).expect("a tensor becomes a variable");
         c.bench_function(&format!("conv/{channels}x{side}x{side}/batch{batch}"), |b| {
             b.iter(|| {
-                let y = conv2d(&x, &w, 1, 1, 1).expect("shapes fit");
+                let y = conv2d(&engine, &x, &w, options).expect("shapes fit");
                 black_box(
                     y.sum_all()
                         .and_then(|y| y.backward())
@@ -49,7 +55,7 @@ fn networks(c: &mut Criterion) {
             in_channels: 3,
             num_outputs: 10,
         };
-        let net = ResNet::new(config, 1, &Device::Cpu).expect("a network of known depth");
+        let net = ResNet::new(config, 1, &Engine::default()).expect("a network of known depth");
         let (x, labels) = (
             random(&[batch, 3, 32, 32]),
             (0..batch as u32).map(|i| i % 10).collect::<Vec<_>>(),

@@ -7,6 +7,7 @@ use std::error::Error;
 use std::path::Path;
 
 use candle_core::Device;
+use dream_ood::engine::Engine;
 use dream_ood::nn::{ResNet, ResNetConfig, State, Stem, read_state, to_safetensors};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -23,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         in_channels: 3,
         num_outputs: bias.elem_count(),
     };
-    let network = ResNet::new(config, 0, &Device::Cpu)?;
+    let network = ResNet::new(config, 0, &Engine::default())?;
     network.params().load_state_dict(&state)?;
     let pictures = read_state(Path::new(pictures), &Device::Cpu)?;
     let x = pictures.get("x").ok_or("PICTURES has no tensor x")?;

@@ -4,6 +4,7 @@
 
 pub mod dataset;
 pub mod diffusion;
+pub mod engine;
 pub mod exchange;
 mod floats;
 pub mod nn;
@@ -13,7 +14,6 @@ mod pickle;
 pub mod query;
 pub mod report;
 pub mod rng;
-mod simd;
 pub mod stage;
 pub mod store;
 mod words;

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use candle_transformers::models::stable_diffusion::vae::{AutoEncoderKL, AutoEncoderKLConfig};
-use dream_ood::diffusion::Pipeline;
+use dream_ood::diffusion::{Pipeline, PipelineOptions};
 use dream_ood::rng::Stream;
 
 #[test]
@@ -27,7 +27,7 @@ fn the_bundled_decoder_agrees_with_candle() {
     let builder = candle_nn::VarBuilder::from_tensors(weights, DType::F32, &device);
     let theirs = AutoEncoderKL::new(builder, 3, 3, theirs).unwrap();
 
-    let ours = Pipeline::load(&model, &device).unwrap();
+    let ours = Pipeline::open(&model, &PipelineOptions::default()).unwrap();
     let [c, h, w] = ours.latent_shape();
     let latents = Tensor::from_vec(
         Stream::new(1, "test/latents", 0, 0).normals(4 * c * h * w),

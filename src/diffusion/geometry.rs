@@ -18,7 +18,7 @@
 
 use super::config::{UnetConfig, VaeConfig};
 use super::error::{DiffusionError, Result};
-use super::vae::SIDE_BY_SIDE;
+use crate::engine::Policy;
 
 /// The longest side of a picture, in pixels.
 const LONGEST: usize = 8192;
@@ -43,8 +43,8 @@ pub struct Workload {
     pub latent: [usize; 2],
     /// Whether every picture is evaluated twice, with and without the prompt.
     pub guided: bool,
-    /// Pictures side by side on the CPU (its threads); none on a device that takes the whole batch at once.
-    pub threads: Option<usize>,
+    /// How the engine goes through a batch.
+    pub policy: Policy,
 }
 
 impl Geometry {
@@ -106,7 +106,7 @@ impl Geometry {
     /// Returns how many pictures to sample at once so that what they need stays below `bytes`; at least 1, at most 64.
     pub fn sampling_batch(&self, bytes: u64, work: Workload) -> usize {
         let each = if work.guided { 2 } else { 1 };
-        let most = work.threads.map_or(MOST, |threads| {
+        let most = work.policy.threads.map_or(MOST, |threads| {
             let image: usize =
                 work.latent.iter().product::<usize>() * self.unet.block_out_channels[0] * size_of::<f32>();
             (threads * BUSY.div_ceil(image)).div_ceil(each as usize)
@@ -117,6 +117,7 @@ impl Geometry {
         let active = self.unet_bytes(work);
         let needed = |batch: u64| {
             let at_work = work
+                .policy
                 .threads
                 .map_or(each * batch, |t| (each * batch).min(t as u64));
             batch * held + at_work * active
@@ -129,13 +130,7 @@ impl Geometry {
         let size = work.latent.map(|n| n * self.vae_scale());
         let held = 2 * 4 * 3 * size.iter().product::<usize>() as u64;
         let active = self.vae.active_bytes(size);
-        let needed = |batch: u64| {
-            let at_work = match work.threads {
-                Some(threads) if active <= SIDE_BY_SIDE => batch.min(threads as u64),
-                _ => 1,
-            };
-            batch * held + at_work * active
-        };
+        let needed = |batch: u64| batch * held + work.policy.decoded_together(batch, active) * active;
         largest(bytes, MOST, needed)
     }
 
@@ -179,7 +174,7 @@ impl Geometry {
             let (c, pixels) = (*channels as u64, (h >> level).max(1) * (w >> level).max(1));
             skips += (self.unet.layers_per_block as u64 + 1) * c * pixels;
             let attends = self.attending(level) != [0, 0] || level + 1 == levels;
-            let scores = if attends && work.threads.is_none() {
+            let scores = if attends && work.policy.scores {
                 2 * self.unet.heads(level) as u64 * pixels * pixels
             } else {
                 0
@@ -230,10 +225,10 @@ mod tests {
     #[test]
     fn batches_grow_with_memory_and_shrink_with_size() {
         let tiny = tiny();
-        let work = |side, threads| Workload {
+        let work = |side, threads: Option<usize>| Workload {
             latent: [side, side],
             guided: true,
-            threads,
+            policy: threads.map_or(Policy::WHOLE, Policy::host),
         };
         let sampled: Vec<usize> = (8..40)
             .map(|b| tiny.sampling_batch(1 << b, work(8, None)))

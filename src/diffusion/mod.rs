@@ -1,16 +1,16 @@
 //! Latent diffusion models: from a prompt, one of whose tokens may have another embedding, to pictures.
 //!
 //! One code for Stable Diffusion 1.x and for small models of the same make: everything is configured by the model's own
-//! files in the diffusers layout, or by the shapes of a single checkpoint file's tensors ([`Pipeline::load`]), and agrees
-//! with diffusers and transformers within rounding. The arithmetic is f32. On the CPU it runs on operations of its own, whose results are the same bits whatever the batch size
-//! and the number of threads; on other devices on candle's.
+//! files in the diffusers layout, or by the shapes of a single checkpoint file's tensors ([`Pipeline::open`]), and agrees
+//! with diffusers and transformers within rounding. The arithmetic is an [`Engine`](crate::engine::Engine)'s: on the CPU f32,
+//! whose results are the same bits whatever the batch size and the number of threads.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), dream_ood::diffusion::DiffusionError> {
-//! use dream_ood::diffusion::{Pipeline, Sampling};
+//! use dream_ood::diffusion::{Pipeline, PipelineOptions, Sampling};
 //! use std::ops::ControlFlow;
 //!
-//! let pipeline = Pipeline::load("data/tiny-sd".as_ref(), &candle_core::Device::Cpu)?;
+//! let pipeline = Pipeline::open("data/tiny-sd".as_ref(), &PipelineOptions::default())?;
 //! let token = pipeline.tokenizer().single_token("sandal")?;
 //! let outlier: Vec<f32> = pipeline.token_embedding(token)?.iter().map(|v| -v).collect();
 //! let cond = pipeline.encode("A high-quality image of the sandal", Some((token, &outlier)))?;
@@ -28,8 +28,8 @@ mod compvis;
 mod config;
 mod error;
 mod geometry;
+mod layers;
 mod load;
-mod ops;
 mod outline;
 mod picture;
 mod pipeline;
@@ -47,7 +47,7 @@ pub use error::{DiffusionError, Result};
 pub use geometry::{Geometry, Workload};
 pub use outline::Outline;
 pub use picture::Picture;
-pub use pipeline::{Pipeline, initial_noise};
+pub use pipeline::{Pipeline, PipelineOptions, initial_noise};
 pub use sampling::{Sampling, StepNoise};
 pub use scheduler::Scheduler;
 pub use span::{Placing, TokenRule, TokenSpan};

@@ -3,12 +3,11 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 
 use super::error::{DiffusionError, Result};
 use super::geometry::Geometry;
 use super::load::{is_checkpoint, load, weight_files};
-use super::ops::Backend;
 use super::picture::Picture;
 use super::sampling::{Job, Sampling, StepNoise};
 use super::scheduler::Schedule;
@@ -17,7 +16,17 @@ use super::text::TextEncoder;
 use super::tokenizer::Tokenizer;
 use super::unet::Unet;
 use super::vae::Vae;
+use crate::engine::Engine;
 use crate::rng::Stream;
+
+/// How to read a model.
+#[derive(Clone, Debug, Default)]
+pub struct PipelineOptions<'a> {
+    /// What computes it.
+    pub engine: Engine,
+    /// The folder of its tokenizer, if that is not in the model's folder or beside its file.
+    pub tokenizer: Option<&'a Path>,
+}
 
 /// A latent diffusion model in memory.
 pub struct Pipeline {
@@ -26,7 +35,7 @@ pub struct Pipeline {
     unet: Unet,
     pub(super) vae: Vae,
     schedule: Schedule,
-    device: Device,
+    engine: Engine,
     digest: [u8; 32],
 }
 
@@ -47,40 +56,25 @@ pub fn initial_noise(seed: u64, class: u32, index: u64, count: usize) -> Vec<f32
 impl Pipeline {
     /// Reads a model: a folder in the diffusers layout (safetensors or PyTorch's `.bin`, in one file or several), or one
     /// checkpoint file of Stable Diffusion 1.x (`.safetensors` or `.ckpt`) with its tokenizer beside it. The weights may be
-    /// f32, f16 or bf16; the arithmetic is f32.
+    /// f32, f16 or bf16.
     ///
     /// # Errors
     /// If a file is missing or damaged, or does not fit the others; the message names it.
-    pub fn load(path: &Path, device: &Device) -> Result<Self> {
-        Self::load_on(path, &Backend::new(device))
-    }
-
-    /// Reads a model as [`Self::load`] does, with the tokenizer from the folder `tokenizer`.
-    ///
-    /// # Errors
-    /// As [`Self::load`].
-    pub fn load_with_tokenizer(path: &Path, tokenizer: &Path, device: &Device) -> Result<Self> {
-        Self::from_parts(path, Some(tokenizer), &Backend::new(device))
-    }
-
-    pub(crate) fn load_on(path: &Path, backend: &Backend) -> Result<Self> {
-        Self::from_parts(path, None, backend)
-    }
-
-    fn from_parts(path: &Path, tokenizer: Option<&Path>, backend: &Backend) -> Result<Self> {
-        let parts = load(path, tokenizer, backend)?;
+    pub fn open(path: &Path, options: &PipelineOptions) -> Result<Self> {
+        let engine = &options.engine;
+        let parts = load(path, options.tokenizer, engine)?;
         Ok(Self {
             tokenizer: parts.tokenizer,
             text: parts.text,
             unet: parts.unet,
             vae: parts.vae,
             schedule: parts.schedule,
-            device: backend.device.clone(),
+            engine: engine.clone(),
             digest: parts.digest,
         })
     }
 
-    /// Returns the files that [`Self::load`] would take the weights of `path` from: for each part the plain file where there
+    /// Returns the files that [`Self::open`] would take the weights of `path` from: for each part the plain file where there
     /// is one, else a variant (`fp16`, `bf16`, `non_ema`), or the index of several.
     pub fn weight_files(path: &Path) -> Vec<PathBuf> {
         weight_files(path)
@@ -96,9 +90,9 @@ impl Pipeline {
         self.digest
     }
 
-    /// Returns the device that the model is on.
-    pub fn device(&self) -> &Device {
-        &self.device
+    /// Returns the engine that the model runs on.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// Returns the tokenizer.
@@ -202,7 +196,7 @@ impl Pipeline {
     pub fn initial_noise_at(&self, seed: u64, class: u32, index: u64, [h, w]: [usize; 2]) -> Result<Tensor> {
         let c = self.unet.config().in_channels;
         let normals = initial_noise(seed, class, index, c * h * w);
-        Ok(Tensor::from_vec(normals, (1, c, h, w), &self.device)?)
+        Ok(Tensor::from_vec(normals, (1, c, h, w), self.engine.device())?)
     }
 
     /// Returns the noise that a stochastic scheduler adds after evaluation `step` of image `index` of `class`, `[1, c, h, w]`.
@@ -217,7 +211,7 @@ impl Pipeline {
         let c = self.unet.config().in_channels;
         let domain = format!("imagine/step-noise/{step}");
         let normals = Stream::new(seed, &domain, class, index).normals(c * h * w);
-        Ok(Tensor::from_vec(normals, (1, c, h, w), &self.device)?)
+        Ok(Tensor::from_vec(normals, (1, c, h, w), self.engine.device())?)
     }
 
     /// Samples latents `[b, c, h, w]` from `noise` of that shape. `cond`, `uncond`: encoded prompts `[b or 1, length, m]`.
@@ -281,22 +275,6 @@ impl Pipeline {
                     expected: format!("[batch, {channels}, height, width]"),
                     found: latents.dims().to_vec(),
                 });
-            }
-        }
-        if std::env::var_os("DREAM_TIME").is_some() {
-            for _ in 0..2 {
-                latents.device().synchronize()?;
-                let begun = std::time::Instant::now();
-                self.vae.decode(&latents.to_dtype(DType::F32)?)?;
-                latents.device().synchronize()?;
-                #[allow(clippy::print_stderr)]
-                {
-                    eprintln!(
-                        "TIME vae {:?}: {:.3} ms a picture",
-                        latents.dims(),
-                        begun.elapsed().as_secs_f64() * 1e3 / latents.dim(0)? as f64
-                    );
-                }
             }
         }
         Picture::from_batch(&self.vae.decode(&latents.to_dtype(DType::F32)?)?)

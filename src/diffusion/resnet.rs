@@ -3,8 +3,9 @@
 use candle_core::{Result as CandleResult, Tensor};
 
 use super::error::Result;
-use super::ops::{Conv, GroupNorm, Linear, Plus, Stride};
+use super::layers::Groups;
 use super::weights::Scope;
+use crate::engine::{Conv, GroupNorm, Linear, Plus, Stride};
 
 pub(crate) struct Resnet {
     norm1: GroupNorm,
@@ -23,9 +24,22 @@ pub(crate) struct Norm {
 }
 
 impl Norm {
+    /// Reads a normalisation; `silu`: whether the activation follows at once.
+    pub(crate) fn read(self, scope: &Scope, channels: usize, silu: bool) -> Result<GroupNorm> {
+        let Self { groups, epsilon } = self;
+        scope.group_norm(
+            channels,
+            Groups {
+                groups,
+                epsilon,
+                silu,
+            },
+        )
+    }
+
     /// Reads a normalisation that SiLU follows.
     pub(crate) fn silu(self, scope: &Scope, channels: usize) -> Result<GroupNorm> {
-        GroupNorm::load(scope, channels, self.groups, self.epsilon, true)
+        self.read(scope, channels, true)
     }
 }
 
@@ -41,14 +55,14 @@ impl Resnet {
         let shortcut = scope.child("conv_shortcut");
         Ok(Self {
             norm1: norm.silu(&scope.child("norm1"), inputs)?,
-            conv1: Conv::load(&scope.child("conv1"), inputs, outputs, 3, Stride::Same)?,
+            conv1: scope.child("conv1").conv(inputs, outputs, Stride::Same)?,
             time: time
-                .map(|width| Linear::load(&scope.child("time_emb_proj"), width, outputs, true))
+                .map(|width| scope.child("time_emb_proj").linear(width, outputs, true))
                 .transpose()?,
             norm2: norm.silu(&scope.child("norm2"), outputs)?,
-            conv2: Conv::load(&scope.child("conv2"), outputs, outputs, 3, Stride::Same)?,
+            conv2: scope.child("conv2").conv(outputs, outputs, Stride::Same)?,
             shortcut: (inputs != outputs)
-                .then(|| Linear::load(&shortcut, inputs, outputs, true))
+                .then(|| shortcut.linear(inputs, outputs, true))
                 .transpose()?,
         })
     }

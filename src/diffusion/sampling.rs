@@ -122,13 +122,7 @@ impl Job<'_> {
         let prompts = self.unet.prompt(&states)?;
         let timesteps = stepper.timesteps().to_vec();
         let mut sample = noise.contiguous()?;
-        let timed = std::env::var_os("DREAM_TIME").is_some();
-        let mut begun = std::time::Instant::now();
         for (i, timestep) in timesteps.iter().enumerate() {
-            if timed && i == 2 {
-                sample.device().synchronize()?;
-                begun = std::time::Instant::now();
-            }
             let output = if guided {
                 let both = self
                     .unet
@@ -153,19 +147,6 @@ impl Job<'_> {
                     step: i + 1,
                     steps: timesteps.len(),
                 });
-            }
-        }
-        if timed && timesteps.len() > 2 {
-            let queued = begun.elapsed();
-            sample.device().synchronize()?;
-            let (all, n) = (begun.elapsed().as_secs_f64() * 1e3, (timesteps.len() - 2) as f64);
-            #[allow(clippy::print_stderr)]
-            {
-                eprintln!(
-                    "TIME unet {batch} pictures: {:.3} ms an evaluation and step ({:.3} to queue)",
-                    all / n,
-                    queued.as_secs_f64() * 1e3 / n
-                );
             }
         }
         let total = sample.abs()?.sum_all()?.to_scalar::<f32>()?;

@@ -5,8 +5,9 @@ use candle_core::{Result as CandleResult, Tensor};
 
 use super::config::TextConfig;
 use super::error::{DiffusionError, Result};
-use super::ops::{Attention, Backend, LayerNorm, Linear, Plus, attention, gelu, quick_gelu};
+use super::layers::stacked;
 use super::weights::Scope;
+use crate::engine::{Activation, Attention, Engine, LayerNorm, Linear, Plus};
 
 struct Layer {
     norm1: LayerNorm,
@@ -20,7 +21,7 @@ struct Layer {
 /// The text encoder.
 pub(crate) struct TextEncoder {
     config: TextConfig,
-    backend: Backend,
+    engine: Engine,
     /// `[vocabulary, m]`
     tokens: Vec<f32>,
     /// `[positions, m]`
@@ -34,7 +35,7 @@ impl TextEncoder {
         let width = config.hidden_size;
         let embeddings = scope.child("embeddings");
         let encoder = scope.child("encoder").child("layers");
-        let norm = |scope: &Scope| LayerNorm::load(scope, width, config.layer_norm_eps);
+        let norm = |scope: &Scope| scope.layer_norm(width, config.layer_norm_eps);
         let mut layers = Vec::new();
         for i in 0..config.num_hidden_layers {
             let layer = encoder.child(i);
@@ -43,15 +44,15 @@ impl TextEncoder {
             let qkv = ["q_proj", "k_proj", "v_proj"].map(|name| attention.child(name));
             layers.push(Layer {
                 norm1: norm(&layer.child("layer_norm1"))?,
-                qkv: Linear::load_stacked(&qkv, width, width, true)?,
-                out: Linear::load(&attention.child("out_proj"), width, width, true)?,
+                qkv: stacked(&qkv, width, width, true)?,
+                out: attention.child("out_proj").linear(width, width, true)?,
                 norm2: norm(&layer.child("layer_norm2"))?,
-                up: Linear::load(&mlp.child("fc1"), width, config.intermediate_size, true)?,
-                down: Linear::load(&mlp.child("fc2"), config.intermediate_size, width, true)?,
+                up: mlp.child("fc1").linear(width, config.intermediate_size, true)?,
+                down: mlp.child("fc2").linear(config.intermediate_size, width, true)?,
             });
         }
         Ok(Self {
-            backend: scope.backend().clone(),
+            engine: scope.engine().clone(),
             tokens: embeddings.tensor("token_embedding.weight", &[config.vocab_size, width])?,
             positions: embeddings.tensor(
                 "position_embedding.weight",
@@ -94,22 +95,23 @@ impl TextEncoder {
                 x.extend(embedding.iter().zip(position).map(|(e, p)| e + p));
             }
         }
-        let x = Tensor::from_vec(x, (batch, ids.len(), width), &self.backend.device)?;
+        let x = Tensor::from_vec(x, (batch, ids.len(), width), self.engine.device())?;
         Ok(self.transform(x)?)
     }
 
     fn transform(&self, mut x: Tensor) -> CandleResult<Tensor> {
         let activation = if self.config.hidden_act == "gelu" {
-            gelu
+            Activation::Gelu
         } else {
-            quick_gelu
+            Activation::QuickGelu
         };
         for layer in &self.layers {
             let qkv = layer.qkv.forward(&layer.norm1.forward(&x)?, Plus::Nothing)?;
             let heads = self.config.num_attention_heads;
-            let mixed = attention(&Attention::Own(&qkv), heads, true, self.backend.fused)?;
+            let mixed = self.engine.attention(&Attention::Own(&qkv), heads, true)?;
             x = layer.out.forward(&mixed, Plus::Residual(&x))?;
-            let hidden = activation(&layer.up.forward(&layer.norm2.forward(&x)?, Plus::Nothing)?)?;
+            let hidden = layer.up.forward(&layer.norm2.forward(&x)?, Plus::Nothing)?;
+            let hidden = self.engine.activation(activation, &hidden)?;
             x = layer.down.forward(&hidden, Plus::Residual(&x))?;
         }
         self.norm.forward(&x)

@@ -1,13 +1,12 @@
 //! The autoencoder between pictures and latents (diffusers' `AutoencoderKL`).
 
 use candle_core::{DType, Result as CandleResult, Tensor};
-use rayon::prelude::*;
 
 use super::config::VaeConfig;
 use super::error::Result;
-use super::ops::{Attention, Backend, Conv, GroupNorm, Linear, Plus, Stride, attention};
 use super::resnet::{Norm, Resnet};
 use super::weights::Scope;
+use crate::engine::{Attention, Conv, Engine, GroupNorm, Linear, Plus, Stride};
 
 /// Single-head attention over all pixels.
 struct PixelAttention {
@@ -16,7 +15,7 @@ struct PixelAttention {
     key: Linear,
     value: Linear,
     out: Linear,
-    fused: bool,
+    engine: Engine,
 }
 
 impl PixelAttention {
@@ -28,20 +27,14 @@ impl PixelAttention {
         } else {
             ["to_q", "to_k", "to_v", "to_out.0"]
         };
-        let [query, key, value, out] = names.map(|n| Linear::load(&scope.child(n), channels, channels, true));
+        let [query, key, value, out] = names.map(|n| scope.child(n).linear(channels, channels, true));
         Ok(Self {
-            norm: GroupNorm::load(
-                &scope.child("group_norm"),
-                channels,
-                norm.groups,
-                norm.epsilon,
-                false,
-            )?,
+            norm: norm.read(&scope.child("group_norm"), channels, false)?,
             query: query?,
             key: key?,
             value: value?,
             out: out?,
-            fused: scope.backend().fused,
+            engine: scope.engine().clone(),
         })
     }
 
@@ -52,7 +45,9 @@ impl PixelAttention {
             .forward(image)?
             .reshape((batch, height * width, channels))?;
         let [q, k, v] = [&self.query, &self.key, &self.value].map(|linear| linear.forward(&x, Plus::Nothing));
-        let mixed = attention(&Attention::Apart(&q?, &k?, &v?), 1, false, self.fused)?;
+        let mixed = self
+            .engine
+            .attention(&Attention::Apart(&q?, &k?, &v?), 1, false)?;
         self.out
             .forward(&mixed.reshape(image.shape())?, Plus::Residual(image))
     }
@@ -101,8 +96,7 @@ impl Level {
             let inputs = if i == 0 { inputs } else { outputs };
             Resnet::load(&scope.child("resnets").child(i), inputs, outputs, None, norm)
         };
-        let conv =
-            |(name, stride)| Conv::load(&scope.child(name).child("0.conv"), outputs, outputs, 3, stride);
+        let conv = |(name, stride)| scope.child(name).child("0.conv").conv(outputs, outputs, stride);
         Ok(Self {
             resnets: (0..count).map(resnet).collect::<Result<_>>()?,
             resample: resample.map(conv).transpose()?,
@@ -120,14 +114,10 @@ impl Level {
     }
 }
 
-/// Bytes alive in the decoding of an image up to which the CPU takes images side by side. A larger one fills all threads by
-/// itself, and two of them would only take twice the memory.
-pub(super) const SIDE_BY_SIDE: u64 = 64 << 20;
-
 /// The autoencoder.
 pub(crate) struct Vae {
     config: VaeConfig,
-    backend: Backend,
+    engine: Engine,
     encoder: Encoder,
     post_quant: Linear,
     enter: Conv,
@@ -172,18 +162,14 @@ impl Vae {
             )?);
         }
         let encoder = Encoder {
-            enter: Conv::load(
-                &encoder.child("conv_in"),
-                config.in_channels,
-                first,
-                3,
-                Stride::Same,
-            )?,
+            enter: encoder
+                .child("conv_in")
+                .conv(config.in_channels, first, Stride::Same)?,
             down,
             middle: Middle::load(&encoder.child("mid_block"), last, attends, norm)?,
             norm: norm.silu(&encoder.child("conv_norm_out"), last)?,
-            leave: Conv::load(&encoder.child("conv_out"), last, 2 * latent, 3, Stride::Same)?,
-            quant: Linear::load(&scope.child("quant_conv"), 2 * latent, 2 * latent, true)?,
+            leave: encoder.child("conv_out").conv(last, 2 * latent, Stride::Same)?,
+            quant: scope.child("quant_conv").linear(2 * latent, 2 * latent, true)?,
         };
 
         let decoder = scope.child("decoder");
@@ -201,30 +187,22 @@ impl Vae {
             inputs = *outputs;
         }
         Ok(Self {
-            backend: scope.backend().clone(),
+            engine: scope.engine().clone(),
             encoder,
-            post_quant: Linear::load(&scope.child("post_quant_conv"), latent, latent, true)?,
-            enter: Conv::load(&decoder.child("conv_in"), latent, last, 3, Stride::Same)?,
+            post_quant: scope.child("post_quant_conv").linear(latent, latent, true)?,
+            enter: decoder.child("conv_in").conv(latent, last, Stride::Same)?,
             middle: Middle::load(&decoder.child("mid_block"), last, attends, norm)?,
             up,
             norm: norm.silu(&decoder.child("conv_norm_out"), first)?,
-            leave: Conv::load(
-                &decoder.child("conv_out"),
-                first,
-                config.out_channels,
-                3,
-                Stride::Same,
-            )?,
+            leave: decoder
+                .child("conv_out")
+                .conv(first, config.out_channels, Stride::Same)?,
             config,
         })
     }
 
     pub(crate) fn config(&self) -> &VaeConfig {
         &self.config
-    }
-
-    fn dtype(&self) -> DType {
-        if self.backend.half { DType::F16 } else { DType::F32 }
     }
 
     /// Runs `f` on each image of the batch, whose pictures are of `size` (height and width).
@@ -234,24 +212,15 @@ impl Vae {
         size: [usize; 2],
         f: impl Fn(Tensor) -> CandleResult<Tensor> + Sync,
     ) -> CandleResult<Tensor> {
-        let batch = x.dim(0)?;
-        if batch == 1 || batch == 0 {
-            return f(x.clone());
-        }
-        // One image after another on a device too: a batch of decoders does not fit where one does.
+        let bytes = self.config.active_bytes(size);
         let one = |i| f(x.narrow(0, i, 1)?);
-        let images: Vec<Tensor> = if self.backend.fused && self.config.active_bytes(size) <= SIDE_BY_SIDE {
-            (0..batch).into_par_iter().map(one).collect::<CandleResult<_>>()?
-        } else {
-            (0..batch).map(one).collect::<CandleResult<_>>()?
-        };
-        Tensor::cat(&images, 0)
+        self.engine.policy().one_by_one(x.dim(0)?, bytes, one)
     }
 
     /// Decodes latents as the UNet knows them, `[batch, c, h, w]`, to `[batch, H, W, 3]` around -1 to 1.
     pub(crate) fn decode(&self, latents: &Tensor) -> Result<Tensor> {
         let x = (latents.permute((0, 2, 3, 1))?.contiguous()? / self.config.scaling_factor)?;
-        let x = x.to_dtype(self.dtype())?;
+        let x = x.to_dtype(self.engine.dtype())?;
         let (_, height, width, _) = x.dims4()?;
         let size = [height, width].map(|n| n * self.config.scale());
         Ok(self.each(&x, size, |x| {
@@ -273,7 +242,7 @@ impl Vae {
         let x = images
             .permute((0, 2, 3, 1))?
             .contiguous()?
-            .to_dtype(self.dtype())?;
+            .to_dtype(self.engine.dtype())?;
         let encoder = &self.encoder;
         let (_, height, width, _) = x.dims4()?;
         let moments = self.each(&x, [height, width], |x| {

@@ -11,6 +11,7 @@ use candle_core::{Device, Tensor, Var};
 
 use super::state::{self, State};
 use super::{Error, Result};
+use crate::engine::Variables;
 use crate::rng::Stream;
 
 /// How a tensor starts.
@@ -56,8 +57,7 @@ impl Place {
 #[derive(Clone, Debug)]
 pub struct Params {
     places: BTreeMap<String, Place>,
-    flat: Var,
-    buffers: Var,
+    variables: Variables,
 }
 
 impl Params {
@@ -87,24 +87,23 @@ impl Params {
         let buffers = Var::from_vec(buffers, m, device)?;
         Ok(Self {
             places,
-            flat,
-            buffers,
+            variables: Variables { flat, buffers },
         })
     }
 
     /// The flat variable of all trainable numbers: what an optimiser steps.
     pub fn var(&self) -> &Var {
-        &self.flat
+        &self.variables.flat
     }
 
-    /// The flat variable of all buffers.
-    pub(crate) fn buffers(&self) -> &Var {
-        &self.buffers
+    /// All numbers.
+    pub(crate) fn variables(&self) -> &Variables {
+        &self.variables
     }
 
     /// The device that holds the tensors.
     pub fn device(&self) -> &Device {
-        self.flat.device()
+        self.variables.flat.device()
     }
 
     /// Names of the trainable tensors, in order.
@@ -136,12 +135,14 @@ impl Params {
     /// [`Error::MissingTensor`] if there is none of this name.
     pub fn get(&self, name: &str) -> Result<Tensor> {
         let place = self.places.get(name).ok_or_else(|| self.missing(name))?;
+        let variables = &self.variables;
         let all = if place.trainable {
-            self.flat.as_tensor()
+            &variables.flat
         } else {
-            self.buffers.as_tensor()
+            &variables.buffers
         };
         Ok(all
+            .as_tensor()
             .narrow(0, place.start, place.len())?
             .reshape(place.shape.as_slice())?)
     }
@@ -156,7 +157,7 @@ impl Params {
             .get(name)
             .filter(|p| p.trainable)
             .ok_or_else(|| self.missing(name))?;
-        let all = grads.get(&self.flat).ok_or_else(|| Error::NoGradient {
+        let all = grads.get(self.var()).ok_or_else(|| Error::NoGradient {
             name: name.to_owned(),
         })?;
         Ok(all
@@ -164,27 +165,21 @@ impl Params {
             .reshape(place.shape.as_slice())?)
     }
 
-    /// Returns copies of all tensors by name.
+    /// Returns copies of all tensors on the CPU, by name.
     ///
     /// # Errors
     /// Candle's errors.
     pub fn state_dict(&self) -> Result<State> {
-        if !self.device().is_cpu() {
-            // One transfer each way: a copy of a window on the device would copy the whole flat variable for every tensor.
-            let [flat, buffers] = [&self.flat, &self.buffers].map(|v| v.to_vec1::<f32>());
-            let (flat, buffers) = (flat?, buffers?);
-            let copy = |(name, place): (&String, &Place)| {
-                let all = if place.trainable { &flat } else { &buffers };
-                let part = &all[place.start..][..place.len()];
-                Ok((
-                    name.clone(),
-                    Tensor::from_slice(part, place.shape.as_slice(), &Device::Cpu)?,
-                ))
-            };
-            return self.places.iter().map(copy).collect();
-        }
-        let copy = |name: &String| Ok((name.clone(), self.get(name)?.detach().copy()?));
-        self.places.keys().map(copy).collect()
+        // One transfer each: a copy of a window on a device would copy the whole flat variable for every tensor.
+        let Variables { flat, buffers } = &self.variables;
+        let (flat, buffers) = (flat.to_vec1::<f32>()?, buffers.to_vec1::<f32>()?);
+        let copy = |(name, place): (&String, &Place)| {
+            let all = if place.trainable { &flat } else { &buffers };
+            let part = &all[place.start..][..place.len()];
+            let tensor = Tensor::from_slice(part, place.shape.as_slice(), &Device::Cpu)?;
+            Ok((name.clone(), tensor))
+        };
+        self.places.iter().map(copy).collect()
     }
 
     /// Replaces all tensors.
@@ -196,7 +191,7 @@ impl Params {
             state,
             self.places.iter().map(|(n, p)| (n.as_str(), p.shape.as_slice())),
         )?;
-        for (all, trainable) in [(&self.flat, true), (&self.buffers, false)] {
+        for (all, trainable) in [(&self.variables.flat, true), (&self.variables.buffers, false)] {
             let parts = (self.places.iter().filter(|(_, p)| p.trainable == trainable))
                 .filter_map(|(name, _)| state.get(name))
                 .map(|t| {

@@ -4,8 +4,8 @@ use super::boundary::kth_cosines;
 use super::error::{OutlierError, require, require_counts};
 use super::geometry::{Features, distance, kth_largest, normalised};
 use super::params::{Sampled, shortest};
+use crate::engine::simd::{Packed, product};
 use crate::rng::Stream;
-use crate::simd::{Packed, product};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 

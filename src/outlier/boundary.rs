@@ -3,7 +3,7 @@
 use super::error::{OutlierError, require};
 use super::geometry::{Features, distance_between, kth_largest, normalised};
 use super::params::Kind;
-use crate::simd::product;
+use crate::engine::simd::product;
 use rayon::prelude::*;
 
 /// Rows of queries taken at once: bounds the product's memory.

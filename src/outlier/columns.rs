@@ -3,7 +3,7 @@
 use super::count::LANES;
 use super::geometry::{Features, square_and_dot};
 use super::params::{Kind, SamplingParams};
-use crate::simd::{Packed, product};
+use crate::engine::simd::{Packed, product};
 
 /// The boundary set leads the columns only where it is a small part of them: for outliers it consists of those that decide last.
 const SMALL_PART: usize = 4;

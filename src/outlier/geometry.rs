@@ -1,7 +1,7 @@
 //! Unit vectors, their distances, and order statistics.
 
 use super::error::OutlierError;
-use crate::simd::{Packed, vectorized};
+use crate::engine::simd::{Packed, vectorized};
 
 /// The features of a class, normalised.
 pub(super) struct Features {

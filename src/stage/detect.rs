@@ -221,7 +221,7 @@ impl<'a> Outliers<'a> {
         // As the ID images are: colour or scale must not tell them apart.
         let (preparation, whole) = (training.preparation(), training.resized_crop.is_none());
         let pictures = Pictures::of_run(ctx.store, imagined, preparation, whole, HELD_BYTES)?;
-        let phi = TrainedPhi::new(&loss.phi, run.spec.seed, ctx.device)?;
+        let phi = TrainedPhi::new(&loss.phi, run.spec.seed, ctx.engine.device())?;
         Ok(Some(Self { pictures, loss, phi }))
     }
 
@@ -284,7 +284,7 @@ impl Detector {
         let mut state = training::used_model(ctx, &run)?.ok_or_else(missing)?;
         let phi = match &params.outlier {
             Some(loss) => {
-                let phi = TrainedPhi::new(&loss.phi, 0, ctx.device)?;
+                let phi = TrainedPhi::new(&loss.phi, 0, ctx.engine.device())?;
                 phi.load(&mut state)?;
                 Some(phi.frozen()?)
             }

@@ -121,9 +121,11 @@ pub fn execute(ctx: &Context<'_>, run: &Run) -> Result<(), StageError> {
 fn head(ctx: &Context<'_>, classes: &[ClassEmbedding], width: usize) -> Result<Tensor, StageError> {
     let unit = |c: &ClassEmbedding| c.vector.iter().map(|v| v / c.norm).collect::<Vec<_>>();
     let flat: Vec<f32> = classes.iter().flat_map(unit).collect();
-    Ok(Tensor::from_vec(flat, (classes.len(), width), ctx.device)?
-        .t()?
-        .contiguous()?)
+    Ok(
+        Tensor::from_vec(flat, (classes.len(), width), ctx.engine.device())?
+            .t()?
+            .contiguous()?,
+    )
 }
 
 fn check_classes(classes: &[ClassEmbedding], source: &Source) -> Result<(), StageError> {

@@ -28,10 +28,10 @@ mod source;
 mod tests;
 pub mod training;
 
-use candle_core::Device;
 use dream_schema::{Run, RunId, RunInput, RunSpec, Status};
 use serde::de::DeserializeOwned;
 
+use crate::engine::Engine;
 use crate::store::{Begun, Readable, Stamp, Store};
 
 pub use error::StageError;
@@ -44,8 +44,8 @@ pub use source::{
 pub struct Context<'a> {
     /// The store that it reads from and writes to.
     pub store: &'a Store,
-    /// The processor that the models run on.
-    pub device: &'a Device,
+    /// What computes the models, and where.
+    pub engine: &'a Engine,
     /// Version, device and host, as a run records them.
     pub machine: &'a Machine,
     /// The time in microseconds since 1970-01-01 UTC.

@@ -77,7 +77,7 @@ pub fn regenerate(
         }
         let tensors = pairs
             .iter()
-            .map(|(latent, _)| tensor(latent, painter.latent_shape(), ctx.device))
+            .map(|(latent, _)| tensor(latent, painter.latent_shape(), ctx.engine.device()))
             .collect::<Result<Vec<_>, _>>()?;
         let stored = Tensor::cat(&tensors, 0)?;
         let pictures = painter.decode(&stored)?;

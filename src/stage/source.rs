@@ -8,7 +8,8 @@ use dream_schema::{Dataset, Run, SkippedImage};
 
 use super::{Context, StageError};
 use crate::dataset::{self, ClassFolder, Description, Images, Kind, Reading, Skipped};
-use crate::diffusion::{DiffusionError, Outline, Pipeline};
+use crate::diffusion::{DiffusionError, Outline, Pipeline, PipelineOptions};
+use crate::engine::Engine;
 use crate::nn::{self, State};
 use crate::store::{Readable, Store};
 
@@ -137,7 +138,7 @@ pub fn register_model(
         name: name.to_owned(),
         kind: MODEL_KIND.to_owned(),
         // Loading it also says at once whether it is a model that `imagine` can use.
-        digest: hex(&load_model(&path, &Device::Cpu)?.digest()),
+        digest: hex(&load_model(&path, &Engine::default())?.digest()),
         path,
         ..Dataset::default()
     };
@@ -316,7 +317,7 @@ impl Source {
     /// # Errors
     /// If its files cannot be read or have changed.
     pub fn load_pipeline(&self, ctx: &Context<'_>) -> Result<Pipeline, StageError> {
-        let pipeline = load_model(&self.0.path, ctx.device)?;
+        let pipeline = load_model(&self.0.path, ctx.engine)?;
         self.check(hex(&pipeline.digest()))?;
         Ok(pipeline)
     }
@@ -338,11 +339,13 @@ impl Source {
 }
 
 /// Loads a model from its registered path.
-fn load_model(path: &str, device: &Device) -> Result<Pipeline, DiffusionError> {
-    match model_paths(path) {
-        (path, Some(tokenizer)) => Pipeline::load_with_tokenizer(path, tokenizer, device),
-        (path, None) => Pipeline::load(path, device),
-    }
+fn load_model(path: &str, engine: &Engine) -> Result<Pipeline, DiffusionError> {
+    let (path, tokenizer) = model_paths(path);
+    let options = PipelineOptions {
+        engine: engine.clone(),
+        tokenizer,
+    };
+    Pipeline::open(path, &options)
 }
 
 /// The model and, if it was named, the folder of its tokenizer.

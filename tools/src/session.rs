@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use candle_core::Device;
+use dream_ood::engine::Engine;
 
 use dream_ood::stage::imagine::Shard;
 use dream_ood::stage::{BatchSize, Context, How, Machine, StageError};
@@ -28,7 +29,7 @@ pub struct Session<'a> {
     pub store: Arc<Store>,
     /// Progress on the terminal.
     pub bars: Bars,
-    device: Device,
+    engine: Engine,
     machine: Machine,
 }
 
@@ -62,7 +63,7 @@ impl<'a> Session<'a> {
                 .build_global()
                 .context("setting --threads")?;
         }
-        let device = device(&args.device)?;
+        let engine = Engine::of(&device(&args.device)?);
         let machine = Machine {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             device: args.device.clone(),
@@ -72,7 +73,7 @@ impl<'a> Session<'a> {
             args,
             store: Arc::new(store),
             bars: Bars::new(args.quiet),
-            device,
+            engine,
             machine,
         })
     }
@@ -81,7 +82,7 @@ impl<'a> Session<'a> {
     pub fn context(&self) -> Context<'_> {
         Context {
             store: &self.store,
-            device: &self.device,
+            engine: &self.engine,
             machine: &self.machine,
             now: &now,
             progress: &self.bars,
@@ -93,7 +94,7 @@ impl<'a> Session<'a> {
         match (self.args.batch_size, self.args.memory) {
             (Some(n), _) => BatchSize::Pictures(n as usize),
             (None, Some(bytes)) => BatchSize::Memory(bytes.0),
-            (None, None) => BatchSize::Memory(memory::for_pictures(&self.device, &self.args.device)),
+            (None, None) => BatchSize::Memory(memory::for_pictures(self.engine.device(), &self.args.device)),
         }
     }
 

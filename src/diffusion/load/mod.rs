@@ -14,13 +14,13 @@ pub(crate) use self::files::Folder;
 use super::compvis::{self, Names};
 use super::config::{TextConfig, UnetConfig, VaeConfig};
 use super::error::{DiffusionError, Result};
-use super::ops::Backend;
 use super::scheduler::Schedule;
 use super::text::TextEncoder;
 use super::tokenizer::Tokenizer;
 use super::unet::Unet;
 use super::vae::Vae;
 use super::weights::{PartFiles, Scope, TensorFile, Weights};
+use crate::engine::{Engine, Part};
 
 /// A model in memory.
 pub(crate) struct Parts {
@@ -56,12 +56,12 @@ enum PlannedWeights {
 }
 
 /// Reads a model. `tokenizer`: where its tokenizer is, if not in the model's folder or beside its file.
-pub(crate) fn load(path: &Path, tokenizer: Option<&Path>, backend: &Backend) -> Result<Parts> {
+pub(crate) fn load(path: &Path, tokenizer: Option<&Path>, engine: &Engine) -> Result<Parts> {
     let plan = plan(path, tokenizer)?;
     let folder = &plan.folder;
     std::thread::scope(|scope| {
         let digest = scope.spawn(|| folder.digest());
-        let (text, unet, vae) = build(plan.configs, &plan.weights, backend)?;
+        let (text, unet, vae) = build(plan.configs, &plan.weights, engine)?;
         let digest = digest
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
@@ -165,7 +165,7 @@ fn read_tokenizer(folder: &mut Folder, config: &TextConfig) -> Result<Tokenizer>
     Ok(tokenizer)
 }
 
-fn build(configs: Configs, weights: &PlannedWeights, backend: &Backend) -> Result<(TextEncoder, Unet, Vae)> {
+fn build(configs: Configs, weights: &PlannedWeights, engine: &Engine) -> Result<(TextEncoder, Unet, Vae)> {
     let (files, names) = match weights {
         PlannedWeights::Apart([text, unet, vae]) => {
             ([text, unet, vae], [Names::TextModel, Names::Same, Names::Same])
@@ -181,21 +181,14 @@ fn build(configs: Configs, weights: &PlannedWeights, backend: &Backend) -> Resul
         }
     };
     let Configs { text, unet, vae } = configs;
-    // Prototype: to be a setting that is on record.
-    let wish = std::env::var("DREAM_HALF").unwrap_or_default();
-    let open = |i: usize| {
-        let half =
-            backend.device.is_cuda() && matches!((i, &*wish), (1, "unet" | "all") | (2, "vae" | "all"));
-        let backend = Backend {
-            half,
-            ..backend.clone()
-        };
-        Weights::new(&files[i].label, &files[i].files, &backend, names[i]) // i < 3
+    let open = |i: usize, part| -> Result<Weights> {
+        let engine = engine.part(part)?;
+        Ok(Weights::new(&files[i].label, &files[i].files, &engine, names[i])) // i < 3
     };
     Ok((
-        read(open(0), |scope| TextEncoder::load(text, scope))?,
-        read(open(1), |scope| Unet::load(unet, scope))?,
-        read(open(2), |scope| Vae::load(vae, scope))?,
+        read(open(0, Part::Text)?, |scope| TextEncoder::load(text, scope))?,
+        read(open(1, Part::Unet)?, |scope| Unet::load(unet, scope))?,
+        read(open(2, Part::Vae)?, |scope| Vae::load(vae, scope))?,
     ))
 }
 

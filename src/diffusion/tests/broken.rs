@@ -7,7 +7,7 @@ use crate::diffusion::DiffusionError;
 use safetensors::Dtype;
 
 fn error(path: &Path) -> DiffusionError {
-    Pipeline::load(path, &Device::Cpu).unwrap_err()
+    Pipeline::open(path, &PipelineOptions::default()).unwrap_err()
 }
 
 /// Changes the tensors of a file.
@@ -235,7 +235,7 @@ fn wrong_tensors_of_a_single_file_have_the_files_own_names() {
 #[test]
 fn a_part_of_a_model_is_no_model() {
     let unet = fixtures().join("tiny").join(UNET);
-    let error = Pipeline::load_with_tokenizer(&unet, &fixtures().join("tiny"), &Device::Cpu).unwrap_err();
+    let error = open_with_tokenizer(&unet, &fixtures().join("tiny")).unwrap_err();
     assert!(
         error
             .to_string()
@@ -248,7 +248,7 @@ fn a_part_of_a_model_is_no_model() {
 fn the_tokenizer_of_a_larger_model_is_refused() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let bundled = root.join("data/tiny-sd");
-    let error = Pipeline::load_with_tokenizer(&fixtures().join("tiny"), &bundled, &Device::Cpu)
+    let error = open_with_tokenizer(&fixtures().join("tiny"), &bundled)
         .unwrap_err()
         .to_string();
     assert!(

@@ -82,18 +82,24 @@ fn the_digest_is_of_the_contents() {
     let dir = super::errors::Copy::new();
     assert_eq!(
         tiny().digest(),
-        Pipeline::load(dir.path(), &Device::Cpu).unwrap().digest()
+        Pipeline::open(dir.path(), &PipelineOptions::default())
+            .unwrap()
+            .digest()
     );
     std::fs::write(dir.path().join("README.md"), "not read").unwrap();
     assert_eq!(
         tiny().digest(),
-        Pipeline::load(dir.path(), &Device::Cpu).unwrap().digest()
+        Pipeline::open(dir.path(), &PipelineOptions::default())
+            .unwrap()
+            .digest()
     );
     dir.edit_json("scheduler/scheduler_config.json", |config| {
         config["beta_end"] = 0.013.into()
     });
     assert_ne!(
         tiny().digest(),
-        Pipeline::load(dir.path(), &Device::Cpu).unwrap().digest()
+        Pipeline::open(dir.path(), &PipelineOptions::default())
+            .unwrap()
+            .digest()
     );
 }

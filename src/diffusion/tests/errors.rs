@@ -53,7 +53,7 @@ impl Copy {
     }
 
     fn error(&self) -> DiffusionError {
-        Pipeline::load(self.path(), &Device::Cpu).unwrap_err()
+        Pipeline::open(self.path(), &PipelineOptions::default()).unwrap_err()
     }
 }
 
@@ -193,7 +193,7 @@ fn the_prefix_of_the_text_model_may_be_there_or_not() {
     let run = |p: Pipeline| bits(&p.encode("a shoe", None).unwrap());
     assert_eq!(
         run(tiny()),
-        run(Pipeline::load(dir.path(), &Device::Cpu).unwrap())
+        run(Pipeline::open(dir.path(), &PipelineOptions::default()).unwrap())
     );
 }
 

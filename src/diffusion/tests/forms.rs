@@ -71,7 +71,7 @@ fn answers(pipeline: &Pipeline) -> Vec<Vec<u32>> {
 }
 
 fn load(dir: &Copy) -> Pipeline {
-    Pipeline::load(dir.path(), &Device::Cpu).unwrap()
+    Pipeline::open(dir.path(), &PipelineOptions::default()).unwrap()
 }
 
 fn to_f32(tensors: Vec<Stored>) -> Vec<Stored> {
@@ -253,13 +253,12 @@ fn a_checkpoint_in_the_original_layout_is_that_of_diffusers() {
     super::errors::copy(&fixtures().join("mini"), dir.path());
     super::errors::copy(&fixtures().join("tiny/tokenizer"), &dir.path().join("tokenizer"));
     let model = dir.path().join("model.ckpt");
-    for fused in [true, false] {
-        let backend = Backend {
-            device: Device::Cpu,
-            fused,
-            half: false,
+    for engine in [Engine::default(), Engine::composed(&Device::Cpu)] {
+        let options = PipelineOptions {
+            engine,
+            tokenizer: None,
         };
-        let pipeline = Pipeline::load_on(&model, &backend).unwrap();
+        let pipeline = Pipeline::open(&model, &options).unwrap();
         let states = pipeline.encode("a photo of the shoe", None).unwrap();
         let noise = &expected["mini_noise"];
         let decoded = pipeline.vae.decode(noise).unwrap().permute((0, 3, 1, 2)).unwrap();
@@ -278,22 +277,28 @@ fn a_checkpoint_in_the_original_layout_is_that_of_diffusers() {
     }
     assert_eq!(Pipeline::weight_files(&model), std::slice::from_ref(&model));
     // The digest is of the contents, wherever the files lie.
-    let digest = |path: &Path| Pipeline::load(path, &Device::Cpu).unwrap().digest();
+    let digest = |path: &Path| {
+        Pipeline::open(path, &PipelineOptions::default())
+            .unwrap()
+            .digest()
+    };
     let known = digest(&model);
     std::fs::rename(&model, dir.path().join("other.ckpt")).unwrap();
     let model = dir.path().join("other.ckpt");
     assert_eq!(digest(&model), known);
     std::fs::rename(dir.path().join("tokenizer"), dir.path().join("elsewhere")).unwrap();
-    let error = Pipeline::load(&model, &Device::Cpu).unwrap_err().to_string();
+    let error = Pipeline::open(&model, &PipelineOptions::default())
+        .unwrap_err()
+        .to_string();
     assert!(
         error.contains("--tokenizer DIR") && error.contains("tokenizer.json"),
         "{error}"
     );
     let elsewhere = dir.path().join("elsewhere");
-    let pipeline = Pipeline::load_with_tokenizer(&model, &elsewhere, &Device::Cpu).unwrap();
+    let pipeline = open_with_tokenizer(&model, &elsewhere).unwrap();
     assert_eq!(pipeline.digest(), known);
     // A model's folder will do as the tokenizer's.
-    let pipeline = Pipeline::load_with_tokenizer(&model, &fixtures().join("tiny"), &Device::Cpu).unwrap();
+    let pipeline = open_with_tokenizer(&model, &fixtures().join("tiny")).unwrap();
     assert_eq!(pipeline.digest(), known);
 }
 
@@ -335,7 +340,7 @@ pub(super) fn single() -> Copy {
 fn one_safetensors_file_is_the_same_model() {
     let dir = single();
     let path = dir.path().join("model.safetensors");
-    let pipeline = Pipeline::load(&path, &Device::Cpu).unwrap();
+    let pipeline = Pipeline::open(&path, &PipelineOptions::default()).unwrap();
     assert_eq!(answers(&pipeline), answers(&tiny()));
     // With the leftovers of training.
     let mut tensors = single_file();
@@ -348,11 +353,13 @@ fn one_safetensors_file_is_the_same_model() {
         tensors.push((name.into(), Dtype::F32, vec![1], vec![0; 4]));
     }
     write_tensors(&path, &tensors);
-    let pipeline = Pipeline::load(&path, &Device::Cpu).unwrap();
+    let pipeline = Pipeline::open(&path, &PipelineOptions::default()).unwrap();
     assert_eq!(answers(&pipeline), answers(&tiny()));
     // Without the configurations beside it, what shapes do not tell is that of Stable Diffusion 1, which this is not.
     std::fs::remove_file(dir.path().join("unet/config.json")).unwrap();
-    let error = Pipeline::load(&path, &Device::Cpu).unwrap_err().to_string();
+    let error = Pipeline::open(&path, &PipelineOptions::default())
+        .unwrap_err()
+        .to_string();
     assert!(
         error.contains("norm_num_groups = 32") && error.contains("model.safetensors"),
         "{error}"

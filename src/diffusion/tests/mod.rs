@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use candle_core::{Device, Tensor};
 use serde_json::Value;
 
-use super::Pipeline;
-use super::ops::Backend;
+use super::{Pipeline, PipelineOptions, Result};
+use crate::engine::Engine;
 
 pub(crate) fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/diffusion")
@@ -24,17 +24,25 @@ pub(crate) fn fixtures() -> PathBuf {
 
 /// The tiny model.
 fn tiny() -> Pipeline {
-    Pipeline::load(&fixtures().join("tiny"), &Device::Cpu).unwrap()
+    Pipeline::open(&fixtures().join("tiny"), &PipelineOptions::default()).unwrap()
 }
 
 /// The tiny model on candle's own operations, as it runs on other devices.
 fn tiny_plain() -> Pipeline {
-    let backend = Backend {
-        device: Device::Cpu,
-        fused: false,
-        half: false,
+    let options = PipelineOptions {
+        engine: Engine::composed(&Device::Cpu),
+        tokenizer: None,
     };
-    Pipeline::load_on(&fixtures().join("tiny"), &backend).unwrap()
+    Pipeline::open(&fixtures().join("tiny"), &options).unwrap()
+}
+
+/// The model at `path` with its tokenizer elsewhere.
+fn open_with_tokenizer(path: &Path, tokenizer: &Path) -> Result<Pipeline> {
+    let options = PipelineOptions {
+        tokenizer: Some(tokenizer),
+        ..PipelineOptions::default()
+    };
+    Pipeline::open(path, &options)
 }
 
 /// What Python computed.

@@ -143,7 +143,7 @@ fn linear_and_convolutional_projections_are_one() {
     dir.edit_json("unet/config.json", |config| {
         config["use_linear_projection"] = true.into()
     });
-    let linear = Pipeline::load(dir.path(), &Device::Cpu).unwrap();
+    let linear = Pipeline::open(dir.path(), &PipelineOptions::default()).unwrap();
     let expected = Expected::read();
     let run = |p: &Pipeline| {
         bits(

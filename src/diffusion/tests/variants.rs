@@ -44,14 +44,16 @@ fn a_unet_without_a_middle_is_that_of_diffusers() {
         config["mid_block_type"] = Value::Null;
     });
     // With the weights of a middle the configuration is wrong.
-    let said = Pipeline::load(dir.path(), &Device::Cpu).unwrap_err().to_string();
+    let said = Pipeline::open(dir.path(), &PipelineOptions::default())
+        .unwrap_err()
+        .to_string();
     assert!(said.contains("mid_block."), "{said}");
     dir.edit_tensors("unet/diffusion_pytorch_model.safetensors", |name, shape, _| {
         if name.starts_with("mid_block.") {
             shape.clear();
         }
     });
-    let pipeline = Pipeline::load(dir.path(), &Device::Cpu).unwrap();
+    let pipeline = Pipeline::open(dir.path(), &PipelineOptions::default()).unwrap();
     let found = pipeline
         .predict(
             &tensor("noise", &[1, 4, 8, 8]),
@@ -101,7 +103,7 @@ fn early_files_are_repaired_as_in_the_pipeline_of_diffusers() {
         assert_eq!(outline.evaluations(sampling).unwrap(), expected.len());
         // The repaired file samples what the whole one does.
         let sample = |path: &Path| {
-            let pipeline = Pipeline::load(path, &Device::Cpu).unwrap();
+            let pipeline = Pipeline::open(path, &PipelineOptions::default()).unwrap();
             let states = pipeline.encode("a photo", None).unwrap();
             let noise = pipeline.initial_noise(1, 0, 0).unwrap();
             let go_on = &mut |_| std::ops::ControlFlow::Continue(());

@@ -1,25 +1,18 @@
 //! The denoising UNet (diffusers' `UNet2DConditionModel` with the blocks of Stable Diffusion 1.x).
 //!
 //! What depends on the prompt alone (keys and values of the cross-attention) is computed once a prompt: [`Unet::prompt`].
-//! On the CPU a large batch is cut into parts that fit the cache and run side by side; images do not see each other, so
-//! the cut changes no bit.
+//! Images do not see each other, so the engine may cut a batch into parts.
 
 mod transformer;
 
-use std::sync::{Mutex, PoisonError};
-
 use candle_core::{DType, Result as CandleResult, Tensor};
-use rayon::prelude::*;
 
 use self::transformer::Transformer;
 use super::config::UnetConfig;
 use super::error::Result;
-use super::ops::{Backend, Conv, GroupNorm, Linear, Plus, Recording, Stride, record, remembering, silu};
 use super::resnet::{Norm, Resnet};
 use super::weights::Scope;
-
-/// Bytes of one full-size activation that a part of the batch may have.
-const PART_BYTES: usize = 1 << 18;
+use crate::engine::{Activation, Conv, Engine, GroupNorm, Linear, Plus, Repeat, Stride};
 
 struct Block {
     resnets: Vec<Resnet>,
@@ -32,7 +25,7 @@ struct Block {
 /// The UNet.
 pub(crate) struct Unet {
     config: UnetConfig,
-    backend: Backend,
+    engine: Engine,
     time1: Linear,
     time2: Linear,
     enter: Conv,
@@ -44,22 +37,10 @@ pub(crate) struct Unet {
 }
 
 /// Keys and values of prompts in every block that looks at them, each `[batch, tokens, 2c]`.
-pub(crate) struct Prompts(Vec<Tensor>, Mutex<Step>);
-
-/// An evaluation that is recorded when it is asked for the second time.
-#[derive(Default)]
-enum Step {
-    #[default]
-    New,
-    Done,
-    Recorded(Recorded),
-}
-
-struct Recorded {
-    latents: Tensor,
-    time: Tensor,
-    noise: Tensor,
-    recording: Recording,
+pub(crate) struct Prompts {
+    states: Vec<Tensor>,
+    /// The evaluations of these prompts, which differ by latents and time alone.
+    evaluations: Box<dyn Repeat>,
 }
 
 struct Loader<'a> {
@@ -114,13 +95,8 @@ impl Loader<'_> {
             }
         }
         if let Some((name, stride)) = resample {
-            block.resample = Some(Conv::load(
-                &scope.child(name).child("0.conv"),
-                outputs,
-                outputs,
-                3,
-                stride,
-            )?);
+            let conv = scope.child(name).child("0.conv");
+            block.resample = Some(conv.conv(outputs, outputs, stride)?);
         }
         Ok(block)
     }
@@ -189,38 +165,25 @@ impl Unet {
         }
         let embedding = scope.child("time_embedding");
         Ok(Self {
-            backend: scope.backend().clone(),
-            time1: Linear::load(&embedding.child("linear_1"), first, time, true)?,
-            time2: Linear::load(&embedding.child("linear_2"), time, time, true)?,
-            enter: Conv::load(
-                &scope.child("conv_in"),
-                config.in_channels,
-                first,
-                3,
-                Stride::Same,
-            )?,
+            engine: scope.engine().clone(),
+            time1: embedding.child("linear_1").linear(first, time, true)?,
+            time2: embedding.child("linear_2").linear(time, time, true)?,
+            enter: scope
+                .child("conv_in")
+                .conv(config.in_channels, first, Stride::Same)?,
             down,
             middle,
             up,
             norm: norm.silu(&scope.child("conv_norm_out"), first)?,
-            leave: Conv::load(
-                &scope.child("conv_out"),
-                first,
-                config.out_channels,
-                3,
-                Stride::Same,
-            )?,
+            leave: scope
+                .child("conv_out")
+                .conv(first, config.out_channels, Stride::Same)?,
             config,
         })
     }
 
     pub(crate) fn config(&self) -> &UnetConfig {
         &self.config
-    }
-
-    /// The type of the activations.
-    fn dtype(&self) -> DType {
-        if self.backend.half { DType::F16 } else { DType::F32 }
     }
 
     fn transformers(&self) -> impl Iterator<Item = &Transformer> {
@@ -232,71 +195,42 @@ impl Unet {
 
     /// Prepares encoded prompts `[batch, tokens, m]`.
     pub(crate) fn prompt(&self, states: &Tensor) -> Result<Prompts> {
-        let states = states.to_dtype(self.dtype())?.contiguous()?;
-        Ok(Prompts(
-            self.transformers()
-                .map(|t| t.prompt(&states))
-                .collect::<CandleResult<_>>()?,
-            Mutex::default(),
-        ))
-    }
-
-    /// From latents `[batch, c, h, w]` and the sines of the time to the predicted noise, on the device alone.
-    fn evaluate(&self, latents: &Tensor, sines: &Tensor, prompts: &[Tensor]) -> CandleResult<Tensor> {
-        let x = latents
-            .to_dtype(DType::F16)?
-            .permute((0, 2, 3, 1))?
-            .contiguous()?;
-        let time = self.embed(sines)?;
-        let y = self.denoise(&x, &time, prompts)?;
-        y.to_dtype(DType::F32)?.permute((0, 3, 1, 2))?.contiguous()
-    }
-
-    /// The same by a recording: the host's part of an evaluation is one call.
-    fn repeat(&self, latents: &Tensor, timestep: usize, prompts: &Prompts) -> CandleResult<Tensor> {
-        let device = &self.backend.device;
-        let latents = latents.to_dtype(DType::F32)?.contiguous()?;
-        let sines = self.sines(timestep)?;
-        let mut step = prompts.1.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Step::Recorded(known) = &*step
-            && known.latents.dims() != latents.dims()
-        {
-            *step = Step::New;
-        }
-        remembering(device, || {
-            if let Step::New = &*step {
-                *step = Step::Done;
-                return self.evaluate(&latents, &sines, &prompts.0);
-            }
-            if let Step::Done = &*step {
-                let (x, time) = (latents.copy()?, sines.copy()?);
-                let noise = Tensor::zeros(latents.shape(), DType::F32, device)?;
-                let recording = record(device, || {
-                    noise.slice_set(&self.evaluate(&x, &time, &prompts.0)?, 0, 0)
-                })?;
-                *step = Step::Recorded(Recorded {
-                    latents: x,
-                    time,
-                    noise,
-                    recording,
-                });
-            }
-            let Step::Recorded(known) = &*step else {
-                candle_core::bail!("not recorded");
-            };
-            known.latents.slice_set(&latents, 0, 0)?;
-            known.time.slice_set(&sines, 0, 0)?;
-            known.recording.run()?;
-            known.noise.copy()
+        let states = states.to_dtype(self.engine.dtype())?.contiguous()?;
+        let states = self.transformers().map(|t| t.prompt(&states));
+        Ok(Prompts {
+            states: states.collect::<CandleResult<_>>()?,
+            evaluations: self.engine.repeat(),
         })
     }
 
-    /// The time embedding after its last activation, `[1, width]`.
-    fn time(&self, timestep: usize) -> CandleResult<Tensor> {
-        self.embed(&self.sines(timestep)?)
+    /// Predicts the noise (or whatever the model was trained for) of `latents` `[batch, c, h, w]` at `timestep`.
+    pub(crate) fn forward(&self, latents: &Tensor, timestep: usize, prompts: &Prompts) -> Result<Tensor> {
+        let latents = latents.to_dtype(DType::F32)?.contiguous()?;
+        let sines = self.sines(timestep)?;
+        let evaluate = |[latents, sines]: [&Tensor; 2]| self.evaluate(latents, sines, &prompts.states);
+        Ok(prompts.evaluations.run([&latents, &sines], &evaluate)?)
     }
 
+    /// From latents `[batch, c, h, w]` and the sines of the time to the predicted noise, all f32.
+    fn evaluate(&self, latents: &Tensor, sines: &Tensor, prompts: &[Tensor]) -> CandleResult<Tensor> {
+        let x = latents
+            .to_dtype(self.engine.dtype())?
+            .permute((0, 2, 3, 1))?
+            .contiguous()?;
+        let time = self.embed(sines)?;
+        let (batch, height, width, _) = x.dims4()?;
+        let image = height * width * self.config.block_out_channels[0] * size_of::<f32>();
+        let y = self.engine.policy().in_parts(batch, image, |start, length| {
+            let cut = |x: &Tensor| x.narrow(0, start, length);
+            let prompts = prompts.iter().map(cut).collect::<CandleResult<Vec<_>>>()?;
+            self.denoise(&cut(&x)?, &time, &prompts)
+        })?;
+        y.to_dtype(DType::F32)?.permute((0, 3, 1, 2))?.contiguous()
+    }
+
+    /// The time embedding after its last activation, `[1, width]`.
     fn embed(&self, sines: &Tensor) -> CandleResult<Tensor> {
+        let silu = |x: &Tensor| self.engine.activation(Activation::Silu, x);
         let hidden = silu(&self.time1.forward(sines, Plus::Nothing)?)?;
         silu(&self.time2.forward(&hidden, Plus::Nothing)?)
     }
@@ -316,47 +250,7 @@ impl Unet {
             sines.chain(cosines).collect()
         };
         values.resize(width, 0.0);
-        Tensor::from_vec(values, (1, width), &self.backend.device)?.to_dtype(self.dtype())
-    }
-
-    /// Predicts the noise (or whatever the model was trained for) of `latents` `[batch, c, h, w]` at `timestep`.
-    pub(crate) fn forward(&self, latents: &Tensor, timestep: usize, prompts: &Prompts) -> Result<Tensor> {
-        if self.backend.half && std::env::var_os("DREAM_GRAPH").is_some() {
-            return Ok(self.repeat(latents, timestep, prompts)?);
-        }
-        let x = latents
-            .to_dtype(self.dtype())?
-            .permute((0, 2, 3, 1))?
-            .contiguous()?;
-        let time = self.time(timestep)?;
-        let (batch, height, width, _) = x.dims4()?;
-        let image = height * width * self.config.block_out_channels[0] * size_of::<f32>();
-        let part = self.part(batch, image);
-        let y = if !self.backend.fused || part >= batch {
-            self.denoise(&x, &time, &prompts.0)?
-        } else {
-            let parts: Vec<Tensor> = (0..batch.div_ceil(part))
-                .into_par_iter()
-                .map(|i| {
-                    let (start, length) = (i * part, part.min(batch - i * part));
-                    let cut = |x: &Tensor| x.narrow(0, start, length);
-                    let prompts = prompts.0.iter().map(cut).collect::<CandleResult<Vec<_>>>()?;
-                    self.denoise(&cut(&x)?, &time, &prompts)
-                })
-                .collect::<CandleResult<_>>()?;
-            Tensor::cat(&parts, 0)?
-        };
-        Ok(y.to_dtype(DType::F32)?.permute((0, 3, 1, 2))?.contiguous()?)
-    }
-
-    /// Images that go through together.
-    fn part(&self, batch: usize, image: usize) -> usize {
-        let fits = (PART_BYTES / image).max(1);
-        // As many parts for every thread, where there are images enough.
-        let parts = batch
-            .div_ceil(fits)
-            .next_multiple_of(rayon::current_num_threads());
-        batch.div_ceil(parts.max(1)).max(1)
+        Tensor::from_vec(values, (1, width), self.engine.device())?.to_dtype(self.engine.dtype())
     }
 
     fn denoise(&self, x: &Tensor, time: &Tensor, prompts: &[Tensor]) -> CandleResult<Tensor> {

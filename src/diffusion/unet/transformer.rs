@@ -3,12 +3,13 @@
 use candle_core::{Result as CandleResult, Tensor};
 
 use crate::diffusion::error::Result;
-use crate::diffusion::ops::{Attention, GroupNorm, LayerNorm, Linear, Plus, attention, geglu};
+use crate::diffusion::layers::{Groups, stacked};
 use crate::diffusion::weights::Scope;
+use crate::engine::{Activation, Attention, Engine, GroupNorm, LayerNorm, Linear, Plus};
 
 pub(super) struct Transformer {
     heads: usize,
-    fused: bool,
+    engine: Engine,
     norm: GroupNorm,
     enter: Linear,
     norm1: LayerNorm,
@@ -38,27 +39,32 @@ impl Transformer {
         slot: usize,
     ) -> Result<Self> {
         let block = scope.child("transformer_blocks.0");
-        let norm = |name: &str| LayerNorm::load(&block.child(name), channels, 1e-5);
+        let layer_norm = |name: &str| block.child(name).layer_norm(channels, 1e-5);
         let [own, cross] = ["attn1", "attn2"].map(|name| block.child(name));
         let qkv = ["to_q", "to_k", "to_v"].map(|name| own.child(name));
         let kv = ["to_k", "to_v"].map(|name| cross.child(name));
-        let project = |scope: &Scope| Linear::load(scope, channels, channels, true);
+        let project = |scope: &Scope| scope.linear(channels, channels, true);
         let ff = block.child("ff.net");
+        let norm = Groups {
+            groups,
+            epsilon: 1e-6,
+            silu: false,
+        };
         Ok(Self {
             heads,
-            fused: scope.backend().fused,
-            norm: GroupNorm::load(&scope.child("norm"), channels, groups, 1e-6, false)?,
+            engine: scope.engine().clone(),
+            norm: scope.child("norm").group_norm(channels, norm)?,
             enter: project(&scope.child("proj_in"))?,
-            norm1: norm("norm1")?,
-            own: Linear::load_stacked(&qkv, channels, channels, false)?,
+            norm1: layer_norm("norm1")?,
+            own: stacked(&qkv, channels, channels, false)?,
             own_out: project(&own.child("to_out.0"))?,
-            norm2: norm("norm2")?,
-            query: Linear::load(&cross.child("to_q"), channels, channels, false)?,
-            prompt: Linear::load_stacked(&kv, prompt_width, channels, false)?,
+            norm2: layer_norm("norm2")?,
+            query: cross.child("to_q").linear(channels, channels, false)?,
+            prompt: stacked(&kv, prompt_width, channels, false)?,
             cross_out: project(&cross.child("to_out.0"))?,
-            norm3: norm("norm3")?,
-            up: Linear::load(&ff.child("0.proj"), channels, 8 * channels, true)?,
-            down: Linear::load(&ff.child("2"), 4 * channels, channels, true)?,
+            norm3: layer_norm("norm3")?,
+            up: ff.child("0.proj").linear(channels, 8 * channels, true)?,
+            down: ff.child("2").linear(4 * channels, channels, true)?,
             leave: project(&scope.child("proj_out"))?,
             slot,
         })
@@ -82,12 +88,14 @@ impl Transformer {
         let x = self.enter.forward(&self.norm.forward(image)?, Plus::Nothing)?;
         let x = x.reshape((batch, height * width, channels))?;
         let qkv = self.own.forward(&self.norm1.forward(&x)?, Plus::Nothing)?;
-        let mixed = attention(&Attention::Own(&qkv), self.heads, false, self.fused)?;
+        let mixed = self.engine.attention(&Attention::Own(&qkv), self.heads, false)?;
         let x = self.own_out.forward(&mixed, Plus::Residual(&x))?;
         let query = self.query.forward(&self.norm2.forward(&x)?, Plus::Nothing)?;
-        let mixed = attention(&Attention::Cross(&query, prompt), self.heads, false, self.fused)?;
+        let cross = Attention::Cross(&query, prompt);
+        let mixed = self.engine.attention(&cross, self.heads, false)?;
         let x = self.cross_out.forward(&mixed, Plus::Residual(&x))?;
-        let hidden = geglu(&self.up.forward(&self.norm3.forward(&x)?, Plus::Nothing)?)?;
+        let hidden = self.up.forward(&self.norm3.forward(&x)?, Plus::Nothing)?;
+        let hidden = self.engine.activation(Activation::Geglu, &hidden)?;
         let x = self.down.forward(&hidden, Plus::Residual(&x))?;
         self.leave
             .forward(&x.reshape(image.shape())?, Plus::Residual(image))

@@ -18,7 +18,7 @@ use rayon::prelude::*;
 pub(crate) use self::file::TensorFile;
 use super::compvis::Names;
 use super::error::{DiffusionError, Result};
-use super::ops::Backend;
+use crate::engine::Engine;
 
 /// The files of a part, opened.
 pub(crate) struct Weights<'a> {
@@ -28,7 +28,7 @@ pub(crate) struct Weights<'a> {
     /// Name in the file, and which file it is in.
     tensors: BTreeMap<String, usize>,
     names: Names,
-    backend: Backend,
+    engine: Engine,
     /// Names in the files of the tensors that were asked for.
     taken: Mutex<BTreeSet<String>>,
     scratch: Mutex<Scratch>,
@@ -51,7 +51,7 @@ impl Scratch {
 
 impl<'a> Weights<'a> {
     /// `names`: how the names that the networks use become those of the files.
-    pub(crate) fn new(label: &'a Path, files: &'a [TensorFile], backend: &Backend, names: Names) -> Self {
+    pub(crate) fn new(label: &'a Path, files: &'a [TensorFile], engine: &Engine, names: Names) -> Self {
         let each = files.iter().enumerate();
         let tensors = each
             .flat_map(|(i, file)| file.names().map(move |name| (name.to_owned(), i)))
@@ -61,7 +61,7 @@ impl<'a> Weights<'a> {
             files,
             tensors,
             names,
-            backend: backend.clone(),
+            engine: engine.clone(),
             taken: Mutex::default(),
             scratch: Mutex::default(),
         }
@@ -132,8 +132,8 @@ impl Scope<'_> {
         }
     }
 
-    pub(crate) fn backend(&self) -> &Backend {
-        &self.weights.backend
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.weights.engine
     }
 
     /// Whether the tensor is there.

@@ -1,7 +1,17 @@
 use candle_core::{Device, Tensor, Var};
 
-use super::super::{Error, from_safetensors};
-use super::*;
+use super::super::{Error, Result, from_safetensors};
+use super::{ConvOptions, Engine};
+
+/// The convolution on the CPU.
+fn conv2d(x: &Tensor, w: &Tensor, stride: usize, padding: usize, groups: usize) -> Result<Tensor> {
+    let options = ConvOptions {
+        stride,
+        padding,
+        groups,
+    };
+    super::conv2d(&Engine::default(), x, w, options)
+}
 
 fn largest_difference(a: &Tensor, b: &Tensor) -> f32 {
     assert_eq!(a.dims(), b.dims());

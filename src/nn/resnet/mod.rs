@@ -1,31 +1,15 @@
 //! Residual networks (He et al. 2016) with torchvision's tensor names.
-//!
-//! On the CPU the whole network is one operation of candle's graph: `engine` computes it with batch norm, ReLU and residual
-//! sums folded into the convolutions' copies, and keeps what the backward pass needs. Elsewhere `composed` builds the same
-//! network of candle's operations; tests hold the two against each other.
 
-use std::sync::Arc;
-
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::params::Params;
 use super::{Error, Result};
+use crate::engine::{Engine, Head, Plan, Residual, Run};
 
-mod backward;
-mod composed;
-#[cfg(feature = "cuda")]
-mod cuda;
-mod engine;
-mod op;
 mod plan;
-mod pool;
 #[cfg(test)]
 mod tests;
-
-#[cfg(feature = "cuda")]
-pub use cuda::{Precision, set_precision};
-use plan::Plan;
 
 /// The first layers of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,16 +49,7 @@ pub struct ResNet {
     config: ResNetConfig,
     plan: Plan,
     params: Params,
-    pool: Arc<pool::Pool>,
-    #[cfg(feature = "cuda")]
-    cuda: cuda::Slot,
-}
-
-/// What a forward pass returns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Head {
-    Logits,
-    Features,
+    network: Box<dyn Residual>,
 }
 
 impl ResNet {
@@ -82,17 +57,15 @@ impl ResNet {
     ///
     /// # Errors
     /// [`Error::Config`] for an unknown depth or a zero size.
-    pub fn new(config: ResNetConfig, seed: u64, device: &Device) -> Result<Self> {
+    pub fn new(config: ResNetConfig, seed: u64, engine: &Engine) -> Result<Self> {
         let specs = plan::specs(&config)?;
-        let params = Params::new(specs, seed, device)?;
-        let plan = Plan::new(&config, &params)?;
+        let params = Params::new(specs, seed, engine.device())?;
+        let plan = plan::placed(&config, &params)?;
         Ok(Self {
             config,
+            network: engine.residual(&plan),
             plan,
             params,
-            pool: Arc::default(),
-            #[cfg(feature = "cuda")]
-            cuda: cuda::Slot::default(),
         })
     }
 
@@ -125,21 +98,6 @@ impl ResNet {
         self.run(x, train, Head::Features)
     }
 
-    /// The network composed of candle's operations (for trials).
-    #[cfg(feature = "cuda")]
-    pub fn composed(&self, x: &Tensor, train: bool) -> Result<Tensor> {
-        composed::forward(&self.plan, &self.params, x, train, Head::Logits)
-    }
-
-    /// Times of every way of every convolution (for trials).
-    #[cfg(feature = "cuda")]
-    pub fn measure(&self, samples: usize, size: [usize; 2], repeats: usize) -> Result<Vec<String>> {
-        let lines = self
-            .cuda
-            .measure(&self.plan, self.params.device(), samples, size, repeats)?;
-        Ok(lines.into_iter().map(|l| l.line).collect())
-    }
-
     fn run(&self, x: &Tensor, train: bool, head: Head) -> Result<Tensor> {
         let (h, w) = match x.dims() {
             &[n, channels, h, w] if n > 0 && channels == self.config.in_channels && h > 0 && w > 0 => (h, w),
@@ -161,13 +119,8 @@ impl ResNet {
             });
         }
         let x = x.to_dtype(DType::F32)?;
-        if self.params.device().is_cpu() {
-            return op::forward(&self.plan, &self.pool, &self.params, &x, train, head);
-        }
-        #[cfg(feature = "cuda")]
-        if self.cuda.runs(&self.plan, self.params.device(), &x) {
-            return cuda::forward(&self.plan, &self.cuda, &self.params, &x, train, head);
-        }
-        { composed::forward(&self.plan, &self.params, &x, train, head) }
+        Ok(self
+            .network
+            .forward(self.params.variables(), &x, Run { train, head })?)
     }
 }

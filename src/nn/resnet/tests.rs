@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor, Var};
 
-use super::super::{Error, Sgd, cross_entropy, from_safetensors, read_state, schedule};
+use super::super::{Error, Sgd, SgdOptions, cross_entropy, from_safetensors, read_state, schedule};
 use super::*;
 
 fn config(depth: usize, stem: Stem, width: usize) -> ResNetConfig {
@@ -18,6 +18,17 @@ fn config(depth: usize, stem: Stem, width: usize) -> ResNetConfig {
 fn pictures(n: usize, side: usize) -> Tensor {
     let values = crate::rng::Stream::new(9, "test/resnet", 0, 0).normals(n * 3 * side * side);
     Tensor::from_vec(values, (n, 3, side, side), &Device::Cpu).unwrap()
+}
+
+fn sgd(net: &ResNet, lr: f64) -> Sgd {
+    let options = SgdOptions {
+        lr,
+        momentum: 0.9,
+        nesterov: true,
+        weight_decay: 5e-4,
+    };
+    let vars = [("net".to_owned(), net.params().var().clone())];
+    Sgd::new(&Engine::default(), vars, options).unwrap()
 }
 
 fn largest_difference(a: &Tensor, b: &Tensor) -> f32 {
@@ -65,13 +76,14 @@ fn the_engine_agrees_with_the_composed_network() {
         (50, Stem::ImageNet, 4, 32),
         (50, Stem::Cifar, 3, 9),
     ] {
-        let [fast, slow] = [0, 1].map(|_| ResNet::new(config(depth, stem, width), 1, &Device::Cpu).unwrap());
+        let [fast, slow] = [Engine::default(), Engine::composed(&Device::Cpu)]
+            .map(|engine| ResNet::new(config(depth, stem, width), 1, &engine).unwrap());
         shake(&fast);
         shake(&slow);
         for head in [Head::Logits, Head::Features] {
             let x = [0, 1].map(|_| Var::from_tensor(&pictures(6, side)).unwrap());
-            let a = op::forward(&fast.plan, &fast.pool, &fast.params, &x[0], true, head).unwrap();
-            let b = composed::forward(&slow.plan, &slow.params, &x[1], true, head).unwrap();
+            let a = fast.run(&x[0], true, head).unwrap();
+            let b = slow.run(&x[1], true, head).unwrap();
             let name = format!("depth {depth} {stem:?} side {side} {head:?}");
             assert!(
                 largest_difference(&a, &b) < 2e-4 * size(&b),
@@ -111,7 +123,7 @@ fn the_engine_agrees_with_the_composed_network() {
         }
         let x = pictures(4, side);
         let a = fast.forward(&x, false).unwrap();
-        let b = composed::forward(&slow.plan, &slow.params, &x, false, Head::Logits).unwrap();
+        let b = slow.forward(&x, false).unwrap();
         assert!(
             largest_difference(&a, &b) < 1e-3 * size(&b),
             "depth {depth}: evaluation"
@@ -131,16 +143,9 @@ fn follows_pytorch_over_a_hundred_steps() {
         num_outputs: 4,
         ..config(10, Stem::Cifar, 4)
     };
-    let net = ResNet::new(shape, 1, &Device::Cpu).unwrap();
+    let net = ResNet::new(shape, 1, &Engine::default()).unwrap();
     net.params().load_state_dict(&part("state.")).unwrap();
-    let mut sgd = Sgd::new(
-        [("net".to_owned(), net.params().var().clone())],
-        0.05,
-        0.9,
-        true,
-        5e-4,
-    )
-    .unwrap();
+    let mut sgd = sgd(&net, 0.05);
     let labels: Vec<u32> = fixture["labels"]
         .to_vec1::<f32>()
         .unwrap()
@@ -172,7 +177,7 @@ fn follows_pytorch_over_a_hundred_steps() {
 #[test]
 fn every_trainable_tensor_gets_a_gradient_that_is_not_zero() {
     for (depth, stem) in [(10, Stem::Cifar), (50, Stem::ImageNet)] {
-        let net = ResNet::new(config(depth, stem, 4), 1, &Device::Cpu).unwrap();
+        let net = ResNet::new(config(depth, stem, 4), 1, &Engine::default()).unwrap();
         let y = net.forward(&pictures(5, 32), true).unwrap();
         let grads = cross_entropy(&y, &[0, 1, 2, 3, 4]).unwrap().backward().unwrap();
         for name in net.params().trainable() {
@@ -190,15 +195,8 @@ fn bits_do_not_depend_on_threads() {
             .build()
             .unwrap();
         pool.install(|| {
-            let net = ResNet::new(config(18, Stem::Cifar, 4), 1, &Device::Cpu).unwrap();
-            let mut sgd = Sgd::new(
-                [("net".to_owned(), net.params().var().clone())],
-                0.1,
-                0.9,
-                true,
-                5e-4,
-            )
-            .unwrap();
+            let net = ResNet::new(config(18, Stem::Cifar, 4), 1, &Engine::default()).unwrap();
+            let mut sgd = sgd(&net, 0.1);
             for _ in 0..2 {
                 let y = net.forward(&pictures(10, 16), true).unwrap();
                 let labels: Vec<u32> = (0..10).map(|i| i % 5).collect();
@@ -215,7 +213,7 @@ fn bits_do_not_depend_on_threads() {
 
 #[test]
 fn an_evaluated_picture_does_not_depend_on_its_batch() {
-    let net = ResNet::new(config(10, Stem::Cifar, 8), 1, &Device::Cpu).unwrap();
+    let net = ResNet::new(config(10, Stem::Cifar, 8), 1, &Engine::default()).unwrap();
     let x = pictures(9, 16);
     let all = net.forward(&x, false).unwrap().to_vec2::<f32>().unwrap();
     let one = net
@@ -232,7 +230,7 @@ fn an_evaluated_picture_does_not_depend_on_its_batch() {
 #[test]
 fn a_state_goes_out_and_in_and_lies_are_named() {
     let [one, other] =
-        [1, 2].map(|seed| ResNet::new(config(18, Stem::Cifar, 4), seed, &Device::Cpu).unwrap());
+        [1, 2].map(|seed| ResNet::new(config(18, Stem::Cifar, 4), seed, &Engine::default()).unwrap());
     let names: Vec<String> = one.params().state_dict().unwrap().into_keys().collect();
     for name in [
         "conv1.weight",
@@ -280,10 +278,10 @@ fn a_state_goes_out_and_in_and_lies_are_named() {
 #[test]
 fn wrong_pictures_and_settings_are_refused() {
     assert!(matches!(
-        ResNet::new(config(12, Stem::Cifar, 4), 1, &Device::Cpu),
+        ResNet::new(config(12, Stem::Cifar, 4), 1, &Engine::default()),
         Err(Error::Config { field: "depth", .. })
     ));
-    let net = ResNet::new(config(10, Stem::Cifar, 4), 1, &Device::Cpu).unwrap();
+    let net = ResNet::new(config(10, Stem::Cifar, 4), 1, &Engine::default()).unwrap();
     let gray = Tensor::zeros((2, 1, 16, 16), candle_core::DType::F32, &Device::Cpu).unwrap();
     assert!(matches!(net.forward(&gray, false), Err(Error::Shape { .. })));
     // One number a channel has no variance.
@@ -306,7 +304,7 @@ fn a_pytorch_state_dict_gives_pytorchs_features() {
         num_outputs: 3,
         ..config(50, Stem::ImageNet, 2)
     };
-    let net = ResNet::new(shape, 1, &Device::Cpu).unwrap();
+    let net = ResNet::new(shape, 1, &Engine::default()).unwrap();
     net.params().load_state_dict(&state).unwrap();
     let expected = read_state(&nn_fixture("resnet.safetensors"), &Device::Cpu).unwrap();
     let features = net.features(&expected["x"], false).unwrap();

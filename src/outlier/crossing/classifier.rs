@@ -3,9 +3,9 @@
 //! The logits of z are cos(T_j, z)/t. With s_j = cos(T_j, z), p = softmax(s/t), g_j = p_j - [j = y], w = sum_j g_j T_j/|T_j|
 //! and u = z/|z|, the gradient of the cross-entropy of class y in z is (w - (w . u) u) / (t |z|).
 
+use crate::engine::simd::{Packed, product};
 use crate::outlier::error::{OutlierError, require, require_direction};
 use crate::outlier::geometry::{normalised, squared_norm};
-use crate::simd::{Packed, product};
 
 /// The classifier's weights: one unit vector a class.
 pub struct Head {

@@ -20,8 +20,8 @@ use super::count::{CountFn, ROWS, fastest};
 use super::error::OutlierError;
 use super::geometry::{Features, square_and_dot, squared_norm};
 use super::params::{Kind, Sampled, SamplingParams};
+use crate::engine::simd::{Packed, product};
 use crate::rng::Stream;
-use crate::simd::{Packed, product};
 use std::ops::Range;
 
 /// Noise vectors that are searched first.

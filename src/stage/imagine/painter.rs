@@ -55,7 +55,7 @@ impl Painter {
         let work = Workload {
             latent,
             guided: params.guidance_scale > 1.0,
-            threads: ctx.device.is_cpu().then(rayon::current_num_threads),
+            policy: ctx.engine.policy(),
         };
         let (sampling_batch, decoding_batch) = match ctx.batch_size {
             BatchSize::Pictures(n) => (n.max(1), n.max(1)),

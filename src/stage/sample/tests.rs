@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::Device;
 use dream_schema::{Artifact, OutlierKind};
 
 use super::*;
+use crate::engine::Engine;
 use crate::outlier::{BeyondParams, CrossingParams, GaussianParams, Kind, Knn, SamplingParams};
 use crate::rng::Stream;
 use crate::stage::{How, Machine, Silent};
@@ -132,7 +132,7 @@ impl Fixture {
         };
         let ctx = Context {
             store: &self.store,
-            device: &Device::Cpu,
+            engine: &Engine::default(),
             machine: &machine,
             now: &|| 3,
             progress,

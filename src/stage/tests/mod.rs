@@ -116,7 +116,7 @@ impl Bench {
         };
         let ctx = Context {
             store: &self.store,
-            device: &Device::Cpu,
+            engine: &Engine::default(),
             machine: &machine,
             now: &|| 0,
             progress: watch,

@@ -95,7 +95,10 @@ fn last(rows: &[Checkpoint]) -> Option<&Checkpoint> {
 }
 
 fn state(ctx: &Context<'_>, row: &Checkpoint) -> Result<State, StageError> {
-    Ok(nn::from_safetensors(&ctx.store.blob(&row.blob)?, ctx.device)?)
+    Ok(nn::from_safetensors(
+        &ctx.store.blob(&row.blob)?,
+        ctx.engine.device(),
+    )?)
 }
 
 /// Returns the checkpoint of a training that its network is taken from: the best on the validation images if there are any, else

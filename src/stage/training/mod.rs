@@ -160,7 +160,7 @@ impl Training {
             in_channels: 3,
             num_outputs: outputs,
         };
-        Ok(ResNet::new(config, seed, ctx.device)?)
+        Ok(ResNet::new(config, seed, ctx.engine)?)
     }
 
     /// How a training step looks at an image.
@@ -206,7 +206,7 @@ impl Training {
         let make = |samples: &[u32]| Ok((samples.len(), images.batch(&still, samples, 0, 0)?));
         ahead(samples.chunks(batch), make, |(n, x)| {
             ctx.check_interrupt()?;
-            let x = Tensor::from_vec(x, &images.shape(n), ctx.device)?;
+            let x = Tensor::from_vec(x, &images.shape(n), ctx.engine.device())?;
             let outputs = then(network.forward(&x, false)?.detach())?;
             all.extend(outputs.flatten_all()?.to_vec1::<f32>()?);
             Ok(())

@@ -1,0 +1,93 @@
+//! The layers composed of candle's operations: what every engine does unless it does better, and what each is tested against.
+
+mod attention;
+mod norm;
+mod pointwise;
+mod residual;
+mod sgd;
+mod weighted;
+
+use candle_core::{DType, Device, Result, Tensor, Var};
+
+pub(super) use self::attention::attention;
+pub(super) use self::pointwise::activation;
+use super::layers::{Layers, Momentum, Normalize, Repeat, Residual, Uploads, Weighted};
+use super::plan::Plan;
+use super::raw::{ConvShape, RawConv, RawGroupNorm, RawLayerNorm, RawLinear};
+
+/// Candle's operations on any device.
+#[derive(Debug)]
+pub(super) struct Composed {
+    device: Device,
+}
+
+impl Composed {
+    pub(super) fn new(device: &Device) -> Self {
+        Self {
+            device: device.clone(),
+        }
+    }
+}
+
+impl Layers for Composed {
+    fn name(&self) -> &'static str {
+        "composed"
+    }
+
+    fn device(&self) -> &Device {
+        &self.device
+    }
+}
+
+pub(super) fn linear(device: &Device, dtype: DType, raw: &RawLinear) -> Result<Box<dyn Weighted>> {
+    Ok(Box::new(weighted::Linear::new(device, dtype, raw)?))
+}
+
+pub(super) fn conv(device: &Device, dtype: DType, raw: &RawConv) -> Result<Box<dyn Weighted>> {
+    Ok(Box::new(weighted::Conv::new(device, dtype, raw)?))
+}
+
+pub(super) fn group_norm(device: &Device, raw: &RawGroupNorm) -> Result<Box<dyn Normalize>> {
+    Ok(Box::new(norm::GroupNorm::new(device, raw)?))
+}
+
+pub(super) fn layer_norm(device: &Device, raw: &RawLayerNorm) -> Result<Box<dyn Normalize>> {
+    Ok(Box::new(norm::LayerNorm::new(device, raw)?))
+}
+
+pub(super) fn conv2d(x: &Tensor, weight: &Tensor, shape: &ConvShape) -> Result<Tensor> {
+    x.conv2d(weight, shape.padding, shape.stride, 1, shape.groups)
+}
+
+pub(super) fn residual(plan: &Plan) -> Box<dyn Residual> {
+    Box::new(residual::Network::new(plan))
+}
+
+pub(super) fn momentum(_: &Var) -> Box<dyn Momentum> {
+    Box::<sgd::Velocity>::default()
+}
+
+/// Does the work each time.
+struct Anew;
+
+impl Repeat for Anew {
+    fn run(&self, changing: [&Tensor; 2], work: &dyn Fn([&Tensor; 2]) -> Result<Tensor>) -> Result<Tensor> {
+        work(changing)
+    }
+}
+
+pub(super) fn repeat() -> Box<dyn Repeat> {
+    Box::new(Anew)
+}
+
+struct Copies(Device);
+
+impl Uploads for Copies {
+    fn tensor(&mut self, numbers: Vec<f32>, shape: &[usize]) -> Result<Tensor> {
+        Tensor::from_vec(numbers, shape, &self.0)
+    }
+}
+
+pub(super) fn uploads(device: &Device) -> Box<dyn Uploads> {
+    Box::new(Copies(device.clone()))
+}

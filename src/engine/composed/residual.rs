@@ -1,0 +1,114 @@
+//! Residual networks.
+
+use std::collections::BTreeMap;
+
+use candle_core::{D, Result, Tensor};
+
+use crate::engine::layers::Residual;
+use crate::engine::plan::{EPSILON, MOMENTUM, Plan, Unit, Variables};
+use crate::engine::raw::{Head, Run};
+
+#[derive(Debug)]
+pub(super) struct Network {
+    plan: Plan,
+}
+
+impl Network {
+    pub(super) fn new(plan: &Plan) -> Self {
+        Self { plan: plan.clone() }
+    }
+}
+
+struct Forward<'a> {
+    variables: &'a Variables,
+    train: bool,
+    /// Statistics of the batch by their start in the buffers.
+    statistics: BTreeMap<usize, Tensor>,
+}
+
+impl Residual for Network {
+    fn forward(&self, variables: &Variables, x: &Tensor, run: Run) -> Result<Tensor> {
+        let plan = &self.plan;
+        let mut pass = Forward {
+            variables,
+            train: run.train,
+            statistics: BTreeMap::new(),
+        };
+        let mut x = pass.unit(&plan.stem, x)?.relu()?;
+        if plan.pool {
+            x = max_pool(&x)?;
+        }
+        for block in &plan.blocks {
+            let shortcut = match &block.projection {
+                Some(unit) => pass.unit(unit, &x)?,
+                None => x.clone(),
+            };
+            for (i, unit) in block.units.iter().enumerate() {
+                if i > 0 {
+                    x = x.relu()?;
+                }
+                x = pass.unit(unit, &x)?;
+            }
+            x = (x + shortcut)?.relu()?;
+        }
+        let features = x.mean(D::Minus1)?.mean(D::Minus1)?; // [n, features]
+        if run.train {
+            let batch = Tensor::cat(&pass.statistics.into_values().collect::<Vec<_>>(), 0)?;
+            let old = variables.buffers.detach();
+            let new = (old.affine(1.0 - MOMENTUM, 0.0)? + batch.affine(MOMENTUM, 0.0)?)?;
+            variables.buffers.set(&new)?;
+        }
+        match run.head {
+            Head::Features => Ok(features),
+            Head::Logits => {
+                let weight = variables.trained(plan.fc_weight, &[plan.outputs, plan.features])?;
+                let bias = variables.trained(plan.fc_bias, &[plan.outputs])?;
+                features.matmul(&weight.t()?)?.broadcast_add(&bias)
+            }
+        }
+    }
+}
+
+impl Forward<'_> {
+    fn unit(&mut self, unit: &Unit, x: &Tensor) -> Result<Tensor> {
+        let (channels, side) = (unit.channels_out, unit.kernel);
+        let trained = |start: usize| self.variables.trained(start, &[1, channels, 1, 1]);
+        let buffer = |start: usize| self.variables.buffer(start, &[channels]);
+        let weight = self
+            .variables
+            .trained(unit.weight, &[channels, unit.channels_in, side, side])?;
+        let y = x.conv2d(&weight, side / 2, unit.stride, 1, 1)?;
+        let column = (1, channels, 1, 1);
+        let (mean, var) = if self.train {
+            let rows = y.transpose(0, 1)?.flatten_from(1)?; // [channels, n * h * w]
+            let count = rows.dim(1)? as f64;
+            let mean = rows.mean_keepdim(1)?;
+            let var = rows.broadcast_sub(&mean)?.sqr()?.mean_keepdim(1)?;
+            // Running statistics keep the unbiased variance, normalisation uses the biased one (as PyTorch).
+            let unbiased = var.detach().affine(count / (count - 1.0).max(1.0), 0.0)?;
+            self.statistics.insert(unit.mean, mean.detach().flatten_all()?);
+            self.statistics.insert(unit.var, unbiased.flatten_all()?);
+            (mean, var)
+        } else {
+            (buffer(unit.mean)?, buffer(unit.var)?)
+        };
+        let scale = (trained(unit.gamma)? / (var.reshape(column)? + EPSILON)?.sqrt()?)?;
+        let centred = y.broadcast_sub(&mean.reshape(column)?)?;
+        centred.broadcast_mul(&scale)?.broadcast_add(&trained(unit.beta)?)
+    }
+}
+
+/// 3x3 max-pool of stride 2 and padding 1 of numbers that are not negative (so that zeros may pad).
+fn max_pool(x: &Tensor) -> Result<Tensor> {
+    let mut x = x.clone();
+    for dim in [2, 3] {
+        let out = (x.dim(dim)? - 1) / 2 + 1;
+        let padded = x.pad_with_zeros(dim, 1, 2)?;
+        let pick = |from: u32| {
+            let index: Vec<u32> = (0..out as u32).map(|i| 2 * i + from).collect();
+            padded.index_select(&Tensor::new(index, x.device())?, dim)
+        };
+        x = pick(0)?.maximum(&pick(1)?)?.maximum(&pick(2)?)?;
+    }
+    Ok(x)
+}

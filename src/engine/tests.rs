@@ -1,0 +1,361 @@
+//! Every engine against the composed one, layer by layer over odd shapes. The GPU's take part with the feature `cuda` and
+//! `DREAM_TEST_CUDA=1`.
+
+use candle_core::{DType, Device, Result, Tensor, Var};
+
+use super::*;
+use crate::rng::Stream;
+
+/// An engine, and the factor by which it may be further off than f32 arithmetic in another order is.
+fn engines() -> Vec<(Engine, f32)> {
+    #[allow(unused_mut)]
+    let mut engines = vec![(Engine::default(), 1.0)];
+    #[cfg(feature = "cuda")]
+    if std::env::var("DREAM_TEST_CUDA").is_ok_and(|v| v == "1") {
+        let device = Device::new_cuda(0).unwrap();
+        let full = Options {
+            residual: Precision::F32,
+            ..Options::default()
+        };
+        let half = Options {
+            half: Half::UnetAndVae,
+            ..full
+        };
+        let mma = Options {
+            hopper: false,
+            ..half
+        };
+        engines.push((Engine::new(&device, full), 4.0));
+        engines.push((Engine::new(&device, half).part(Part::Unet).unwrap(), 400.0));
+        engines.push((Engine::new(&device, mma).part(Part::Unet).unwrap(), 400.0));
+    }
+    engines
+}
+
+/// The oracle.
+fn composed() -> Engine {
+    Engine::composed(&Device::Cpu)
+}
+
+/// Whether the kernels of an engine in half precision can take so many channels.
+fn takes(engine: &Engine, channels: usize) -> bool {
+    engine.dtype() == DType::F32 || channels % 8 == 0
+}
+
+fn numbers(name: u64, count: usize) -> Vec<f32> {
+    Stream::new(1, "test/ops", 0, name).normals(count)
+}
+
+fn random(name: u64, dims: &[usize]) -> Tensor {
+    Tensor::from_vec(numbers(name, dims.iter().product()), dims, &Device::Cpu).unwrap()
+}
+
+/// The tensor as the engine takes it.
+fn on(engine: &Engine, x: &Tensor) -> Tensor {
+    x.to_device(engine.device())
+        .unwrap()
+        .to_dtype(engine.dtype())
+        .unwrap()
+}
+
+fn largest(x: &Tensor) -> f32 {
+    let x = x.abs().unwrap().flatten_all().unwrap().max(0).unwrap();
+    x.to_scalar::<f32>().unwrap()
+}
+
+fn close(found: Result<Tensor>, expected: &Tensor, bound: f32, what: &str) {
+    let found = found.unwrap().to_device(&Device::Cpu).unwrap();
+    let found = found.to_dtype(DType::F32).unwrap();
+    assert_eq!(found.dims(), expected.dims(), "{what}");
+    let error = largest(&(found - expected).unwrap());
+    assert!(error < bound, "{what}: {error}");
+}
+
+/// What is added, as a function of the result's shape.
+fn pluses(dims: &[usize]) -> [Option<(bool, Tensor)>; 3] {
+    let channels = dims.last().copied().unwrap();
+    [
+        None,
+        Some((true, random(3, &[channels]))),
+        Some((false, random(2, dims))),
+    ]
+}
+
+fn plus(added: &Option<(bool, Tensor)>) -> Plus<'_> {
+    match added {
+        None => Plus::Nothing,
+        Some((true, x)) => Plus::Channels(x),
+        Some((false, x)) => Plus::Residual(x),
+    }
+}
+
+#[test]
+fn linear_layers_agree() {
+    // Depths beyond the block, widths that are no multiple of a panel, counts that are no multiple of a tile.
+    for (rows, inputs, outputs) in [
+        (1, 1, 1),
+        (5, 7, 3),
+        (13, 640, 17),
+        (100, 641, 33),
+        (7, 1500, 48),
+        (301, 16, 16),
+        (154, 768, 320),
+    ] {
+        let (weight, bias) = (numbers(100, outputs * inputs), numbers(101, outputs));
+        let load = |engine: &Engine| {
+            let raw = RawLinear {
+                inputs,
+                outputs,
+                weight: &weight,
+                bias: Some(&bias),
+            };
+            engine.linear(raw).unwrap()
+        };
+        let x = random(1, &[1, rows, inputs]);
+        let oracle = load(&composed());
+        for (engine, factor) in engines() {
+            let layer = load(&engine);
+            let what = format!("{engine:?} {rows} {inputs} {outputs}");
+            for added in pluses(&[1, rows, outputs]) {
+                let here = added.as_ref().map(|(channels, x)| (*channels, on(&engine, x)));
+                let expected = oracle.forward(&x, plus(&added)).unwrap();
+                let found = layer.forward(&on(&engine, &x), plus(&here));
+                close(found, &expected, 4e-4 * factor, &what);
+            }
+            let wide = on(&engine, &random(1, &[1, rows, inputs + 1]));
+            assert!(layer.forward(&wide, Plus::Nothing).is_err());
+            let long = on(&engine, &random(1, &[1, rows + 1, outputs]));
+            let refused = layer.forward(&on(&engine, &x), Plus::Residual(&long));
+            assert!(refused.is_err());
+        }
+    }
+}
+
+#[test]
+fn convolutions_agree() {
+    let every = [Stride::Same, Stride::Half, Stride::HalfAfter, Stride::Double];
+    let same = [Stride::Same];
+    let half = [Stride::Half];
+    // (inputs, outputs), (rows, columns): the last two are odd, where whole tiles of 2x2 do not fit.
+    for (strides, [inputs, outputs], [rows, columns]) in [
+        (&every[..], [3, 5], [2, 4]),
+        (&every, [16, 16], [8, 6]),
+        (&every, [130, 20], [6, 10]),
+        (&every, [700, 4], [4, 2]),
+        (&same, [24, 40], [5, 7]),
+        (&half, [4, 4], [5, 7]),
+        (&same, [4, 320], [8, 8]),
+    ] {
+        let (weight, bias) = (numbers(100, outputs * inputs * 9), numbers(101, outputs));
+        for stride in strides {
+            let load = |engine: &Engine| {
+                let raw = RawConv {
+                    inputs,
+                    outputs,
+                    kernel: 3,
+                    stride: *stride,
+                    weight: &weight,
+                    bias: &bias,
+                };
+                engine.conv(raw).unwrap()
+            };
+            let x = random(4, &[3, rows, columns, inputs]);
+            let oracle = load(&composed());
+            let plain = oracle.forward(&x, Plus::Nothing).unwrap();
+            for (engine, factor) in engines() {
+                let layer = load(&engine);
+                let what = format!("{engine:?} {stride:?} {inputs} {outputs}");
+                for added in pluses(plain.dims()) {
+                    let here = added.as_ref().map(|(channels, x)| (*channels, on(&engine, x)));
+                    let expected = oracle.forward(&x, plus(&added)).unwrap();
+                    let found = layer.forward(&on(&engine, &x), plus(&here));
+                    close(found, &expected, 1e-3 * factor, &what);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn normalisations_agree() {
+    for (channels, groups, pixels) in [(4, 2, 3), (24, 8, 64), (40, 5, 700), (16, 1, 2000), (320, 32, 64)] {
+        let (weight, bias) = (numbers(100, channels), numbers(101, channels));
+        // A mean far from zero: a variance from the mean of squares would be lost.
+        let far = (random(8, &[3, pixels, channels]) + 100.0).unwrap();
+        let x = random(9, &[3, pixels, channels]);
+        for (engine, factor) in engines() {
+            if !takes(&engine, channels) {
+                continue;
+            }
+            let half = engine.dtype() == DType::F16;
+            for silu in [false, true] {
+                let raw = RawGroupNorm {
+                    weight: &weight,
+                    bias: &bias,
+                    groups,
+                    epsilon: 1e-5,
+                    silu,
+                };
+                if half && groups % 4 != 0 {
+                    continue;
+                }
+                let x = if half { &x } else { &far }; // f16 cannot hold what is far
+                let expected = composed().group_norm(raw).unwrap().forward(x).unwrap();
+                let found = engine.group_norm(raw).unwrap().forward(&on(&engine, x));
+                close(
+                    found,
+                    &expected,
+                    1e-3 * factor,
+                    &format!("{engine:?} group {channels}"),
+                );
+            }
+            let raw = RawLayerNorm {
+                weight: &weight,
+                bias: &bias,
+                epsilon: 1e-5,
+            };
+            let expected = composed().layer_norm(raw).unwrap().forward(&x).unwrap();
+            let found = engine.layer_norm(raw).unwrap().forward(&on(&engine, &x));
+            close(
+                found,
+                &expected,
+                1e-4 * factor,
+                &format!("{engine:?} layer {channels}"),
+            );
+        }
+    }
+}
+
+/// An attention with tensors of its own.
+fn attend(engine: &Engine, tensors: &[Tensor], heads: usize, causal: bool) -> Result<Tensor> {
+    let tensors: Vec<Tensor> = tensors.iter().map(|x| on(engine, x)).collect();
+    let of = match tensors.as_slice() {
+        [own] => Attention::Own(own),
+        [q, kv] => Attention::Cross(q, kv),
+        [q, k, v] => Attention::Apart(q, k, v),
+        _ => unreachable!("one to three tensors"),
+    };
+    engine.attention(&of, heads, causal)
+}
+
+#[test]
+fn attentions_agree() {
+    for (batch, tokens, others, heads, width) in [
+        (1, 1, 1, 1, 1),
+        (2, 7, 5, 3, 6),
+        (3, 64, 20, 4, 16),
+        (1, 130, 700, 2, 40),
+        (2, 64, 77, 8, 80),
+    ] {
+        let channels = heads * width;
+        let own = [random(10, &[batch, tokens, 3 * channels])];
+        let q = random(11, &[batch, tokens, channels]);
+        let cross = [q.clone(), random(12, &[batch, others, 2 * channels])];
+        let other = |name| random(name, &[batch, others, channels]);
+        let apart = [q, other(13), other(14)];
+        for (tensors, causal) in [(&own[..], false), (&own, true), (&cross, false), (&apart, false)] {
+            let expected = attend(&composed(), tensors, heads, causal).unwrap();
+            for (engine, factor) in engines() {
+                let what = format!("{engine:?}, {} tensors, {tokens} {width}", tensors.len());
+                close(
+                    attend(&engine, tensors, heads, causal),
+                    &expected,
+                    1e-5 * factor,
+                    &what,
+                );
+            }
+        }
+    }
+    let large = [(random(15, &[1, 40, 96]) * 8.0).unwrap()];
+    let expected = attend(&composed(), &large, 2, true).unwrap();
+    for (engine, factor) in engines() {
+        close(
+            attend(&engine, &large, 2, true),
+            &expected,
+            1e-2 * factor,
+            "large scores",
+        );
+    }
+    let (q, kv) = (random(11, &[1, 4, 6]), random(12, &[1, 5, 10]));
+    assert!(
+        composed()
+            .attention(&Attention::Cross(&q, &kv), 2, false)
+            .is_err()
+    );
+}
+
+#[test]
+fn activations_agree() {
+    let x = (random(16, &[50, 64]) * 4.0).unwrap();
+    for (activation, bound) in [
+        (Activation::Silu, 1e-5),
+        (Activation::Gelu, 1e-5),
+        (Activation::QuickGelu, 1e-5),
+        (Activation::Geglu, 1e-4),
+    ] {
+        let expected = composed().activation(activation, &x).unwrap();
+        for (engine, factor) in engines() {
+            let found = engine.activation(activation, &on(&engine, &x));
+            close(
+                found,
+                &expected,
+                bound * factor,
+                &format!("{engine:?} {activation:?}"),
+            );
+        }
+    }
+}
+
+#[test]
+fn trained_convolutions_agree() {
+    for (x, w, stride, padding) in [
+        ([3, 8, 9, 7], [12, 8, 3, 3], 1, 1),
+        ([2, 5, 8, 8], [6, 5, 1, 1], 2, 0),
+        ([2, 3, 13, 13], [4, 3, 7, 7], 2, 3),
+    ] {
+        let shape = ConvShape {
+            channels_in: x[1],
+            h: x[2],
+            w: x[3],
+            channels_out: w[0],
+            kernel: [w[2], w[3]],
+            stride,
+            padding,
+            groups: 1,
+        };
+        let (x, w) = (random(17, &x), random(18, &w));
+        let run = |engine: &Engine| {
+            let [x, w] = [&x, &w].map(|x| Var::from_tensor(&x.to_device(engine.device()).unwrap()).unwrap());
+            let y = engine.conv2d(&x, &w, &shape).unwrap();
+            let grads = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+            [
+                y.detach(),
+                grads.get(&x).unwrap().clone(),
+                grads.get(&w).unwrap().clone(),
+            ]
+        };
+        let expected = run(&composed());
+        for (engine, factor) in engines() {
+            for (found, expected) in run(&engine).into_iter().zip(&expected) {
+                let bound = 1e-5 * factor * largest(expected);
+                close(Ok(found), expected, bound, &format!("{engine:?} {shape:?}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_batch_is_cut_without_gaps() {
+    let whole = Tensor::arange(0_u32, 37, &Device::Cpu).unwrap();
+    for policy in [Policy::WHOLE, Policy::host(1), Policy::host(3), Policy::host(64)] {
+        for bytes in [1, 1 << 14, 1 << 20] {
+            let joined = policy
+                .in_parts(37, bytes, |start, length| whole.narrow(0, start, length))
+                .unwrap();
+            let found = joined.to_vec1::<u32>().unwrap();
+            assert_eq!(found, whole.to_vec1::<u32>().unwrap(), "{policy:?} {bytes}");
+            let joined = policy.one_by_one(37, bytes as u64, |i| whole.narrow(0, i, 1));
+            assert_eq!(joined.unwrap().to_vec1::<u32>().unwrap(), found);
+        }
+    }
+}
