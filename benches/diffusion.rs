@@ -3,13 +3,13 @@
 //! The peer is diffusers: `tools/bench/diffusion.py`.
 
 use std::hint::black_box;
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use dream_ood::diffusion::{Pipeline, PipelineOptions, Sampling, Scheduler};
+use dream_ood::diffusion::{Hooks, Pipeline, PipelineOptions, Sampling, Scheduler};
+use dream_ood::stage::imagine::initial_noise;
 
 const PROMPT: &str = "A high-quality image of the shirt";
 /// Pictures of the bundled model that are made together.
@@ -27,11 +27,12 @@ fn diffusion(c: &mut Criterion) {
         .sample_size(10)
         .warm_up_time(Duration::from_millis(if small { 500 } else { 1 }))
         .measurement_time(Duration::from_secs(if small { 4 } else { 1 }));
+    let [channels, h, w] = pipeline.outline().geometry().latent_shape();
     let noise = |count: u64| {
-        let noise: Vec<Tensor> = (0..count)
-            .map(|i| pipeline.initial_noise(0, 0, i).expect("noise"))
+        let numbers: Vec<f32> = (0..count)
+            .flat_map(|i| initial_noise(0, 0, i, channels * h * w))
             .collect();
-        Tensor::cat(&noise, 0).expect("one shape")
+        Tensor::from_vec(numbers, (count as usize, channels, h, w), &Device::Cpu).expect("as many numbers")
     };
     let cond = pipeline.encode(PROMPT, None).expect("the prompt");
     let uncond = pipeline.encode("", None).expect("the empty prompt");
@@ -55,9 +56,8 @@ fn diffusion(c: &mut Criterion) {
         group.throughput(Throughput::Elements(TOGETHER));
         group.bench_function("pictures of 20 steps", |b| {
             b.iter(|| {
-                let go_on = &mut |_| ControlFlow::Continue(());
                 let latents = pipeline
-                    .sample(sampling, &cond, &uncond, many.clone(), go_on)
+                    .sample(sampling, &cond, &uncond, many.clone(), Hooks::default())
                     .expect("latents");
                 pipeline.decode(&latents).expect("pictures")
             })

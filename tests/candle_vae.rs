@@ -28,7 +28,7 @@ fn the_bundled_decoder_agrees_with_candle() {
     let theirs = AutoEncoderKL::new(builder, 3, 3, theirs).unwrap();
 
     let ours = Pipeline::open(&model, &PipelineOptions::default()).unwrap();
-    let [c, h, w] = ours.latent_shape();
+    let [c, h, w] = ours.outline().geometry().latent_shape();
     let latents = Tensor::from_vec(
         Stream::new(1, "test/latents", 0, 0).normals(4 * c * h * w),
         (4, c, h, w),

@@ -7,17 +7,17 @@
 //!
 //! ```no_run
 //! # fn main() -> Result<(), dream_ood::diffusion::DiffusionError> {
-//! use dream_ood::diffusion::{Pipeline, PipelineOptions, Sampling};
-//! use std::ops::ControlFlow;
+//! use candle_core::{Device, Tensor};
+//! use dream_ood::diffusion::{Hooks, Pipeline, PipelineOptions, Sampling};
 //!
 //! let pipeline = Pipeline::open("data/tiny-sd".as_ref(), &PipelineOptions::default())?;
-//! let token = pipeline.tokenizer().single_token("sandal")?;
+//! let token = pipeline.outline().tokenizer().single_token("sandal")?;
 //! let outlier: Vec<f32> = pipeline.token_embedding(token)?.iter().map(|v| -v).collect();
 //! let cond = pipeline.encode("A high-quality image of the sandal", Some((token, &outlier)))?;
 //! let uncond = pipeline.encode("", None)?;
-//! let noise = pipeline.initial_noise(0, 3, 0)?;
-//! let go_on = &mut |_| ControlFlow::Continue(());
-//! let latents = pipeline.sample(Sampling::default(), &cond, &uncond, noise, go_on)?;
+//! let [c, h, w] = pipeline.outline().geometry().latent_shape();
+//! let noise = Tensor::randn(0.0_f32, 1.0, (1, c, h, w), &Device::Cpu)?;
+//! let latents = pipeline.sample(Sampling::default(), &cond, &uncond, noise, Hooks::default())?;
 //! let picture = pipeline.decode(&latents)?.remove(0);
 //! # assert_eq!(picture.rgb.len(), 3 * picture.width * picture.height);
 //! # Ok(())
@@ -45,10 +45,11 @@ mod weights;
 
 pub use error::{DiffusionError, Result};
 pub use geometry::{Geometry, Workload};
+pub use load::{is_checkpoint, weight_files};
 pub use outline::Outline;
 pub use picture::Picture;
-pub use pipeline::{Pipeline, PipelineOptions, initial_noise};
-pub use sampling::{Sampling, StepNoise};
+pub use pipeline::{Pipeline, PipelineOptions};
+pub use sampling::{Hooks, OnStep, Sampling, StepNoise};
 pub use scheduler::Scheduler;
 pub use span::{Placing, TokenRule, TokenSpan};
 pub use tokenizer::Tokenizer;

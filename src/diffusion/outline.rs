@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::error::Result;
 use super::geometry::Geometry;
-use super::load;
+use super::load::{self, Configs};
 use super::sampling::Sampling;
 use super::scheduler::Schedule;
 use super::span::{Placing, TokenSpan};
@@ -26,18 +26,25 @@ impl std::fmt::Debug for Outline {
 }
 
 impl Outline {
-    /// Reads the model at `path` (a folder, or one checkpoint file) but for its weights. `tokenizer`: the folder of its tokenizer,
-    /// if that is elsewhere.
+    pub(super) fn new(configs: &Configs, tokenizer: Tokenizer, schedule: Schedule) -> Self {
+        Self {
+            geometry: Geometry::new(tokenizer.length(), &configs.unet, &configs.vae),
+            tokenizer,
+            schedule,
+        }
+    }
+
+    /// Reads the model at `path` (a folder, or one checkpoint file) but for its weights. `tokenizer`: the folder of its
+    /// tokenizer, if that is elsewhere.
     ///
     /// # Errors
     /// If a file cannot be read or asks for something unsupported.
     pub fn read(path: &Path, tokenizer: Option<&Path>) -> Result<Self> {
-        let (configs, tokenizer, schedule) = load::outline(path, tokenizer)?;
-        Ok(Self {
-            geometry: Geometry::new(tokenizer.length(), &configs.unet, &configs.vae),
-            tokenizer,
-            schedule,
-        })
+        load::outline(path, tokenizer)
+    }
+
+    pub(super) fn schedule(&self) -> &Schedule {
+        &self.schedule
     }
 
     /// Returns the sizes.
@@ -55,7 +62,7 @@ impl Outline {
     /// # Errors
     /// If the model cannot be sampled so.
     pub fn evaluations(&self, sampling: Sampling) -> Result<usize> {
-        self.schedule.evaluations(sampling)
+        self.schedule.evaluations(sampling.scheduler, sampling.steps)
     }
 
     /// Returns where a class word stands in a prompt.

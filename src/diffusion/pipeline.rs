@@ -1,23 +1,19 @@
 //! A whole model from its folder: text to vectors, noise to latents, latents to pictures.
 
-use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use candle_core::{DType, Tensor};
 
 use super::error::{DiffusionError, Result};
-use super::geometry::Geometry;
-use super::load::{is_checkpoint, load, weight_files};
+use super::load::load;
+use super::outline::Outline;
 use super::picture::Picture;
-use super::sampling::{Job, Sampling, StepNoise};
-use super::scheduler::Schedule;
-use super::span::{Placing, TokenSpan};
+use super::sampling::{Hooks, Job, Sampling};
+use super::span::TokenSpan;
 use super::text::TextEncoder;
-use super::tokenizer::Tokenizer;
 use super::unet::Unet;
 use super::vae::Vae;
 use crate::engine::Engine;
-use crate::rng::Stream;
 
 /// How to read a model.
 #[derive(Clone, Debug, Default)]
@@ -30,11 +26,10 @@ pub struct PipelineOptions<'a> {
 
 /// A latent diffusion model in memory.
 pub struct Pipeline {
-    tokenizer: Tokenizer,
+    outline: Outline,
     text: TextEncoder,
     unet: Unet,
     pub(super) vae: Vae,
-    schedule: Schedule,
     engine: Engine,
     digest: [u8; 32],
 }
@@ -42,15 +37,9 @@ pub struct Pipeline {
 impl std::fmt::Debug for Pipeline {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Pipeline")
-            .field("latent_shape", &self.latent_shape())
+            .field("outline", &self.outline)
             .finish_non_exhaustive()
     }
-}
-
-/// Returns the `count` numbers of the noise that image `index` of `class` starts from. A smaller latent starts from the first
-/// of the numbers that a larger one starts from.
-pub fn initial_noise(seed: u64, class: u32, index: u64, count: usize) -> Vec<f32> {
-    Stream::new(seed, "imagine/noise", class, index).normals(count)
 }
 
 impl Pipeline {
@@ -64,25 +53,13 @@ impl Pipeline {
         let engine = &options.engine;
         let parts = load(path, options.tokenizer, engine)?;
         Ok(Self {
-            tokenizer: parts.tokenizer,
+            outline: parts.outline,
             text: parts.text,
             unet: parts.unet,
             vae: parts.vae,
-            schedule: parts.schedule,
             engine: engine.clone(),
             digest: parts.digest,
         })
-    }
-
-    /// Returns the files that [`Self::open`] would take the weights of `path` from: for each part the plain file where there
-    /// is one, else a variant (`fp16`, `bf16`, `non_ema`), or the index of several.
-    pub fn weight_files(path: &Path) -> Vec<PathBuf> {
-        weight_files(path)
-    }
-
-    /// Says whether `path` is a checkpoint file with a whole model in it, of the original Stable Diffusion code's tensor names.
-    pub fn is_checkpoint(path: &Path) -> bool {
-        is_checkpoint(path)
     }
 
     /// Returns BLAKE3 over the names and contents of all files that the model was read from.
@@ -95,9 +72,9 @@ impl Pipeline {
         &self.engine
     }
 
-    /// Returns the tokenizer.
-    pub fn tokenizer(&self) -> &Tokenizer {
-        &self.tokenizer
+    /// Returns what is known of the model without its weights: sizes, tokenizer, noise schedule.
+    pub fn outline(&self) -> &Outline {
+        &self.outline
     }
 
     /// Returns m, the width of a token embedding.
@@ -110,40 +87,14 @@ impl Pipeline {
         self.text.embedding(token).map(<[f32]>::to_vec)
     }
 
-    /// Returns the sizes of the model.
-    pub fn geometry(&self) -> Geometry {
-        Geometry::new(self.tokenizer.length(), self.unet.config(), self.vae.config())
-    }
-
-    /// Returns `[channels, height, width]` of the latents that the model was trained on.
-    pub fn latent_shape(&self) -> [usize; 3] {
-        self.geometry().latent_shape()
-    }
-
-    /// Returns the pixels that a latent pixel stands for, each way.
-    pub fn vae_scale(&self) -> usize {
-        self.vae.config().scale()
-    }
-
-    /// Returns `[height, width]` of the pictures that the model was trained on.
-    pub fn image_size(&self) -> [usize; 2] {
-        self.geometry().image_size()
-    }
-
     /// Encodes a prompt: `[1, length, m]`. `token`: a token and the embedding that takes its place wherever it occurs.
     pub fn encode(&self, prompt: &str, token: Option<(u32, &[f32])>) -> Result<Tensor> {
         match token {
             Some((token, vector)) => self.encode_batch(prompt, token, &[vector]),
-            None => self.text.forward(&self.tokenizer.ids(prompt)?, &[], &[]),
+            None => self
+                .text
+                .forward(&self.outline.tokenizer().ids(prompt)?, &[], &[]),
         }
-    }
-
-    /// Returns where a class word stands in a prompt: every occurrence gives way to a vector.
-    ///
-    /// # Errors
-    /// If it does not occur.
-    pub fn placing(&self, prompt: &str, span: &TokenSpan) -> Result<Placing> {
-        span.placing(&self.tokenizer, prompt)
     }
 
     /// Encodes a prompt once for each of `vectors`, which takes the place of `span` (a token's id, or the tokens of a word
@@ -182,78 +133,30 @@ impl Pipeline {
                 expected: "at least one; encode a prompt as it is with `encode(prompt, None)`".into(),
             });
         }
-        let placed = span.into().place(&self.tokenizer, prompt)?;
+        let placed = span.into().place(self.outline.tokenizer(), prompt)?;
         self.text.forward(&placed.ids, &placed.places, vectors)
     }
 
-    /// Returns the noise that image `index` of `class` starts from, `[1, c, h, w]`, at the size that the model was trained on.
-    pub fn initial_noise(&self, seed: u64, class: u32, index: u64) -> Result<Tensor> {
-        let [_, h, w] = self.latent_shape();
-        self.initial_noise_at(seed, class, index, [h, w])
-    }
-
-    /// Returns the noise that image `index` of `class` starts from, `[1, c, h, w]`, for latents of `[h, w]`.
-    pub fn initial_noise_at(&self, seed: u64, class: u32, index: u64, [h, w]: [usize; 2]) -> Result<Tensor> {
-        let c = self.unet.config().in_channels;
-        let normals = initial_noise(seed, class, index, c * h * w);
-        Ok(Tensor::from_vec(normals, (1, c, h, w), self.engine.device())?)
-    }
-
-    /// Returns the noise that a stochastic scheduler adds after evaluation `step` of image `index` of `class`, `[1, c, h, w]`.
-    pub fn step_noise_at(
-        &self,
-        seed: u64,
-        class: u32,
-        index: u64,
-        [h, w]: [usize; 2],
-        step: usize,
-    ) -> Result<Tensor> {
-        let c = self.unet.config().in_channels;
-        let domain = format!("imagine/step-noise/{step}");
-        let normals = Stream::new(seed, &domain, class, index).normals(c * h * w);
-        Ok(Tensor::from_vec(normals, (1, c, h, w), self.engine.device())?)
-    }
-
     /// Samples latents `[b, c, h, w]` from `noise` of that shape. `cond`, `uncond`: encoded prompts `[b or 1, length, m]`.
-    /// `on_step` hears of each evaluation of the model (from 0) and may stop the work.
+    ///
+    /// # Errors
+    /// If shapes or settings do not fit the model, if a hook stops the work, or if the latents are not finite.
     pub fn sample(
         &self,
         sampling: Sampling,
         cond: &Tensor,
         uncond: &Tensor,
         noise: Tensor,
-        on_step: &mut dyn FnMut(usize) -> ControlFlow<()>,
+        hooks: Hooks,
     ) -> Result<Tensor> {
-        self.job(sampling, cond, uncond).run(noise, None, on_step)
-    }
-
-    /// Samples as [`Self::sample`] does, with a source of the noise that a stochastic scheduler adds.
-    pub fn sample_with_noise(
-        &self,
-        sampling: Sampling,
-        cond: &Tensor,
-        uncond: &Tensor,
-        noise: Tensor,
-        step_noise: &mut StepNoise,
-        on_step: &mut dyn FnMut(usize) -> ControlFlow<()>,
-    ) -> Result<Tensor> {
-        self.job(sampling, cond, uncond)
-            .run(noise, Some(step_noise), on_step)
-    }
-
-    fn job<'a>(&'a self, sampling: Sampling, cond: &'a Tensor, uncond: &'a Tensor) -> Job<'a> {
-        Job {
+        let job = Job {
             unet: &self.unet,
-            schedule: &self.schedule,
+            schedule: self.outline.schedule(),
             sampling,
             cond,
             uncond,
-        }
-    }
-
-    /// Returns how often [`Self::sample`] evaluates the model, which is how often it calls `on_step`.
-    pub fn evaluations(&self, sampling: Sampling) -> Result<usize> {
-        self.schedule.evaluations(sampling)
+        };
+        job.run(noise, hooks)
     }
 
     /// Predicts the noise in `latents` `[b, c, h, w]` at `timestep`, without guidance. `states`: `[b or 1, length, m]`.
@@ -283,7 +186,7 @@ impl Pipeline {
     /// Encodes pictures `[b, 3, H, W]` with values in -1 to 1 to the mean of their latents `[b, c, h, w]`, scaled as the
     /// UNet knows them.
     pub fn vae_encode(&self, images: &Tensor) -> Result<Tensor> {
-        let multiple = self.vae_scale();
+        let multiple = self.outline.geometry().vae_scale();
         match images.dims() {
             [b, 3, h, w] if *b > 0 && *h > 0 && *w > 0 && h % multiple == 0 && w % multiple == 0 => {}
             _ => {

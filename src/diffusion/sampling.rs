@@ -6,7 +6,7 @@ use candle_core::Tensor;
 
 use super::error::{DiffusionError, Result};
 use super::scheduler::{Schedule, Scheduler};
-use super::unet::Unet;
+use super::unet::{Prompts, Unet};
 
 /// How to sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,6 +32,27 @@ impl Default for Sampling {
 
 /// Gives the noise that a stochastic scheduler adds after the evaluation of that number, of the latents' shape.
 pub type StepNoise<'a> = dyn FnMut(usize) -> Result<Tensor> + 'a;
+
+/// Hears of each evaluation of the model (from 0), and may stop the work.
+pub type OnStep<'a> = dyn FnMut(usize) -> ControlFlow<()> + 'a;
+
+/// Who takes part in the steps of a sampling.
+#[derive(Default)]
+pub struct Hooks<'a> {
+    /// The source of the noise of a stochastic scheduler, which cannot do without.
+    pub step_noise: Option<&'a mut StepNoise<'a>>,
+    /// Who hears of the evaluations.
+    pub on_step: Option<&'a mut OnStep<'a>>,
+}
+
+impl std::fmt::Debug for Hooks<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hooks")
+            .field("step_noise", &self.step_noise.is_some())
+            .field("on_step", &self.on_step.is_some())
+            .finish()
+    }
+}
 
 pub(crate) struct Job<'a> {
     pub(crate) unet: &'a Unet,
@@ -65,76 +86,26 @@ impl Job<'_> {
     }
 
     /// From `noise` `[b, c, h, w]` to the final latents of the same shape.
-    pub(crate) fn run(
-        &self,
-        noise: Tensor,
-        mut step_noise: Option<&mut StepNoise>,
-        on_step: &mut dyn FnMut(usize) -> ControlFlow<()>,
-    ) -> Result<Tensor> {
-        let config = self.unet.config();
-        let multiple = 1 << (config.block_out_channels.len() - 1); // not empty
-        let batch = match noise.dims() {
-            [b, c, h, w]
-                if *b > 0
-                    && *c == config.in_channels
-                    && *h > 0
-                    && *w > 0
-                    && h % multiple == 0
-                    && w % multiple == 0 =>
-            {
-                *b
-            }
-            _ => {
-                let expected = format!(
-                    "[batch, {}, height, width], both multiples of {multiple}",
-                    config.in_channels
-                );
-                return Err(shape("noise", &noise, expected));
-            }
-        };
-        let Sampling {
-            scheduler,
-            steps,
-            guidance_scale,
-        } = self.sampling;
-        if !guidance_scale.is_finite() {
-            return Err(DiffusionError::Setting {
-                setting: "guidance_scale",
-                found: guidance_scale.to_string(),
-                expected: "a finite number; 7.5 is usual".into(),
-            });
-        }
-        let mut stepper = self.schedule.start(scheduler, steps)?;
-        if stepper.stochastic() && step_noise.is_none() {
+    pub(crate) fn run(&self, noise: Tensor, mut hooks: Hooks) -> Result<Tensor> {
+        let batch = self.batch(&noise)?;
+        let mut stepper = self
+            .schedule
+            .start(self.sampling.scheduler, self.sampling.steps)?;
+        if stepper.stochastic() && hooks.step_noise.is_none() {
             return Err(DiffusionError::Setting {
                 setting: "scheduler",
-                found: format!("{scheduler:?}"),
+                found: format!("{:?}", self.sampling.scheduler),
                 expected: "eta 0, or a source of noise for the steps".into(),
             });
         }
-        let guided = guidance_scale > 1.0;
-        let cond = self.states("cond", self.cond, batch)?;
-        let states = if guided {
-            Tensor::cat(&[&self.states("uncond", self.uncond, batch)?, &cond], 0)?
-        } else {
-            cond
-        };
-        let prompts = self.unet.prompt(&states)?;
+        let prompts = self.prompts(batch)?;
         let timesteps = stepper.timesteps().to_vec();
         let mut sample = noise.contiguous()?;
         for (i, timestep) in timesteps.iter().enumerate() {
-            let output = if guided {
-                let both = self
-                    .unet
-                    .forward(&Tensor::cat(&[&sample, &sample], 0)?, *timestep, &prompts)?;
-                let [uncond, cond] = [both.narrow(0, 0, batch)?, both.narrow(0, batch, batch)?];
-                (&uncond + ((cond - &uncond)? * guidance_scale)?)?
-            } else {
-                self.unet.forward(&sample, *timestep, &prompts)?
-            };
-            let added = match &mut step_noise {
+            let output = self.predict(&sample, *timestep, &prompts)?;
+            let added = match &mut hooks.step_noise {
                 Some(source) if stepper.stochastic() => Some(source(i)?),
-                _ => None,
+                Some(_) | None => None,
             };
             if let Some(noise) = &added
                 && noise.dims() != sample.dims()
@@ -142,7 +113,7 @@ impl Job<'_> {
                 return Err(shape("step noise", noise, format!("{:?}", sample.dims())));
             }
             sample = stepper.step(i, &output, &sample, added.as_ref())?;
-            if on_step(i).is_break() {
+            if hooks.on_step.as_mut().is_some_and(|hear| hear(i).is_break()) {
                 return Err(DiffusionError::Stopped {
                     step: i + 1,
                     steps: timesteps.len(),
@@ -155,5 +126,58 @@ impl Job<'_> {
         } else {
             Err(DiffusionError::NonFiniteResult { what: "the latents" })
         }
+    }
+
+    fn guided(&self) -> bool {
+        self.sampling.guidance_scale > 1.0
+    }
+
+    /// The number of pictures in `noise`, if the model can take it and the guidance is a number.
+    fn batch(&self, noise: &Tensor) -> Result<usize> {
+        let config = self.unet.config();
+        let multiple = 1 << (config.block_out_channels.len() - 1); // not empty
+        let good = |side: usize| side > 0 && side.is_multiple_of(multiple);
+        let batch = match noise.dims() {
+            [b, c, h, w] if *b > 0 && *c == config.in_channels && good(*h) && good(*w) => *b,
+            _ => {
+                let expected = format!(
+                    "[batch, {}, height, width], both multiples of {multiple}",
+                    config.in_channels
+                );
+                return Err(shape("noise", noise, expected));
+            }
+        };
+        let scale = self.sampling.guidance_scale;
+        if !scale.is_finite() {
+            return Err(DiffusionError::Setting {
+                setting: "guidance_scale",
+                found: scale.to_string(),
+                expected: "a finite number; 7.5 is usual".into(),
+            });
+        }
+        Ok(batch)
+    }
+
+    /// The prompts of all evaluated latents: guidance evaluates each twice, without its prompt first.
+    fn prompts(&self, batch: usize) -> Result<Prompts> {
+        let cond = self.states("cond", self.cond, batch)?;
+        let states = if self.guided() {
+            Tensor::cat(&[&self.states("uncond", self.uncond, batch)?, &cond], 0)?
+        } else {
+            cond
+        };
+        self.unet.prompt(&states)
+    }
+
+    /// The model's answer at `timestep`, guided if asked.
+    fn predict(&self, sample: &Tensor, timestep: usize, prompts: &Prompts) -> Result<Tensor> {
+        if !self.guided() {
+            return self.unet.forward(sample, timestep, prompts);
+        }
+        let batch = sample.dim(0)?;
+        let both = Tensor::cat(&[sample, sample], 0)?;
+        let both = self.unet.forward(&both, timestep, prompts)?;
+        let [uncond, cond] = [both.narrow(0, 0, batch)?, both.narrow(0, batch, batch)?];
+        Ok((&uncond + ((cond - &uncond)? * self.sampling.guidance_scale)?)?)
     }
 }

@@ -12,7 +12,7 @@ use candle_core::{Device, Tensor, Var};
 use super::state::{self, State};
 use super::{Error, Result};
 use crate::engine::Variables;
-use crate::rng::Stream;
+use crate::rng::{Stream, domain};
 
 /// How a tensor starts.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -226,7 +226,7 @@ impl Params {
 
 fn initial(name: &str, shape: &[usize], init: Init, seed: u64) -> Vec<f32> {
     let len = shape.iter().product();
-    let mut stream = Stream::new(seed, &format!("nn/init/{name}"), 0, 0);
+    let mut stream = Stream::new(seed, &domain::nn_init(name), 0, 0);
     match init {
         Init::Constant(value) => vec![value; len],
         Init::KaimingFanOut => {

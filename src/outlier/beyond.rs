@@ -5,7 +5,7 @@ use super::error::{OutlierError, require, require_counts};
 use super::geometry::{Features, distance, kth_largest, normalised};
 use super::params::{Sampled, shortest};
 use crate::engine::simd::{Packed, product};
-use crate::rng::Stream;
+use crate::rng::{Stream, domain};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -54,7 +54,7 @@ impl BeyondParams {
 /// the k-th nearest feature is `overshoot` times the largest k-NN distance within the class.
 ///
 /// `features` is `[n, m]`. `anchor` is the feature that was turned, the round is 0. Random numbers are
-/// `rng::Stream(seed, "sample/beyond", class, index)`.
+/// `rng::Stream(seed, domain::SAMPLE_BEYOND, class, index)`.
 ///
 /// # Errors
 /// Features that [`boundary`](super::boundary()) refuses, a parameter outside its range, or a distance that random directions
@@ -78,7 +78,7 @@ pub fn beyond(
     (0..params.count as u64)
         .into_par_iter()
         .map(|index| {
-            let mut stream = Stream::new(seed, "sample/beyond", class, index);
+            let mut stream = Stream::new(seed, domain::SAMPLE_BEYOND, class, index);
             let anchor = stream.below(features.n as u32);
             let pushed =
                 (0..TRIES).find_map(|_| push(&features, &packed, anchor, params.k, wanted, &mut stream));

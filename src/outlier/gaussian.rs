@@ -4,7 +4,7 @@ use super::boundary::neighbours;
 use super::error::{OutlierError, require_counts, require_direction};
 use super::geometry::{Features, normalised};
 use super::params::{Sampled, require_sigma, shortest};
-use crate::rng::Stream;
+use crate::rng::{Stream, domain};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -42,7 +42,7 @@ impl GaussianParams {
 /// Returns `count` vectors normalise(T(y)/|T(y)| + sigma * e), e standard normal.
 ///
 /// `embedding` is T(y), `[m]`; `features`, `[n, m]`, serve only to report each vector's k-NN distance and its nearest
-/// feature, as `anchor`. The round is 0. Noise is `rng::Stream(seed, "sample/gaussian", class, index)`.
+/// feature, as `anchor`. The round is 0. Noise is `rng::Stream(seed, domain::SAMPLE_GAUSSIAN, class, index)`.
 ///
 /// # Errors
 /// Features that [`boundary`](super::boundary()) refuses, an embedding that is zero or not finite, a parameter outside its range.
@@ -63,7 +63,7 @@ pub fn gaussian(
     let vectors: Vec<Vec<f32>> = (0..params.count as u64)
         .into_par_iter()
         .map(|index| {
-            let noise = Stream::new(seed, "sample/gaussian", class, index).normals(m);
+            let noise = Stream::new(seed, domain::SAMPLE_GAUSSIAN, class, index).normals(m);
             let pairs = centre.iter().zip(&noise);
             normalised(pairs.map(|(c, e)| f64::from(*c) + sigma * f64::from(*e)))
         })

@@ -5,14 +5,14 @@ use super::error::OutlierError;
 use super::geometry::Features;
 use super::params::{Sampled, SamplingParams};
 use super::round::{Class, Scratch, check};
-use crate::rng::Stream;
+use crate::rng::{Stream, domain};
 use rayon::prelude::*;
 use std::sync::{Mutex, PoisonError};
 
 /// Samples the outliers (or inliers) of a class: `params.count()` of them, by round, then boundary rank, then best first.
 ///
 /// `features` is `[n, m]`, the class's ID features, which are L2-normalised inside. The noise of round r is that of
-/// `rng::Stream(seed, "sample/noise", class, r)`, `[noise_per_round, m]`; if a round uses only some of the boundary set, it
+/// `rng::Stream(seed, domain::SAMPLE_NOISE, class, r)`, `[noise_per_round, m]`; if a round uses only some of the boundary set, it
 /// draws them from "sample/anchors". `progress` is called with 1 after each round, from any thread; `cancelled` is asked
 /// before each.
 ///
@@ -43,7 +43,7 @@ pub fn sample_class(
             }
             let scratch = pool().pop();
             let mut scratch = scratch.unwrap_or_else(|| shared.scratch());
-            let mut noise = Stream::new(seed, "sample/noise", class, u64::from(round));
+            let mut noise = Stream::new(seed, domain::SAMPLE_NOISE, class, u64::from(round));
             let anchors = shared.anchors(seed, class, u64::from(round));
             let sampled = shared.round(&mut scratch, &mut |part| noise.fill_normal(part), &anchors, round);
             pool().push(scratch);

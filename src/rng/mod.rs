@@ -4,6 +4,7 @@
 //! depend on batch size, thread count, order, or the shard it was made in. The normal deviates use only IEEE additions,
 //! multiplications, divisions and square roots, no library logarithm or sine: they are the same bits on every machine.
 
+pub mod domain;
 mod normal;
 
 const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
@@ -42,7 +43,7 @@ pub struct Stream {
 
 impl Stream {
     /// Returns the stream of (`seed`, `domain`, `class`, `index`). `domain` says what the numbers are for
-    /// ("sample/noise", "imagine/latent"), so that two uses of one seed never share numbers.
+    /// (see [`domain`]), so that two uses of one seed never share numbers.
     pub fn new(seed: u64, domain: &str, class: u32, index: u64) -> Self {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&seed.to_le_bytes());

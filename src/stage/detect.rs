@@ -11,6 +11,7 @@ use super::{Context, Source, StageError, imagine, input, input_run, params, sour
 use crate::dataset::Preparation;
 use crate::nn::{self, ResNet, schedule};
 use crate::ood;
+use crate::rng::domain;
 use crate::store::{Readable, Store};
 
 /// Name of the stage.
@@ -238,7 +239,7 @@ impl<'a> Outliers<'a> {
         let end = start + self.loss.batch_size;
         let passes = (start / n)..=((end - 1) / n);
         let shuffled =
-            passes.flat_map(|pass| schedule::permutation(n, seed, "detect/outlier-order", pass as u64));
+            passes.flat_map(|pass| schedule::permutation(n, seed, domain::DETECT_OUTLIER_ORDER, pass as u64));
         shuffled.skip(start % n).take(end - start).collect()
     }
 }

@@ -51,7 +51,7 @@ impl Tokens {
             Self::One => TokenRule::One,
             Self::First | Self::Mean => TokenRule::All,
         };
-        let span = pipeline.tokenizer().span(word, rule)?;
+        let span = pipeline.outline().tokenizer().span(word, rule)?;
         let rows = span.tokens().iter().map(|token| pipeline.token_embedding(*token));
         let rows = rows.collect::<Result<Vec<_>, _>>()?;
         let first = span.tokens().first().copied().unwrap_or_default(); // a span has a token

@@ -4,7 +4,7 @@
 //! Every picture is named by (class, index): vector, initial noise and the noise of steps depend on that name, the parameters and
 //! the seed alone, so a run can be cut into batches, interruptions and [`Shard`]s in any way and comes out the same.
 
-mod initial;
+mod noise;
 mod painter;
 mod params;
 mod shard;
@@ -18,7 +18,7 @@ use super::{Context, Source, StageError, embed, import, input, required_input, s
 use crate::diffusion::Outline;
 use crate::store::{Projection, Readable, Store};
 
-pub use initial::initial_noise;
+pub use noise::{initial_latents, initial_noise};
 pub(super) use painter::{Painter, Wanted};
 pub use params::{Params, Partner, SchedulerName, Size, Synthesis};
 pub use shard::Shard;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::StageError;
 use crate::nn::State;
 use crate::ood;
-use crate::rng::Stream;
+use crate::rng::{Stream, domain};
 
 /// Which phi.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +38,7 @@ pub(super) fn is_phi(name: &str) -> bool {
 impl TrainedPhi {
     /// Returns phi as training begins: a slope of ln 2, or layers drawn as PyTorch draws them (uniform within 1/sqrt(fan-in)).
     pub fn new(name: &PhiName, seed: u64, device: &Device) -> Result<Self, StageError> {
-        let mut stream = Stream::new(seed, "detect/phi", 0, 0);
+        let mut stream = Stream::new(seed, domain::DETECT_PHI, 0, 0);
         let mut uniform = |n: usize, bound: f32| {
             (0..n)
                 .map(|_| (2.0 * stream.uniform() - 1.0) * bound)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use dream_ood::diffusion;
+use dream_ood::stage::imagine::initial_noise;
 use dream_ood::store::{Readable, Stamp, Store};
 use dream_schema::{ClassEmbedding, Image, Latent, Outlier, OutlierKind, RunId, RunInput, RunSpec, Status};
 
@@ -460,7 +460,7 @@ fn latents_and_their_noise_are_exported() {
     assert_eq!(last[192..], stored);
     let noise: Vec<u8> = latents
         .iter()
-        .flat_map(|l| diffusion::initial_noise(3, l.class_id, l.index, 4 * 8 * 12))
+        .flat_map(|l| initial_noise(3, l.class_id, l.index, 4 * 8 * 12))
         .flat_map(f32::to_le_bytes)
         .collect();
     assert_eq!(first[192..], noise);

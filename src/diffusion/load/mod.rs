@@ -14,6 +14,7 @@ pub(crate) use self::files::Folder;
 use super::compvis::{self, Names};
 use super::config::{TextConfig, UnetConfig, VaeConfig};
 use super::error::{DiffusionError, Result};
+use super::outline::Outline;
 use super::scheduler::Schedule;
 use super::text::TextEncoder;
 use super::tokenizer::Tokenizer;
@@ -24,11 +25,10 @@ use crate::engine::{Engine, Part};
 
 /// A model in memory.
 pub(crate) struct Parts {
-    pub(crate) tokenizer: Tokenizer,
+    pub(crate) outline: Outline,
     pub(crate) text: TextEncoder,
     pub(crate) unet: Unet,
     pub(crate) vae: Vae,
-    pub(crate) schedule: Schedule,
     pub(crate) digest: [u8; 32],
 }
 
@@ -59,6 +59,7 @@ enum PlannedWeights {
 pub(crate) fn load(path: &Path, tokenizer: Option<&Path>, engine: &Engine) -> Result<Parts> {
     let plan = plan(path, tokenizer)?;
     let folder = &plan.folder;
+    let outline = Outline::new(&plan.configs, plan.tokenizer, plan.schedule);
     std::thread::scope(|scope| {
         let digest = scope.spawn(|| folder.digest());
         let (text, unet, vae) = build(plan.configs, &plan.weights, engine)?;
@@ -66,24 +67,24 @@ pub(crate) fn load(path: &Path, tokenizer: Option<&Path>, engine: &Engine) -> Re
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         Ok(Parts {
-            tokenizer: plan.tokenizer,
+            outline,
             text,
             unet,
             vae,
-            schedule: plan.schedule,
             digest,
         })
     })
 }
 
 /// Reads everything but weights.
-pub(crate) fn outline(path: &Path, tokenizer: Option<&Path>) -> Result<(Configs, Tokenizer, Schedule)> {
+pub(crate) fn outline(path: &Path, tokenizer: Option<&Path>) -> Result<Outline> {
     let plan = plan(path, tokenizer)?;
-    Ok((plan.configs, plan.tokenizer, plan.schedule))
+    Ok(Outline::new(&plan.configs, plan.tokenizer, plan.schedule))
 }
 
-/// Returns the files that hold the weights of the model at `path`, as [`load`] would choose them.
-pub(crate) fn weight_files(path: &Path) -> Vec<PathBuf> {
+/// Returns the files that [`Pipeline::open`](super::Pipeline::open) would take the weights of `path` from: for each part the plain
+/// file where there is one, else a variant (`fp16`, `bf16`, `non_ema`), or the index of several.
+pub fn weight_files(path: &Path) -> Vec<PathBuf> {
     if path.is_file() {
         return vec![path.to_path_buf()];
     }
@@ -94,8 +95,8 @@ pub(crate) fn weight_files(path: &Path) -> Vec<PathBuf> {
         .into()
 }
 
-/// Whether `path` is a readable file that holds the UNet of a whole model.
-pub(crate) fn is_checkpoint(path: &Path) -> bool {
+/// Says whether `path` is a checkpoint file with a whole model in it, of the original Stable Diffusion code's tensor names.
+pub fn is_checkpoint(path: &Path) -> bool {
     path.is_file()
         && TensorFile::open(path).is_ok_and(|file| file.names().any(|name| name.starts_with(compvis::UNET)))
 }

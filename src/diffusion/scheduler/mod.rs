@@ -16,7 +16,6 @@ use candle_core::Tensor;
 pub(crate) use self::config::SchedulerConfig;
 use self::config::{Prediction, Spacing};
 use super::error::{DiffusionError, Result};
-use super::sampling::Sampling;
 
 /// The way from noise to a picture.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -91,8 +90,8 @@ impl Schedule {
     }
 
     /// Returns how often the model is evaluated for a picture.
-    pub(crate) fn evaluations(&self, sampling: Sampling) -> Result<usize> {
-        Ok(self.start(sampling.scheduler, sampling.steps)?.timesteps().len())
+    pub(crate) fn evaluations(&self, scheduler: Scheduler, steps: usize) -> Result<usize> {
+        Ok(self.start(scheduler, steps)?.timesteps().len())
     }
 
     /// Ascending timesteps of PLMS and DDIM.

@@ -6,7 +6,7 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
 use super::*;
-use crate::diffusion::{DiffusionError, Sampling, Scheduler};
+use crate::diffusion::{DiffusionError, Hooks, Sampling, Scheduler};
 
 /// A copy of the tiny model that a test may damage.
 pub(super) struct Copy(tempfile::TempDir);
@@ -290,21 +290,24 @@ fn broken_merges_are_refused() {
 
 #[test]
 fn a_word_of_several_tokens_is_listed() {
-    match tiny().tokenizer().single_token("sandal").unwrap_err() {
+    match tiny().outline().tokenizer().single_token("sandal").unwrap_err() {
         DiffusionError::NotOneToken { tokens, .. } => {
             assert!(tokens.len() > 1 && tokens.concat() == "sandal</w>")
         }
         other => panic!("{other}"),
     }
     for word in ["", " ", "<|endoftext|>", "red dog"] {
-        assert!(tiny().tokenizer().single_token(word).is_err(), "{word:?}");
+        assert!(
+            tiny().outline().tokenizer().single_token(word).is_err(),
+            "{word:?}"
+        );
     }
 }
 
 #[test]
 fn replacements_are_checked() {
     let pipeline = tiny();
-    let token = pipeline.tokenizer().single_token("shoe").unwrap();
+    let token = pipeline.outline().tokenizer().single_token("shoe").unwrap();
     let m = pipeline.embedding_dim();
     let good = vec![0.1; m];
     let error =
@@ -320,7 +323,7 @@ fn replacements_are_checked() {
         DiffusionError::TokenNotInPrompt { .. }
     ));
     // The end mark is in every prompt, but is no word of it.
-    let end = *pipeline.tokenizer().ids("").unwrap().last().unwrap();
+    let end = *pipeline.outline().tokenizer().ids("").unwrap().last().unwrap();
     assert!(matches!(
         error("a shoe", end, &good),
         DiffusionError::TokenNotInPrompt { .. }
@@ -349,7 +352,7 @@ fn replacements_are_checked() {
 fn sampling_settings_are_checked() {
     let pipeline = tiny();
     let states = pipeline.encode("a shoe", None).unwrap();
-    let noise = pipeline.initial_noise(0, 0, 0).unwrap();
+    let noise = start(&pipeline, 0, 0, 0);
     let fine = Sampling {
         scheduler: Scheduler::Plms,
         steps: 2,
@@ -361,7 +364,12 @@ fn sampling_settings_are_checked() {
         } else {
             ControlFlow::Continue(())
         };
-        pipeline.sample(sampling, cond, &states, noise.clone(), &mut |_| flow)
+        let mut hear = |_| flow;
+        let hooks = Hooks {
+            on_step: Some(&mut hear),
+            ..Hooks::default()
+        };
+        pipeline.sample(sampling, cond, &states, noise.clone(), hooks)
     };
     assert!(run(fine, &states, &noise, false).is_ok());
     for wrong in [

@@ -8,6 +8,7 @@ use safetensors::{Dtype, SafeTensors};
 
 use super::errors::Copy;
 use super::*;
+use crate::diffusion::weight_files;
 
 pub(super) fn expected() -> HashMap<String, Tensor> {
     candle_core::safetensors::load(fixtures().join("forms.safetensors"), &Device::Cpu).unwrap()
@@ -129,7 +130,7 @@ fn weights_may_be_in_several_files() {
         std::fs::remove_file(path).unwrap();
     }
     assert_eq!(answers(&load(&dir)), answers(&tiny()));
-    let files = Pipeline::weight_files(dir.path());
+    let files = weight_files(dir.path());
     assert!(
         files
             .iter()
@@ -157,7 +158,7 @@ fn the_plain_file_is_taken_before_its_variants() {
             std::fs::rename(&path, path.with_extension(format!("{variant}.safetensors"))).unwrap();
         }
         assert_eq!(answers(&load(&dir)), known, "{variant}");
-        let files = Pipeline::weight_files(dir.path());
+        let files = weight_files(dir.path());
         assert!(
             files
                 .iter()
@@ -172,7 +173,7 @@ fn the_plain_file_is_taken_before_its_variants() {
     )
     .unwrap();
     assert_eq!(load(&dir).digest(), tiny().digest());
-    assert_eq!(Pipeline::weight_files(dir.path())[1], dir.path().join(UNET));
+    assert_eq!(weight_files(dir.path())[1], dir.path().join(UNET));
 }
 
 #[test]
@@ -182,7 +183,7 @@ fn pytorch_files_are_read() {
     let bin = dir.path().join("text_encoder/pytorch_model.bin");
     std::fs::copy(fixtures().join("pytorch_model.bin"), &bin).unwrap();
     assert_eq!(answers(&load(&dir)), answers(&tiny()));
-    assert_eq!(Pipeline::weight_files(dir.path())[0], bin);
+    assert_eq!(weight_files(dir.path())[0], bin);
     // A shard may be such a file too.
     std::fs::rename(&bin, bin.with_file_name("pytorch_model-00001-of-00001.bin")).unwrap();
     let names = read_tensors(&fixtures().join("tiny").join(TEXT)).into_iter();
@@ -275,7 +276,7 @@ fn a_checkpoint_in_the_original_layout_is_that_of_diffusers() {
             assert!(off < 2e-5, "{name}: {off}");
         }
     }
-    assert_eq!(Pipeline::weight_files(&model), std::slice::from_ref(&model));
+    assert_eq!(weight_files(&model), std::slice::from_ref(&model));
     // The digest is of the contents, wherever the files lie.
     let digest = |path: &Path| {
         Pipeline::open(path, &PipelineOptions::default())

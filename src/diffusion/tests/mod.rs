@@ -45,6 +45,13 @@ fn open_with_tokenizer(path: &Path, tokenizer: &Path) -> Result<Pipeline> {
     Pipeline::open(path, &options)
 }
 
+/// Noise for one picture to start from.
+fn start(pipeline: &Pipeline, seed: u64, class: u32, index: u64) -> Tensor {
+    let [c, h, w] = pipeline.outline().geometry().latent_shape();
+    let numbers = crate::rng::Stream::new(seed, "test/start", class, index).normals(c * h * w);
+    Tensor::from_vec(numbers, (1, c, h, w), &Device::Cpu).unwrap()
+}
+
 /// What Python computed.
 struct Expected {
     tensors: HashMap<String, Tensor>,

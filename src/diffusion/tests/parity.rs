@@ -3,9 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::*;
-use crate::diffusion::{Sampling, Scheduler};
-
-const GO_ON: fn(usize) -> ControlFlow<()> = |_| ControlFlow::Continue(());
+use crate::diffusion::{Hooks, Sampling, Scheduler};
 
 #[test]
 fn token_ids_are_those_of_transformers() {
@@ -18,7 +16,11 @@ fn token_ids_are_those_of_transformers() {
             .iter()
             .map(|v| v.as_u64().unwrap() as u32)
             .collect();
-        assert_eq!(pipeline.tokenizer().ids(text).unwrap(), expected, "{text:?}");
+        assert_eq!(
+            pipeline.outline().tokenizer().ids(text).unwrap(),
+            expected,
+            "{text:?}"
+        );
     }
 }
 
@@ -26,7 +28,7 @@ fn token_ids_are_those_of_transformers() {
 fn text_is_encoded_as_in_transformers() {
     let expected = Expected::read();
     for pipeline in [tiny(), tiny_plain()] {
-        let token = pipeline.tokenizer().single_token("shoe").unwrap();
+        let token = pipeline.outline().tokenizer().single_token("shoe").unwrap();
         assert_eq!(token, expected.token());
         assert_eq!(
             pipeline.token_embedding(token).unwrap(),
@@ -106,12 +108,16 @@ fn whole_pipelines_end_where_those_of_diffusers_do() {
                 heard.push(i);
                 ControlFlow::Continue(())
             };
+            let hooks = Hooks {
+                on_step: Some(&mut listen),
+                ..Hooks::default()
+            };
             let latents = pipeline
-                .sample(sampling, &cond, &uncond, expected.tensor("noise"), &mut listen)
+                .sample(sampling, &cond, &uncond, expected.tensor("noise"), hooks)
                 .unwrap();
             assert_eq!(
                 heard,
-                (0..pipeline.evaluations(sampling).unwrap()).collect::<Vec<_>>()
+                (0..pipeline.outline().evaluations(sampling).unwrap()).collect::<Vec<_>>()
             );
             let ratio = psnr(&latents, &expected.tensor(&format!("{name}_latents")));
             assert!(ratio > 80.0, "{name}: {ratio} dB");
@@ -167,9 +173,11 @@ fn stochastic_steps_take_their_noise_from_the_caller() {
     let run = |factor: f64| {
         let mut noise = |_| Ok((expected.tensor("noise") * factor)?);
         let start = expected.tensor("noise");
-        pipeline
-            .sample_with_noise(sampling, &cond, &uncond, start, &mut noise, &mut GO_ON.clone())
-            .unwrap()
+        let hooks = Hooks {
+            step_noise: Some(&mut noise),
+            ..Hooks::default()
+        };
+        pipeline.sample(sampling, &cond, &uncond, start, hooks).unwrap()
     };
     assert_eq!(bits(&run(0.5)), bits(&run(0.5)));
     assert!(difference(&run(0.5), &run(-0.5)) > 0.01);
@@ -178,7 +186,7 @@ fn stochastic_steps_take_their_noise_from_the_caller() {
         &cond,
         &uncond,
         expected.tensor("noise"),
-        &mut GO_ON.clone(),
+        Hooks::default(),
     );
     assert!(
         refused

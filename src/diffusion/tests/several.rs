@@ -17,10 +17,13 @@ fn words_of_several_tokens_give_way_as_in_transformers() {
             let plain = pipeline.encode(prompt, None).unwrap();
             let mut found = Vec::new();
             for (rule, suffix) in [(TokenRule::First, "first"), (TokenRule::All, "all")] {
-                let span = pipeline.tokenizer().span(word, rule).unwrap();
+                let span = pipeline.outline().tokenizer().span(word, rule).unwrap();
                 assert_eq!(serde_json::json!(span.tokens()), row["tokens"]);
                 let wanted = if name == "twice" { 2 } else { 1 };
-                assert_eq!(pipeline.placing(prompt, &span).unwrap().occurrences, wanted);
+                assert_eq!(
+                    pipeline.outline().placing(prompt, &span).unwrap().occurrences,
+                    wanted
+                );
                 let states = pipeline.encode_batch(prompt, &span, &vectors).unwrap();
                 let theirs = &expected[&format!("several_{name}_{suffix}")];
                 let off = difference(&states, theirs);
@@ -36,7 +39,7 @@ fn words_of_several_tokens_give_way_as_in_transformers() {
 #[test]
 fn the_rules_agree_on_a_word_of_one_token() {
     let pipeline = tiny();
-    let token = pipeline.tokenizer().single_token("shoe").unwrap();
+    let token = pipeline.outline().tokenizer().single_token("shoe").unwrap();
     let vector = vec![0.1; pipeline.embedding_dim()];
     let run = |span| {
         bits(
@@ -47,7 +50,7 @@ fn the_rules_agree_on_a_word_of_one_token() {
     };
     let known = run(token.into());
     for rule in [TokenRule::One, TokenRule::First, TokenRule::All] {
-        let span = pipeline.tokenizer().span("shoe", rule).unwrap();
+        let span = pipeline.outline().tokenizer().span("shoe", rule).unwrap();
         assert_eq!(run(span), known, "{rule:?}");
     }
 }
@@ -55,30 +58,30 @@ fn the_rules_agree_on_a_word_of_one_token() {
 #[test]
 fn every_occurrence_gives_way_but_not_one_that_is_cut_off() {
     let pipeline = tiny();
-    let room = pipeline.tokenizer().length() - 2;
+    let room = pipeline.outline().tokenizer().length() - 2;
     let place = |prompt: &str, rule| {
-        let span = pipeline.tokenizer().span("red bus", rule).unwrap();
-        let placed = span.place(pipeline.tokenizer(), prompt);
+        let span = pipeline.outline().tokenizer().span("red bus", rule).unwrap();
+        let placed = span.place(pipeline.outline().tokenizer(), prompt);
         placed.map(|p| (p.places, p.placing.occurrences, p.ids))
     };
-    let length = pipeline.tokenizer().bare_ids("red bus").unwrap().len();
+    let length = pipeline.outline().tokenizer().bare_ids("red bus").unwrap().len();
     assert!(length > 2);
     let (places, occurrences, ids) = place("red bus red bus", TokenRule::All).unwrap();
     assert_eq!((places, occurrences), ((1..=2 * length).collect(), 2));
     assert_eq!(
         ids,
-        pipeline.tokenizer().ids("red bus red bus").unwrap(),
+        pipeline.outline().tokenizer().ids("red bus red bus").unwrap(),
         "nothing moves"
     );
     let (places, occurrences, ids) = place("red bus red bus", TokenRule::First).unwrap();
     assert_eq!((places, occurrences), (vec![1, 2], 2));
-    let end = *pipeline.tokenizer().ids("").unwrap().last().unwrap();
+    let end = *pipeline.outline().tokenizer().ids("").unwrap().last().unwrap();
     assert_eq!(
         ids.iter().position(|id| *id == end),
         Some(3),
         "what follows moves up"
     );
-    assert_eq!(ids.len(), pipeline.tokenizer().length());
+    assert_eq!(ids.len(), pipeline.outline().tokenizer().length());
     // Room for all but the last token: `All` needs all of them, `First` only one.
     let long = format!("{}red bus", "the ".repeat(room + 1 - length));
     assert!(matches!(
@@ -96,7 +99,7 @@ fn every_occurrence_gives_way_but_not_one_that_is_cut_off() {
 #[test]
 fn words_without_a_token_are_refused_and_those_of_several_told_the_rules() {
     let tokenizer = tiny();
-    let tokenizer = tokenizer.tokenizer();
+    let tokenizer = tokenizer.outline().tokenizer();
     for rule in [TokenRule::One, TokenRule::First, TokenRule::All] {
         for word in ["", " ", "<|endoftext|>"] {
             let error = tokenizer.span(word, rule).unwrap_err();

@@ -4,7 +4,7 @@ use super::errors::{Copy, copy};
 use super::*;
 use crate::diffusion::load::Folder;
 use crate::diffusion::scheduler::SchedulerConfig;
-use crate::diffusion::{Outline, Sampling, Scheduler, Tokenizer};
+use crate::diffusion::{Hooks, Outline, Sampling, Scheduler, Tokenizer};
 
 const SCHEDULER: &str = "scheduler/scheduler_config.json";
 
@@ -105,9 +105,9 @@ fn early_files_are_repaired_as_in_the_pipeline_of_diffusers() {
         let sample = |path: &Path| {
             let pipeline = Pipeline::open(path, &PipelineOptions::default()).unwrap();
             let states = pipeline.encode("a photo", None).unwrap();
-            let noise = pipeline.initial_noise(1, 0, 0).unwrap();
-            let go_on = &mut |_| std::ops::ControlFlow::Continue(());
-            bits(&pipeline.sample(sampling, &states, &states, noise, go_on).unwrap())
+            let noise = start(&pipeline, 1, 0, 0);
+            let latents = pipeline.sample(sampling, &states, &states, noise, Hooks::default());
+            bits(&latents.unwrap())
         };
         assert_eq!(sample(dir.path()), sample(&fixtures().join("tiny")));
     }

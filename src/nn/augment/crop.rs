@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Draw;
+use crate::rng::domain;
 
 /// A random part of a picture, to be scaled to the network's size.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,7 +36,7 @@ impl ResizedCrop {
     /// Area and logarithm of the ratio are uniform; a part that does not fit is drawn again, ten times at most; then it is the
     /// largest part in the middle with a ratio in the range, as in torchvision.
     pub fn window(&self, width: usize, height: usize, draw: Draw) -> [usize; 4] {
-        let mut stream = draw.stream("augment/resized-crop");
+        let mut stream = draw.stream(domain::AUGMENT_RESIZED_CROP);
         let mut uniform = |[low, high]: [f64; 2]| low + (high - low) * f64::from(stream.uniform());
         let area = (width * height) as f64;
         let mut found = None;

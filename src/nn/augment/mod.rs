@@ -12,7 +12,7 @@ use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
 use super::{Error, Result};
-use crate::rng::Stream;
+use crate::rng::{Stream, domain};
 
 pub use crop::ResizedCrop;
 pub use jitter::ColorJitter;
@@ -193,11 +193,11 @@ impl Varied<'_> {
         }
         let jittered = self.by.jitter.as_ref().map(|jitter| {
             let mut bytes = picture.to_vec();
-            jitter.vary(&mut bytes, &mut draw.stream("augment/jitter"));
+            jitter.vary(&mut bytes, &mut draw.stream(domain::AUGMENT_JITTER));
             bytes
         });
         let picture = jittered.as_deref().unwrap_or(picture);
-        let mut stream = draw.stream("augment");
+        let mut stream = draw.stream(domain::AUGMENT);
         let (pad, span) = (self.by.crop_padding, 2 * self.by.crop_padding as u32 + 1);
         let (flip, dy, dx) = (
             stream.next_u32() & 1 == 1,

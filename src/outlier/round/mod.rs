@@ -21,7 +21,7 @@ use super::error::OutlierError;
 use super::geometry::{Features, square_and_dot, squared_norm};
 use super::params::{Kind, Sampled, SamplingParams};
 use crate::engine::simd::{Packed, product};
-use crate::rng::Stream;
+use crate::rng::{Stream, domain};
 use std::ops::Range;
 
 /// Noise vectors that are searched first.
@@ -118,7 +118,7 @@ impl<'a> Class<'a> {
     pub fn anchors(&self, seed: u64, class: u32, round: u64) -> Vec<usize> {
         let mut ranks: Vec<usize> = (0..self.boundary.len()).collect();
         if self.params.anchors_per_round < ranks.len() {
-            Stream::new(seed, "sample/anchors", class, round).shuffle(&mut ranks);
+            Stream::new(seed, domain::SAMPLE_ANCHORS, class, round).shuffle(&mut ranks);
             ranks.truncate(self.params.anchors_per_round);
             ranks.sort_unstable();
         }

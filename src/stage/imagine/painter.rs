@@ -6,9 +6,10 @@ use candle_core::Tensor;
 use dream_schema::{ClassEmbedding, Image, Latent, Run};
 use rayon::prelude::*;
 
+use super::noise::BatchNoise;
 use super::params::Params;
 use super::vectors::Vector;
-use crate::diffusion::{self, Picture, Pipeline, Workload};
+use crate::diffusion::{Hooks, Picture, Pipeline, Workload};
 use crate::exchange;
 use crate::stage::{BatchSize, Context, Source, StageError, embed, params};
 
@@ -46,7 +47,7 @@ impl Painter {
         let model = Source::find(ctx.store, run, "model")?;
         let pipeline = model.load_pipeline(ctx)?;
         embed::check_model(classes, &pipeline, model.digest())?;
-        let geometry = pipeline.geometry();
+        let geometry = pipeline.outline().geometry();
         let [height, width] = geometry.image_size();
         let latent = match params.size {
             Some(size) => geometry.latent_size(size.width, size.height)?,
@@ -83,14 +84,21 @@ impl Painter {
     ) -> Result<(), StageError> {
         let mut cut = Vec::new();
         for class in classes {
-            let span = self.pipeline.tokenizer().span(&class.word, self.params.tokens)?;
-            let placing = self.pipeline.placing(&self.params.prompt_of(class), &span)?;
+            let span = self
+                .pipeline
+                .outline()
+                .tokenizer()
+                .span(&class.word, self.params.tokens)?;
+            let placing = self
+                .pipeline
+                .outline()
+                .placing(&self.params.prompt_of(class), &span)?;
             if placing.cut > 0 {
                 cut.push((class.class_name.as_str(), placing.cut));
             }
         }
         if let Some((name, tokens)) = cut.first() {
-            let (length, more) = (self.pipeline.tokenizer().length(), cut.len() - 1);
+            let (length, more) = (self.pipeline.outline().tokenizer().length(), cut.len() - 1);
             let others = if more > 0 {
                 format!(" (and of {more} other classes)")
             } else {
@@ -115,7 +123,7 @@ impl Painter {
 
     /// Returns `[channels, height, width]` of the run's latents.
     pub(in crate::stage) fn latent_shape(&self) -> [usize; 3] {
-        let [channels, ..] = self.pipeline.latent_shape();
+        let [channels, ..] = self.pipeline.outline().geometry().latent_shape();
         let [height, width] = self.latent;
         [channels, height, width]
     }
@@ -134,7 +142,11 @@ impl Painter {
             };
             let vectors: Vec<&[f32]> = group.iter().map(|w| w.vector.numbers.as_slice()).collect();
             let prompt = self.params.prompt_of(class);
-            let span = self.pipeline.tokenizer().span(&class.word, self.params.tokens)?;
+            let span = self
+                .pipeline
+                .outline()
+                .tokenizer()
+                .span(&class.word, self.params.tokens)?;
             // The class vector of a word of several tokens would not give the plain prompt again.
             let plain = span.tokens().len() > 1 && group.iter().all(|w| w.vector.is_plain());
             conditional.push(if plain {
@@ -145,23 +157,15 @@ impl Painter {
         }
         // [batch, length, m]
         let conditional = Tensor::cat(&conditional, 0)?;
-        let seed = self.run.spec.seed;
-        let together = |one: &dyn Fn(&Wanted<'_>) -> diffusion::Result<Tensor>| -> diffusion::Result<Tensor> {
-            let each = batch.iter().map(one).collect::<Result<Vec<_>, _>>()?;
-            Ok(Tensor::cat(&each, 0)?)
+        let noise = BatchNoise {
+            seed: self.run.spec.seed,
+            pictures: batch.iter().map(|w| (w.class.class_id, w.index)).collect(),
+            shape: self.latent_shape(),
+            device: ctx.engine.device(),
         };
-        let noise = together(&|w| {
-            self.pipeline
-                .initial_noise_at(seed, w.class.class_id, w.index, self.latent)
-        })?;
-        let mut step_noise = |step: usize| {
-            together(&|w| {
-                self.pipeline
-                    .step_noise_at(seed, w.class.class_id, w.index, self.latent, step)
-            })
-        };
+        let mut step_noise = |step: usize| Ok(noise.of_step(step)?);
         let sampling = self.params.sampling();
-        let steps = self.pipeline.evaluations(sampling)?;
+        let steps = self.pipeline.outline().evaluations(sampling)?;
         let mut on_step = |step: usize| {
             let (done, pictures) = (step + 1, batch.len());
             ctx.progress
@@ -172,14 +176,14 @@ impl Painter {
                 ControlFlow::Continue(())
             }
         };
-        let latents = self.pipeline.sample_with_noise(
-            sampling,
-            &conditional,
-            &self.unconditional,
-            noise,
-            &mut step_noise,
-            &mut on_step,
-        );
+        let hooks = Hooks {
+            step_noise: Some(&mut step_noise),
+            on_step: Some(&mut on_step),
+        };
+        let (cond, uncond) = (&conditional, &self.unconditional);
+        let latents = self
+            .pipeline
+            .sample(sampling, cond, uncond, noise.initial()?, hooks);
         ctx.check_interrupt()?;
         Ok(latents?)
     }

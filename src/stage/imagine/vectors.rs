@@ -3,7 +3,7 @@
 use dream_schema::{ClassEmbedding, Outlier, Run, RunId};
 
 use super::params::{Params, Partner, Synthesis, class as find_class};
-use crate::rng::Stream;
+use crate::rng::{Stream, domain};
 use crate::stage::{StageError, input_run};
 use crate::store::{Readable, Store};
 
@@ -128,7 +128,8 @@ fn check(run: RunId, outlier: &Outlier, width: usize) -> Result<(), StageError> 
 
 /// T(y) + sigma * e, e ~ N(0, I_m) named by (seed, class, index).
 fn noisy(class: &ClassEmbedding, sigma: f64, seed: u64, index: u64) -> Vector {
-    let noise = Stream::new(seed, "imagine/token-noise", class.class_id, index).normals(class.vector.len());
+    let noise =
+        Stream::new(seed, domain::IMAGINE_TOKEN_NOISE, class.class_id, index).normals(class.vector.len());
     let pairs = class.vector.iter().zip(noise);
     Vector {
         numbers: pairs
@@ -153,7 +154,7 @@ fn random_partner<'a>(
             "there is no class beside `{name}` to interpolate with"
         )));
     }
-    let mut stream = Stream::new(seed, "imagine/partner", class.class_id, index);
+    let mut stream = Stream::new(seed, domain::IMAGINE_PARTNER, class.class_id, index);
     let place = stream.below(others.len() as u32) as usize;
     Ok(others[place]) // below(n) is less than n
 }

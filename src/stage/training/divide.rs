@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::rng::Stream;
+use crate::rng::{Stream, domain};
 use crate::stage::StageError;
 
 /// Images held out of the training split, and what is done with the accuracy on them.
@@ -48,7 +48,7 @@ impl Validation {
                     of_class.len()
                 )));
             }
-            Stream::new(seed, "train/validation", class, 0).shuffle(&mut of_class);
+            Stream::new(seed, domain::TRAIN_VALIDATION, class, 0).shuffle(&mut of_class);
             let wanted = (self.fraction * of_class.len() as f64).round() as usize;
             for sample in &of_class[..wanted.clamp(1, of_class.len() - 1)] {
                 held[*sample as usize] = true;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use clap::Subcommand;
 use dream_ood::dataset::{Kind, Reading};
-use dream_ood::diffusion::Pipeline;
+use dream_ood::diffusion;
 use dream_ood::query::datasets_batch;
 use dream_ood::stage::classes::{ClassRow, read_classes};
 use dream_ood::stage::{MODEL_KIND, STATE_KIND, register_images_as, register_model, register_state};
@@ -71,7 +71,7 @@ fn guess(path: &Path) -> Option<&'static str> {
         .to_string_lossy()
         .to_lowercase();
     let is_file = |extensions: &[&str]| path.is_file() && extensions.contains(&extension.as_str());
-    if path.join("model_index.json").is_file() || is_file(&["ckpt"]) || Pipeline::is_checkpoint(path) {
+    if path.join("model_index.json").is_file() || is_file(&["ckpt"]) || diffusion::is_checkpoint(path) {
         Some(MODEL_KIND)
     } else if is_file(&["pt", "pth", "safetensors"]) {
         Some(STATE_KIND)
@@ -113,7 +113,7 @@ fn add(args: &Args, options: &Add) -> Result<()> {
         }
     };
     if kind == Some(MODEL_KIND) {
-        let files: Vec<String> = Pipeline::weight_files(&path)
+        let files: Vec<String> = diffusion::weight_files(&path)
             .iter()
             .map(|f| name_in(f, &path))
             .collect();

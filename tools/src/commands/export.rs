@@ -72,7 +72,7 @@ impl Export {
         let schema = rows.schema();
         let rows = rows.map(|batch| -> Result<RecordBatch, BoxError> {
             Ok(if initial {
-                imagine::initial_noise(&batch?)?
+                imagine::initial_latents(&batch?)?
             } else {
                 batch?
             })
