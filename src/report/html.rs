@@ -2,6 +2,8 @@
 
 use maud::{Markup, html};
 
+use crate::rng::{Stream, domain};
+
 /// Appends formatted text to a string: the path of an SVG shape, a caption. What comes from outside is never made into HTML
 /// so, but by `html!`, which escapes it.
 macro_rules! put {
@@ -55,7 +57,7 @@ pub(super) fn thin(n: usize, limit: usize, stream: u32) -> Vec<usize> {
     if n <= limit {
         return (0..n).collect();
     }
-    let mut random = crate::rng::Stream::new(0, "report/thin", stream, 0);
+    let mut random = Stream::new(0, domain::REPORT_THIN, stream, 0);
     // Floyd's sampling: `limit` draws whatever `n` is.
     let mut chosen = std::collections::BTreeSet::new();
     for last in n - limit..n {

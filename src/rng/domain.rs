@@ -41,8 +41,6 @@ domains! {
     AUGMENT_JITTER = "augment/jitter";
     /// Which points of a plot are drawn.
     REPORT_THIN = "report/thin";
-    /// Where the search for principal components starts.
-    REPORT_PCA = "report/pca";
 }
 
 const STEP_NOISE: &str = "imagine/step-noise/";
