@@ -14,6 +14,9 @@ pub struct Dataset {
     pub kind: String,
     /// Where it was found.
     pub path: String,
+    /// The folder of a diffusion model's tokenizer, where it is neither in the model's folder nor beside its file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokenizer: Option<String>,
     /// BLAKE3 over all decoded pictures and labels, in hex, whatever the container.
     pub digest: String,
     /// Number of pictures of each split.
@@ -29,6 +32,24 @@ pub struct Dataset {
     pub skipped: Option<BTreeMap<String, Vec<SkippedImage>>>,
 }
 
+/// Stood in the path of a model between the model and the folder of its tokenizer, before these were two fields.
+const TOKENIZER: &str = "?tokenizer=";
+
+impl Dataset {
+    /// Reads an entry, also one of the time when path and tokenizer were one text.
+    ///
+    /// # Errors
+    /// If it is no entry.
+    pub fn from_json(json: &[u8]) -> serde_json::Result<Self> {
+        let mut entry: Self = serde_json::from_slice(json)?;
+        if let Some((path, tokenizer)) = entry.path.rsplit_once(TOKENIZER) {
+            entry.tokenizer = Some(tokenizer.to_owned());
+            entry.path.truncate(path.len());
+        }
+        Ok(entry)
+    }
+}
+
 /// An image that is left out because it cannot be decoded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SkippedImage {
@@ -38,4 +59,23 @@ pub struct SkippedImage {
     pub name: String,
     /// What the decoder said.
     pub reason: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn path_and_tokenizer_of_an_old_entry_are_told_apart() {
+        let read = |path: &str| {
+            let json = serde_json::json!({
+                "name": "mini", "kind": "diffusers", "path": path, "digest": "ab", "splits": {}, "classes": [],
+            });
+            let entry = Dataset::from_json(json.to_string().as_bytes()).unwrap();
+            (entry.path, entry.tokenizer)
+        };
+        assert_eq!(read("/m/x.ckpt"), ("/m/x.ckpt".into(), None));
+        let both = ("/m/x.ckpt".to_owned(), Some("/m/tokenizer".to_owned()));
+        assert_eq!(read("/m/x.ckpt?tokenizer=/m/tokenizer"), both);
+    }
 }

@@ -3,7 +3,7 @@
 use super::error::DatasetError;
 use super::item::{Item, Pixels};
 use super::prepare::Preparation;
-use super::set::{Kind, Reading, Set, Skipped};
+use super::set::{Reading, Set, Skipped};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 
@@ -51,19 +51,12 @@ pub struct Images {
 }
 
 impl Images {
-    /// Opens a split of the set at `path`, of a kind that is guessed if none is given.
+    /// Opens a split of the set at `path`, read as `reading` says, without the images `skipped`, which [`super::describe`] found.
     ///
     /// # Errors
-    /// An unknown split, or whatever is wrong with the container; see [`DatasetError`]. Images are not decoded yet.
-    pub fn open(path: &Path, kind: Option<Kind>, split: &str) -> Result<Self, DatasetError> {
-        Self::open_as(path, &Reading::of(kind), split, &[])
-    }
-
-    /// As [`Images::open`], but reads the set as `reading` says and leaves `skipped` out, which [`super::describe_as`] found.
-    ///
-    /// # Errors
-    /// As [`Images::open`]; also if the place of an image to leave out holds one of another name.
-    pub fn open_as(
+    /// An unknown split, the place of an image to leave out holds one of another name, or whatever is wrong with the container;
+    /// see [`DatasetError`]. Images are not decoded yet.
+    pub fn open(
         path: &Path,
         reading: &Reading,
         split: &str,
@@ -175,16 +168,16 @@ impl Images {
     }
 }
 
-/// Reads one split of a set and prepares every image, in parallel. The set's order is kept.
+/// Reads one split of a set as `reading` says, and prepares every image, in parallel. The set's order is kept.
 ///
 /// # Errors
 /// An unknown split, or whatever is wrong with a file or image of it; see [`DatasetError`].
 pub fn load(
     path: &Path,
-    kind: Option<Kind>,
+    reading: &Reading,
     split: &str,
     preparation: &Preparation,
 ) -> Result<ImageSet, DatasetError> {
     preparation.check()?;
-    Images::open(path, kind, split)?.load(preparation)
+    Images::open(path, reading, split, &[])?.load(preparation)
 }

@@ -24,4 +24,4 @@ pub use folder::ClassFolder;
 pub use images::{ImageSet, Images, load};
 pub use item::Pixels;
 pub use prepare::{Channels, Fit, Preparation, Window};
-pub use set::{Description, Kind, Reading, Skipped, describe, describe_as};
+pub use set::{Description, Glance, Kind, Reading, Skipped, describe, glance};

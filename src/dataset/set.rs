@@ -177,19 +177,36 @@ impl Set {
     }
 }
 
-/// Reads a whole set and says what it holds. Every image is decoded, in parallel.
-///
-/// # Errors
-/// Whatever is wrong with any file or image of it; see [`DatasetError`].
-pub fn describe(path: &Path, kind: Option<Kind>) -> Result<Description, DatasetError> {
-    describe_as(path, &Reading::of(kind))
+/// What the names in a set tell, before a picture of it is decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Glance {
+    /// The container format.
+    pub kind: Kind,
+    /// Names of the splits, sorted.
+    pub splits: Vec<String>,
+    /// Class names by label; empty if the container names none.
+    pub classes: Vec<String>,
 }
 
-/// As [`describe`], but reads the set as `reading` says.
+/// Opens a set as `reading` says, and says what the names in it tell. No picture is decoded.
 ///
 /// # Errors
-/// As [`describe`]; with `skip_bad`, an image that cannot be decoded is none, unless it was the last of its split.
-pub fn describe_as(path: &Path, reading: &Reading) -> Result<Description, DatasetError> {
+/// Whatever is wrong with the container; see [`DatasetError`].
+pub fn glance(path: &Path, reading: &Reading) -> Result<Glance, DatasetError> {
+    let set = Set::open(path, reading)?;
+    Ok(Glance {
+        kind: set.kind,
+        splits: set.container.splits(),
+        classes: set.container.classes().to_vec(),
+    })
+}
+
+/// Reads a whole set as `reading` says, and says what it holds. Every image is decoded, in parallel.
+///
+/// # Errors
+/// Whatever is wrong with any file or image of it; see [`DatasetError`]. With `skip_bad`, an image that cannot be decoded is no
+/// error, unless it was the last of its split.
+pub fn describe(path: &Path, reading: &Reading) -> Result<Description, DatasetError> {
     let set = Set::open(path, reading)?;
     let mut digest = blake3::Hasher::new_derive_key("dream-ood image set digest v1");
     let (mut splits, mut labels, mut skipped) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());

@@ -81,7 +81,7 @@ fn png(width: u32, height: u32, pixels: &[u8]) -> Vec<u8> {
 #[test]
 fn the_digest_does_not_depend_on_the_container() {
     let idx = idx_set();
-    let structs = describe(&fixture("shapes"), None).unwrap();
+    let structs = describe(&fixture("shapes"), &Reading::default()).unwrap();
     assert_eq!(structs.kind, Kind::Parquet);
     assert_eq!(
         structs.splits,
@@ -90,9 +90,9 @@ fn the_digest_does_not_depend_on_the_container() {
     assert_eq!(structs.classes, ["circle", "square", "star"]);
     assert_eq!(structs.class_sizes["train"], [2, 2, 2]);
     assert_eq!(structs.image_size, Some((5, 6, 1)));
-    let idx = describe(idx.path(), None).unwrap();
+    let idx = describe(idx.path(), &Reading::default()).unwrap();
     assert_eq!(idx.kind, Kind::Idx);
-    let shards = describe(&fixture("shards"), None).unwrap();
+    let shards = describe(&fixture("shards"), &Reading::default()).unwrap();
     assert_eq!(shards.image_size, Some((5, 6, 3)));
     for other in [idx, shards] {
         assert_eq!(other.digest, structs.digest);
@@ -104,20 +104,20 @@ fn the_digest_does_not_depend_on_the_container() {
 
 #[test]
 fn the_digest_depends_on_pixels_labels_and_splits() {
-    let base = describe(&fixture("shapes"), None).unwrap().digest;
+    let base = describe(&fixture("shapes"), &Reading::default()).unwrap().digest;
     let change = |file: &str, at: usize| {
         let dir = idx_set();
         let path = dir.path().join(file);
         let mut data = fs::read(&path).unwrap();
         data[at] = if data[at] == 0 { 1 } else { data[at] - 1 };
         fs::write(&path, data).unwrap();
-        describe(dir.path(), None).unwrap().digest
+        describe(dir.path(), &Reading::default()).unwrap().digest
     };
     assert_ne!(change("t10k-images-idx3-ubyte", 16), base);
     assert_ne!(change("t10k-labels-idx1-ubyte", 8), base);
     let dir = idx_set();
     fs::remove_file(dir.path().join("t10k-images-idx3-ubyte")).unwrap();
-    assert_ne!(describe(dir.path(), None).unwrap().digest, base);
+    assert_ne!(describe(dir.path(), &Reading::default()).unwrap().digest, base);
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn images_come_in_order_with_labels_and_names() {
         (fixture("shards"), "3"),
         (idx.path().to_owned(), "3"),
     ] {
-        let set = load(&path, None, "train", &AS_IS).unwrap();
+        let set = load(&path, &Reading::default(), "train", &AS_IS).unwrap();
         assert_eq!((set.height, set.width, set.channels, set.len()), (6, 5, 3, 6));
         assert_eq!(set.pixels, rgb[..6 * 90]);
         let wanted: Vec<u32> = labels[..6].iter().map(|l| u32::from(*l)).collect();
@@ -144,8 +144,8 @@ fn images_come_in_order_with_labels_and_names() {
 #[test]
 fn images_are_read_in_any_order() {
     let dir = idx_set();
-    let all = load(dir.path(), None, "train", &AS_IS).unwrap();
-    let images = Images::open(dir.path(), None, "train").unwrap();
+    let all = load(dir.path(), &Reading::default(), "train", &AS_IS).unwrap();
+    let images = Images::open(dir.path(), &Reading::default(), "train", &[]).unwrap();
     assert_eq!(
         (images.len(), images.classes().len(), images.name(5)),
         (6, 3, Some("5"))
@@ -170,12 +170,12 @@ fn images_are_read_in_any_order() {
 
 #[test]
 fn one_parquet_file_is_one_split() {
-    let set = load(&fixture("unlabelled.parquet"), None, "all", &AS_IS).unwrap();
+    let set = load(&fixture("unlabelled.parquet"), &Reading::default(), "all", &AS_IS).unwrap();
     assert_eq!((set.len(), set.labels), (4, None));
-    let found = describe(&fixture("unlabelled.parquet"), None).unwrap();
+    let found = describe(&fixture("unlabelled.parquet"), &Reading::default()).unwrap();
     assert!(found.classes.is_empty());
     assert!(found.class_sizes["all"].is_empty());
-    let train = describe(&fixture("shapes/train.parquet"), None).unwrap();
+    let train = describe(&fixture("shapes/train.parquet"), &Reading::default()).unwrap();
     assert_eq!(train.splits, BTreeMap::from([("train".to_owned(), 6)]));
 }
 
@@ -200,26 +200,35 @@ fn cifar_reads_the_same_from_a_directory_and_an_archive() {
     tar.append_dir_all("cifar-100-binary", &inner).unwrap();
     fs::write(&archive, gzip(&tar.into_inner().unwrap())).unwrap();
     let preparation = Preparation::new(32, 32, Channels::Rgb);
-    let set = load(&inner, None, "train", &preparation).unwrap();
+    let set = load(&inner, &Reading::default(), "train", &preparation).unwrap();
     assert_eq!(set.labels, Some(vec![0, 1]));
     assert_eq!(set.image(1).unwrap()[..9], [0, 7, 1, 1, 7, 1, 2, 7, 1]);
-    assert_eq!(load(&archive, None, "train", &preparation).unwrap(), set);
-    assert_eq!(load(dir.path(), None, "train", &preparation).unwrap(), set);
-    let found = describe(&archive, None).unwrap();
+    assert_eq!(
+        load(&archive, &Reading::default(), "train", &preparation).unwrap(),
+        set
+    );
+    assert_eq!(
+        load(dir.path(), &Reading::default(), "train", &preparation).unwrap(),
+        set
+    );
+    let found = describe(&archive, &Reading::default()).unwrap();
     assert_eq!(
         (found.kind, found.classes.join(" ")),
         (Kind::CifarBinary, "apple pear".into())
     );
-    assert_eq!(found.digest, describe(&inner, None).unwrap().digest);
+    assert_eq!(
+        found.digest,
+        describe(&inner, &Reading::default()).unwrap().digest
+    );
 
     fs::write(inner.join("test.bin"), &record(1)[..3000]).unwrap();
-    let error = describe(&inner, None).unwrap_err();
+    let error = describe(&inner, &Reading::default()).unwrap_err();
     assert!(
         matches!(error, DatasetError::Size { actual: 3000, .. }),
         "{error}"
     );
     fs::write(inner.join("test.bin"), record(2)).unwrap();
-    let error = describe(&inner, None).unwrap_err();
+    let error = describe(&inner, &Reading::default()).unwrap_err();
     assert!(
         matches!(
             error,
@@ -233,7 +242,7 @@ fn cifar_reads_the_same_from_a_directory_and_an_archive() {
     );
     let whole = fs::read(&archive).unwrap();
     fs::write(&archive, &whole[..whole.len() - 200]).unwrap();
-    let error = describe(&archive, None).unwrap_err();
+    let error = describe(&archive, &Reading::default()).unwrap_err();
     assert!(matches!(error, DatasetError::Corrupt { .. }), "{error}");
 }
 
@@ -244,11 +253,11 @@ fn cifar_10_needs_all_five_batches() {
         let record = [vec![i], vec![i; 3072]].concat();
         fs::write(dir.path().join(format!("data_batch_{i}.bin")), record).unwrap();
     }
-    let found = describe(dir.path(), None).unwrap();
+    let found = describe(dir.path(), &Reading::default()).unwrap();
     assert_eq!(found.splits, BTreeMap::from([("train".to_owned(), 5)]));
     assert_eq!(found.classes, ["0", "1", "2", "3", "4", "5"]);
     fs::remove_file(dir.path().join("data_batch_3.bin")).unwrap();
-    match describe(dir.path(), None).unwrap_err() {
+    match describe(dir.path(), &Reading::default()).unwrap_err() {
         DatasetError::Missing { expected, .. } => assert_eq!(expected, "data_batch_3.bin"),
         other => panic!("{other}"),
     }
@@ -283,7 +292,7 @@ fn cifar_in_the_python_version() {
             2,
         ),
     ] {
-        let found = describe(&fixture("cifar").join(name), None).unwrap();
+        let found = describe(&fixture("cifar").join(name), &Reading::default()).unwrap();
         assert_eq!(
             (found.kind, found.classes.join(" ")),
             (Kind::CifarPython, classes.into())
@@ -295,13 +304,13 @@ fn cifar_in_the_python_version() {
         assert_eq!(found.image_size, Some((32, 32, 3)));
         let dir = unpacked(name);
         for path in [dir.path().to_owned(), dir.path().join(inner)] {
-            let same = describe(&path, None).unwrap();
+            let same = describe(&path, &Reading::default()).unwrap();
             assert_eq!((same.kind, same.digest), (found.kind, found.digest));
         }
     }
     let ten = load(
         &fixture("cifar/cifar-10-python.tar.gz"),
-        None,
+        &Reading::default(),
         "train",
         &preparation,
     )
@@ -311,7 +320,7 @@ fn cifar_in_the_python_version() {
     assert_eq!(ten.image(3).unwrap()[32 * 3 * 5..][..6], [160, 5, 5, 161, 5, 5]);
     let hundred = load(
         &fixture("cifar/cifar-100-python.tar.gz"),
-        None,
+        &Reading::default(),
         "test",
         &preparation,
     )
@@ -334,7 +343,8 @@ fn cifar_in_the_python_version() {
     }
     let python = unpacked("cifar-10-python.tar.gz");
     fs::remove_file(python.path().join("cifar-10-batches-py/test_batch")).unwrap();
-    let [binary, python] = [dir.path(), python.path()].map(|path| describe(path, None).unwrap());
+    let [binary, python] =
+        [dir.path(), python.path()].map(|path| describe(path, &Reading::default()).unwrap());
     assert_eq!(binary.digest, python.digest);
 }
 
@@ -344,7 +354,13 @@ fn cifar_batches_as_python_3_pickles_them() {
         let dir = tempfile::tempdir().unwrap();
         let from = fixture("cifar").join(format!("protocol{protocol}.pickle"));
         fs::copy(from, dir.path().join("test_batch")).unwrap();
-        let set = load(dir.path(), None, "test", &Preparation::new(32, 32, Channels::Rgb)).unwrap();
+        let set = load(
+            dir.path(),
+            &Reading::default(),
+            "test",
+            &Preparation::new(32, 32, Channels::Rgb),
+        )
+        .unwrap();
         assert_eq!(set.labels, Some(vec![2]), "protocol {protocol}");
         assert_eq!(
             set.pixels[32 * 3 * 7..][..6],
@@ -360,7 +376,7 @@ fn damaged_cifar_pickles_are_named() {
         let dir = unpacked("cifar-100-python.tar.gz");
         let path = dir.path().join("cifar-100-python/train");
         fs::write(&path, change(fs::read(&path).unwrap())).unwrap();
-        describe(dir.path(), None).unwrap_err()
+        describe(dir.path(), &Reading::default()).unwrap_err()
     };
     let replaced = |from: &'static [u8], to: &'static [u8]| {
         move |bytes: Vec<u8>| {
@@ -426,13 +442,13 @@ fn a_class_list_chooses_directories_and_orders_labels() {
     fs::create_dir(dir.path().join("devkit")).unwrap();
     fs::write(dir.path().join("devkit/readme.txt"), "x").unwrap();
     let reading = listed(&["n02", "n03"]);
-    let found = describe_as(dir.path(), &reading).unwrap();
+    let found = describe(dir.path(), &reading).unwrap();
     assert_eq!(
         found.splits,
         BTreeMap::from([("train".to_owned(), 6), ("val".to_owned(), 6)])
     );
     assert_eq!(found.classes, ["name of n02", "name of n03"]);
-    let images = Images::open_as(dir.path(), &reading, "train", &[]).unwrap();
+    let images = Images::open(dir.path(), &reading, "train", &[]).unwrap();
     assert_eq!(images.labels(), Some(&[0, 0, 0, 1, 1, 1][..]));
     assert_eq!(
         (images.name(0), images.name(3)),
@@ -447,13 +463,13 @@ fn a_class_list_chooses_directories_and_orders_labels() {
         .unwrap();
     assert_eq!(prepared.len(), 2 * 8 * 8 * 3);
 
-    let one = describe_as(&dir.path().join("val"), &reading).unwrap();
+    let one = describe(&dir.path().join("val"), &reading).unwrap();
     assert_eq!(one.splits, BTreeMap::from([("all".to_owned(), 6)]));
-    let absent = describe_as(dir.path(), &listed(&["n02", "n77"])).unwrap_err();
+    let absent = describe(dir.path(), &listed(&["n02", "n77"])).unwrap_err();
     assert!(absent.to_string().contains("n77"), "{absent}");
-    let twice = describe_as(dir.path(), &listed(&["n02", "n02"])).unwrap_err();
+    let twice = describe(dir.path(), &listed(&["n02", "n02"])).unwrap_err();
     assert!(twice.to_string().contains("twice"), "{twice}");
-    let other = describe_as(&fixture("shapes"), &reading).unwrap_err();
+    let other = describe(&fixture("shapes"), &reading).unwrap_err();
     assert!(other.to_string().contains("parquet"), "{other}");
 }
 
@@ -463,7 +479,7 @@ fn bad_images_are_errors_or_left_out_by_name() {
     let bad = dir.path().join("train/n01/n01_1.JPEG");
     let whole = fs::read(&bad).unwrap();
     fs::write(&bad, b"not a picture").unwrap();
-    let error = describe(dir.path(), None).unwrap_err();
+    let error = describe(dir.path(), &Reading::default()).unwrap_err();
     assert!(
         matches!(&error, DatasetError::Image { name, .. } if name == "n01/n01_1.JPEG"),
         "{error}"
@@ -472,29 +488,32 @@ fn bad_images_are_errors_or_left_out_by_name() {
         skip_bad: true,
         ..Reading::default()
     };
-    let found = describe_as(dir.path(), &skipping).unwrap();
+    let found = describe(dir.path(), &skipping).unwrap();
     let skipped = &found.skipped["train"];
     assert_eq!(
         (skipped.len(), skipped[0].index, skipped[0].name.as_str()),
         (1, 1, "n01/n01_1.JPEG")
     );
     assert_eq!((found.splits["train"], found.class_sizes["train"][0]), (11, 2));
-    let images = Images::open_as(dir.path(), &skipping, "train", skipped).unwrap();
+    let images = Images::open(dir.path(), &skipping, "train", skipped).unwrap();
     assert_eq!((images.len(), images.name(1)), (11, Some("n01/n01_2.JPEG")));
     assert_eq!(images.labels().unwrap()[..3], [0, 0, 1]);
     // A set without the file is the same set.
     fs::remove_file(&bad).unwrap();
-    assert_eq!(describe(dir.path(), None).unwrap().digest, found.digest);
-    let gone = Images::open_as(dir.path(), &skipping, "train", skipped)
+    assert_eq!(
+        describe(dir.path(), &Reading::default()).unwrap().digest,
+        found.digest
+    );
+    let gone = Images::open(dir.path(), &skipping, "train", skipped)
         .err()
         .unwrap();
     assert!(gone.to_string().contains("n01_1.JPEG"), "{gone}");
     fs::write(&bad, &whole).unwrap();
-    assert_ne!(describe_as(dir.path(), &skipping).unwrap().digest, found.digest);
+    assert_ne!(describe(dir.path(), &skipping).unwrap().digest, found.digest);
     // A split of which nothing is left is an error even so.
-    let null = describe_as(&fixture("null_image.parquet"), &skipping).unwrap_err();
+    let null = describe(&fixture("null_image.parquet"), &skipping).unwrap_err();
     assert!(matches!(null, DatasetError::EmptySplit { .. }), "{null}");
-    let parquet = describe_as(&fixture("bad_image.parquet"), &skipping).unwrap();
+    let parquet = describe(&fixture("bad_image.parquet"), &skipping).unwrap();
     assert_eq!(parquet.skipped["all"][0].name, "cut.png");
 }
 
@@ -511,38 +530,40 @@ fn folders_with_and_without_splits() {
     put("train/a/x.png", 3);
     put("test/b/y.png", 4);
     fs::write(dir.path().join("train/b/notes.txt"), "not an image").unwrap();
-    let set = load(dir.path(), None, "train", &AS_IS).unwrap();
+    let set = load(dir.path(), &Reading::default(), "train", &AS_IS).unwrap();
     assert_eq!(set.names, ["a/x.png", "b/0.PNG", "b/1.png"]);
     assert_eq!(set.labels, Some(vec![0, 1, 1]));
     assert_eq!((set.pixels[0], set.pixels[90], set.pixels[180]), (3, 2, 1));
     // A class that a split lacks keeps its number.
     assert_eq!(
-        load(dir.path(), None, "test", &AS_IS).unwrap().labels,
+        load(dir.path(), &Reading::default(), "test", &AS_IS)
+            .unwrap()
+            .labels,
         Some(vec![1])
     );
-    let classes = load(&dir.path().join("train"), None, "all", &AS_IS).unwrap();
+    let classes = load(&dir.path().join("train"), &Reading::default(), "all", &AS_IS).unwrap();
     assert_eq!(classes.labels, set.labels);
-    let plain = load(&dir.path().join("train/b"), None, "all", &AS_IS).unwrap();
+    let plain = load(&dir.path().join("train/b"), &Reading::default(), "all", &AS_IS).unwrap();
     assert_eq!((plain.labels, plain.names.len()), (None, 2));
 
-    match load(dir.path(), None, "val", &AS_IS).unwrap_err() {
+    match load(dir.path(), &Reading::default(), "val", &AS_IS).unwrap_err() {
         DatasetError::UnknownSplit { existing, .. } => assert_eq!(existing, ["test", "train"]),
         other => panic!("{other}"),
     }
     fs::create_dir(dir.path().join("train/empty")).unwrap();
-    match describe(dir.path(), None).unwrap_err() {
+    match describe(dir.path(), &Reading::default()).unwrap_err() {
         DatasetError::EmptyClass { class, .. } => assert_eq!(class, "empty"),
         other => panic!("{other}"),
     }
     fs::remove_dir(dir.path().join("train/empty")).unwrap();
     let whole = png(5, 6, &[9; 30]);
     fs::write(dir.path().join("train/a/x.png"), &whole[..whole.len() - 20]).unwrap();
-    match describe(dir.path(), None).unwrap_err() {
+    match describe(dir.path(), &Reading::default()).unwrap_err() {
         DatasetError::Image { name, .. } => assert_eq!(name, "a/x.png"),
         other => panic!("{other}"),
     }
     fs::write(dir.path().join("train/a/z.webp"), "x").unwrap();
-    let error = describe(dir.path(), None).unwrap_err();
+    let error = describe(dir.path(), &Reading::default()).unwrap_err();
     assert!(matches!(error, DatasetError::Layout { .. }), "{error}");
 }
 
@@ -551,7 +572,7 @@ fn damaged_idx_files_are_named() {
     let attack = |file: &str, data: &[u8]| {
         let dir = idx_set();
         fs::write(dir.path().join(file), data).unwrap();
-        describe(dir.path(), None).unwrap_err()
+        describe(dir.path(), &Reading::default()).unwrap_err()
     };
     let images = "t10k-images-idx3-ubyte";
     let swapped = attack(images, &idx_file(0x801, &[4], &[0; 4]));
@@ -599,7 +620,7 @@ fn damaged_idx_files_are_named() {
         idx_file(0x801, &[0], &[]),
     )
     .unwrap();
-    let error = describe(dir.path(), None).unwrap_err();
+    let error = describe(dir.path(), &Reading::default()).unwrap_err();
     assert!(matches!(error, DatasetError::EmptySplit { .. }), "{error}");
     let label = attack("t10k-labels-idx1-ubyte", &idx_file(0x801, &[4], &[0, 1, 2, 3]));
     assert!(matches!(label, DatasetError::Label { label: 3, .. }), "{label}");
@@ -607,13 +628,13 @@ fn damaged_idx_files_are_named() {
     assert!(matches!(cut, DatasetError::Corrupt { .. }), "{cut}");
     let dir = idx_set();
     fs::remove_file(dir.path().join("t10k-labels-idx1-ubyte")).unwrap();
-    let error = describe(dir.path(), None).unwrap_err();
+    let error = describe(dir.path(), &Reading::default()).unwrap_err();
     assert!(matches!(error, DatasetError::Missing { .. }), "{error}");
 }
 
 #[test]
 fn damaged_parquet_files_are_named() {
-    let error = |name: &str| describe(&fixture(name), None).unwrap_err();
+    let error = |name: &str| describe(&fixture(name), &Reading::default()).unwrap_err();
     let label = error("bad_label.parquet");
     assert!(
         matches!(&label, DatasetError::Label { label: 3, classes: 3, name, .. } if name == "003.png"),
@@ -640,23 +661,23 @@ fn damaged_parquet_files_are_named() {
     let path = dir.path().join("test.parquet");
     let whole = fs::read(fixture("shapes/test.parquet")).unwrap();
     fs::write(&path, &whole[..whole.len() - 9]).unwrap();
-    let error = describe(&path, None).unwrap_err();
+    let error = describe(&path, &Reading::default()).unwrap_err();
     assert!(matches!(error, DatasetError::Corrupt { .. }), "{error}");
 }
 
 #[test]
 fn what_is_no_set_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let missing = describe(&dir.path().join("nowhere"), None).unwrap_err();
+    let missing = describe(&dir.path().join("nowhere"), &Reading::default()).unwrap_err();
     assert!(matches!(missing, DatasetError::Io { .. }), "{missing}");
     for kind in Kind::ALL {
-        let empty = describe(dir.path(), Some(kind)).unwrap_err();
+        let empty = describe(dir.path(), &Reading::of(Some(kind))).unwrap_err();
         assert!(matches!(empty, DatasetError::Layout { .. }), "{empty}");
         assert_eq!(Kind::from_name(kind.name()), Some(kind));
     }
     let text = dir.path().join("set.txt");
     fs::write(&text, "hello").unwrap();
-    let error = describe(&text, None).unwrap_err();
+    let error = describe(&text, &Reading::default()).unwrap_err();
     assert!(matches!(error, DatasetError::Layout { .. }), "{error}");
 }
 
@@ -749,7 +770,7 @@ fn fitting_crops_pads_or_stretches() {
     ));
     let nothing = Preparation::new(0, 2, Channels::Rgb);
     assert!(matches!(
-        load(&fixture("shapes"), None, "test", &nothing),
+        load(&fixture("shapes"), &Reading::default(), "test", &nothing),
         Err(DatasetError::TargetSize { .. })
     ));
 }
@@ -821,7 +842,7 @@ proptest! {
         let at = at.index(data.len());
         if cut { data.truncate(at) } else { data[at] = value }
         fs::write(&path, data).unwrap();
-        let _ = describe(dir.path(), None);
+        let _ = describe(dir.path(), &Reading::default());
     }
 
     #[test]
@@ -836,7 +857,7 @@ proptest! {
         let at = at.index(data.len());
         if cut { data.truncate(at) } else { data[at] = value }
         fs::write(dir.path().join("test_batch"), data).unwrap();
-        let _ = describe(dir.path(), None);
+        let _ = describe(dir.path(), &Reading::default());
     }
 
     #[test]
@@ -851,6 +872,6 @@ proptest! {
         let at = at.index(data.len());
         if cut { data.truncate(at) } else { data[at] = value }
         fs::write(&path, data).unwrap();
-        let _ = describe(&path, None);
+        let _ = describe(&path, &Reading::default());
     }
 }

@@ -24,6 +24,9 @@ pub enum TokenRule {
 }
 
 impl TokenRule {
+    /// Every rule.
+    pub const ALL: [Self; 3] = [Self::One, Self::First, Self::All];
+
     /// Whether it is the rule where none is named.
     pub fn is_default(&self) -> bool {
         *self == Self::default()

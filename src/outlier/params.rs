@@ -13,6 +13,11 @@ pub enum Kind {
     Inlier,
 }
 
+impl Kind {
+    /// Both ends.
+    pub const ALL: [Self; 2] = [Self::Outlier, Self::Inlier];
+}
+
 /// How the kept candidates are found among those of a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -24,6 +29,11 @@ pub enum Knn {
     /// further out than chance. Where `keep` is 1, as for its inliers, a squeezed dimension moreover makes it keep
     /// candidates of the round's first boundary feature only. For comparison.
     Upstream,
+}
+
+impl Knn {
+    /// Both searches.
+    pub const ALL: [Self; 2] = [Self::Paper, Self::Upstream];
 }
 
 /// Writes an `f32` as the shortest decimal that means it (0.07), not as that number's `f64` (0.07000000029802322): parameters

@@ -112,6 +112,7 @@ fn datasets_columns(datasets: &[Dataset]) -> Columns {
         ("name", text(datasets, |set| set.name.clone())),
         ("kind", text(datasets, |set| set.kind.clone())),
         ("path", text(datasets, |set| set.path.clone())),
+        ("tokenizer", optional_text(datasets, |set| set.tokenizer.clone())),
         ("digest", text(datasets, |set| set.digest.clone())),
         ("splits", text(datasets, |set| json(&set.splits))),
         ("classes", lists(datasets, |set| set.classes.clone())),

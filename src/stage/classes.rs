@@ -19,7 +19,8 @@ pub struct ClassRow {
 }
 
 impl ClassRow {
-    /// Returns the class with the directory that holds its images: of its own name if the table gives no other.
+    /// Returns the class with the directory that holds its images: of its own name if the table gives no
+    /// other.
     pub fn class_folder(&self) -> ClassFolder {
         ClassFolder {
             folder: self.folder.clone().unwrap_or_else(|| self.name.clone()),
@@ -28,8 +29,8 @@ impl ClassRow {
     }
 }
 
-/// Reads a class table: tab-separated, with a header that names at least `name` and `token_word`; `prompt_suffix` and `wnid` (the
-/// name of the class's directory) are optional.
+/// Reads a class table: tab-separated, with a header that names at least `name` and `token_word`;
+/// `prompt_suffix` and `wnid` (the name of the class's directory) are optional.
 ///
 /// # Errors
 /// If it cannot be read, lacks a column, or a row is too short.
@@ -81,7 +82,8 @@ mod tests {
         read_classes(file.path()).map_err(|e| e.to_string())
     }
 
-    /// Names as the set itself gives them, or `encode` would refuse it; CIFAR-100 numbers its classes by the alphabet.
+    /// Names as the set itself gives them, or `encode` would refuse it; CIFAR-100 numbers its classes by the
+    /// alphabet.
     #[test]
     fn the_classes_of_cifar_100_are_named_as_in_the_set() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/classes/cifar100.tsv");

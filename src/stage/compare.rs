@@ -4,16 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dream_schema::{Metric, Run, RunId};
 
-use super::{StageError, detect, evaluate, params, required_input};
+use super::evaluate::ScoreName;
+use super::metric::MetricName;
+use super::{Role, StageError, detect, evaluate, params, required_input};
+use crate::ood::Convention;
 use crate::store::{Readable, Store};
 
 /// The results of one kind of network, over all its seeds.
 #[derive(Clone, Debug)]
 pub struct Network {
-    /// `plain`, or `dream` for one trained with imagined outliers; with the start of a run's id where two kinds share a name.
+    /// `plain`, or `dream` for one trained with imagined outliers; with the start of a run's id where two
+    /// kinds share a name.
     pub name: String,
     /// Whose definition of the metrics.
-    pub convention: String,
+    pub convention: Convention,
     /// The seeds, in the order in which the evaluations were named.
     pub seeds: Vec<u64>,
     /// The evaluations, seed by seed.
@@ -21,14 +25,14 @@ pub struct Network {
     /// Accuracy on the ID test set, a fraction, seed by seed.
     pub accuracy: Vec<f64>,
     /// (score, OOD set, metric) to its values, seed by seed; the set is none for the mean over all sets.
-    pub metrics: BTreeMap<(String, Option<String>, String), Vec<f64>>,
+    pub metrics: BTreeMap<(ScoreName, Option<String>, MetricName), Vec<f64>>,
 }
 
 impl Network {
-    /// Returns the names of its scores.
-    pub fn scores(&self) -> Vec<String> {
-        let names: BTreeSet<_> = self.metrics.keys().map(|(score, _, _)| score.clone()).collect();
-        names.into_iter().collect()
+    /// Returns its scores.
+    pub fn scores(&self) -> Vec<ScoreName> {
+        let scores: BTreeSet<_> = self.metrics.keys().map(|(score, _, _)| *score).collect();
+        scores.into_iter().collect()
     }
 
     /// Returns the names of its OOD sets.
@@ -52,7 +56,7 @@ pub fn networks(store: &Store, evaluations: &[RunId]) -> Result<Vec<Network>, St
     for id in evaluations {
         let evaluation = store.run(*id)?;
         super::input(store, "evaluation", *id, &[evaluate::NAME])?;
-        let detector = store.run(required_input(&evaluation, "detector")?)?;
+        let detector = store.run(required_input(&evaluation, &Role::Detector)?)?;
         let kind = Kind::of(store, &evaluation, &detector)?;
         match groups.iter_mut().find(|(k, _)| *k == kind) {
             Some((_, runs)) => runs.push((detector, *id)),
@@ -71,7 +75,7 @@ pub fn networks(store: &Store, evaluations: &[RunId]) -> Result<Vec<Network>, St
         } else {
             kind.name.to_owned()
         };
-        summarise(store, name, &kind.convention, runs)
+        summarise(store, name, kind.convention, runs)
     };
     groups.iter().map(network).collect()
 }
@@ -80,7 +84,7 @@ pub fn networks(store: &Store, evaluations: &[RunId]) -> Result<Vec<Network>, St
 #[derive(PartialEq)]
 struct Kind {
     name: &'static str,
-    convention: String,
+    convention: Convention,
     settings: Vec<String>,
 }
 
@@ -105,19 +109,24 @@ impl Kind {
 fn summarise(
     store: &Store,
     name: String,
-    convention: &str,
+    convention: Convention,
     runs: &[(Run, RunId)],
 ) -> Result<Network, StageError> {
-    let mut values: BTreeMap<(String, Option<String>, String), Vec<f64>> = BTreeMap::new();
+    let mut values: BTreeMap<_, Vec<f64>> = BTreeMap::new();
     let mut accuracy = Vec::new();
     for (_, evaluation) in runs {
-        for metric in store.rows::<Metric>(*evaluation, None)? {
-            match metric.score {
-                Some(score) => values
-                    .entry((score, metric.dataset, metric.name))
-                    .or_default()
-                    .push(metric.value),
-                None => accuracy.push(metric.value),
+        for row in store.rows::<Metric>(*evaluation, None)? {
+            // What a newer program measures besides has no place in this table.
+            let Some(metric) = MetricName::of(&row) else {
+                continue;
+            };
+            match row.score.as_deref().map(ScoreName::from_name) {
+                Some(Some(score)) => {
+                    let key = (score, row.dataset, metric);
+                    values.entry(key).or_default().push(row.value);
+                }
+                None if metric == MetricName::Accuracy => accuracy.push(row.value),
+                Some(None) | None => {}
             }
         }
     }
@@ -125,7 +134,7 @@ fn summarise(
     let evaluations = runs.iter().map(|(_, evaluation)| *evaluation).collect();
     Ok(Network {
         name,
-        convention: convention.to_owned(),
+        convention,
         seeds,
         evaluations,
         accuracy,

@@ -1,13 +1,17 @@
 //! `detect`: trains the classifier, with or without the loss on imagined outliers (DREAM-OOD, Eqs. 7 and 8).
 
 use candle_core::Tensor;
-use dream_schema::{Run, RunId, RunSpec};
+use dream_schema::{Run, RunId, Table};
 use serde::{Deserialize, Serialize};
 
-use super::phi::{PhiName, TrainedPhi};
+pub use super::phi::PhiName;
+use super::phi::TrainedPhi;
 use super::pictures::{HELD_BYTES, Look, Pictures};
 use super::training::{self, Step, Trainer, Training};
-use super::{Context, Source, StageError, imagine, input, input_run, params, source};
+use super::{
+    Asked, Context, ImageSource, Input, Known, Order, Refusals, Role, Source, Stage, StageError, StateSource,
+    imagine, params,
+};
 use crate::dataset::Preparation;
 use crate::nn::{self, ResNet, schedule};
 use crate::ood;
@@ -40,7 +44,8 @@ pub struct OutlierLoss {
     pub batch_size: usize,
     /// phi, from an energy to the log-odds of being in-distribution.
     pub phi: PhiName,
-    /// Starts from the plain classifier and trains it on, instead of from scratch; the rest of the training stays.
+    /// Starts from the plain classifier and trains it on, instead of from scratch; the rest of the training
+    /// stays.
     #[serde(default)]
     pub fine_tune: Option<FineTune>,
 }
@@ -68,102 +73,139 @@ impl Params {
     }
 }
 
-/// The runs that a classifier is trained from, beside its image set.
-#[derive(Clone, Copy, Debug, Default)]
+/// What a classifier is trained from, beside its image set.
+#[derive(Clone, Debug, Default)]
 pub struct Inputs {
     /// Imagined outliers: an `imagine` run, where there is a loss on them.
-    pub outliers: Option<RunId>,
+    pub outliers: Option<Input>,
     /// The plain classifier to fine-tune: a `detect` run.
-    pub initial: Option<RunId>,
+    pub initial: Option<Input>,
+    /// Weights to start from: in place of the plain classifier where there is fine-tuning.
+    pub weights: Option<StateSource>,
 }
 
-/// Returns the specification of a classifier of `images`.
-///
-/// # Errors
-/// If the inputs are not what the parameters ask for, or a parameter is out of range.
-pub fn spec(
-    store: &Store,
-    params: &Params,
-    seed: u64,
-    from: Inputs,
-    images: &Source,
-) -> Result<RunSpec, StageError> {
-    spec_from(store, params, seed, from, images, None)
-}
+/// A classifier.
+#[derive(Clone, Debug)]
+pub struct Detect;
 
-/// As [`spec`], starting from the weights `initial` of a registered state dict: in place of the plain classifier where there is
-/// fine-tuning.
-///
-/// # Errors
-/// As [`spec`]; also if there are both weights and a plain classifier to start from.
-pub fn spec_from(
-    store: &Store,
-    params: &Params,
-    seed: u64,
-    from: Inputs,
-    images: &Source,
-    initial: Option<&Source>,
-) -> Result<RunSpec, StageError> {
-    params.effective().check()?;
-    let bad = |loss: &OutlierLoss| loss.batch_size == 0 || !loss.beta.is_finite() || loss.beta < 0.0;
-    if params.outlier.as_ref().is_some_and(bad) {
-        let why = "the outlier loss needs a beta of 0 or more, and a batch_size of 1 or more";
-        return Err(StageError::Mismatch(why.into()));
-    }
-    let fine_tunes = params.outlier.as_ref().is_some_and(|o| o.fine_tune.is_some());
-    let wanted = [
-        ("outliers", from.outliers, params.outlier.is_some(), imagine::NAME),
-        ("initial", from.initial, fine_tunes && initial.is_none(), NAME),
-    ];
-    let mut inputs = Vec::new();
-    for (role, run, needed, stage) in wanted {
-        match run {
-            Some(run) if needed => inputs.push(input(store, role, run, &[stage])?),
-            None if needed => {
-                return Err(StageError::MissingInput {
-                    stage: NAME.into(),
-                    role,
-                });
-            }
-            Some(run) => {
-                let why = format!("run {run} is given as {role}, but the parameters have no use for it");
-                return Err(StageError::Mismatch(why));
-            }
-            None => {}
+/// Asks for a classifier of `images`.
+pub fn ask(params: &Params, seed: u64, from: Inputs, images: &ImageSource) -> Asked<Detect> {
+    let mut asked = Asked::new(params, seed).from(Role::Images, images);
+    for (role, input) in [(Role::Outliers, from.outliers), (Role::Initial, from.initial)] {
+        if let Some(input) = input {
+            asked = asked.reads(role, input);
         }
     }
-    Ok(RunSpec {
-        stage: NAME.into(),
-        stage_version: VERSION,
-        params: serde_json::json!(params),
-        seed,
-        inputs,
-        sources: [source::role("images", images)]
-            .into_iter()
-            .chain(initial.map(|weights| source::role(training::INITIAL, weights)))
-            .collect(),
-    })
+    match &from.weights {
+        Some(weights) => asked.from(Role::Initial, weights),
+        None => asked,
+    }
 }
 
-/// Executes the run; an epoch's checkpoint and metrics are committed together.
-///
-/// # Errors
-/// If the image set is not what it was, there are no outlier pictures, or training diverges.
-pub fn execute(ctx: &Context<'_>, run: &Run) -> Result<(), StageError> {
-    let params: Params = params(run)?;
+impl Stage for Detect {
+    const NAME: &'static str = NAME;
+    const VERSION: u32 = VERSION;
+    type Params = Params;
+
+    fn check(store: &Store, asked: &mut Asked<Self>, refusals: &mut Refusals) -> Result<(), StageError> {
+        let (params, training) = (&asked.params, asked.params.effective());
+        training.check(refusals);
+        if let Some(loss) = &params.outlier {
+            let beta = loss.beta.is_finite() && loss.beta >= 0.0;
+            refusals.require(beta, "outlier.beta", loss.beta, "0 or more");
+            refusals.require(
+                loss.batch_size > 0,
+                "outlier.batch_size",
+                loss.batch_size,
+                "at least 1",
+            );
+        }
+        let images = refusals
+            .take(Role::Images, asked.source::<ImageSource>(&Role::Images))?
+            .flatten();
+        if let Some(images) = &images {
+            training.check_set(images, refusals);
+        }
+        let weights = refusals
+            .take(Role::Initial, asked.source::<StateSource>(&Role::Initial))?
+            .flatten();
+        let fine_tunes = params.outlier.as_ref().is_some_and(|o| o.fine_tune.is_some());
+        let wanted = [
+            (Role::Outliers, params.outlier.is_some(), imagine::NAME),
+            (Role::Initial, fine_tunes && weights.is_none(), NAME),
+        ];
+        for (role, needed, stage) in wanted {
+            if !needed {
+                if asked.input(&role).is_some() {
+                    refusals.refuse(
+                        &role,
+                        format!("a run is given as {role}, but the parameters have no use for it"),
+                    );
+                }
+                continue;
+            }
+            let known = asked.known(store, &role, &[stage], refusals)?;
+            match (known, &images) {
+                (Some(known), Some(images)) if role == Role::Initial => {
+                    check_classes(store, &known, images, &role, refusals)?;
+                }
+                (Some(known), _) => {
+                    let empty = match known.run {
+                        Some(run) => store.count(run, Table::Images)? == 0,
+                        None => known.params::<imagine::Params>()?.per_class == 0,
+                    };
+                    refusals.require(!empty, &role.to_string(), "a run without a picture", "pictures");
+                }
+                (None, _) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Executes the run; an epoch's checkpoint and metrics are committed together.
+    fn execute(ctx: &Context<'_>, order: &Order<'_, Params>) -> Result<(), StageError> {
+        execute(ctx, order.run, &order.params)
+    }
+}
+
+/// Refuses a set whose classes are not those of the classifier that is `known`.
+pub(super) fn check_classes(
+    store: &Store,
+    known: &Known,
+    set: &ImageSource,
+    role: &Role,
+    refusals: &mut Refusals,
+) -> Result<(), StageError> {
+    let Some(own) = refusals.take(role, known.source::<ImageSource>(store, &Role::Images))? else {
+        return Ok(());
+    };
+    let known = !own.classes().is_empty();
+    if known && !set.may_have_classes(own.classes()) && !own.may_have_classes(set.classes()) {
+        let (name, [own, other]) = (set.name(), [&own, set].map(|set| set.classes().join(", ")));
+        refusals.refuse(
+            role,
+            format!(
+                "the classes of the image set `{name}` ({other}) are not those of the classifier ({own})"
+            ),
+        );
+    }
+    Ok(())
+}
+
+fn execute(ctx: &Context<'_>, run: &Run, params: &Params) -> Result<(), StageError> {
     let training = &params.effective();
-    let source = Source::find(ctx.store, run, "images")?;
+    let source = ImageSource::find(ctx.store, run, &Role::Images)?;
     source.verify_images()?;
     let [images, test] = training.open(&source)?;
     let classes = source.classes();
     let labels = training::labels(&images, classes, source.name())?;
 
     let network = training.network(classes.len(), run.spec.seed, ctx)?;
-    if let Some(initial) = input_run(run, "initial") {
+    if let Some(initial) = Role::Initial.input_of(run) {
         load_initial(ctx, initial, &network)?;
     }
     training::initialize(ctx, run, training, &network)?;
-    let outliers = Outliers::load(ctx, run, &params, training)?;
+    let outliers = Outliers::load(ctx, run, params, training)?;
     let extra = outliers.as_ref().map_or(Vec::new(), |o| o.phi.vars());
     let seed = run.spec.seed;
     let beside = outliers
@@ -216,7 +258,7 @@ impl<'a> Outliers<'a> {
         params: &Params,
         training: &Training,
     ) -> Result<Option<Self>, StageError> {
-        let (Some(loss), Some(imagined)) = (params.outlier.clone(), input_run(run, "outliers")) else {
+        let (Some(loss), Some(imagined)) = (params.outlier.clone(), Role::Outliers.input_of(run)) else {
             return Ok(None);
         };
         // As the ID images are: colour or scale must not tell them apart.
@@ -233,7 +275,8 @@ impl<'a> Outliers<'a> {
         self.pictures.batch(look, &samples, seed, 1 << 31 | number as u32)
     }
 
-    /// Returns one step's pictures, the `start`-th and on, of an endless sequence of shuffled passes over all of them.
+    /// Returns one step's pictures, the `start`-th and on, of an endless sequence of shuffled passes over all
+    /// of them.
     fn samples(&self, seed: u64, start: usize) -> Vec<u32> {
         let n = self.pictures.len();
         let end = start + self.loss.batch_size;
@@ -245,7 +288,8 @@ impl<'a> Outliers<'a> {
 }
 
 impl OutlierLoss {
-    /// CE(ID) + beta * BCE(phi(E), is ID), over one forward pass of both, so that batch norm sees them together (Eqs. 7, 8).
+    /// CE(ID) + beta * BCE(phi(E), is ID), over one forward pass of both, so that batch norm sees them
+    /// together (Eqs. 7, 8).
     fn of(
         &self,
         phi: &TrainedPhi,
@@ -273,14 +317,17 @@ pub struct Detector {
 }
 
 impl Detector {
-    /// Loads the checkpoint of a finished `detect` run: the best on its validation images if it has some, else the last.
+    /// Loads the checkpoint of a finished `detect` run: the best on its validation images if it has some,
+    /// else the last.
     ///
     /// # Errors
     /// If it has none, or its image set is not registered.
     pub fn load(ctx: &Context<'_>, id: RunId) -> Result<Self, StageError> {
         let run = ctx.store.run(id)?;
         let params: Params = params(&run)?;
-        let classes = Source::find(ctx.store, &run, "images")?.classes().to_vec();
+        let classes = ImageSource::find(ctx.store, &run, &Role::Images)?
+            .classes()
+            .to_vec();
         let missing = || StageError::Mismatch(format!("run {id} has no checkpoint"));
         let mut state = training::used_model(ctx, &run)?.ok_or_else(missing)?;
         let phi = match &params.outlier {

@@ -1,14 +1,17 @@
 //! `embed`: reads the class embeddings T(y) off the text encoder's token table (DREAM-OOD, Sec. 3.1).
 //!
-//! The paper has one word of one token a class. [`Tokens`] says what to do with words that the tokenizer cuts up.
+//! The paper has one word of one token a class. [`Tokens`] says what to do with words that the tokenizer cuts
+//! up.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use dream_schema::{ClassEmbedding, Run, RunSpec};
+use dream_schema::{ClassEmbedding, Run};
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Source, StageError, params, source};
+use super::{Asked, Context, Known, ModelSource, Order, Refusals, Role, Source, Stage, StageError};
 use crate::diffusion::{Pipeline, TokenRule};
+use crate::store::{Readable, Store};
+use crate::words::words;
 
 /// Name of the stage.
 pub const NAME: &str = "embed";
@@ -26,17 +29,18 @@ pub struct Params {
     pub tokens: Tokens,
 }
 
-/// What T(y) is for a word of several tokens. The row's `token_id` is the first token's in any case.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Tokens {
-    /// An error: every word must be one token, as in the paper.
-    #[default]
-    One,
-    /// The row of its first token.
-    First,
-    /// The mean of the rows of its tokens.
-    Mean,
+words! {
+    /// What T(y) is for a word of several tokens. The row's `token_id` is the first token's in any case.
+    #[derive(Default)]
+    pub enum Tokens {
+        /// An error: every word must be one token, as in the paper.
+        #[default]
+        One = "one",
+        /// The row of its first token.
+        First = "first",
+        /// The mean of the rows of its tokens.
+        Mean = "mean",
+    }
 }
 
 impl Tokens {
@@ -45,13 +49,17 @@ impl Tokens {
         *self == Self::default()
     }
 
-    /// Returns the first token of a word, and T(y).
-    fn embed(self, pipeline: &Pipeline, word: &str) -> Result<(u32, Vec<f32>), StageError> {
-        let rule = match self {
+    /// Which words are accepted.
+    fn rule(self) -> TokenRule {
+        match self {
             Self::One => TokenRule::One,
             Self::First | Self::Mean => TokenRule::All,
-        };
-        let span = pipeline.outline().tokenizer().span(word, rule)?;
+        }
+    }
+
+    /// Returns the first token of a word, and T(y).
+    fn embed(self, pipeline: &Pipeline, word: &str) -> Result<(u32, Vec<f32>), StageError> {
+        let span = pipeline.outline().tokenizer().span(word, self.rule())?;
         let rows = span.tokens().iter().map(|token| pipeline.token_embedding(*token));
         let rows = rows.collect::<Result<Vec<_>, _>>()?;
         let first = span.tokens().first().copied().unwrap_or_default(); // a span has a token
@@ -85,41 +93,58 @@ pub struct ClassWord {
     pub word: String,
 }
 
-/// Returns the specification of the class embeddings of `model`.
-///
-/// # Errors
-/// If there is no class, or two have the same name.
-pub fn spec(params: &Params, model: &Source) -> Result<RunSpec, StageError> {
-    let mut seen = BTreeSet::new();
-    let repeated = params.classes.iter().find(|c| !seen.insert(&c.name));
-    if let Some(class) = repeated {
-        return Err(StageError::Mismatch(format!(
-            "two classes are called `{}`",
-            class.name
-        )));
-    }
-    if params.classes.is_empty() {
-        return Err(StageError::Mismatch("there is no class to embed".into()));
-    }
-    Ok(RunSpec {
-        stage: NAME.into(),
-        stage_version: VERSION,
-        params: serde_json::json!(params),
-        seed: 0,
-        inputs: Vec::new(),
-        sources: BTreeMap::from([source::role("model", model)]),
-    })
+/// Class embeddings of a diffusion model.
+#[derive(Clone, Debug)]
+pub struct Embed;
+
+/// Asks for the class embeddings of `model`.
+pub fn ask(params: &Params, model: &ModelSource) -> Asked<Embed> {
+    Asked::new(params, 0).from(Role::Model, model)
 }
 
-/// Executes the run.
-///
-/// # Errors
-/// If the model cannot be read, or a class word is not exactly one token and [`Params::tokens`] does not allow for that.
-pub fn execute(ctx: &Context<'_>, run: &Run) -> Result<(), StageError> {
-    let params: Params = params(run)?;
+impl Stage for Embed {
+    const NAME: &'static str = NAME;
+    const VERSION: u32 = VERSION;
+    type Params = Params;
+
+    /// Refuses class lists with nothing in them or with a name twice, and words that are not the tokens asked
+    /// for.
+    fn check(store: &Store, asked: &mut Asked<Self>, refusals: &mut Refusals) -> Result<(), StageError> {
+        let classes = &asked.params.classes;
+        let mut seen = BTreeSet::new();
+        for class in classes.iter().filter(|class| !seen.insert(&class.name)) {
+            refusals.refuse("classes", format!("two classes are called `{}`", class.name));
+        }
+        if classes.is_empty() {
+            refusals.refuse("classes", "there is no class to embed");
+        }
+        if asked.is_answered(store) {
+            return Ok(());
+        }
+        let model = refusals
+            .take(Role::Model, asked.source::<ModelSource>(&Role::Model))?
+            .flatten();
+        let outline = model
+            .map(|model| refusals.take(Role::Model, model.outline()))
+            .transpose()?;
+        if let Some(outline) = outline.flatten() {
+            for class in classes {
+                let span = outline.tokenizer().span(&class.word, asked.params.tokens.rule());
+                refusals.take("classes", span)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn execute(ctx: &Context<'_>, order: &Order<'_, Params>) -> Result<(), StageError> {
+        execute(ctx, order.run, &order.params)
+    }
+}
+
+fn execute(ctx: &Context<'_>, run: &Run, params: &Params) -> Result<(), StageError> {
     ctx.progress
         .begin("embed", params.classes.len() as u64, "classes");
-    let model = Source::find(ctx.store, run, "model")?;
+    let model = ModelSource::find(ctx.store, run, &Role::Model)?;
     let pipeline = model.load_pipeline(ctx)?;
     let row = |(class_id, class): (usize, &ClassWord)| -> Result<ClassEmbedding, StageError> {
         let (token_id, vector) = params.tokens.embed(&pipeline, &class.word)?;
@@ -154,25 +179,49 @@ pub(super) fn norm(vector: &[f32]) -> f32 {
         .sqrt() as f32
 }
 
-/// Checks that the model with which a word was embedded is the one that will use it.
-pub(super) fn check_model(
-    rows: &[ClassEmbedding],
-    pipeline: &Pipeline,
-    digest: &str,
-) -> Result<(), StageError> {
-    let Some(row) = rows
-        .iter()
-        .find(|r| r.model != digest || r.vector.len() != pipeline.embedding_dim())
-    else {
+/// Returns the class embeddings of a run, or of one that is still to be made what is known of them: all but
+/// the vectors and the tokens.
+pub(super) fn classes(store: &Store, known: &Known) -> Result<Vec<ClassEmbedding>, StageError> {
+    if let Some(run) = known.run {
+        return Ok(store.rows(run, None)?);
+    }
+    let params: Params = known.params()?;
+    let model: ModelSource = known.source(store, &Role::Model)?;
+    let class = |(class_id, class): (u32, ClassWord)| ClassEmbedding {
+        class_id,
+        class_name: class.name,
+        index: 0,
+        word: class.word,
+        token_id: 0,
+        model: model.digest().to_owned(),
+        vector: Vec::new(),
+        norm: 0.0,
+    };
+    Ok((0..).zip(params.classes).map(class).collect())
+}
+
+/// Checks that the model with which words were embedded is the one that will use them.
+pub(super) fn check_model(rows: &[ClassEmbedding], digest: &str) -> Result<(), StageError> {
+    let Some(row) = rows.iter().find(|row| row.model != digest) else {
         return Ok(());
     };
+    let (name, model) = (&row.class_name, &row.model);
     Err(StageError::Mismatch(format!(
-        "the embedding of class `{}` ({} wide) comes from the model {:.12}, the pictures would be made by {:.12} ({} wide): \
-         embed the classes with this model first",
-        row.class_name,
-        row.vector.len(),
-        row.model,
-        digest,
-        pipeline.embedding_dim()
+        "the embedding of class `{name}` comes from the model {model:.12}, the pictures would be made by \
+        {digest:.12}: embed the \
+         classes with this model first"
+    )))
+}
+
+/// Checks that the vectors are as wide as the model's.
+pub(super) fn check_width(rows: &[ClassEmbedding], pipeline: &Pipeline) -> Result<(), StageError> {
+    let width = pipeline.embedding_dim();
+    let Some(row) = rows.iter().find(|row| row.vector.len() != width) else {
+        return Ok(());
+    };
+    let (name, found) = (&row.class_name, row.vector.len());
+    Err(StageError::Mismatch(format!(
+        "the embedding of class `{name}` is {found} wide, those of the model are {width}: embed the classes \
+        with this model first"
     )))
 }

@@ -1,12 +1,16 @@
-//! `encode`: trains the image encoder h in the token-embedding space (DREAM-OOD, Eq. 2) and stores the ID features.
+//! `encode`: trains the image encoder h in the token-embedding space (DREAM-OOD, Eq. 2) and stores the ID
+//! features.
 
 use candle_core::Tensor;
-use dream_schema::{ClassEmbedding, Feature, Run, RunId, RunSpec, Table};
+use dream_schema::{ClassEmbedding, Feature, Run, Table};
 use serde::{Deserialize, Serialize};
 
 use super::pictures::Pictures;
 use super::training::{self, Trainer, Training};
-use super::{Context, Source, StageError, embed, input, params, required_input, source};
+use super::{
+    Asked, Context, ImageSource, Input, Order, Refusals, Role, Source, Stage, StageError, StateSource, embed,
+    required_input,
+};
 use crate::nn;
 use crate::store::{Readable, Store};
 
@@ -28,61 +32,66 @@ pub struct Params {
     pub training: Training,
 }
 
-/// Returns the specification of an encoder into the space of the run `embeddings`.
-///
-/// # Errors
-/// If that is no finished `embed` run, or a parameter is out of range.
-pub fn spec(
-    store: &Store,
-    params: &Params,
-    seed: u64,
-    embeddings: RunId,
-    images: &Source,
-) -> Result<RunSpec, StageError> {
-    spec_from(store, params, seed, embeddings, images, None)
-}
+/// An encoder into the space of class embeddings.
+#[derive(Clone, Debug)]
+pub struct Encode;
 
-/// As [`spec`], starting from the weights `initial` of a registered state dict.
-///
-/// # Errors
-/// As [`spec`].
-pub fn spec_from(
-    store: &Store,
+/// Asks for an encoder into the space of the run `embeddings`, trained on `images`, from the weights
+/// `initial` where there are some.
+pub fn ask(
     params: &Params,
     seed: u64,
-    embeddings: RunId,
-    images: &Source,
-    initial: Option<&Source>,
-) -> Result<RunSpec, StageError> {
-    params.training.check()?;
-    if !(params.temperature > 0.0 && params.temperature.is_finite()) {
-        return Err(StageError::Mismatch(format!(
-            "the temperature must be positive, not {}",
-            params.temperature
-        )));
+    embeddings: impl Into<Input>,
+    images: &ImageSource,
+    initial: Option<&StateSource>,
+) -> Asked<Encode> {
+    let asked = Asked::new(params, seed)
+        .reads(Role::Embeddings, embeddings)
+        .from(Role::Images, images);
+    match initial {
+        Some(weights) => asked.from(Role::Initial, weights),
+        None => asked,
     }
-    Ok(RunSpec {
-        stage: NAME.into(),
-        stage_version: VERSION,
-        params: serde_json::json!(params),
-        seed,
-        inputs: vec![input(store, "embeddings", embeddings, &[embed::NAME])?],
-        sources: [source::role("images", images)]
-            .into_iter()
-            .chain(initial.map(|weights| source::role(training::INITIAL, weights)))
-            .collect(),
-    })
 }
 
-/// Executes the run: an epoch's checkpoint and metrics are committed together, the features at the end.
-///
-/// # Errors
-/// If the image set and the classes do not fit, or training diverges.
-pub fn execute(ctx: &Context<'_>, run: &Run) -> Result<(), StageError> {
-    let params: Params = params(run)?;
+impl Stage for Encode {
+    const NAME: &'static str = NAME;
+    const VERSION: u32 = VERSION;
+    type Params = Params;
+
+    fn check(store: &Store, asked: &mut Asked<Self>, refusals: &mut Refusals) -> Result<(), StageError> {
+        let Params {
+            training,
+            temperature,
+            ..
+        } = &asked.params;
+        training.check(refusals);
+        let positive = *temperature > 0.0 && temperature.is_finite();
+        refusals.require(positive, "temperature", temperature, "a positive number");
+        let known = asked.known(store, &Role::Embeddings, &[embed::NAME], refusals)?;
+        let images = refusals
+            .take(Role::Images, asked.source::<ImageSource>(&Role::Images))?
+            .flatten();
+        if let Some(images) = &images {
+            training.check_set(images, refusals);
+        }
+        let classes = known.map(|known| refusals.take(Role::Embeddings, embed::classes(store, &known)));
+        if let (Some(images), Some(classes)) = (images, classes.transpose()?.flatten()) {
+            refusals.take(Role::Images, check_classes(&classes, &images))?;
+        }
+        Ok(())
+    }
+
+    /// Executes the run: an epoch's checkpoint and metrics are committed together, the features at the end.
+    fn execute(ctx: &Context<'_>, order: &Order<'_, Params>) -> Result<(), StageError> {
+        execute(ctx, order.run, &order.params)
+    }
+}
+
+fn execute(ctx: &Context<'_>, run: &Run, params: &Params) -> Result<(), StageError> {
     let training = &params.training;
-    let classes: Vec<ClassEmbedding> = ctx.store.rows(required_input(run, "embeddings")?, None)?;
-    let source = Source::find(ctx.store, run, "images")?;
+    let classes: Vec<ClassEmbedding> = ctx.store.rows(required_input(run, &Role::Embeddings)?, None)?;
+    let source = ImageSource::find(ctx.store, run, &Role::Images)?;
     source.verify_images()?;
     let [images, test] = training.open(&source)?;
     check_classes(&classes, &source)?;
@@ -114,7 +123,7 @@ pub fn execute(ctx: &Context<'_>, run: &Run) -> Result<(), StageError> {
             Ok(nn::cross_entropy(&logits, step.labels)?)
         },
     )?;
-    store_features(ctx, run, &params, &trainer, &images, &classes)
+    store_features(ctx, run, params, &trainer, &images, &classes)
 }
 
 /// Returns the frozen head: the class embeddings as unit columns, `[m, classes]`.
@@ -128,13 +137,10 @@ fn head(ctx: &Context<'_>, classes: &[ClassEmbedding], width: usize) -> Result<T
     )
 }
 
-fn check_classes(classes: &[ClassEmbedding], source: &Source) -> Result<(), StageError> {
-    let embedded: Vec<&str> = classes.iter().map(|c| c.class_name.as_str()).collect();
-    if embedded == source.classes() {
-        return Ok(());
-    }
-    if source.classes().len() == classes.len() && source.classes().iter().all(|c| c.parse::<u32>().is_ok()) {
-        // The set numbers its classes and does not name them: the class table does.
+fn check_classes(classes: &[ClassEmbedding], source: &ImageSource) -> Result<(), StageError> {
+    let embedded: Vec<String> = classes.iter().map(|c| c.class_name.clone()).collect();
+    // A set that numbers its classes does not name them: the class table does.
+    if source.may_have_classes(&embedded) {
         return Ok(());
     }
     Err(StageError::Mismatch(format!(

@@ -14,6 +14,9 @@ use crate::store::StoreError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StageError {
+    /// What cannot be done as it was asked, found before any work.
+    #[error("{}", super::refusal::in_words(.0))]
+    Refused(Vec<super::Refusal>),
     /// The user asked to stop.
     #[error("interrupted; what is done is stored, the same command goes on from there")]
     Interrupted,
@@ -25,7 +28,8 @@ pub enum StageError {
     },
     /// A run of another version of the stage.
     #[error(
-        "the run is of version {actual} of the stage `{stage}`, this program has version {expected}; start a new run"
+        "the run is of version {actual} of the stage `{stage}`, this program has version {expected}; start \
+        a new run"
     )]
     StageVersion {
         /// Its name.
@@ -49,7 +53,7 @@ pub enum StageError {
         /// The stage.
         stage: String,
         /// What it would serve as.
-        role: &'static str,
+        role: String,
     },
     /// An input run of the wrong stage.
     #[error("run {run} is of the stage `{stage}`; the {role} must come from `{expected}`")]
@@ -75,7 +79,8 @@ pub enum StageError {
     },
     /// A data set or model that the run names is not registered in this store.
     #[error(
-        "no registered data set or model has the digest {digest} of the run's {role}; register it with `dream dataset add`"
+        "no registered data set or model has the digest {digest} of the run's {role}; register it with \
+        `dream dataset add`"
     )]
     UnknownSource {
         /// What it serves as.
@@ -83,9 +88,20 @@ pub enum StageError {
         /// The digest that is asked for.
         digest: String,
     },
+    /// Something registered that is of another kind than what is asked for.
+    #[error("`{name}` is registered as {kind}; {expected} is needed")]
+    SourceKind {
+        /// Its name in the store.
+        name: String,
+        /// Its kind.
+        kind: String,
+        /// What is needed, in words.
+        expected: &'static str,
+    },
     /// A data set or model that is no longer what it was.
     #[error(
-        "{path} has changed since it was registered as `{name}`: its digest is {actual}, on record is {expected}; restore it, or register it under another name"
+        "{path} has changed since it was registered as `{name}`: its digest is {actual}, on record is \
+        {expected}; restore it, or register it under another name"
     )]
     SourceChanged {
         /// Its name in the store.

@@ -1,281 +1,359 @@
-//! `evaluate`: scores the ID test set and every OOD set with a trained classifier, and takes the detection metrics.
+//! `evaluate`: scores the ID test set and every OOD set with a trained classifier, and takes the detection
+//! metrics.
 
-use std::collections::BTreeMap;
+use std::ops::Range;
 
-use dream_schema::{Metric, Run, RunId, RunSpec, Score};
+use dream_schema::{Metric, Run, Score};
 use serde::{Deserialize, Serialize};
 
+use super::metric::MetricName;
 use super::pictures::{HELD_BYTES, Pictures};
-use super::{Context, Source, StageError, detect, input, params, required_input, source};
-use crate::ood::{self, Convention};
+use super::rows::stretch;
+use super::{
+    Asked, Context, ImageSource, Input, Order, Refusals, Role, Source, Stage, StageError, detect,
+    required_input,
+};
+use crate::ood::{self, Convention, Detection};
 use crate::store::Store;
+use crate::words::words;
 
 /// Name of the stage.
 pub const NAME: &str = "evaluate";
 /// Version of its algorithm.
 pub const VERSION: u32 = 1;
 
-/// How the role of an OOD set begins.
-const OOD_ROLE: &str = "ood/";
-
 /// What is measured, and by which convention.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Params {
-    /// The detection scores: `msp`, `max_logit`, `energy`, `dream`. `dream`, phi(E(x)), is only had from a classifier with phi.
+    /// The detection scores: `msp`, `max_logit`, `energy`, `dream`. Only a classifier with phi has `dream`,
+    /// phi(E(x)).
     pub scores: Vec<ScoreName>,
     /// Whose definition of the metrics: `dream-ood`, `openood`, `pytorch-ood`.
-    pub convention: String,
+    pub convention: Convention,
     /// The split of the ID set.
     pub split: String,
     /// The split of the OOD sets.
     pub ood_split: String,
 }
 
-/// A detection score; higher means more in-distribution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ScoreName {
-    /// Maximum softmax probability.
-    Msp,
-    /// Maximum logit.
-    MaxLogit,
-    /// Energy E(x): logsumexp of the logits.
-    Energy,
-    /// phi(E(x)), the log-odds of being in-distribution (DREAM-OOD, Eq. 8).
-    Dream,
+words! {
+    /// A detection score; higher means more in-distribution. In the order of the names, as tables have it.
+    #[derive(PartialOrd, Ord)]
+    pub enum ScoreName {
+        /// phi(E(x)), the log-odds of being in-distribution (DREAM-OOD, Eq. 8).
+        Dream = "dream",
+        /// Energy E(x): logsumexp of the logits.
+        Energy = "energy",
+        /// Maximum logit.
+        MaxLogit = "max_logit",
+        /// Maximum softmax probability.
+        Msp = "msp",
+    }
 }
 
 impl ScoreName {
-    /// Returns the name that stands in the column `score`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            ScoreName::Msp => "msp",
-            ScoreName::MaxLogit => "max_logit",
-            ScoreName::Energy => "energy",
-            ScoreName::Dream => "dream",
-        }
-    }
-}
-
-/// Returns the specification of the evaluation of the classifier of the run `detector`.
-///
-/// # Errors
-/// If that is no finished `detect` run, a set has two roles, or the convention is unknown.
-pub fn spec(
-    store: &Store,
-    params: &Params,
-    detector: RunId,
-    id: &Source,
-    ood: &[Source],
-) -> Result<RunSpec, StageError> {
-    convention(params)?;
-    let mut sources = BTreeMap::from([source::role("id", id)]);
-    for set in ood {
-        if set.digest() == id.digest()
-            || sources
-                .insert(format!("{OOD_ROLE}{}", set.name()), set.digest().to_owned())
-                .is_some()
-        {
-            return Err(StageError::Mismatch(format!(
-                "the image set `{}` is named twice",
-                set.name()
-            )));
-        }
-    }
-    if ood.is_empty() {
-        return Err(StageError::Mismatch("there is no OOD set to evaluate on".into()));
-    }
-    Ok(RunSpec {
-        stage: NAME.into(),
-        stage_version: VERSION,
-        params: serde_json::json!(params),
-        seed: 0,
-        inputs: vec![input(store, "detector", detector, &[detect::NAME])?],
-        sources,
-    })
-}
-
-fn convention(params: &Params) -> Result<Convention, StageError> {
-    let names: Vec<&str> = Convention::ALL.iter().map(|c| c.name()).collect();
-    Convention::from_name(&params.convention).ok_or_else(|| {
-        StageError::Mismatch(format!(
-            "there is no convention `{}`; there are {}",
-            params.convention,
-            names.join(", ")
-        ))
-    })
-}
-
-/// A set of test images with its logits `[n, classes]`.
-struct Scored {
-    dataset: String,
-    split: String,
-    logits: Vec<f32>,
-    labels: Option<Vec<u32>>,
-    /// Images of the split that cannot be decoded.
-    left_out: usize,
-}
-
-/// Executes the run.
-///
-/// # Errors
-/// If an image set is not what it was, or the classifier gives NaN.
-pub fn execute(ctx: &Context<'_>, run: &Run) -> Result<(), StageError> {
-    let params: Params = params(run)?;
-    let convention = convention(&params)?;
-    let detector = detect::Detector::load(ctx, required_input(run, "detector")?)?;
-    let roles: Vec<&str> = run
-        .spec
-        .sources
-        .keys()
-        .filter_map(|role| role.strip_prefix(OOD_ROLE))
-        .collect();
-    ctx.progress.begin("evaluate", roles.len() as u64 + 1, "sets");
-    let score_set = |source: &Source, split: &str| -> Result<Scored, StageError> {
-        ctx.check_interrupt()?;
-        source.verify_images()?;
-        let left_out = source.left_out(split).len();
-        if left_out > 0 {
-            ctx.progress.note(&source.say_left_out(split));
-        }
-        let images = Pictures::of_set(source, split, detector.preparation(), true, HELD_BYTES)?;
-        let logits = detector.logits(ctx, &images)?;
-        ctx.progress.advance(1);
-        Ok(Scored {
-            dataset: source.name().to_owned(),
-            split: split.to_owned(),
-            logits,
-            labels: images.labels().map(<[u32]>::to_vec),
-            left_out,
+    /// Returns the score of every row of `logits`, `[n, classes]`.
+    fn values(self, logits: &[f32], detector: &detect::Detector) -> Result<Vec<f32>, StageError> {
+        let classes = detector.classes().len();
+        Ok(match self {
+            ScoreName::Msp => ood::msp(logits, classes)?,
+            ScoreName::MaxLogit => ood::max_logit(logits, classes)?,
+            ScoreName::Energy => ood::energy(logits, classes, 1.0)?,
+            ScoreName::Dream => {
+                let missing = || StageError::Mismatch("the classifier has no phi to score with".into());
+                let phi = detector.phi().ok_or_else(missing)?;
+                ood::phi(&ood::energy(logits, classes, 1.0)?, phi)?
+            }
         })
-    };
-    let id = score_set(&Source::find(ctx.store, run, "id")?, &params.split)?;
-    let mut ood = Vec::new();
-    for name in roles {
-        let digest = run
-            .spec
-            .sources
-            .get(&format!("{OOD_ROLE}{name}"))
-            .map_or("", String::as_str);
-        let mut scored = score_set(&Source::with_digest(ctx.store, name, digest)?, &params.ood_split)?;
-        // Their own labels, if they have any, are not the classifier's classes.
-        (scored.dataset, scored.labels) = (name.to_owned(), None);
-        ood.push(scored);
     }
-    let (scores, metrics) = measure(&params, convention, &detector, &id, &ood)?;
-    ctx.store.batch(run.id).add(&scores)?.add(&metrics)?.commit()?;
-    Ok(())
 }
 
-fn measure(
+/// An evaluation of a classifier.
+#[derive(Clone, Debug)]
+pub struct Evaluate;
+
+/// Asks for the evaluation of the classifier of the run `detector`.
+pub fn ask(
     params: &Params,
-    convention: Convention,
-    detector: &detect::Detector,
-    id: &Scored,
-    ood: &[Scored],
-) -> Result<(Vec<Score>, Vec<Metric>), StageError> {
-    let mut rows = Rows {
-        classes: detector.classes(),
-        scores: Vec::new(),
-        metrics: Vec::new(),
-    };
-    let labels = id.labels.as_deref().unwrap_or_default();
-    rows.metric(
-        "accuracy",
-        Some(&id.dataset),
-        None,
-        ood::accuracy(&id.logits, rows.classes.len(), labels)?,
-    );
-    for name in &params.scores {
-        let Some(of_id) = values(*name, detector, id)? else {
-            continue;
-        };
-        rows.score(*name, id, &of_id)?;
-        let mut found = Vec::new();
-        for set in ood {
-            let of_ood = values(*name, detector, set)?.unwrap_or_default();
-            rows.score(*name, set, &of_ood)?;
-            let detection = ood::detection(&of_id, &of_ood, convention)?;
-            rows.detection(*name, Some(&set.dataset), &detection);
-            found.push(detection);
+    detector: impl Into<Input>,
+    id: &ImageSource,
+    ood: &[ImageSource],
+) -> Asked<Evaluate> {
+    let asked = Asked::new(params, 0)
+        .reads(Role::Detector, detector)
+        .from(Role::Id, id);
+    ood.iter().fold(asked, |asked, set| {
+        asked.from(Role::Ood(set.name().to_owned()), set)
+    })
+}
+
+impl Stage for Evaluate {
+    const NAME: &'static str = NAME;
+    const VERSION: u32 = VERSION;
+    type Params = Params;
+
+    fn check(store: &Store, asked: &mut Asked<Self>, refusals: &mut Refusals) -> Result<(), StageError> {
+        let mut sets: Vec<(Role, ImageSource)> = Vec::new();
+        for (role, entry) in asked.sources() {
+            if let Some(set) = refusals.take(role, ImageSource::of(entry.clone()))? {
+                sets.push((role.clone(), set));
+            }
         }
-        // Without a data set: the mean over all of them.
-        rows.detection(*name, None, &ood::mean(&found)?);
-    }
-    for set in std::iter::once(id).chain(ood).filter(|set| set.left_out > 0) {
-        rows.metric("images_left_out", Some(&set.dataset), None, set.left_out as f64);
-    }
-    Ok((rows.scores, rows.metrics))
-}
-
-/// Returns a score of every image of the set, or none if the classifier does not have it.
-fn values(
-    name: ScoreName,
-    detector: &detect::Detector,
-    set: &Scored,
-) -> Result<Option<Vec<f32>>, StageError> {
-    let classes = detector.classes().len();
-    Ok(Some(match name {
-        ScoreName::Msp => ood::msp(&set.logits, classes)?,
-        ScoreName::MaxLogit => ood::max_logit(&set.logits, classes)?,
-        ScoreName::Energy => ood::energy(&set.logits, classes, 1.0)?,
-        ScoreName::Dream => match detector.phi() {
-            Some(phi) => ood::phi(&ood::energy(&set.logits, classes, 1.0)?, phi)?,
-            None => return Ok(None),
-        },
-    }))
-}
-
-/// The rows of an evaluation as they come in.
-struct Rows<'a> {
-    classes: &'a [String],
-    scores: Vec<Score>,
-    metrics: Vec<Metric>,
-}
-
-impl Rows<'_> {
-    fn score(&mut self, name: ScoreName, set: &Scored, values: &[f32]) -> Result<(), StageError> {
-        let predicted = ood::predictions(&set.logits, self.classes.len())?;
-        for (sample, (value, predicted)) in values.iter().zip(predicted).enumerate() {
-            let label = set.labels.as_ref().and_then(|l| l.get(sample)).copied();
-            self.scores.push(Score {
-                class_id: label,
-                class_name: label.and_then(|l| self.classes.get(l as usize)).cloned(),
-                index: self.scores.len() as u64,
-                dataset: set.dataset.clone(),
-                split: set.split.clone(),
-                score: name.as_str().into(),
-                sample: sample as i64,
-                value: *value,
-                label: label.map(|l| l as i32),
-                predicted: predicted as i32,
-            });
+        for (n, (role, set)) in sets.iter().enumerate() {
+            let same = |(other, known): &(Role, ImageSource)| {
+                other == role || known.is_registered() && known.digest() == set.digest() && *other == Role::Id
+            };
+            if sets[..n].iter().any(same) {
+                refusals.refuse(role, format!("the image set `{}` is named twice", set.name()));
+            }
+            let (key, split) = match role {
+                Role::Id => ("split", &asked.params.split),
+                _ => ("ood_split", &asked.params.ood_split),
+            };
+            set.require_split(key, split, refusals);
+        }
+        refusals.require(
+            sets.len() > 1,
+            "ood",
+            "there is no OOD set to evaluate on",
+            "one at least",
+        );
+        let known = asked.known(store, &Role::Detector, &[detect::NAME], refusals)?;
+        let id = sets.iter().find(|(role, _)| *role == Role::Id);
+        if let (Some(known), Some((role, id))) = (known, id) {
+            id.require_labels(role, refusals);
+            detect::check_classes(store, &known, id, role, refusals)?;
         }
         Ok(())
     }
 
-    fn detection(&mut self, score: ScoreName, dataset: Option<&str>, d: &ood::Detection) {
-        for (name, value) in [
-            ("fpr95", d.fpr95),
-            ("auroc", d.auroc),
-            ("aupr_in", d.aupr_in),
-            ("aupr_out", d.aupr_out),
-        ] {
-            self.metric(name, dataset, Some(score.as_str()), value);
+    fn execute(ctx: &Context<'_>, order: &Order<'_, Params>) -> Result<(), StageError> {
+        execute(ctx, order.run, &order.params)
+    }
+}
+
+/// A set of test images.
+struct TestSet {
+    /// Its name in the rows.
+    name: String,
+    source: ImageSource,
+    split: String,
+    /// Number of its pictures.
+    count: u64,
+    /// Whether it is the in-distribution set.
+    is_id: bool,
+}
+
+impl TestSet {
+    fn new(name: &str, source: ImageSource, split: &str, is_id: bool) -> Result<Self, StageError> {
+        let missing = || {
+            let set = source.name();
+            StageError::Mismatch(format!("the image set `{set}` has no split `{split}`"))
+        };
+        Ok(Self {
+            name: name.to_owned(),
+            split: split.to_owned(),
+            count: source.count(split).ok_or_else(missing)?,
+            source,
+            is_id,
+        })
+    }
+}
+
+/// Returns the ID set, then the OOD sets in the order of their roles.
+fn sets(store: &Store, run: &Run, params: &Params) -> Result<Vec<TestSet>, StageError> {
+    let id = ImageSource::find(store, run, &Role::Id)?;
+    let name = id.name().to_owned();
+    let mut sets = vec![TestSet::new(&name, id, &params.split, true)?];
+    for role in run.spec.sources.keys() {
+        if let Some(name) = Role::ood_name(role) {
+            let source = ImageSource::find(store, run, &Role::Ood(name.to_owned()))?;
+            sets.push(TestSet::new(name, source, &params.ood_split, false)?);
         }
     }
+    Ok(sets)
+}
 
-    fn metric(&mut self, name: &str, dataset: Option<&str>, score: Option<&str>, value: f64) {
-        self.metrics.push(Metric {
-            class_id: None,
-            class_name: None,
-            index: self.metrics.len() as u64,
-            name: name.into(),
-            dataset: dataset.map(str::to_owned),
-            score: score.map(str::to_owned),
-            epoch: None,
-            value,
-        });
+/// Executes the run: the rows of a set are committed score by score, the metrics at the end. Sets and scores
+/// that are stored already are not made again.
+///
+/// # Errors
+/// If an image set is not what it was, or the classifier gives NaN.
+fn execute(ctx: &Context<'_>, run: &Run, params: &Params) -> Result<(), StageError> {
+    let sets = sets(ctx.store, run, params)?;
+    ctx.progress.begin("evaluate", sets.len() as u64, "sets");
+    for set in &sets {
+        ctx.check_interrupt()?;
+        set.source.verify_images()?;
+    }
+    let detector = detect::Detector::load(ctx, required_input(run, &Role::Detector)?)?;
+    let has = |score: &ScoreName| *score != ScoreName::Dream || detector.phi().is_some();
+    let evaluation = Evaluation {
+        ctx,
+        run,
+        scores: params.scores.iter().copied().filter(has).collect(),
+        detector,
+        sets,
+    };
+    let all = 0..evaluation.sets.len();
+    let values = all
+        .map(|set| evaluation.set(set))
+        .collect::<Result<Vec<_>, _>>()?;
+    let metrics = evaluation.metrics(&values, params.convention)?;
+    Ok(ctx.store.put(run.id, &metrics)?)
+}
+
+/// An evaluation under way. The rows of `scores` are numbered score by score, set by set, picture by picture;
+/// those of `metrics` begin with the accuracy.
+struct Evaluation<'a> {
+    ctx: &'a Context<'a>,
+    run: &'a Run,
+    detector: detect::Detector,
+    /// Those that the classifier has.
+    scores: Vec<ScoreName>,
+    sets: Vec<TestSet>,
+}
+
+/// The index of the accuracy among the metrics.
+const ACCURACY: u64 = 0;
+
+impl Evaluation<'_> {
+    /// The indices of a set's rows of the score of a place in `scores`.
+    fn indices(&self, set: usize, score: usize) -> Range<u64> {
+        let count = |sets: &[TestSet]| sets.iter().map(|set| set.count).sum::<u64>();
+        let start = score as u64 * count(&self.sets) + count(&self.sets[..set]);
+        start..start + self.sets[set].count
+    }
+
+    /// Returns the scores of the images of a set, score by score, making and committing those that are not
+    /// stored.
+    fn set(&self, number: usize) -> Result<Vec<Vec<f32>>, StageError> {
+        let (ctx, set) = (self.ctx, &self.sets[number]);
+        let snapshot = ctx.store.snapshot()?;
+        let stored = |score: usize| -> Result<Option<Vec<f32>>, StageError> {
+            let indices = self.indices(number, score);
+            let rows: Vec<Score> = stretch(&snapshot, self.run.id, 0, &indices)?;
+            let whole = rows.len() as u64 == set.count;
+            Ok(whole.then(|| rows.iter().map(|row| row.value).collect()))
+        };
+        let stored = (0..self.scores.len())
+            .map(stored)
+            .collect::<Result<Vec<_>, _>>()?;
+        let accuracy = stretch::<Metric>(&snapshot, self.run.id, 0, &(ACCURACY..ACCURACY + 1))?;
+        let measured = !set.is_id || !accuracy.is_empty();
+        if measured && stored.iter().all(Option::is_some) {
+            ctx.progress.skip(1);
+            return Ok(stored.into_iter().flatten().collect());
+        }
+        ctx.check_interrupt()?;
+        let (logits, labels) = self.look(set)?;
+        let classes = self.detector.classes();
+        if !measured {
+            let labels = labels.as_deref().unwrap_or_default();
+            let mut row = MetricName::Accuracy.row(ACCURACY, ood::accuracy(&logits, classes.len(), labels)?);
+            row.dataset = Some(set.name.clone());
+            ctx.store.put(self.run.id, &[row])?;
+        }
+        let predicted = ood::predictions(&logits, classes.len())?;
+        let mut all = Vec::with_capacity(stored.len());
+        for (score, stored) in stored.into_iter().enumerate() {
+            all.push(match stored {
+                Some(values) => values,
+                None => {
+                    let values = self.scores[score].values(&logits, &self.detector)?;
+                    let rows = self.rows(number, score, &values, &predicted, labels.as_deref());
+                    ctx.store.put(self.run.id, &rows)?;
+                    values
+                }
+            });
+        }
+        ctx.progress.advance(1);
+        Ok(all)
+    }
+
+    /// Returns the logits of a set, `[n, classes]`, and its labels. Those of an OOD set, if it has any, are
+    /// not the classifier's.
+    fn look(&self, set: &TestSet) -> Result<(Vec<f32>, Option<Vec<u32>>), StageError> {
+        let TestSet { source, split, .. } = set;
+        if !source.left_out(split).is_empty() {
+            self.ctx.progress.note(&source.say_left_out(split));
+        }
+        let images = Pictures::of_set(source, split, self.detector.preparation(), true, HELD_BYTES)?;
+        if images.len() as u64 != set.count {
+            let (name, found, count) = (&set.name, images.len(), set.count);
+            return Err(StageError::Mismatch(format!(
+                "the image set `{name}` has {found} pictures in the split {split}, on record are {count}"
+            )));
+        }
+        let labels = images.labels().filter(|_| set.is_id).map(<[u32]>::to_vec);
+        Ok((self.detector.logits(self.ctx, &images)?, labels))
+    }
+
+    fn rows(
+        &self,
+        set: usize,
+        score: usize,
+        values: &[f32],
+        predicted: &[u32],
+        labels: Option<&[u32]>,
+    ) -> Vec<Score> {
+        let classes = self.detector.classes();
+        let row = |(sample, ((index, value), predicted)): (usize, ((u64, &f32), &u32))| {
+            let label = labels.and_then(|labels| labels.get(sample)).copied();
+            Score {
+                class_id: label,
+                class_name: label.and_then(|label| classes.get(label as usize)).cloned(),
+                index,
+                dataset: self.sets[set].name.clone(),
+                split: self.sets[set].split.clone(),
+                score: self.scores[score].name().into(),
+                sample: sample as i64,
+                value: *value,
+                label: label.map(|label| label as i32),
+                predicted: *predicted as i32,
+            }
+        };
+        let pairs = self.indices(set, score).zip(values).zip(predicted);
+        pairs.enumerate().map(row).collect()
+    }
+
+    /// Returns all metrics behind the accuracy: of each score those of every OOD set, then their means, which
+    /// have no data set; and how many images were left out.
+    fn metrics(&self, values: &[Vec<Vec<f32>>], convention: Convention) -> Result<Vec<Metric>, StageError> {
+        let mut metrics = Vec::new();
+        let mut add = |name: MetricName, set: Option<&TestSet>, score: Option<ScoreName>, value: f64| {
+            let index = ACCURACY + 1 + metrics.len() as u64;
+            metrics.push(Metric {
+                dataset: set.map(|set| set.name.clone()),
+                score: score.map(|score| score.name().to_owned()),
+                ..name.row(index, value)
+            });
+        };
+        let is_id = |set: &TestSet| set.is_id;
+        for (place, score) in self.scores.iter().enumerate() {
+            let of = |set: usize| values[set][place].as_slice();
+            let mut found = Vec::new();
+            let mut detection = |set: Option<&TestSet>, d: &Detection| {
+                add(MetricName::Fpr95, set, Some(*score), d.fpr95);
+                add(MetricName::Auroc, set, Some(*score), d.auroc);
+                add(MetricName::AuprIn, set, Some(*score), d.aupr_in);
+                add(MetricName::AuprOut, set, Some(*score), d.aupr_out);
+            };
+            let id = self.sets.iter().position(is_id).unwrap_or_default();
+            for (number, set) in self.sets.iter().enumerate().filter(|(_, set)| !set.is_id) {
+                let d = ood::detection(of(id), of(number), convention)?;
+                detection(Some(set), &d);
+                found.push(d);
+            }
+            detection(None, &ood::mean(&found)?);
+        }
+        for set in &self.sets {
+            let left_out = set.source.left_out(&set.split).len();
+            if left_out > 0 {
+                add(MetricName::ImagesLeftOut, Some(set), None, left_out as f64);
+            }
+        }
+        Ok(metrics)
     }
 }

@@ -1,4 +1,5 @@
-//! Takes in features or outlier vectors that another program made, as a run of their own that later stages read.
+//! Takes in features or outlier vectors that another program made, as a run of their own that later stages
+//! read.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,7 +7,7 @@ use std::path::Path;
 use dream_schema::{ClassEmbedding, Feature, Outlier, Run, RunId, RunSpec, Table};
 use serde_json::json;
 
-use super::{Context, StageError, embed, input};
+use super::{Context, Role, StageError, embed, input};
 use crate::exchange::{FromVector, NpyVectors, ParquetRows, rows_from_vectors};
 use crate::store::{Begun, Readable};
 
@@ -14,9 +15,10 @@ use crate::store::{Begun, Readable};
 pub const NAME: &str = "import";
 const VERSION: u32 = 1;
 
-/// Stores the vectors of `file` as `features` or `outliers` of the classes of the run `embeddings`. Parquet as we export it keeps
-/// its other columns; an `.npy` file of `[classes, n, m]` or `[classes, m]` has none: anchor and round become -1, the k-NN distance
-/// NaN. The run is named by the file's contents, so importing it again is harmless.
+/// Stores the vectors of `file` as `features` or `outliers` of the classes of the run `embeddings`. Parquet
+/// as we export it keeps its other columns; an `.npy` file of `[classes, n, m]` or `[classes, m]` has none:
+/// anchor and round become -1, the k-NN distance NaN. The run is named by the file's contents, so importing
+/// it again is harmless.
 ///
 /// # Errors
 /// If the file cannot be read, or its classes or widths are not those of the embeddings.
@@ -47,8 +49,13 @@ pub fn import(ctx: &Context<'_>, table: Table, file: &Path, embeddings: RunId) -
         stage_version: VERSION,
         params: json!({ "table": table.name() }),
         seed: 0,
-        inputs: vec![input(ctx.store, "embeddings", embeddings, &[embed::NAME])?],
-        sources: BTreeMap::from([("file".to_owned(), hasher.finalize().to_hex().to_string())]),
+        inputs: vec![input(
+            ctx.store,
+            &Role::Embeddings.to_string(),
+            embeddings,
+            &[embed::NAME],
+        )?],
+        sources: BTreeMap::from([(Role::File.to_string(), hasher.finalize().to_hex().to_string())]),
     };
     let classes: Vec<ClassEmbedding> = ctx.store.rows(embeddings, None)?;
     let rows = Rows {

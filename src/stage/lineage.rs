@@ -7,8 +7,8 @@ use dream_schema::{Run, RunId};
 use super::StageError;
 use crate::store::{Readable, Store};
 
-/// Returns the run and all runs that it depends on, inputs before what reads them. Inputs that the store does not have are left
-/// out: a run says by id and digest what they were.
+/// Returns the run and all runs that it depends on, inputs before what reads them. Inputs that the store does
+/// not have are left out: a run says by id and digest what they were.
 ///
 /// # Errors
 /// If the store cannot be read, or `run` is not in it.

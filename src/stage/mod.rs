@@ -1,10 +1,11 @@
 //! The stages of the pipeline, one file each: what each reads from the store, computes and writes back.
 //!
-//! A stage has two halves. `spec` turns a question (parameters, seed, input runs, data sets) into a [`RunSpec`];
-//! `execute` reads nothing but that specification, as the store keeps it, so whatever decides a result is on record by
-//! construction. [`run`] puts the halves together: a finished run is returned at once, an interrupted one resumed, a new one
-//! executed. Numbers that change the speed and not the result (batch sizes of inference, threads) are no parameters: they come
-//! with the [`Context`].
+//! A [`Stage`] has two halves. `check` looks at a question ([`Asked`]: parameters, seed, input runs, data
+//! sets) and refuses what cannot be done; the question then becomes a [`RunSpec`]. `execute` reads nothing
+//! but that specification, as the store keeps it, so whatever decides a result is on record by construction.
+//! [`run`] puts the halves together: a finished run is returned at once, an interrupted one resumed, a new
+//! one executed. Numbers that change the speed and not the result (batch sizes of inference, threads) are no
+//! parameters: they come with the [`Context`].
 
 pub mod classes;
 pub mod compare;
@@ -16,12 +17,17 @@ pub mod evaluate;
 pub mod imagine;
 pub mod import;
 pub mod lineage;
+mod metric;
 mod phi;
 mod pictures;
 pub mod pipeline;
+mod question;
+mod refusal;
 pub mod regenerate;
 pub mod report;
 pub mod reproduce;
+mod role;
+mod rows;
 pub mod sample;
 mod source;
 #[cfg(test)]
@@ -35,9 +41,14 @@ use crate::engine::Engine;
 use crate::store::{Begun, Readable, Stamp, Store};
 
 pub use error::StageError;
+pub use metric::MetricName;
 pub use pictures::HELD_BYTES;
+pub use question::{Asked, Input, Known, Order, Stage};
+pub use refusal::{Refusal, Refusals};
+pub use role::Role;
 pub use source::{
-    MODEL_KIND, STATE_KIND, Source, register_images, register_images_as, register_model, register_state,
+    ImageSource, MODEL_KIND, ModelSource, STATE_KIND, Source, StateSource, register_images, register_model,
+    register_state,
 };
 
 /// What a stage runs with.
@@ -61,7 +72,8 @@ pub struct Context<'a> {
 pub enum BatchSize {
     /// So many.
     Pictures(usize),
-    /// As many as fit into so many bytes beside the model's weights, by the estimate of [`Geometry`](crate::diffusion::Geometry).
+    /// As many as fit into so many bytes beside the model's weights, by the estimate of
+    /// [`Geometry`](crate::diffusion::Geometry).
     Memory(u64),
 }
 
@@ -144,50 +156,63 @@ pub enum How {
 }
 
 /// What executes runs of one stage.
-struct Stage {
+struct Entry {
     name: &'static str,
     version: u32,
     execute: fn(&Context<'_>, &Run) -> Result<(), StageError>,
 }
 
+impl Entry {
+    const fn of<S: Stage>() -> Self {
+        Self {
+            name: S::NAME,
+            version: S::VERSION,
+            execute: |ctx, run| S::execute(ctx, &Order::of(run)?),
+        }
+    }
+}
+
 macro_rules! stages {
-    ($($module:ident),*) => {
+    ($($stage:path),*) => {
         /// The stages by the names that runs carry.
-        pub const STAGES: &[&str] = &[$($module::NAME),*];
-        const TABLE: &[Stage] = &[$(Stage {
-            name: $module::NAME,
-            version: $module::VERSION,
-            execute: $module::execute,
-        }),*];
+        pub const STAGES: &[&str] = &[$(<$stage>::NAME),*];
+        const TABLE: &[Entry] = &[$(Entry::of::<$stage>()),*];
     };
 }
-stages!(embed, encode, sample, imagine, detect, evaluate);
+stages!(
+    embed::Embed,
+    encode::Encode,
+    sample::Sample,
+    imagine::Imagine,
+    detect::Detect,
+    evaluate::Evaluate
+);
 
 /// Returns the finished run that answers `spec`, executing what of it is not in the store.
 ///
 /// # Errors
-/// Whatever the stage fails with; the run is then marked as failed, or, if the user interrupted it, left to be resumed.
+/// Whatever the stage fails with; the run is then marked as failed, or, if the user interrupted it, left to
+/// be resumed.
 pub fn run(ctx: &Context<'_>, spec: &RunSpec) -> Result<(Run, How), StageError> {
     attempt(ctx, spec, |run| execute(ctx, run).map(|()| true))
 }
 
-/// Makes one part of the `imagine` run that answers `spec`. The run has the id that it has as a whole and stays unfinished
-/// (`running`) until all of its pictures are there: merge the stores of all parts, then [`run`] finds nothing missing and
-/// finishes it. The part that happens to be the last one in its store finishes it, too.
+/// Makes one part of the `imagine` run that answers `spec`. The run has the id that it has as a whole and
+/// stays unfinished (`running`) until all of its pictures are there: merge the stores of all parts, then
+/// [`run`] finds nothing missing and finishes it. The part that happens to be the last one in its store
+/// finishes it, too.
 ///
 /// # Errors
 /// As [`run`], and if the specification is of another stage.
 pub fn run_part(ctx: &Context<'_>, spec: &RunSpec, shard: imagine::Shard) -> Result<(Run, How), StageError> {
     if spec.stage != imagine::NAME {
         let stage = &spec.stage;
-        return Err(StageError::Mismatch(format!(
-            "only `{}` can be made in parts, not `{stage}`",
-            imagine::NAME
-        )));
+        let why = format!("only `{}` can be made in parts, not `{stage}`", imagine::NAME);
+        return Err(StageError::Mismatch(why));
     }
     attempt(ctx, spec, |run| {
         stage_of(run)?;
-        imagine::execute_part(ctx, run, shard)
+        imagine::execute_part(ctx, &Order::of(run)?, shard)
     })
 }
 
@@ -217,7 +242,7 @@ fn attempt(
 }
 
 /// Returns the stage of a run, if this program has it in the version that the run was begun with.
-fn stage_of(run: &Run) -> Result<&'static Stage, StageError> {
+fn stage_of(run: &Run) -> Result<&'static Entry, StageError> {
     let name = &run.spec.stage;
     let Some(stage) = TABLE.iter().find(|s| s.name == name) else {
         return Err(StageError::UnknownStage { stage: name.clone() });
@@ -244,10 +269,13 @@ fn params<P: DeserializeOwned>(run: &Run) -> Result<P, StageError> {
     })
 }
 
+/// Every stage, for [`input`].
+const ANY: &[&str] = &[];
+
 /// Returns the reference to a finished run of one of `stages` that a specification keeps.
 fn input(store: &Store, role: &str, id: RunId, stages: &[&str]) -> Result<RunInput, StageError> {
     let run = store.run(id)?;
-    if !stages.contains(&run.spec.stage.as_str()) {
+    if !stages.is_empty() && !stages.contains(&run.spec.stage.as_str()) {
         let (role, stage, expected) = (role.to_owned(), run.spec.stage, stages.join("` or `"));
         return Err(StageError::InputStage {
             role,
@@ -270,15 +298,10 @@ fn input(store: &Store, role: &str, id: RunId, stages: &[&str]) -> Result<RunInp
     }
 }
 
-/// Returns the run that serves as `role`, if the specification names one.
-fn input_run(run: &Run, role: &str) -> Option<RunId> {
-    run.spec.inputs.iter().find(|i| i.role == role).map(|i| i.run)
-}
-
 /// Returns the run that serves as `role`.
-fn required_input(run: &Run, role: &'static str) -> Result<RunId, StageError> {
-    input_run(run, role).ok_or_else(|| StageError::MissingInput {
+fn required_input(run: &Run, role: &Role) -> Result<RunId, StageError> {
+    role.input_of(run).ok_or_else(|| StageError::MissingInput {
         stage: run.spec.stage.clone(),
-        role,
+        role: role.to_string(),
     })
 }

@@ -1,24 +1,25 @@
 //! phi of DREAM-OOD's Eq. 8 in training: from an energy E(x) to the log-odds of x being in-distribution.
 
 use candle_core::{Device, Tensor, Var};
-use serde::{Deserialize, Serialize};
 
 use super::StageError;
 use crate::nn::State;
 use crate::ood;
 use crate::rng::{Stream, domain};
+use crate::words::words;
 
-/// Which phi.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PhiName {
-    /// A line whose slope is held positive by a softplus: higher energy always means more in-distribution. A free slope can turn
-    /// negative in the first steps, and the network then learns to give ID images the *lower* energy, which inverts the score.
-    Linear,
-    /// A line with a free slope, as in the public code for CIFAR-100 (its two outputs come down to one slope).
-    LinearFree,
-    /// 1 - 512 - ReLU - 2, as in the public code for ImageNet-100.
-    TwoLayer,
+words! {
+    /// Which phi.
+    pub enum PhiName {
+        /// A line whose slope is held positive by a softplus: higher energy always means more in-distribution. A
+        /// free slope can turn negative in the first steps, and the network then learns to give ID images the
+        /// *lower* energy, which inverts the score.
+        Linear = "linear",
+        /// A line with a free slope, as in the public code for CIFAR-100 (its two outputs come down to one slope).
+        LinearFree = "linear-free",
+        /// 1 - 512 - ReLU - 2, as in the public code for ImageNet-100.
+        TwoLayer = "two-layer",
+    }
 }
 
 /// Units of the hidden layer of [`PhiName::TwoLayer`].
@@ -36,7 +37,8 @@ pub(super) fn is_phi(name: &str) -> bool {
 }
 
 impl TrainedPhi {
-    /// Returns phi as training begins: a slope of ln 2, or layers drawn as PyTorch draws them (uniform within 1/sqrt(fan-in)).
+    /// Returns phi as training begins: a slope of ln 2, or layers drawn as PyTorch draws them (uniform within
+    /// 1/sqrt(fan-in)).
     pub fn new(name: &PhiName, seed: u64, device: &Device) -> Result<Self, StageError> {
         let mut stream = Stream::new(seed, domain::DETECT_PHI, 0, 0);
         let mut uniform = |n: usize, bound: f32| {

@@ -1,7 +1,8 @@
-//! Where the pictures of a batch come from: memory, where they fit, else files or the store, decoded for each batch; and the next
-//! batch, made on another thread while the present one is used.
+//! Where the pictures of a batch come from: memory, where they fit, else files or the store, decoded for each
+//! batch; and the next batch, made on another thread while the present one is used.
 //!
-//! Which of them it is decides nothing but speed and memory: a picture's numbers depend on its bytes and its draw alone.
+//! Which of them it is decides nothing but speed and memory: a picture's numbers depend on its bytes and its
+//! draw alone.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -10,12 +11,13 @@ use std::sync::mpsc::sync_channel;
 use dream_schema::{Image, RunId, Table};
 use rayon::prelude::*;
 
-use super::{Source, StageError};
+use super::{ImageSource, StageError};
 use crate::dataset::{self, ImageSet, Images, Preparation, Window};
 use crate::nn::augment::{Augmentation, Draw, ResizedCrop};
 use crate::store::{Readable, Store};
 
-/// Prepared pictures of a split are held in memory up to so many bytes; a larger split is decoded batch by batch.
+/// Prepared pictures of a split are held in memory up to so many bytes; a larger split is decoded batch by
+/// batch.
 pub const HELD_BYTES: usize = 1 << 30;
 /// Batches that are ready before they are asked for.
 const AHEAD: usize = 1;
@@ -43,10 +45,10 @@ enum Origin<'a> {
 }
 
 impl<'a> Pictures<'a> {
-    /// Opens a split of a set. `whole` pictures are always seen by this preparation and held if they take `limit` bytes at most;
-    /// others are seen in part.
+    /// Opens a split of a set. `whole` pictures are always seen by this preparation and held if they take
+    /// `limit` bytes at most; others are seen in part.
     pub fn of_set(
-        source: &Source,
+        source: &ImageSource,
         split: &str,
         preparation: Preparation,
         whole: bool,
@@ -162,8 +164,8 @@ impl<'a> Pictures<'a> {
         Ok(Cow::Owned(bytes))
     }
 
-    /// Returns the chosen pictures as they are looked at, `[samples, 3, size, size]`, flat. `stream` tells apart draws that share
-    /// an epoch.
+    /// Returns the chosen pictures as they are looked at, `[samples, 3, size, size]`, flat. `stream` tells
+    /// apart draws that share an epoch.
     pub fn batch(
         &self,
         look: &Look,
@@ -198,7 +200,8 @@ fn fits(count: usize, preparation: &Preparation, limit: usize) -> bool {
     count.saturating_mul(size) <= limit
 }
 
-/// Hands what `make` makes of every job to `take`, in order; the next one is made on another thread in the meantime.
+/// Hands what `make` makes of every job to `take`, in order; the next one is made on another thread in the
+/// meantime.
 ///
 /// # Errors
 /// The first error of either; the rest is not made.

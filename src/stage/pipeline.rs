@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use dream_schema::{Run, RunSpec};
+use dream_schema::Run;
 use serde::{Deserialize, Serialize};
 
 use super::classes::{ClassRow, read_classes};
 use super::{
-    Context, How, Source, StageError, detect, embed, encode, evaluate, imagine, register_images_as,
-    register_model, run, sample,
+    Asked, Context, How, ImageSource, Input, ModelSource, Refusal, Refusals, Source, Stage, StageError,
+    detect, embed, encode, evaluate, imagine, register_images, register_model, run, sample,
 };
 use crate::dataset::{Kind, Reading};
 use crate::store::Store;
@@ -68,12 +68,29 @@ pub struct Named {
     /// The reader; guessed where it is not named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// Of an image folder: reads the directories of the class table only, which are named by its column `wnid` if it has one.
+    /// Of an image folder: reads the directories of the class table only, which are named by its column
+    /// `wnid` if it has one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub class_folders: bool,
     /// Leaves out images that cannot be decoded, instead of refusing the set.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub skip_bad: bool,
+}
+
+/// How far sources are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// As far as registrations and the names in files tell, for checks. Nothing is registered.
+    Glance,
+    /// They are read whole and registered.
+    Register,
+}
+
+/// What the stages of a preset read.
+struct Sources {
+    id: ImageSource,
+    ood: Vec<ImageSource>,
+    model: ModelSource,
 }
 
 /// The runs of one pass through the pipeline.
@@ -138,59 +155,69 @@ impl Preset {
         })
     }
 
-    /// Returns the in-distribution set, registering it if the preset says where it lies.
+    /// Returns the in-distribution set.
     ///
     /// # Errors
     /// If it cannot be read, or is neither registered nor has a path.
-    pub fn id_set(&self, store: &Store) -> Result<Source, StageError> {
-        self.images(store, &self.data.id)
+    pub fn id_set(&self, store: &Store, reach: Reach) -> Result<ImageSource, StageError> {
+        self.images(store, &self.data.id, reach)
     }
 
-    /// Returns the out-of-distribution sets, likewise.
+    /// Returns the out-of-distribution sets.
     ///
     /// # Errors
     /// If one cannot be read, or is neither registered nor has a path.
-    pub fn ood_sets(&self, store: &Store) -> Result<Vec<Source>, StageError> {
-        self.data
-            .ood
-            .iter()
-            .map(|named| self.images(store, named))
-            .collect()
+    pub fn ood_sets(&self, store: &Store, reach: Reach) -> Result<Vec<ImageSource>, StageError> {
+        let sets = self.data.ood.iter();
+        sets.map(|named| self.images(store, named, reach)).collect()
     }
 
-    /// Returns the diffusion model, likewise.
+    /// Returns the diffusion model.
     ///
     /// # Errors
     /// If it cannot be read, or is neither registered nor has a path.
-    pub fn model(&self, store: &Store) -> Result<Source, StageError> {
-        match self.path(&self.model)? {
-            Some(path) => register_model(store, &self.model.name, &path, None),
-            None => Source::named(store, &self.model.name),
+    pub fn model(&self, store: &Store, reach: Reach) -> Result<ModelSource, StageError> {
+        let name = &self.model.name;
+        let Some(path) = self.path(&self.model)? else {
+            return ModelSource::named(store, name);
+        };
+        match reach {
+            Reach::Register => register_model(store, name, &path, None),
+            Reach::Glance => match ModelSource::named(store, name) {
+                Ok(known) if Path::new(known.path()) == path => Ok(known),
+                _ => Ok(ModelSource::glance(name, &path)),
+            },
         }
     }
 
-    fn images(&self, store: &Store, named: &Named) -> Result<Source, StageError> {
+    fn images(&self, store: &Store, named: &Named, reach: Reach) -> Result<ImageSource, StageError> {
         let kind = match &named.kind {
             Some(name) => Some(Kind::from_name(name).ok_or_else(|| {
                 StageError::Mismatch(format!("{}: there is no reader of kind `{name}`", named.name))
             })?),
             None => None,
         };
-        match self.path(named)? {
-            Some(path) => {
-                let folders = if named.class_folders {
-                    self.classes()?
-                } else {
-                    Vec::new()
-                };
-                let reading = Reading {
-                    kind,
-                    classes: folders.iter().map(ClassRow::class_folder).collect(),
-                    skip_bad: named.skip_bad,
-                };
-                register_images_as(store, &named.name, &path, &reading)
-            }
-            None => Source::named(store, &named.name),
+        let Some(path) = self.path(named)? else {
+            return ImageSource::named(store, &named.name);
+        };
+        if reach == Reach::Glance
+            && let Ok(known) = ImageSource::named(store, &named.name)
+            && Path::new(known.path()) == path
+        {
+            return Ok(known);
+        }
+        let folders = match named.class_folders {
+            true => self.classes()?,
+            false => Vec::new(),
+        };
+        let reading = Reading {
+            kind,
+            classes: folders.iter().map(ClassRow::class_folder).collect(),
+            skip_bad: named.skip_bad,
+        };
+        match reach {
+            Reach::Register => register_images(store, &named.name, &path, &reading),
+            Reach::Glance => ImageSource::glance(&named.name, &path, &reading),
         }
     }
 
@@ -204,76 +231,157 @@ impl Preset {
         Ok(Some(absolute))
     }
 
-    /// Runs every stage that is not in the store yet. `each` is told of every run as it is done, with the name of its part.
+    /// Returns everything in the whole pipeline that cannot be done as it is asked for, as far as it can be
+    /// known before any work. Nothing is registered or written.
     ///
     /// # Errors
-    /// Whatever a stage fails with; the runs before it stay.
+    /// If the store fails.
+    pub fn check(&self, store: &Store, seed: u64) -> Result<Vec<Refusal>, StageError> {
+        let mut refusals = Refusals::of("data");
+        let id = refusals.take("id", self.id_set(store, Reach::Glance))?;
+        let ood = refusals.take("ood", self.ood_sets(store, Reach::Glance))?;
+        refusals.begin("model");
+        let model = refusals.take("path", self.model(store, Reach::Glance))?;
+        if let (Some(id), Some(ood), Some(model)) = (id, ood, model) {
+            let sources = Sources { id, ood, model };
+            self.walk(
+                store,
+                &sources,
+                seed,
+                &mut Check {
+                    store,
+                    refusals: &mut refusals,
+                },
+            )?;
+        }
+        Ok(refusals.into_inner())
+    }
+
+    /// Checks the whole pipeline, then runs every stage that is not in the store yet. `each` is told of every
+    /// run as it is done, with the name of its part.
+    ///
+    /// # Errors
+    /// [`StageError::Refused`] before anything is done; then whatever a stage fails with; the runs before it
+    /// stay.
     pub fn run(&self, ctx: &Context<'_>, seed: u64, each: Told<'_>) -> Result<Runs, StageError> {
-        let store = ctx.store;
-        let (id, model, ood) = (self.id_set(store)?, self.model(store)?, self.ood_sets(store)?);
-        let mut step = |part: &str, spec: RunSpec| -> Result<Run, StageError> {
-            let (run, how) = run(ctx, &spec)?;
-            each(part, &run, how)?;
-            Ok(run)
+        let refused = self.check(ctx.store, seed)?;
+        if !refused.is_empty() {
+            return Err(StageError::Refused(refused));
+        }
+        let sources = Sources {
+            id: self.id_set(ctx.store, Reach::Register)?,
+            model: self.model(ctx.store, Reach::Register)?,
+            ood: self.ood_sets(ctx.store, Reach::Register)?,
         };
-        let embeddings = step("embed", embed::spec(&self.embed()?, &model)?)?;
-        let encoder = step(
-            "encode",
-            encode::spec(store, &self.encode, seed, embeddings.id, &id)?,
-        )?;
-        let outliers = step("sample", sample::spec(store, &self.sample, seed, encoder.id)?)?;
-        let imagined = step(
-            "imagine",
-            imagine::spec(store, &self.imagine, seed, outliers.id, &model)?,
-        )?;
-        let plain = imagine::Params {
-            per_class: self.plain_per_class,
-            ..self.imagine.clone()
+        let mut work = Work {
+            ctx,
+            each,
+            done: Vec::new(),
         };
-        let plain_pictures = step(
-            "imagine-plain",
-            imagine::spec(store, &plain, seed, embeddings.id, &model)?,
-        )?;
-        let without = detect::Params {
-            outlier: None,
-            ..self.detect.clone()
-        };
-        let detector = step(
-            "detect-plain",
-            detect::spec(store, &without, seed, detect::Inputs::default(), &id)?,
-        )?;
-        let fine_tunes = self
-            .detect
-            .outlier
-            .as_ref()
-            .is_some_and(|o| o.fine_tune.is_some());
-        let from = detect::Inputs {
-            outliers: Some(imagined.id),
-            initial: fine_tunes.then_some(detector.id),
-        };
-        let detectors = [
-            detector,
-            step("detect", detect::spec(store, &self.detect, seed, from, &id)?)?,
-        ];
-        let mut evaluate = |part: &str, detector: &Run| {
-            step(
-                part,
-                evaluate::spec(store, &self.evaluate, detector.id, &id, &ood)?,
-            )
-        };
-        let evaluations = [
-            evaluate("evaluate-plain", &detectors[0])?,
-            evaluate("evaluate", &detectors[1])?,
-        ];
+        self.walk(ctx.store, &sources, seed, &mut work)?;
+        let missing = |runs: Vec<Run>| StageError::Mismatch(format!("the pipeline made {} runs", runs.len()));
+        let runs = <[Run; 9]>::try_from(work.done).map_err(missing)?;
+        let [
+            embeddings,
+            encoder,
+            outliers,
+            imagined,
+            plain_pictures,
+            plain,
+            dream,
+            of_plain,
+            of_dream,
+        ] = runs;
         Ok(Runs {
             embeddings,
             encoder,
             outliers,
             imagined,
             plain_pictures,
-            detectors,
-            evaluations,
+            detectors: [plain, dream],
+            evaluations: [of_plain, of_dream],
         })
+    }
+
+    /// Goes through the parts of the pipeline in order; each reads from those before.
+    fn walk(
+        &self,
+        store: &Store,
+        sources: &Sources,
+        seed: u64,
+        walker: &mut impl Walker,
+    ) -> Result<(), StageError> {
+        let Sources { id, ood, model } = sources;
+        let embeddings = walker.part("embed", embed::ask(&self.embed()?, model))?;
+        let encoder = encode::ask(&self.encode, seed, embeddings.clone(), id, None);
+        let encoder = walker.part("encode", encoder)?;
+        let outliers = walker.part("sample", sample::ask(&self.sample, seed, encoder))?;
+        let imagined = imagine::ask(store, &self.imagine, seed, outliers, model)?;
+        let imagined = walker.part("imagine", imagined)?;
+        let plain = imagine::Params {
+            per_class: self.plain_per_class,
+            ..self.imagine.clone()
+        };
+        walker.part(
+            "imagine-plain",
+            imagine::ask(store, &plain, seed, embeddings, model)?,
+        )?;
+        let without = detect::Params {
+            outlier: None,
+            ..self.detect.clone()
+        };
+        let plain = detect::ask(&without, seed, detect::Inputs::default(), id);
+        let plain = walker.part("detect-plain", plain)?;
+        let tunes = self
+            .detect
+            .outlier
+            .as_ref()
+            .is_some_and(|o| o.fine_tune.is_some());
+        let from = detect::Inputs {
+            outliers: Some(imagined),
+            initial: tunes.then(|| plain.clone()),
+            weights: None,
+        };
+        let dream = walker.part("detect", detect::ask(&self.detect, seed, from, id))?;
+        walker.part("evaluate-plain", evaluate::ask(&self.evaluate, plain, id, ood))?;
+        walker.part("evaluate", evaluate::ask(&self.evaluate, dream, id, ood))?;
+        Ok(())
+    }
+}
+
+/// What is done with the parts of a pipeline.
+trait Walker {
+    /// Takes up a part, and returns what later parts read from.
+    fn part<S: Stage>(&mut self, name: &str, asked: Asked<S>) -> Result<Input, StageError>;
+}
+
+/// Checks every part.
+struct Check<'a> {
+    store: &'a Store,
+    refusals: &'a mut Refusals,
+}
+
+impl Walker for Check<'_> {
+    fn part<S: Stage>(&mut self, name: &str, asked: Asked<S>) -> Result<Input, StageError> {
+        self.refusals.begin(name);
+        asked.plan(self.store, self.refusals)
+    }
+}
+
+/// Runs every part.
+struct Work<'a, 'b> {
+    ctx: &'a Context<'a>,
+    each: Told<'b>,
+    done: Vec<Run>,
+}
+
+impl Walker for Work<'_, '_> {
+    fn part<S: Stage>(&mut self, name: &str, asked: Asked<S>) -> Result<Input, StageError> {
+        let (run, how) = run(self.ctx, &asked.spec(self.ctx.store)?)?;
+        (self.each)(name, &run, how)?;
+        let id = run.id;
+        self.done.push(run);
+        Ok(Input::Stored(id))
     }
 }
 

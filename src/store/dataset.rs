@@ -82,7 +82,7 @@ pub(super) fn all(view: &View<'_>) -> Result<Vec<Dataset>> {
 }
 
 fn parse(path: &Path, name: &str, json: &[u8]) -> Result<Dataset> {
-    serde_json::from_slice(json).map_err(|error| StoreError::CorruptRecord {
+    Dataset::from_json(json).map_err(|error| StoreError::CorruptRecord {
         path: path.to_owned(),
         record: format!("data set {name}"),
         reason: error.to_string(),

@@ -92,7 +92,11 @@ pub(super) fn all(view: &View<'_>) -> Result<Vec<(String, RunId)>> {
     Ok(aliases)
 }
 
-fn check_alias(name: &str) -> Result<()> {
+/// Refuses a name that could not be told from an id, or not be written in a command.
+///
+/// # Errors
+/// [`StoreError::BadAlias`].
+pub fn check_alias(name: &str) -> Result<()> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
     let reason = if name.is_empty() || name.len() > 64 {
         "it must have 1 to 64 characters"
@@ -129,7 +133,7 @@ fn prefix(name: &str) -> Option<([u8; 16], [u8; 16])> {
 }
 
 /// Returns the names that are like `name`, the nearest first: few edits away, or one a part of the other.
-pub(super) fn near_names(name: &str, names: impl Iterator<Item = String>) -> Vec<String> {
+pub(crate) fn near_names(name: &str, names: impl Iterator<Item = String>) -> Vec<String> {
     let limit = (name.chars().count() / 3).max(2);
     let distance = |other: &str| match edits(name, other) {
         edits if edits <= limit => Some(edits),

@@ -75,6 +75,14 @@ impl Store {
         Ok(store)
     }
 
+    /// Makes an empty store in memory, for checks where there is no file yet.
+    ///
+    /// # Errors
+    /// If there is no memory.
+    pub fn in_memory() -> Result<Store> {
+        Self::with_backend("(in memory)", redb::backends::InMemoryBackend::new())
+    }
+
     /// Opens or creates a store on a storage of the caller's; `path` is only for messages.
     ///
     /// # Errors

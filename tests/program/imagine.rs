@@ -482,27 +482,27 @@ fn questions_that_cannot_be_answered() {
             "no class `hat`; the embeddings have tshirt",
         ),
         (imagine(&["--set", "per_class=5"]), 1, "4 outliers of the class"),
-        (imagine(&["--size", "500x300"]), 1, "multiples of 8"),
+        (imagine(&["--size", "500x300"]), 2, "multiples of 8"),
         (imagine(&["--size", "0"]), 2, "WIDTHxHEIGHT"),
         (imagine(&["--resize", "big"]), 2, "WIDTHxHEIGHT"),
-        (imagine(&["--eta", "0.5"]), 1, "only ddim"),
-        (imagine(&["--scheduler", "ddim", "--eta", "1.5"]), 1, "eta 1.5"),
+        (imagine(&["--eta", "0.5"]), 2, "only ddim"),
+        (imagine(&["--scheduler", "ddim", "--eta", "1.5"]), 2, "eta 1.5"),
         (imagine(&["--scheduler", "euler"]), 2, "dpm-solver"),
-        (imagine(&["--set", "steps=0"]), 1, "steps 0"),
+        (imagine(&["--set", "steps=0"]), 2, "steps 0"),
         (imagine(&["--guidance", "nan"]), 2, "guidance"),
-        (imagine(&["--prompt", "a bag"]), 1, "<class>"),
-        (imagine(&["--prompt", "two <class>s"]), 1, "two sandals"),
-        (imagine(&["--set", "steps=1000"]), 1, "1000 of 1000"),
-        (imagine(&["--set", "steps=1001"]), 1, "1 to 1000"),
-        (imagine(&["--interpolate", "coat"]), 1, "give its embeddings"),
-        (imagine(&["--noise", "0.1"]), 1, "give its embeddings"),
+        (imagine(&["--prompt", "a bag"]), 2, "<class>"),
+        (imagine(&["--prompt", "two <class>s"]), 2, "two sandals"),
+        (imagine(&["--set", "steps=1000"]), 2, "1000 of 1000"),
+        (imagine(&["--set", "steps=1001"]), 2, "1 to 1000"),
+        (imagine(&["--interpolate", "coat"]), 2, "give its embeddings"),
+        (imagine(&["--noise", "0.1"]), 2, "give its embeddings"),
         (imagine(&["--plain"]), 1, "give --embeddings"),
-        (plain(&["--noise", "-1"]), 1, "sigma"),
-        (plain(&["--interpolate", "bag"]), 1, "itself"),
-        (plain(&["--interpolate", "hat"]), 1, "no class `hat`"),
+        (plain(&["--noise", "-1"]), 2, "sigma"),
+        (plain(&["--interpolate", "bag"]), 2, "itself"),
+        (plain(&["--interpolate", "hat"]), 2, "no class `hat`"),
         (
             plain(&["--interpolate", "coat", "--fraction", "2"]),
-            1,
+            2,
             "fraction 2",
         ),
         (plain(&["--fraction", "0.5"]), 2, "required"),
@@ -580,7 +580,7 @@ fn vectors_and_models_that_do_not_fit() {
         ]
         .concat()
     };
-    let said = bad(path, 1, &of("wide"));
+    let said = bad(path, 2, &of("wide"));
     assert!(said.contains("97 wide") && said.contains("96"), "{said}");
     let said = bad(path, 1, &of("nan"));
     assert!(
@@ -596,7 +596,7 @@ fn vectors_and_models_that_do_not_fit() {
     std::fs::write(&config, text.replace("0.012", "0.011")).unwrap();
     good(path, &["dataset", "add", "other", "model"]);
     let other = [imagine(&[]).as_slice(), &["--model", "other"]].concat();
-    let said = bad(path, 1, &other);
+    let said = bad(path, 2, &other);
     assert!(said.contains("comes from the model"), "{said}");
     good(
         path,

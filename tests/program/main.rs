@@ -1,6 +1,7 @@
 //! Whole-program tests: the binary `dream` as a user runs it, on the data that ships.
 
 mod bad_input;
+mod check;
 mod golden;
 mod imagine;
 mod models;

@@ -32,10 +32,14 @@ fn a_checkpoint_file_needs_its_tokenizer() {
     assert_eq!(rows.len(), 2);
     let shown = json(path, &["dataset", "show", "mini"]);
     assert_eq!(rows[0]["model"], shown[0]["digest"]);
-    assert!(
-        shown[0]["path"].as_str().unwrap().contains(&tokenizer),
-        "{shown:?}"
+    assert_eq!(
+        (&shown[0]["path"], &shown[0]["tokenizer"]),
+        (&model.clone().into(), &tokenizer.clone().into())
     );
+    // By its path it is the one that is registered, with its tokenizer.
+    let by_path = ["embed", "-q", "--model", &model, "--words", "shoe", "dog"];
+    assert_eq!(good(path, &by_path), run);
+    assert_eq!(json(path, &["dataset", "ls"]).len(), 1);
     // A folder of pictures has no tokenizer.
     let pictures = fixture("..").join("dataset/shapes").display().to_string();
     let said = bad(
@@ -57,7 +61,7 @@ fn a_word_of_several_tokens_is_embedded_as_asked() {
         assert_eq!(rows.len(), 2);
         (run, rows)
     };
-    let said = bad(path, 1, &["embed", "-q", "--words", "sandal", "sandalboot"]);
+    let said = bad(path, 2, &["embed", "-q", "--words", "sandal", "sandalboot"]);
     assert!(
         said.contains("sandalboot") && said.contains("--tokens first"),
         "{said}"
@@ -90,7 +94,7 @@ fn a_word_of_several_tokens_is_embedded_as_asked() {
         "--embeddings",
         &first_run,
     ];
-    let said = bad(path, 1, &pictures);
+    let said = bad(path, 2, &pictures);
     assert!(
         said.contains("sandalboot") && said.contains("--tokens first"),
         "{said}"
@@ -149,7 +153,7 @@ fn a_model_is_named_by_its_path_and_found_where_it_is() {
         "--model",
     ];
     let by_old = [&pictures[..], &["tiny-model"]].concat();
-    assert!(bad(path, 1, &by_old).contains("tiny-model"));
+    assert!(bad(path, 2, &by_old).contains("tiny-model"));
     good(path, &["dataset", "add", "z", "moved"]);
     let run = good(path, &[&pictures[..], &["z"]].concat());
     good(path, &["regenerate", "--run", run.trim(), "--from-noise"]);

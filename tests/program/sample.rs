@@ -90,7 +90,7 @@ fn options_of_another_method_are_refused() {
 fn values_out_of_range_are_refused() {
     let said = |extra: &[&str]| {
         let args = ["sample", "-q", "--features", "quick-0-encode"];
-        bad(demo(), 1, &[&args[..], extra].concat())
+        bad(demo(), 2, &[&args[..], extra].concat())
     };
     for (extra, word) in [
         (&["--rounds", "0"][..], "rounds"),

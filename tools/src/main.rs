@@ -9,6 +9,7 @@ mod memory;
 mod output;
 mod session;
 mod table;
+mod words;
 
 use std::process::ExitCode;
 
@@ -23,7 +24,7 @@ fn main() -> ExitCode {
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", output::one_line(&error));
-            if error.downcast_ref::<session::Usage>().is_some() {
+            if error.downcast_ref::<session::Usage>().is_some() || output::refusals(&error).is_some() {
                 ExitCode::from(2)
             } else {
                 ExitCode::FAILURE

@@ -6,6 +6,7 @@ use anyhow::Result;
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use dream_ood::query;
+use dream_ood::stage::{Refusal, StageError};
 
 use crate::args::Format;
 
@@ -47,8 +48,26 @@ pub fn columns<const N: usize>(rows: &[[String; N]]) -> Result<()> {
     Ok(())
 }
 
-/// Returns an error and its causes in one line.
+/// Returns what was refused before any work, where that is the error.
+pub fn refusals(error: &anyhow::Error) -> Option<&[Refusal]> {
+    match error.downcast_ref::<StageError>() {
+        Some(StageError::Refused(refusals)) => Some(refusals),
+        _ => None,
+    }
+}
+
+/// Returns an error and its causes in one line; of several refusals, each has a line of its own.
 pub fn one_line(error: &anyhow::Error) -> String {
+    if let Some(refusals) = refusals(error)
+        && refusals.len() > 1
+    {
+        let lines = refusals.iter().map(|refusal| format!("\n  {refusal}"));
+        return format!(
+            "{} things are refused:{}",
+            refusals.len(),
+            lines.collect::<String>()
+        );
+    }
     let mut parts: Vec<String> = Vec::new();
     for cause in error.chain() {
         let text = cause.to_string().replace('\n', " ");

@@ -46,11 +46,12 @@ impl<'a> Session<'a> {
 
     /// Opens a store that must be there, for reading only.
     pub fn reading(args: &'a Args) -> Result<Self> {
-        if let Err(StoreError::NeedsRecovery { .. }) = Store::open_read_only(&args.store) {
-            // Its last writer was killed; opening it for writing puts that right.
-            Store::open(&args.store)?;
-        }
-        Self::new(args, Store::open_read_only(&args.store)?)
+        Self::new(args, store_to_read(args)?)
+    }
+
+    /// Opens the store to check what could be done with it, as [`store_to_check`] does.
+    pub fn checking(args: &'a Args) -> Result<Self> {
+        Self::new(args, store_to_check(args)?)
     }
 
     fn new(args: &'a Args, store: Store) -> Result<Self> {
@@ -132,6 +133,24 @@ impl<'a> Session<'a> {
         };
         self.bars.say(&format!("{:>10} {} {how}", run.spec.stage, run.id));
         Ok(run)
+    }
+}
+
+/// Opens a store that must be there, for reading only.
+fn store_to_read(args: &Args) -> Result<Store> {
+    match Store::open_read_only(&args.store) {
+        // Its last writer was killed; opening it for writing puts that right.
+        Err(StoreError::NeedsRecovery { .. }) => Store::open(&args.store)?,
+        opened => return Ok(opened?),
+    };
+    Ok(Store::open_read_only(&args.store)?)
+}
+
+/// Opens the store to check what could be done with it, for reading only; where there is none, an empty one in memory stands in.
+pub fn store_to_check(args: &Args) -> Result<Store> {
+    match args.store.exists() {
+        true => store_to_read(args),
+        false => Ok(Store::in_memory()?),
     }
 }
 

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 use dream_ood::ood::Summary;
+use dream_ood::stage::MetricName::{self, AuprIn, AuprOut, Auroc, Fpr95};
 use dream_ood::stage::compare::{Network, networks};
+use dream_ood::stage::evaluate::ScoreName;
 use dream_schema::RunId;
 
 use crate::args::Format;
@@ -23,16 +25,17 @@ pub fn print(session: &Session<'_>, evaluations: &[RunId]) -> Result<()> {
     let mut rows = vec![header.map(str::to_owned)];
     for network in &networks {
         for (score, set) in keys(network) {
-            let number = |metric: &str| {
-                let key = (score.clone(), set.clone(), metric.to_owned());
+            let number = |metric: MetricName| {
+                let key = (score, set.clone(), metric);
                 network
                     .metrics
                     .get(&key)
                     .map_or(String::new(), |values| percent(values))
             };
             let set = set.clone().unwrap_or_else(|| "average".to_owned());
-            let numbers = ["fpr95", "auroc", "aupr_in", "aupr_out"].map(number);
+            let numbers = [Fpr95, Auroc, AuprIn, AuprOut].map(number);
             let [fpr95, auroc, aupr_in, aupr_out] = numbers;
+            let score = score.name().to_owned();
             rows.push([network.name.clone(), score, set, fpr95, auroc, aupr_in, aupr_out]);
         }
     }
@@ -54,18 +57,18 @@ pub fn print(session: &Session<'_>, evaluations: &[RunId]) -> Result<()> {
     if let Some(network) = networks.first() {
         println!(
             "percent; metrics by the convention of {}; ± is the standard deviation over seeds",
-            network.convention
+            network.convention.name()
         );
     }
     Ok(())
 }
 
 /// Returns the (score, OOD set) pairs of a network, the average last.
-pub fn keys(network: &Network) -> Vec<(String, Option<String>)> {
+pub fn keys(network: &Network) -> Vec<(ScoreName, Option<String>)> {
     let pairs: BTreeSet<_> = network
         .metrics
         .keys()
-        .map(|(score, set, _)| (score.clone(), set.is_none(), set.clone()))
+        .map(|(score, set, _)| (*score, set.is_none(), set.clone()))
         .collect();
     pairs.into_iter().map(|(score, _, set)| (score, set)).collect()
 }
@@ -84,9 +87,9 @@ fn json(networks: &[Network]) -> Result<()> {
         for ((score, set, metric), values) in &network.metrics {
             let summary = Summary::of(values);
             let line = serde_json::json!({
-                "network": network.name, "score": score, "dataset": set, "metric": metric,
+                "network": network.name, "score": score.name(), "dataset": set, "metric": metric.name(),
                 "mean": summary.mean, "spread": summary.spread, "seeds": network.seeds,
-                "convention": network.convention, "id_accuracy": Summary::of(&network.accuracy).mean,
+                "convention": network.convention.name(), "id_accuracy": Summary::of(&network.accuracy).mean,
             });
             println!("{line}");
         }

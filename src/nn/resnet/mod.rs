@@ -37,6 +37,14 @@ pub struct ResNetConfig {
 }
 
 impl ResNetConfig {
+    /// Checks that there is such a network.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for an unknown depth or a zero size.
+    pub fn check(&self) -> Result<()> {
+        plan::specs(self).map(|_| ())
+    }
+
     /// Length of the pooled feature vector.
     pub fn feature_len(&self) -> usize {
         self.width * 8 * if self.depth == 50 { 4 } else { 1 }

@@ -11,7 +11,7 @@ use super::params::Params;
 use super::vectors::Vector;
 use crate::diffusion::{Hooks, Picture, Pipeline, Workload};
 use crate::exchange;
-use crate::stage::{BatchSize, Context, Source, StageError, embed, params};
+use crate::stage::{BatchSize, Context, ModelSource, Role, Source, StageError, embed};
 
 /// A picture to be made.
 pub(in crate::stage) struct Wanted<'a> {
@@ -41,12 +41,13 @@ impl Painter {
     pub(in crate::stage) fn load(
         ctx: &Context<'_>,
         run: &Run,
+        params: &Params,
         classes: &[ClassEmbedding],
     ) -> Result<Self, StageError> {
-        let params: Params = params(run)?;
-        let model = Source::find(ctx.store, run, "model")?;
+        let model = ModelSource::find(ctx.store, run, &Role::Model)?;
+        embed::check_model(classes, model.digest())?;
         let pipeline = model.load_pipeline(ctx)?;
-        embed::check_model(classes, &pipeline, model.digest())?;
+        embed::check_width(classes, &pipeline)?;
         let geometry = pipeline.outline().geometry();
         let [height, width] = geometry.image_size();
         let latent = match params.size {
@@ -68,7 +69,7 @@ impl Painter {
         Ok(Self {
             unconditional: pipeline.encode(&params.negative, None)?,
             pipeline,
-            params,
+            params: params.clone(),
             run: run.clone(),
             latent,
             sampling_batch,
@@ -105,7 +106,8 @@ impl Painter {
                 String::new()
             };
             ctx.progress.note(&format!(
-                "the prompt of the class `{name}`{others} is longer than the {length} tokens of the text encoder: its last {tokens} are left out"
+                "the prompt of the class `{name}`{others} is longer than the {length} tokens of the text \
+                encoder: its last {tokens} are left out"
             ));
         }
         Ok(())
@@ -212,7 +214,8 @@ impl Painter {
         latents: &Tensor,
         pictures: &[Picture],
     ) -> Result<(Vec<Latent>, Vec<Image>), StageError> {
-        let row = |(i, (wanted, picture)): (usize, (&Wanted<'_>, &Picture))| -> Result<(Latent, Image), StageError> {
+        type Pair<'a> = (usize, (&'a Wanted<'a>, &'a Picture));
+        let row = |(i, (wanted, picture)): Pair<'_>| -> Result<(Latent, Image), StageError> {
             let latent = latents.get(i)?;
             let png = self.png(wanted, picture)?;
             let class_name = wanted.class.class_name.clone();

@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::{CLASS_PLACEHOLDER, NAME};
 use crate::diffusion::{self, Scheduler, TokenRule};
 use crate::stage::StageError;
+use crate::words::words;
 
-/// How pictures are made. What is left out of the JSON has its default, so that the runs of older versions keep their ids.
+/// How pictures are made. What is left out of the JSON has its default, so that the runs of older versions
+/// keep their ids.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Params {
@@ -19,7 +21,8 @@ pub struct Params {
     pub per_class: usize,
     /// The prompt, with `<class>` where the class word goes.
     pub prompt: String,
-    /// What follows the prompt for single classes, by class name (" bird" for kite), so that the object is the right one.
+    /// What follows the prompt for single classes, by class name (" bird" for kite), so that the object is
+    /// the right one.
     pub suffixes: BTreeMap<String, String>,
     /// The way from noise to a picture.
     pub scheduler: SchedulerName,
@@ -39,8 +42,8 @@ pub struct Params {
     /// The pictures' size; without it, the one that the model was trained on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<Size>,
-    /// The size that pictures are brought to after decoding (the public code of DREAM-OOD stores 256x256); latents stay as
-    /// they were sampled.
+    /// The size that pictures are brought to after decoding (the public code of DREAM-OOD stores 256x256);
+    /// latents stay as they were sampled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resize: Option<Size>,
     /// Another way to come by the vectors than the sampled outliers, or than T(y) itself.
@@ -51,24 +54,24 @@ pub struct Params {
     pub tokens: TokenRule,
 }
 
-/// The way from noise to a picture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SchedulerName {
-    /// Pseudo linear multistep: PNDM without Runge-Kutta steps.
-    Plms,
-    /// Denoising diffusion implicit models.
-    Ddim,
-    /// DPM-Solver++ of second order, multistep.
-    DpmSolver,
+words! {
+    /// The way from noise to a picture.
+    pub enum SchedulerName {
+        /// Pseudo linear multistep: PNDM without Runge-Kutta steps.
+        Plms = "plms",
+        /// Denoising diffusion implicit models.
+        Ddim = "ddim",
+        /// DPM-Solver++ of second order, multistep.
+        DpmSolver = "dpm-solver",
+    }
 }
 
 /// Vectors made from the class embeddings alone: what DREAM-OOD compares its outliers with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Synthesis {
-    /// T(y) + sigma * e with e ~ N(0, I_m): `sigma` is the standard deviation of every component, in the units of the token
-    /// table. The noise is about sigma * sqrt(m) long; nothing is scaled back to |T(y)|.
+    /// T(y) + sigma * e with e ~ N(0, I_m): `sigma` is the standard deviation of every component, in the
+    /// units of the token table. The noise is about sigma * sqrt(m) long; nothing is scaled back to |T(y)|.
     Noise {
         /// Standard deviation of every component.
         sigma: f64,
@@ -169,9 +172,10 @@ impl Params {
             )));
         }
         if self.eta > 0.0 && self.scheduler != SchedulerName::Ddim {
-            let (eta, scheduler) = (self.eta, self.scheduler.as_str());
+            let (eta, scheduler) = (self.eta, self.scheduler.name());
             return Err(wrong(format!(
-                "eta {eta} with the scheduler {scheduler}: only ddim adds noise in its steps; choose ddim, or leave eta out"
+                "eta {eta} with the scheduler {scheduler}: only ddim adds noise in its steps; choose ddim, \
+                or leave eta out"
             )));
         }
         match &self.synthesis {
@@ -185,7 +189,8 @@ impl Params {
         }
     }
 
-    /// Brings the names of classes into one form, that of the embeddings and in their order, so that a question has one id.
+    /// Brings the names of classes into one form, that of the embeddings and in their order, so that a
+    /// question has one id.
     pub(super) fn resolve_classes(&mut self, known: &[ClassEmbedding]) -> Result<(), StageError> {
         let mut chosen = self
             .classes
@@ -214,7 +219,8 @@ impl Params {
                         |c: &&ClassEmbedding| self.classes.is_empty() || self.classes.contains(&c.class_name);
                     if known.iter().filter(makes).any(|c| c.class_name == *name) {
                         return Err(wrong(format!(
-                            "the class `{name}` cannot be interpolated with itself; choose the other classes by name"
+                            "the class `{name}` cannot be interpolated with itself; choose the other \
+                            classes by name"
                         )));
                     }
                 }
@@ -246,16 +252,6 @@ impl Params {
     pub(super) fn prompt_of(&self, class: &ClassEmbedding) -> String {
         let suffix = self.suffixes.get(&class.class_name).map_or("", String::as_str);
         self.prompt.replace(CLASS_PLACEHOLDER, &class.word) + suffix
-    }
-}
-
-impl SchedulerName {
-    fn as_str(self) -> &'static str {
-        match self {
-            SchedulerName::Plms => "plms",
-            SchedulerName::Ddim => "ddim",
-            SchedulerName::DpmSolver => "dpm-solver",
-        }
     }
 }
 
@@ -298,8 +294,8 @@ mod tests {
 
     fn params() -> Params {
         serde_json::from_str(
-            r#"{"per_class": 2, "prompt": "the <class>", "suffixes": {}, "scheduler": "plms", "eta": 0.0, "steps": 4,
-                "guidance_scale": 3.0}"#,
+            r#"{"per_class": 2, "prompt": "the <class>", "suffixes": {}, "scheduler": "plms", "eta": 0.0,
+                "steps": 4, "guidance_scale": 3.0}"#,
         )
         .unwrap()
     }

@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::str::FromStr;
 
-/// Part `part` of `parts`, counted from 1: in every class, a stretch of consecutive pictures. The parts are disjoint, together
-/// they are the whole, and their sizes differ by at most one.
+/// Part `part` of `parts`, counted from 1: in every class, a stretch of consecutive pictures. The parts are
+/// disjoint, together they are the whole, and their sizes differ by at most one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shard {
     part: u64,

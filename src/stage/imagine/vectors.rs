@@ -4,7 +4,7 @@ use dream_schema::{ClassEmbedding, Outlier, Run, RunId};
 
 use super::params::{Params, Partner, Synthesis, class as find_class};
 use crate::rng::{Stream, domain};
-use crate::stage::{StageError, input_run};
+use crate::stage::{Role, StageError};
 use crate::store::{Readable, Store};
 
 /// What stands in for the class word in one picture.
@@ -46,7 +46,7 @@ impl<'a> Vectors<'a> {
             classes,
             params,
             seed: run.spec.seed,
-            outliers: input_run(run, "outliers"),
+            outliers: Role::Outliers.input_of(run),
             kept: None,
         }
     }
@@ -105,7 +105,8 @@ pub(super) fn enough(
         return Ok(());
     }
     Err(StageError::Mismatch(format!(
-        "run {run} has {found} outliers of the class `{}`, {wanted} pictures are wanted; sample more rounds, or ask for fewer",
+        "run {run} has {found} outliers of the class `{}`, {wanted} pictures are wanted; sample more \
+        rounds, or ask for fewer",
         class.class_name
     )))
 }
@@ -115,7 +116,8 @@ fn check(run: RunId, outlier: &Outlier, width: usize) -> Result<(), StageError> 
     if outlier.vector.len() != width {
         let found = outlier.vector.len();
         return Err(StageError::Mismatch(format!(
-            "{name} in run {run} is {found} wide, the class embeddings are {width}: it was sampled for another model"
+            "{name} in run {run} is {found} wide, the class embeddings are {width}: it was sampled for \
+            another model"
         )));
     }
     let Some((place, value)) = outlier.vector.iter().enumerate().find(|(_, v)| !v.is_finite()) else {

@@ -32,7 +32,8 @@ pub struct LatentDifference {
     pub equal: bool,
     /// The largest difference of a number.
     pub largest: f32,
-    /// Peak signal-to-noise ratio in dB, the peak being the stored latent's largest absolute value; infinite for equal latents.
+    /// Peak signal-to-noise ratio in dB, the peak being the stored latent's largest absolute value; infinite
+    /// for equal latents.
     pub psnr: f64,
 }
 

@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use dream_schema::{Artifact, Image, Latent, RunId, Table};
+use dream_schema::{Image, Latent, RunId, Table};
 
 use crate::stage::StageError;
+use crate::stage::rows::stretch;
 use crate::store::{Projection, Readable, Snapshot, Store};
 
 /// The chosen rows of a run that are still to be taken.
@@ -59,8 +60,8 @@ impl Pairs {
             if now.end < indices.end {
                 self.left.push_front((class, now.end..indices.end));
             }
-            let mut images: VecDeque<Image> = self.rows(class, &now)?.into();
-            for latent in self.rows::<Latent>(class, &now)? {
+            let mut images: VecDeque<Image> = stretch(&self.snapshot, self.run, class, &now)?.into();
+            for latent in stretch::<Latent>(&self.snapshot, self.run, class, &now)? {
                 let image = images.pop_front().filter(|i| i.index == latent.index);
                 let image = image.ok_or_else(|| {
                     let (run, class, index) = (self.run, &latent.class_name, latent.index);
@@ -72,23 +73,5 @@ impl Pairs {
             }
         }
         Ok(pairs)
-    }
-
-    /// Returns the rows of a class with these indices, in order.
-    fn rows<A: Artifact>(&self, class: u32, indices: &Range<u64>) -> Result<Vec<A>, StageError> {
-        let mut rows = Vec::new();
-        for info in self
-            .snapshot
-            .block_infos(A::TABLE, Some(self.run), Some(class), &Projection::All)?
-        {
-            let start = indices.start.max(info.first);
-            let end = indices.end.min(info.first + u64::from(info.rows));
-            if start < end {
-                let block = self.snapshot.block(A::TABLE, &info, &Projection::All)?;
-                let slice = block.slice((start - info.first) as usize, (end - start) as usize);
-                rows.extend(A::from_batch(&slice)?);
-            }
-        }
-        Ok(rows)
     }
 }

@@ -11,8 +11,12 @@ use crate::report::{
     ClassSheet, Curve, DetectionRow, DetectionTable, Mark, Picture, PointGroup, Projection, ScoreHistogram,
     ScoreSeries, pca2,
 };
+use crate::stage::evaluate::ScoreName;
+use crate::stage::metric::MetricName;
 use crate::stage::training::Training;
-use crate::stage::{Source, StageError, compare, detect, embed, encode, imagine, input_run, params, sample};
+use crate::stage::{
+    ImageSource, Role, Source, StageError, compare, detect, embed, encode, imagine, params, sample,
+};
 use crate::store::{Readable, Store};
 
 /// Pictures of each kind that a class shows.
@@ -26,7 +30,7 @@ pub(super) fn pictures(store: &Store, runs: &[Run]) -> Result<Vec<ClassSheet>, S
     };
     let imagined = |outliers: bool| {
         of_stage(runs, imagine::NAME)
-            .find(move |r| input_run(r, "outliers").is_some() == outliers)
+            .find(move |r| Role::Outliers.input_of(r).is_some() == outliers)
             .map(|r| r.id)
     };
     let real = real_pictures(store, runs)?;
@@ -49,7 +53,7 @@ fn real_pictures(store: &Store, runs: &[Run]) -> Result<BTreeMap<u32, Vec<Pictur
         return Ok(real);
     };
     let training: Training = params::<encode::Params>(encoder)?.training;
-    let source = Source::find(store, encoder, "images")?;
+    let source = ImageSource::find(store, encoder, &Role::Images)?;
     let (images, preparation) = (source.open_images(&training.split)?, training.preparation());
     for (i, label) in images.labels().unwrap_or_default().iter().enumerate() {
         let of_class = real.entry(*label).or_default();
@@ -165,8 +169,8 @@ pub(super) fn tables(networks: &[compare::Network]) -> Vec<DetectionTable> {
     let mut rows = Vec::new();
     for network in networks {
         for score in network.scores() {
-            let value = |set: &String, metric: &str, seed: usize| {
-                let key = (score.clone(), Some(set.clone()), metric.to_owned());
+            let value = |set: &String, metric: MetricName, seed: usize| {
+                let key = (score, Some(set.clone()), metric);
                 network
                     .metrics
                     .get(&key)
@@ -177,23 +181,23 @@ pub(super) fn tables(networks: &[compare::Network]) -> Vec<DetectionTable> {
             let cell = |set: &String| {
                 let seeds = 0..network.seeds.len();
                 let detection = |seed| Detection {
-                    fpr95: value(set, "fpr95", seed),
-                    auroc: value(set, "auroc", seed),
-                    aupr_in: value(set, "aupr_in", seed),
-                    aupr_out: value(set, "aupr_out", seed),
+                    fpr95: value(set, MetricName::Fpr95, seed),
+                    auroc: value(set, MetricName::Auroc, seed),
+                    aupr_in: value(set, MetricName::AuprIn, seed),
+                    aupr_out: value(set, MetricName::AuprOut, seed),
                 };
                 seeds.map(detection).collect()
             };
             rows.push(DetectionRow {
                 network: network.name.clone(),
-                score: score.clone(),
+                score: score.name().to_owned(),
                 id_accuracy: network.accuracy.clone(),
                 cells: datasets.iter().map(cell).collect(),
             });
         }
     }
     vec![DetectionTable {
-        convention: first.convention.clone(),
+        convention: first.convention.name().to_owned(),
         datasets,
         rows,
     }]
@@ -214,7 +218,7 @@ pub(super) fn histograms(
         for row in store
             .rows::<Score>(*evaluation, None)?
             .into_iter()
-            .filter(|r| r.score == "energy")
+            .filter(|r| r.score == ScoreName::Energy.name())
         {
             if row.label.is_some() {
                 id = Some(row.dataset.clone());

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use dream_schema::{Run, RunId, Status};
 
-use super::{Source, StageError, compare, detect, embed, evaluate, imagine, input_run, lineage};
+use super::source::with_digest;
+use super::{Role, StageError, compare, detect, embed, evaluate, imagine, lineage};
 use crate::report::{Lineage, Report, RunEdge, RunNode};
 use crate::store::{Readable, Store};
 
@@ -84,8 +85,8 @@ fn plain_pictures(store: &Store, runs: &[Run]) -> Result<Option<Run>, StageError
     let fits = |r: &Run| {
         r.spec.stage == imagine::NAME
             && r.status == Status::Finished
-            && input_run(r, "outliers").is_none()
-            && input_run(r, "embeddings") == Some(space.id)
+            && Role::Outliers.input_of(r).is_none()
+            && Role::Embeddings.input_of(r) == Some(space.id)
             && runs.iter().all(|known| known.id != r.id)
     };
     Ok(store.runs()?.into_iter().find(fits))
@@ -121,8 +122,8 @@ fn facts(store: &Store, about: &Run, runs: &[Run]) -> Result<Vec<(String, String
         )
     });
     for (digest, role) in sources {
-        if let Ok(source) = Source::with_digest(store, role, digest) {
-            facts.push((format!("source {}", source.name()), digest.to_owned()));
+        if let Ok(source) = with_digest(store, role, digest) {
+            facts.push((format!("source {}", source.name), digest.to_owned()));
         }
     }
     Ok(facts)

@@ -1,69 +1,154 @@
-//! `sample`: draws outlier embeddings at the low-likelihood edge of each class, or inliers at its core (DREAM-OOD, Sec. 3.2); or
-//! by one of the methods that these are compared with.
+//! `sample`: draws outlier embeddings at the low-likelihood edge of each class, or inliers at its core
+//! (DREAM-OOD, Sec. 3.2); or by one of the methods that these are compared with.
 
+use std::collections::BTreeMap;
 use std::sync::mpsc::sync_channel;
 
-use dream_schema::{ClassEmbedding, Feature, Outlier, Run, RunId, RunSpec, Table};
+use dream_schema::{ClassEmbedding, Feature, Outlier, Run, RunId, Table};
 
-use super::{Context, StageError, embed, encode, import, input, required_input};
-use crate::outlier::{self, Head, OutlierError, Sampled};
-use crate::store::{Readable, Store};
+use super::{
+    Asked, Context, Input, Known, Order, Refusals, Role, Stage, StageError, embed, encode, import,
+    required_input,
+};
+use crate::outlier::Sampled;
+use crate::store::{Projection, Readable, Store};
 
-mod params;
+mod beyond;
+mod boundary;
+mod gaussian;
+mod knn;
+mod method;
 #[cfg(test)]
 mod tests;
 
-use params::{Chosen, wrong};
-pub use params::{Method, Params};
+use method::Draw;
+pub use method::Method;
+
+/// What is sampled, and how.
+pub type Params = Method;
 
 /// Name of the stage.
 pub const NAME: &str = "sample";
-/// Version of its algorithm. 2: the k-NN distance is computed from the stored vector, not from the round's products. 3: products are
-/// taken by a kernel of our own, which rounds otherwise.
+/// Version of its algorithm. 2: the k-NN distance is computed from the stored vector, not from the round's
+/// products. 3: products are taken by a kernel of our own, which rounds otherwise.
 pub const VERSION: u32 = 3;
 
-/// Returns the specification of samples around the features of the run `encoder`.
-///
-/// # Errors
-/// If that is no finished `encode` run or import, or a parameter is out of its range.
-pub fn spec(store: &Store, params: &Params, seed: u64, encoder: RunId) -> Result<RunSpec, StageError> {
-    let features = input(store, "features", encoder, &[encode::NAME, import::NAME])?;
-    let run = store.run(encoder)?;
-    let embeddings = required_input(&run, "embeddings")?;
-    let mut params = params.clone();
-    if let Some(boundary) = &mut params.boundary
-        && boundary.temperature.is_none()
-    {
-        // The decision boundary is that of the encoder, at its temperature.
-        let temperature = run.spec.params.get("temperature").and_then(|t| t.as_f64());
-        let Some(temperature) = temperature else {
-            let message = "the features were imported, so the temperature of their encoder is not known: \
-                           give --set boundary.temperature=0.1, or what it was trained with";
-            return Err(wrong(message));
-        };
-        boundary.temperature = Some(temperature);
-    }
-    params.chosen()?;
-    Ok(RunSpec {
-        stage: NAME.into(),
-        stage_version: VERSION,
-        params: serde_json::json!(params),
-        seed,
-        inputs: vec![features, input(store, "embeddings", embeddings, &[embed::NAME])?],
-        sources: Default::default(),
-    })
+/// Samples around features.
+#[derive(Clone, Debug)]
+pub struct Sample;
+
+/// Asks for samples around the features of the run `encoder`: an `encode` run or an import.
+pub fn ask(params: &Params, seed: u64, encoder: impl Into<Input>) -> Asked<Sample> {
+    Asked::new(params, seed).reads(Role::Features, encoder)
 }
 
-/// Executes the run; a class is committed as soon as it is sampled, while the next one is being sampled.
-///
-/// # Errors
-/// If a class has fewer features than `k` or `select`, or features that are not finite.
-pub fn execute(ctx: &Context<'_>, run: &Run) -> Result<(), StageError> {
-    let params: Params = super::params(run)?;
-    let chosen = params.chosen()?;
-    let encoder = required_input(run, "features")?;
-    let classes: Vec<ClassEmbedding> = ctx.store.rows(required_input(run, "embeddings")?, None)?;
-    let (work, unit) = chosen.work();
+impl Stage for Sample {
+    const NAME: &'static str = NAME;
+    const VERSION: u32 = VERSION;
+    type Params = Params;
+
+    /// Refuses parameters out of their range, and more neighbours than a class has features. The embeddings
+    /// follow from the features, and where the method asks for it, so does the encoder's temperature.
+    fn check(store: &Store, asked: &mut Asked<Self>, refusals: &mut Refusals) -> Result<(), StageError> {
+        let section = asked.params.section();
+        refusals.take(section, asked.params.sampler().check())?;
+        let Some(known) = asked.known(store, &Role::Features, &[encode::NAME, import::NAME], refusals)?
+        else {
+            return Ok(());
+        };
+        let Some(embeddings) = known.input(&Role::Embeddings) else {
+            refusals.refuse(Role::Features, "the run has no class embeddings");
+            return Ok(());
+        };
+        asked.add_input(Role::Embeddings, embeddings);
+        if let Some(temperature) = asked.params.sampler_mut().temperature()
+            && temperature.is_none()
+        {
+            // The decision boundary is that of the encoder, at its temperature.
+            match known.stage == encode::NAME {
+                true => *temperature = Some(known.params::<encode::Params>()?.temperature),
+                false => refusals.require(
+                    false,
+                    &format!("{section}.temperature"),
+                    "the features were imported, so the temperature of their encoder is not known",
+                    "what it was trained with, such as 0.1",
+                ),
+            }
+        }
+        let Some(known_classes) = asked.known(store, &Role::Embeddings, &[embed::NAME], refusals)? else {
+            return Ok(());
+        };
+        let classes = embed::classes(store, &known_classes)?;
+        check_features(store, &known, &asked.params, &classes, refusals)
+    }
+
+    /// Executes the run; a class is committed as soon as it is sampled, while the next one is being sampled.
+    fn execute(ctx: &Context<'_>, order: &Order<'_, Params>) -> Result<(), StageError> {
+        execute(ctx, order.run, &order.params)
+    }
+}
+
+/// Refuses classes with too few features, and features of another width: from the index of the store alone,
+/// or from what is asked for.
+fn check_features(
+    store: &Store,
+    known: &Known,
+    params: &Params,
+    classes: &[ClassEmbedding],
+    refusals: &mut Refusals,
+) -> Result<(), StageError> {
+    let key = params.section();
+    let Some(run) = known.run else {
+        // At most so many of a class; how many there are is known once they are encoded.
+        if let Some(most) = known.params::<encode::Params>()?.features_per_class {
+            refusals.take(key, params.sampler().check_features(most, 0))?;
+        }
+        return Ok(());
+    };
+    let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
+    for block in store.block_infos(Table::Features, Some(run), None, &Projection::Only(Vec::new()))? {
+        *counts.entry(block.part).or_default() += block.rows as usize;
+    }
+    for class in classes {
+        let enough = match counts.get(&class.class_id) {
+            Some(count) => params
+                .sampler()
+                .check_features(*count, class.class_id)
+                .map_err(StageError::from),
+            None => Err(no_feature(run, class)),
+        };
+        if refusals.take(key, enough)?.is_none() {
+            break;
+        }
+    }
+    if let (Some(found), Some(class)) = (store.vector_width(Table::Features, run)?, classes.first())
+        && found != class.vector.len()
+    {
+        refusals.refuse(Role::Features, other_width(run, class, found).to_string());
+    }
+    Ok(())
+}
+
+fn no_feature(run: RunId, class: &ClassEmbedding) -> StageError {
+    StageError::Mismatch(format!(
+        "run {run} has no feature of the class `{}`; its training split has no picture of it",
+        class.class_name
+    ))
+}
+
+fn other_width(run: RunId, class: &ClassEmbedding, found: usize) -> StageError {
+    let (name, width) = (&class.class_name, class.vector.len());
+    StageError::Mismatch(format!(
+        "the features of run {run} are {found} wide, the embedding of the class `{name}` is {width}; encode \
+        or import them for \
+         these embeddings"
+    ))
+}
+
+fn execute(ctx: &Context<'_>, run: &Run, params: &Params) -> Result<(), StageError> {
+    let encoder = required_input(run, &Role::Features)?;
+    let classes: Vec<ClassEmbedding> = ctx.store.rows(required_input(run, &Role::Embeddings)?, None)?;
+    let (work, unit) = params.sampler().work();
     ctx.progress.begin(NAME, classes.len() as u64 * work, unit);
     std::thread::scope(|scope| {
         // No class waits in the channel: at most one is being written and one sampled.
@@ -80,7 +165,7 @@ pub fn execute(ctx: &Context<'_>, run: &Run) -> Result<(), StageError> {
                     ctx.progress.advance(work);
                     continue;
                 }
-                let rows = sample_class(ctx, run, &chosen, encoder, &classes, number)?;
+                let rows = sample_class(ctx, run, params, encoder, &classes, number)?;
                 if send.send(rows).is_err() {
                     // The writer has failed, and says below with what.
                     break;
@@ -101,20 +186,27 @@ pub fn execute(ctx: &Context<'_>, run: &Run) -> Result<(), StageError> {
 fn sample_class(
     ctx: &Context<'_>,
     run: &Run,
-    chosen: &Chosen<'_>,
+    params: &Params,
     encoder: RunId,
     classes: &[ClassEmbedding],
     number: usize,
 ) -> Result<Vec<Outlier>, StageError> {
     let class = &classes[number];
     let features = features_of(ctx, encoder, class)?;
-    let sampled = draw(ctx, run, chosen, &features, classes, number);
+    let sampler = params.sampler();
+    let sampled = sampler.draw(&Draw {
+        ctx,
+        seed: run.spec.seed,
+        classes,
+        number,
+        features: &features,
+    });
     ctx.check_interrupt()?;
     let sampled = sampled?;
-    if !matches!(chosen, Chosen::Knn(_)) {
-        ctx.progress.advance(1);
+    if !sampler.tells() {
+        ctx.progress.advance(sampler.work().0);
     }
-    let kind = chosen.kind();
+    let kind = sampler.kind();
     let row = |(index, sampled): (usize, Sampled)| Outlier {
         class_id: class.class_id,
         class_name: class.class_name.clone(),
@@ -132,43 +224,12 @@ fn sample_class(
 /// Returns the ID features of a class, `[n, m]`.
 fn features_of(ctx: &Context<'_>, encoder: RunId, class: &ClassEmbedding) -> Result<Vec<f32>, StageError> {
     let features: Vec<Feature> = ctx.store.rows(encoder, Some(class.class_id))?;
-    let (name, width) = (&class.class_name, class.vector.len());
     if features.is_empty() {
-        return Err(StageError::Mismatch(format!(
-            "run {encoder} has no feature of the class `{name}`; its training split has no picture of it"
-        )));
+        return Err(no_feature(encoder, class));
     }
+    let width = class.vector.len();
     if let Some(other) = features.iter().find(|f| f.vector.len() != width) {
-        return Err(StageError::Mismatch(format!(
-            "the features of run {encoder} are {} wide, the embedding of the class `{name}` is {width}; encode or import them \
-             for these embeddings",
-            other.vector.len()
-        )));
+        return Err(other_width(encoder, class, other.vector.len()));
     }
     Ok(features.into_iter().flat_map(|f| f.vector).collect())
-}
-
-fn draw(
-    ctx: &Context<'_>,
-    run: &Run,
-    chosen: &Chosen<'_>,
-    features: &[f32],
-    classes: &[ClassEmbedding],
-    number: usize,
-) -> Result<Vec<Sampled>, OutlierError> {
-    let class = &classes[number];
-    let (seed, id, width) = (run.spec.seed, class.class_id, class.vector.len());
-    match chosen {
-        Chosen::Knn(sampling) => {
-            let advance = |n: u64| ctx.progress.advance(n);
-            let cancelled = || ctx.progress.cancelled();
-            outlier::sample_class(features, width, sampling, seed, id, &advance, &cancelled)
-        }
-        Chosen::Gaussian(gaussian) => outlier::gaussian(&class.vector, features, gaussian, seed, id),
-        Chosen::Beyond(beyond) => outlier::beyond(features, width, beyond, seed, id),
-        Chosen::Boundary(crossing) => {
-            let embeddings: Vec<&[f32]> = classes.iter().map(|c| c.vector.as_slice()).collect();
-            outlier::crossing(features, &Head::new(&embeddings)?, number, crossing, id)
-        }
-    }
 }

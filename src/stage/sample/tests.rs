@@ -1,14 +1,15 @@
-//! The stage on small imported features: every method stored with its name, resuming, and what must be refused.
+//! The stage on small imported features: every method stored with its name, resuming, and what must be
+//! refused.
 
 use std::collections::BTreeMap;
 
-use dream_schema::{Artifact, OutlierKind};
+use dream_schema::{Artifact, OutlierKind, RunSpec};
 
 use super::*;
 use crate::engine::Engine;
 use crate::outlier::{BeyondParams, CrossingParams, GaussianParams, Kind, Knn, SamplingParams};
 use crate::rng::Stream;
-use crate::stage::{How, Machine, Silent};
+use crate::stage::{How, Machine, Silent, input};
 use crate::store::Stamp;
 
 const WIDTH: usize = 12;
@@ -28,10 +29,7 @@ const SMALL: SamplingParams = SamplingParams {
 };
 
 fn knn(sampling: SamplingParams) -> Params {
-    Params {
-        sampling: Some(sampling),
-        ..Params::default()
-    }
+    Method::Knn(sampling)
 }
 
 struct Fixture {
@@ -138,7 +136,7 @@ impl Fixture {
             progress,
             batch_size: crate::stage::BatchSize::Pictures(1),
         };
-        let spec = spec(&self.store, params, 7, self.features)?;
+        let spec = ask(params, 7, self.features).spec(&self.store)?;
         crate::stage::run(&ctx, &spec)
     }
 
@@ -176,39 +174,14 @@ fn every_method_stores_its_name_and_what_each_vector_was_made_from() {
         k: 5,
         ..CrossingParams::DEFAULT
     };
-    let other = |method| Params {
-        method,
-        ..Params::default()
-    };
     let cases = [
         (knn(SMALL), OutlierKind::Outlier, 24),
         (knn(upstream(SMALL)), OutlierKind::Outlier, 24),
         (knn(inlier), OutlierKind::Inlier, 12),
         (knn(upstream(inlier)), OutlierKind::Inlier, 12),
-        (
-            Params {
-                gaussian: Some(gaussian),
-                ..other(Method::Gaussian)
-            },
-            OutlierKind::Gaussian,
-            9,
-        ),
-        (
-            Params {
-                beyond: Some(beyond),
-                ..other(Method::Beyond)
-            },
-            OutlierKind::Beyond,
-            9,
-        ),
-        (
-            Params {
-                boundary: Some(boundary),
-                ..other(Method::Boundary)
-            },
-            OutlierKind::Boundary,
-            6,
-        ),
+        (Method::Gaussian(gaussian), OutlierKind::Gaussian, 9),
+        (Method::Beyond(beyond), OutlierKind::Beyond, 9),
+        (Method::Boundary(boundary), OutlierKind::Boundary, 6),
     ];
     let mut seen = std::collections::BTreeSet::new();
     for (params, kind, count) in cases {
@@ -223,7 +196,7 @@ fn every_method_stores_its_name_and_what_each_vector_was_made_from() {
             assert!((0..20).contains(&row.anchor));
             assert!(row.knn_distance > 0.0 && row.knn_distance < 2.0);
             let embeddings: Vec<ClassEmbedding> = {
-                let embeddings = required_input(&run, "embeddings").unwrap();
+                let embeddings = required_input(&run, &Role::Embeddings).unwrap();
                 fixture.store.rows(embeddings, Some(row.class_id)).unwrap()
             };
             // As long as the class embedding that it stands in for.
@@ -235,10 +208,7 @@ fn every_method_stores_its_name_and_what_each_vector_was_made_from() {
             OutlierKind::Boundary => assert!(rounds.iter().all(|steps| *steps > 0)),
             _ => assert_eq!(rounds, [0].into()),
         }
-        if params
-            .sampling
-            .is_some_and(|s| s.knn == Knn::Upstream && s.keep == 1)
-        {
+        if matches!(params, Method::Knn(s) if s.knn == Knn::Upstream && s.keep == 1) {
             // The public code's inliers all come from a round's first boundary feature.
             for round in rows.chunks(4) {
                 assert!(round.iter().all(|r| r.anchor == round[0].anchor));
@@ -252,8 +222,8 @@ fn every_method_stores_its_name_and_what_each_vector_was_made_from() {
 fn parameters_of_the_default_method_are_written_as_before() {
     let json = serde_json::json!(knn(SamplingParams::CIFAR100));
     let expected = serde_json::json!({ "sampling": {
-        "kind": "outlier", "k": 300, "select": 50, "rounds": 100, "noise_per_round": 1500, "anchors_per_round": 50,
-        "keep": 2, "sigma": 0.07, "knn": "paper", "per_class": null,
+        "kind": "outlier", "k": 300, "select": 50, "rounds": 100, "noise_per_round": 1500,
+        "anchors_per_round": 50, "keep": 2, "sigma": 0.07, "knn": "paper", "per_class": null,
     }});
     assert_eq!(json, expected);
     assert_eq!(
@@ -262,48 +232,92 @@ fn parameters_of_the_default_method_are_written_as_before() {
     );
 }
 
+/// Computed apart from this program, from the text that the parameters had before the methods were one enum.
+#[test]
+fn ids_of_every_method_are_pinned() {
+    let gaussian = GaussianParams {
+        count: 9,
+        sigma: 0.2,
+        k: 5,
+    };
+    let beyond = BeyondParams {
+        count: 9,
+        k: 5,
+        overshoot: 1.05,
+    };
+    let boundary = CrossingParams {
+        count: 6,
+        step: 0.05,
+        temperature: Some(0.1),
+        k: 5,
+        ..CrossingParams::DEFAULT
+    };
+    for (method, expected) in [
+        (Method::Knn(SMALL), "e99248588c31649f63a9b9410629840c"),
+        (Method::Gaussian(gaussian), "534f2e95731198201f9924ee90b835b4"),
+        (Method::Beyond(beyond), "adf4a4f45ac1fd40760561856ba02abd"),
+        (Method::Boundary(boundary), "e2955e8a0d705f50cf04aa0dcd223c6c"),
+    ] {
+        let input = dream_schema::RunInput {
+            role: Role::Features.to_string(),
+            run: RunId([1; 16]),
+            digest: "ab".into(),
+        };
+        let spec = RunSpec {
+            stage: NAME.into(),
+            stage_version: 3,
+            params: serde_json::json!(method),
+            seed: 7,
+            inputs: vec![input],
+            sources: BTreeMap::new(),
+        };
+        assert_eq!(spec.id().to_string(), expected, "{}", method.name());
+    }
+}
+
 #[test]
 fn other_methods_take_over_the_size_of_the_question() {
     let base = knn(SMALL);
-    assert_eq!(base.with_method(Method::Knn), base);
-    let gaussian = base.with_method(Method::Gaussian).gaussian.unwrap();
-    assert_eq!((gaussian.count, gaussian.k), (24, 5));
-    let beyond = base.with_method(Method::Beyond).beyond.unwrap();
-    assert_eq!((beyond.count, beyond.k), (24, 5));
-    let boundary = base.with_method(Method::Boundary).boundary.unwrap();
-    assert_eq!((boundary.count, boundary.k), (8, 5));
-    for method in Method::ALL {
-        let mut params = base.with_method(method);
-        if let Some(boundary) = &mut params.boundary {
-            boundary.temperature = Some(0.1);
-        }
-        assert!(params.chosen().is_ok());
-        assert_eq!(Method::from_name(method.name()), Some(method));
-        assert!(serde_json::json!(params).get(method.section()).is_some());
+    let with = |name: &str| base.with_method(name).unwrap();
+    assert_eq!(with("knn"), base);
+    assert!(base.with_method("nothing").is_none());
+    let size = |name: &str| {
+        let size = with(name).sampler().size();
+        (size.count, size.k)
+    };
+    assert_eq!(
+        (size("gaussian"), size("beyond"), size("boundary")),
+        ((24, 5), (24, 5), (8, 5))
+    );
+    for name in Method::NAMES {
+        let method = with(name);
+        method.sampler().check().unwrap();
+        assert_eq!(method.name(), *name);
+        let json = serde_json::json!(method);
+        assert!(json.get(method.section()).is_some());
+        assert_eq!(serde_json::from_value::<Method>(json).unwrap(), method);
     }
 }
 
 #[test]
 fn sections_of_other_methods_are_refused() {
-    let fixture = fixture(20, WIDTH);
-    let said = |params: Params| fixture.run(&params).unwrap_err().to_string();
-    let mixed = Params {
-        gaussian: Some(GaussianParams::DEFAULT),
-        ..knn(SMALL)
-    };
-    let message = said(mixed);
+    let said = |json: serde_json::Value| serde_json::from_value::<Method>(json).unwrap_err().to_string();
+    let knn_section = serde_json::json!(SMALL);
+    let message = said(serde_json::json!({ "sampling": knn_section, "gaussian": GaussianParams::DEFAULT }));
     assert!(
         message.contains("`gaussian` does not belong to the method `knn`"),
         "{message}"
     );
-    let missing = Params {
-        method: Method::Beyond,
-        ..Params::default()
-    };
-    let message = said(missing);
+    let message = said(serde_json::json!({ "method": "beyond" }));
     assert!(message.contains("needs the section `beyond`"), "{message}");
+    let message = said(serde_json::json!({ "method": "nothing", "sampling": knn_section }));
+    assert!(message.contains("knn, gaussian, beyond, boundary"), "{message}");
+    let message = said(serde_json::json!({ "sampling": knn_section, "sampled": 1 }));
+    assert!(message.contains("unknown field `sampled`"), "{message}");
     // What the encoder's temperature was, an import does not say.
-    let message = said(knn(SMALL).with_method(Method::Boundary));
+    let fixture = fixture(20, WIDTH);
+    let boundary = knn(SMALL).with_method("boundary").unwrap();
+    let message = fixture.run(&boundary).unwrap_err().to_string();
     assert!(message.contains("boundary.temperature"), "{message}");
     assert!(
         fixture.store.runs().unwrap().iter().all(|r| r.spec.stage != NAME),
@@ -351,8 +365,19 @@ fn features_that_do_not_fit_are_refused() {
     let wide = fixture(20, 2 * WIDTH);
     let said = message(&wide, SMALL);
     assert!(said.contains("24 wide") && said.contains("12"), "{said}");
-    // The failed run goes on record.
-    let failed = wide
+    // All of this is known before a run is entered.
+    for store in [&few.store, &wide.store] {
+        assert!(store.runs().unwrap().iter().all(|r| r.spec.stage != NAME));
+    }
+    // What only the numbers tell is found at work, and the failed run goes on record.
+    let enough = fixture(20, WIDTH);
+    let far = BeyondParams {
+        count: 9,
+        k: 5,
+        overshoot: 1e6,
+    };
+    assert!(enough.run(&Method::Beyond(far)).is_err());
+    let failed = enough
         .store
         .runs()
         .unwrap()

@@ -1,5 +1,7 @@
-//! Training on small sets made on the spot: streaming, validation, resume, images left out, weights to start from.
+//! Training on small sets made on the spot: streaming, validation, resume, images left out, weights to start
+//! from.
 
+mod evaluating;
 mod start;
 mod streaming;
 mod validation;
@@ -13,6 +15,7 @@ use dream_schema::{Checkpoint, Metric, Run, RunSpec};
 use tempfile::TempDir;
 
 use super::*;
+use crate::dataset::Reading;
 use crate::rng::Stream;
 
 /// A folder with `train` and `test`, three classes of noisy grey, 8 pixels and more wide.
@@ -126,8 +129,12 @@ impl Bench {
     }
 
     fn detect(&self, set: &Path, params: &detect::Params) -> RunSpec {
-        let images = register_images(&self.store, "set", set, None).unwrap();
-        detect::spec(&self.store, params, 7, detect::Inputs::default(), &images).unwrap()
+        let images = register_images(&self.store, "set", set, &Reading::default()).unwrap();
+        self.asked(params, &images).unwrap()
+    }
+
+    fn asked(&self, params: &detect::Params, images: &ImageSource) -> Result<RunSpec, StageError> {
+        detect::ask(params, 7, detect::Inputs::default(), images).spec(&self.store)
     }
 
     fn metrics(&self, run: &Run) -> BTreeMap<String, Vec<f64>> {

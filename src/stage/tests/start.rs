@@ -19,12 +19,15 @@ fn training_starts_from_weights_in_a_file() {
     let path = exported(&bench, set.path(), folder.path());
     let weights = register_state(&bench.store, None, &path).unwrap();
     assert!(weights.name().starts_with("trained-"), "{}", weights.name());
-    let images = Source::named(&bench.store, "set").unwrap();
+    let images = ImageSource::named(&bench.store, "set").unwrap();
     // A rate too small to move: what comes out is what went in.
     let still = with(serde_json::json!({ "epochs": 1, "lr": 1e-12, "min_lr": 0.0 }));
-    let none = detect::Inputs::default();
-    let spec = |params: &detect::Params, weights: Option<&Source>| {
-        detect::spec_from(&bench.store, params, 7, none, &images, weights).unwrap()
+    let spec = |params: &detect::Params, weights: Option<&StateSource>| {
+        let from = detect::Inputs {
+            weights: weights.cloned(),
+            ..detect::Inputs::default()
+        };
+        detect::ask(params, 7, from, &images).spec(&bench.store).unwrap()
     };
     assert_ne!(spec(&still, Some(&weights)).id(), spec(&still, None).id());
     let run = bench
@@ -85,9 +88,11 @@ fn training_starts_from_weights_in_a_file() {
         .run(&spec(&again, Some(&weights)), &Watch::new(usize::MAX))
         .unwrap_err();
     assert!(matches!(error, StageError::SourceChanged { .. }), "{error}");
-    let error = bench
-        .run(&spec(&again, Some(&images)), &Watch::new(usize::MAX))
+    let error = StateSource::named(&bench.store, images.name())
         .unwrap_err()
         .to_string();
-    assert!(error.contains("state-dict"), "{error}");
+    assert!(
+        error.contains("state-dict") && error.contains("image-folder"),
+        "{error}"
+    );
 }

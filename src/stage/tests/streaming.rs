@@ -28,7 +28,7 @@ fn part() -> Look {
 #[test]
 fn a_batch_has_the_same_bits_from_memory_and_from_files() {
     let (set, bench) = (pictures(9), Bench::new());
-    let images = register_images(&bench.store, "set", set.path(), None).unwrap();
+    let images = register_images(&bench.store, "set", set.path(), &Reading::default()).unwrap();
     let preparation = with(serde_json::json!({})).training.preparation();
     let open = |whole, limit| Pictures::of_set(&images, "train", preparation, whole, limit).unwrap();
     // 27 images of 8 x 8 x 3 bytes fit exactly, or lack one byte.
@@ -115,7 +115,7 @@ fn stored_pictures_have_the_same_bits_from_memory_and_from_the_store() {
 #[test]
 fn a_corrupt_image_in_the_middle_of_an_epoch_is_named() {
     let (set, bench) = (pictures(9), Bench::new());
-    let images = register_images(&bench.store, "set", set.path(), None).unwrap();
+    let images = register_images(&bench.store, "set", set.path(), &Reading::default()).unwrap();
     let preparation = with(serde_json::json!({})).training.preparation();
     let streamed = Pictures::of_set(&images, "train", preparation, true, 0).unwrap();
     let file = files(&set.path().join("train/grey")).remove(4);
@@ -147,7 +147,9 @@ fn a_network_trains_on_parts_and_colours() {
             "crop_padding",
         ),
         (
-            serde_json::json!({ "crop_padding": 0, "resized_crop": { "scale": [0.0, 1.0], "ratio": [1.0, 1.0] } }),
+            serde_json::json!({
+                "crop_padding": 0, "resized_crop": { "scale": [0.0, 1.0], "ratio": [1.0, 1.0] },
+            }),
             "scale",
         ),
         (serde_json::json!({ "color_jitter": { "hue": 0.7 } }), "hue"),
@@ -157,7 +159,9 @@ fn a_network_trains_on_parts_and_colours() {
         ),
     ];
     for (changes, word) in wrong {
-        let error = with(changes).training.check().unwrap_err().to_string();
+        let mut refusals = Refusals::of("detect");
+        with(changes).training.check(&mut refusals);
+        let error = refusals.finish().unwrap_err().to_string();
         assert!(error.contains(word), "{error}");
     }
 }

@@ -103,16 +103,16 @@ fn what_is_left_out_is_named_and_counted() {
     for name in ["train/grey/03.png", "train/grey/05.png", "test/white/00.png"] {
         std::fs::write(set.path().join(name), b"no picture").unwrap();
     }
-    let error = register_images(&bench.store, "set", set.path(), None).unwrap_err();
+    let error = register_images(&bench.store, "set", set.path(), &Reading::default()).unwrap_err();
     assert!(error.to_string().contains("white/00.png"), "{error}");
-    let reading = crate::dataset::Reading {
+    let reading = Reading {
         skip_bad: true,
         ..Default::default()
     };
-    let images = register_images_as(&bench.store, "set", set.path(), &reading).unwrap();
+    let images = register_images(&bench.store, "set", set.path(), &reading).unwrap();
     assert_eq!(images.left_out("train").len(), 2);
     let params = with(serde_json::json!({ "epochs": 1 }));
-    let spec = detect::spec(&bench.store, &params, 7, detect::Inputs::default(), &images).unwrap();
+    let spec = bench.asked(&params, &images).unwrap();
     let watch = Watch::new(usize::MAX);
     let run = bench.run(&spec, &watch).unwrap();
     let said = watch.said.lock().unwrap().join("\n");
@@ -132,7 +132,7 @@ fn what_is_left_out_is_named_and_counted() {
     // One more that cannot be decoded is another set.
     std::fs::write(set.path().join("train/grey/07.png"), b"no picture").unwrap();
     let again = with(serde_json::json!({ "epochs": 2 }));
-    let spec = detect::spec(&bench.store, &again, 7, detect::Inputs::default(), &images).unwrap();
+    let spec = bench.asked(&again, &images).unwrap();
     let error = bench.run(&spec, &Watch::new(usize::MAX)).unwrap_err();
     assert!(matches!(error, StageError::SourceChanged { .. }), "{error}");
 }

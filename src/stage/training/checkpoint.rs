@@ -1,4 +1,5 @@
-//! Checkpoints of a training: written with the metrics since the last one, and read to go on or to use the network.
+//! Checkpoints of a training: written with the metrics since the last one, and read to go on or to use the
+//! network.
 
 use dream_schema::{Artifact, Checkpoint, Metric, Run, RunId};
 
@@ -6,11 +7,36 @@ use super::Trainer;
 use crate::nn::{self, Sgd, State};
 use crate::stage::{Context, StageError};
 use crate::store::{Readable, Store};
+use crate::words::words;
 
-/// Name of the rows of a network's state.
-const MODEL: &str = "model";
-/// Name of the row that says which of them is used, where it is not the last.
-const BEST: &str = "best";
+words! {
+    /// What a row of the table `checkpoints` holds.
+    pub enum CheckpointName {
+        /// The network that is used, where it is not the last: a row of its own for one of the states.
+        Best = "best",
+        /// The state of a network.
+        Model = "model",
+        /// The state of the optimizer beside it.
+        Optimizer = "optimizer",
+    }
+}
+
+impl CheckpointName {
+    /// Says whether a row is of this name.
+    pub fn is_of(self, row: &Checkpoint) -> bool {
+        row.name == self.name()
+    }
+
+    /// The place of the state after `epochs` epochs, 1 or more, among the run's rows. States fill the places
+    /// from 2 on in pairs, so that a third of an epoch would take a range of its own, above all of them.
+    fn place(self, epochs: usize) -> u64 {
+        match self {
+            Self::Best => 0,
+            Self::Model => 2 * epochs as u64,
+            Self::Optimizer => 2 * epochs as u64 + 1,
+        }
+    }
+}
 
 impl Trainer<'_> {
     /// Commits the state after `epochs` epochs, and the metrics since the last one.
@@ -24,21 +50,23 @@ impl Trainer<'_> {
         let model = nn::to_safetensors(&state)?;
         let optimizer = nn::to_safetensors(&sgd.state_dict()?)?;
         let mut batch = self.ctx.store.batch(self.run.id);
-        let rows: Vec<Checkpoint> = [(MODEL, model), ("optimizer", optimizer)]
-            .into_iter()
-            .enumerate()
-            .map(|(i, (name, bytes))| Checkpoint {
-                class_id: None,
-                class_name: None,
-                index: (2 * epochs + i) as u64,
-                name: name.into(),
-                epoch: epochs as i32,
-                format: "safetensors".into(),
-                size: bytes.len() as i64,
-                blake3: blake3::hash(&bytes).to_hex().to_string(),
-                blob: batch.blob(bytes),
-            })
-            .collect();
+        let rows: Vec<Checkpoint> = [
+            (CheckpointName::Model, model),
+            (CheckpointName::Optimizer, optimizer),
+        ]
+        .into_iter()
+        .map(|(name, bytes)| Checkpoint {
+            class_id: None,
+            class_name: None,
+            index: name.place(epochs),
+            name: name.name().into(),
+            epoch: epochs as i32,
+            format: "safetensors".into(),
+            size: bytes.len() as i64,
+            blake3: blake3::hash(&bytes).to_hex().to_string(),
+            blob: batch.blob(bytes),
+        })
+        .collect();
         batch.add(&rows)?.add(metrics)?.commit()?;
         Ok(())
     }
@@ -49,7 +77,9 @@ impl Trainer<'_> {
         let Some(row) = last(&rows) else { return Ok(0) };
         self.load(state(self.ctx, row)?)?;
         let epochs = row.epoch;
-        let optimizer = rows.iter().find(|c| c.name == "optimizer" && c.epoch == epochs);
+        let optimizer = rows
+            .iter()
+            .find(|c| CheckpointName::Optimizer.is_of(c) && c.epoch == epochs);
         if let Some(row) = optimizer {
             sgd.load_state_dict(&state(self.ctx, row)?)?;
         }
@@ -65,18 +95,18 @@ impl Trainer<'_> {
         Ok(self.network.params().load_state_dict(&state)?)
     }
 
-    /// Says in a row of its own that the checkpoint after `epochs` epochs is the one to use, adds `metrics`, and loads it.
+    /// Says in a row of its own that the checkpoint after `epochs` epochs is the one to use, adds `metrics`,
+    /// and loads it.
     pub(super) fn conclude(&self, epochs: usize, metrics: &[Metric]) -> Result<(), StageError> {
         let rows: Vec<Checkpoint> = self.ctx.store.rows(self.run.id, None)?;
         let best = rows
             .iter()
-            .find(|c| c.name == MODEL && c.epoch as usize == epochs);
+            .find(|c| CheckpointName::Model.is_of(c) && c.epoch as usize == epochs);
         let missing = || StageError::Mismatch(format!("run {} has no checkpoint {epochs}", self.run.id));
         let best = best.ok_or_else(missing)?;
-        // States begin at index 2: at least one epoch has been trained.
         let row = Checkpoint {
-            index: 0,
-            name: BEST.into(),
+            index: CheckpointName::Best.place(epochs),
+            name: CheckpointName::Best.name().into(),
             ..best.clone()
         };
         self.ctx
@@ -91,7 +121,9 @@ impl Trainer<'_> {
 
 /// The last checkpoint of a network.
 fn last(rows: &[Checkpoint]) -> Option<&Checkpoint> {
-    rows.iter().filter(|c| c.name == MODEL).max_by_key(|c| c.index())
+    rows.iter()
+        .filter(|c| CheckpointName::Model.is_of(c))
+        .max_by_key(|c| c.index())
 }
 
 fn state(ctx: &Context<'_>, row: &Checkpoint) -> Result<State, StageError> {
@@ -101,14 +133,14 @@ fn state(ctx: &Context<'_>, row: &Checkpoint) -> Result<State, StageError> {
     )?)
 }
 
-/// Returns the checkpoint of a training that its network is taken from: the best on the validation images if there are any, else
-/// the last; none if it has no checkpoint yet.
+/// Returns the checkpoint of a training that its network is taken from: the best on the validation images if
+/// there are any, else the last; none if it has no checkpoint yet.
 ///
 /// # Errors
 /// If the disk fails or the rows are corrupt.
 pub fn used_row(store: &Store, run: RunId) -> Result<Option<Checkpoint>, StageError> {
     let rows: Vec<Checkpoint> = store.rows(run, None)?;
-    let best = rows.iter().find(|c| c.name == BEST);
+    let best = rows.iter().find(|c| CheckpointName::Best.is_of(c));
     Ok(best.or_else(|| last(&rows)).cloned())
 }
 

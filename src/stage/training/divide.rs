@@ -20,9 +20,9 @@ impl Validation {
     /// Says what is wrong with the numbers, if anything is.
     pub(super) fn fault(&self) -> Option<&'static str> {
         if !(self.fraction > 0.0 && self.fraction < 1.0) {
-            Some("validation.fraction must be between 0 and 1")
+            Some("fraction must be between 0 and 1")
         } else if self.patience == Some(0) {
-            Some("validation.patience must be at least 1")
+            Some("patience must be at least 1")
         } else {
             None
         }

@@ -1,4 +1,5 @@
-//! What `encode` and `detect` share: training a residual network on an image set, a checkpoint and metrics an epoch, resume.
+//! What `encode` and `detect` share: training a residual network on an image set, a checkpoint and metrics an
+//! epoch, resume.
 
 mod checkpoint;
 mod divide;
@@ -9,17 +10,18 @@ use dream_schema::Run;
 use serde::{Deserialize, Serialize};
 
 use super::pictures::{HELD_BYTES, Look, Pictures, ahead};
-use super::{Context, Source, StageError};
+use super::{Context, ImageSource, Refusals, Role, Source, StageError, StateSource};
 use crate::dataset::{Channels, Preparation};
 use crate::nn::augment::{Augmentation, ColorJitter, ResizedCrop};
 use crate::nn::{self, ResNet, ResNetConfig, Stem};
 
 pub(super) use checkpoint::used_model;
-pub use checkpoint::used_row;
+pub use checkpoint::{CheckpointName, used_row};
 pub use divide::Validation;
 pub(super) use trainer::{Step, Trainer};
 
-/// Images that a forward pass without gradients takes at once, at most, and their pixels. Results do not depend on it.
+/// Images that a forward pass without gradients takes at once, at most, and their pixels. Results do not
+/// depend on it.
 const INFERENCE_BATCH: usize = 250;
 const INFERENCE_PIXELS: usize = 1 << 20;
 
@@ -32,7 +34,7 @@ pub struct Training {
     /// Channels of its first stage: 64 in the paper.
     pub width: usize,
     /// `cifar`: 3x3 with stride 1 and no max-pool; `imagenet`: 7x7 with stride 2 and max-pool.
-    pub stem: StemName,
+    pub stem: Stem,
     /// Height and width that all images are brought to.
     pub size: u32,
     /// `gray`: luma, three times; `rgb`.
@@ -65,7 +67,8 @@ pub struct Training {
     /// Varies the colours of training images: torchvision's `ColorJitter`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub color_jitter: Option<ColorJitter>,
-    /// Scales the shorter side of whole images to this before `size` is cut out of the middle; without it, to `size`.
+    /// Scales the shorter side of whole images to this before `size` is cut out of the middle; without it, to
+    /// `size`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resize: Option<u32>,
     /// The split to train on.
@@ -74,22 +77,13 @@ pub struct Training {
     pub test_split: String,
     /// A checkpoint is kept after every so many epochs, and after the last.
     pub checkpoint_every: usize,
-    /// Holds images out of the training split; the network of the best accuracy on them is the one that is used.
+    /// Holds images out of the training split; the network of the best accuracy on them is the one that is
+    /// used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<Validation>,
     /// Of initial weights from a file, leaves out the last layer (`fc`), which then starts as drawn.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub new_head: bool,
-}
-
-/// See [`Training::stem`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum StemName {
-    /// 3x3 with stride 1, no max-pool.
-    Cifar,
-    /// 7x7 with stride 2, then 3x3 max-pool with stride 2.
-    ImageNet,
 }
 
 /// See [`Training::channels`].
@@ -115,52 +109,86 @@ impl Training {
         }
     }
 
-    /// Checks the parameters that a division or an empty loop would trip over.
-    ///
-    /// # Errors
-    /// If one is out of range; the message says which.
-    pub fn check(&self) -> Result<(), StageError> {
-        let wrong = |what: &str| Err(StageError::Mismatch(format!("training: {what}")));
-        if self.epochs == 0 || self.batch_size == 0 || self.checkpoint_every == 0 || self.size == 0 {
-            return wrong("epochs, batch_size, checkpoint_every and size must be at least 1");
+    /// Refuses parameters that a division or an empty loop would trip over, and networks that there are not.
+    pub(super) fn check(&self, refusals: &mut Refusals) {
+        let counts = [
+            ("training.epochs", self.epochs),
+            ("training.batch_size", self.batch_size),
+            ("training.checkpoint_every", self.checkpoint_every),
+            ("training.size", self.size as usize),
+        ];
+        for (key, count) in counts {
+            refusals.require(count > 0, key, count, "at least 1");
         }
-        if !self.lr.is_finite() || self.lr <= 0.0 || !(0.0..=self.lr).contains(&self.min_lr) {
-            return wrong("lr must be positive, and min_lr between 0 and lr");
-        }
-        if self.std.iter().any(|s| s.is_nan() || *s <= 0.0) {
-            return wrong("std must be positive");
-        }
-        if self.resize.is_some_and(|side| side < self.size) {
-            return wrong("resize must be as long as size or longer");
+        let lr = self.lr.is_finite() && self.lr > 0.0;
+        refusals.require(lr, "training.lr", self.lr, "a positive number");
+        let min_lr = (0.0..=self.lr).contains(&self.min_lr);
+        refusals.require(min_lr, "training.min_lr", self.min_lr, "between 0 and lr");
+        let std = self.std.iter().all(|s| *s > 0.0);
+        refusals.require(std, "training.std", format!("{:?}", self.std), "positive numbers");
+        if let Some(side) = self.resize {
+            refusals.require(
+                side >= self.size,
+                "training.resize",
+                side,
+                "as long as size, or longer",
+            );
         }
         if self.resized_crop.is_some() && self.crop_padding > 0 {
-            return wrong("resized_crop takes the place of crop_padding, which must be 0 with it");
+            let found = format!("{} beside resized_crop, which takes its place", self.crop_padding);
+            refusals.require(false, "training.crop_padding", found, "0");
         }
-        if let Some(fault) = self.resized_crop.as_ref().and_then(ResizedCrop::fault) {
-            return wrong(&format!("resized_crop: {fault}"));
+        let faults = [
+            (
+                "training.resized_crop",
+                self.resized_crop.as_ref().and_then(ResizedCrop::fault),
+            ),
+            (
+                "training.color_jitter",
+                self.color_jitter.as_ref().and_then(ColorJitter::fault),
+            ),
+            (
+                "training.validation",
+                self.validation.as_ref().and_then(Validation::fault),
+            ),
+        ];
+        for (key, fault) in faults {
+            if let Some(fault) = fault {
+                refusals.refuse(key, fault);
+            }
         }
-        if let Some(fault) = self.color_jitter.as_ref().and_then(ColorJitter::fault) {
-            return wrong(&format!("color_jitter: {fault}"));
+        if let Err(error) = self.config(1).check() {
+            refusals.refuse("training", error.to_string());
         }
-        if let Some(fault) = self.validation.as_ref().and_then(Validation::fault) {
-            return wrong(fault);
-        }
-        Ok(())
     }
 
-    pub(super) fn network(&self, outputs: usize, seed: u64, ctx: &Context<'_>) -> Result<ResNet, StageError> {
-        let stem = match self.stem {
-            StemName::Cifar => Stem::Cifar,
-            StemName::ImageNet => Stem::ImageNet,
-        };
-        let config = ResNetConfig {
+    /// Refuses a set that the network cannot be trained on, as far as its registration tells.
+    pub(super) fn check_set(&self, images: &ImageSource, refusals: &mut Refusals) {
+        images.require_labels(&Role::Images, refusals);
+        images.require_split("training.split", &self.split, refusals);
+        images.require_split("training.test_split", &self.test_split, refusals);
+        let count = images.count(&self.split).unwrap_or(u64::MAX);
+        if self.batch_size > 0 && count < self.batch_size as u64 {
+            let found = format!(
+                "{count} training images do not fill one batch of {}",
+                self.batch_size
+            );
+            refusals.refuse("training.batch_size", found);
+        }
+    }
+
+    fn config(&self, outputs: usize) -> ResNetConfig {
+        ResNetConfig {
             depth: self.depth,
-            stem,
+            stem: self.stem,
             width: self.width,
             in_channels: 3,
             num_outputs: outputs,
-        };
-        Ok(ResNet::new(config, seed, ctx.engine)?)
+        }
+    }
+
+    pub(super) fn network(&self, outputs: usize, seed: u64, ctx: &Context<'_>) -> Result<ResNet, StageError> {
+        Ok(ResNet::new(self.config(outputs), seed, ctx.engine)?)
     }
 
     /// How a training step looks at an image.
@@ -179,14 +207,15 @@ impl Training {
     }
 
     /// Opens the training split and the test split.
-    pub(super) fn open(&self, source: &Source) -> Result<[Pictures<'static>; 2], StageError> {
+    pub(super) fn open(&self, source: &ImageSource) -> Result<[Pictures<'static>; 2], StageError> {
         let whole = self.resized_crop.is_none();
         let open =
             |split: &str, whole| Pictures::of_set(source, split, self.preparation(), whole, HELD_BYTES);
         Ok([open(&self.split, whole)?, open(&self.test_split, true)?])
     }
 
-    /// Returns what the network makes of the images `samples`, without augmentation: `[samples, outputs]`, flat.
+    /// Returns what the network makes of the images `samples`, without augmentation: `[samples, outputs]`,
+    /// flat.
     pub(super) fn outputs(
         &self,
         ctx: &Context<'_>,
@@ -225,11 +254,11 @@ pub(super) fn initialize(
     training: &Training,
     network: &ResNet,
 ) -> Result<(), StageError> {
-    if !run.spec.sources.contains_key(INITIAL) {
+    if !run.spec.sources.keys().any(|role| Role::Initial.is(role)) {
         return Ok(());
     }
-    let source = Source::find(ctx.store, run, INITIAL)?;
-    let mut state = source.load_state()?;
+    let source = StateSource::find(ctx.store, run, &Role::Initial)?;
+    let mut state = source.load()?;
     state.retain(|name, _| !super::phi::is_phi(name));
     if training.new_head {
         state.retain(|name, _| !name.starts_with("fc."));
@@ -249,9 +278,6 @@ pub(super) fn initialize(
         ))
     })
 }
-
-/// The role of weights from a file that a network starts from.
-pub(super) const INITIAL: &str = "initial";
 
 /// Returns the labels of a set that must have them, one of each class at least.
 pub(super) fn labels<'a>(

@@ -8,7 +8,9 @@ use dream_ood::dataset::{Kind, Reading};
 use dream_ood::diffusion;
 use dream_ood::query::datasets_batch;
 use dream_ood::stage::classes::{ClassRow, read_classes};
-use dream_ood::stage::{MODEL_KIND, STATE_KIND, register_images_as, register_model, register_state};
+use dream_ood::stage::{
+    ImageSource, MODEL_KIND, STATE_KIND, Source as _, register_images, register_model, register_state,
+};
 use dream_ood::store::Readable;
 
 use super::Verdict;
@@ -91,15 +93,17 @@ fn add(args: &Args, options: &Add) -> Result<()> {
     }
     let of_images = options.classes.is_some() || options.skip_bad;
     let session = Session::writing(args)?;
-    let source = match kind {
+    let entry = match kind {
         Some(MODEL_KIND | STATE_KIND) if of_images => {
             bail!(Usage(format!(
                 "--classes and --skip-bad are for image sets; {} is none",
                 path.display()
             )));
         }
-        Some(MODEL_KIND) => register_model(&session.store, name, &path, tokenizer.as_deref())?,
-        Some(STATE_KIND) => register_state(&session.store, Some(name), &path)?,
+        Some(MODEL_KIND) => register_model(&session.store, name, &path, tokenizer.as_deref())?
+            .entry()
+            .clone(),
+        Some(STATE_KIND) => register_state(&session.store, Some(name), &path)?.entry().clone(),
         kind => {
             let reading = Reading {
                 kind: kind.map(image_kind).transpose()?,
@@ -109,7 +113,9 @@ fn add(args: &Args, options: &Add) -> Result<()> {
                 },
                 skip_bad: options.skip_bad,
             };
-            register_images_as(&session.store, name, &path, &reading)?
+            register_images(&session.store, name, &path, &reading)?
+                .entry()
+                .clone()
         }
     };
     if kind == Some(MODEL_KIND) {
@@ -121,9 +127,11 @@ fn add(args: &Args, options: &Add) -> Result<()> {
     }
     session.bars.say(&format!(
         "registered {} with the digest {:.12}",
-        source.name(),
-        source.digest()
+        entry.name, entry.digest
     ));
+    let Ok(source) = ImageSource::of(entry) else {
+        return Ok(());
+    };
     for split in source.splits() {
         for bad in source.left_out(split) {
             session

@@ -1,21 +1,21 @@
 //! `dream demo`.
 
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use dream_ood::stage::How;
 use dream_ood::stage::pipeline::Preset;
+use dream_ood::stage::{How, Refusals, StageError};
 use dream_schema::{Run, RunId};
 
 use super::Verdict;
-use super::stages::read_preset;
+use super::stages::{all_is_well, read_preset};
 use crate::args::Args;
-use crate::session::Session;
+use crate::session::{Session, store_to_check};
 use crate::table;
 
-/// Runs the whole pipeline on the bundled pictures and model: class embeddings, encoder, outliers, imagined pictures, a
-/// classifier without and with them, the detection table; then writes the report.
+/// Runs the whole pipeline on the bundled pictures and model: class embeddings, encoder, outliers, imagined
+/// pictures, a classifier without and with them, the detection table; then writes the report.
 #[derive(Debug, clap::Args)]
 pub struct Demo {
     /// A small version for trying out and for tests; its numbers mean little
@@ -27,11 +27,18 @@ pub struct Demo {
     /// Where the report is written
     #[arg(long, value_name = "FILE.html", default_value = "dream-report.html")]
     report: PathBuf,
+    /// Says what is refused, or that all is well, and stops: nothing is read whole, registered or run
+    #[arg(long)]
+    check: bool,
 }
 
 impl Demo {
     pub fn execute(&self, args: &Args) -> Result<Verdict> {
         let preset = read_preset(if self.quick { "quick" } else { "fashion-mini" })?;
+        check(args, &preset, 0, Some(&self.report))?;
+        if self.check {
+            return all_is_well();
+        }
         let session = Session::writing(args)?;
         let evaluations = pipeline(&session, &preset, 0..self.seeds)?;
         table::print(&session, &evaluations)?;
@@ -48,7 +55,24 @@ impl Demo {
     }
 }
 
-/// Runs the pipeline with every seed, names the runs, and returns the evaluations: plain and with outliers for each seed.
+/// Refuses what cannot be done of the pipeline and of its report, before a store is made.
+pub fn check(args: &Args, preset: &Preset, seed: u64, report: Option<&Path>) -> Result<()> {
+    let mut refused = preset.check(&store_to_check(args)?, seed)?;
+    let mut refusals = Refusals::of("report");
+    if let Some(path) = report {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let place = folder.is_none_or(Path::is_dir) && !path.is_dir();
+        refusals.require(place, "file", path.display(), "a file in a folder that there is");
+    }
+    refused.extend(refusals.into_inner());
+    match refused.is_empty() {
+        true => Ok(()),
+        false => Err(StageError::Refused(refused).into()),
+    }
+}
+
+/// Runs the pipeline with every seed, names the runs, and returns the evaluations: plain and with outliers
+/// for each seed.
 pub fn pipeline(session: &Session<'_>, preset: &Preset, seeds: Range<u64>) -> Result<Vec<RunId>> {
     let mut evaluations = Vec::new();
     for seed in seeds {

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::Verdict;
-use super::demo::pipeline;
-use super::stages::read_preset;
+use super::demo::{check, pipeline};
+use super::stages::{all_is_well, read_preset};
 use crate::args::Args;
-use crate::session::Session;
+use crate::session::{Session, Usage};
 use crate::table;
 
 /// Runs the whole pipeline from one preset file: what the store has already is not done again.
@@ -25,13 +25,27 @@ pub struct RunFile {
     /// Writes the report
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
+    /// Says what is refused, or that all is well, and stops: nothing is read whole, registered or run
+    #[arg(long)]
+    check: bool,
 }
 
 impl RunFile {
     pub fn execute(&self, args: &Args) -> Result<Verdict> {
         let preset = read_preset(&self.preset)?;
+        let Some(end) = self.seed.checked_add(self.seeds) else {
+            let (seed, seeds) = (self.seed, self.seeds);
+            bail!(Usage(format!(
+                "--seed {seed} --seeds {seeds}: the last seed would be above {}",
+                u64::MAX
+            )));
+        };
+        check(args, &preset, self.seed, self.report.as_deref())?;
+        if self.check {
+            return all_is_well();
+        }
         let session = Session::writing(args)?;
-        let evaluations = pipeline(&session, &preset, self.seed..self.seed + self.seeds)?;
+        let evaluations = pipeline(&session, &preset, self.seed..end)?;
         table::print(&session, &evaluations)?;
         if let Some(file) = &self.report {
             super::report::write(&session, &evaluations, file, true)?;

@@ -1,12 +1,16 @@
 //! `dream detect`.
 
 use anyhow::{Result, bail};
-use dream_ood::stage::detect::{self, Inputs, Params};
+use dream_ood::stage::detect::{self, Inputs, Params, PhiName};
+use dream_ood::stage::pipeline::{Preset, Reach};
+use dream_ood::stage::{Asked, ImageSource, Input, StateSource};
+use dream_schema::RunId;
 
-use super::{Base, Weights, json, source_or};
+use super::{Base, Weights, all_is_well, images_or, json};
 use crate::args::Args;
 use crate::commands::Verdict;
 use crate::session::{Session, Usage};
+use crate::words::Words;
 
 /// Trains the classifier twice from one seed, without and with the loss on imagined outliers.
 #[derive(Debug, clap::Args)]
@@ -27,8 +31,8 @@ pub struct Detect {
     #[arg(long)]
     beta: Option<f64>,
     /// linear (slope held positive), linear-free or two-layer
-    #[arg(long)]
-    phi: Option<String>,
+    #[arg(long, value_parser = Words(&PhiName::ALL))]
+    phi: Option<PhiName>,
     /// Leaves the plain classifier out
     #[arg(long, requires = "outliers")]
     only_outliers: bool,
@@ -48,46 +52,108 @@ impl Detect {
             ("training.new_head", self.weights.new_head()),
         ];
         let params = self.base.apply(&preset.detect, &options)?;
-        let session = Session::writing(args)?;
-        let images = source_or(&session.store, &self.dataset, || {
-            Ok(preset.id_set(&session.store)?)
-        })?;
-        let weights = self.weights.source(&session.store)?;
-        let fine_tunes = params.outlier.as_ref().is_some_and(|o| o.fine_tune.is_some()) && weights.is_none();
-        let mut initial = None;
-        if !self.only_outliers || fine_tunes {
-            let plain = Params {
-                outlier: None,
-                ..params.clone()
-            };
-            let none = Inputs::default();
-            let spec = detect::spec_from(&session.store, &plain, self.seed, none, &images, weights.as_ref())?;
+        if self.outliers.is_some() && params.outlier.is_none() {
+            let why = "--outliers is given, but the preset has no [detect.outlier]";
+            bail!(Usage(why.into()));
+        }
+        let session = self.base.writing(args)?;
+        let outliers = self
+            .outliers
+            .as_deref()
+            .map(|name| session.resolve(name))
+            .transpose()?;
+        let ask = Questions {
+            params,
+            seed: self.seed,
+            outliers,
+        };
+        self.check(&session, &preset, &ask)?;
+        if self.base.check {
+            return all_is_well();
+        }
+        let sources = self.sources(&session, &preset, Reach::Register)?;
+        let mut plain = None;
+        if self.trains_plain(&ask, &sources) {
             let alias = self.base.alias.as_ref().map(|a| format!("{a}-plain"));
+            let spec = ask.plain(&sources).spec(&session.store)?;
             let run = session.run(&spec, alias.as_deref())?;
             println!("{}", run.id);
-            initial = fine_tunes.then_some(run.id);
+            plain = Some(Input::Stored(run.id));
         }
-        if let Some(outliers) = &self.outliers {
-            if params.outlier.is_none() {
-                bail!(Usage(
-                    "--outliers is given, but the preset has no [detect.outlier]".into()
-                ));
-            }
-            let from = Inputs {
-                outliers: Some(session.resolve(outliers)?),
-                initial,
-            };
-            let spec = detect::spec_from(
-                &session.store,
-                &params,
-                self.seed,
-                from,
-                &images,
-                weights.as_ref(),
-            )?;
-            let run = session.run(&spec, self.base.alias.as_deref())?;
+        if let Some(asked) = ask.with_outliers(&sources, plain) {
+            let run = session.run(&asked.spec(&session.store)?, self.base.alias.as_deref())?;
             println!("{}", run.id);
         }
         Ok(Verdict::Good)
+    }
+
+    fn sources(&self, session: &Session<'_>, preset: &Preset, reach: Reach) -> Result<Sources> {
+        Ok(Sources {
+            images: images_or(&session.store, &self.dataset, reach, preset)?,
+            weights: self.weights.source(&session.store, reach)?,
+        })
+    }
+
+    /// Refuses what cannot be done of both trainings, before the first of them.
+    fn check(&self, session: &Session<'_>, preset: &Preset, ask: &Questions) -> Result<()> {
+        let sources = self.sources(session, preset, Reach::Glance)?;
+        let mut refusals = self.base.refusals(detect::NAME);
+        let plain = match self.trains_plain(ask, &sources) {
+            true => Some(ask.plain(&sources).plan(&session.store, &mut refusals)?),
+            false => None,
+        };
+        if let Some(asked) = ask.with_outliers(&sources, plain) {
+            asked.plan(&session.store, &mut refusals)?;
+        }
+        Ok(refusals.finish()?)
+    }
+
+    fn trains_plain(&self, ask: &Questions, sources: &Sources) -> bool {
+        !self.only_outliers || ask.fine_tunes(sources)
+    }
+}
+
+/// What both trainings read.
+struct Sources {
+    images: ImageSource,
+    weights: Option<StateSource>,
+}
+
+/// The two trainings that are asked for.
+struct Questions {
+    params: Params,
+    seed: u64,
+    outliers: Option<RunId>,
+}
+
+impl Questions {
+    /// Says whether the training with outliers goes on from the plain classifier.
+    fn fine_tunes(&self, sources: &Sources) -> bool {
+        self.params
+            .outlier
+            .as_ref()
+            .is_some_and(|o| o.fine_tune.is_some())
+            && sources.weights.is_none()
+    }
+
+    fn plain(&self, sources: &Sources) -> Asked<detect::Detect> {
+        let params = Params {
+            outlier: None,
+            ..self.params.clone()
+        };
+        let from = Inputs {
+            weights: sources.weights.clone(),
+            ..Inputs::default()
+        };
+        detect::ask(&params, self.seed, from, &sources.images)
+    }
+
+    fn with_outliers(&self, sources: &Sources, plain: Option<Input>) -> Option<Asked<detect::Detect>> {
+        let from = Inputs {
+            outliers: Some(self.outliers?.into()),
+            initial: plain.filter(|_| self.fine_tunes(sources)),
+            weights: sources.weights.clone(),
+        };
+        Some(detect::ask(&self.params, self.seed, from, &sources.images))
     }
 }

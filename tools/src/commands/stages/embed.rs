@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use dream_ood::stage::classes::read_classes;
-use dream_ood::stage::embed::{self, ClassWord, Params};
+use dream_ood::stage::embed::{self, ClassWord, Params, Tokens};
 
 use super::{Base, json, model_or};
 use crate::args::Args;
 use crate::commands::Verdict;
-use crate::session::Session;
+use crate::words::Words;
 
 /// Reads the class embeddings T(y) off the text encoder's token table.
 #[derive(Debug, clap::Args)]
@@ -23,10 +23,10 @@ pub struct Embed {
     /// Classes by their words alone
     #[arg(long, value_name = "WORD", num_args = 1.., conflicts_with = "classes")]
     words: Vec<String>,
-    /// What T(y) is for a word of several tokens: first (the first token's row) or mean (the mean of their rows); without it,
-    /// such a word is an error
-    #[arg(long, value_name = "one|first|mean")]
-    tokens: Option<String>,
+    /// What T(y) is for a word of several tokens: first (the first token's row) or mean (the mean of their
+    /// rows); without it, such a word is an error
+    #[arg(long, value_name = "RULE", value_parser = Words(&Tokens::ALL))]
+    tokens: Option<Tokens>,
     #[command(flatten)]
     base: Base,
 }
@@ -34,8 +34,6 @@ pub struct Embed {
 impl Embed {
     pub fn execute(&self, args: &Args) -> Result<Verdict> {
         let preset = self.base.preset()?;
-        let session = Session::writing(args)?;
-        let model = model_or(&session, &self.model, || Ok(preset.model(&session.store)?))?;
         let params = if !self.words.is_empty() {
             let word = |w: &String| ClassWord {
                 name: w.clone(),
@@ -60,8 +58,12 @@ impl Embed {
             preset.embed()?
         };
         let params = self.base.apply(&params, &[("tokens", json(&self.tokens))])?;
-        let run = session.run(&embed::spec(&params, &model)?, self.base.alias.as_deref())?;
-        println!("{}", run.id);
-        Ok(Verdict::Good)
+        let session = self.base.writing(args)?;
+        self.base.run(&session, |reach| {
+            Ok(embed::ask(
+                &params,
+                &model_or(&session, &self.model, reach, &preset)?,
+            ))
+        })
     }
 }

@@ -3,10 +3,9 @@
 use anyhow::Result;
 use dream_ood::stage::encode;
 
-use super::{Base, Weights, json, source_or};
+use super::{Base, Weights, images_or, json};
 use crate::args::Args;
 use crate::commands::Verdict;
-use crate::session::Session;
 
 /// Trains the image encoder in the token-embedding space and stores the ID features.
 #[derive(Debug, clap::Args)]
@@ -45,22 +44,19 @@ impl Encode {
             ("training.new_head", self.weights.new_head()),
         ];
         let params = self.base.apply(&preset.encode, &options)?;
-        let session = Session::writing(args)?;
-        let images = source_or(&session.store, &self.dataset, || {
-            Ok(preset.id_set(&session.store)?)
-        })?;
+        let session = self.base.writing(args)?;
+        let store = &session.store;
         let embeddings = session.resolve(&self.embeddings)?;
-        let initial = self.weights.source(&session.store)?;
-        let spec = encode::spec_from(
-            &session.store,
-            &params,
-            self.seed,
-            embeddings,
-            &images,
-            initial.as_ref(),
-        )?;
-        let run = session.run(&spec, self.base.alias.as_deref())?;
-        println!("{}", run.id);
-        Ok(Verdict::Good)
+        self.base.run(&session, |reach| {
+            let images = images_or(store, &self.dataset, reach, &preset)?;
+            let weights = self.weights.source(store, reach)?;
+            Ok(encode::ask(
+                &params,
+                self.seed,
+                embeddings,
+                &images,
+                weights.as_ref(),
+            ))
+        })
     }
 }

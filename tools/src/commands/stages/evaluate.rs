@@ -1,13 +1,16 @@
 //! `dream evaluate`.
 
 use anyhow::Result;
-use dream_ood::stage::{Source, evaluate};
+use dream_ood::ood::Convention;
+use dream_ood::stage::pipeline::Reach;
+use dream_ood::stage::{ImageSource, Source as _, evaluate};
+use dream_schema::RunId;
 
-use super::{Base, json, source_or};
+use super::{Base, all_is_well, images_or, json};
 use crate::args::Args;
 use crate::commands::Verdict;
-use crate::session::Session;
 use crate::table;
+use crate::words::Words;
 
 /// Scores the test sets with trained classifiers and prints the detection table.
 #[derive(Debug, clap::Args)]
@@ -22,8 +25,8 @@ pub struct Evaluate {
     #[arg(long, value_name = "NAME", num_args = 1..)]
     ood: Vec<String>,
     /// Whose definition of the metrics: dream-ood, openood or pytorch-ood
-    #[arg(long)]
-    convention: Option<String>,
+    #[arg(long, value_parser = Words(&Convention::ALL))]
+    convention: Option<Convention>,
     #[command(flatten)]
     base: Base,
 }
@@ -34,21 +37,32 @@ impl Evaluate {
         let params = self
             .base
             .apply(&preset.evaluate, &[("convention", json(&self.convention))])?;
-        let session = Session::existing(args)?;
+        let session = self.base.existing(args)?;
         let store = &session.store;
-        let id = source_or(store, &self.dataset, || Ok(preset.id_set(store)?))?;
-        let ood = if self.ood.is_empty() {
-            preset.ood_sets(store)?
-        } else {
-            self.ood
-                .iter()
-                .map(|name| Source::named(store, name))
-                .collect::<Result<Vec<_>, _>>()?
+        let detectors = self.detectors.iter().map(|name| session.resolve(name));
+        let detectors = detectors.collect::<Result<Vec<RunId>>>()?;
+        let sets = |reach: Reach| -> Result<(ImageSource, Vec<ImageSource>)> {
+            let id = images_or(store, &self.dataset, reach, &preset)?;
+            if self.ood.is_empty() {
+                return Ok((id, preset.ood_sets(store, reach)?));
+            }
+            let ood = self.ood.iter().map(|name| ImageSource::named(store, name));
+            Ok((id, ood.collect::<Result<_, _>>()?))
         };
+        let mut refusals = self.base.refusals(evaluate::NAME);
+        let (id, ood) = sets(Reach::Glance)?;
+        for detector in &detectors {
+            evaluate::ask(&params, *detector, &id, &ood).plan(store, &mut refusals)?;
+        }
+        refusals.finish()?;
+        if self.base.check {
+            return all_is_well();
+        }
+        let (id, ood) = sets(Reach::Register)?;
         let mut runs = Vec::new();
-        for name in &self.detectors {
-            let spec = evaluate::spec(store, &params, session.resolve(name)?, &id, &ood)?;
-            let alias = self.base.alias.as_deref().filter(|_| self.detectors.len() == 1);
+        for detector in &detectors {
+            let spec = evaluate::ask(&params, *detector, &id, &ood).spec(store)?;
+            let alias = self.base.alias.as_deref().filter(|_| detectors.len() == 1);
             runs.push(session.run(&spec, alias)?.id);
         }
         table::print(&session, &runs)?;

@@ -1,15 +1,18 @@
 //! `dream imagine`.
 
 use anyhow::{Result, bail};
-use dream_ood::stage::imagine::{self, Partner, Shard, Size, Synthesis};
+use dream_ood::diffusion::TokenRule;
+use dream_ood::stage::imagine::{self, Partner, SchedulerName, Shard, Size, Synthesis};
+use dream_ood::stage::{Role, embed};
 use dream_ood::store::{Readable, Store};
 use dream_schema::{ClassEmbedding, RunId, Status};
 use serde_json::{Value, json};
 
-use super::{Base, finite, json as option, model_or};
+use super::{Base, all_is_well, finite, json as option, model_or};
 use crate::args::Args;
 use crate::commands::Verdict;
 use crate::session::{Session, Usage};
+use crate::words::Words;
 
 /// Decodes outlier embeddings into pictures. Options that are not given come from the preset.
 #[derive(Debug, clap::Args)]
@@ -28,8 +31,8 @@ pub struct Imagine {
     /// Pictures of the plain class prompts
     #[arg(long, group = "synthesis")]
     plain: bool,
-    /// Adds Gaussian noise to the class embeddings: T(y) + SIGMA * e, e ~ N(0, I); SIGMA is the standard deviation of a component,
-    /// not relative to |T(y)|
+    /// Adds Gaussian noise to the class embeddings: T(y) + SIGMA * e, e ~ N(0, I); SIGMA is the standard
+    /// deviation of a component, not relative to |T(y)|
     #[arg(
         long,
         value_name = "SIGMA",
@@ -38,7 +41,8 @@ pub struct Imagine {
         value_parser = finite
     )]
     noise: Option<f64>,
-    /// Goes from each class embedding towards that of another class, or of one drawn at random for every picture
+    /// Goes from each class embedding towards that of another class, or of one drawn at random for every
+    /// picture
     #[arg(long, value_name = "CLASS|random", group = "synthesis")]
     interpolate: Option<String>,
     /// How far --interpolate goes: above 0, at most 1
@@ -70,8 +74,8 @@ pub struct Imagine {
     #[arg(long, value_name = "PROMPT")]
     negative: Option<String>,
     /// plms, ddim or dpm-solver
-    #[arg(long)]
-    scheduler: Option<String>,
+    #[arg(long, value_parser = Words(&SchedulerName::ALL))]
+    scheduler: Option<SchedulerName>,
     /// Share of DDPM's noise that every step of ddim adds: 0 to 1
     #[arg(long, allow_negative_numbers = true,
         value_parser = finite)]
@@ -83,17 +87,18 @@ pub struct Imagine {
     #[arg(long, allow_negative_numbers = true,
         value_parser = finite)]
     guidance: Option<f64>,
-    /// What becomes of a class word of several tokens: first (the vector replaces the first token, the others go) or all (it
-    /// replaces each of them); without it, such a word is an error
-    #[arg(long, value_name = "one|first|all")]
-    tokens: Option<String>,
+    /// What becomes of a class word of several tokens: first (the vector replaces the first token, the others
+    /// go) or all (it replaces each of them); without it, such a word is an error
+    #[arg(long, value_name = "RULE", value_parser = Words(&TokenRule::ALL))]
+    tokens: Option<TokenRule>,
     /// Size of the pictures, if not the model's own
     #[arg(long, value_name = "WxH|N")]
     size: Option<Size>,
     /// Brings the stored pictures to this size (bicubic); latents stay as they are
     #[arg(long, value_name = "WxH|N")]
     resize: Option<Size>,
-    /// Makes only part I of N: the run stays unfinished; merge the stores of all parts and ask again without it
+    /// Makes only part I of N: the run stays unfinished; merge the stores of all parts and ask again without
+    /// it
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
     #[command(flatten)]
@@ -103,7 +108,7 @@ pub struct Imagine {
 impl Imagine {
     pub fn execute(&self, args: &Args) -> Result<Verdict> {
         let preset = self.base.preset()?;
-        let session = Session::existing(args)?;
+        let session = self.base.existing(args)?;
         let vectors = self.vectors(&session)?;
         let options = [
             ("per_class", option(&self.per_class)),
@@ -120,8 +125,11 @@ impl Imagine {
             ("synthesis", self.synthesis()),
         ];
         let params = self.base.apply(&preset.imagine, &options)?;
-        let model = model_or(&session, &self.model, || Ok(preset.model(&session.store)?))?;
-        let spec = imagine::spec(&session.store, &params, self.seed, vectors, &model)?;
+        let spec = self.base.spec(&session, |reach| {
+            let model = model_or(&session, &self.model, reach, &preset)?;
+            Ok(imagine::ask(&session.store, &params, self.seed, vectors, &model)?)
+        })?;
+        let Some(spec) = spec else { return all_is_well() };
         let alias = self.base.alias.as_deref();
         let run = match self.shard {
             Some(shard) => session.run_part(&spec, shard, alias)?,
@@ -132,7 +140,8 @@ impl Imagine {
             && run.status != Status::Finished
         {
             session.bars.say(&format!(
-                "part {shard} is in this store; merge the stores of all parts, then ask again without --shard to finish the run"
+                "part {shard} is in this store; merge the stores of all parts, then ask again without \
+                --shard to finish the run"
             ));
         }
         Ok(Verdict::Good)
@@ -145,12 +154,10 @@ impl Imagine {
         };
         let id = session.resolve(name)?;
         let run = session.store.run(id)?;
-        if (self.embeddings.is_some() || self.plain) && run.spec.stage != "embed" {
+        if (self.embeddings.is_some() || self.plain) && run.spec.stage != embed::NAME {
             let option = if self.plain { "--plain" } else { "--embeddings" };
-            let own = run.spec.inputs.iter().find(|input| input.role == "embeddings");
-            let hint = own.map_or(String::new(), |input| {
-                format!(": give --embeddings {}", input.run)
-            });
+            let own = Role::Embeddings.input_of(&run);
+            let hint = own.map_or(String::new(), |run| format!(": give --embeddings {run}"));
             bail!(
                 "{option} takes class embeddings, and run {id} is of the stage `{}`{hint}",
                 run.spec.stage
@@ -175,14 +182,15 @@ impl Imagine {
         Some(json!(Synthesis::Interpolation { with, fraction }))
     }
 
-    /// Returns the value of the parameter `classes`. A name may hold commas: what is a name as a whole is not cut.
+    /// Returns the value of the parameter `classes`. A name may hold commas: what is a name as a whole is not
+    /// cut.
     fn classes(&self, store: &Store, vectors: RunId) -> Result<Option<Value>> {
         if self.class.is_empty() {
             return Ok(None);
         }
         let run = store.run(vectors)?;
-        let own = run.spec.inputs.iter().find(|input| input.role == "embeddings");
-        let known: Vec<ClassEmbedding> = store.rows(own.map_or(vectors, |input| input.run), None)?;
+        let own = Role::Embeddings.input_of(&run).unwrap_or(vectors);
+        let known: Vec<ClassEmbedding> = store.rows(own, None)?;
         let mut names: Vec<&str> = Vec::new();
         for given in &self.class {
             if known.iter().any(|c| c.class_name == *given) {

@@ -17,13 +17,19 @@ pub use sample::Sample;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use dream_ood::stage::pipeline::Preset;
-use dream_ood::stage::{MODEL_KIND, Source, register_model, register_state};
-use dream_ood::store::{Readable, Store};
+use dream_ood::stage::pipeline::{Preset, Reach};
+use dream_ood::stage::{
+    Asked, ImageSource, MODEL_KIND, ModelSource, Refusals, Source, Stage, StateSource, register_model,
+    register_state,
+};
+use dream_ood::store::{Readable, Store, check_alias};
+use dream_schema::RunSpec;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::Verdict;
+use crate::args::Args;
 use crate::session::{Session, Usage, data_dir};
 
 /// Where parameters come from.
@@ -38,12 +44,16 @@ pub struct Base {
     /// Names the run
     #[arg(long)]
     alias: Option<String>,
+    /// Says what is refused, or that all is well, and stops: nothing is read whole, registered or run
+    #[arg(long)]
+    check: bool,
 }
 
 /// Weights that a network starts from.
 #[derive(Debug, clap::Args)]
 pub struct Weights {
-    /// Starts from the weights of a ResNet: safetensors or a PyTorch file (torchvision's names), or their registered name
+    /// Starts from the weights of a ResNet: safetensors or a PyTorch file (torchvision's names), or their
+    /// registered name
     #[arg(long, value_name = "FILE|NAME")]
     init: Option<String>,
     /// Leaves the last layer of these weights out
@@ -52,15 +62,18 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Returns the weights, registering a file.
-    fn source(&self, store: &Store) -> Result<Option<Source>> {
+    /// Returns the weights, registering a file where the reach goes so far.
+    fn source(&self, store: &Store, reach: Reach) -> Result<Option<StateSource>> {
         let Some(name) = &self.init else { return Ok(None) };
         let path = Path::new(name);
         if path.is_file() {
             let path = path.canonicalize().with_context(|| name.clone())?;
-            return Ok(Some(register_state(store, None, &path)?));
+            return Ok(Some(match reach {
+                Reach::Glance => StateSource::glance(&path),
+                Reach::Register => register_state(store, None, &path)?,
+            }));
         }
-        Ok(Some(Source::named(store, name).with_context(|| {
+        Ok(Some(StateSource::named(store, name).with_context(|| {
             format!("--init {name} is neither a file nor registered")
         })?))
     }
@@ -92,7 +105,67 @@ pub fn read_preset(name: &str) -> Result<Preset> {
     Ok(Preset::read(&path)?)
 }
 
+/// Says that a check found nothing.
+pub fn all_is_well() -> Result<Verdict> {
+    println!("all is well");
+    Ok(Verdict::Good)
+}
+
 impl Base {
+    /// Opens the store, made new if there is none; for a check, it is only read.
+    fn writing<'a>(&self, args: &'a Args) -> Result<Session<'a>> {
+        match self.check {
+            true => Session::checking(args),
+            false => Session::writing(args),
+        }
+    }
+
+    /// Opens a store that must be there; for a check, it is only read.
+    fn existing<'a>(&self, args: &'a Args) -> Result<Session<'a>> {
+        match self.check {
+            true => Session::reading(args),
+            false => Session::existing(args),
+        }
+    }
+
+    /// Checks what is asked, with sources looked at as far as names tell. Then it is asked again with sources
+    /// as they are, which are registered. Returns the specification of the run; none if `--check` ends here.
+    fn spec<S: Stage>(
+        &self,
+        session: &Session<'_>,
+        ask: impl Fn(Reach) -> Result<Asked<S>>,
+    ) -> Result<Option<RunSpec>> {
+        let mut refusals = self.refusals(S::NAME);
+        ask(Reach::Glance)?.plan(&session.store, &mut refusals)?;
+        refusals.finish()?;
+        match self.check {
+            true => Ok(None),
+            false => Ok(Some(ask(Reach::Register)?.spec(&session.store)?)),
+        }
+    }
+
+    /// Checks what is asked and carries it out, as far as `--check` allows.
+    fn run<S: Stage>(
+        &self,
+        session: &Session<'_>,
+        ask: impl Fn(Reach) -> Result<Asked<S>>,
+    ) -> Result<Verdict> {
+        let Some(spec) = self.spec(session, ask)? else {
+            return all_is_well();
+        };
+        println!("{}", session.run(&spec, self.alias.as_deref())?.id);
+        Ok(Verdict::Good)
+    }
+
+    /// Returns what is refused of the options that all stages share.
+    fn refusals(&self, part: &str) -> Refusals {
+        let mut refusals = Refusals::of(part);
+        if let Some(Err(error)) = self.alias.as_deref().map(check_alias) {
+            refusals.refuse("alias", error.to_string());
+        }
+        refusals
+    }
+
     fn preset(&self) -> Result<Preset> {
         read_preset(&self.preset)
     }
@@ -148,18 +221,21 @@ fn json<T: Serialize>(option: &Option<T>) -> Option<Value> {
     option.as_ref().and_then(|value| serde_json::to_value(value).ok())
 }
 
-/// Returns the diffusion model that an option names, by its registered name or by its path, or the preset's. A path that is not
-/// registered yet is, under its last part.
+/// Returns the diffusion model that an option names, by its registered name or by its path, or the preset's.
+/// A path that is not registered yet is, under its last part.
 fn model_or(
     session: &Session<'_>,
     name: &Option<String>,
-    preset: impl FnOnce() -> Result<Source>,
-) -> Result<Source> {
-    let Some(name) = name else { return preset() };
+    reach: Reach,
+    preset: &Preset,
+) -> Result<ModelSource> {
+    let Some(name) = name else {
+        return Ok(preset.model(&session.store, reach)?);
+    };
     let registered = session.store.datasets()?;
     let path = Path::new(name);
     if registered.iter().any(|d| d.name == *name) || !path.exists() {
-        return Ok(Source::named(&session.store, name)?);
+        return Ok(ModelSource::named(&session.store, name)?);
     }
     let path = path.canonicalize().with_context(|| name.clone())?;
     let place = path.display().to_string();
@@ -167,7 +243,7 @@ fn model_or(
         .iter()
         .find(|d| d.kind == MODEL_KIND && d.path == place)
     {
-        return Ok(Source::named(&session.store, &known.name)?);
+        return Ok(ModelSource::named(&session.store, &known.name)?);
     }
     let own = if path.is_dir() {
         path.file_name()
@@ -175,6 +251,9 @@ fn model_or(
         path.file_stem()
     };
     let own = own.unwrap_or_default().to_string_lossy();
+    if reach == Reach::Glance {
+        return Ok(ModelSource::glance(&own, &path));
+    }
     let model = register_model(&session.store, &own, &path, None).with_context(|| {
         format!("--model {name} (`dream dataset add NAME {name}` gives it another name than `{own}`)")
     })?;
@@ -182,14 +261,10 @@ fn model_or(
     Ok(model)
 }
 
-/// Returns the source that an option names, or the preset's.
-fn source_or(
-    store: &Store,
-    name: &Option<String>,
-    preset: impl FnOnce() -> Result<Source>,
-) -> Result<Source> {
-    match name {
-        Some(name) => Ok(Source::named(store, name)?),
-        None => preset(),
-    }
+/// Returns the image set that an option names, or the preset's in-distribution set.
+fn images_or(store: &Store, name: &Option<String>, reach: Reach, preset: &Preset) -> Result<ImageSource> {
+    Ok(match name {
+        Some(name) => ImageSource::named(store, name)?,
+        None => preset.id_set(store, reach)?,
+    })
 }

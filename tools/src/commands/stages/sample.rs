@@ -1,15 +1,18 @@
 //! `dream sample`.
 
 use anyhow::{Result, bail};
+use dream_ood::outlier::{Kind, Knn};
 use dream_ood::stage::sample::{self, Method};
 use serde_json::Value;
 
 use super::{Base, json};
 use crate::args::Args;
 use crate::commands::Verdict;
-use crate::session::{Session, Usage};
+use crate::session::Usage;
+use crate::words::Words;
 
-/// Samples outlier embeddings at the low-likelihood edge of each class, or inliers, or by a method to compare with.
+/// Samples outlier embeddings at the low-likelihood edge of each class, or inliers, or by a method to compare
+/// with.
 #[derive(Debug, clap::Args)]
 pub struct Sample {
     /// The ID features: an `encode` run, or imported ones
@@ -18,13 +21,13 @@ pub struct Sample {
     /// Seed of all random numbers
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// knn, as DREAM-OOD; gaussian, noise around the class embedding; beyond, features moved out of the class in a random
-    /// direction; or boundary, features moved across the classifier's decision boundary (BOOD)
-    #[arg(long)]
-    method: Option<String>,
+    /// knn, as DREAM-OOD; gaussian, noise around the class embedding; beyond, features moved out of the class
+    /// in a random direction; or boundary, features moved across the classifier's decision boundary (BOOD)
+    #[arg(long, value_parser = Words(Method::NAMES))]
+    method: Option<&'static str>,
     /// knn: outlier or inlier
-    #[arg(long)]
-    kind: Option<String>,
+    #[arg(long, value_parser = Words(&Kind::ALL))]
+    kind: Option<Kind>,
     /// Neighbours: the distance to the k-th is the density
     #[arg(short, long)]
     k: Option<usize>,
@@ -62,114 +65,94 @@ pub struct Sample {
     #[arg(long)]
     per_class: Option<usize>,
     /// knn: `paper`, or `upstream` for the public code's indexing
-    #[arg(long)]
-    knn: Option<String>,
+    #[arg(long, value_parser = Words(&Knn::ALL))]
+    knn: Option<Knn>,
     #[command(flatten)]
     base: Base,
 }
 
-/// An option: its name, its key in the section of each method that has it, its value.
+/// An option: its name, the keys that it may have in the section of a method, and its value.
 struct Choice {
     name: &'static str,
-    keys: &'static [(Method, &'static str)],
+    keys: &'static [&'static str],
     given: Option<Value>,
+}
+
+impl Choice {
+    /// Returns its key in the section of a method; none if the method has no such parameter.
+    fn key(&self, method: &Method) -> Option<String> {
+        let json = serde_json::json!(method);
+        let section = json.get(method.section())?.as_object()?;
+        let key = self.keys.iter().find(|key| section.contains_key(**key))?;
+        Some(format!("{}.{key}", method.section()))
+    }
 }
 
 impl Sample {
     pub fn execute(&self, args: &Args) -> Result<Verdict> {
         let preset = self.base.preset()?.sample;
-        let method = match &self.method {
-            Some(name) => Method::from_name(name).ok_or_else(|| {
-                let names = Method::ALL.map(Method::name).join(", ");
-                Usage(format!("there is no method `{name}`; there are {names}"))
-            })?,
-            None => preset.method,
-        };
-        let options = self.options(method)?;
-        let params = self.base.apply(&preset.with_method(method), &options)?;
-        let session = Session::existing(args)?;
+        let of = |name: &str| preset.with_method(name);
+        let method = self.method.and_then(of).unwrap_or_else(|| preset.clone());
+        let options = self.options(&method)?;
+        let options: Vec<(&str, Option<Value>)> =
+            options.iter().map(|(k, v)| (k.as_str(), v.clone())).collect();
+        let params = self.base.apply(&method, &options)?;
+        let session = self.base.existing(args)?;
         let features = session.resolve(&self.features)?;
-        let spec = sample::spec(&session.store, &params, self.seed, features)?;
-        let run = session.run(&spec, self.base.alias.as_deref())?;
-        println!("{}", run.id);
-        Ok(Verdict::Good)
+        self.base
+            .run(&session, |_| Ok(sample::ask(&params, self.seed, features)))
     }
 
-    /// Returns the options as keys of the method's section.
-    fn options(&self, method: Method) -> Result<Vec<(&'static str, Option<Value>)>> {
-        use Method::{Beyond, Boundary, Gaussian, Knn};
+    fn choices(&self) -> [Choice; 14] {
         let choice = |name, keys, given| Choice { name, keys, given };
-        let choices = [
-            choice("--kind", &[(Knn, "sampling.kind")], json(&self.kind)),
-            choice(
-                "--k",
-                &[
-                    (Knn, "sampling.k"),
-                    (Gaussian, "gaussian.k"),
-                    (Beyond, "beyond.k"),
-                    (Boundary, "boundary.k"),
-                ],
-                json(&self.k),
-            ),
-            choice("--select", &[(Knn, "sampling.select")], json(&self.select)),
-            choice("--rounds", &[(Knn, "sampling.rounds")], json(&self.rounds)),
+        [
+            choice("--kind", &["kind"], json(&self.kind)),
+            choice("--k", &["k"], json(&self.k)),
+            choice("--select", &["select"], json(&self.select)),
+            choice("--rounds", &["rounds"], json(&self.rounds)),
             choice(
                 "--noise-per-round",
-                &[(Knn, "sampling.noise_per_round")],
+                &["noise_per_round"],
                 json(&self.noise_per_round),
             ),
             choice(
                 "--anchors-per-round",
-                &[(Knn, "sampling.anchors_per_round")],
+                &["anchors_per_round"],
                 json(&self.anchors_per_round),
             ),
-            choice("--keep", &[(Knn, "sampling.keep")], json(&self.keep)),
-            choice(
-                "--sigma",
-                &[(Knn, "sampling.sigma"), (Gaussian, "gaussian.sigma")],
-                json(&self.sigma),
-            ),
-            choice(
-                "--overshoot",
-                &[(Beyond, "beyond.overshoot")],
-                json(&self.overshoot),
-            ),
-            choice("--step", &[(Boundary, "boundary.step")], json(&self.step)),
-            choice(
-                "--extra-steps",
-                &[(Boundary, "boundary.extra_steps")],
-                json(&self.extra_steps),
-            ),
-            choice(
-                "--max-steps",
-                &[(Boundary, "boundary.max_steps")],
-                json(&self.max_steps),
-            ),
-            choice(
-                "--per-class",
-                &[
-                    (Knn, "sampling.per_class"),
-                    (Gaussian, "gaussian.count"),
-                    (Beyond, "beyond.count"),
-                    (Boundary, "boundary.count"),
-                ],
-                json(&self.per_class),
-            ),
-            choice("--knn", &[(Knn, "sampling.knn")], json(&self.knn)),
-        ];
+            choice("--keep", &["keep"], json(&self.keep)),
+            choice("--sigma", &["sigma"], json(&self.sigma)),
+            choice("--overshoot", &["overshoot"], json(&self.overshoot)),
+            choice("--step", &["step"], json(&self.step)),
+            choice("--extra-steps", &["extra_steps"], json(&self.extra_steps)),
+            choice("--max-steps", &["max_steps"], json(&self.max_steps)),
+            choice("--per-class", &["per_class", "count"], json(&self.per_class)),
+            choice("--knn", &["knn"], json(&self.knn)),
+        ]
+    }
+
+    /// Returns the options as keys of the method's section.
+    fn options(&self, method: &Method) -> Result<Vec<(String, Option<Value>)>> {
         let mut options = Vec::new();
-        for Choice { name, keys, given } in choices {
-            if given.is_none() {
+        for choice in self.choices() {
+            if choice.given.is_none() {
                 continue;
             }
-            let Some((_, key)) = keys.iter().find(|(m, _)| *m == method) else {
+            let Some(key) = choice.key(method) else {
+                let has = |name: &&str| {
+                    method
+                        .with_method(name)
+                        .is_some_and(|other| choice.key(&other).is_some())
+                };
+                let others: Vec<&str> = Method::NAMES.iter().copied().filter(has).collect();
                 bail!(Usage(format!(
-                    "{name} does not belong to --method {}; it is for {}",
+                    "{} does not belong to --method {}; it is for {}",
+                    choice.name,
                     method.name(),
-                    keys.iter().map(|(m, _)| m.name()).collect::<Vec<_>>().join(", ")
+                    others.join(", ")
                 )));
             };
-            options.push((*key, given));
+            options.push((key, choice.given));
         }
         for pair in &self.base.set {
             let section = pair.split(['.', '=']).next().unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Makes stored pictures again: decodes their latents and, if asked, samples the latents again from the seed, and compares both
-//! with what is stored.
+//! Makes stored pictures again: decodes their latents and, if asked, samples the latents again from the seed,
+//! and compares both with what is stored.
 
 mod difference;
 mod rows;
@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor};
 use dream_schema::{ClassEmbedding, Image, Latent, Run, RunId};
 
 use super::imagine::{Painter, Vectors, Wanted};
-use super::{Context, StageError, imagine, input, required_input};
+use super::{Context, Role, StageError, imagine, input, required_input};
 use crate::diffusion::Picture;
 use crate::exchange;
 use crate::store::Readable;
@@ -43,8 +43,8 @@ pub struct Regenerated {
 /// Makes pictures of an `imagine` run again, in batches, and hands each on.
 ///
 /// # Errors
-/// If the run is not a finished `imagine` run, its model is not at hand or not what it was, nothing is chosen, or a latent is
-/// not the model's.
+/// If the run is not a finished `imagine` run, its model is not at hand or not what it was, nothing is
+/// chosen, or a latent is not the model's.
 pub fn regenerate(
     ctx: &Context<'_>,
     id: RunId,
@@ -59,15 +59,15 @@ pub fn regenerate(
             "run {id} has no latent of that class and index"
         )));
     }
-    let classes: Vec<ClassEmbedding> = ctx.store.rows(required_input(&run, "embeddings")?, None)?;
-    let painter = Painter::load(ctx, &run, &classes)?;
+    let classes: Vec<ClassEmbedding> = ctx.store.rows(required_input(&run, &Role::Embeddings)?, None)?;
+    let params: imagine::Params = super::params(&run)?;
+    let painter = Painter::load(ctx, &run, &params, &classes)?;
     ctx.progress.begin("regenerate", rows.len(), "images");
     let batch = if choice.from_noise {
         painter.sampling_batch()
     } else {
         painter.decoding_batch()
     };
-    let params: imagine::Params = super::params(&run)?;
     let mut vectors = Vectors::new(ctx.store, &run, &params, &classes);
     loop {
         ctx.check_interrupt()?;

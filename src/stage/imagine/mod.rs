@@ -1,0 +1,273 @@
+//! `imagine`: decodes outlier embeddings into pictures (DREAM-OOD, Eq. 6). The class word's embedding gives
+//! way to the outlier vector, the text encoder runs, the latent diffusion model is sampled from seeded noise,
+//! and the VAE decodes.
+//!
+//! Every picture is named by (class, index): vector, initial noise and the noise of steps depend on that
+//! name, the parameters and the seed alone, so a run can be cut into batches, interruptions and [`Shard`]s in
+//! any way and comes out the same.
+
+mod noise;
+mod painter;
+mod params;
+mod shard;
+mod vectors;
+
+use std::collections::BTreeMap;
+
+use dream_schema::{ClassEmbedding, Table};
+
+use super::{
+    Asked, Context, Input, Known, ModelSource, Order, Refusals, Role, Source, Stage, StageError, embed,
+    import, required_input, sample,
+};
+use crate::diffusion::Outline;
+use crate::store::{Projection, Readable, Store};
+
+pub use noise::{initial_latents, initial_noise};
+pub(super) use painter::{Painter, Wanted};
+pub use params::{Params, Partner, SchedulerName, Size, Synthesis};
+pub use shard::Shard;
+pub(super) use vectors::Vectors;
+
+/// Name of the stage.
+pub const NAME: &str = "imagine";
+/// Version of its algorithm.
+pub const VERSION: u32 = 1;
+
+/// The place in the prompt that the class word takes.
+pub const CLASS_PLACEHOLDER: &str = "<class>";
+
+/// Pictures imagined from vectors.
+#[derive(Clone, Debug)]
+pub struct Imagine;
+
+/// Asks for pictures imagined from the run `vectors`: outliers of a `sample` run or an import, or, where it
+/// is an `embed` run, the plain class prompts or one of the syntheses from class embeddings.
+///
+/// # Errors
+/// If the store fails.
+pub fn ask(
+    store: &Store,
+    params: &Params,
+    seed: u64,
+    vectors: impl Into<Input>,
+    model: &ModelSource,
+) -> Result<Asked<Imagine>, StageError> {
+    let vectors = vectors.into();
+    let role = match vectors.stage(store)? == embed::NAME {
+        true => Role::Embeddings,
+        false => Role::Outliers,
+    };
+    Ok(Asked::new(params, seed)
+        .reads(role, vectors)
+        .from(Role::Model, model))
+}
+
+impl Stage for Imagine {
+    const NAME: &'static str = NAME;
+    const VERSION: u32 = VERSION;
+    type Params = Params;
+
+    /// Refuses parameters that are out of range for the classes or the model, prompts that the model cannot
+    /// read, and runs with fewer vectors than pictures are wanted or vectors of another width than the class
+    /// embeddings.
+    fn check(store: &Store, asked: &mut Asked<Self>, refusals: &mut Refusals) -> Result<(), StageError> {
+        let sound = refusals.take("parameters", asked.params.check())?.is_some();
+        let outliers = match asked.input(&Role::Outliers) {
+            Some(_) => {
+                let stages = [sample::NAME, import::NAME];
+                let Some(known) = asked.known(store, &Role::Outliers, &stages, refusals)? else {
+                    return Ok(());
+                };
+                if asked.params.synthesis.is_some() {
+                    refuse_synthesis(&known, refusals);
+                    return Ok(());
+                }
+                if let Some(embeddings) = known.input(&Role::Embeddings) {
+                    asked.add_input(Role::Embeddings, embeddings);
+                }
+                Some(known)
+            }
+            None => None,
+        };
+        let Some(known) = asked.known(store, &Role::Embeddings, &[embed::NAME], refusals)? else {
+            return Ok(());
+        };
+        let classes = embed::classes(store, &known)?;
+        if refusals
+            .take("classes", asked.params.resolve_classes(&classes))?
+            .is_none()
+        {
+            return Ok(());
+        }
+        if let Some(known) = outliers {
+            check_outliers(store, &known, &asked.params, &classes, refusals)?;
+        }
+        let model = refusals
+            .take(Role::Model, asked.source::<ModelSource>(&Role::Model))?
+            .flatten();
+        let Some(model) = model else { return Ok(()) };
+        let outline = refusals
+            .take("size", resolve_sizes(&mut asked.params, &model))?
+            .flatten();
+        // A finished run is answered without its model.
+        if asked.is_answered(store) {
+            return Ok(());
+        }
+        if model.is_registered() {
+            refusals.take(Role::Model, embed::check_model(&classes, model.digest()))?;
+        }
+        let outline = match outline {
+            Some(outline) => Some(outline),
+            None => refusals.take(Role::Model, model.outline())?,
+        };
+        match outline {
+            Some(outline) if sound => check_prompts(&asked.params, &classes, &outline, refusals),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Executes the run; every batch is committed as it is done.
+    fn execute(ctx: &Context<'_>, order: &Order<'_, Params>) -> Result<(), StageError> {
+        execute_part(ctx, order, Shard::WHOLE).map(|_| ())
+    }
+}
+
+fn refuse_synthesis(outliers: &Known, refusals: &mut Refusals) {
+    let run = outliers
+        .run
+        .map_or("the outliers' run".to_owned(), |run| format!("run {run}"));
+    let instead = match outliers.input(&Role::Embeddings) {
+        Some(Input::Stored(run)) => format!(": give its embeddings {run} instead"),
+        Some(Input::Planned(_)) | None => String::new(),
+    };
+    let stage = &outliers.stage;
+    let found = format!(
+        "noise and interpolation start from class embeddings, but {run} is of the stage `{stage}`{instead}"
+    );
+    refusals.refuse("synthesis", found);
+}
+
+/// Refuses what could otherwise fail days later, when its class is reached.
+fn check_prompts(
+    params: &Params,
+    classes: &[ClassEmbedding],
+    model: &Outline,
+    refusals: &mut Refusals,
+) -> Result<(), StageError> {
+    refusals.take("steps", model.evaluations(params.sampling()))?;
+    for class in params.chosen(classes) {
+        let Some(span) = refusals.take("tokens", model.tokenizer().span(&class.word, params.tokens))? else {
+            break;
+        };
+        if refusals
+            .take("prompt", model.placing(&params.prompt_of(class), &span))?
+            .is_none()
+        {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Refuses too few outliers, or of another width: from the index of the store alone, or from what is asked
+/// for.
+fn check_outliers(
+    store: &Store,
+    known: &Known,
+    params: &Params,
+    classes: &[ClassEmbedding],
+    refusals: &mut Refusals,
+) -> Result<(), StageError> {
+    let Some(run) = known.run else {
+        let count = known.params::<sample::Params>()?.count();
+        let found = format!("{} pictures are wanted of {count} outliers", params.per_class);
+        refusals.require(
+            params.per_class <= count,
+            "per_class",
+            found,
+            "as many at most as are sampled",
+        );
+        return Ok(());
+    };
+    let mut found: BTreeMap<u32, usize> = BTreeMap::new();
+    for block in store.block_infos(Table::Outliers, Some(run), None, &Projection::Only(Vec::new()))? {
+        *found.entry(block.part).or_default() += block.rows as usize;
+    }
+    for class in params.chosen(classes) {
+        let found = found.get(&class.class_id).copied().unwrap_or(0);
+        let enough = vectors::enough(run, class, found, params.per_class);
+        if refusals.take("per_class", enough)?.is_none() {
+            break;
+        }
+    }
+    let width = classes.first().map_or(0, |c| c.vector.len());
+    if let Some(found) = store.vector_width(Table::Outliers, run)?
+        && found != width
+    {
+        let found = format!(
+            "the outliers of run {run} are {found} wide, the class embeddings {width}: they were sampled \
+            for another model"
+        );
+        refusals.refuse(Role::Outliers, found);
+    }
+    Ok(())
+}
+
+/// Checks sizes against the model's configuration, and leaves out those that change nothing, so that a
+/// question has one id. Returns what it had to read of the model.
+fn resolve_sizes(params: &mut Params, model: &ModelSource) -> Result<Option<Outline>, StageError> {
+    if params.size.is_none() && params.resize.is_none() {
+        return Ok(None);
+    }
+    let outline = model.outline()?;
+    let geometry = outline.geometry();
+    let [height, width] = geometry.image_size();
+    let own = Size { width, height };
+    if let Some(size) = params.size {
+        geometry.latent_size(size.width, size.height)?;
+    }
+    params.size = params.size.filter(|size| *size != own);
+    let made = params.size.unwrap_or(own);
+    params.resize = params.resize.filter(|size| *size != made);
+    Ok(Some(outline))
+}
+
+/// Makes what is missing of one part of the run, and says whether the whole run is now there.
+pub(super) fn execute_part(
+    ctx: &Context<'_>,
+    order: &Order<'_, Params>,
+    shard: Shard,
+) -> Result<bool, StageError> {
+    let Order { run, params } = order;
+    let classes: Vec<ClassEmbedding> = ctx.store.rows(required_input(run, &Role::Embeddings)?, None)?;
+    let chosen = params.chosen(&classes);
+    let part = shard.indices(params.per_class);
+    let mut todo = Vec::new();
+    for class in &chosen {
+        let done = ctx.store.indices(run.id, Table::Images, class.class_id)?;
+        let missing = part.clone().filter(|index| !done.contains(index));
+        todo.extend(missing.map(|index| (*class, index)));
+    }
+    let total = chosen.len() as u64 * (part.end - part.start);
+    ctx.progress.begin("imagine", total, "images");
+    ctx.progress.skip(total - todo.len() as u64);
+    if !todo.is_empty() {
+        let painter = Painter::load(ctx, run, params, &classes)?;
+        painter.say_what_is_cut(ctx, &chosen)?;
+        let mut vectors = Vectors::new(ctx.store, run, params, &classes);
+        for batch in todo.chunks(painter.sampling_batch()) {
+            let wanted = |(class, index): &(&'_ ClassEmbedding, u64)| vectors.of(class, *index);
+            let vectors = batch.iter().map(wanted).collect::<Result<Vec<_>, _>>()?;
+            let wanted = |((class, index), vector)| Wanted { class, index, vector };
+            let wanted: Vec<Wanted<'_>> = batch.iter().copied().zip(vectors).map(wanted).collect();
+            let latents = painter.sample(ctx, &wanted)?;
+            let pictures = painter.decode(&latents)?;
+            let (latents, images) = painter.rows(&wanted, &latents, &pictures)?;
+            ctx.store.batch(run.id).add(&latents)?.add(&images)?.commit()?;
+            ctx.progress.advance(batch.len() as u64);
+        }
+    }
+    let all = chosen.len() as u64 * params.per_class as u64;
+    Ok(ctx.store.count(run.id, Table::Images)? == all)
+}

@@ -1,0 +1,56 @@
+//! The numbers that describe a run, by name. Rows of the table `metrics` are found by their names.
+
+use dream_schema::Metric;
+
+use crate::words::words;
+
+words! {
+    /// What a row of the table `metrics` is. In the order of the names.
+    #[derive(PartialOrd, Ord)]
+    pub enum MetricName {
+        /// Share of images whose class is found: on the test images after an epoch, or on the ID set of an
+        /// evaluation.
+        Accuracy = "accuracy",
+        /// Area under the precision-recall curve with ID positive.
+        AuprIn = "aupr_in",
+        /// Area under the precision-recall curve with OOD positive.
+        AuprOut = "aupr_out",
+        /// Area under the ROC curve.
+        Auroc = "auroc",
+        /// Epochs after which the network is used.
+        BestEpochs = "best_epochs",
+        /// Its accuracy on the validation images.
+        BestValidationAccuracy = "best_validation_accuracy",
+        /// False positive rate at a true positive rate of 0.95.
+        Fpr95 = "fpr95",
+        /// Images of a split that cannot be decoded.
+        ImagesLeftOut = "images_left_out",
+        /// Mean loss of an epoch's steps.
+        Loss = "loss",
+        /// Learning rate of an epoch's last step.
+        Lr = "lr",
+        /// Accuracy on the validation images after an epoch.
+        ValidationAccuracy = "validation_accuracy",
+    }
+}
+
+impl MetricName {
+    /// Returns the metric that a row is; none of a row of a newer program.
+    pub fn of(row: &Metric) -> Option<Self> {
+        Self::from_name(&row.name)
+    }
+
+    /// Returns the row `index` of a run: this number, of no epoch, data set or score.
+    pub(super) fn row(self, index: u64, value: f64) -> Metric {
+        Metric {
+            class_id: None,
+            class_name: None,
+            index,
+            name: self.name().to_owned(),
+            dataset: None,
+            score: None,
+            epoch: None,
+            value,
+        }
+    }
+}

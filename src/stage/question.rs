@@ -1,0 +1,309 @@
+//! Questions: what a stage is asked, checked as far as it can be without work, then turned into the
+//! specification of a run.
+//!
+//! The checks go from cheap to dear: parameters, then runs and registrations (the store), then the heads of
+//! files. Bytes are read by `execute` alone. What is read from a run that is still to be made is checked as
+//! far as its own question tells.
+
+use std::sync::Arc;
+
+use dream_schema::{Dataset, Run, RunId, RunInput, RunSpec, Status};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{Context, Refusals, Role, Source, StageError};
+use crate::store::{Readable, Store};
+
+/// A stage of the pipeline.
+pub trait Stage: Sized {
+    /// Its name, as runs carry it.
+    const NAME: &'static str;
+    /// Version of its algorithm: raised when the same parameters would give another result.
+    const VERSION: u32;
+    /// What decides its result, beside seed, inputs and sources.
+    type Params: Clone + Serialize + DeserializeOwned;
+
+    /// Refuses what cannot be done, and brings the question into its one form, so that it has one id.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn check(store: &Store, asked: &mut Asked<Self>, refusals: &mut Refusals) -> Result<(), StageError>;
+
+    /// Executes a run.
+    ///
+    /// # Errors
+    /// Whatever the work fails with; what is committed stays.
+    fn execute(ctx: &Context<'_>, order: &Order<'_, Self::Params>) -> Result<(), StageError>;
+}
+
+/// A run to be executed, with its parameters as their type.
+pub struct Order<'a, P> {
+    /// The run.
+    pub run: &'a Run,
+    /// Its parameters.
+    pub params: P,
+}
+
+impl<'a, P: DeserializeOwned> Order<'a, P> {
+    /// Reads the parameters of a run.
+    ///
+    /// # Errors
+    /// If they are not of this type.
+    pub(super) fn of(run: &'a Run) -> Result<Self, StageError> {
+        let params = super::params(run)?;
+        Ok(Self { run, params })
+    }
+}
+
+/// A run that another one reads from.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// One that is in the store.
+    Stored(RunId),
+    /// One that is made before.
+    Planned(Arc<Known>),
+}
+
+impl Input {
+    /// Returns the stage that the run is of.
+    ///
+    /// # Errors
+    /// If the store fails, or does not have the run.
+    pub fn stage(&self, store: &Store) -> Result<String, StageError> {
+        Ok(match self {
+            Self::Stored(run) => store.run(*run)?.spec.stage,
+            Self::Planned(known) => known.stage.clone(),
+        })
+    }
+}
+
+impl From<RunId> for Input {
+    fn from(run: RunId) -> Self {
+        Self::Stored(run)
+    }
+}
+
+/// What is known of a run to read from, whether it is there or still to be made: what it was asked.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// The run, if it is there.
+    pub run: Option<RunId>,
+    /// Its stage.
+    pub stage: String,
+    params: Value,
+    inputs: Vec<(String, Input)>,
+    sources: Vec<(String, Reference)>,
+}
+
+/// A source that a run reads.
+#[derive(Clone, Debug)]
+enum Reference {
+    /// By the digest that the run has on record.
+    Digest(String),
+    /// Itself; before it is registered it has no digest.
+    Entry(Dataset),
+}
+
+impl Known {
+    /// Returns the parameters.
+    ///
+    /// # Errors
+    /// If they are not of this type.
+    pub fn params<P: DeserializeOwned>(&self) -> Result<P, StageError> {
+        serde_json::from_value(self.params.clone()).map_err(|source| StageError::Params {
+            stage: self.stage.clone(),
+            message: source.to_string(),
+        })
+    }
+
+    /// Returns the run that it reads from as `role`.
+    pub fn input(&self, role: &Role) -> Option<Input> {
+        let found = self.inputs.iter().find(|(text, _)| role.is(text));
+        found.map(|(_, input)| input.clone())
+    }
+
+    /// Returns the source that it reads as `role`.
+    ///
+    /// # Errors
+    /// If there is none, or it is not registered.
+    pub fn source<T: Source>(&self, store: &Store, role: &Role) -> Result<T, StageError> {
+        let found = self.sources.iter().find(|(text, _)| role.is(text));
+        let missing = || StageError::MissingInput {
+            stage: self.stage.clone(),
+            role: role.to_string(),
+        };
+        let (text, reference) = found.ok_or_else(missing)?;
+        T::of(match reference {
+            Reference::Digest(digest) => super::source::with_digest(store, text, digest)?,
+            Reference::Entry(entry) => entry.clone(),
+        })
+    }
+}
+
+/// What a stage is asked.
+#[derive(Clone, Debug)]
+pub struct Asked<S: Stage> {
+    /// The parameters.
+    pub params: S::Params,
+    /// The seed of all random numbers.
+    pub seed: u64,
+    inputs: Vec<(Role, Input)>,
+    sources: Vec<(Role, Dataset)>,
+}
+
+impl<S: Stage> Asked<S> {
+    /// Asks for the result of these parameters.
+    pub fn new(params: &S::Params, seed: u64) -> Self {
+        Self {
+            params: params.clone(),
+            seed,
+            inputs: Vec::new(),
+            sources: Vec::new(),
+        }
+    }
+
+    /// Adds a run to read from.
+    pub fn reads(mut self, role: Role, input: impl Into<Input>) -> Self {
+        self.inputs.push((role, input.into()));
+        self
+    }
+
+    /// Adds a source to read.
+    pub fn from(mut self, role: Role, source: &impl Source) -> Self {
+        self.sources.push((role, source.entry().clone()));
+        self
+    }
+
+    /// Returns the run that serves as `role`.
+    pub fn input(&self, role: &Role) -> Option<&Input> {
+        self.inputs
+            .iter()
+            .find(|(r, _)| r == role)
+            .map(|(_, input)| input)
+    }
+
+    /// Returns what is known of the run that serves as `role`, refusing a run of another stage than `stages`,
+    /// or one that is not finished.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn known(
+        &self,
+        store: &Store,
+        role: &Role,
+        stages: &[&str],
+        refusals: &mut Refusals,
+    ) -> Result<Option<Arc<Known>>, StageError> {
+        let Some(input) = self.input(role) else {
+            refusals.refuse(role, format!("`{}` needs a run as its {role}", S::NAME));
+            return Ok(None);
+        };
+        refusals.take(role, known(store, &role.to_string(), input, stages))
+    }
+
+    /// Returns the source that serves as `role`.
+    ///
+    /// # Errors
+    /// If it is of another kind.
+    pub fn source<T: Source>(&self, role: &Role) -> Result<Option<T>, StageError> {
+        let found = self.sources.iter().find(|(r, _)| r == role);
+        found.map(|(_, entry)| T::of(entry.clone())).transpose()
+    }
+
+    /// Returns all sources, by role.
+    pub(super) fn sources(&self) -> &[(Role, Dataset)] {
+        &self.sources
+    }
+
+    /// Says whether the store has the answer, so that nothing needs to be read.
+    pub fn is_answered(&self, store: &Store) -> bool {
+        let id = self.spec_unchecked(store).map(|spec| spec.id());
+        let run = id.ok().and_then(|id| store.run(id).ok());
+        run.is_some_and(|run| run.status == Status::Finished)
+    }
+
+    /// Checks the question, and returns what is known of its run for those that read from it.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn plan(mut self, store: &Store, refusals: &mut Refusals) -> Result<Input, StageError> {
+        S::check(store, &mut self, refusals)?;
+        let source = |(role, entry): (Role, Dataset)| (role.to_string(), Reference::Entry(entry));
+        let input = |(role, input): (Role, Input)| (role.to_string(), input);
+        Ok(Input::Planned(Arc::new(Known {
+            run: None,
+            stage: S::NAME.to_owned(),
+            params: serde_json::json!(self.params),
+            inputs: self.inputs.into_iter().map(input).collect(),
+            sources: self.sources.into_iter().map(source).collect(),
+        })))
+    }
+
+    /// Checks the question, and returns the specification of its run.
+    ///
+    /// # Errors
+    /// [`StageError::Refused`] with all that is wrong; also if the store fails.
+    pub fn spec(mut self, store: &Store) -> Result<RunSpec, StageError> {
+        let mut refusals = Refusals::of(S::NAME);
+        S::check(store, &mut self, &mut refusals)?;
+        refusals.finish()?;
+        self.spec_unchecked(store)
+    }
+
+    fn spec_unchecked(&self, store: &Store) -> Result<RunSpec, StageError> {
+        let input = |(role, input): &(Role, Input)| match input {
+            Input::Stored(run) => super::input(store, &role.to_string(), *run, super::ANY),
+            Input::Planned(_) => Err(StageError::MissingInput {
+                stage: S::NAME.to_owned(),
+                role: role.to_string(),
+            }),
+        };
+        Ok(RunSpec {
+            stage: S::NAME.to_owned(),
+            stage_version: S::VERSION,
+            params: serde_json::json!(self.params),
+            seed: self.seed,
+            inputs: self.inputs.iter().map(input).collect::<Result<_, _>>()?,
+            sources: self
+                .sources
+                .iter()
+                .map(|(role, entry)| (role.to_string(), entry.digest.clone()))
+                .collect(),
+        })
+    }
+
+    /// Adds a run to read from that was not named: it follows from another.
+    pub(super) fn add_input(&mut self, role: Role, input: Input) {
+        self.inputs.retain(|(r, _)| *r != role);
+        self.inputs.push((role, input));
+    }
+}
+
+/// Returns what is known of a run that is to serve as `role`.
+///
+/// # Errors
+/// If it is none of `stages`, or not finished.
+pub(super) fn known(
+    store: &Store,
+    role: &str,
+    input: &Input,
+    stages: &[&str],
+) -> Result<Arc<Known>, StageError> {
+    match input {
+        Input::Stored(id) => {
+            super::input(store, role, *id, stages)?;
+            let run = store.run(*id)?;
+            let input = |i: RunInput| (i.role, Input::Stored(i.run));
+            let source = |(role, digest)| (role, Reference::Digest(digest));
+            Ok(Arc::new(Known {
+                run: Some(*id),
+                stage: run.spec.stage,
+                params: run.spec.params,
+                inputs: run.spec.inputs.into_iter().map(input).collect(),
+                sources: run.spec.sources.into_iter().map(source).collect(),
+            }))
+        }
+        Input::Planned(known) => Ok(known.clone()),
+    }
+}

@@ -1,0 +1,194 @@
+//! What cannot be done as it was asked: found before any work, and told all at once.
+
+use std::fmt;
+
+use super::StageError;
+use crate::store::near_names;
+
+/// Something that was asked for and cannot be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The stage, or the part of the pipeline.
+    pub part: String,
+    /// The parameter or role that it is about: `training.split`, `embeddings`.
+    pub key: String,
+    /// What was found there, and what is wrong with it.
+    pub found: String,
+    /// What would do, where it can be named.
+    pub expected: Option<String>,
+    /// Names like the one that was given, the nearest first.
+    pub near: Vec<String>,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.part, self.key, self.found)?;
+        if let Some(expected) = &self.expected {
+            write!(f, "; expected {expected}")?;
+        }
+        match self.near.first() {
+            Some(near) => write!(f, "; did you mean `{near}`?"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Refusals as they are found.
+#[derive(Clone, Debug, Default)]
+pub struct Refusals {
+    part: String,
+    all: Vec<Refusal>,
+}
+
+impl Refusals {
+    /// Returns an empty list for the checks of a stage or of a part of the pipeline.
+    pub fn of(part: &str) -> Self {
+        Self {
+            part: part.to_owned(),
+            all: Vec::new(),
+        }
+    }
+
+    /// Goes on with another part.
+    pub fn begin(&mut self, part: &str) {
+        part.clone_into(&mut self.part);
+    }
+
+    /// Refuses what is found at `key`.
+    pub fn refuse(&mut self, key: impl fmt::Display, found: impl Into<String>) {
+        self.push(key, found.into(), None, Vec::new());
+    }
+
+    /// Refuses the value found at `key` where it does not `hold`.
+    pub fn require(&mut self, holds: bool, key: &str, found: impl fmt::Display, expected: &str) {
+        if !holds {
+            self.push(key, found.to_string(), Some(expected.to_owned()), Vec::new());
+        }
+    }
+
+    /// Refuses the name given at `key` unless it is one of those that are `known`. `what` says of what:
+    /// `split of the set`.
+    pub fn require_name<'a>(
+        &mut self,
+        key: &str,
+        what: &str,
+        given: &str,
+        known: impl Iterator<Item = &'a str>,
+    ) {
+        let known: Vec<String> = known.map(str::to_owned).collect();
+        if !known.iter().any(|name| name == given) {
+            let found = format!("there is no {what} `{given}`");
+            let expected = known.join(", ");
+            self.push(key, found, Some(expected), near_names(given, known.into_iter()));
+        }
+    }
+
+    /// Returns what a check found, or refuses what is at `key` for its error. Where it is the store that
+    /// fails, that is no matter of the question.
+    ///
+    /// # Errors
+    /// [`StageError::Store`].
+    pub fn take<T>(
+        &mut self,
+        key: impl fmt::Display,
+        result: Result<T, impl Into<StageError>>,
+    ) -> Result<Option<T>, StageError> {
+        match result.map_err(Into::into) {
+            Ok(value) => Ok(Some(value)),
+            Err(error @ StageError::Store(_)) => Err(error),
+            Err(StageError::Refused(refusals)) => {
+                self.all.extend(refusals);
+                Ok(None)
+            }
+            // The part says already which stage it is.
+            Err(StageError::Params { message, .. }) => {
+                self.refuse(key, message);
+                Ok(None)
+            }
+            Err(error) => {
+                self.refuse(key, error.to_string());
+                Ok(None)
+            }
+        }
+    }
+
+    /// Returns all that was refused.
+    pub fn into_inner(self) -> Vec<Refusal> {
+        self.all
+    }
+
+    /// Returns an error if anything was refused.
+    ///
+    /// # Errors
+    /// [`StageError::Refused`].
+    pub fn finish(self) -> Result<(), StageError> {
+        if self.all.is_empty() {
+            Ok(())
+        } else {
+            Err(StageError::Refused(self.all))
+        }
+    }
+
+    fn push(&mut self, key: impl fmt::Display, found: String, expected: Option<String>, near: Vec<String>) {
+        let refusal = Refusal {
+            part: self.part.clone(),
+            key: key.to_string(),
+            found,
+            expected,
+            near,
+        };
+        // Parts of a pipeline share parameters.
+        let same = |r: &Refusal| (&r.key, &r.found) == (&refusal.key, &refusal.found);
+        if !self.all.iter().any(same) {
+            self.all.push(refusal);
+        }
+    }
+}
+
+/// All refusals in one line.
+pub(super) fn in_words(refusals: &[Refusal]) -> String {
+    match refusals {
+        [only] => only.to_string(),
+        all => {
+            let numbered = all.iter().zip(1..).map(|(r, n)| format!("({n}) {r}"));
+            format!(
+                "{} things are refused: {}",
+                all.len(),
+                numbered.collect::<Vec<_>>().join("; ")
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_say_what_where_and_what_would_do() {
+        let mut refusals = Refusals::of("encode");
+        refusals.require(false, "training.epochs", 0, "at least 1");
+        refusals.require_name(
+            "training.split",
+            "split of `set`",
+            "trian",
+            ["test", "train"].into_iter(),
+        );
+        refusals.require_name(
+            "training.test_split",
+            "split of `set`",
+            "test",
+            ["test"].into_iter(),
+        );
+        let error = refusals.clone().finish().unwrap_err().to_string();
+        let first = "encode: training.epochs: 0; expected at least 1";
+        let second = "encode: training.split: there is no split of `set` `trian`; expected test, train; did \
+        you mean `train`?";
+        assert_eq!(error, format!("2 things are refused: (1) {first}; (2) {second}"));
+        // The same parameter in another part of the pipeline is told once.
+        refusals.begin("detect");
+        refusals.require(false, "training.epochs", 0, "at least 1");
+        assert_eq!(refusals.into_inner().len(), 2);
+        assert!(Refusals::of("embed").finish().is_ok());
+    }
+}

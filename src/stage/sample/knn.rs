@@ -1,0 +1,67 @@
+//! k-NN sampling: noise around features at the rim of a class, or at its core.
+
+use dream_schema::OutlierKind;
+
+use super::method::{Draw, Sampler, Section, Size};
+use crate::outlier::{Kind, OutlierError, Sampled, SamplingParams, sample_class};
+
+impl Section for SamplingParams {
+    const NAME: &'static str = "knn";
+    const SECTION: &'static str = "sampling";
+
+    fn of_size(size: Size) -> Self {
+        Self {
+            k: size.k,
+            ..Self::CIFAR100
+        }
+    }
+}
+
+impl Sampler for SamplingParams {
+    fn check(&self) -> Result<(), OutlierError> {
+        SamplingParams::check(self)
+    }
+
+    fn check_features(&self, n: usize, class: u32) -> Result<(), OutlierError> {
+        let (k, select) = (self.k, self.select);
+        if k > n {
+            return Err(OutlierError::TooFewForK { class, n, k });
+        }
+        match select > n {
+            true => Err(OutlierError::TooFewForSelect { class, n, select }),
+            false => Ok(()),
+        }
+    }
+
+    fn size(&self) -> Size {
+        Size {
+            count: self.count(),
+            k: self.k,
+            select: self.select,
+        }
+    }
+
+    fn kind(&self) -> OutlierKind {
+        match self.kind {
+            Kind::Outlier => OutlierKind::Outlier,
+            Kind::Inlier => OutlierKind::Inlier,
+        }
+    }
+
+    fn work(&self) -> (u64, &'static str) {
+        (self.rounds_needed() as u64, "rounds")
+    }
+
+    fn tells(&self) -> bool {
+        true
+    }
+
+    fn draw(&self, draw: &Draw<'_>) -> Result<Vec<Sampled>, OutlierError> {
+        let (class, progress) = (draw.class(), draw.ctx.progress);
+        let (width, id) = (class.vector.len(), class.class_id);
+        let advance = |n: u64| progress.advance(n);
+        sample_class(draw.features, width, self, draw.seed, id, &advance, &|| {
+            progress.cancelled()
+        })
+    }
+}

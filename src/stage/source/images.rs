@@ -1,0 +1,206 @@
+//! Image sets: registered as they were read, opened split by split.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use dream_schema::{Dataset, SkippedImage};
+
+use super::{Source, memo};
+use crate::dataset::{self, ClassFolder, Description, Images, Kind, Reading, Skipped};
+use crate::stage::{Refusals, Role, StageError};
+use crate::store::Store;
+
+/// A registered image set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImageSource(Dataset);
+
+impl Source for ImageSource {
+    const WHAT: &'static str = "an image set";
+
+    fn is_kind(kind: &str) -> bool {
+        Kind::from_name(kind).is_some()
+    }
+
+    fn wrap(entry: Dataset) -> Self {
+        Self(entry)
+    }
+
+    fn entry(&self) -> &Dataset {
+        &self.0
+    }
+}
+
+/// Registers the image set at `path` under `name`, read as `reading` says; registering it again is harmless.
+/// The entry keeps how it was read, and which images were left out, so that every run reads the same.
+///
+/// # Errors
+/// If it cannot be read, or the name belongs to a set with other pictures.
+pub fn register_images(
+    store: &Store,
+    name: &str,
+    path: &Path,
+    reading: &Reading,
+) -> Result<ImageSource, StageError> {
+    let description = memo::description(path, reading)?;
+    let count = |(split, n): (&String, &usize)| (split.clone(), *n as u64);
+    let source = Dataset {
+        name: name.to_owned(),
+        kind: description.kind.name().to_owned(),
+        path: path.display().to_string(),
+        digest: hex(&description.digest),
+        splits: description.splits.iter().map(count).collect(),
+        skipped: reading.skip_bad.then(|| skipped(&description)),
+        class_folders: reading.classes.iter().map(|class| class.folder.clone()).collect(),
+        classes: description.classes.clone(),
+        ..Dataset::default()
+    };
+    store.put_dataset(&source)?;
+    Ok(ImageSource(source))
+}
+
+fn skipped(description: &Description) -> BTreeMap<String, Vec<SkippedImage>> {
+    let row = |bad: &Skipped| SkippedImage {
+        index: bad.index as u64,
+        name: bad.name.clone(),
+        reason: bad.reason.clone(),
+    };
+    let splits = description.skipped.iter();
+    splits
+        .map(|(split, bad)| (split.clone(), bad.iter().map(row).collect()))
+        .collect()
+}
+
+impl ImageSource {
+    /// Returns the image set at `path` as far as the names in it tell, for checks before it is registered: it
+    /// has no digest, and the sizes of its splits are not known.
+    ///
+    /// # Errors
+    /// If it is no image set.
+    pub fn glance(name: &str, path: &Path, reading: &Reading) -> Result<Self, StageError> {
+        let glance = dataset::glance(path, reading)?;
+        Ok(Self(Dataset {
+            name: name.to_owned(),
+            kind: glance.kind.name().to_owned(),
+            path: path.display().to_string(),
+            splits: glance.splits.into_iter().map(|split| (split, 0)).collect(),
+            classes: glance.classes,
+            ..Dataset::default()
+        }))
+    }
+
+    /// Returns the names of its classes.
+    pub fn classes(&self) -> &[String] {
+        &self.0.classes
+    }
+
+    /// Returns the names of its splits.
+    pub fn splits(&self) -> impl Iterator<Item = &str> {
+        self.0.splits.keys().map(String::as_str)
+    }
+
+    /// Returns the number of pictures in a split, without those left out; none if there is no such split, or
+    /// the set is not registered.
+    pub fn count(&self, split: &str) -> Option<u64> {
+        self.0.splits.get(split).copied().filter(|count| *count > 0)
+    }
+
+    /// Refuses a split that the set does not have.
+    pub(in crate::stage) fn require_split(&self, key: &str, split: &str, refusals: &mut Refusals) {
+        refusals.require_name(key, &format!("split of `{}`", self.name()), split, self.splits());
+    }
+
+    /// Refuses the set where it is known to have no labels.
+    pub(in crate::stage) fn require_labels(&self, role: &Role, refusals: &mut Refusals) {
+        if self.is_registered() && self.classes().is_empty() {
+            let name = self.name();
+            refusals.refuse(role, format!("the image set `{name}` has no labels"));
+        }
+    }
+
+    /// Says whether the classes may be those of `others`: the same names in the same order, or where the set
+    /// numbers its classes and does not name them, as many.
+    pub(in crate::stage) fn may_have_classes(&self, others: &[String]) -> bool {
+        let own = self.classes();
+        let numbered = || own.iter().all(|class| class.parse::<u32>().is_ok());
+        own == others || own.len() == others.len() && numbered() || own.is_empty() && !self.is_registered()
+    }
+
+    /// Returns the images of a split that are left out because they cannot be decoded.
+    pub fn left_out(&self, split: &str) -> &[SkippedImage] {
+        let splits = self.0.skipped.as_ref();
+        splits
+            .and_then(|splits| splits.get(split))
+            .map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns words on the images of a split that are left out: how many, and the names of the first.
+    pub fn say_left_out(&self, split: &str) -> String {
+        let bad = self.left_out(split);
+        let named = bad
+            .iter()
+            .take(5)
+            .map(|b| b.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ");
+        let more = if bad.len() > 5 { ", ..." } else { "" };
+        let (count, name) = (bad.len(), self.name());
+        format!(
+            "{count} of the images of `{name}` in the split {split} cannot be decoded and are left out: \
+            {named}{more}"
+        )
+    }
+
+    fn reading(&self) -> Reading {
+        let pairs = self.0.class_folders.iter().zip(&self.0.classes);
+        let class = |(folder, name): (&String, &String)| ClassFolder {
+            folder: folder.clone(),
+            name: name.clone(),
+        };
+        Reading {
+            kind: Kind::from_name(&self.0.kind),
+            classes: pairs.map(class).collect(),
+            skip_bad: self.0.skipped.is_some(),
+        }
+    }
+
+    /// Opens a split; its pictures are decoded when they are asked for.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn open_images(&self, split: &str) -> Result<Images, StageError> {
+        let skipped = self.left_out(split).iter().map(|bad| Skipped {
+            index: bad.index as usize,
+            name: bad.name.clone(),
+            reason: bad.reason.clone(),
+        });
+        let skipped: Vec<Skipped> = skipped.collect();
+        Ok(Images::open(
+            Path::new(&self.0.path),
+            &self.reading(),
+            split,
+            &skipped,
+        )?)
+    }
+
+    /// Checks that the pictures are still those that were registered.
+    ///
+    /// # Errors
+    /// If they cannot be read or have changed, or others than those on record cannot be decoded.
+    pub fn verify_images(&self) -> Result<(), StageError> {
+        let description = memo::description(Path::new(&self.0.path), &self.reading())?;
+        self.check_digest(hex(&description.digest))?;
+        if let Some(recorded) = &self.0.skipped
+            && *recorded != skipped(&description)
+        {
+            return Err(StageError::Mismatch(format!(
+                "other images of `{}` cannot be decoded than when it was registered; register it again",
+                self.0.name
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn hex(digest: &[u8; 32]) -> String {
+    blake3::Hash::from_bytes(*digest).to_hex().to_string()
+}

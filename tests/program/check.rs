@@ -1,0 +1,128 @@
+//! What is refused before any work: all of it at once, in the whole pipeline; and `--check`, which stops there.
+
+use std::path::Path;
+
+use crate::support::{data, demo, dream, folder, good};
+
+/// Runs `dream`, which must refuse, and returns what it says line by line.
+fn refused(path: &Path, args: &[&str]) -> Vec<String> {
+    let output = dream(path, args);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+    said.lines().map(str::to_owned).collect()
+}
+
+/// The quick preset with some values changed, in `folder`.
+fn preset(folder: &Path, changes: &[(&str, &str)]) {
+    let text = std::fs::read_to_string(data().join("presets/quick.toml")).unwrap();
+    let text = text.replace("../", &format!("{}/", data().display()));
+    let change = |text: String, (from, to): &(&str, &str)| {
+        assert!(text.contains(from), "{from}");
+        text.replace(from, to)
+    };
+    std::fs::write(folder.join("mine.toml"), changes.iter().fold(text, change)).unwrap();
+}
+
+#[test]
+fn a_pipeline_is_refused_as_a_whole_before_its_first_stage() {
+    let folder = folder();
+    let path = folder.path();
+    let faults = [
+        ("temperature = 0.1", "temperature = -0.1"),
+        ("rounds = 1", "rounds = 0"),
+        ("steps = 8", "steps = 2000"),
+        ("beta = 1.0", "beta = -1.0"),
+        ("ood_split = \"all\"", "ood_split = \"al\""),
+    ];
+    preset(path, &faults);
+    for extra in [&["--check"][..], &[]] {
+        let said = refused(path, &[&["run", "-q", "mine.toml"], extra].concat()).join("\n");
+        for words in [
+            "encode: temperature: -0.1",
+            "sample: sampling: ",
+            "imagine: steps: ",
+            "detect: outlier.beta: -1",
+            "evaluate-plain: ood_split: there is no split of `digits` `al`; expected all; did you mean `all`?",
+        ] {
+            assert!(said.contains(words), "{words}: {said}");
+        }
+    }
+    // Nothing was registered or begun.
+    assert!(!path.join("dream.redb").exists());
+    preset(path, &[]);
+    assert_eq!(
+        good(path, &["run", "-q", "mine.toml", "--check"]),
+        "all is well\n"
+    );
+    assert_eq!(good(path, &["demo", "-q", "--quick", "--check"]), "all is well\n");
+    assert!(!path.join("dream.redb").exists());
+    let said = refused(
+        path,
+        &["demo", "-q", "--quick", "--report", "nowhere/report.html"],
+    );
+    assert!(said[0].contains("nowhere/report.html"), "{said:?}");
+}
+
+#[test]
+fn a_stage_is_checked_without_being_run() {
+    let folder = folder();
+    let path = folder.path();
+    std::fs::copy(demo().join("dream.redb"), path.join("dream.redb")).unwrap();
+    let runs = good(path, &["ls"]);
+    let quick = ["-q", "--preset", "quick", "--check"];
+    let stages: [&[&str]; 6] = [
+        &["embed"],
+        &["encode", "--embeddings", "quick-0-embed", "--seed", "5"],
+        &["sample", "--features", "quick-0-encode", "--seed", "5"],
+        &["imagine", "--outliers", "quick-0-sample", "--seed", "5"],
+        &["detect", "--outliers", "quick-0-imagine", "--seed", "5"],
+        &["evaluate", "quick-0-detect", "quick-0-detect-plain"],
+    ];
+    for stage in stages {
+        assert_eq!(
+            good(path, &[stage, &quick].concat()),
+            "all is well\n",
+            "{stage:?}"
+        );
+    }
+    let faults: [(&[&str], &[&str]); 4] = [
+        (
+            &[
+                "encode",
+                "--embeddings",
+                "quick-0-embed",
+                "--set",
+                "training.depth=11",
+                "--set",
+                "training.split=trian",
+            ],
+            &["depth", "did you mean `train`?"],
+        ),
+        (
+            &["detect", "--outliers", "quick-0-sample", "--beta", "-1"],
+            &["outlier.beta", "`imagine`"],
+        ),
+        (
+            &["evaluate", "quick-0-encode", "--set", "split=tset"],
+            &["`detect`", "did you mean `test`?"],
+        ),
+        (
+            &[
+                "sample",
+                "--features",
+                "quick-0-encode",
+                "-k",
+                "0",
+                "--alias",
+                "a b",
+            ],
+            &["alias", "k"],
+        ),
+    ];
+    for (stage, words) in faults {
+        let said = refused(path, &[stage, &quick].concat()).join("\n");
+        assert!(said.contains("2 things are refused"), "{said}");
+        assert!(words.iter().all(|word| said.contains(word)), "{words:?}: {said}");
+    }
+    assert_eq!(good(path, &["ls"]), runs);
+}
