@@ -63,6 +63,9 @@ pub enum ReportError {
         /// Which of its numbers.
         column: usize,
     },
+    /// The eigenvectors of the covariance were not found.
+    #[error("the projection's axes were not found: the vectors' numbers are too large for their covariance")]
+    Eigenvectors,
     /// A row of a detection table does not have one cell a data set.
     #[error("the row of network '{network}', score '{score}' has {actual} cells for {expected} data sets")]
     TableShape {
