@@ -13,9 +13,9 @@ mod folder;
 mod idx;
 mod images;
 mod item;
+mod parquet;
 mod prepare;
 mod set;
-mod table;
 #[cfg(test)]
 mod tests;
 

@@ -4,7 +4,7 @@ use super::cifar::{self, Version};
 use super::error::DatasetError;
 use super::folder::ClassFolder;
 use super::item::{Container, Item};
-use super::{folder, idx, table};
+use super::{folder, idx, parquet};
 use crate::words::words;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -36,7 +36,7 @@ impl Kind {
             path: path.to_owned(),
             source,
         })?;
-        if table::is_table(path) {
+        if parquet::is_parquet(path) {
             Ok(Self::Parquet)
         } else if idx::is_idx(path) {
             Ok(Self::Idx)
@@ -137,7 +137,7 @@ impl Set {
             Kind::CifarBinary => Box::new(cifar::Binary::open(path)?),
             Kind::CifarPython => Box::new(cifar::Python::open(path)?),
             Kind::ImageFolder => Box::new(folder::Folder::open(path, &reading.classes)?),
-            Kind::Parquet => Box::new(table::Table::open(path)?),
+            Kind::Parquet => Box::new(parquet::ParquetSet::open(path)?),
         };
         Ok(Self {
             kind,
@@ -213,18 +213,7 @@ pub fn describe(path: &Path, reading: &Reading) -> Result<Description, DatasetEr
     let mut sizes = Vec::new();
     for split in set.container.splits() {
         let items = set.items(&split)?;
-        let decode = |(index, item): (usize, &Item)| match item.decode(&set.path) {
-            Ok(image) => {
-                let size = (image.width, image.height, image.channels);
-                Ok(Ok((size, image_digest(item.label, size, &image.into_rgb()))))
-            }
-            Err(DatasetError::Image { name, reason, .. }) if reading.skip_bad => {
-                Ok(Err(Skipped { index, name, reason }))
-            }
-            Err(error) => Err(error),
-        };
-        let rows: Result<Vec<_>, DatasetError> = items.par_iter().enumerate().map(decode).collect();
-        let rows = rows?;
+        let rows = look(&set.path, &items, reading.skip_bad)?;
         let good: Vec<_> = rows.iter().filter_map(|row| row.as_ref().ok()).collect();
         if good.is_empty() {
             return Err(DatasetError::EmptySplit {
@@ -250,23 +239,11 @@ pub fn describe(path: &Path, reading: &Reading) -> Result<Description, DatasetEr
             skipped.insert(split, bad);
         }
     }
-    let mut classes = set.container.classes().to_vec();
-    if classes.is_empty() {
-        let count = labels.values().flatten().max().map_or(0, |label| label + 1);
-        classes = (0..count).map(|label| label.to_string()).collect();
-    }
-    let class_sizes = labels.into_iter().map(|(split, labels)| {
-        let mut counts = vec![0; if labels.is_empty() { 0 } else { classes.len() }];
-        for label in labels {
-            // `items` checked labels against named classes, and unnamed ones were counted to the largest label.
-            counts[label as usize] += 1;
-        }
-        (split, counts)
-    });
+    let (classes, class_sizes) = count(set.container.classes(), labels);
     Ok(Description {
         kind: set.kind,
         path: set.path,
-        class_sizes: class_sizes.collect(),
+        class_sizes,
         splits,
         classes,
         image_size: match sizes[..] {
@@ -278,7 +255,49 @@ pub fn describe(path: &Path, reading: &Reading) -> Result<Description, DatasetEr
     })
 }
 
-fn image_digest(label: Option<u32>, size: (usize, usize, usize), rgb: &[u8]) -> [u8; 32] {
+/// An image's (width, height, channels).
+type Size = (usize, usize, usize);
+
+/// Decodes the images of a split: size and digest of each, or what is left out.
+fn look(
+    set: &Path,
+    items: &[Item],
+    skip_bad: bool,
+) -> Result<Vec<Result<(Size, [u8; 32]), Skipped>>, DatasetError> {
+    let decode = |(index, item): (usize, &Item)| match item.decode(set) {
+        Ok(image) => {
+            let size = (image.width, image.height, image.channels);
+            Ok(Ok((size, image_digest(item.label, size, &image.into_rgb()))))
+        }
+        Err(DatasetError::Image { name, reason, .. }) if skip_bad => Ok(Err(Skipped { index, name, reason })),
+        Err(error) => Err(error),
+    };
+    items.par_iter().enumerate().map(decode).collect()
+}
+
+/// Names the classes, by their numbers where the container does not, and counts the images of each in each split.
+fn count(
+    named: &[String],
+    labels: BTreeMap<String, Vec<u32>>,
+) -> (Vec<String>, BTreeMap<String, Vec<usize>>) {
+    let mut classes = named.to_vec();
+    if classes.is_empty() {
+        let count = labels.values().flatten().max().map_or(0, |label| label + 1);
+        classes = (0..count).map(|label| label.to_string()).collect();
+    }
+    let sizes = labels.into_iter().map(|(split, labels)| {
+        let mut counts = vec![0; if labels.is_empty() { 0 } else { classes.len() }];
+        for label in labels {
+            // `items` checked labels against named classes, and unnamed ones were counted to the largest label.
+            counts[label as usize] += 1;
+        }
+        (split, counts)
+    });
+    let sizes = sizes.collect();
+    (classes, sizes)
+}
+
+fn image_digest(label: Option<u32>, size: Size, rgb: &[u8]) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&(size.0 as u64).to_le_bytes());
     hasher.update(&(size.1 as u64).to_le_bytes());

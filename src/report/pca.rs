@@ -42,7 +42,9 @@ pub fn pca2(vectors: &[f32], m: usize) -> Result<Basis, ReportError> {
 
     let covariance = covariance(vectors, &mean);
     let total: f64 = covariance.diagonal().column_vector().iter().sum();
-    let eigen = covariance.self_adjoint_eigen(Side::Lower).map_err(|_| ReportError::Eigenvectors)?;
+    let eigen = covariance
+        .self_adjoint_eigen(Side::Lower)
+        .map_err(|_| ReportError::Eigenvectors)?;
     // In ascending order; there are at least two, as there are dimensions.
     let two = [m - 1, m - 2];
     let values = two.map(|i| eigen.S()[i]);

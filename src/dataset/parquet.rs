@@ -19,11 +19,13 @@ use std::path::{Path, PathBuf};
 
 const IMAGE_COLUMNS: [&str; 2] = ["image", "img"];
 const LABEL_COLUMNS: [&str; 3] = ["label", "labels", "fine_label"];
+/// What a column of images holds.
+const IMAGE_TYPE: &str = "struct<bytes, path> or binary";
 /// Rows decoded at a time.
 const BATCH: usize = 1024;
 
 /// A set of Parquet files.
-pub(super) struct Table {
+pub(super) struct ParquetSet {
     path: PathBuf,
     /// Shards by split.
     splits: BTreeMap<String, Vec<PathBuf>>,
@@ -37,7 +39,7 @@ fn parquet_files(dir: &Path) -> Result<Vec<(String, PathBuf)>, DatasetError> {
 }
 
 /// Whether `path` is a Parquet file or a directory with some (itself, or in `data`).
-pub(super) fn is_table(path: &Path) -> bool {
+pub(super) fn is_parquet(path: &Path) -> bool {
     match path.is_dir() {
         true => [path.to_owned(), path.join("data")]
             .iter()
@@ -109,32 +111,38 @@ fn class_names(path: &Path) -> Result<Vec<String>, DatasetError> {
         .collect()
 }
 
-impl Table {
+/// The files of each split.
+fn shards(path: &Path) -> Result<BTreeMap<String, Vec<PathBuf>>, DatasetError> {
+    let mut splits: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    if path.is_dir() {
+        let mut found = parquet_files(path)?;
+        let data = path.join("data");
+        if found.is_empty() && data.is_dir() {
+            found = parquet_files(&data)?;
+        }
+        for (stem, file) in found {
+            splits.entry(split_of(&stem).to_owned()).or_default().push(file);
+        }
+    } else {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let split = match split_of(&stem) {
+            known @ ("train" | "test" | "validation" | "val") => known,
+            _ => ALL,
+        };
+        splits.insert(split.to_owned(), vec![path.to_owned()]);
+    }
+    if splits.is_empty() {
+        return Err(DatasetError::Layout {
+            path: path.to_owned(),
+            reason: "no .parquet files in it".to_owned(),
+        });
+    }
+    Ok(splits)
+}
+
+impl ParquetSet {
     pub fn open(path: &Path) -> Result<Self, DatasetError> {
-        let mut splits: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
-        if path.is_dir() {
-            let mut found = parquet_files(path)?;
-            let data = path.join("data");
-            if found.is_empty() && data.is_dir() {
-                found = parquet_files(&data)?;
-            }
-            for (stem, file) in found {
-                splits.entry(split_of(&stem).to_owned()).or_default().push(file);
-            }
-        } else {
-            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-            let split = match split_of(&stem) {
-                known @ ("train" | "test" | "validation" | "val") => known,
-                _ => ALL,
-            };
-            splits.insert(split.to_owned(), vec![path.to_owned()]);
-        }
-        if splits.is_empty() {
-            return Err(DatasetError::Layout {
-                path: path.to_owned(),
-                reason: "no .parquet files in it".to_owned(),
-            });
-        }
+        let splits = shards(path)?;
         let mut classes: Vec<String> = Vec::new();
         for file in splits.values().flatten() {
             let names = class_names(file)?;
@@ -165,7 +173,7 @@ impl Table {
             return Err(DatasetError::Column {
                 path: file.to_owned(),
                 column: "image".to_owned(),
-                expected: "struct<bytes, path> or binary",
+                expected: IMAGE_TYPE,
                 actual: "absent".to_owned(),
             });
         };
@@ -178,48 +186,56 @@ impl Table {
         let mut reader = reader.map_err(|e| damaged(file, e))?;
         while let Some(batch) = contained(file, || reader.next())? {
             let batch = batch.map_err(|e| damaged(file, e))?;
-            self.rows(file, &batch, image, label, items)?;
+            let rows = Rows::of(file, &batch, image, label)?;
+            for row in 0..batch.num_rows() {
+                items.push(rows.item(row, items.len(), self.classes.len())?);
+            }
         }
         Ok(())
     }
+}
 
-    fn rows(
-        &self,
-        file: &Path,
-        batch: &RecordBatch,
+/// The columns of a batch, in the types that they are read as.
+struct Rows<'a> {
+    file: &'a Path,
+    /// The image's column, whose nulls are those of the whole image.
+    image: &'a ArrayRef,
+    bytes: ArrayRef,
+    paths: Option<ArrayRef>,
+    labels: Option<ArrayRef>,
+}
+
+impl<'a> Rows<'a> {
+    fn of(
+        file: &'a Path,
+        batch: &'a RecordBatch,
         image: &str,
         label: Option<&str>,
-        items: &mut Vec<Item>,
-    ) -> Result<(), DatasetError> {
+    ) -> Result<Self, DatasetError> {
         let column = |name: &str| {
             let array = batch.column_by_name(name);
             array.ok_or_else(|| damaged(file, format!("the column {name} is lost")))
         };
-        let array = column(image)?;
         let wrong = |column: &str, expected, actual: &DataType| DatasetError::Column {
             path: file.to_owned(),
             column: column.to_owned(),
             expected,
             actual: actual.to_string(),
         };
-        let wrong_image = || wrong(image, "struct<bytes, path> or binary", array.data_type());
-        let is_binary =
-            |t: &DataType| matches!(t, DataType::Binary | DataType::LargeBinary | DataType::BinaryView);
-        let of_struct = array.as_any().downcast_ref::<StructArray>();
-        let (bytes, paths): (&ArrayRef, Option<&ArrayRef>) = match of_struct {
-            Some(parts) => (
-                parts.column_by_name("bytes").ok_or_else(wrong_image)?,
-                parts.column_by_name("path"),
-            ),
+        let convert = |array: &ArrayRef, to: &DataType| cast(array, to).map_err(|e| damaged(file, e));
+        let array = column(image)?;
+        let wrong_image = || wrong(image, IMAGE_TYPE, array.data_type());
+        let (bytes, paths) = match array.as_any().downcast_ref::<StructArray>() {
+            Some(parts) => {
+                let bytes = parts.column_by_name("bytes").ok_or_else(wrong_image)?;
+                (bytes, parts.column_by_name("path"))
+            }
             None => (array, None),
         };
-        if !is_binary(bytes.data_type()) {
+        use DataType::{Binary, BinaryView, LargeBinary};
+        if !matches!(bytes.data_type(), Binary | LargeBinary | BinaryView) {
             return Err(wrong_image());
         }
-        let convert = |array: &ArrayRef, to: &DataType| cast(array, to).map_err(|e| damaged(file, e));
-        let bytes = convert(bytes, &DataType::LargeBinary)?;
-        let bytes = bytes.as_binary::<i64>();
-        let paths = paths.map(|p| convert(p, &DataType::LargeUtf8)).transpose()?;
         let labels = match label {
             Some(name) => {
                 let array = column(name)?;
@@ -230,48 +246,59 @@ impl Table {
             }
             None => None,
         };
-        for row in 0..batch.num_rows() {
-            let number = items.len();
-            let given = paths.as_ref().map(|p| p.as_string::<i64>());
-            let name = match given.filter(|p| p.is_valid(row) && !p.value(row).is_empty()) {
-                Some(paths) => paths.value(row).to_owned(),
-                None => number.to_string(),
-            };
-            let failed = |reason: &str| DatasetError::Image {
-                path: file.to_owned(),
-                name: name.clone(),
-                reason: reason.to_owned(),
-            };
-            // A null struct leaves its parts undefined.
-            let absent = array.is_null(row) || bytes.is_null(row);
-            let label = match labels.as_ref().map(|l| l.as_primitive::<Int64Type>()) {
-                Some(labels) if labels.is_null(row) => return Err(failed("the row has no label")),
-                Some(labels) => {
-                    let value = labels.value(row);
-                    let label = u32::try_from(value).map_err(|_| DatasetError::Label {
-                        path: file.to_owned(),
-                        name: name.clone(),
-                        label: value,
-                        classes: self.classes.len(),
-                    })?;
-                    Some(label)
-                }
-                None => None,
-            };
-            items.push(Item {
-                label,
-                stored: match absent {
-                    true => Stored::Absent,
-                    false => Stored::Encoded(bytes.value(row).to_vec()),
-                },
-                name,
-            });
-        }
-        Ok(())
+        Ok(Self {
+            file,
+            image: array,
+            bytes: convert(bytes, &LargeBinary)?,
+            paths: paths
+                .map(|paths| convert(paths, &DataType::LargeUtf8))
+                .transpose()?,
+            labels,
+        })
+    }
+
+    /// The image of a row, which is the `number`th of its split.
+    fn item(&self, row: usize, number: usize, classes: usize) -> Result<Item, DatasetError> {
+        let paths = self.paths.as_ref().map(|paths| paths.as_string::<i64>());
+        let name = match paths.filter(|paths| paths.is_valid(row) && !paths.value(row).is_empty()) {
+            Some(paths) => paths.value(row).to_owned(),
+            None => number.to_string(),
+        };
+        let label = match self
+            .labels
+            .as_ref()
+            .map(|labels| labels.as_primitive::<Int64Type>())
+        {
+            Some(labels) if labels.is_null(row) => {
+                return Err(DatasetError::Image {
+                    path: self.file.to_owned(),
+                    name,
+                    reason: "the row has no label".to_owned(),
+                });
+            }
+            Some(labels) => {
+                let value = labels.value(row);
+                let label = u32::try_from(value).map_err(|_| DatasetError::Label {
+                    path: self.file.to_owned(),
+                    name: name.clone(),
+                    label: value,
+                    classes,
+                })?;
+                Some(label)
+            }
+            None => None,
+        };
+        let bytes = self.bytes.as_binary::<i64>();
+        // A null struct leaves its parts undefined.
+        let stored = match self.image.is_null(row) || bytes.is_null(row) {
+            true => Stored::Absent,
+            false => Stored::Encoded(bytes.value(row).to_vec()),
+        };
+        Ok(Item { name, label, stored })
     }
 }
 
-impl Container for Table {
+impl Container for ParquetSet {
     fn splits(&self) -> Vec<String> {
         self.splits.keys().cloned().collect()
     }
