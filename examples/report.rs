@@ -1,6 +1,7 @@
 //! Writes a report of synthetic data: `cargo run --release --example report -- FILE.html [SHEET.png]`.
 //!
-//! Nothing in it was measured. It shows what each figure looks like and is a page to judge changes of the style by.
+//! Nothing in it was measured. It shows what each figure looks like and is a page to judge changes of the
+//! style by.
 
 use std::error::Error;
 
@@ -64,7 +65,8 @@ fn synthetic() -> Result<Report, ReportError> {
     })
 }
 
-/// A drawing of a class: a figure of two sizes that depend on it, blurred and bent the more the further out it lies.
+/// A drawing of a class: a figure of two sizes that depend on it, blurred and bent the more the further out
+/// it lies.
 fn drawing(class: usize, index: u64, bend: f32, caption: String) -> Picture {
     let mut random = Stream::new(1, "example/picture", class as u32, index);
     let side = 28;

@@ -1,5 +1,6 @@
-//! Pooled features of a residual network with torchvision's stem, to compare with torchvision's own (tools/make/check_resnet.py):
-//! `cargo run --release --example resnet_features -- DEPTH STATE.{pth,safetensors} PICTURES.safetensors OUT.safetensors`.
+//! Pooled features of a residual network with torchvision's stem, to compare with torchvision's own
+//! (tools/make/check_resnet.py): `cargo run --release --example resnet_features -- DEPTH
+//! STATE.{pth,safetensors} PICTURES.safetensors OUT.safetensors`.
 //!
 //! PICTURES holds a tensor `x` `[n, 3, h, w]`; OUT gets `features` `[n, m]` and `logits`.
 

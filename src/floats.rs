@@ -1,5 +1,5 @@
-//! Floating-point numbers of files, in whatever format, as f32: the one place that npy, safetensors and PyTorch's files are
-//! read by.
+//! Floating-point numbers of files, in whatever format, as f32: the one place that npy, safetensors and
+//! PyTorch's files are read by.
 
 use std::io::{self, Read};
 

@@ -1,5 +1,5 @@
-//! Enums that are words: one declaration gives the variants, the list of them, and the one word by which a table, a command and a
-//! stored parameter name each.
+//! Enums that are words: one declaration gives the variants, the list of them, and the one word by which a
+//! table, a command and a stored parameter name each.
 
 /// Declares an enum whose variants are words.
 ///
@@ -15,8 +15,8 @@
 /// }
 /// ```
 ///
-/// `Fit::ALL` lists the variants in their order, `name` and `from_name` turn them into words and back, `Display` writes the word,
-/// and serde reads and writes it.
+/// `Fit::ALL` lists the variants in their order, `name` and `from_name` turn them into words and back,
+/// `Display` writes the word, and serde reads and writes it.
 macro_rules! words {
     (
         $(#[$about:meta])*

@@ -1,4 +1,5 @@
-//! Our VAE against that of candle-transformers, an implementation that no one here wrote: the decoder of the bundled model.
+//! Our VAE against that of candle-transformers, an implementation that no one here wrote: the decoder of the
+//! bundled model.
 
 use candle_core::{DType, Device, Tensor};
 use candle_transformers::models::stable_diffusion::vae::{AutoEncoderKL, AutoEncoderKLConfig};

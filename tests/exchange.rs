@@ -219,7 +219,8 @@ fn every_table_survives_parquet_and_vectors_survive_npy_and_safetensors() {
     assert_eq!((tensors.flat, tensors.shape), (vectors.concat(), vec![12, 6]));
 }
 
-/// The way of `dream export` and `dream import`: out of one store, into another, with the same digest at the end.
+/// The way of `dream export` and `dream import`: out of one store, into another, with the same digest at the
+/// end.
 #[test]
 fn a_run_exported_and_imported_has_the_same_digest() {
     let directory = tempfile::tempdir().unwrap();
@@ -258,8 +259,8 @@ fn a_run_exported_and_imported_has_the_same_digest() {
     assert_eq!(other.finish(run, 1).unwrap().digest, exported.digest);
 }
 
-/// Runs `tests/fixtures/exchange/check.py` where a Python with pyarrow is at hand; says so where not. What it checks is also
-/// checked by the tests above with our own readers.
+/// Runs `tests/fixtures/exchange/check.py` where a Python with pyarrow is at hand; says so where not. What it
+/// checks is also checked by the tests above with our own readers.
 #[test]
 fn other_readers_agree() {
     let python = std::env::var("DREAM_PYTHON").unwrap_or_else(|_| "python3".into());

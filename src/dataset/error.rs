@@ -31,7 +31,10 @@ pub enum DatasetError {
         expected: String,
     },
     /// A file begins with the wrong magic number.
-    #[error("{} begins with {actual:#010x}, expected {expected:#010x}: it is not what its name says", path.display())]
+    #[error(
+        "{} begins with {actual:#010x}, expected {expected:#010x}: it is not what its name says",
+        path.display()
+    )]
     Magic {
         /// The file.
         path: PathBuf,
@@ -141,7 +144,10 @@ pub enum DatasetError {
         images: usize,
     },
     /// Padding cannot make an image smaller.
-    #[error("image {name} is {width}x{height}, too large to pad to {}x{}; prepare it with crop or stretch", target.0, target.1)]
+    #[error(
+        "image {name} is {width}x{height}, too large to pad to {}x{}; prepare it with crop or stretch",
+        target.0, target.1
+    )]
     TooLarge {
         /// The image.
         name: String,
@@ -153,7 +159,10 @@ pub enum DatasetError {
         target: (usize, usize),
     },
     /// A part of an image that it does not have.
-    #[error("there is no part {}x{} at {},{} of an image of {}x{}", part.width, part.height, part.x, part.y, size.0, size.1)]
+    #[error(
+        "there is no part {}x{} at {},{} of an image of {}x{}",
+        part.width, part.height, part.x, part.y, size.0, size.1
+    )]
     Window {
         /// The part.
         part: super::Window,
@@ -161,7 +170,11 @@ pub enum DatasetError {
         size: (usize, usize),
     },
     /// A shorter side that the target cannot be cut out of.
-    #[error("images cannot be scaled to a shorter side of {resize} for {}x{}: it must cover the target, and be 65535 at most", target.0, target.1)]
+    #[error(
+        "images cannot be scaled to a shorter side of {resize} for {}x{}: it must cover the target, and be \
+         65535 at most",
+        target.0, target.1
+    )]
     Resize {
         /// The shorter side wanted.
         resize: usize,

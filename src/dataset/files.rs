@@ -76,7 +76,8 @@ pub(super) fn lines(bytes: &[u8]) -> Vec<String> {
         .collect()
 }
 
-/// Class names from the file `classes.txt` of a directory, if there is one: for containers that name no classes.
+/// Class names from the file `classes.txt` of a directory, if there is one: for containers that name no
+/// classes.
 pub(super) fn class_names(dir: &Path) -> Result<Vec<String>, DatasetError> {
     let path = dir.join("classes.txt");
     match path.is_file() {

@@ -1,8 +1,9 @@
-//! Folders of PNG and JPEG files: `split/class/*`, `class/*` (one split, "all"), or plain `*` (one split, no labels).
+//! Folders of PNG and JPEG files: `split/class/*`, `class/*` (one split, "all"), or plain `*` (one split, no
+//! labels).
 //!
-//! Classes are the sorted names of the class directories over all splits; images are sorted by class and then file name. Where a
-//! list of classes is given (ImageNet-100: a hundred of ImageNet's thousand directories), only these directories are read, and the
-//! list gives their order and names.
+//! Classes are the sorted names of the class directories over all splits; images are sorted by class and then
+//! file name. Where a list of classes is given (ImageNet-100: a hundred of ImageNet's thousand directories),
+//! only these directories are read, and the list gives their order and names.
 
 use super::error::DatasetError;
 use super::files::{self, Entry};
@@ -95,7 +96,8 @@ impl Folder {
         if directories.is_empty() {
             return Err(layout("neither images nor directories in it"));
         }
-        // A directory that holds directories is a split; one class directory without images must not turn the rest into splits.
+        // A directory that holds directories is a split; one class directory without images must not turn the
+        // rest into splits.
         let mut nested = Vec::new();
         for directory in &directories {
             nested.push(list(&directory.path)?.iter().any(|e| e.is_dir));
@@ -126,7 +128,8 @@ impl Folder {
         Self::of_all(splits)
     }
 
-    /// The directories of a list of classes, in the folder or in its splits; whatever else is there is passed over.
+    /// The directories of a list of classes, in the folder or in its splits; whatever else is there is passed
+    /// over.
     fn of_list(path: &Path, list: &[ClassFolder]) -> Result<Self, DatasetError> {
         let place: BTreeMap<&str, usize> = list
             .iter()

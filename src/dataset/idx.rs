@@ -1,7 +1,8 @@
 //! IDX, the format of MNIST and Fashion-MNIST: a directory with the four standard files, plain or gzip.
 //!
-//! An image file is the magic number 0x803, the counts n, height, width (big-endian u32) and n * height * width bytes; a
-//! label file is 0x801, n, and n bytes. A file `classes.txt` beside them names the classes, one a line.
+//! An image file is the magic number 0x803, the counts n, height, width (big-endian u32) and n * height *
+//! width bytes; a label file is 0x801, n, and n bytes. A file `classes.txt` beside them names the classes,
+//! one a line.
 
 use super::error::DatasetError;
 use super::files;

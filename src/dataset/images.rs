@@ -51,11 +51,11 @@ pub struct Images {
 }
 
 impl Images {
-    /// Opens a split of the set at `path`, read as `reading` says, without the images `skipped`, which [`super::describe`] found.
+    /// Opens a split of the set at `path`, read as `reading` says, without the images `skipped`, which
+    /// [`super::describe`] found.
     ///
-    /// # Errors
-    /// An unknown split, the place of an image to leave out holds one of another name, or whatever is wrong with the container;
-    /// see [`DatasetError`]. Images are not decoded yet.
+    /// # Errors An unknown split, the place of an image to leave out holds one of another name, or whatever
+    /// is wrong with the container; see [`DatasetError`]. Images are not decoded yet.
     pub fn open(
         path: &Path,
         reading: &Reading,
@@ -168,7 +168,8 @@ impl Images {
     }
 }
 
-/// Reads one split of a set as `reading` says, and prepares every image, in parallel. The set's order is kept.
+/// Reads one split of a set as `reading` says, and prepares every image, in parallel. The set's order is
+/// kept.
 ///
 /// # Errors
 /// An unknown split, or whatever is wrong with a file or image of it; see [`DatasetError`].

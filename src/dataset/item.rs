@@ -53,7 +53,8 @@ pub struct Pixels {
 }
 
 impl Pixels {
-    /// Decodes the bytes of a PNG or JPEG file. Transparency is dropped, 16 bits become 8. `set` and `name` are for the error.
+    /// Decodes the bytes of a PNG or JPEG file. Transparency is dropped, 16 bits become 8. `set` and `name`
+    /// are for the error.
     ///
     /// # Errors
     /// [`DatasetError::Image`] if they are no such file.

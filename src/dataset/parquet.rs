@@ -1,8 +1,9 @@
-//! Parquet as Hugging Face `datasets` writes it: one file, or a directory with one file (or several shards) a split.
+//! Parquet as Hugging Face `datasets` writes it: one file, or a directory with one file (or several shards) a
+//! split.
 //!
-//! The column `image` (or `img`) is `struct<bytes: binary, path: string>` or plain binary, each value a PNG or JPEG file; an
-//! integer column `label` (or `labels`, `fine_label`) is optional. Class names are those of the ClassLabel in the file's
-//! `huggingface` metadata.
+//! The column `image` (or `img`) is `struct<bytes: binary, path: string>` or plain binary, each value a PNG
+//! or JPEG file; an integer column `label` (or `labels`, `fine_label`) is optional. Class names are those of
+//! the ClassLabel in the file's `huggingface` metadata.
 
 use super::error::DatasetError;
 use super::files;
@@ -48,7 +49,8 @@ pub(super) fn is_parquet(path: &Path) -> bool {
     }
 }
 
-/// The split of a file name: what stands before the shard number of `train-00000-of-00002`, or the whole stem.
+/// The split of a file name: what stands before the shard number of `train-00000-of-00002`, or the whole
+/// stem.
 fn split_of(stem: &str) -> &str {
     let number = |text: &str| text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit());
     let shard = stem.rsplit_once("-of-").and_then(|(head, total)| {
@@ -75,8 +77,8 @@ fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, DatasetErr
     ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).map_err(|e| damaged(path, e))
 }
 
-/// Runs a step of the Parquet reader. parquet 59 panics on some damaged pages (a bit width above the type's); to us that is
-/// damage like any other. The reader is not used again after it.
+/// Runs a step of the Parquet reader. parquet 59 panics on some damaged pages (a bit width above the type's);
+/// to us that is damage like any other. The reader is not used again after it.
 fn contained<T>(path: &Path, step: impl FnOnce() -> T) -> Result<T, DatasetError> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(step))
         .map_err(|_| damaged(path, "the Parquet reader gave up on one of its pages"))

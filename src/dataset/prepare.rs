@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 words! {
     /// The colours wanted; the result has three channels in any case.
     pub enum Channels {
-        /// Luma of ITU-R BT.601, three times over: for an ID set that is grey, so that colour does not give OOD images away.
+        /// Luma of ITU-R BT.601, three times over: for an ID set that is grey, so that colour does not give
+        /// OOD images away.
         Gray3 = "gray3",
         /// Colours as they are; grey images have three equal channels.
         Rgb = "rgb",
@@ -20,7 +21,8 @@ words! {
 words! {
     /// How an image of another size is fitted.
     pub enum Fit {
-        /// Scale until it covers the target, then cut the middle out: torchvision's `Resize` and `CenterCrop`.
+        /// Scale until it covers the target, then cut the middle out: torchvision's `Resize` and
+        /// `CenterCrop`.
         Crop = "crop",
         /// Scale both sides, whatever the proportions.
         Stretch = "stretch",
@@ -29,7 +31,8 @@ words! {
     }
 }
 
-/// What is done to every image of a set. Scaling is bilinear with antialiasing (a triangle filter as wide as the scale).
+/// What is done to every image of a set. Scaling is bilinear with antialiasing (a triangle filter as wide as
+/// the scale).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Preparation {
     /// Width wanted, in pixels.
@@ -40,8 +43,8 @@ pub struct Preparation {
     pub channels: Channels,
     /// What to do with images of another size.
     pub fit: Fit,
-    /// With [`Fit::Crop`]: the length that the shorter side is scaled to before the middle is cut out (256 for 224 in
-    /// torchvision's recipes). Without it, the image is scaled until it just covers the target.
+    /// With [`Fit::Crop`]: the length that the shorter side is scaled to before the middle is cut out (256
+    /// for 224 in torchvision's recipes). Without it, the image is scaled until it just covers the target.
     pub resize: Option<usize>,
 }
 
@@ -199,7 +202,8 @@ fn luma(image: Pixels) -> Pixels {
     }
 }
 
-/// The size that covers `target` with the proportions of `size`; the longer side is rounded down, as torchvision does.
+/// The size that covers `target` with the proportions of `size`; the longer side is rounded down, as
+/// torchvision does.
 fn cover(size: (usize, usize), target: (usize, usize)) -> (usize, usize) {
     match size.0 * target.1 >= size.1 * target.0 {
         true => ((size.0 * target.1 / size.1).max(target.0), target.1),

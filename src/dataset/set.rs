@@ -17,7 +17,8 @@ words! {
         Idx = "idx",
         /// CIFAR-10 and CIFAR-100, binary version: a directory or a `.tar.gz`.
         CifarBinary = "cifar-binary",
-        /// CIFAR-10 and CIFAR-100, Python version (pickles, of which nothing is executed): a directory or a `.tar.gz`.
+        /// CIFAR-10 and CIFAR-100, Python version (pickles, of which nothing is executed): a directory or a
+        /// `.tar.gz`.
         CifarPython = "cifar-python",
         /// `split/class/*.png|jpg`, `class/*.png|jpg` or `*.png|jpg`.
         ImageFolder = "image-folder",
@@ -61,7 +62,8 @@ impl Kind {
 pub struct Reading {
     /// The container format; guessed without it.
     pub kind: Option<Kind>,
-    /// Of an image folder: the classes to take, in the order of their labels. Without them, every directory is a class.
+    /// Of an image folder: the classes to take, in the order of their labels. Without them, every directory
+    /// is a class.
     pub classes: Vec<ClassFolder>,
     /// Leaves out images that cannot be decoded, and says which. Without it, such an image is an error.
     pub skip_bad: bool,
@@ -103,8 +105,9 @@ pub struct Description {
     pub class_sizes: BTreeMap<String, Vec<usize>>,
     /// (width, height, channels) if all images agree; channels are 1 or 3.
     pub image_size: Option<(usize, usize, usize)>,
-    /// BLAKE3 over every split's name, and its images' sizes, labels and pixels as RGB, in order: the same whatever the
-    /// container, the compression of an image, or whether grey is stored as one channel or three.
+    /// BLAKE3 over every split's name, and its images' sizes, labels and pixels as RGB, in order: the same
+    /// whatever the container, the compression of an image, or whether grey is stored as one channel or
+    /// three.
     pub digest: [u8; 32],
     /// Images left out, by split; empty unless the reading allows it.
     pub skipped: BTreeMap<String, Vec<Skipped>>,
@@ -203,9 +206,8 @@ pub fn glance(path: &Path, reading: &Reading) -> Result<Glance, DatasetError> {
 
 /// Reads a whole set as `reading` says, and says what it holds. Every image is decoded, in parallel.
 ///
-/// # Errors
-/// Whatever is wrong with any file or image of it; see [`DatasetError`]. With `skip_bad`, an image that cannot be decoded is no
-/// error, unless it was the last of its split.
+/// # Errors Whatever is wrong with any file or image of it; see [`DatasetError`]. With `skip_bad`, an image
+/// that cannot be decoded is no error, unless it was the last of its split.
 pub fn describe(path: &Path, reading: &Reading) -> Result<Description, DatasetError> {
     let set = Set::open(path, reading)?;
     let mut digest = blake3::Hasher::new_derive_key("dream-ood image set digest v1");
@@ -275,7 +277,8 @@ fn look(
     items.par_iter().enumerate().map(decode).collect()
 }
 
-/// Names the classes, by their numbers where the container does not, and counts the images of each in each split.
+/// Names the classes, by their numbers where the container does not, and counts the images of each in each
+/// split.
 fn count(
     named: &[String],
     labels: BTreeMap<String, Vec<u32>>,
@@ -288,7 +291,8 @@ fn count(
     let sizes = labels.into_iter().map(|(split, labels)| {
         let mut counts = vec![0; if labels.is_empty() { 0 } else { classes.len() }];
         for label in labels {
-            // `items` checked labels against named classes, and unnamed ones were counted to the largest label.
+            // `items` checked labels against named classes, and unnamed ones were counted to the largest
+            // label.
             counts[label as usize] += 1;
         }
         (split, counts)

@@ -1,4 +1,5 @@
-//! The same pictures in every container, Pillow's grey and scaling (tests/fixtures/dataset/make.py), and damage.
+//! The same pictures in every container, Pillow's grey and scaling (tests/fixtures/dataset/make.py), and
+//! damage.
 
 use super::item::Pixels;
 use super::*;
@@ -831,7 +832,11 @@ proptest! {
     /// A flipped byte or a lost tail is read or refused, and never a panic.
     #[test]
     fn damage_never_panics(
-        file in prop::sample::select(vec!["t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte", "train-images-idx3-ubyte.gz"]),
+        file in prop::sample::select(vec![
+            "t10k-images-idx3-ubyte",
+            "t10k-labels-idx1-ubyte",
+            "train-images-idx3-ubyte.gz",
+        ]),
         at in any::<prop::sample::Index>(),
         value in any::<u8>(),
         cut in any::<bool>(),

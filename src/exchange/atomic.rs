@@ -59,8 +59,8 @@ impl AtomicFile {
         })
     }
 
-    /// Makes the bytes durable and puts the file in its place. What someone else has put there meanwhile stays, unless it
-    /// may be replaced.
+    /// Makes the bytes durable and puts the file in its place. What someone else has put there meanwhile
+    /// stays, unless it may be replaced.
     pub(crate) fn commit(self) -> Result<(), ExchangeError> {
         let Target { path, overwrite } = self.target;
         let file = self
@@ -102,8 +102,8 @@ pub(super) fn folder_beside(path: &Path) -> Result<TempDir, ExchangeError> {
     beside(path, 0o777, |builder, folder| builder.tempdir_in(folder))
 }
 
-/// Makes something named `.NAME.part-...` beside `path`. Whoever may read what a program writes may read it: `mode` is
-/// what the user's mask takes from.
+/// Makes something named `.NAME.part-...` beside `path`. Whoever may read what a program writes may read it:
+/// `mode` is what the user's mask takes from.
 fn beside<T>(
     path: &Path,
     mode: u32,
@@ -168,7 +168,8 @@ mod tests {
         assert_eq!(fs::read(&target.path).unwrap(), b"again");
     }
 
-    /// Two exports to one place, committed at once: a check before the rename would let one replace the other.
+    /// Two exports to one place, committed at once: a check before the rename would let one replace the
+    /// other.
     #[test]
     fn what_appears_at_the_last_moment_is_not_replaced() {
         let dir = tempfile::tempdir().unwrap();

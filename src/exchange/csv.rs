@@ -1,9 +1,9 @@
 //! CSV: one line a row, with a header.
 //!
-//! A vector or a shape is one field that holds a JSON array, so that a table has the same header whatever its width
-//! (`json.loads` in Python, `from_json` in DuckDB). Numbers are the shortest text that reads back to the same bits; what JSON
-//! has no word for is written as `NaN`, `Infinity` and `-Infinity`, as Python does. Null is the empty field. Byte strings are
-//! refused.
+//! A vector or a shape is one field that holds a JSON array, so that a table has the same header whatever its
+//! width (`json.loads` in Python, `from_json` in DuckDB). Numbers are the shortest text that reads back to
+//! the same bits; what JSON has no word for is written as `NaN`, `Infinity` and `-Infinity`, as Python does.
+//! Null is the empty field. Byte strings are refused.
 
 use std::fmt::Write as _;
 use std::io::Write;
@@ -36,7 +36,8 @@ pub fn write_csv<E: Into<BoxError>>(
     Ok(rows)
 }
 
-/// Writes batches to anything as CSV. The header comes with the first batch, or at the end where there is none.
+/// Writes batches to anything as CSV. The header comes with the first batch, or at the end where there is
+/// none.
 pub struct CsvWriter<W: Write> {
     writer: arrow::csv::Writer<W>,
     schema: SchemaRef,

@@ -29,7 +29,11 @@ pub enum ExchangeError {
         path: PathBuf,
     },
     /// The directory is to be replaced, and is not an export of ours.
-    #[error("{} is a directory without a metadata.csv, so it is no image export; remove it yourself, or name another one", path.display())]
+    #[error(
+        "{} is a directory without a metadata.csv, so it is no image export; remove it yourself, or name \
+         another one",
+        path.display()
+    )]
     NotAnExport {
         /// The directory.
         path: PathBuf,

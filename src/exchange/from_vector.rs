@@ -1,7 +1,8 @@
 //! Rows from bare vectors: what an `.npy` or safetensors file becomes on the way in.
 //!
-//! Such a file knows nothing but the numbers. What else a row has is filled with values that no stage writes, so that an
-//! imported row is recognised: numbers that are unknown are -1 or NaN, texts that are unknown are empty.
+//! Such a file knows nothing but the numbers. What else a row has is filled with values that no stage writes,
+//! so that an imported row is recognised: numbers that are unknown are -1 or NaN, texts that are unknown are
+//! empty.
 
 use dream_schema::{Artifact, ClassEmbedding, Feature, Outlier, OutlierKind};
 

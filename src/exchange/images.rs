@@ -1,7 +1,8 @@
 //! Pictures as a directory: `CLASS/000007.png`, and `metadata.csv` with the other columns.
 //!
-//! This is the layout that Hugging Face's `imagefolder` and torchvision's `ImageFolder` read. The directory is written beside
-//! its target and renamed at the end. Rows of more than one run would claim the same names and are refused.
+//! This is the layout that Hugging Face's `imagefolder` and torchvision's `ImageFolder` read. The directory
+//! is written beside its target and renamed at the end. Rows of more than one run would claim the same names
+//! and are refused.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
@@ -23,11 +24,12 @@ pub const METADATA: &str = "metadata.csv";
 
 /// Writes rows of the table `images` as a directory of PNG files and returns their number.
 ///
-/// With [`Target::overwrite`], a directory that has a `metadata.csv` is replaced as a whole; any other is refused.
+/// With [`Target::overwrite`], a directory that has a `metadata.csv` is replaced as a whole; any other is
+/// refused.
 ///
 /// # Errors
-/// If the batches are not rows of `images`, if two rows have the same class and index, if the rows cannot be had, or if the
-/// directory cannot be written or is there already.
+/// If the batches are not rows of `images`, if two rows have the same class and index, if the rows cannot be
+/// had, or if the directory cannot be written or is there already.
 pub fn write_images<E: Into<BoxError>>(
     target: &Target,
     schema: &Schema,
@@ -161,7 +163,8 @@ impl Names {
     }
 }
 
-/// Returns a name as one part of a path: separators and what no file system takes become `_`, dots at the ends go.
+/// Returns a name as one part of a path: separators and what no file system takes become `_`, dots at the
+/// ends go.
 fn file_name(name: &str) -> String {
     let safe = |c: char| {
         if c.is_control() || r#"/\:*?"<>|"#.contains(c) {

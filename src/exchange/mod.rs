@@ -1,8 +1,8 @@
 //! Out of a store and into it: Parquet, CSV, `.npy`, safetensors and PNG.
 //!
-//! Everything here works on Arrow record batches that someone else hands over one by one, so an export of any size takes
-//! little memory. A file is written beside its target and renamed at the end: a target is whole or not there. What is there
-//! already is not replaced unless [`Target::overwrite`] says so.
+//! Everything here works on Arrow record batches that someone else hands over one by one, so an export of any
+//! size takes little memory. A file is written beside its target and renamed at the end: a target is whole or
+//! not there. What is there already is not replaced unless [`Target::overwrite`] says so.
 
 mod atomic;
 pub mod csv;

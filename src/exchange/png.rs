@@ -1,7 +1,7 @@
 //! Pictures as PNG files that say where they come from.
 //!
-//! The bytes depend only on the pixels and the text, so equal pictures have equal digests. Text goes into tEXt chunks while
-//! all of it is ASCII, and otherwise into iTXt (UTF-8), so its order is kept.
+//! The bytes depend only on the pixels and the text, so equal pictures have equal digests. Text goes into
+//! tEXt chunks while all of it is ASCII, and otherwise into iTXt (UTF-8), so its order is kept.
 
 use std::io::Cursor;
 
@@ -34,7 +34,8 @@ fn wrong(what: impl std::fmt::Display) -> ExchangeError {
 /// Returns a PNG file of 8-bit RGB pixels `[height, width, 3]` with `text` as its text chunks.
 ///
 /// # Errors
-/// If `rgb` is not 3 x width x height bytes long, if a side is 0, or if a keyword is not 1 to 79 Latin-1 characters.
+/// If `rgb` is not 3 x width x height bytes long, if a side is 0, or if a keyword is not 1 to 79 Latin-1
+/// characters.
 pub fn encode_png(
     width: u32,
     height: u32,
@@ -73,7 +74,8 @@ pub fn encode_png(
 /// Decodes a PNG file to 8-bit RGB. Grey is repeated in all three channels and 16 bits are cut to 8.
 ///
 /// # Errors
-/// If the bytes are not a whole PNG file, if a pixel is transparent, or if there are more than [`MAX_PIXELS`].
+/// If the bytes are not a whole PNG file, if a pixel is transparent, or if there are more than
+/// [`MAX_PIXELS`].
 pub fn decode_png(bytes: &[u8]) -> Result<Picture, ExchangeError> {
     let mut decoder = Decoder::new(Cursor::new(bytes));
     decoder.set_transformations(Transformations::normalize_to_color8());

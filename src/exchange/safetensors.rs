@@ -1,8 +1,9 @@
 //! safetensors: checkpoints as they lie in the store, and vectors.
 //!
-//! A file of vectors has three tensors: `vector` `[n, width]` of 32-bit floats (of latents: `latent` `[n, channels, height,
-//! width]`), and `class_id` and `index` `[n]` of 32-bit integers. The header is written last, into `HEADER` bytes kept free for it (the format allows spaces at its end), so the
-//! vectors pass through without being held.
+//! A file of vectors has three tensors: `vector` `[n, width]` of 32-bit floats (of latents: `latent` `[n,
+//! channels, height, width]`), and `class_id` and `index` `[n]` of 32-bit integers. The header is written
+//! last, into `HEADER` bytes kept free for it (the format allows spaces at its end), so the vectors pass
+//! through without being held.
 
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
@@ -31,7 +32,8 @@ pub struct TensorEntry {
     pub shape: Vec<usize>,
 }
 
-/// Checks that `bytes` are a whole safetensors file and returns what is in it, by name. `path` is for the error.
+/// Checks that `bytes` are a whole safetensors file and returns what is in it, by name. `path` is for the
+/// error.
 ///
 /// # Errors
 /// If they are not.
@@ -71,11 +73,12 @@ pub fn read_checkpoint(path: &Path) -> Result<(Vec<u8>, Vec<TensorEntry>), Excha
     Ok((bytes, entries))
 }
 
-/// Writes the column `vector`, or latents with the shape that they have, with classes and indices, and returns the number of rows.
+/// Writes the column `vector`, or latents with the shape that they have, with classes and indices, and
+/// returns the number of rows.
 ///
 /// # Errors
-/// If a column is missing, if the shapes differ, if an index does not fit 32 bits, if the rows cannot be had, or if the
-/// file cannot be written or is there already.
+/// If a column is missing, if the shapes differ, if an index does not fit 32 bits, if the rows cannot be had,
+/// or if the file cannot be written or is there already.
 pub fn write_vectors<E: Into<BoxError>>(
     target: &Target,
     batches: impl IntoIterator<Item = Result<RecordBatch, E>>,
@@ -175,7 +178,8 @@ pub struct TensorVectors {
 /// 16-bit floats are widened exactly, 64-bit floats rounded to the nearest 32-bit float.
 ///
 /// # Errors
-/// If the file cannot be read, is no whole safetensors file, or has no such tensor of floats in two or three dimensions.
+/// If the file cannot be read, is no whole safetensors file, or has no such tensor of floats in two or three
+/// dimensions.
 pub fn read_vectors(path: &Path) -> Result<TensorVectors, ExchangeError> {
     let bytes = fs::read(path).map_err(ExchangeError::io(path))?;
     let file = parse(path, &bytes)?;

@@ -1,4 +1,5 @@
-//! The column `vector` of a batch as plain numbers; and of `latents`, which have shapes of their own, `data` in the place of it.
+//! The column `vector` of a batch as plain numbers; and of `latents`, which have shapes of their own, `data`
+//! in the place of it.
 
 use std::borrow::Cow;
 

@@ -40,8 +40,9 @@ pub(super) fn points(positives: &[f32], negatives: &[f32]) -> Vec<Point> {
     }
 }
 
-/// Drops inner points that lie on the straight line through equal steps to both neighbours, as scikit-learn's `roc_curve`
-/// does by default (`drop_intermediate`). With ties on both sides this moves the FPR at a given TPR.
+/// Drops inner points that lie on the straight line through equal steps to both neighbours, as scikit-learn's
+/// `roc_curve` does by default (`drop_intermediate`). With ties on both sides this moves the FPR at a given
+/// TPR.
 pub(super) fn drop_intermediate(points: &[Point]) -> Vec<Point> {
     let last = points.len().saturating_sub(1);
     let bent = |a: u64, b: u64, c: u64| c - b != b - a;

@@ -41,7 +41,10 @@ pub enum OodError {
         actual: f64,
     },
     /// A label names no class.
-    #[error("label {label} of sample {index} is out of range: there are {classes} classes, 0 to {}", classes - 1)]
+    #[error(
+        "label {label} of sample {index} is out of range: there are {classes} classes, 0 to {}",
+        classes - 1
+    )]
     Label {
         /// Position of the sample.
         index: usize,

@@ -7,16 +7,17 @@ use crate::words::words;
 words! {
     /// Whose convention a number follows. AUROC is the same in all three; FPR95 and AUPR are not.
     pub enum Convention {
-        /// DREAM-OOD's public code (and Outlier Exposure's before it): ID is positive; FPR is taken at the threshold whose
-        /// recall is *nearest* the wanted one, the higher recall if two are equally near, the lower threshold among equal
-        /// recalls; AUPR is the step sum (scikit-learn's `average_precision_score`). The public code reports `aupr_in`
-        /// alone.
+        /// DREAM-OOD's public code (and Outlier Exposure's before it): ID is positive; FPR is taken at the
+        /// threshold whose recall is *nearest* the wanted one, the higher recall if two are equally near, the
+        /// lower threshold among equal recalls; AUPR is the step sum (scikit-learn's
+        /// `average_precision_score`). The public code reports `aupr_in` alone.
         DreamOod = "dream-ood",
-        /// OpenOOD v1.5: OOD is positive; FPR is taken at the first point of scikit-learn's `roc_curve`, collinear points
-        /// dropped, whose TPR reaches the wanted one; AUPR is the trapezoid under `precision_recall_curve`.
+        /// OpenOOD v1.5: OOD is positive; FPR is taken at the first point of scikit-learn's `roc_curve`,
+        /// collinear points dropped, whose TPR reaches the wanted one; AUPR is the trapezoid under
+        /// `precision_recall_curve`.
         OpenOod = "openood",
-        /// pytorch-ood: OOD is positive; FPR is taken at the first threshold whose TPR reaches the wanted one; AUPR is the
-        /// trapezoid.
+        /// pytorch-ood: OOD is positive; FPR is taken at the first threshold whose TPR reaches the wanted
+        /// one; AUPR is the trapezoid.
         PytorchOod = "pytorch-ood",
     }
 }
@@ -71,15 +72,16 @@ fn negated(values: &[f32]) -> Vec<f32> {
     values.iter().map(|v| -v).collect()
 }
 
-/// Returns the area under the ROC curve: the probability that an ID sample scores higher than an OOD one, ties counted
-/// half. Pairs are counted exactly in integers.
+/// Returns the area under the ROC curve: the probability that an ID sample scores higher than an OOD one,
+/// ties counted half. Pairs are counted exactly in integers.
 ///
 /// # Errors
 /// Empty lists or NaN.
 pub fn auroc(id: &[f32], ood: &[f32]) -> Result<f64, OodError> {
     check_both(id, ood)?;
     let mut before = Point { tp: 0, fp: 0 };
-    // Twice the number of ordered pairs: 2 for each pair in order, 1 for each tie. Below 2^128 for any list in memory.
+    // Twice the number of ordered pairs: 2 for each pair in order, 1 for each tie. Below 2^128 for any list
+    // in memory.
     let mut twice = 0_u128;
     for point in points(id, ood) {
         twice += u128::from(point.fp - before.fp) * u128::from(before.tp + point.tp);
@@ -88,8 +90,8 @@ pub fn auroc(id: &[f32], ood: &[f32]) -> Result<f64, OodError> {
     Ok(twice as f64 / (2 * id.len() as u128 * ood.len() as u128) as f64)
 }
 
-/// Returns the false positive rate where the true positive rate is `tpr`, by `convention` (which see: it says what is
-/// positive and which threshold is taken).
+/// Returns the false positive rate where the true positive rate is `tpr`, by `convention` (which see: it says
+/// what is positive and which threshold is taken).
 ///
 /// # Errors
 /// Empty lists, NaN, or a `tpr` outside (0, 1].
@@ -114,8 +116,8 @@ pub fn fpr_at_tpr(id: &[f32], ood: &[f32], tpr: f64, convention: Convention) -> 
     let recall = |point: &Point| point.tp as f64 / positives as f64;
     let chosen = match convention {
         Convention::DreamOod => {
-            // Points past the first with full recall only add false positives. Of equally near ones, `min_by` takes the
-            // first, and they come with falling recall.
+            // Points past the first with full recall only add false positives. Of equally near ones, `min_by`
+            // takes the first, and they come with falling recall.
             let end = curve.partition_point(|p| p.tp < positives as u64) + 1;
             let near = curve.iter().take(end).rev();
             near.min_by(|a, b| (recall(a) - tpr).abs().total_cmp(&(recall(b) - tpr).abs()))
@@ -169,7 +171,8 @@ pub fn detection(id: &[f32], ood: &[f32], convention: Convention) -> Result<Dete
     })
 }
 
-/// Returns the mean of each number over data sets, as result tables end with (OpenOOD's nearood and farood rows).
+/// Returns the mean of each number over data sets, as result tables end with (OpenOOD's nearood and farood
+/// rows).
 ///
 /// # Errors
 /// An empty list.
@@ -188,7 +191,8 @@ pub fn mean(rows: &[Detection]) -> Result<Detection, OodError> {
     })
 }
 
-/// Returns the class with the largest logit of each row of `logits` (`[n, classes]`), the lowest class among equals.
+/// Returns the class with the largest logit of each row of `logits` (`[n, classes]`), the lowest class among
+/// equals.
 ///
 /// # Errors
 /// Empty or NaN logits, or a length that is not a multiple of `classes`.
@@ -204,7 +208,8 @@ pub fn predictions(logits: &[f32], classes: usize) -> Result<Vec<u32>, OodError>
     Ok(logits.chunks_exact(classes).map(best).collect())
 }
 
-/// Returns the share of samples whose largest logit is that of their label. `logits` is `[n, classes]`, `labels` `[n]`.
+/// Returns the share of samples whose largest logit is that of their label. `logits` is `[n, classes]`,
+/// `labels` `[n]`.
 ///
 /// # Errors
 /// Empty or NaN logits, lengths that do not fit, or a label that is no class.

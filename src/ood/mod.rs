@@ -1,9 +1,11 @@
-//! Detection of out-of-distribution (OOD) inputs: scores of a classifier's logits, and the metrics of a score.
+//! Detection of out-of-distribution (OOD) inputs: scores of a classifier's logits, and the metrics of a
+//! score.
 //!
-//! Every score here is *higher for in-distribution (ID) inputs*, whatever the toolkit it is compared with. The metrics of
-//! toolkits differ by tens of points on one and the same pair of score lists, so none is computed without a named
-//! [`Convention`]. Scores are `f32` (what the store holds), counts are integers, ratios are `f64`; scores that are equal are
-//! one threshold and never ordered by chance. A NaN or an empty list is an error.
+//! Every score here is *higher for in-distribution (ID) inputs*, whatever the toolkit it is compared with.
+//! The metrics of toolkits differ by tens of points on one and the same pair of score lists, so none is
+//! computed without a named [`Convention`]. Scores are `f32` (what the store holds), counts are integers,
+//! ratios are `f64`; scores that are equal are one threshold and never ordered by chance. A NaN or an empty
+//! list is an error.
 
 mod curve;
 mod error;

@@ -1,4 +1,5 @@
-//! Scores of logits. Sums run in `f64` in the order of the classes, so that a score depends on its own row only.
+//! Scores of logits. Sums run in `f64` in the order of the classes, so that a score depends on its own row
+//! only.
 
 use super::error::{OodError, check, check_logits};
 
@@ -25,11 +26,12 @@ pub fn max_logit(logits: &[f32], classes: usize) -> Result<Vec<f32>, OodError> {
     Ok(rows(logits, classes, maximum))
 }
 
-/// Returns `temperature * logsumexp(logits / temperature)` of each row: the negative free energy of Liu et al. (NeurIPS
-/// 2020), DREAM-OOD's E. `logits` is `[n, classes]`.
+/// Returns `temperature * logsumexp(logits / temperature)` of each row: the negative free energy of Liu et
+/// al. (NeurIPS 2020), DREAM-OOD's E. `logits` is `[n, classes]`.
 ///
 /// # Errors
-/// Empty or NaN logits, a length that is not a multiple of `classes`, or a temperature that is not positive and finite.
+/// Empty or NaN logits, a length that is not a multiple of `classes`, or a temperature that is not positive
+/// and finite.
 pub fn energy(logits: &[f32], classes: usize, temperature: f32) -> Result<Vec<f32>, OodError> {
     if !(temperature > 0.0 && temperature.is_finite()) {
         return Err(OodError::Range {
@@ -154,7 +156,8 @@ fn maximum(row: &[f32]) -> f32 {
     row.iter().copied().fold(f32::NEG_INFINITY, f32::max)
 }
 
-/// Sum of `exp((x - max) / temperature)`; a row of one value repeated, were it infinite, counts each as its maximum.
+/// Sum of `exp((x - max) / temperature)`; a row of one value repeated, were it infinite, counts each as its
+/// maximum.
 fn exp_sum(row: &[f32], max: f32, temperature: f64) -> f64 {
     row.iter()
         .map(|x| match *x == max {

@@ -1,4 +1,5 @@
-//! Against scikit-learn and the toolkits' own formulas (tests/fixtures/ood/make.py), and against pair counting.
+//! Against scikit-learn and the toolkits' own formulas (tests/fixtures/ood/make.py), and against pair
+//! counting.
 
 use super::*;
 use proptest::prelude::*;

@@ -11,8 +11,9 @@ struct Found {
 
 /// The best `keep` candidates of each group, best first. There are as many groups as anchors.
 ///
-/// `Knn::Paper`: a group is an anchor, and a candidate's place in it the number of its noise vector. `Knn::Upstream`: candidate
-/// number anchor * noise_per_round + noise is split by the number of anchors instead.
+/// `Knn::Paper`: a group is an anchor, and a candidate's place in it the number of its noise vector.
+/// `Knn::Upstream`: candidate number anchor * noise_per_round + noise is split by the number of anchors
+/// instead.
 pub(super) struct Best {
     kind: Kind,
     knn: Knn,
@@ -49,7 +50,8 @@ impl Best {
         }
     }
 
-    /// Calls `f` with the bounds of the groups that the candidates of a noise vector belong to, in the order of the anchors.
+    /// Calls `f` with the bounds of the groups that the candidates of a noise vector belong to, in the order
+    /// of the anchors.
     pub fn with_bounds(&self, noise: usize, f: impl FnOnce(&[f64])) {
         match self.knn {
             Knn::Paper => f(&self.bounds),
@@ -61,7 +63,8 @@ impl Best {
         }
     }
 
-    /// Puts a candidate among the best of its group if it belongs there. The result is the same in every order of offers.
+    /// Puts a candidate among the best of its group if it belongs there. The result is the same in every
+    /// order of offers.
     pub fn offer(&mut self, anchor: usize, noise: usize, cosine: f64) {
         let (group, place) = self.group_and_place(anchor, noise);
         let score = match self.kind {

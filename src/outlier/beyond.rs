@@ -1,4 +1,5 @@
-//! Features pushed out of their class in a random direction, just as far as it takes: outliers of a known distance.
+//! Features pushed out of their class in a random direction, just as far as it takes: outliers of a known
+//! distance.
 
 use super::boundary::kth_cosines;
 use super::error::{OutlierError, require, require_counts};
@@ -22,7 +23,8 @@ pub struct BeyondParams {
     pub count: usize,
     /// Neighbours that the density looks at.
     pub k: usize,
-    /// The wanted k-NN distance as a multiple of the largest one among the class's own features; above 1 is outside.
+    /// The wanted k-NN distance as a multiple of the largest one among the class's own features; above 1 is
+    /// outside.
     #[serde(serialize_with = "shortest")]
     pub overshoot: f32,
 }
@@ -50,15 +52,15 @@ impl BeyondParams {
     }
 }
 
-/// Returns `count` vectors, each a random feature turned along the sphere towards a random direction until its distance to
-/// the k-th nearest feature is `overshoot` times the largest k-NN distance within the class.
+/// Returns `count` vectors, each a random feature turned along the sphere towards a random direction until
+/// its distance to the k-th nearest feature is `overshoot` times the largest k-NN distance within the class.
 ///
 /// `features` is `[n, m]`. `anchor` is the feature that was turned, the round is 0. Random numbers are
 /// `rng::Stream(seed, domain::SAMPLE_BEYOND, class, index)`.
 ///
 /// # Errors
-/// Features that [`boundary`](super::boundary()) refuses, a parameter outside its range, or a distance that random directions
-/// do not reach (the class covers the sphere: lower `overshoot`).
+/// Features that [`boundary`](super::boundary()) refuses, a parameter outside its range, or a distance that
+/// random directions do not reach (the class covers the sphere: lower `overshoot`).
 pub fn beyond(
     features: &[f32],
     m: usize,
@@ -97,7 +99,8 @@ pub fn beyond(
         .collect()
 }
 
-/// Turns a feature towards a fresh direction until its k-th cosine has fallen to `wanted`; none if a right angle is too little.
+/// Turns a feature towards a fresh direction until its k-th cosine has fallen to `wanted`; none if a right
+/// angle is too little.
 fn push(
     features: &Features,
     packed: &Packed,

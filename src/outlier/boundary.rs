@@ -9,12 +9,14 @@ use rayon::prelude::*;
 /// Rows of queries taken at once: bounds the product's memory.
 const BLOCK: usize = 256;
 
-/// Returns the indices of the `select` features of a class with the largest distance to their `k`-th nearest feature (each
-/// counts as its own first), furthest first; for inliers those with the smallest, nearest first. `features` is `[n, m]` and
-/// is L2-normalised inside; equal distances go to the lower index. `class` is for error messages.
+/// Returns the indices of the `select` features of a class with the largest distance to their `k`-th nearest
+/// feature (each counts as its own first), furthest first; for inliers those with the smallest, nearest
+/// first. `features` is `[n, m]` and is L2-normalised inside; equal distances go to the lower index. `class`
+/// is for error messages.
 ///
 /// # Errors
-/// No features, a length that is no multiple of `m`, NaN or zero rows, one direction only, `k` or `select` above n or zero.
+/// No features, a length that is no multiple of `m`, NaN or zero rows, one direction only, `k` or `select`
+/// above n or zero.
 pub fn boundary(
     features: &[f32],
     m: usize,
@@ -54,8 +56,8 @@ pub(super) fn boundary_of(
     Ok(order.into_iter().take(select).map(|(_, row)| row).collect())
 }
 
-/// Returns the Euclidean distance of each of `queries` (`[q, m]`) to its `k`-th nearest feature (`[n, m]`), all L2-normalised
-/// inside. `class` is for error messages.
+/// Returns the Euclidean distance of each of `queries` (`[q, m]`) to its `k`-th nearest feature (`[n, m]`),
+/// all L2-normalised inside. `class` is for error messages.
 ///
 /// # Errors
 /// As [`boundary`]; the rows of `queries` are checked alike.
@@ -100,8 +102,8 @@ pub(super) fn kth_cosines(queries: &[f32], features: &Features, k: usize) -> Vec
 pub(super) struct Neighbours {
     /// Index of the nearest feature, the lowest among equals.
     pub nearest: u32,
-    /// Distance to the k-th nearest. Which one that is, products say; how far it is, is computed from the vectors, so that it does
-    /// not depend on what else was asked at once.
+    /// Distance to the k-th nearest. Which one that is, products say; how far it is, is computed from the
+    /// vectors, so that it does not depend on what else was asked at once.
     pub distance: f32,
 }
 

@@ -5,7 +5,8 @@ use super::geometry::{Features, square_and_dot};
 use super::params::{Kind, SamplingParams};
 use crate::engine::simd::{Packed, product};
 
-/// The boundary set leads the columns only where it is a small part of them: for outliers it consists of those that decide last.
+/// The boundary set leads the columns only where it is a small part of them: for outliers it consists of
+/// those that decide last.
 const SMALL_PART: usize = 4;
 
 /// The features of a class in another order, and their dot products with the boundary set.
@@ -18,7 +19,8 @@ pub(super) struct Columns {
     pub stride: usize,
     /// b_i . z_l, `[select, stride]`; minus infinity beyond n, so that padding is never near anything.
     pub gram: Vec<f32>,
-    /// The boundary set, all of which every round uses, stands first, by rank: the products with it are needed anyway.
+    /// The boundary set, all of which every round uses, stands first, by rank: the products with it are
+    /// needed anyway.
     pub boundary_first: bool,
     /// The mean feature.
     pub mean: Vec<f32>,
@@ -27,7 +29,8 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    /// Features that resemble the boundary set come first for outliers (k near ones put a candidate out), last for inliers.
+    /// Features that resemble the boundary set come first for outliers (k near ones put a candidate out),
+    /// last for inliers.
     pub fn new(features: &Features, boundary: &[u32], params: &SamplingParams) -> Self {
         let (n, m) = (features.n, features.m);
         let rows = |rows: &[u32]| -> Vec<f32> {

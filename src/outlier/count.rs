@@ -1,7 +1,7 @@
 //! The hot loop: in how many columns does (a + b) exceed a threshold, for four rows b at once.
 //!
-//! In plain Rust for every processor, and for those with AVX2 in its instructions, chosen at run time. Only single additions,
-//! comparisons and integer counts occur, so that both give the same result.
+//! In plain Rust for every processor, and for those with AVX2 in its instructions, chosen at run time. Only
+//! single additions, comparisons and integer counts occur, so that both give the same result.
 
 /// Columns are padded to a multiple of this with minus infinity in `a`, which exceeds nothing.
 pub(super) const LANES: usize = 8;

@@ -48,7 +48,8 @@ pub enum OutlierError {
     },
     /// More neighbours than features.
     #[error(
-        "k = {k} neighbours, but class {class} has only {n} features; lower k to at most {n} or encode more samples"
+        "k = {k} neighbours, but class {class} has only {n} features; lower k to at most {n} or encode \
+         more samples"
     )]
     TooFewForK {
         /// The class.
@@ -72,7 +73,8 @@ pub enum OutlierError {
     },
     /// Fewer features cross the decision boundary than are wanted.
     #[error(
-        "{crossed} features of class {class} cross the decision boundary within {max_steps} steps, {count} are wanted; lower count, or raise max_steps or step"
+        "{crossed} features of class {class} cross the decision boundary within {max_steps} steps, {count} \
+         are wanted; lower count, or raise max_steps or step"
     )]
     TooFewCross {
         /// The class.

@@ -1,4 +1,5 @@
-//! Gaussian noise around the class embedding: the simplest alternative to k-NN sampling, which looks at no feature.
+//! Gaussian noise around the class embedding: the simplest alternative to k-NN sampling, which looks at no
+//! feature.
 
 use super::boundary::neighbours;
 use super::error::{OutlierError, require_counts, require_direction};
@@ -41,11 +42,12 @@ impl GaussianParams {
 
 /// Returns `count` vectors normalise(T(y)/|T(y)| + sigma * e), e standard normal.
 ///
-/// `embedding` is T(y), `[m]`; `features`, `[n, m]`, serve only to report each vector's k-NN distance and its nearest
-/// feature, as `anchor`. The round is 0. Noise is `rng::Stream(seed, domain::SAMPLE_GAUSSIAN, class, index)`.
+/// `embedding` is T(y), `[m]`; `features`, `[n, m]`, serve only to report each vector's k-NN distance and its
+/// nearest feature, as `anchor`. The round is 0. Noise is `rng::Stream(seed, domain::SAMPLE_GAUSSIAN, class,
+/// index)`.
 ///
-/// # Errors
-/// Features that [`boundary`](super::boundary()) refuses, an embedding that is zero or not finite, a parameter outside its range.
+/// # Errors Features that [`boundary`](super::boundary()) refuses, an embedding that is zero or not finite, a
+/// parameter outside its range.
 pub fn gaussian(
     embedding: &[f32],
     features: &[f32],

@@ -65,7 +65,8 @@ impl Features {
     }
 }
 
-/// Sum of squares in eight partial sums: a fixed order, which the compiler can still put into vector registers.
+/// Sum of squares in eight partial sums: a fixed order, which the compiler can still put into vector
+/// registers.
 pub(super) fn squared_norm(values: &[f32]) -> f64 {
     let (chunks, rest) = values.as_chunks::<8>();
     let mut sums = [0.0_f64; 8];

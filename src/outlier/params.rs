@@ -24,10 +24,11 @@ impl Kind {
 pub enum Knn {
     /// The best candidates of each boundary feature, as the paper says.
     Paper,
-    /// As DREAM-OOD's public code (commit fcb89c6, `KNN_dis_search_distance`) indexes: distances of candidates ordered
-    /// [boundary feature, noise] are read as if they were ordered [noise, boundary feature], so that the kept ones are hardly
-    /// further out than chance. Where `keep` is 1, as for its inliers, a squeezed dimension moreover makes it keep
-    /// candidates of the round's first boundary feature only. For comparison.
+    /// As DREAM-OOD's public code (commit fcb89c6, `KNN_dis_search_distance`) indexes: distances of
+    /// candidates ordered [boundary feature, noise] are read as if they were ordered [noise, boundary
+    /// feature], so that the kept ones are hardly further out than chance. Where `keep` is 1, as for its
+    /// inliers, a squeezed dimension moreover makes it keep candidates of the round's first boundary feature
+    /// only. For comparison.
     Upstream,
 }
 
@@ -36,8 +37,8 @@ impl Knn {
     pub const ALL: [Self; 2] = [Self::Paper, Self::Upstream];
 }
 
-/// Writes an `f32` as the shortest decimal that means it (0.07), not as that number's `f64` (0.07000000029802322): parameters
-/// are read by people, and a run is named by them.
+/// Writes an `f32` as the shortest decimal that means it (0.07), not as that number's `f64`
+/// (0.07000000029802322): parameters are read by people, and a run is named by them.
 pub(super) fn shortest<S: serde::Serializer>(value: &f32, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(value.to_string().parse().unwrap_or(f64::from(*value)))
 }

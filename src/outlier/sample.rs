@@ -9,12 +9,13 @@ use crate::rng::{Stream, domain};
 use rayon::prelude::*;
 use std::sync::{Mutex, PoisonError};
 
-/// Samples the outliers (or inliers) of a class: `params.count()` of them, by round, then boundary rank, then best first.
+/// Samples the outliers (or inliers) of a class: `params.count()` of them, by round, then boundary rank, then
+/// best first.
 ///
-/// `features` is `[n, m]`, the class's ID features, which are L2-normalised inside. The noise of round r is that of
-/// `rng::Stream(seed, domain::SAMPLE_NOISE, class, r)`, `[noise_per_round, m]`; if a round uses only some of the boundary set, it
-/// draws them from "sample/anchors". `progress` is called with 1 after each round, from any thread; `cancelled` is asked
-/// before each.
+/// `features` is `[n, m]`, the class's ID features, which are L2-normalised inside. The noise of round r is
+/// that of `rng::Stream(seed, domain::SAMPLE_NOISE, class, r)`, `[noise_per_round, m]`; if a round uses only
+/// some of the boundary set, it draws them from "sample/anchors". `progress` is called with 1 after each
+/// round, from any thread; `cancelled` is asked before each.
 ///
 /// # Errors
 /// Features that [`boundary`](super::boundary()) refuses, a parameter outside its range, or cancellation.

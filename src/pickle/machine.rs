@@ -1,4 +1,5 @@
-//! The stack machine that a pickle is a program of. Opcodes are those of CPython's `pickletools`, protocols 0 to 5.
+//! The stack machine that a pickle is a program of. Opcodes are those of CPython's `pickletools`, protocols 0
+//! to 5.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

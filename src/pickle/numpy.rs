@@ -1,5 +1,6 @@
-//! NumPy's arrays in a pickle. There are two ways to write one: `_reconstruct(ndarray, (0,), b"b")` with the state (version, shape,
-//! type, whether the first axis is fastest, numbers), and in protocol 5 `_frombuffer(numbers, type, shape, order)`.
+//! NumPy's arrays in a pickle. There are two ways to write one: `_reconstruct(ndarray, (0,), b"b")` with the
+//! state (version, shape, type, whether the first axis is fastest, numbers), and in protocol 5
+//! `_frombuffer(numbers, type, shape, order)`.
 
 use std::borrow::Cow;
 

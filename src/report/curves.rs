@@ -12,7 +12,8 @@ const POINTS: usize = 500;
 /// One quantity over the epochs of a run.
 #[derive(Clone, Debug)]
 pub struct Curve {
-    /// What is drawn ("training loss", "ID accuracy", "learning rate"); curves of the same name share a panel.
+    /// What is drawn ("training loss", "ID accuracy", "learning rate"); curves of the same name share a
+    /// panel.
     pub metric: String,
     /// Whose curve it is (a run's alias or a network's name).
     pub run: String,
@@ -106,7 +107,9 @@ fn panel(metric: &str, curves: &[&Curve], runs: &[&str]) -> Markup {
             ul.legend {
                 @for curve in curves {
                     li {
-                        svg.key viewBox="0 0 18 18" aria-hidden="true" { path class=(style(curve)) d="M0 9H18" {} }
+                        svg.key viewBox="0 0 18 18" aria-hidden="true" {
+                            path class=(style(curve)) d="M0 9H18" {}
+                        }
                         (curve.run) " "
                         small { (figure(curve.points().last().map_or(f64::NAN, |p| p.1))) }
                     }

@@ -23,7 +23,8 @@ pub enum ReportError {
     },
     /// There is nothing to put on a contact sheet, or a row of it would hold nothing.
     #[error(
-        "a contact sheet needs at least one picture, column and pixel a pixel: got {pictures}, {columns} and {scale}"
+        "a contact sheet needs at least one picture, column and pixel a pixel: got {pictures}, {columns} \
+         and {scale}"
     )]
     EmptySheet {
         /// Pictures given.
@@ -35,7 +36,8 @@ pub enum ReportError {
     },
     /// A contact sheet would be larger than a PNG viewer can be expected to open.
     #[error(
-        "the contact sheet would be {width} x {height} pixels, over {limit} in all: take fewer pictures or a smaller scale"
+        "the contact sheet would be {width} x {height} pixels, over {limit} in all: take fewer pictures or \
+         a smaller scale"
     )]
     SheetTooLarge {
         /// Pixels a row.
@@ -98,7 +100,8 @@ pub enum ReportError {
     },
     /// An edge of the lineage names a run that is not there.
     #[error(
-        "an edge of the lineage names run {id}, which is not among its nodes: pass the node too, or drop the edge"
+        "an edge of the lineage names run {id}, which is not among its nodes: pass the node too, or drop \
+         the edge"
     )]
     UnknownRun {
         /// The id.

@@ -1,4 +1,5 @@
-//! Distributions of OOD scores: each OOD set beside the ID test set, with the threshold that keeps 95 % of ID.
+//! Distributions of OOD scores: each OOD set beside the ID test set, with the threshold that keeps 95 % of
+//! ID.
 
 use maud::{Markup, html};
 
@@ -27,7 +28,8 @@ pub struct ScoreHistogram {
     pub ood: Vec<ScoreSeries>,
 }
 
-/// Returns the largest value that at least 95 % of the finite `id` scores reach, or `None` when there are none.
+/// Returns the largest value that at least 95 % of the finite `id` scores reach, or `None` when there are
+/// none.
 pub fn threshold_at_95(id: &[f32]) -> Option<f32> {
     let sorted = finite(id);
     // At most a twentieth lies below it.
@@ -47,8 +49,8 @@ fn finite(values: &[f32]) -> Vec<f32> {
     kept
 }
 
-/// Returns the share of finite values in each of `bins` equal parts of a range. A part holds its lower edge; values beyond
-/// the range count in the first or last part.
+/// Returns the share of finite values in each of `bins` equal parts of a range. A part holds its lower edge;
+/// values beyond the range count in the first or last part.
 pub(super) fn bin_shares(values: &[f32], (lo, hi): (f64, f64), bins: usize) -> Vec<f64> {
     let mut counts = vec![0_usize; bins];
     let mut n = 0;
@@ -61,7 +63,8 @@ pub(super) fn bin_shares(values: &[f32], (lo, hi): (f64, f64), bins: usize) -> V
     counts.into_iter().map(|c| c as f64 / n.max(1) as f64).collect()
 }
 
-/// Returns the range that holds all but two in a thousand values at either end, of any series, or `None` without values.
+/// Returns the range that holds all but two in a thousand values at either end, of any series, or `None`
+/// without values.
 fn axis(histogram: &ScoreHistogram) -> Option<(f64, f64)> {
     let ends = std::iter::once(&histogram.id)
         .chain(&histogram.ood)
@@ -92,13 +95,13 @@ pub(super) fn render(histograms: &[ScoreHistogram]) -> Markup {
     let missing = histograms.len() - drawn().count();
     html! {
         p.lead {
-            "Larger scores mean more like the training data. The dashed line keeps 95 % of the ID images; what an OOD \
-             set has to the right of it would be taken for ID."
+            "Larger scores mean more like the training data. The dashed line keeps 95 % of the ID images; \
+             what an OOD set has to the right of it would be taken for ID."
         }
         @for histogram in drawn() { (panels(histogram)) }
         p.caption {
-            (BINS) " bins; each distribution has area one, each panel is scaled to its highest bin; the two in a \
-             thousand outermost values of a set may lie beyond the axis and count in the end bins."
+            (BINS) " bins; each distribution has area one, each panel is scaled to its highest bin; the \
+             two in a thousand outermost values of a set may lie beyond the axis and count in the end bins."
             @if skipped > 0 { " " (plural(skipped, "non-finite score", "non-finite scores")) " left out." }
             @if missing > 0 {
                 " " (plural(missing, "score", "scores")) " without ID or OOD values not drawn."

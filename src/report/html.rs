@@ -4,15 +4,15 @@ use maud::{Markup, html};
 
 use crate::rng::{Stream, domain};
 
-/// Appends formatted text to a string: the path of an SVG shape, a caption. What comes from outside is never made into HTML
-/// so, but by `html!`, which escapes it.
+/// Appends formatted text to a string: the path of an SVG shape, a caption. What comes from outside is never
+/// made into HTML so, but by `html!`, which escapes it.
 macro_rules! put {
     ($out:expr, $($arg:tt)*) => { $out.push_str(&format!($($arg)*)) };
 }
 pub(super) use put;
 
-/// Returns the page with U+FFFD for control characters, which HTML forbids, and for the bidirectional overrides and isolates,
-/// with which a name could reorder the text around it.
+/// Returns the page with U+FFFD for control characters, which HTML forbids, and for the bidirectional
+/// overrides and isolates, with which a name could reorder the text around it.
 pub(super) fn clean(page: &str) -> String {
     let forbidden = |c: char| match c {
         '\n' | '\t' => false,
@@ -50,9 +50,9 @@ pub(super) fn scroll(label: &str, content: &Markup) -> Markup {
     html! { div.scroll tabindex="0" role="region" aria-label=(label) { (content) } }
 }
 
-/// Returns at most `limit` of the positions `0..n`, ascending: all when they fit, else a random subset fixed by `stream`.
-/// A random subset, because rows come in the order of rounds and anchors, and every n-th row would pick always the same of
-/// them.
+/// Returns at most `limit` of the positions `0..n`, ascending: all when they fit, else a random subset fixed
+/// by `stream`. A random subset, because rows come in the order of rounds and anchors, and every n-th row
+/// would pick always the same of them.
 pub(super) fn thin(n: usize, limit: usize, stream: u32) -> Vec<usize> {
     if n <= limit {
         return (0..n).collect();

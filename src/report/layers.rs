@@ -1,8 +1,9 @@
 //! Layout of a directed acyclic graph of a few nodes in layers, from sources to results.
 //!
-//! A node stands one layer below its lowest predecessor, or lower where that brings it next to the nodes that read it. An edge
-//! across several layers goes through bends, one in each layer between, which have a place of their own in it, so that no edge
-//! runs behind a box. In a layer, all stand in the order of what is above them, and the layer in the middle of the page.
+//! A node stands one layer below its lowest predecessor, or lower where that brings it next to the nodes that
+//! read it. An edge across several layers goes through bends, one in each layer between, which have a place
+//! of their own in it, so that no edge runs behind a box. In a layer, all stand in the order of what is above
+//! them, and the layer in the middle of the page.
 
 use super::ReportError;
 
@@ -21,7 +22,8 @@ pub(super) struct Layout {
     pub width: f64,
 }
 
-/// Lays out `n` nodes joined by `edges` (source, target), both below `n`. On a cycle the error names it by `id`.
+/// Lays out `n` nodes joined by `edges` (source, target), both below `n`. On a cycle the error names it by
+/// `id`.
 pub(super) fn layout(
     n: usize,
     edges: &[(usize, usize)],
@@ -67,7 +69,8 @@ fn layers(n: usize, edges: &[(usize, usize)]) -> Result<Vec<usize>, usize> {
     if let Some(on_cycle) = sinks {
         return Err(on_cycle);
     }
-    // From the results back: down to just above the first reader, unless that lengthens more edges than it shortens.
+    // From the results back: down to just above the first reader, unless that lengthens more edges than it
+    // shortens.
     let mut order: Vec<usize> = (0..n).collect();
     order.sort_by_key(|node| std::cmp::Reverse(layer[*node]));
     for node in order {

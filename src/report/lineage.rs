@@ -82,7 +82,8 @@ pub(super) fn render(lineage: Option<&Lineage>) -> Result<Markup, ReportError> {
             (scroll("Graph of the lineage", &graph(lineage, &layout)))
             figcaption {
                 (count(lineage.nodes.len())) " runs and " (count(edges.len()))
-                " links, from the data (top) to the results (bottom). \u{25CF} finished, \u{25D0} running, \u{2715} failed."
+                " links, from the data (top) to the results (bottom). \u{25CF} finished, \u{25D0} running, "
+                "\u{2715} failed."
             }
         }
         (scroll("Runs of the lineage", &list(lineage, &edges)))
@@ -107,7 +108,8 @@ fn graph(lineage: &Lineage, layout: &Layout) -> Markup {
         svg.plot.dag viewBox={ "0 0 " (width) " " (height) } style={ "width:" (width) "px" } role="img"
             aria-label={ (runs) " runs, from the data at the top to the results at the bottom" } {
             defs {
-                marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto" {
+                marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7"
+                    orient="auto" {
                     path.tip d="M0 0.5L7.5 4L0 7.5z" {}
                 }
             }

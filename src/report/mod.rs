@@ -1,14 +1,16 @@
-//! A run and its lineage as one self-contained HTML page: pictures, embedding projection, tables, histograms, curves.
+//! A run and its lineage as one self-contained HTML page: pictures, embedding projection, tables, histograms,
+//! curves.
 //!
-//! The module knows nothing of the store: the caller fills [`Report`], plain data in memory, and [`render`] returns the page.
-//! The page has no script and asks the network for nothing (a content security policy in it says so to the browser): style
-//! and plots are inline, pictures are PNG data URIs. The HTML is made by maud's `html!`, which escapes all text. A section
-//! without data becomes one sentence. Large inputs are thinned by a fixed rule, so that the same data gives the same bytes
-//! and a page stays below about 10 MB; the caption says what was left out.
+//! The module knows nothing of the store: the caller fills [`Report`], plain data in memory, and [`render`]
+//! returns the page. The page has no script and asks the network for nothing (a content security policy in it
+//! says so to the browser): style and plots are inline, pictures are PNG data URIs. The HTML is made by
+//! maud's `html!`, which escapes all text. A section without data becomes one sentence. Large inputs are
+//! thinned by a fixed rule, so that the same data gives the same bytes and a page stays below about 10 MB;
+//! the caption says what was left out.
 //!
-//! One file a kind of figure: [`ClassSheet`] in `pictures`, [`Projection`] in `scatter` (its axes by [`pca2`]),
-//! [`ScoreHistogram`] in `histogram`, [`DetectionTable`] in `table`, [`Curve`] in `curves`, [`Lineage`] in `lineage`
-//! (its drawing laid out by `layers`). `html` and `plot` hold what they share.
+//! One file a kind of figure: [`ClassSheet`] in `pictures`, [`Projection`] in `scatter` (its axes by
+//! [`pca2`]), [`ScoreHistogram`] in `histogram`, [`DetectionTable`] in `table`, [`Curve`] in `curves`,
+//! [`Lineage`] in `lineage` (its drawing laid out by `layers`). `html` and `plot` hold what they share.
 
 mod curves;
 mod error;

@@ -37,8 +37,8 @@ pub struct Report {
 /// Returns the report as one HTML page that needs nothing else.
 ///
 /// # Errors
-/// When the data contradicts itself: a picture's bytes and size, a table's cells and data sets, a curve's lengths, a lineage
-/// with unknown runs or a cycle.
+/// When the data contradicts itself: a picture's bytes and size, a table's cells and data sets, a curve's
+/// lengths, a lineage with unknown runs or a cycle.
 pub fn render(report: &Report) -> Result<String, ReportError> {
     let sections = [
         ("facts", "Key facts", facts(&report.facts)),

@@ -1,7 +1,7 @@
 //! Principal components: the two directions along which vectors vary most, to draw them in a plane.
 //!
-//! Covariance and eigenvectors are faer's, in f64 and on one thread, so that the result does not depend on the number of
-//! threads; a rule fixes the signs.
+//! Covariance and eigenvectors are faer's, in f64 and on one thread, so that the result does not depend on
+//! the number of threads; a rule fixes the signs.
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Col, Mat, Par, Side};
@@ -21,14 +21,16 @@ pub struct Basis {
     pub axes: [Vec<f64>; 2],
     /// Share of the total variance along each direction, in 0..=1.
     pub explained: [f64; 2],
-    /// `max |C v - lambda v| / lambda_1` of the two directions: how exact they are (below 1e-10 unless the spectrum is flat).
+    /// `max |C v - lambda v| / lambda_1` of the two directions: how exact they are (below 1e-10 unless the
+    /// spectrum is flat).
     pub residual: f64,
 }
 
 /// Returns the plane of largest variance of `vectors`, row after row of dimension `m`.
 ///
 /// # Errors
-/// When there are fewer than two vectors or two dimensions, the length is no multiple of `m`, or a number is not finite.
+/// When there are fewer than two vectors or two dimensions, the length is no multiple of `m`, or a number is
+/// not finite.
 pub fn pca2(vectors: &[f32], m: usize) -> Result<Basis, ReportError> {
     check(vectors, m, 2)?;
     let n = vectors.len() / m;
@@ -111,8 +113,8 @@ fn covariance(vectors: &[f32], mean: &[f64]) -> Mat<f64> {
     sum
 }
 
-/// Returns the vector or its opposite, so that its largest component is positive. Components within a billionth of the
-/// largest count as equal, and the first of them decides: rounding cannot flip the picture.
+/// Returns the vector or its opposite, so that its largest component is positive. Components within a
+/// billionth of the largest count as equal, and the first of them decides: rounding cannot flip the picture.
 fn with_sign(mut axis: Vec<f64>) -> Vec<f64> {
     let largest = axis.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
     if axis

@@ -9,8 +9,8 @@ use super::{Picture, ReportError};
 
 /// The most characters of the section.
 const BUDGET: usize = 7_500_000;
-/// What may be shown, best first: pictures of a kind and class, and pixels of a side. The first that fits the budget is taken;
-/// if none does, classes are left out.
+/// What may be shown, best first: pictures of a kind and class, and pixels of a side. The first that fits the
+/// budget is taken; if none does, classes are left out.
 const PLANS: [(usize, usize); 6] = [(24, 512), (12, 256), (12, 128), (8, 96), (6, 64), (4, 64)];
 /// Classes whose pictures are unfolded when the page opens.
 const UNFOLDED: usize = 24;
@@ -55,15 +55,16 @@ pub(super) fn render(classes: &[ClassSheet]) -> Result<Markup, ReportError> {
     let rows = fitting(classes)?;
     Ok(html! {
         p.lead {
-            "Each row is a class: images of the data set, images generated from the unchanged class prompt, and images \
-             generated from outlier embeddings sampled at the edge of the class. An outlier should resemble the class \
-             without belonging to it."
+            "Each row is a class: images of the data set, images generated from the unchanged class \
+             prompt, and images generated from outlier embeddings sampled at the edge of the class. An outlier should \
+             resemble the class without belonging to it."
         }
         (PreEscaped(rows.html))
         p.caption {
             (count(rows.pictures)) " of " (plural(total, "picture", "pictures"))
             @if rows.classes < classes.len() {
-                ", " (count(rows.classes)) " of " (plural(classes.len(), "class", "classes")) ", evenly spaced"
+                ", " (count(rows.classes)) " of " (plural(classes.len(), "class", "classes"))
+                ", evenly spaced"
             }
             @if let Some(side) = rows.reduced_to {
                 "; reduced to at most " (side) " pixels a side to keep the page small"
@@ -100,7 +101,8 @@ fn fitting(classes: &[ClassSheet]) -> Result<Rows, ReportError> {
     }
 }
 
-/// Returns the rows of `n` evenly spaced classes under a plan, or `None` when they take more than `budget` characters.
+/// Returns the rows of `n` evenly spaced classes under a plan, or `None` when they take more than `budget`
+/// characters.
 fn rows(
     classes: &[ClassSheet],
     n: usize,

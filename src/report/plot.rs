@@ -2,7 +2,8 @@
 
 use maud::{Markup, html};
 
-/// Colours of the palette (`--c0` and on in the style sheet), chosen apart for the common kinds of colour blindness.
+/// Colours of the palette (`--c0` and on in the style sheet), chosen apart for the common kinds of colour
+/// blindness.
 pub(super) const COLOURS: usize = 10;
 
 /// A rectangle of an SVG and the ranges of the data in it.

@@ -7,7 +7,8 @@ use maud::{Markup, html};
 use super::html::{count, nothing, plural, put, scroll, thin};
 use super::plot::{COLOURS, short, widen};
 
-/// The most features in the large plot, the most marks of another kind in it, and the most of a kind in the plot of a class.
+/// The most features in the large plot, the most marks of another kind in it, and the most of a kind in the
+/// plot of a class.
 const FEATURES: usize = 9000;
 const MARKS: usize = 3000;
 const MARKS_OF_CLASS: usize = 400;
@@ -82,8 +83,8 @@ pub struct PointGroup {
 
 /// Vectors drawn in the plane of their largest variance.
 ///
-/// Vectors of one scale belong in one plot: class embeddings and outliers are stored with the length of T(y), ID features
-/// with length 1, so normalise all of them before [`pca2`](super::pca2).
+/// Vectors of one scale belong in one plot: class embeddings and outliers are stored with the length of T(y),
+/// ID features with length 1, so normalise all of them before [`pca2`](super::pca2).
 #[derive(Clone, Debug, Default)]
 pub struct Projection {
     /// The points.
@@ -103,8 +104,9 @@ pub(super) fn render(projection: Option<&Projection>) -> Markup {
     };
     html! {
         p.lead {
-            "The text-conditioned space, seen along the two directions in which the ID features vary most. Outliers \
-             should lie at the rim of their class, not inside another one; a plane shows only part of this."
+            "The text-conditioned space, seen along the two directions in which the ID features vary most. \
+             Outliers should lie at the rim of their class, not inside another one; a plane shows \
+             only part of this."
         }
         (view.overview())
         @if view.classes.len() > 1 { (view.classes()) }
@@ -217,7 +219,9 @@ impl<'a> View<'a> {
                 }
                 @for (class, x, y) in self.names() { text.name.mid x=(short(x)) y=(short(y)) { (class) } }
                 text.tick.end x=(WIDTH - 10.0) y=(HEIGHT - 9.0) { "PC 1, " (first) " of variance \u{2192}" }
-                text.tick transform={ "translate(16 " (HEIGHT - 12.0) ") rotate(-90)" } { "PC 2, " (second) " \u{2192}" }
+                text.tick transform={ "translate(16 " (HEIGHT - 12.0) ") rotate(-90)" } {
+                    "PC 2, " (second) " \u{2192}"
+                }
             }
         };
         html! {
@@ -287,8 +291,8 @@ impl<'a> View<'a> {
         (0..n).filter_map(move |i| self.classes.get(i * self.classes.len() / n).copied())
     }
 
-    /// Returns where each class' name stands: at its embedding, or in the middle of its features, where it covers no other
-    /// name.
+    /// Returns where each class' name stands: at its embedding, or in the middle of its features, where it
+    /// covers no other name.
     fn names(&self) -> Vec<(&'a str, f64, f64)> {
         let gems = self.placed.iter().filter(|(g, _)| g.mark == Mark::ClassEmbedding);
         let gems = gems.flat_map(|(_, points)| points);
@@ -321,7 +325,8 @@ impl<'a> View<'a> {
             figure {
                 div.panels.narrow { @for class in self.some(CLASSES) { (self.class(class)) } }
                 figcaption {
-                    "One class at a time: its features blue, its outliers orange crosses, all other features grey"
+                    "One class at a time: its features blue, its outliers orange crosses, all other features "
+                    "grey"
                     @if self.placed.iter().any(|(_, p)| p.len() > MARKS_OF_CLASS) {
                         "; at most " (count(MARKS_OF_CLASS)) " marks of a kind"
                     }
@@ -335,7 +340,8 @@ impl<'a> View<'a> {
     }
 
     fn class(&self, class: &str) -> Markup {
-        let path = |i: usize| self.path(i, MARKS_OF_CLASS, self.placed[i].1.len(), 2.2).0; // `i` enumerates `placed`
+        // `i` enumerates `placed`.
+        let path = |i: usize| self.path(i, MARKS_OF_CLASS, self.placed[i].1.len(), 2.2).0;
         html! {
             figure.panel {
                 figcaption { (class) }

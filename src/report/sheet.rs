@@ -77,17 +77,19 @@ impl Picture {
 
 /// Returns a PNG of the pictures in rows of `columns`, each pixel drawn as a square of `scale` pixels.
 ///
-/// Cells are as large as the largest picture; a smaller one stands in the middle of its cell. White lines part them.
+/// Cells are as large as the largest picture; a smaller one stands in the middle of its cell. White lines
+/// part them.
 ///
 /// # Errors
-/// When there is nothing to draw, a picture's bytes do not fit its size, or the sheet would exceed 2^28 pixels.
+/// When there is nothing to draw, a picture's bytes do not fit its size, or the sheet would exceed 2^28
+/// pixels.
 pub fn contact_sheet(pictures: &[Picture], columns: usize, scale: usize) -> Result<Vec<u8>, ReportError> {
     let cells: Vec<Option<&Picture>> = pictures.iter().map(Some).collect();
     draw(&cells, columns, scale, &[])
 }
 
-/// Returns a PNG with a row a class: `each` real pictures, as many of the class prompt, and as many imagined outliers,
-/// the three groups parted by a wider white line.
+/// Returns a PNG with a row a class: `each` real pictures, as many of the class prompt, and as many imagined
+/// outliers, the three groups parted by a wider white line.
 ///
 /// A class that has fewer leaves white cells. A kind that no class has is left out.
 ///

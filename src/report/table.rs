@@ -15,8 +15,8 @@ pub struct DetectionRow {
     pub score: String,
     /// Accuracy on the ID test set, in 0..=1, a seed; empty when unknown.
     pub id_accuracy: Vec<f64>,
-    /// For each data set of the table its results, a seed; empty when there are none. FPR95, AUROC and AUPR with ID
-    /// positive are shown.
+    /// For each data set of the table its results, a seed; empty when there are none. FPR95, AUROC and AUPR
+    /// with ID positive are shown.
     pub cells: Vec<Vec<Detection>>,
 }
 
@@ -51,9 +51,9 @@ fn shown(cell: Summary) -> String {
     format!("{:.2}", cell.mean * 100.0)
 }
 
-/// Returns the cells of each row: the ID accuracy, three numbers of the average when there are several sets, three a data
-/// set. What sums up comes first, for a wide table is cut off at the right. The average is taken over the data sets for each
-/// seed, and is absent when a data set is.
+/// Returns the cells of each row: the ID accuracy, three numbers of the average when there are several sets,
+/// three a data set. What sums up comes first, for a wide table is cut off at the right. The average is taken
+/// over the data sets for each seed, and is absent when a data set is.
 pub(super) fn cells(table: &DetectionTable) -> Vec<Vec<Option<Summary>>> {
     let cells = |row: &DetectionRow| {
         let mut line = vec![summary(&row.id_accuracy)];
@@ -81,8 +81,8 @@ fn average(row: &DetectionRow, of: fn(&Detection) -> f64) -> Option<Summary> {
     summary(&(0..seeds).map(mean).collect::<Vec<_>>())
 }
 
-/// Returns for each cell whether it is the best of its column, to the digits shown. A column with fewer than two numbers, or
-/// with all of them equal, has no best.
+/// Returns for each cell whether it is the best of its column, to the digits shown. A column with fewer than
+/// two numbers, or with all of them equal, has no best.
 pub(super) fn best(cells: &[Vec<Option<Summary>>]) -> Vec<Vec<bool>> {
     let columns = cells.iter().map(Vec::len).max().unwrap_or(0);
     let mut marks: Vec<Vec<bool>> = cells.iter().map(|row| vec![false; row.len()]).collect();
@@ -128,8 +128,8 @@ pub(super) fn render(tables: &[DetectionTable]) -> Result<Markup, ReportError> {
     }
     Ok(html! {
         p.lead {
-            "In percent. \u{2193} lower is better, \u{2191} higher is better. FPR95 and AUPR depend on the convention of \
-             the toolkit, by tens of points: compare only numbers of one convention."
+            "In percent. \u{2193} lower is better, \u{2191} higher is better. FPR95 and AUPR depend on the \
+             convention of the toolkit, by tens of points: compare only numbers of one convention."
         }
         @for table in tables.iter().filter(|t| !t.rows.is_empty()) { (one(table)) }
     })

@@ -1,5 +1,6 @@
-//! What random numbers are for: every domain of a [`Stream`](super::Stream) that results depend on. Two uses of one seed never
-//! share numbers, because no two domains are the same; and a domain that is changed changes results.
+//! What random numbers are for: every domain of a [`Stream`](super::Stream) that results depend on. Two uses
+//! of one seed never share numbers, because no two domains are the same; and a domain that is changed changes
+//! results.
 
 macro_rules! domains {
     ($($(#[$doc:meta])* $name:ident = $domain:literal;)*) => {

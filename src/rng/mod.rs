@@ -1,8 +1,10 @@
-//! Counter-based random numbers: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
+//! Counter-based random numbers: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
+//! SC 2011).
 //!
-//! A stream is named by (seed, domain, class, index) and every number in it by its position, so that a result does not
-//! depend on batch size, thread count, order, or the shard it was made in. The normal deviates use only IEEE additions,
-//! multiplications, divisions and square roots, no library logarithm or sine: they are the same bits on every machine.
+//! A stream is named by (seed, domain, class, index) and every number in it by its position, so that a result
+//! does not depend on batch size, thread count, order, or the shard it was made in. The normal deviates use
+//! only IEEE additions, multiplications, divisions and square roots, no library logarithm or sine: they are
+//! the same bits on every machine.
 
 pub mod domain;
 mod normal;
@@ -108,7 +110,8 @@ impl Stream {
         }
     }
 
-    /// Fills `out` with independent normal deviates of mean 0 and standard deviation 1 (Box-Muller), from a fresh block on.
+    /// Fills `out` with independent normal deviates of mean 0 and standard deviation 1 (Box-Muller), from a
+    /// fresh block on.
     pub fn fill_normal(&mut self, out: &mut [f32]) {
         let tail = [self.class, self.index as u32, (self.index >> 32) as u32];
         normal::fill(

@@ -1,6 +1,6 @@
-//! Normal deviates (Box-Muller), 32 at a time: eight Philox blocks side by side and no branches, in vector registers where the
-//! processor has them. Only integer operations and IEEE additions, multiplications and square roots occur, never fused, so that
-//! every version of the code gives the same bits.
+//! Normal deviates (Box-Muller), 32 at a time: eight Philox blocks side by side and no branches, in vector
+//! registers where the processor has them. Only integer operations and IEEE additions, multiplications and
+//! square roots occur, never fused, so that every version of the code gives the same bits.
 
 use super::philox;
 #[cfg(target_arch = "x86_64")]
@@ -14,7 +14,8 @@ const BATCH: usize = 4 * LANES;
 type Words = [u32; LANES];
 type Floats = [f32; LANES];
 
-/// Where in which stream the deviates start: the Philox key, the number of the block, the rest of the counter.
+/// Where in which stream the deviates start: the Philox key, the number of the block, the rest of the
+/// counter.
 #[derive(Clone, Copy)]
 pub(super) struct Counter {
     pub key: [u32; 2],
@@ -64,7 +65,8 @@ fn portable(counter: Counter, out: &mut [f32]) {
     });
 }
 
-/// As `portable`, with the 32-bit products of Philox in vector registers, which the compiler does not manage by itself.
+/// As `portable`, with the 32-bit products of Philox in vector registers, which the compiler does not manage
+/// by itself.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn avx2(counter: Counter, out: &mut [f32]) {
@@ -121,8 +123,8 @@ fn box_muller(a: &Words, b: &Words) -> (Floats, Floats) {
     (first, second)
 }
 
-/// Natural logarithm of a normal positive number: exponent apart, the mantissa in [sqrt(1/2), sqrt(2)) by the polynomial
-/// of Cephes' `logf` (relative error below 2^-23).
+/// Natural logarithm of a normal positive number: exponent apart, the mantissa in [sqrt(1/2), sqrt(2)) by the
+/// polynomial of Cephes' `logf` (relative error below 2^-23).
 #[inline(always)]
 fn ln(x: f32) -> f32 {
     let shifted = x.to_bits().wrapping_sub(0x3F35_04F3);
@@ -144,8 +146,8 @@ fn ln(x: f32) -> f32 {
     tail - 2.121_944_4e-4 * exponent - 0.5 * square + mantissa + 0.693_359_4 * exponent
 }
 
-/// Sine and cosine of `2 pi turn / 2^32`: the two top bits are the quadrant (a choice and two signs instead of four branches),
-/// the rest an angle within pi/4 of its middle.
+/// Sine and cosine of `2 pi turn / 2^32`: the two top bits are the quadrant (a choice and two signs instead
+/// of four branches), the rest an angle within pi/4 of its middle.
 #[inline(always)]
 fn sin_cos_turn(turn: u32) -> (f32, f32) {
     let rotated = turn.wrapping_add(1 << 29);

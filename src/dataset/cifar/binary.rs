@@ -1,5 +1,5 @@
-//! The binary version: a CIFAR-10 record is a label and 3072 bytes; a CIFAR-100 record has a coarse label before the fine one.
-//! Class names come from `batches.meta.txt` or `fine_label_names.txt`.
+//! The binary version: a CIFAR-10 record is a label and 3072 bytes; a CIFAR-100 record has a coarse label
+//! before the fine one. Class names come from `batches.meta.txt` or `fine_label_names.txt`.
 
 use super::super::error::DatasetError;
 use super::super::files;

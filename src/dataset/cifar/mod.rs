@@ -1,7 +1,8 @@
-//! CIFAR-10 and CIFAR-100, in the binary and in the Python version: a directory, or the `.tar.gz` as downloaded.
+//! CIFAR-10 and CIFAR-100, in the binary and in the Python version: a directory, or the `.tar.gz` as
+//! downloaded.
 //!
-//! Both hold planes `[3, 32, 32]` and, for CIFAR-100, coarse and fine labels, of which the fine ones are used. Images are named by
-//! their number in the split, so that the two versions of a set are one set.
+//! Both hold planes `[3, 32, 32]` and, for CIFAR-100, coarse and fine labels, of which the fine ones are
+//! used. Images are named by their number in the split, so that the two versions of a set are one set.
 
 mod binary;
 mod python;

@@ -1,5 +1,6 @@
-//! The Python version: each file is a pickled dictionary with the array `data` `[n, 3072]` and the list `labels` or, of CIFAR-100,
-//! `fine_labels`. Class names come from `label_names` of `batches.meta` or `fine_label_names` of `meta`.
+//! The Python version: each file is a pickled dictionary with the array `data` `[n, 3072]` and the list
+//! `labels` or, of CIFAR-100, `fine_labels`. Class names come from `label_names` of `batches.meta` or
+//! `fine_label_names` of `meta`.
 
 use super::super::error::DatasetError;
 use super::super::item::{Container, Item};

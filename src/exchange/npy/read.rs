@@ -26,8 +26,8 @@ impl NpyVectors {
     /// Opens the file and checks its header and its length.
     ///
     /// # Errors
-    /// If the file cannot be read, is no `.npy` file, is cut short or too long, or holds anything but little-endian floats in
-    /// C order in two or three dimensions.
+    /// If the file cannot be read, is no `.npy` file, is cut short or too long, or holds anything but
+    /// little-endian floats in C order in two or three dimensions.
     pub fn open(path: &Path) -> Result<Self, ExchangeError> {
         let file = File::open(path).map_err(ExchangeError::io(path))?;
         let size = file.metadata().map_err(ExchangeError::io(path))?.len();

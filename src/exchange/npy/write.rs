@@ -16,8 +16,9 @@ use crate::floats;
 /// How the rows are laid out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NpyLayout {
-    /// `[classes, n, width]` if the rows are those of one run, class by class, and every class has the same number of them,
-    /// more than one; otherwise `[n, width]`. Latents are `[n, channels, height, width]` in any case.
+    /// `[classes, n, width]` if the rows are those of one run, class by class, and every class has the same
+    /// number of them, more than one; otherwise `[n, width]`. Latents are `[n, channels, height, width]` in
+    /// any case.
     #[default]
     Auto,
     /// `[n, width]`.
@@ -37,11 +38,12 @@ pub struct NpyWritten {
     pub rows: PathBuf,
 }
 
-/// Writes the column `vector`, or latents with the shape that they have, as an `.npy` file of 32-bit floats, and the other columns as `NAME.rows.csv` beside it.
+/// Writes the column `vector`, or latents with the shape that they have, as an `.npy` file of 32-bit floats,
+/// and the other columns as `NAME.rows.csv` beside it.
 ///
 /// # Errors
-/// If there is no column `vector` and no latents, if their shapes differ, if one is null, if the rows cannot be had, if the layout does not
-/// fit them, or if one of the two files cannot be written or is there already.
+/// If there is no column `vector` and no latents, if their shapes differ, if one is null, if the rows cannot
+/// be had, if the layout does not fit them, or if one of the two files cannot be written or is there already.
 pub fn write_npy<E: Into<BoxError>>(
     target: &Target,
     layout: NpyLayout,

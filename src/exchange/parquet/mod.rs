@@ -1,12 +1,13 @@
 //! Parquet: every table out, and our own files back in.
 //!
-//! The columns are those of SQL, `run` first; vectors are `FixedSizeList<Float32>`. A column `png` becomes a column `image` of
-//! type `struct<bytes: binary, path: string>` with the metadata by which Hugging Face `datasets` knows pictures, and becomes
-//! `png` again on the way in. Bits survive both ways.
+//! The columns are those of SQL, `run` first; vectors are `FixedSizeList<Float32>`. A column `png` becomes a
+//! column `image` of type `struct<bytes: binary, path: string>` with the metadata by which Hugging Face
+//! `datasets` knows pictures, and becomes `png` again on the way in. Bits survive both ways.
 //!
-//! Encodings, and why: float columns are split by byte (BYTE_STREAM_SPLIT) and compressed with zstd; strings that repeat get a
-//! dictionary; PNG is stored as it is, because it is compressed already; statistics are kept for what one filters by and not
-//! for vectors and bytes. A row group holds at most [`ROW_GROUP_BYTES`], which bounds the memory of writer and reader.
+//! Encodings, and why: float columns are split by byte (BYTE_STREAM_SPLIT) and compressed with zstd; strings
+//! that repeat get a dictionary; PNG is stored as it is, because it is compressed already; statistics are
+//! kept for what one filters by and not for vectors and bytes. A row group holds at most [`ROW_GROUP_BYTES`],
+//! which bounds the memory of writer and reader.
 
 mod encoding;
 mod features;

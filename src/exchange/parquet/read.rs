@@ -20,9 +20,10 @@ use crate::exchange::csv::list_value;
 
 /// Rows of a table in a Parquet file, batch by batch, in the types of the store.
 ///
-/// The column `run` comes first if the file has one; `Artifact::from_batch` passes it over, and [`runs_of`] cuts a batch where
-/// it changes. Columns may come in any order, and as the wider types that pandas and Hugging Face `datasets` write (64-bit
-/// integers, large strings, lists of any size) as long as the values fit; floats of another width are refused.
+/// The column `run` comes first if the file has one; `Artifact::from_batch` passes it over, and [`runs_of`]
+/// cuts a batch where it changes. Columns may come in any order, and as the wider types that pandas and
+/// Hugging Face `datasets` write (64-bit integers, large strings, lists of any size) as long as the values
+/// fit; floats of another width are refused.
 pub struct ParquetRows {
     path: PathBuf,
     table: Table,
@@ -37,8 +38,8 @@ impl ParquetRows {
     /// Opens the file and checks its columns.
     ///
     /// # Errors
-    /// If the file cannot be read, is no Parquet file, says that it is another table, lacks a column, or has one of a type that
-    /// does not fit.
+    /// If the file cannot be read, is no Parquet file, says that it is another table, lacks a column, or has
+    /// one of a type that does not fit.
     pub fn open(path: &Path, table: Table) -> Result<Self, ExchangeError> {
         let builder = builder(path)?;
         let metadata = builder.metadata().file_metadata();
@@ -119,7 +120,8 @@ impl Iterator for ParquetRows {
     }
 }
 
-/// Cuts a batch where its column `run` changes: the run, and its rows without the column. No run where there is no column.
+/// Cuts a batch where its column `run` changes: the run, and its rows without the column. No run where there
+/// is no column.
 pub fn runs_of(batch: &RecordBatch) -> Result<Vec<(Option<String>, RecordBatch)>, ExchangeError> {
     let Some(runs) = batch.column_by_name("run").and_then(|c| c.as_string_opt::<i32>()) else {
         return Ok(vec![(None, batch.clone())]);
@@ -154,7 +156,8 @@ fn missing(path: &Path, table: Table, field: &Field) -> ExchangeError {
 
 fn builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, ExchangeError> {
     let file = File::open(path).map_err(ExchangeError::io(path))?;
-    // The Arrow schema that writers embed is not needed: all our types follow from Parquet's, the width from the first row.
+    // The Arrow schema that writers embed is not needed: all our types follow from Parquet's, the width from
+    // the first row.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     contained(path, || {
         ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)
@@ -162,13 +165,15 @@ fn builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, Exchang
     .map_err(ExchangeError::parquet(path))
 }
 
-/// Runs a step of the Parquet library, which panics on some damaged files; to us that is damage like any other.
+/// Runs a step of the Parquet library, which panics on some damaged files; to us that is damage like any
+/// other.
 fn contained<T>(path: &Path, step: impl FnOnce() -> T) -> Result<T, ExchangeError> {
     catch_unwind(AssertUnwindSafe(step))
         .map_err(|_| ExchangeError::format(path, "the file", "whole Parquet pages", "damaged ones"))
 }
 
-/// Returns the width of the vectors in a column: what its type says, or where that says nothing the length of the first.
+/// Returns the width of the vectors in a column: what its type says, or where that says nothing the length of
+/// the first.
 fn width(path: &Path, field: &Field) -> Result<usize, ExchangeError> {
     match field.data_type() {
         DataType::FixedSizeList(_, width) => return Ok(*width as usize),

@@ -14,7 +14,8 @@ use crate::exchange::{BoxError, ExchangeError, Target};
 
 /// Writes the rows of `table` as a Parquet file and returns their number. Memory is bounded by a row group.
 ///
-/// `table` is a name for the file's metadata; `schema` is that of the batches, with the column `run` where they have it.
+/// `table` is a name for the file's metadata; `schema` is that of the batches, with the column `run` where
+/// they have it.
 ///
 /// # Errors
 /// If the rows cannot be had or differ from `schema`, or if the file cannot be written or is there already.

@@ -1,7 +1,8 @@
 //! The cosine head of Eq. 2 as a classifier, and a step up its cross-entropy.
 //!
-//! The logits of z are cos(T_j, z)/t. With s_j = cos(T_j, z), p = softmax(s/t), g_j = p_j - [j = y], w = sum_j g_j T_j/|T_j|
-//! and u = z/|z|, the gradient of the cross-entropy of class y in z is (w - (w . u) u) / (t |z|).
+//! The logits of z are cos(T_j, z)/t. With s_j = cos(T_j, z), p = softmax(s/t), g_j = p_j - [j = y], w =
+//! sum_j g_j T_j/|T_j| and u = z/|z|, the gradient of the cross-entropy of class y in z is (w - (w . u) u) /
+//! (t |z|).
 
 use crate::engine::simd::{Packed, product};
 use crate::outlier::error::{OutlierError, require, require_direction};
@@ -72,8 +73,8 @@ pub(super) struct Step<'a> {
 }
 
 impl Step<'_> {
-    /// Asks `moves` of every walker, with its lead over the runner-up (a cosine) and whether that is positive, and moves it by
-    /// one step if so.
+    /// Asks `moves` of every walker, with its lead over the runner-up (a cosine) and whether that is
+    /// positive, and moves it by one step if so.
     pub(super) fn take(&self, block: &mut [Walker], moves: impl Fn(&mut Walker, f64, bool) -> bool) {
         let (m, classes) = (self.head.m, self.head.classes);
         let flat: Vec<f32> = block.iter().flat_map(|w| w.vector.iter().copied()).collect();
@@ -87,7 +88,8 @@ impl Step<'_> {
         {
             let norm = squared_norm(&walker.vector).max(1e-24).sqrt();
             let cosines: Vec<f64> = row.iter().map(|v| f64::from(*v) / norm).collect();
-            let own = cosines[self.label]; // the label is below the number of classes: `crossing` has checked it
+            // The label is below the number of classes: `crossing` has checked it.
+            let own = cosines[self.label];
             let others = cosines.iter().enumerate().filter(|(j, _)| *j != self.label);
             let other = others.map(|(_, s)| *s).fold(f64::NEG_INFINITY, f64::max);
             *moving = moves(walker, own - other, own > other);

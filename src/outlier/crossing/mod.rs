@@ -1,10 +1,10 @@
-//! Features moved across the decision boundary of their class, after BOOD (Liao et al., "BOOD: Boundary-based Out-Of-Distribution
-//! Data Generation", ICML 2025): the features that lie closest to the boundary, perturbed until the classifier takes them for
-//! another class, and a few steps further.
+//! Features moved across the decision boundary of their class, after BOOD (Liao et al., "BOOD: Boundary-based
+//! Out-Of-Distribution Data Generation", ICML 2025): the features that lie closest to the boundary, perturbed
+//! until the classifier takes them for another class, and a few steps further.
 //!
-//! The classifier is the cosine head of Eq. 2 (`classifier.rs`), and a step moves every coordinate along the sign of its
-//! gradient. The distance of a feature to the boundary is the number of steps that it takes; features that the classifier
-//! already takes for another class are left out.
+//! The classifier is the cosine head of Eq. 2 (`classifier.rs`), and a step moves every coordinate along the
+//! sign of its gradient. The distance of a feature to the boundary is the number of steps that it takes;
+//! features that the classifier already takes for another class are left out.
 
 mod classifier;
 
@@ -89,15 +89,17 @@ impl CrossingParams {
     }
 }
 
-/// Returns a vector across the decision boundary for each of the `params.count` features of a class that take the fewest steps
-/// there (among equals those with the smaller lead at the start, then the lower index), in that order.
+/// Returns a vector across the decision boundary for each of the `params.count` features of a class that take
+/// the fewest steps there (among equals those with the smaller lead at the start, then the lower index), in
+/// that order.
 ///
-/// `features` is `[n, m]`, those of the class with the number `label` in `head`. `anchor` is the feature that was moved, `round`
-/// the number of its steps to the boundary; the k-NN distance is that of the final, normalised vector. No random number is drawn.
+/// `features` is `[n, m]`, those of the class with the number `label` in `head`. `anchor` is the feature that
+/// was moved, `round` the number of its steps to the boundary; the k-NN distance is that of the final,
+/// normalised vector. No random number is drawn.
 ///
 /// # Errors
-/// Features that [`boundary`](super::boundary()) refuses, a parameter outside its range, a label that the head does not have, or
-/// fewer than `count` features that cross within `max_steps`.
+/// Features that [`boundary`](super::boundary()) refuses, a parameter outside its range, a label that the
+/// head does not have, or fewer than `count` features that cross within `max_steps`.
 pub fn crossing(
     features: &[f32],
     head: &Head,

@@ -11,7 +11,8 @@ const STEPS: usize = 4;
 const WHOLE: usize = 32;
 
 impl Class<'_> {
-    /// How many columns, from the first on, put most of the complete noise vectors `typical` out for every anchor.
+    /// How many columns, from the first on, put most of the complete noise vectors `typical` out for every
+    /// anchor.
     pub(super) fn panel(
         &self,
         scratch: &mut Scratch,
@@ -55,7 +56,8 @@ impl Class<'_> {
         high * step
     }
 
-    /// Searches those of the noise vectors `rows` that their first `columns` products, and then the next, leave undecided.
+    /// Searches those of the noise vectors `rows` that their first `columns` products, and then the next,
+    /// leave undecided.
     pub(super) fn rest(
         &self,
         scratch: &mut Scratch,
@@ -88,7 +90,8 @@ impl Class<'_> {
         self.search(scratch, anchors, &rows, best);
     }
 
-    /// Which of up to four noise vectors may belong to the best of some group, judged by their first `columns` products.
+    /// Which of up to four noise vectors may belong to the best of some group, judged by their first
+    /// `columns` products.
     fn undecided(
         &self,
         scratch: &mut Scratch,
@@ -124,7 +127,8 @@ impl Class<'_> {
         undecided
     }
 
-    /// Offers every candidate of the (complete) noise vectors `rows` to its group, unless counting puts it out.
+    /// Offers every candidate of the (complete) noise vectors `rows` to its group, unless counting puts it
+    /// out.
     pub(super) fn search(&self, scratch: &mut Scratch, anchors: &Anchors<'_>, rows: &[u32], best: &mut Best) {
         let stride = self.columns.stride;
         let count = anchors.ranks.len();
@@ -153,9 +157,10 @@ impl Class<'_> {
         }
     }
 
-    /// Fills row `row` of the thresholds, one an anchor: a dot product that tells a candidate of the noise vector `noise` from
-    /// the worst kept one of its group. With the k-th largest product above it, an outlier candidate is strictly nearer than
-    /// that one; with it at or below, an inlier candidate is strictly further.
+    /// Fills row `row` of the thresholds, one an anchor: a dot product that tells a candidate of the noise
+    /// vector `noise` from the worst kept one of its group. With the k-th largest product above it, an
+    /// outlier candidate is strictly nearer than that one; with it at or below, an inlier candidate is
+    /// strictly further.
     fn thresholds(
         &self,
         scratch: &mut Scratch,
@@ -197,8 +202,8 @@ impl Class<'_> {
     }
 }
 
-/// |b + sigma e| from |b|^2, sigma e . b and sigma^2 |e|^2. Zero only where the noise cancels the feature; the sum of squares may
-/// then round below zero.
+/// |b + sigma e| from |b|^2, sigma e . b and sigma^2 |e|^2. Zero only where the noise cancels the feature; the
+/// sum of squares may then round below zero.
 #[inline(always)]
 fn norm(own: f64, dot: f32, square: f64) -> f64 {
     (own + 2.0 * f64::from(dot) + square).max(1e-12).sqrt()

@@ -42,7 +42,8 @@ impl Class<'_> {
         let mut sampled = Vec::with_capacity(anchors.ranks.len() * self.params.keep);
         for (group, places) in best.places().enumerate() {
             for place in places {
-                // The public code takes candidate number `place` of all, not of the group, where it keeps one of each.
+                // The public code takes candidate number `place` of all, not of the group, where it keeps one
+                // of each.
                 let number = match self.params.knn {
                     Knn::Upstream if self.params.keep == 1 => 0,
                     _ => group,
@@ -75,8 +76,8 @@ impl Class<'_> {
         }
     }
 
-    /// The distance of a candidate to its k-th nearest feature: which one that is, the products say; how far it is, is
-    /// computed from the vectors, so that it does not depend on how the products were taken.
+    /// The distance of a candidate to its k-th nearest feature: which one that is, the products say; how far
+    /// it is, is computed from the vectors, so that it does not depend on how the products were taken.
     fn distance(
         &self,
         scratch: &mut Scratch,

@@ -1,15 +1,19 @@
-//! One round: candidates of all anchors under shared noise, of which the best of each group are found exactly.
+//! One round: candidates of all anchors under shared noise, of which the best of each group are found
+//! exactly.
 //!
-//! Most noise vectors are far from being the best for any anchor, and it takes little to know it: an outlier candidate is out
-//! as soon as k features are nearer than the worst kept one, whichever k they are. So a round goes
+//! Most noise vectors are far from being the best for any anchor, and it takes little to know it: an outlier
+//! candidate is out as soon as k features are nearer than the worst kept one, whichever k they are. So a
+//! round goes
 //! 1. The noise is drawn and its product with the mean feature orders it by promise (`draw`).
 //! 2. The most promising vectors are searched with all features: the cut-offs are then nearly final.
-//! 3. The features stand in an order in which those come first that decide soonest (`columns.rs`). A few vectors of middling
-//!    promise tell how many of them decide every other time (`panel`), and the product of all the noise is taken with these.
-//! 4. What that leaves undecided gets the next of the features, and so on; what is undecided to the last is searched
-//!    (`rest`, with the bounds in `decide.rs`). The kept ones become vectors (`keep.rs`).
+//! 3. The features stand in an order in which those come first that decide soonest (`columns.rs`). A few
+//!    vectors of middling promise tell how many of them decide every other time (`panel`), and the product of
+//!    all the noise is taken with these.
+//! 4. What that leaves undecided gets the next of the features, and so on; what is undecided to the last is
+//!    searched (`rest`, with the bounds in `decide.rs`). The kept ones become vectors (`keep.rs`).
 //!
-//! Every step is a bound that errs on the side of looking closer, so that the result is that of looking at everything.
+//! Every step is a bound that errs on the side of looking closer, so that the result is that of looking at
+//! everything.
 
 mod decide;
 mod keep;
@@ -26,10 +30,12 @@ use std::ops::Range;
 
 /// Noise vectors that are searched first.
 const FIRST: usize = 24;
-/// Noise vectors that tell how many columns decide, and their place in the order of promise, in hundredths of the others.
+/// Noise vectors that tell how many columns decide, and their place in the order of promise, in hundredths of
+/// the others.
 const TYPICAL: usize = 8;
 const TYPICAL_FROM: usize = 45;
-/// Noise vectors drawn at once: a multiple of four, so that their numbers are whole blocks of the stream whatever m is.
+/// Noise vectors drawn at once: a multiple of four, so that their numbers are whole blocks of the stream
+/// whatever m is.
 const DRAWN: usize = 4;
 /// Noise vectors whose product is completed at once.
 const BATCH: usize = 64;
@@ -52,7 +58,8 @@ pub(super) struct Scratch {
     noise: Vec<f32>,
     /// sigma * e_j . z_l, `[noise_per_round, stride]`; zero beyond the columns.
     moved: Vec<f32>,
-    /// sigma * e_j . b_i for the anchors of the round, `[noise_per_round, anchors]`; empty where `moved` begins with them.
+    /// sigma * e_j . b_i for the anchors of the round, `[noise_per_round, anchors]`; empty where `moved`
+    /// begins with them.
     dots: Vec<f32>,
     /// sigma^2 |e_j|^2, `[noise_per_round]`.
     squares: Vec<f64>,
@@ -114,7 +121,8 @@ impl<'a> Class<'a> {
         }
     }
 
-    /// The ranks of the boundary features that `round` uses, in rank order: all, or a draw without replacement.
+    /// The ranks of the boundary features that `round` uses, in rank order: all, or a draw without
+    /// replacement.
     pub fn anchors(&self, seed: u64, class: u32, round: u64) -> Vec<usize> {
         let mut ranks: Vec<usize> = (0..self.boundary.len()).collect();
         if self.params.anchors_per_round < ranks.len() {
@@ -125,8 +133,9 @@ impl<'a> Class<'a> {
         ranks
     }
 
-    /// Finds the best candidates under the noise of a round, and returns them by anchor, then best first. `noise` fills one part
-    /// of `[noise_per_round, m]` after the other, of as many numbers as it is given room for.
+    /// Finds the best candidates under the noise of a round, and returns them by anchor, then best first.
+    /// `noise` fills one part of `[noise_per_round, m]` after the other, of as many numbers as it is given
+    /// room for.
     pub fn round(
         &self,
         scratch: &mut Scratch,
@@ -167,13 +176,15 @@ impl<'a> Class<'a> {
         self.collect(scratch, anchors, &best, round)
     }
 
-    /// Draws the noise, fills in its squares, and puts it in order of promise as far as that is asked for: by the product of the
-    /// candidate with the mean feature were it made from the mean anchor. That only decides what is looked at first.
+    /// Draws the noise, fills in its squares, and puts it in order of promise as far as that is asked for: by
+    /// the product of the candidate with the mean feature were it made from the mean anchor. That only
+    /// decides what is looked at first.
     fn draw(&self, scratch: &mut Scratch, noise: &mut dyn FnMut(&mut [f32])) {
         let sigma = self.params.sigma;
         let m = self.features.m;
         scratch.order.clear();
-        // Measured while it is in the cache. The stream is the same however many whole blocks of four are drawn at once.
+        // Measured while it is in the cache. The stream is the same however many whole blocks of four are
+        // drawn at once.
         for (part, vectors) in scratch.noise.chunks_mut(DRAWN * m).enumerate() {
             noise(vectors);
             for (row, e) in (part * DRAWN..).zip(vectors.chunks_exact(m)) {
@@ -201,7 +212,8 @@ impl<'a> Class<'a> {
         }
     }
 
-    /// Takes the products of the noise with the anchors, where those with all the features do not begin with them.
+    /// Takes the products of the noise with the anchors, where those with all the features do not begin with
+    /// them.
     fn anchor_products(&self, scratch: &mut Scratch, anchors: &Anchors<'_>) {
         if self.columns.boundary_first {
             return;

@@ -1,4 +1,5 @@
-//! Features across the decision boundary: against PyTorch's gradient (tests/fixtures/outlier/make.py), and what must be refused.
+//! Features across the decision boundary: against PyTorch's gradient (tests/fixtures/outlier/make.py), and
+//! what must be refused.
 
 use super::*;
 

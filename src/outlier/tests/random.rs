@@ -142,8 +142,8 @@ fn check(job: &Job) {
 struct Candidate {
     vector: Vec<f64>,
     distance: f64,
-    /// How much larger a rounding error of its cosines is than one of the products they are the sum of: large where noise
-    /// nearly cancels the feature, which in two dimensions happens.
+    /// How much larger a rounding error of its cosines is than one of the products they are the sum of: large
+    /// where noise nearly cancels the feature, which in two dimensions happens.
     condition: f64,
 }
 
@@ -170,8 +170,8 @@ proptest! {
     }
 }
 
-/// The shape at which the shortcuts pay, with a boundary set that leads the columns and with one that does not, and with a few
-/// features far from all others, as mislabelled pictures are.
+/// The shape at which the shortcuts pay, with a boundary set that leads the columns and with one that does
+/// not, and with a few features far from all others, as mislabelled pictures are.
 #[test]
 fn jobs_of_the_paper_in_small_keep_the_best_by_brute_force() {
     for (kind, select, anchors, k) in [
@@ -205,7 +205,8 @@ fn jobs_of_the_paper_in_small_keep_the_best_by_brute_force() {
     }
 }
 
-/// Found by chance: of two candidates close to the point opposite all features, one is where noise nearly cancels the feature.
+/// Found by chance: of two candidates close to the point opposite all features, one is where noise nearly
+/// cancels the feature.
 #[test]
 fn a_candidate_that_nearly_cancels_is_right_within_its_rounding() {
     check(&Job {

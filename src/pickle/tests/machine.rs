@@ -36,7 +36,8 @@ fn values_of_every_opcode() {
     assert_eq!(pickle.length(), program.len());
 }
 
-/// `tests/fixtures/pickle/make.py`: classes that nobody knows, containers made by calls, a list and a class in themselves.
+/// `tests/fixtures/pickle/make.py`: classes that nobody knows, containers made by calls, a list and a class
+/// in themselves.
 #[test]
 fn what_python_writes_is_read_as_data() {
     for protocol in 0..6 {
@@ -99,8 +100,9 @@ fn an_ordered_dictionary_of_pairs() {
 #[test]
 fn an_array_in_either_order() {
     let program = |fortran: u8| {
-        let head = b"\x80\x02}U\x01acnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR(I1\n(I2\nI3\nt\
-            cnumpy\ndtype\n(S'u1'\nI0\nI1\ntR(I3\nS'|'\nNNNI-1\nI-1\nI0\ntb";
+        let head =
+            b"\x80\x02}U\x01acnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR(I1\n\
+            (I2\nI3\ntcnumpy\ndtype\n(S'u1'\nI0\nI1\ntR(I3\nS'|'\nNNNI-1\nI-1\nI0\ntb";
         [head.as_slice(), &[fortran], b"U\x06abcdeftbs."].concat()
     };
     let read = |program: &[u8]| {
@@ -184,7 +186,8 @@ proptest! {
     /// Any bytes are read or refused, and never a panic.
     #[test]
     fn no_bytes_panic(ops in prop::collection::vec(prop::sample::select(
-        &b"\x80\x02(.0NIJKMLSVUTXBCpqrghjPQGF]})lt\x85\x86\x87daesucRbio12\n'\x00\x01\x81\x88\x8a\x8b\x8c\x8f\x90\x91\x92\x93\x94\x95\x96"[..],
+        &b"\x80\x02(.0NIJKMLSVUTXBCpqrghjPQGF]})lt\x85\x86\x87daesucRbio12\n'\x00\x01\
+            \x81\x88\x8a\x8b\x8c\x8f\x90\x91\x92\x93\x94\x95\x96"[..],
     ), 0..60)) {
         let _ = Pickle::parse(&ops);
         let program = [&b"}q\x00]q\x01(K\x01cnumpy\ndtype\n"[..], &ops].concat();

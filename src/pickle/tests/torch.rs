@@ -82,7 +82,8 @@ fn numbers_are_where_strides_say() {
     );
 }
 
-/// Shapes and strides that promise more than is there are refused when the file is opened, before anyone asks for memory.
+/// Shapes and strides that promise more than is there are refused when the file is opened, before anyone asks
+/// for memory.
 #[test]
 fn promises_that_the_file_does_not_keep_are_refused() {
     let big = 1 << 62;

@@ -69,7 +69,8 @@ impl Numbers {
 pub(super) struct Storage<'p> {
     pub(super) numbers: Numbers,
     pub(super) name: Cow<'p, str>,
-    /// Numbers of the storage that the one of this name begins after: before 0.4 a storage could be a part of another.
+    /// Numbers of the storage that the one of this name begins after: before 0.4 a storage could be a part of
+    /// another.
     skipped: usize,
 }
 
@@ -91,7 +92,8 @@ impl<'p> Storage<'p> {
     }
 }
 
-/// The tensors of the state dict in what a pickle holds: of the one under one of [`KEYS`] if there is one. `place` finds storages.
+/// The tensors of the state dict in what a pickle holds: of the one under one of [`KEYS`] if there is one.
+/// `place` finds storages.
 pub(super) fn state_dict(
     root: Node<'_>,
     mut place: impl FnMut(&str) -> Result<Place>,
@@ -203,8 +205,8 @@ impl<'p> Described<'p> {
             let end = reach(shape, strides).and_then(|reach| offset.checked_add(reach)?.checked_mul(size));
             if end.is_none_or(|end| end > length) {
                 return Err(format!(
-                    "its shape {shape:?} and strides {strides:?}, from number {offset} on, need more than the \
-                     {length} bytes of its storage"
+                    "its shape {shape:?} and strides {strides:?}, from number {offset} on, need more than \
+                     the {length} bytes of its storage"
                 ));
             }
             start += offset * size;

@@ -1,5 +1,6 @@
-//! The format before PyTorch 1.6, still written with `_use_new_zipfile_serialization=False`: pickles of a magic number, a version,
-//! facts about the machine, the object, and the names of the storages; then each storage, its length as an i64 before it.
+//! The format before PyTorch 1.6, still written with `_use_new_zipfile_serialization=False`: pickles of a
+//! magic number, a version, facts about the machine, the object, and the names of the storages; then each
+//! storage, its length as an i64 before it.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};

@@ -1,8 +1,10 @@
-//! Files of PyTorch's `torch.save`: since 1.6 a zip archive, not compressed, of a pickle that describes the tensors and one file of
-//! numbers for each storage (`zip.rs`); before, and still on request, pickles followed by the storages (`legacy.rs`).
+//! Files of PyTorch's `torch.save`: since 1.6 a zip archive, not compressed, of a pickle that describes the
+//! tensors and one file of numbers for each storage (`zip.rs`); before, and still on request, pickles
+//! followed by the storages (`legacy.rs`).
 //!
-//! What the pickle names is never executed. A tensor is described by its storage and where in it its numbers are; the numbers are
-//! read from their places in the file when they are asked for. Opening a file checks that they are there.
+//! What the pickle names is never executed. A tensor is described by its storage and where in it its numbers
+//! are; the numbers are read from their places in the file when they are asked for. Opening a file checks
+//! that they are there.
 
 mod describe;
 mod legacy;
@@ -21,8 +23,8 @@ use crate::floats::{self, Format};
 
 /// Numbers of a tensor that a task reads.
 const NUMBERS: usize = 1 << 20;
-/// How often the numbers of a file may occur in all of its tensors: tied weights share a storage, but a small file must not ask
-/// for any amount of memory.
+/// How often the numbers of a file may occur in all of its tensors: tied weights share a storage, but a small
+/// file must not ask for any amount of memory.
 const COPIES: u64 = 16;
 
 /// Why a file of PyTorch's cannot be read.
@@ -72,7 +74,8 @@ impl TorchFile {
         head.starts_with(b"PK\x03\x04") || legacy::begins(head)
     }
 
-    /// Reads the description of the tensors: of the state dict where a training program keeps one, else of the whole.
+    /// Reads the description of the tensors: of the state dict where a training program keeps one, else of
+    /// the whole.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let mut file = File::open(path)?;
         let length = file.metadata()?.len();

@@ -5,7 +5,8 @@ use super::grey;
 use crate::ood::Detection;
 use crate::rng::Stream;
 
-/// Looks at the page as a browser's tokeniser would: every tag that opens must be one of ours, and tags must balance.
+/// Looks at the page as a browser's tokeniser would: every tag that opens must be one of ours, and tags must
+/// balance.
 fn check_markup(page: &str) {
     const KNOWN: [&str; 49] = [
         "!doctype",

@@ -1,5 +1,5 @@
-//! Gathers what a report shows: pictures, projection, tables, histograms, curves and lineage of evaluations and all they came
-//! from.
+//! Gathers what a report shows: pictures, projection, tables, histograms, curves and lineage of evaluations
+//! and all they came from.
 
 mod figures;
 
@@ -12,7 +12,8 @@ use super::{Role, StageError, compare, detect, embed, evaluate, imagine, lineage
 use crate::report::{Lineage, Report, RunEdge, RunNode};
 use crate::store::{Readable, Store};
 
-/// Returns the runs that a report on `run` compares: of an evaluation, all evaluations on the same sets; of another run, none.
+/// Returns the runs that a report on `run` compares: of an evaluation, all evaluations on the same sets; of
+/// another run, none.
 ///
 /// # Errors
 /// If the store cannot be read.
