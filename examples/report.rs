@@ -5,6 +5,7 @@
 
 use std::error::Error;
 
+use dream_ood::bitmap::Bitmap;
 use dream_ood::ood::Detection;
 use dream_ood::report::*;
 use dream_ood::rng::Stream;
@@ -87,12 +88,12 @@ fn drawing(class: usize, index: u64, bend: f32, caption: String) -> Picture {
         let ink = (edge * 3.0).clamp(0.0, 1.0) * texture + grain * 0.02;
         rgb.extend([(255.0 * (0.04 + 0.92 * ink).clamp(0.0, 1.0)) as u8; 3]);
     }
-    Picture {
+    let bitmap = Bitmap {
         width: side,
         height: side,
         rgb,
-        caption,
-    }
+    };
+    Picture { bitmap, caption }
 }
 
 fn pictures() -> Vec<ClassSheet> {

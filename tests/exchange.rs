@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use arrow::array::RecordBatch;
+use dream_ood::bitmap::Bitmap;
 use dream_ood::exchange::{
     NpyLayout, NpyVectors, ParquetRows, Target, encode_png, safetensors, write_checkpoint, write_csv,
     write_images, write_npy, write_parquet, write_vectors,
@@ -76,9 +77,13 @@ fn features() -> Vec<Feature> {
 fn images() -> Vec<Image> {
     each(ROWS, |class_id, index| {
         let pixel = [class_id as u8, index as u8, 7];
-        let rgb = [pixel; 4].concat();
+        let bitmap = Bitmap {
+            width: 2,
+            height: 2,
+            rgb: [pixel; 4].concat(),
+        };
         let (class, index_text) = (class_name(class_id), index.to_string());
-        let png = encode_png(2, 2, &rgb, &[("class", &class), ("index", &index_text)]).unwrap();
+        let png = encode_png(&bitmap, &[("class", &class), ("index", &index_text)]).unwrap();
         Image {
             class_id,
             class_name: class_name(class_id),

@@ -47,7 +47,6 @@ pub use error::{DiffusionError, Result};
 pub use geometry::{Geometry, Workload};
 pub use load::{is_checkpoint, weight_files};
 pub use outline::Outline;
-pub use picture::Picture;
 pub use pipeline::{Pipeline, PipelineOptions};
 pub use sampling::{Hooks, OnStep, Sampling, StepNoise};
 pub use scheduler::Scheduler;

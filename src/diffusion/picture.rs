@@ -1,89 +1,26 @@
 //! Decoded pictures.
 
 use candle_core::Tensor;
-use image::imageops::{FilterType, resize};
-use image::{ImageBuffer, Rgb};
 
 use super::error::{DiffusionError, Result};
+use crate::bitmap::Bitmap;
 
-/// An RGB picture of 8 bits a channel.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Picture {
-    /// Pixels in a row.
-    pub width: usize,
-    /// Rows.
-    pub height: usize,
-    /// Red, green, blue of each pixel, row by row from the top: `3 * width * height` bytes.
-    pub rgb: Vec<u8>,
-}
-
-impl Picture {
-    /// Returns the picture at another size, by bicubic interpolation (Catmull-Rom, a = -0.5, as wide as the scale: what Pillow
-    /// calls BICUBIC, up to rounding). It is made of additions and multiplications alone, in one order, so equal pictures stay equal.
-    pub fn resized(&self, width: usize, height: usize) -> Self {
-        if (self.width, self.height) == (width, height) {
-            return self.clone();
-        }
-        // A picture has 3 * width * height bytes; sides are far below 2^32.
-        let whole =
-            ImageBuffer::<Rgb<u8>, _>::from_raw(self.width as u32, self.height as u32, self.rgb.clone())
-                .expect("pixels fill the picture");
-        let rgb = resize(&whole, width as u32, height as u32, FilterType::CatmullRom).into_raw();
-        Self { width, height, rgb }
+/// Rounds `[batch, h, w, 3]`, values around -1 to 1, as diffusers does: `round(clamp(x / 2 + 0.5) * 255)`, halves
+/// to even.
+pub(crate) fn bitmaps(images: &Tensor) -> Result<Vec<Bitmap>> {
+    let (_, height, width, channels) = images.dims4()?;
+    let values = images.flatten_all()?.to_vec1::<f32>()?;
+    if values.iter().any(|v| !v.is_finite()) {
+        return Err(DiffusionError::NonFiniteResult { what: "a picture" });
     }
-
-    /// Rounds `[batch, h, w, 3]`, values around -1 to 1, as diffusers does: `round(clamp(x / 2 + 0.5) * 255)`, halves to even.
-    pub(crate) fn from_batch(images: &Tensor) -> Result<Vec<Self>> {
-        let (_, height, width, channels) = images.dims4()?;
-        let values = images.flatten_all()?.to_vec1::<f32>()?;
-        if values.iter().any(|v| !v.is_finite()) {
-            return Err(DiffusionError::NonFiniteResult { what: "a picture" });
-        }
-        let byte = |x: &f32| ((x / 2.0 + 0.5).clamp(0.0, 1.0) * 255.0).round_ties_even() as u8;
-        Ok(values
-            .chunks_exact((height * width * channels).max(1))
-            .map(|image| Self {
-                width,
-                height,
-                rgb: image.iter().map(byte).collect(),
-            })
-            .collect())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[derive(serde::Deserialize)]
-    struct Sized {
-        width: usize,
-        height: usize,
-        rgb: Vec<u8>,
-        #[serde(default)]
-        resized: Vec<Sized>,
-    }
-
-    /// Pillow rounds between its two passes; ours are rounded once.
-    #[test]
-    fn resized_as_pillow_does_within_a_grey_level() {
-        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-        let json = std::fs::read(root.join("tests/fixtures/diffusion/resize.json")).unwrap();
-        let fixture: Sized = serde_json::from_slice(&json).unwrap();
-        let picture = Picture {
-            width: fixture.width,
-            height: fixture.height,
-            rgb: fixture.rgb,
-        };
-        assert_eq!(picture.resized(picture.width, picture.height), picture);
-        for expected in fixture.resized {
-            let found = picture.resized(expected.width, expected.height);
-            let size = (expected.width, expected.height);
-            assert_eq!((found.width, found.height), size);
-            assert_eq!(found.rgb.len(), expected.rgb.len());
-            let pairs = found.rgb.iter().zip(&expected.rgb);
-            let largest = pairs.map(|(a, b)| a.abs_diff(*b)).max();
-            assert!(largest <= Some(1), "{size:?}: {largest:?}");
-        }
-    }
+    let byte = |x: &f32| ((x / 2.0 + 0.5).clamp(0.0, 1.0) * 255.0).round_ties_even() as u8;
+    let bitmap = |image: &[f32]| Bitmap {
+        width,
+        height,
+        rgb: image.iter().map(byte).collect(),
+    };
+    Ok(values
+        .chunks_exact((height * width * channels).max(1))
+        .map(bitmap)
+        .collect())
 }

@@ -7,12 +7,13 @@ use candle_core::{DType, Tensor};
 use super::error::{DiffusionError, Result};
 use super::load::load;
 use super::outline::Outline;
-use super::picture::Picture;
+use super::picture::bitmaps;
 use super::sampling::{Hooks, Job, Sampling};
 use super::span::TokenSpan;
 use super::text::TextEncoder;
 use super::unet::Unet;
 use super::vae::Vae;
+use crate::bitmap::Bitmap;
 use crate::engine::Engine;
 
 /// How to read a model.
@@ -168,7 +169,7 @@ impl Pipeline {
     }
 
     /// Decodes latents `[b, c, h, w]` to pictures.
-    pub fn decode(&self, latents: &Tensor) -> Result<Vec<Picture>> {
+    pub fn decode(&self, latents: &Tensor) -> Result<Vec<Bitmap>> {
         let channels = self.vae.config().latent_channels;
         match latents.dims() {
             [b, c, h, w] if *b > 0 && *c == channels && *h > 0 && *w > 0 => {}
@@ -180,7 +181,7 @@ impl Pipeline {
                 });
             }
         }
-        Picture::from_batch(&self.vae.decode(&latents.to_dtype(DType::F32)?)?)
+        bitmaps(&self.vae.decode(&latents.to_dtype(DType::F32)?)?)
     }
 
     /// Encodes pictures `[b, 3, H, W]` with values in -1 to 1 to the mean of their latents `[b, c, h, w]`, scaled as the

@@ -181,11 +181,17 @@ fn file_name(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bitmap::Bitmap;
     use crate::exchange::{decode_png, encode_png};
     use dream_schema::{RunId, with_run};
 
     fn image(class_id: u32, class_name: &str, index: u64) -> Image {
-        let png = encode_png(1, 1, &[class_id as u8, index as u8, 0], &[]).unwrap();
+        let bitmap = Bitmap {
+            width: 1,
+            height: 1,
+            rgb: vec![class_id as u8, index as u8, 0],
+        };
+        let png = encode_png(&bitmap, &[]).unwrap();
         Image {
             class_id,
             class_name: class_name.into(),
@@ -223,7 +229,7 @@ mod tests {
             ("Maple Tree-2/000000.png", [2, 0, 0]),
         ] {
             let bytes = fs::read(target.path.join(name)).unwrap();
-            assert_eq!(decode_png(&bytes).unwrap().rgb, rgb, "{name}");
+            assert_eq!(decode_png(&bytes).unwrap().bitmap.rgb, rgb, "{name}");
         }
         let table = fs::read_to_string(target.path.join(METADATA)).unwrap();
         let lines: Vec<_> = table.lines().collect();

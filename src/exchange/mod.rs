@@ -16,7 +16,7 @@ pub mod safetensors;
 mod vectors;
 
 pub use self::parquet::{ParquetRows, write_parquet};
-pub use self::png::{Picture, decode_png, encode_png};
+pub use self::png::{Png, decode_png, encode_png};
 pub use self::safetensors::{check_checkpoint, write_checkpoint, write_vectors};
 pub use atomic::Target;
 pub use csv::write_csv;

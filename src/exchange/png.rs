@@ -8,19 +8,16 @@ use std::io::Cursor;
 use png::{BitDepth, ColorType, Compression, Decoder, Encoder, Filter, Transformations};
 
 use super::ExchangeError;
+use crate::bitmap::Bitmap;
 
 /// The most pixels that [`decode_png`] accepts: 16,384 squared.
 pub const MAX_PIXELS: u64 = 1 << 28;
 
-/// A decoded picture.
+/// A decoded PNG file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Picture {
-    /// Width in pixels.
-    pub width: u32,
-    /// Height in pixels.
-    pub height: u32,
-    /// Red, green, blue of every pixel, row by row: `[height, width, 3]`.
-    pub rgb: Vec<u8>,
+pub struct Png {
+    /// The picture.
+    pub bitmap: Bitmap,
     /// Text chunks: keyword and text, in the order of the file.
     pub text: Vec<(String, String)>,
 }
@@ -31,24 +28,20 @@ fn wrong(what: impl std::fmt::Display) -> ExchangeError {
     }
 }
 
-/// Returns a PNG file of 8-bit RGB pixels `[height, width, 3]` with `text` as its text chunks.
+/// Returns the picture as a PNG file with `text` as its text chunks.
 ///
 /// # Errors
-/// If `rgb` is not 3 x width x height bytes long, if a side is 0, or if a keyword is not 1 to 79 Latin-1
-/// characters.
-pub fn encode_png(
-    width: u32,
-    height: u32,
-    rgb: &[u8],
-    text: &[(&str, &str)],
-) -> Result<Vec<u8>, ExchangeError> {
-    let expected = 3 * u64::from(width) * u64::from(height);
-    if rgb.len() as u64 != expected {
-        let actual = rgb.len();
+/// If the picture's bytes do not fit its size, if a side is 0, or if a keyword is not 1 to 79 Latin-1 characters.
+pub fn encode_png(bitmap: &Bitmap, text: &[(&str, &str)]) -> Result<Vec<u8>, ExchangeError> {
+    let (expected, actual) = (bitmap.expected_bytes(), bitmap.rgb.len());
+    let side = |side: usize| u32::try_from(side).ok();
+    let sides = side(bitmap.width).zip(side(bitmap.height));
+    let Some((width, height)) = sides.filter(|_| actual == expected) else {
+        let Bitmap { width, height, .. } = bitmap;
         return Err(wrong(format!(
             "a picture of {width}x{height} has {expected} bytes, got {actual}"
         )));
-    }
+    };
     let mut bytes = Vec::new();
     let mut encoder = Encoder::new(&mut bytes, width, height);
     encoder.set_color(ColorType::Rgb);
@@ -66,7 +59,7 @@ pub fn encode_png(
         .map_err(wrong)?;
     }
     let mut writer = encoder.write_header().map_err(wrong)?;
-    writer.write_image_data(rgb).map_err(wrong)?;
+    writer.write_image_data(&bitmap.rgb).map_err(wrong)?;
     writer.finish().map_err(wrong)?;
     Ok(bytes)
 }
@@ -76,7 +69,7 @@ pub fn encode_png(
 /// # Errors
 /// If the bytes are not a whole PNG file, if a pixel is transparent, or if there are more than
 /// [`MAX_PIXELS`].
-pub fn decode_png(bytes: &[u8]) -> Result<Picture, ExchangeError> {
+pub fn decode_png(bytes: &[u8]) -> Result<Png, ExchangeError> {
     let mut decoder = Decoder::new(Cursor::new(bytes));
     decoder.set_transformations(Transformations::normalize_to_color8());
     let mut reader = decoder.read_info().map_err(wrong)?;
@@ -102,10 +95,9 @@ pub fn decode_png(bytes: &[u8]) -> Result<Picture, ExchangeError> {
     for chunk in &info.utf8_text {
         text.push((chunk.keyword.clone(), chunk.get_text().map_err(wrong)?));
     }
-    Ok(Picture {
-        width,
-        height,
-        rgb,
+    let (width, height) = (width as usize, height as usize);
+    Ok(Png {
+        bitmap: Bitmap { width, height, rgb },
         text,
     })
 }
@@ -142,18 +134,21 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn bitmap(width: usize, height: usize, rgb: Vec<u8>) -> Bitmap {
+        Bitmap { width, height, rgb }
+    }
+
     #[test]
     fn text_survives_in_order_and_bytes_repeat() {
-        let rgb: Vec<u8> = (0..2 * 3 * 3).map(|v| v as u8 * 13).collect();
+        let bitmap = bitmap(2, 3, (0..2 * 3 * 3).map(|v| v as u8 * 13).collect());
         for text in [
             vec![("run", "00ff"), ("class", "otter"), ("index", "7")],
             vec![("run", "00ff"), ("class", "Fischötter 水"), ("index", "7")],
         ] {
-            let bytes = encode_png(2, 3, &rgb, &text).unwrap();
-            assert_eq!(bytes, encode_png(2, 3, &rgb, &text).unwrap());
+            let bytes = encode_png(&bitmap, &text).unwrap();
+            assert_eq!(bytes, encode_png(&bitmap, &text).unwrap());
             let picture = decode_png(&bytes).unwrap();
-            assert_eq!((picture.width, picture.height), (2, 3));
-            assert_eq!(picture.rgb, rgb);
+            assert_eq!(picture.bitmap, bitmap);
             let read: Vec<_> = picture
                 .text
                 .iter()
@@ -165,16 +160,18 @@ mod tests {
 
     #[test]
     fn wrong_sizes_and_keywords_are_refused() {
-        let err = encode_png(2, 2, &[0; 11], &[]).unwrap_err().to_string();
+        let err = encode_png(&bitmap(2, 2, vec![0; 11]), &[])
+            .unwrap_err()
+            .to_string();
         assert!(err.contains("12 bytes, got 11"), "{err}");
-        assert!(encode_png(0, 2, &[], &[]).is_err());
-        assert!(encode_png(1, 1, &[0; 3], &[("", "x")]).is_err());
-        assert!(encode_png(1, 1, &[0; 3], &[(&"k".repeat(80), "x")]).is_err());
+        assert!(encode_png(&bitmap(0, 2, Vec::new()), &[]).is_err());
+        assert!(encode_png(&bitmap(1, 1, vec![0; 3]), &[("", "x")]).is_err());
+        assert!(encode_png(&bitmap(1, 1, vec![0; 3]), &[(&"k".repeat(80), "x")]).is_err());
     }
 
     #[test]
     fn a_file_that_ends_early_is_refused() {
-        let whole = encode_png(16, 16, &[9; 768], &[("a", "b")]).unwrap();
+        let whole = encode_png(&bitmap(16, 16, vec![9; 768]), &[("a", "b")]).unwrap();
         for length in 0..whole.len() - 12 {
             assert!(decode_png(&whole[..length]).is_err(), "{length}");
         }
@@ -195,26 +192,26 @@ mod tests {
             bytes
         };
         let grey = decode_png(&encode(ColorType::Grayscale, &[7, 9])).unwrap();
-        assert_eq!(grey.rgb, [7, 7, 7, 9, 9, 9]);
+        assert_eq!(grey.bitmap.rgb, [7, 7, 7, 9, 9, 9]);
         let opaque = decode_png(&encode(ColorType::Rgba, &[1, 2, 3, 255, 4, 5, 6, 255])).unwrap();
-        assert_eq!(opaque.rgb, [1, 2, 3, 4, 5, 6]);
+        assert_eq!(opaque.bitmap.rgb, [1, 2, 3, 4, 5, 6]);
         let err = decode_png(&encode(ColorType::Rgba, &[1, 2, 3, 255, 4, 5, 6, 254])).unwrap_err();
         assert!(err.to_string().contains("transparent"), "{err}");
         let alpha = decode_png(&encode(ColorType::GrayscaleAlpha, &[7, 255, 9, 255])).unwrap();
-        assert_eq!(alpha.rgb, [7, 7, 7, 9, 9, 9]);
+        assert_eq!(alpha.bitmap.rgb, [7, 7, 7, 9, 9, 9]);
     }
 
     proptest! {
         #[test]
-        fn pixels_survive(width in 1_u32..20, height in 1_u32..20, seed: u64) {
+        fn pixels_survive(width in 1_usize..20, height in 1_usize..20, seed: u64) {
             let mut state = seed;
             let mut byte = || {
                 state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
                 (state >> 56) as u8
             };
             let rgb: Vec<u8> = (0..3 * width * height).map(|_| byte()).collect();
-            let picture = decode_png(&encode_png(width, height, &rgb, &[]).unwrap()).unwrap();
-            prop_assert_eq!(picture.rgb, rgb);
+            let bitmap = bitmap(width, height, rgb);
+            prop_assert_eq!(decode_png(&encode_png(&bitmap, &[]).unwrap()).unwrap().bitmap, bitmap);
         }
 
         #[test]

@@ -183,20 +183,7 @@ pub struct TensorVectors {
 pub fn read_vectors(path: &Path) -> Result<TensorVectors, ExchangeError> {
     let bytes = fs::read(path).map_err(ExchangeError::io(path))?;
     let file = parse(path, &bytes)?;
-    let names = file.names();
-    let name = match names.as_slice() {
-        names if names.contains(&"vector") => "vector",
-        [name] => name,
-        _ => {
-            let expected = "one named `vector`, or a single one";
-            return Err(ExchangeError::format(
-                path,
-                "the tensors",
-                expected,
-                names.join(", "),
-            ));
-        }
-    };
+    let name = vectors_name(path, &file)?;
     let view = file
         .tensor(name)
         .map_err(|e| ExchangeError::format(path, "the tensor", name, e.to_string()))?;
@@ -221,29 +208,51 @@ pub fn read_vectors(path: &Path) -> Result<TensorVectors, ExchangeError> {
     };
     let flat = floats::from_bytes(format, view.data());
     let rows: usize = shape.iter().rev().skip(1).product();
-    let ids = |name: &'static str| {
-        let Ok(view) = file.tensor(name) else {
-            return Ok(None);
-        };
-        if view.dtype() != Dtype::I32 || view.shape() != [rows] {
-            let actual = format!("{} {:?}", view.dtype(), view.shape());
-            return Err(ExchangeError::format(
-                path,
-                format!("`{name}`"),
-                format!("I32 [{rows}]"),
-                actual,
-            ));
-        }
-        let (words, _) = view.data().as_chunks();
-        Ok(Some(words.iter().map(|word| i32::from_le_bytes(*word)).collect()))
-    };
-    let (class_ids, indices) = (ids("class_id")?, ids("index")?);
+    let class_ids = integers(path, &file, "class_id", rows)?;
+    let indices = integers(path, &file, "index", rows)?;
     Ok(TensorVectors {
         shape,
         flat,
         class_ids,
         indices,
     })
+}
+
+/// The name of the tensor of vectors.
+fn vectors_name<'f>(path: &Path, file: &'f SafeTensors<'_>) -> Result<&'f str, ExchangeError> {
+    let names = file.names();
+    match names.as_slice() {
+        names if names.contains(&"vector") => Ok("vector"),
+        [name] => Ok(name),
+        _ => {
+            let expected = "one named `vector`, or a single one";
+            Err(ExchangeError::format(
+                path,
+                "the tensors",
+                expected,
+                names.join(", "),
+            ))
+        }
+    }
+}
+
+/// The integers of a tensor, one a row, if the file has it.
+fn integers(
+    path: &Path,
+    file: &SafeTensors<'_>,
+    name: &str,
+    rows: usize,
+) -> Result<Option<Vec<i32>>, ExchangeError> {
+    let Ok(view) = file.tensor(name) else {
+        return Ok(None);
+    };
+    if view.dtype() != Dtype::I32 || view.shape() != [rows] {
+        let (what, expected) = (format!("`{name}`"), format!("I32 [{rows}]"));
+        let actual = format!("{} {:?}", view.dtype(), view.shape());
+        return Err(ExchangeError::format(path, what, expected, actual));
+    }
+    let (words, _) = view.data().as_chunks();
+    Ok(Some(words.iter().map(|word| i32::from_le_bytes(*word)).collect()))
 }
 
 fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<SafeTensors<'a>, ExchangeError> {

@@ -56,8 +56,8 @@ pub(super) fn render(classes: &[ClassSheet]) -> Result<Markup, ReportError> {
     Ok(html! {
         p.lead {
             "Each row is a class: images of the data set, images generated from the unchanged class \
-             prompt, and images generated from outlier embeddings sampled at the edge of the class. An outlier should \
-             resemble the class without belonging to it."
+             prompt, and images generated from outlier embeddings sampled at the edge of the class. An \
+             outlier should resemble the class without belonging to it."
         }
         (PreEscaped(rows.html))
         p.caption {
@@ -122,12 +122,12 @@ fn rows(
         for (name, pictures) in class.kinds() {
             let mut shots = String::new();
             for picture in pictures.iter().take(each) {
-                if picture.width.max(picture.height) > side {
+                if picture.side() > side {
                     rows.reduced_to = Some(side);
                 }
                 rows.pictures += 1;
                 let about = format!("{}, {}", class.class_name, name.to_lowercase());
-                let shot = shot(&about, &picture.reduced(side))?.into_string();
+                let shot = shot(&about, picture, side)?.into_string();
                 spent += shot.len();
                 if spent > budget {
                     return Ok(None);
@@ -154,12 +154,13 @@ fn rows(
     Ok(Some(rows))
 }
 
-fn shot(about: &str, picture: &Picture) -> Result<Markup, ReportError> {
-    let small = picture.width.max(picture.height) <= 96;
-    let png = STANDARD.encode(picture.png()?);
+fn shot(about: &str, picture: &Picture, side: usize) -> Result<Markup, ReportError> {
+    let (shown, png) = picture.png(side)?;
+    let small = shown.width.max(shown.height) <= 96;
+    let png = STANDARD.encode(png);
     Ok(html! {
         li {
-            img.px[small] width=(picture.width) height=(picture.height) alt={ (about) ": " (picture.caption) }
+            img.px[small] width=(shown.width) height=(shown.height) alt={ (about) ": " (picture.caption) }
                 src={ "data:image/png;base64," (png) };
             @if !picture.caption.is_empty() { span { (picture.caption) } }
         }

@@ -1,78 +1,78 @@
 //! Pictures side by side in one PNG.
 
 use super::{ClassSheet, ReportError};
+use crate::bitmap::Bitmap;
 
 /// The most pixels of a contact sheet.
 const PIXELS: usize = 1 << 28;
 /// White pixels between cells, before magnification by `scale`.
 const GAP: usize = 1;
 
-/// An RGB picture.
+/// A picture and what it shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {
-    /// Pixels a row.
-    pub width: usize,
-    /// Rows.
-    pub height: usize,
-    /// Red, green, blue, 8 bits each, `[height, width, 3]`.
-    pub rgb: Vec<u8>,
+    /// The picture.
+    pub bitmap: Bitmap,
     /// What it shows, in a few words ("outlier 12, d_k 0.41").
     pub caption: String,
 }
 
 impl Picture {
     pub(super) fn check(&self) -> Result<(), ReportError> {
-        let expected = self.width.saturating_mul(self.height).saturating_mul(3);
-        if expected == 0 || self.rgb.len() != expected {
+        let (expected, actual) = (self.bitmap.expected_bytes(), self.bitmap.rgb.len());
+        if expected == 0 || actual != expected {
             return Err(ReportError::PictureSize {
                 caption: self.caption.clone(),
-                width: self.width,
-                height: self.height,
+                width: self.bitmap.width,
+                height: self.bitmap.height,
                 expected,
-                actual: self.rgb.len(),
+                actual,
             });
         }
         Ok(())
     }
 
-    /// Returns the picture reduced to at most `side` pixels in each direction, by the mean over squares.
-    pub(super) fn reduced(&self, side: usize) -> Picture {
-        let factor = self.width.max(self.height).div_ceil(side.max(1));
-        if factor <= 1 {
-            return self.clone();
-        }
-        let (width, height) = (self.width.div_ceil(factor), self.height.div_ceil(factor));
-        let mut rgb = Vec::with_capacity(width * height * 3);
-        let mut sums = vec![[0_u32; 3]; width];
-        for band in self.rgb.chunks(factor * self.width * 3) {
-            sums.fill([0; 3]);
-            let mut rows = 0;
-            for row in band.chunks_exact(self.width * 3) {
-                rows += 1;
-                for (square, sum) in row.chunks(factor * 3).zip(&mut sums) {
-                    for pixel in square.chunks_exact(3) {
-                        sum.iter_mut().zip(pixel).for_each(|(s, v)| *s += u32::from(*v));
-                    }
-                }
-            }
-            for (x, sum) in sums.iter().enumerate() {
-                // The last square of a row or column may be narrower; it holds at least one pixel.
-                let n = rows * factor.min(self.width - x * factor) as u32;
-                rgb.extend(sum.map(|s| ((s + n / 2) / n) as u8));
-            }
-        }
-        Picture {
-            width,
-            height,
-            rgb,
-            caption: self.caption.clone(),
-        }
+    /// Pixels of the longer side.
+    pub(super) fn side(&self) -> usize {
+        self.bitmap.width.max(self.bitmap.height)
     }
 
-    /// Returns the picture as PNG: grey when it has no colour, which takes a third of the bytes.
-    pub(super) fn png(&self) -> Result<Vec<u8>, ReportError> {
-        encode(self.width, self.height, &self.rgb)
+    /// Returns the picture as PNG, reduced to at most `side` pixels in each direction: grey when it has no colour, which
+    /// takes a third of the bytes.
+    pub(super) fn png(&self, side: usize) -> Result<(Bitmap, Vec<u8>), ReportError> {
+        let bitmap = reduced(&self.bitmap, side);
+        let png = encode(&bitmap)?;
+        Ok((bitmap, png))
     }
+}
+
+/// Returns the picture reduced to at most `side` pixels in each direction, by the mean over squares.
+pub(super) fn reduced(whole: &Bitmap, side: usize) -> Bitmap {
+    let factor = whole.width.max(whole.height).div_ceil(side.max(1));
+    if factor <= 1 {
+        return whole.clone();
+    }
+    let (width, height) = (whole.width.div_ceil(factor), whole.height.div_ceil(factor));
+    let mut rgb = Vec::with_capacity(width * height * 3);
+    let mut sums = vec![[0_u32; 3]; width];
+    for band in whole.rgb.chunks(factor * whole.width * 3) {
+        sums.fill([0; 3]);
+        let mut rows = 0;
+        for row in band.chunks_exact(whole.width * 3) {
+            rows += 1;
+            for (square, sum) in row.chunks(factor * 3).zip(&mut sums) {
+                for pixel in square.chunks_exact(3) {
+                    sum.iter_mut().zip(pixel).for_each(|(s, v)| *s += u32::from(*v));
+                }
+            }
+        }
+        for (x, sum) in sums.iter().enumerate() {
+            // The last square of a row or column may be narrower; it holds at least one pixel.
+            let n = rows * factor.min(whole.width - x * factor) as u32;
+            rgb.extend(sum.map(|s| ((s + n / 2) / n) as u8));
+        }
+    }
+    Bitmap { width, height, rgb }
 }
 
 /// Returns a PNG of the pictures in rows of `columns`, each pixel drawn as a square of `scale` pixels.
@@ -122,8 +122,8 @@ fn draw(
     let pictures = || cells.iter().flatten();
     pictures().try_for_each(|p| p.check())?;
     let columns = columns.min(cells.len());
-    let widest = pictures().map(|p| p.width).max().unwrap_or(0);
-    let highest = pictures().map(|p| p.height).max().unwrap_or(0);
+    let widest = pictures().map(|p| p.bitmap.width).max().unwrap_or(0);
+    let highest = pictures().map(|p| p.bitmap.height).max().unwrap_or(0);
     if columns == 0 || scale == 0 || widest == 0 {
         return Err(ReportError::EmptySheet {
             pictures: pictures().count(),
@@ -147,7 +147,9 @@ fn draw(
     }
     let mut rgb = vec![255_u8; width * height * 3];
     for (i, picture) in cells.iter().enumerate() {
-        let Some(picture) = picture else { continue };
+        let Some(Picture { bitmap: picture, .. }) = picture else {
+            continue;
+        };
         let x0 = left(i % columns) + (widest - picture.width) / 2 * scale;
         let y0 = ((i / columns) * (highest + GAP) + (highest - picture.height) / 2) * scale;
         for y in 0..picture.height * scale {
@@ -162,20 +164,21 @@ fn draw(
             }
         }
     }
-    encode(width, height, &rgb)
+    encode(&Bitmap { width, height, rgb })
 }
 
-fn encode(width: usize, height: usize, rgb: &[u8]) -> Result<Vec<u8>, ReportError> {
+fn encode(bitmap: &Bitmap) -> Result<Vec<u8>, ReportError> {
+    let Bitmap { width, height, rgb } = bitmap;
     let too_large = || ReportError::SheetTooLarge {
-        width,
-        height,
+        width: *width,
+        height: *height,
         limit: PIXELS,
     };
     let mut out = Vec::new();
     let mut encoder = png::Encoder::new(
         &mut out,
-        u32::try_from(width).map_err(|_| too_large())?,
-        u32::try_from(height).map_err(|_| too_large())?,
+        u32::try_from(*width).map_err(|_| too_large())?,
+        u32::try_from(*height).map_err(|_| too_large())?,
     );
     encoder.set_depth(png::BitDepth::Eight);
     encoder.set_compression(png::Compression::Balanced);

@@ -227,7 +227,10 @@ fn largest(a: &dyn Array, b: &dyn Array) -> f64 {
 fn pictures(a: &RecordBatch, b: &RecordBatch, found: &mut Closeness) -> Result<(), StageError> {
     let (a, b) = (Image::from_batch(a), Image::from_batch(b));
     for (a, b) in a?.iter().zip(b?) {
-        let (a, b) = (exchange::decode_png(&a.png)?, exchange::decode_png(&b.png)?);
+        let (a, b) = (
+            exchange::decode_png(&a.png)?.bitmap,
+            exchange::decode_png(&b.png)?.bitmap,
+        );
         let difference = Difference::between(&a.rgb, &b.rgb);
         found.largest = found.largest.max(f64::from(difference.largest));
         found.psnr = Some(found.psnr.unwrap_or(f64::INFINITY).min(difference.psnr));

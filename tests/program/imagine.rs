@@ -236,7 +236,7 @@ fn every_option_is_part_of_the_question() {
     let pixels = |id: &str| {
         let store = Store::open_read_only(path.join("dream.redb")).unwrap();
         let images: Vec<Image> = store.rows(store.resolve(id).unwrap(), None).unwrap();
-        let rgb = |i: Image| dream_ood::exchange::decode_png(&i.png).unwrap().rgb;
+        let rgb = |i: Image| dream_ood::exchange::decode_png(&i.png).unwrap().bitmap.rgb;
         images
             .into_iter()
             .map(|i| ((i.class_id, i.index), rgb(i)))
@@ -284,7 +284,7 @@ fn every_option_is_part_of_the_question() {
 
     let size = |folder: &str| {
         let bytes = std::fs::read(path.join(folder).join("bag/000000.png")).unwrap();
-        let picture = dream_ood::exchange::decode_png(&bytes).unwrap();
+        let picture = dream_ood::exchange::decode_png(&bytes).unwrap().bitmap;
         (picture.width, picture.height)
     };
     let sized = run(path, &imagine(&["--size", "48x32"]));

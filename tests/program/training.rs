@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use dream_ood::bitmap::Bitmap;
 use dream_ood::exchange::encode_png;
 
 use crate::support::{bad, data, folder, good, json};
@@ -29,10 +30,11 @@ fn imagenet(root: &Path) {
         for (class, id) in listed.iter().chain(&["n00000001"]).enumerate() {
             let folder = root.join("set").join(split).join(id);
             std::fs::create_dir_all(&folder).unwrap();
-            for i in 0..12_u32 {
+            for i in 0..12_usize {
                 let (width, height) = (20 + 3 * i, 30 - i);
                 let color = [60 * class as u8, 200 - 20 * (i % 5) as u8, 90];
-                let png = encode_png(width, height, &color.repeat((width * height) as usize), &[]).unwrap();
+                let rgb = color.repeat(width * height);
+                let png = encode_png(&Bitmap { width, height, rgb }, &[]).unwrap();
                 std::fs::write(folder.join(format!("{id}_{i}.JPEG")), png).unwrap();
             }
         }

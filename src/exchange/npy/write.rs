@@ -85,18 +85,7 @@ pub fn write_npy<E: Into<BoxError>>(
         rows.write(&batch.project(&others)?)?;
         count += batch.num_rows() as u64;
     }
-    let item = item.unwrap_or_else(|| vec![0]);
-    let mut shape = match (layout, groups.equal()) {
-        (NpyLayout::Classes, Some((classes, n))) => vec![classes, n],
-        (NpyLayout::Auto, Some((classes, n))) if n > 1 && item.len() == 1 => vec![classes, n],
-        (NpyLayout::Classes, None) => {
-            let what = "the rows are not those of one run with equally many of each class".to_owned();
-            let hint = "choose one run, or write [n, width]";
-            return Err(ExchangeError::Layout { what, hint });
-        }
-        _ => vec![count],
-    };
-    shape.extend(item.iter().map(|n| *n as u64));
+    let shape = shape(layout, &groups, count, &item.unwrap_or_else(|| vec![0]))?;
     rows.finish()?;
     file.seek(SeekFrom::Start(0))
         .and_then(|_| file.write_all(&header::encode(&shape)))
@@ -109,6 +98,22 @@ pub fn write_npy<E: Into<BoxError>>(
         count,
         rows: rows_target.path,
     })
+}
+
+/// The array's shape: that of the rows, in classes where the layout wants them, and then that of a row.
+fn shape(layout: NpyLayout, groups: &Groups, count: u64, item: &[usize]) -> Result<Vec<u64>, ExchangeError> {
+    let mut shape = match (layout, groups.equal()) {
+        (NpyLayout::Classes, Some((classes, n))) => vec![classes, n],
+        (NpyLayout::Auto, Some((classes, n))) if n > 1 && item.len() == 1 => vec![classes, n],
+        (NpyLayout::Classes, None) => {
+            let what = "the rows are not those of one run with equally many of each class".to_owned();
+            let hint = "choose one run, or write [n, width]";
+            return Err(ExchangeError::Layout { what, hint });
+        }
+        (NpyLayout::Auto | NpyLayout::Rows, _) => vec![count],
+    };
+    shape.extend(item.iter().map(|n| *n as u64));
+    Ok(shape)
 }
 
 /// The runs and classes met so far, with the number of rows of each in a row.

@@ -202,8 +202,8 @@ impl Class<'_> {
     }
 }
 
-/// |b + sigma e| from |b|^2, sigma e . b and sigma^2 |e|^2. Zero only where the noise cancels the feature; the
-/// sum of squares may then round below zero.
+/// |b + sigma e| from |b|^2, sigma e . b and sigma^2 |e|^2. Zero only where the noise cancels the feature;
+/// the sum of squares may then round below zero.
 #[inline(always)]
 fn norm(own: f64, dot: f32, square: f64) -> f64 {
     (own + 2.0 * f64::from(dot) + square).max(1e-12).sqrt()

@@ -5,12 +5,15 @@ mod parts;
 mod sheets;
 
 use super::Picture;
+use crate::bitmap::Bitmap;
 
 fn grey(width: usize, height: usize, value: u8) -> Picture {
     Picture {
-        width,
-        height,
-        rgb: vec![value; width * height * 3],
+        bitmap: Bitmap {
+            width,
+            height,
+            rgb: vec![value; width * height * 3],
+        },
         caption: format!("grey {value}"),
     }
 }

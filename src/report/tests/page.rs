@@ -2,6 +2,7 @@
 
 use super::super::*;
 use super::grey;
+use crate::bitmap::Bitmap;
 use crate::ood::Detection;
 use crate::rng::Stream;
 
@@ -327,9 +328,11 @@ fn a_large_run_stays_below_ten_megabytes() {
         let mut several = |n: usize| -> Vec<Picture> {
             (0..n)
                 .map(|_| Picture {
-                    width: 64,
-                    height: 64,
-                    rgb: noise(64 * 64 * 3),
+                    bitmap: Bitmap {
+                        width: 64,
+                        height: 64,
+                        rgb: noise(64 * 64 * 3),
+                    },
                     caption: "outlier 12, d_k 0.41".to_owned(),
                 })
                 .collect()

@@ -1,7 +1,9 @@
 //! Contact sheets, pixel by pixel.
 
+use super::super::sheet::reduced;
 use super::super::*;
 use super::grey;
+use crate::bitmap::Bitmap;
 
 /// Returns (width, height, RGB bytes) of a PNG, by the decoder of the `png` crate.
 fn decode(bytes: &[u8]) -> (usize, usize, Vec<u8>) {
@@ -20,7 +22,7 @@ fn decode(bytes: &[u8]) -> (usize, usize, Vec<u8>) {
 #[test]
 fn contact_sheet_pixels() {
     let mut first = grey(2, 1, 0);
-    first.rgb = vec![255, 0, 0, 0, 0, 255]; // red, blue
+    first.bitmap.rgb = vec![255, 0, 0, 0, 0, 255]; // red, blue
     let sheet = contact_sheet(&[first, grey(2, 1, 7), grey(2, 1, 9)], 2, 2).unwrap();
     let (width, height, rgb) = decode(&sheet);
     // Two cells of 4 x 2, a gap of 2, two rows.
@@ -87,9 +89,11 @@ fn comparison_sheet_has_a_row_a_class_and_three_groups() {
 #[test]
 fn impossible_sheets_are_refused() {
     let wrong = Picture {
-        width: 2,
-        height: 2,
-        rgb: vec![0; 11],
+        bitmap: Bitmap {
+            width: 2,
+            height: 2,
+            rgb: vec![0; 11],
+        },
         caption: "torn".to_owned(),
     };
     let refused = contact_sheet(std::slice::from_ref(&wrong), 1, 1).unwrap_err();
@@ -130,14 +134,13 @@ fn impossible_sheets_are_refused() {
 
 #[test]
 fn reducing_takes_means_over_squares() {
-    let picture = Picture {
+    let whole = Bitmap {
         width: 3,
         height: 2,
         rgb: [0, 10, 20, 30, 40, 50].iter().flat_map(|v| [*v; 3]).collect(),
-        caption: String::new(),
     };
-    let reduced = picture.reduced(2);
-    assert_eq!((reduced.width, reduced.height), (2, 1));
-    assert_eq!(reduced.rgb, [20, 20, 20, 35, 35, 35]);
-    assert_eq!(picture.reduced(3), picture);
+    let small = reduced(&whole, 2);
+    assert_eq!((small.width, small.height), (2, 1));
+    assert_eq!(small.rgb, [20, 20, 20, 35, 35, 35]);
+    assert_eq!(reduced(&whole, 3), whole);
 }

@@ -7,6 +7,7 @@ use arrow::array::{ArrayRef, BinaryArray, RecordBatch};
 use candle_core::{Device, Result, Tensor};
 use dream_schema::{Artifact, Latent, SchemaError};
 
+use crate::floats;
 use crate::rng::{Stream, domain};
 
 /// Returns the `count` numbers of the noise that picture `index` of `class` starts from. A smaller latent starts from the first
@@ -64,7 +65,7 @@ pub fn initial_latents(batch: &RecordBatch) -> std::result::Result<RecordBatch, 
         .map(|row| {
             let count = row.shape.iter().product::<i64>().max(0) as usize;
             let numbers = initial_noise(row.seed, row.class_id, row.index, count);
-            numbers.iter().flat_map(|n| n.to_le_bytes()).collect()
+            floats::to_bytes(&numbers)
         })
         .collect();
     let data: ArrayRef = Arc::new(BinaryArray::from_iter_values(noise));

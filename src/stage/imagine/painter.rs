@@ -9,9 +9,10 @@ use rayon::prelude::*;
 use super::noise::BatchNoise;
 use super::params::Params;
 use super::vectors::Vector;
-use crate::diffusion::{Hooks, Picture, Pipeline, Workload};
-use crate::exchange;
+use crate::bitmap::Bitmap;
+use crate::diffusion::{Hooks, Pipeline, Workload};
 use crate::stage::{BatchSize, Context, ModelSource, Role, Source, StageError, embed};
+use crate::{exchange, floats};
 
 /// A picture to be made.
 pub(in crate::stage) struct Wanted<'a> {
@@ -191,7 +192,7 @@ impl Painter {
     }
 
     /// Decodes latents `[batch, c, h, w]`, and brings the pictures to the size that is stored.
-    pub(in crate::stage) fn decode(&self, latents: &Tensor) -> Result<Vec<Picture>, StageError> {
+    pub(in crate::stage) fn decode(&self, latents: &Tensor) -> Result<Vec<Bitmap>, StageError> {
         let batch = latents.dim(0)?;
         let mut pictures = Vec::with_capacity(batch);
         for start in (0..batch).step_by(self.decoding_batch) {
@@ -212,9 +213,9 @@ impl Painter {
         &self,
         batch: &[Wanted<'_>],
         latents: &Tensor,
-        pictures: &[Picture],
+        pictures: &[Bitmap],
     ) -> Result<(Vec<Latent>, Vec<Image>), StageError> {
-        type Pair<'a> = (usize, (&'a Wanted<'a>, &'a Picture));
+        type Pair<'a> = (usize, (&'a Wanted<'a>, &'a Bitmap));
         let row = |(i, (wanted, picture)): Pair<'_>| -> Result<(Latent, Image), StageError> {
             let latent = latents.get(i)?;
             let png = self.png(wanted, picture)?;
@@ -229,12 +230,7 @@ impl Painter {
                 seed: self.run.spec.seed,
                 dtype: "f32".into(),
                 shape: latent.dims().iter().map(|d| *d as i64).collect(),
-                data: latent
-                    .flatten_all()?
-                    .to_vec1::<f32>()?
-                    .iter()
-                    .flat_map(|v| v.to_le_bytes())
-                    .collect(),
+                data: floats::to_bytes(&latent.flatten_all()?.to_vec1::<f32>()?),
             };
             let image = Image {
                 class_id,
@@ -246,14 +242,14 @@ impl Painter {
                 blake3: blake3::hash(&png).to_hex().to_string(),
                 png,
             };
-            Ok((latent, image))
+            Ok::<_, StageError>((latent, image))
         };
         let pairs: Vec<_> = batch.iter().zip(pictures).enumerate().collect();
         pairs.into_par_iter().map(row).collect()
     }
 
     /// Returns the picture as a PNG file that says where it is from.
-    fn png(&self, wanted: &Wanted<'_>, picture: &Picture) -> Result<Vec<u8>, StageError> {
+    fn png(&self, wanted: &Wanted<'_>, picture: &Bitmap) -> Result<Vec<u8>, StageError> {
         let class = wanted.class;
         let mut text = vec![
             ("dream-ood:run", self.run.id.to_string()),
@@ -275,11 +271,6 @@ impl Painter {
             text.push(("dream-ood:negative", self.params.negative.clone()));
         }
         let text: Vec<(&str, &str)> = text.iter().map(|(k, v)| (*k, v.as_str())).collect();
-        Ok(exchange::encode_png(
-            picture.width as u32,
-            picture.height as u32,
-            &picture.rgb,
-            &text,
-        )?)
+        Ok(exchange::encode_png(picture, &text)?)
     }
 }

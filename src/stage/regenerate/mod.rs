@@ -9,8 +9,8 @@ use dream_schema::{ClassEmbedding, Image, Latent, Run, RunId};
 
 use super::imagine::{Painter, Vectors, Wanted};
 use super::{Context, Role, StageError, imagine, input, required_input};
-use crate::diffusion::Picture;
-use crate::exchange;
+use crate::bitmap::Bitmap;
+use crate::exchange::{self, Png};
 use crate::store::Readable;
 
 pub use difference::{Difference, LatentDifference};
@@ -31,7 +31,7 @@ pub struct Regenerated {
     /// The stored row that it belongs to.
     pub image: Image,
     /// The picture as decoded now from the stored latent.
-    pub picture: Picture,
+    pub picture: Bitmap,
     /// How it compares with the stored one.
     pub difference: Difference,
     /// The stored picture's text: where it is from.
@@ -99,8 +99,8 @@ pub fn regenerate(
                     Ok::<_, StageError>(LatentDifference::between(&numbers(&stored)?, &numbers(again)?))
                 })
                 .transpose()?;
-            let old = exchange::decode_png(&image.png)?;
-            if (old.width as usize, old.height as usize) != (picture.width, picture.height) {
+            let Png { bitmap: old, text } = exchange::decode_png(&image.png)?;
+            if (old.width, old.height) != (picture.width, picture.height) {
                 return Err(StageError::Mismatch(format!(
                     "the stored picture of {} {} is {}x{}, its latent decodes to {}x{}",
                     image.class_name, image.index, old.width, old.height, picture.width, picture.height
@@ -108,7 +108,7 @@ pub fn regenerate(
             }
             each(Regenerated {
                 difference: Difference::between(&old.rgb, &picture.rgb),
-                text: old.text,
+                text,
                 image,
                 picture,
                 latent,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use dream_schema::{ClassEmbedding, Feature, Image, Metric, Outlier, Run, RunId, Score};
 
 use super::of_stage;
+use crate::bitmap::Bitmap;
 use crate::exchange;
 use crate::ood::Detection;
 use crate::report::{
@@ -59,12 +60,12 @@ fn real_pictures(store: &Store, runs: &[Run]) -> Result<BTreeMap<u32, Vec<Pictur
         let of_class = real.entry(*label).or_default();
         if of_class.len() < PICTURES {
             let caption = format!("{} {i}", training.split);
-            of_class.push(Picture {
+            let bitmap = Bitmap {
                 width: preparation.width,
                 height: preparation.height,
                 rgb: images.read(&[i], &preparation)?,
-                caption,
-            });
+            };
+            of_class.push(Picture { bitmap, caption });
         }
     }
     Ok(real)
@@ -76,17 +77,12 @@ fn stored_pictures(store: &Store, run: Option<RunId>, class: u32) -> Result<Vec<
     let shown = rows.len().min(PICTURES);
     let picture = |i: usize| {
         let row = &rows[i * rows.len() / shown];
-        let decoded = exchange::decode_png(&row.png)?;
+        let bitmap = exchange::decode_png(&row.png)?.bitmap;
         let caption = row.outlier.map_or_else(
             || format!("{}", row.index),
             |o| format!("{}, outlier {o}", row.index),
         );
-        Ok(Picture {
-            width: decoded.width as usize,
-            height: decoded.height as usize,
-            rgb: decoded.rgb,
-            caption,
-        })
+        Ok(Picture { bitmap, caption })
     };
     (0..shown).map(picture).collect()
 }

@@ -116,6 +116,7 @@ fn stamp(metadata: &Metadata) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bitmap::Bitmap;
     use crate::exchange::encode_png;
 
     #[test]
@@ -124,7 +125,12 @@ mod tests {
         let folder = dir.path().join("train/bag");
         std::fs::create_dir_all(&folder).unwrap();
         let write = |name: &str, grey: u8| {
-            let png = encode_png(4, 4, &[grey; 48], &[]).unwrap();
+            let bitmap = Bitmap {
+                width: 4,
+                height: 4,
+                rgb: vec![grey; 48],
+            };
+            let png = encode_png(&bitmap, &[]).unwrap();
             std::fs::write(folder.join(name), png).unwrap();
         };
         write("a.png", 7);

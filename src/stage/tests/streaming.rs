@@ -2,6 +2,7 @@ use dream_schema::Image;
 
 use super::pictures::{Look, Pictures};
 use super::*;
+use crate::bitmap::Bitmap;
 use crate::exchange::encode_png;
 use crate::store::Begun;
 
@@ -84,6 +85,11 @@ fn stored_pictures_have_the_same_bits_from_memory_and_from_the_store() {
         let rgb: Vec<u8> = (0..12 * 10 * 3)
             .map(|b| (b as u64 * (i + 3) % 251) as u8)
             .collect();
+        let bitmap = Bitmap {
+            width: 12,
+            height: 10,
+            rgb,
+        };
         Image {
             class_id: (i % 2) as u32,
             class_name: format!("class {}", i % 2),
@@ -91,7 +97,7 @@ fn stored_pictures_have_the_same_bits_from_memory_and_from_the_store() {
             outlier: None,
             width: 12,
             height: 10,
-            png: encode_png(12, 10, &rgb, &[]).unwrap(),
+            png: encode_png(&bitmap, &[]).unwrap(),
             blake3: String::new(),
         }
     };

@@ -80,11 +80,10 @@ impl Regenerate {
                 latents.add(latent.equal, f64::from(latent.largest), latent.psnr);
             }
             if let Some(folder) = &self.output {
-                let (width, height) = (made.picture.width as u32, made.picture.height as u32);
                 let file = folder.join(file_name(&made.image));
                 // With the stored text: an equal picture becomes an equal file, and `dream show` finds its run.
                 let text: Vec<(&str, &str)> = made.text.iter().map(|(k, v)| (&**k, &**v)).collect();
-                let png = exchange::encode_png(width, height, &made.picture.rgb, &text)?;
+                let png = exchange::encode_png(&made.picture, &text)?;
                 write(&file, &png).map_err(|e| StageError::File {
                     path: file,
                     message: format!("{e:#}"),

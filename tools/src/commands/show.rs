@@ -55,7 +55,7 @@ impl Show {
         };
         let row = match &stored {
             Some(image) if image.png == bytes => "this very file".to_owned(),
-            Some(image) if exchange::decode_png(&image.png)?.rgb == decoded.rgb => {
+            Some(image) if exchange::decode_png(&image.png)?.bitmap == decoded.bitmap => {
                 "the same picture in another file".to_owned()
             }
             Some(_) => "another picture: this one was changed, or made anew elsewhere".to_owned(),
@@ -68,7 +68,10 @@ impl Show {
         let mut rows = rows.clone();
         rows.retain(|[key, _]| key != "synthesis" && key != "outlier");
         rows.push(["made from".to_owned(), from]);
-        rows.push(["size".to_owned(), format!("{}x{}", decoded.width, decoded.height)]);
+        rows.push([
+            "size".to_owned(),
+            format!("{}x{}", decoded.bitmap.width, decoded.bitmap.height),
+        ]);
         rows.push(["stored row".to_owned(), row]);
         output::columns(&rows)?;
         println!();
