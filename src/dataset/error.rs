@@ -3,50 +3,36 @@
 use std::path::PathBuf;
 
 /// Why an image set could not be read.
+#[expect(missing_docs, reason = "fields are named for what they hold")]
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DatasetError {
     /// A file or directory could not be read.
     #[error("cannot read {}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    Io { path: PathBuf, source: std::io::Error },
     /// The path holds nothing of the kind, or nothing at all.
     #[error("{} is no image set: {reason}", path.display())]
     Layout {
-        /// The path.
         path: PathBuf,
         /// What was looked for, or what does not fit.
         reason: String,
     },
     /// A file that belongs to the set is not there.
     #[error("{} has no {expected}; it belongs to the set", path.display())]
-    Missing {
-        /// The directory or archive.
-        path: PathBuf,
-        /// The file's name.
-        expected: String,
-    },
+    Missing { path: PathBuf, expected: String },
     /// A file begins with the wrong magic number.
     #[error(
         "{} begins with {actual:#010x}, expected {expected:#010x}: it is not what its name says",
         path.display()
     )]
     Magic {
-        /// The file.
         path: PathBuf,
-        /// The right number.
         expected: u32,
-        /// The number found.
         actual: u32,
     },
     /// A file is shorter or longer than its header or its records say.
     #[error("{} holds {actual} bytes, expected {expected}: download it again", path.display())]
     Size {
-        /// The file.
         path: PathBuf,
         /// The right size, in words.
         expected: String,
@@ -55,80 +41,48 @@ pub enum DatasetError {
     },
     /// A container cannot be decoded.
     #[error("{} is damaged: {reason}", path.display())]
-    Corrupt {
-        /// The file.
-        path: PathBuf,
-        /// What the decoder said.
-        reason: String,
-    },
+    Corrupt { path: PathBuf, reason: String },
     /// One image cannot be decoded.
     #[error("image {name} of {} cannot be decoded: {reason}", path.display())]
     Image {
-        /// The set.
         path: PathBuf,
-        /// The image's name or number.
         name: String,
-        /// What the decoder said.
         reason: String,
     },
     /// A label names no class.
     #[error("image {name} of {} has the label {label}, but there are {classes} classes", path.display())]
     Label {
-        /// The set.
         path: PathBuf,
-        /// The image's name or number.
         name: String,
-        /// The label.
         label: i64,
-        /// Number of classes.
         classes: usize,
     },
     /// Images and labels are not of one number.
     #[error("{} has {images} images but {labels} labels in the split {split}", path.display())]
     Count {
-        /// The set.
         path: PathBuf,
-        /// The split.
         split: String,
-        /// Number of images.
         images: usize,
-        /// Number of labels.
         labels: usize,
     },
     /// A class directory without images.
     #[error("class {class} of {} has no images; fill the directory or remove it", path.display())]
-    EmptyClass {
-        /// The set.
-        path: PathBuf,
-        /// The class.
-        class: String,
-    },
+    EmptyClass { path: PathBuf, class: String },
     /// A split without images.
     #[error("the split {split} of {} has no images", path.display())]
-    EmptySplit {
-        /// The set.
-        path: PathBuf,
-        /// The split.
-        split: String,
-    },
+    EmptySplit { path: PathBuf, split: String },
     /// No such split.
     #[error("{} has no split {split}; it has {}", path.display(), existing.join(", "))]
     UnknownSplit {
-        /// The set.
         path: PathBuf,
-        /// The split asked for.
         split: String,
-        /// Those that exist.
         existing: Vec<String>,
     },
     /// A Parquet column is absent or of another type.
     #[error("column {column} of {} is {actual}, expected {expected}", path.display())]
     Column {
-        /// The file.
         path: PathBuf,
-        /// The column.
         column: String,
-        /// The right type.
         expected: &'static str,
         /// The type found, or "absent".
         actual: String,
@@ -136,11 +90,8 @@ pub enum DatasetError {
     /// No such image.
     #[error("{} has {images} images in the split, and so no image {index}", path.display())]
     Index {
-        /// The set.
         path: PathBuf,
-        /// The image asked for.
         index: usize,
-        /// Number of images.
         images: usize,
     },
     /// Padding cannot make an image smaller.
@@ -149,11 +100,8 @@ pub enum DatasetError {
         target.0, target.1
     )]
     TooLarge {
-        /// The image.
         name: String,
-        /// Its width.
         width: usize,
-        /// Its height.
         height: usize,
         /// Width and height wanted.
         target: (usize, usize),
@@ -164,7 +112,6 @@ pub enum DatasetError {
         part.width, part.height, part.x, part.y, size.0, size.1
     )]
     Window {
-        /// The part.
         part: super::Window,
         /// Width and height of the image.
         size: (usize, usize),
@@ -183,10 +130,5 @@ pub enum DatasetError {
     },
     /// A preparation to a size that cannot be.
     #[error("images cannot be prepared to {width}x{height}: both sides must be 1 to 65535")]
-    TargetSize {
-        /// Width wanted.
-        width: usize,
-        /// Height wanted.
-        height: usize,
-    },
+    TargetSize { width: usize, height: usize },
 }

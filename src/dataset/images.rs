@@ -121,7 +121,7 @@ impl Images {
     ///
     /// # Errors
     /// An index beyond the split, or an image that cannot be decoded, by name.
-    pub fn decode(&self, index: usize) -> Result<Pixels, DatasetError> {
+    pub(crate) fn decode(&self, index: usize) -> Result<Pixels, DatasetError> {
         let item = self.items.get(index).ok_or_else(|| DatasetError::Index {
             path: self.path.clone(),
             index,

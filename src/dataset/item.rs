@@ -39,17 +39,15 @@ pub(super) enum Stored {
     Absent,
 }
 
-/// A decoded image: `[height, width, channels]`, one channel (grey) or three (RGB).
+/// An image as decoded, of one channel where it is stored grey: such sets are scaled in a third of the time.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Pixels {
-    /// Width in pixels.
-    pub width: usize,
-    /// Height in pixels.
-    pub height: usize,
-    /// 1 or 3.
-    pub channels: usize,
+pub(crate) struct Pixels {
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+    /// 1 (grey) or 3 (RGB).
+    pub(crate) channels: usize,
     /// `[height, width, channels]`.
-    pub bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Pixels {
@@ -58,7 +56,7 @@ impl Pixels {
     ///
     /// # Errors
     /// [`DatasetError::Image`] if they are no such file.
-    pub fn decode(bytes: &[u8], set: &Path, name: &str) -> Result<Self, DatasetError> {
+    pub(crate) fn decode(bytes: &[u8], set: &Path, name: &str) -> Result<Self, DatasetError> {
         let image = image::load_from_memory(bytes).map_err(|error| DatasetError::Image {
             path: set.to_owned(),
             name: name.to_owned(),
@@ -89,7 +87,7 @@ impl Pixels {
 
 impl Item {
     /// Decodes the image.
-    pub fn decode(&self, set: &Path) -> Result<Pixels, DatasetError> {
+    pub(super) fn decode(&self, set: &Path) -> Result<Pixels, DatasetError> {
         match &self.stored {
             Stored::Planes {
                 width,

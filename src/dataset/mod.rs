@@ -24,6 +24,6 @@ mod tests;
 pub use error::DatasetError;
 pub use folder::ClassFolder;
 pub use images::{ImageSet, Images, load};
-pub use item::Pixels;
+pub(crate) use item::Pixels;
 pub use prepare::{Channels, Fit, Preparation, Window};
 pub use set::{Description, Glance, Kind, Reading, Skipped, describe, glance};

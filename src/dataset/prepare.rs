@@ -103,7 +103,7 @@ impl Preparation {
     ///
     /// # Errors
     /// If the part is empty or not all inside of the image, or the target's size cannot be.
-    pub fn cut(&self, image: Pixels, part: Window) -> Result<Vec<u8>, DatasetError> {
+    pub(crate) fn cut(&self, image: Pixels, part: Window) -> Result<Vec<u8>, DatasetError> {
         self.check()?;
         let inside = |start: usize, len: usize, side: usize| len > 0 && start <= side && len <= side - start;
         if !inside(part.x, part.width, image.width) || !inside(part.y, part.height, image.height) {
@@ -133,7 +133,7 @@ impl Preparation {
     ///
     /// # Errors
     /// If it is too large to pad, or the target's size cannot be.
-    pub fn apply(&self, image: Pixels, name: &str) -> Result<Vec<u8>, DatasetError> {
+    pub(crate) fn apply(&self, image: Pixels, name: &str) -> Result<Vec<u8>, DatasetError> {
         self.check()?;
         let image = self.coloured(image);
         if (image.width, image.height) == (self.width, self.height) && self.resize.is_none() {

@@ -10,56 +10,41 @@ use dream_schema::SchemaError;
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// A file that could not be written or read.
+#[expect(missing_docs, reason = "fields are named for what they hold")]
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExchangeError {
     /// The file system refused.
     #[error("{}: {source}", path.display())]
     Io {
-        /// The file or directory.
         path: PathBuf,
-        /// Why.
         #[source]
         source: io::Error,
     },
     /// The target is there already.
     #[error("{} is there already; name another one, or allow overwriting", path.display())]
-    Exists {
-        /// The file or directory.
-        path: PathBuf,
-    },
+    Exists { path: PathBuf },
     /// The directory is to be replaced, and is not an export of ours.
     #[error(
         "{} is a directory without a metadata.csv, so it is no image export; remove it yourself, or name \
          another one",
         path.display()
     )]
-    NotAnExport {
-        /// The directory.
-        path: PathBuf,
-    },
+    NotAnExport { path: PathBuf },
     /// A file is not what it should be.
     #[error("{}: {what}: expected {expected}, found {actual}", path.display())]
     Format {
-        /// The file.
         path: PathBuf,
-        /// The part of it that is wrong.
         what: String,
-        /// What it should be.
         expected: String,
-        /// What it is.
         actual: String,
     },
     /// A column that this kind of file cannot hold.
     #[error("the column `{column}` holds {actual}, which {format} cannot hold; {hint}")]
     Unsupported {
-        /// The column.
         column: String,
-        /// Its type.
         actual: String,
-        /// The kind of file.
         format: &'static str,
-        /// What to do instead.
         hint: &'static str,
     },
     /// The rows do not fit the layout that was asked for.
@@ -67,15 +52,11 @@ pub enum ExchangeError {
     Layout {
         /// What is in the way.
         what: String,
-        /// What to do.
         hint: &'static str,
     },
     /// A picture could not be encoded or decoded.
     #[error("PNG: {what}")]
-    Png {
-        /// What is wrong.
-        what: String,
-    },
+    Png { what: String },
     /// The rows could not be had.
     #[error("{0}")]
     Source(#[source] BoxError),
@@ -88,9 +69,7 @@ pub enum ExchangeError {
     /// The Parquet library refused.
     #[error("{}: {source}", path.display())]
     Parquet {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         source: parquet::errors::ParquetError,
     },

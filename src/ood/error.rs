@@ -1,23 +1,19 @@
 //! What can be wrong with scores and logits.
 
 /// Why a score or a metric could not be computed.
+#[expect(missing_docs, reason = "fields are named for what they hold")]
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OodError {
     /// A list that must hold something is empty.
     #[error("no {what}: give at least one")]
-    Empty {
-        /// What the list holds.
-        what: &'static str,
-    },
+    Empty { what: &'static str },
     /// A list's length does not fit the number of classes or of other lists.
     #[error("{what} holds {actual} values, expected {expected}")]
     Length {
-        /// What the list holds.
         what: &'static str,
         /// The expected length, in words.
         expected: String,
-        /// The length found.
         actual: usize,
     },
     /// A value is NaN.
@@ -25,7 +21,6 @@ pub enum OodError {
         "{what} number {index} is NaN; a model that returns NaN has diverged, so look at its training first"
     )]
     Nan {
-        /// What the list holds.
         what: &'static str,
         /// Position of the first NaN.
         index: usize,
@@ -33,11 +28,8 @@ pub enum OodError {
     /// A parameter lies outside its range.
     #[error("{what} is {actual}, expected {expected}")]
     Range {
-        /// The parameter.
         what: &'static str,
-        /// The range, in words.
         expected: &'static str,
-        /// The value given.
         actual: f64,
     },
     /// A label names no class.
@@ -46,11 +38,8 @@ pub enum OodError {
         classes - 1
     )]
     Label {
-        /// Position of the sample.
         index: usize,
-        /// The label.
         label: u32,
-        /// Number of classes, at least one.
         classes: usize,
     },
 }

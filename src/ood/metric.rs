@@ -90,8 +90,8 @@ pub fn auroc(id: &[f32], ood: &[f32]) -> Result<f64, OodError> {
     Ok(twice as f64 / (2 * id.len() as u128 * ood.len() as u128) as f64)
 }
 
-/// Returns the false positive rate where the true positive rate is `tpr`, by `convention` (which see: it says
-/// what is positive and which threshold is taken).
+/// Returns the false positive rate where the true positive rate is `tpr`. What counts as positive, and which
+/// threshold is taken, is said at each [`Convention`].
 ///
 /// # Errors
 /// Empty lists, NaN, or a `tpr` outside (0, 1].
@@ -122,7 +122,7 @@ pub fn fpr_at_tpr(id: &[f32], ood: &[f32], tpr: f64, convention: Convention) -> 
             let near = curve.iter().take(end).rev();
             near.min_by(|a, b| (recall(a) - tpr).abs().total_cmp(&(recall(b) - tpr).abs()))
         }
-        _ => curve.iter().find(|p| recall(p) >= tpr),
+        Convention::OpenOod | Convention::PytorchOod => curve.iter().find(|p| recall(p) >= tpr),
     };
     // The last point accepts every sample, so its recall is 1 and one is always found.
     Ok(chosen.map_or(1.0, |point| point.fp as f64 / negatives as f64))

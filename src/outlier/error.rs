@@ -1,29 +1,23 @@
 //! What can be wrong with a class of features or with the parameters.
 
 /// Why outliers could not be sampled.
+#[expect(missing_docs, reason = "fields are named for what they hold")]
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OutlierError {
     /// A class has no features.
     #[error("class {class} has no features; encode some first")]
-    Empty {
-        /// The class.
-        class: u32,
-    },
+    Empty { class: u32 },
     /// The feature buffer is not a whole number of rows.
     #[error("class {class} has {actual} feature values, not a multiple of the dimension {dimension}")]
     Shape {
-        /// The class.
         class: u32,
-        /// Length of a row.
         dimension: usize,
-        /// Values found.
         actual: usize,
     },
     /// A row holds a NaN or an infinity.
     #[error("feature {row} of class {class} is not finite; the encoder that made it has diverged")]
     NotFinite {
-        /// The class.
         class: u32,
         /// The first such row.
         row: usize,
@@ -31,7 +25,6 @@ pub enum OutlierError {
     /// A row is all zeros and has no direction.
     #[error("feature {row} of class {class} is the zero vector, which cannot be normalised")]
     Zero {
-        /// The class.
         class: u32,
         /// The first such row.
         row: usize,
@@ -40,68 +33,41 @@ pub enum OutlierError {
     #[error(
         "all {n} features of class {class} are one and the same direction; there is no boundary to sample"
     )]
-    Duplicates {
-        /// The class.
-        class: u32,
-        /// Number of features.
-        n: usize,
-    },
+    Duplicates { class: u32, n: usize },
     /// More neighbours than features.
     #[error(
         "k = {k} neighbours, but class {class} has only {n} features; lower k to at most {n} or encode \
          more samples"
     )]
-    TooFewForK {
-        /// The class.
-        class: u32,
-        /// Number of features.
-        n: usize,
-        /// The k asked for.
-        k: usize,
-    },
+    TooFewForK { class: u32, n: usize, k: usize },
     /// A larger boundary set than features.
     #[error(
         "select = {select} boundary features, but class {class} has only {n}; lower select to at most {n}"
     )]
-    TooFewForSelect {
-        /// The class.
-        class: u32,
-        /// Number of features.
-        n: usize,
-        /// The size asked for.
-        select: usize,
-    },
+    TooFewForSelect { class: u32, n: usize, select: usize },
     /// Fewer features cross the decision boundary than are wanted.
     #[error(
         "{crossed} features of class {class} cross the decision boundary within {max_steps} steps, {count} \
          are wanted; lower count, or raise max_steps or step"
     )]
     TooFewCross {
-        /// The class.
         class: u32,
         /// How many cross; features that the classifier gets wrong are not counted.
         crossed: usize,
         /// Steps that they have.
         max_steps: usize,
-        /// The number asked for.
         count: usize,
     },
     /// A parameter lies outside its range.
     #[error("{what} is {actual}, expected {expected}")]
     Parameter {
-        /// The parameter.
         what: &'static str,
-        /// The range, in words.
         expected: String,
-        /// The value given.
         actual: String,
     },
     /// The caller asked to stop.
     #[error("sampling of class {class} was stopped; what earlier classes gave is kept")]
-    Cancelled {
-        /// The class.
-        class: u32,
-    },
+    Cancelled { class: u32 },
 }
 
 /// Returns an error of `what` unless `good`.

@@ -1,6 +1,7 @@
 //! What can be wrong with the data of a report.
 
 /// Why a report, a contact sheet or a projection could not be made.
+#[expect(missing_docs, reason = "fields are named for what they hold")]
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReportError {
@@ -10,15 +11,11 @@ pub enum ReportError {
          pass rows of 8-bit red, green, blue"
     )]
     PictureSize {
-        /// The picture's caption.
         caption: String,
-        /// Pixels a row.
         width: usize,
-        /// Rows.
         height: usize,
         /// Bytes that this size needs.
         expected: usize,
-        /// Bytes there.
         actual: usize,
     },
     /// There is nothing to put on a contact sheet, or a row of it would hold nothing.
@@ -27,9 +24,7 @@ pub enum ReportError {
          and {scale}"
     )]
     EmptySheet {
-        /// Pictures given.
         pictures: usize,
-        /// Columns asked for.
         columns: usize,
         /// Magnification asked for.
         scale: usize,
@@ -40,9 +35,7 @@ pub enum ReportError {
          a smaller scale"
     )]
     SheetTooLarge {
-        /// Pixels a row.
         width: usize,
-        /// Rows.
         height: usize,
         /// The most pixels allowed.
         limit: usize,
@@ -54,59 +47,39 @@ pub enum ReportError {
         dimension: usize,
         /// The fewest vectors that will do.
         least: usize,
-        /// Numbers there.
         actual: usize,
     },
     /// A vector holds an infinity or not-a-number, which has no projection.
     #[error("vector {row} holds a non-finite number at {column}: leave such vectors out before projecting")]
-    NonFinite {
-        /// Which vector.
-        row: usize,
-        /// Which of its numbers.
-        column: usize,
-    },
+    NonFinite { row: usize, column: usize },
     /// The eigenvectors of the covariance were not found.
     #[error("the projection's axes were not found: the vectors' numbers are too large for their covariance")]
     Eigenvectors,
     /// A row of a detection table does not have one cell a data set.
     #[error("the row of network '{network}', score '{score}' has {actual} cells for {expected} data sets")]
     TableShape {
-        /// The row's network.
         network: String,
-        /// The row's score.
         score: String,
-        /// Data sets of the table.
         expected: usize,
-        /// Cells of the row.
         actual: usize,
     },
     /// A curve does not have one value an epoch.
     #[error("curve '{metric}' of '{run}' has {epochs} epochs and {values} values: pass one value an epoch")]
     CurveLength {
-        /// What is drawn.
         metric: String,
-        /// Whose curve it is.
         run: String,
-        /// Epochs there.
         epochs: usize,
-        /// Values there.
         values: usize,
     },
     /// Two runs of a lineage have one id.
     #[error("run {id} is twice in the lineage: pass each run once")]
-    DuplicateRun {
-        /// The id.
-        id: String,
-    },
+    DuplicateRun { id: String },
     /// An edge of the lineage names a run that is not there.
     #[error(
         "an edge of the lineage names run {id}, which is not among its nodes: pass the node too, or drop \
          the edge"
     )]
-    UnknownRun {
-        /// The id.
-        id: String,
-    },
+    UnknownRun { id: String },
     /// A run of the lineage is its own ancestor.
     #[error("run {id} is its own ancestor: a lineage has no cycles, so its edges are wrong")]
     LineageCycle {
