@@ -1,6 +1,6 @@
-//! The stages of decoding: reading the model, a prompt, one step of the UNet (guided: two images a picture), the VAE, and whole
-//! pictures of 20 PLMS steps. The model is `data/tiny-sd`, or the folder that `DREAM_MODEL` names (then without whole pictures).
-//! The peer is diffusers: `tools/bench/diffusion.py`.
+//! The stages of decoding: reading the model, a prompt, one step of the UNet (guided: two images a picture),
+//! the VAE, and whole pictures of 20 PLMS steps. The model is `data/tiny-sd`, or the folder that
+//! `DREAM_MODEL` names (then without whole pictures). The peer is diffusers: `tools/bench/diffusion.py`.
 
 use std::hint::black_box;
 use std::path::PathBuf;

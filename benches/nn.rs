@@ -1,4 +1,5 @@
-//! Forward + backward of convolutions and residual networks; `tools/bench/nn.py` runs the same shapes in PyTorch.
+//! Forward + backward of convolutions and residual networks; `tools/bench/nn.py` runs the same shapes in
+//! PyTorch.
 
 use std::hint::black_box;
 use std::time::Duration;

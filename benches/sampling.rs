@@ -1,6 +1,7 @@
-//! Rounds of outlier sampling at the shapes of the paper: CIFAR-100 (500 features of 768 dimensions, 50 boundary features),
-//! ImageNet-100 (1000 features, 50 of 200 boundary features a round) and its inliers; 1500 noise vectors, k 300.
-//! The peer is FAISS: `tools/bench/sampling.py`, which reads the names and times printed here.
+//! Rounds of outlier sampling at the shapes of the paper: CIFAR-100 (500 features of 768 dimensions, 50
+//! boundary features), ImageNet-100 (1000 features, 50 of 200 boundary features a round) and its inliers;
+//! 1500 noise vectors, k 300. The peer is FAISS: `tools/bench/sampling.py`, which reads the names and times
+//! printed here.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use dream_ood::outlier::{Kind, Knn, SamplingParams, boundary, sample_class};

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 pub enum DiffusionError {
     /// A file of the model could not be read.
     #[error(
-        "cannot read {}: {source}; a model is a folder in the diffusers layout, or one checkpoint file of Stable Diffusion 1.x",
+        "cannot read {}: {source}; a model is a folder in the diffusers layout, or one checkpoint file of \
+         Stable Diffusion 1.x",
         path.display()
     )]
     Read {
@@ -48,7 +49,8 @@ pub enum DiffusionError {
     },
     /// A file in PyTorch's own format cannot be read.
     #[error(
-        "{} is no readable PyTorch file: {message}; fetch it again, or save it anew as safetensors (files from before PyTorch 1.6 must be)",
+        "{} is no readable PyTorch file: {message}; fetch it again, or save it anew as safetensors (files \
+         from before PyTorch 1.6 must be)",
         path.display()
     )]
     Pickle {
@@ -59,7 +61,9 @@ pub enum DiffusionError {
     },
     /// A single checkpoint file, which has no tokenizer, and none lies beside it.
     #[error(
-        "{} has no tokenizer in it, and there is none in {}: put `vocab.json` and `merges.txt` (or `tokenizer.json`) of the model there, for example the folder `tokenizer` of any Stable Diffusion 1.x in the diffusers layout, or name their folder with `--tokenizer DIR`",
+        "{} has no tokenizer in it, and there is none in {}: put `vocab.json` and `merges.txt` (or \
+         `tokenizer.json`) of the model there, for example the folder `tokenizer` of any Stable Diffusion \
+         1.x in the diffusers layout, or name their folder with `--tokenizer DIR`",
         path.display(),
         searched.display()
     )]
@@ -71,7 +75,8 @@ pub enum DiffusionError {
     },
     /// There are tensors that the model as configured has no place for.
     #[error(
-        "{}: {} tensors have no place in the model as its configuration describes it: {}; the configuration belongs to another model, or this is no Stable Diffusion 1.x",
+        "{}: {} tensors have no place in the model as its configuration describes it: {}; the \
+         configuration belongs to another model, or this is no Stable Diffusion 1.x",
         path.display(),
         names.len(),
         few(names)
@@ -93,7 +98,10 @@ pub enum DiffusionError {
         expected: Vec<usize>,
     },
     /// A tensor has another shape than the configuration calls for.
-    #[error("{}: tensor `{name}` has shape {found:?}, the configuration calls for {expected:?}", path.display())]
+    #[error(
+        "{}: tensor `{name}` has shape {found:?}, the configuration calls for {expected:?}",
+        path.display()
+    )]
     TensorShape {
         /// The file.
         path: PathBuf,
@@ -115,7 +123,10 @@ pub enum DiffusionError {
         found: String,
     },
     /// A weight is NaN or infinite.
-    #[error("{}: tensor `{name}` holds {value} at flat position {position}; the checkpoint is broken", path.display())]
+    #[error(
+        "{}: tensor `{name}` holds {value} at flat position {position}; the checkpoint is broken",
+        path.display()
+    )]
     NonFiniteWeight {
         /// The file.
         path: PathBuf,
@@ -128,7 +139,9 @@ pub enum DiffusionError {
     },
     /// A word is not exactly one token of the vocabulary.
     #[error(
-        "`{word}` is {} tokens ({}), but must be exactly one; choose another word for the class, or say what becomes of several: `--tokens first` or `mean` when classes are embedded, `--tokens first` or `all` when pictures are imagined",
+        "`{word}` is {} tokens ({}), but must be exactly one; choose another word for the class, or say \
+         what becomes of several: `--tokens first` or `mean` when classes are embedded, `--tokens first` \
+         or `all` when pictures are imagined",
         tokens.len(),
         tokens.join(" ")
     )]
@@ -154,7 +167,8 @@ pub enum DiffusionError {
     },
     /// The token or tokens whose embedding is to be replaced are not in the prompt.
     #[error(
-        "token {tokens:?} ({text:?}) does not occur in the prompt {prompt:?} as the model sees it (at most {length} tokens)"
+        "token {tokens:?} ({text:?}) does not occur in the prompt {prompt:?} as the model sees it (at most \
+         {length} tokens)"
     )]
     TokenNotInPrompt {
         /// The ids, one after another.

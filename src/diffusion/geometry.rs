@@ -2,19 +2,22 @@
 //!
 //! # The estimate
 //!
-//! The arithmetic is f32, 4 bytes a number. Activations that are alive at the same time, for latents of h x w:
+//! The arithmetic is f32, 4 bytes a number. Activations that are alive at the same time, for latents of h x
+//! w:
 //!
-//! - *UNet*, for each evaluated latent (guidance evaluates two a picture): the tensors that skip connections keep; and at the
-//!   widest level `14 c` numbers a pixel (a feed-forward layer opens c channels to 8c; beside it are its input, the norm and the
-//!   residual). Where attention is composed of tensor operations (off the CPU), twice `heads * pixels^2` scores as well.
+//! - *UNet*, for each evaluated latent (guidance evaluates two a picture): the tensors that skip connections
+//!   keep; and at the widest level `14 c` numbers a pixel (a feed-forward layer opens c channels to 8c;
+//!   beside it are its input, the norm and the residual). Where attention is composed of tensor operations
+//!   (off the CPU), twice `heads * pixels^2` scores as well.
 //! - *Prompts*: for each evaluated latent, keys and values of every cross-attention: `2 c * tokens` numbers.
-//! - *VAE*: a picture at full resolution in the last two widths, two tensors of each. The CPU decodes small pictures one a
-//!   thread at once, large ones and other devices one after another.
+//! - *VAE*: a picture at full resolution in the last two widths, two tensors of each. The CPU decodes small
+//!   pictures one a thread at once, large ones and other devices one after another.
 //!
-//! On the CPU latents wait for their turn: no more than a thread each are at work. The estimate is meant to be somewhat too high.
+//! On the CPU latents wait for their turn: no more than a thread each are at work. The estimate is meant to
+//! be somewhat too high.
 //!
-//! A batch is done when its last picture is, and a run that is stopped loses what it was at. So a batch has no more pictures than
-//! keep the machine busy, however much memory there is.
+//! A batch is done when its last picture is, and a run that is stopped loses what it was at. So a batch has
+//! no more pictures than keep the machine busy, however much memory there is.
 
 use super::config::{UnetConfig, VaeConfig};
 use super::error::{DiffusionError, Result};
@@ -74,7 +77,8 @@ impl Geometry {
         [height, width].map(|n| n * self.vae_scale())
     }
 
-    /// Returns what the sides of a picture must be multiples of: the VAE's factor times the UNet's down-sampling.
+    /// Returns what the sides of a picture must be multiples of: the VAE's factor times the UNet's
+    /// down-sampling.
     pub fn size_multiple(&self) -> usize {
         self.vae_scale() << self.unet.block_out_channels.len().saturating_sub(1)
     }
@@ -95,15 +99,16 @@ impl Geometry {
             setting: "size",
             found: format!("{width}x{height}"),
             expected: format!(
-                "both sides must be multiples of {multiple} (the VAE's factor {} times the UNet's down-sampling by {}) and at \
-                 most {LONGEST}: {w}x{h} would do",
+                "both sides must be multiples of {multiple} (the VAE's factor {} times the \
+                 UNet's down-sampling by {}) and at most {LONGEST}: {w}x{h} would do",
                 self.vae_scale(),
                 multiple / self.vae_scale()
             ),
         })
     }
 
-    /// Returns how many pictures to sample at once so that what they need stays below `bytes`; at least 1, at most 64.
+    /// Returns how many pictures to sample at once so that what they need stays below `bytes`; at least 1, at
+    /// most 64.
     pub fn sampling_batch(&self, bytes: u64, work: Workload) -> usize {
         let each = if work.guided { 2 } else { 1 };
         let most = work.policy.threads.map_or(MOST, |threads| {
@@ -125,7 +130,8 @@ impl Geometry {
         largest(bytes, most, needed)
     }
 
-    /// Returns how many pictures to decode at once so that what they need stays below `bytes`; at least 1, at most 64.
+    /// Returns how many pictures to decode at once so that what they need stays below `bytes`; at least 1, at
+    /// most 64.
     pub fn decoding_batch(&self, bytes: u64, work: Workload) -> usize {
         let size = work.latent.map(|n| n * self.vae_scale());
         let held = 2 * 4 * 3 * size.iter().product::<usize>() as u64;

@@ -15,7 +15,8 @@ pub(crate) struct Groups {
 }
 
 impl Scope<'_> {
-    /// Reads `weight` `[outputs, inputs]` (or a 1x1 convolution's `[outputs, inputs, 1, 1]`) and, if asked, `bias`.
+    /// Reads `weight` `[outputs, inputs]` (or a 1x1 convolution's `[outputs, inputs, 1, 1]`) and, if asked,
+    /// `bias`.
     pub(crate) fn linear(&self, inputs: usize, outputs: usize, bias: bool) -> Result<Linear> {
         stacked(std::slice::from_ref(self), inputs, outputs, bias)
     }

@@ -1,9 +1,10 @@
 //! Latent diffusion models: from a prompt, one of whose tokens may have another embedding, to pictures.
 //!
-//! One code for Stable Diffusion 1.x and for small models of the same make: everything is configured by the model's own
-//! files in the diffusers layout, or by the shapes of a single checkpoint file's tensors ([`Pipeline::open`]), and agrees
-//! with diffusers and transformers within rounding. The arithmetic is an [`Engine`](crate::engine::Engine)'s: on the CPU f32,
-//! whose results are the same bits whatever the batch size and the number of threads.
+//! One code for Stable Diffusion 1.x and for small models of the same make: everything is configured by the
+//! model's own files in the diffusers layout, or by the shapes of a single checkpoint file's tensors
+//! ([`Pipeline::open`]), and agrees with diffusers and transformers within rounding. The arithmetic is an
+//! [`Engine`](crate::engine::Engine)'s: on the CPU f32, whose results are the same bits whatever the batch
+//! size and the number of threads.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), dream_ood::diffusion::DiffusionError> {

@@ -10,7 +10,8 @@ use super::scheduler::Schedule;
 use super::span::{Placing, TokenSpan};
 use super::tokenizer::Tokenizer;
 
-/// A model without its weights: sizes, tokenizer and noise schedule, for what can be checked before days of work begin.
+/// A model without its weights: sizes, tokenizer and noise schedule, for what can be checked before days of
+/// work begin.
 pub struct Outline {
     geometry: Geometry,
     tokenizer: Tokenizer,
@@ -34,8 +35,8 @@ impl Outline {
         }
     }
 
-    /// Reads the model at `path` (a folder, or one checkpoint file) but for its weights. `tokenizer`: the folder of its
-    /// tokenizer, if that is elsewhere.
+    /// Reads the model at `path` (a folder, or one checkpoint file) but for its weights. `tokenizer`: the
+    /// folder of its tokenizer, if that is elsewhere.
     ///
     /// # Errors
     /// If a file cannot be read or asks for something unsupported.

@@ -44,9 +44,9 @@ impl std::fmt::Debug for Pipeline {
 }
 
 impl Pipeline {
-    /// Reads a model: a folder in the diffusers layout (safetensors or PyTorch's `.bin`, in one file or several), or one
-    /// checkpoint file of Stable Diffusion 1.x (`.safetensors` or `.ckpt`) with its tokenizer beside it. The weights may be
-    /// f32, f16 or bf16.
+    /// Reads a model: a folder in the diffusers layout (safetensors or PyTorch's `.bin`, in one file or
+    /// several), or one checkpoint file of Stable Diffusion 1.x (`.safetensors` or `.ckpt`) with its
+    /// tokenizer beside it. The weights may be f32, f16 or bf16.
     ///
     /// # Errors
     /// If a file is missing or damaged, or does not fit the others; the message names it.
@@ -88,7 +88,8 @@ impl Pipeline {
         self.text.embedding(token).map(<[f32]>::to_vec)
     }
 
-    /// Encodes a prompt: `[1, length, m]`. `token`: a token and the embedding that takes its place wherever it occurs.
+    /// Encodes a prompt: `[1, length, m]`. `token`: a token and the embedding that takes its place wherever
+    /// it occurs.
     pub fn encode(&self, prompt: &str, token: Option<(u32, &[f32])>) -> Result<Tensor> {
         match token {
             Some((token, vector)) => self.encode_batch(prompt, token, &[vector]),
@@ -98,8 +99,8 @@ impl Pipeline {
         }
     }
 
-    /// Encodes a prompt once for each of `vectors`, which takes the place of `span` (a token's id, or the tokens of a word
-    /// from [`Tokenizer::span`]) wherever it occurs: `[vectors, length, m]`.
+    /// Encodes a prompt once for each of `vectors`, which takes the place of `span` (a token's id, or the
+    /// tokens of a word from [`Tokenizer::span`]) wherever it occurs: `[vectors, length, m]`.
     ///
     /// # Errors
     /// If the word does not occur in the prompt, or a vector has the wrong width or is not finite.
@@ -138,10 +139,11 @@ impl Pipeline {
         self.text.forward(&placed.ids, &placed.places, vectors)
     }
 
-    /// Samples latents `[b, c, h, w]` from `noise` of that shape. `cond`, `uncond`: encoded prompts `[b or 1, length, m]`.
+    /// Samples latents `[b, c, h, w]` from `noise` of that shape. `cond`, `uncond`: encoded prompts `[b or 1,
+    /// length, m]`.
     ///
-    /// # Errors
-    /// If shapes or settings do not fit the model, if a hook stops the work, or if the latents are not finite.
+    /// # Errors If shapes or settings do not fit the model, if a hook stops the work, or if the latents are
+    /// not finite.
     pub fn sample(
         &self,
         sampling: Sampling,
@@ -160,7 +162,8 @@ impl Pipeline {
         job.run(noise, hooks)
     }
 
-    /// Predicts the noise in `latents` `[b, c, h, w]` at `timestep`, without guidance. `states`: `[b or 1, length, m]`.
+    /// Predicts the noise in `latents` `[b, c, h, w]` at `timestep`, without guidance. `states`: `[b or 1,
+    /// length, m]`.
     pub fn predict(&self, latents: &Tensor, timestep: usize, states: &Tensor) -> Result<Tensor> {
         let (batch, ..) = latents.dims4()?;
         let (_, tokens, width) = states.dims3()?;
@@ -184,8 +187,8 @@ impl Pipeline {
         bitmaps(&self.vae.decode(&latents.to_dtype(DType::F32)?)?)
     }
 
-    /// Encodes pictures `[b, 3, H, W]` with values in -1 to 1 to the mean of their latents `[b, c, h, w]`, scaled as the
-    /// UNet knows them.
+    /// Encodes pictures `[b, 3, H, W]` with values in -1 to 1 to the mean of their latents `[b, c, h, w]`,
+    /// scaled as the UNet knows them.
     pub fn vae_encode(&self, images: &Tensor) -> Result<Tensor> {
         let multiple = self.outline.geometry().vae_scale();
         match images.dims() {

@@ -67,8 +67,8 @@ impl Resnet {
         })
     }
 
-    /// `x` `[batch, h, w, inputs]`; `time` `[1, width]`, after its activation. Every tensor goes as soon as nothing reads it any
-    /// more: at full resolution each is a few hundred megabytes.
+    /// `x` `[batch, h, w, inputs]`; `time` `[1, width]`, after its activation. Every tensor goes as soon as
+    /// nothing reads it any more: at full resolution each is a few hundred megabytes.
     pub(crate) fn forward(&self, mut x: Tensor, time: Option<&Tensor>) -> CandleResult<Tensor> {
         let mut h = self.norm1.forward(&x)?;
         h = match (&self.time, time) {

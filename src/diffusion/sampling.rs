@@ -15,8 +15,8 @@ pub struct Sampling {
     pub scheduler: Scheduler,
     /// Steps; 50 in DREAM-OOD.
     pub steps: usize,
-    /// Classifier-free guidance (Ho and Salimans 2022): `uncond + guidance_scale * (cond - uncond)`. Up to 1 there is no
-    /// guidance, and the model is evaluated on the prompt alone, as in diffusers.
+    /// Classifier-free guidance (Ho and Salimans 2022): `uncond + guidance_scale * (cond - uncond)`. Up to 1
+    /// there is no guidance, and the model is evaluated on the prompt alone, as in diffusers.
     pub guidance_scale: f64,
 }
 
@@ -30,7 +30,8 @@ impl Default for Sampling {
     }
 }
 
-/// Gives the noise that a stochastic scheduler adds after the evaluation of that number, of the latents' shape.
+/// Gives the noise that a stochastic scheduler adds after the evaluation of that number, of the latents'
+/// shape.
 pub type StepNoise<'a> = dyn FnMut(usize) -> Result<Tensor> + 'a;
 
 /// Hears of each evaluation of the model (from 0), and may stop the work.

@@ -1,8 +1,8 @@
 //! Where a class word stands in a prompt, and which of its tokens another vector takes the place of.
 //!
-//! DREAM-OOD has one word of one token a class (Sec. 3.1 of the paper). A name of several tokens ("aquarium fish", or a rare
-//! word that the tokenizer cuts up) has to be turned into one place for one vector; the two ways of doing so are
-//! [`TokenRule::First`] and [`TokenRule::All`].
+//! DREAM-OOD has one word of one token a class (Sec. 3.1 of the paper). A name of several tokens ("aquarium
+//! fish", or a rare word that the tokenizer cuts up) has to be turned into one place for one vector; the two
+//! ways of doing so are [`TokenRule::First`] and [`TokenRule::All`].
 
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,8 @@ pub enum TokenRule {
     /// The word must be one token, which the vector replaces.
     #[default]
     One,
-    /// The vector replaces the first token; the others are taken out of the prompt, and what follows moves up.
+    /// The vector replaces the first token; the others are taken out of the prompt, and what follows moves
+    /// up.
     First,
     /// The vector replaces each of the tokens; the prompt keeps its length.
     All,
@@ -106,9 +107,9 @@ impl TokenSpan {
         Ok(self.place(tokenizer, prompt)?.placing)
     }
 
-    /// Puts the word's places into a prompt. Every occurrence counts, from left to right and without overlaps; the begin and
-    /// end marks and the padding do not: replacing those is never what was meant. One that is cut off at the prompt's
-    /// end does not count either.
+    /// Puts the word's places into a prompt. Every occurrence counts, from left to right and without
+    /// overlaps; the begin and end marks and the padding do not: replacing those is never what was meant. One
+    /// that is cut off at the prompt's end does not count either.
     pub(crate) fn place(&self, tokenizer: &Tokenizer, prompt: &str) -> Result<Placed> {
         let bare = tokenizer.bare_ids(prompt)?;
         let room = tokenizer.length() - 2; // a prompt has room for both marks

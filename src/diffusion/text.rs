@@ -1,5 +1,5 @@
-//! CLIP's text encoder (Radford et al. 2021; transformers' `CLIPTextModel`), with a place to put another embedding for one
-//! token: the outlier that is to be imagined.
+//! CLIP's text encoder (Radford et al. 2021; transformers' `CLIPTextModel`), with a place to put another
+//! embedding for one token: the outlier that is to be imagined.
 
 use candle_core::{Result as CandleResult, Tensor};
 
@@ -80,8 +80,8 @@ impl TextEncoder {
             })
     }
 
-    /// Encodes `ids` once for each of `vectors`, which stands in for the tokens at `places` (ascending); once as it is where
-    /// there are none. `[max(1, vectors), ids, m]`.
+    /// Encodes `ids` once for each of `vectors`, which stands in for the tokens at `places` (ascending); once
+    /// as it is where there are none. `[max(1, vectors), ids, m]`.
     pub(crate) fn forward(&self, ids: &[u32], places: &[usize], vectors: &[&[f32]]) -> Result<Tensor> {
         let width = self.width();
         let batch = vectors.len().max(1);

@@ -237,7 +237,8 @@ impl Vae {
         })?)
     }
 
-    /// Encodes pictures `[batch, 3, H, W]` in -1 to 1 to the mean of their latents, scaled: `[batch, c, h, w]`.
+    /// Encodes pictures `[batch, 3, H, W]` in -1 to 1 to the mean of their latents, scaled: `[batch, c, h,
+    /// w]`.
     pub(crate) fn encode(&self, images: &Tensor) -> Result<Tensor> {
         let x = images
             .permute((0, 2, 3, 1))?

@@ -1,7 +1,7 @@
 //! What an engine can do, and what the networks hold of it.
 //!
-//! Every method of [`Layers`] has a body, the composed one: an engine overrides what it does better. What the networks call
-//! ([`Linear`], [`Conv`], ...) checks shapes once for all engines.
+//! Every method of [`Layers`] has a body, the composed one: an engine overrides what it does better. What the
+//! networks call ([`Linear`], [`Conv`], ...) checks shapes once for all engines.
 
 use std::fmt::Debug;
 
@@ -99,15 +99,16 @@ pub(crate) trait Normalize: Send + Sync {
 
 /// A residual network, as an engine keeps it.
 pub(crate) trait Residual: Send + Sync + Debug {
-    /// `x` f32 `[n, channels, h, w]`, of a size that the network can take. With `train` the running statistics change.
+    /// `x` f32 `[n, channels, h, w]`, of a size that the network can take. With `train` the running
+    /// statistics change.
     fn forward(&self, variables: &Variables, x: &Tensor, run: Run) -> Result<Tensor>;
 }
 
 /// What SGD keeps of a variable between steps.
 pub(crate) trait Momentum: Send + Sync + Debug {
-    /// Changes the variable by its gradient. PyTorch's update, number for number:
-    /// `g += weight_decay * w; v = momentum * v + g` (`v = g` in the first step); `w -= lr * (g + momentum * v)` with
-    /// Nesterov, `w -= lr * v` without.
+    /// Changes the variable by its gradient. PyTorch's update, number for number: `g += weight_decay * w; v =
+    /// momentum * v + g` (`v = g` in the first step); `w -= lr * (g + momentum * v)` with Nesterov, `w -= lr
+    /// * v` without.
     fn step(&mut self, var: &Var, grad: &Tensor, rule: &SgdRule) -> Result<()>;
 
     /// A copy of the velocity with the variable's shape; none before the first step.
@@ -203,7 +204,8 @@ fn fits(plus: Plus, dims: &[usize]) -> Result<()> {
     }
 }
 
-/// Group normalisation of `[batch, .., channels]`: mean and variance of each group of channels over all pixels.
+/// Group normalisation of `[batch, .., channels]`: mean and variance of each group of channels over all
+/// pixels.
 pub(crate) struct GroupNorm {
     channels: usize,
     layer: Box<dyn Normalize>,

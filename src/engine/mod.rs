@@ -1,11 +1,12 @@
 //! Where and how the arithmetic of networks is done.
 //!
-//! An [`Engine`] is a device and a way of computing there. Networks ask it for layers and never for its device's kind:
+//! An [`Engine`] is a device and a way of computing there. Networks ask it for layers and never for its
+//! device's kind:
 //!
-//! - *composed*: candle's operations, on any device. It is what every layer does unless an engine does better (the default
-//!   bodies of [`Layers`]), and the oracle that the others are tested against.
-//! - *host*: the CPU's own kernels. Each row of an output is computed by itself in an order that depends on the layer alone,
-//!   so that results are the same bits whatever the batch size and the number of threads.
+//! - *composed*: candle's operations, on any device. It is what every layer does unless an engine does better
+//!   (the default bodies of [`Layers`]), and the oracle that the others are tested against.
+//! - *host*: the CPU's own kernels. Each row of an output is computed by itself in an order that depends on
+//!   the layer alone, so that results are the same bits whatever the batch size and the number of threads.
 //! - *cuda* (with the feature `cuda`): kernels for NVIDIA GPUs; see [`Options`].
 //!
 //! A layer is given as the numbers that were read ([`raw`]); how it keeps them is the engine's matter.

@@ -1,5 +1,5 @@
-//! What can be chosen of an engine. All of it changes results but for `graph` and `hopper`'s speed, so whoever sets it keeps it
-//! on record.
+//! What can be chosen of an engine. All of it changes results but for `graph` and `hopper`'s speed, so
+//! whoever sets it keeps it on record.
 
 /// Choices of the CUDA engine; the others have none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

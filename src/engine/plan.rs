@@ -68,8 +68,8 @@ impl Unit {
     }
 }
 
-/// All numbers of a network: one flat variable of those that are trained, one of the running statistics, which no gradient
-/// reaches. Clones share the numbers.
+/// All numbers of a network: one flat variable of those that are trained, one of the running statistics,
+/// which no gradient reaches. Clones share the numbers.
 #[derive(Clone, Debug)]
 pub(crate) struct Variables {
     pub(crate) flat: Var,
@@ -77,7 +77,8 @@ pub(crate) struct Variables {
 }
 
 impl Variables {
-    /// The window of a trained tensor that starts at `start`, through which a gradient reaches the flat variable.
+    /// The window of a trained tensor that starts at `start`, through which a gradient reaches the flat
+    /// variable.
     pub(crate) fn trained(&self, start: usize, shape: &[usize]) -> Result<Tensor> {
         window(&self.flat, start, shape)
     }

@@ -7,8 +7,8 @@ use rayon::prelude::*;
 
 /// Bytes of one full-size activation that a part of a batch may have.
 const PART_BYTES: usize = 1 << 18;
-/// Bytes alive in the decoding of an image up to which the CPU takes images side by side. A larger one fills all threads by
-/// itself, and two of them would only take twice the memory.
+/// Bytes alive in the decoding of an image up to which the CPU takes images side by side. A larger one fills
+/// all threads by itself, and two of them would only take twice the memory.
 const SIDE_BY_SIDE: u64 = 64 << 20;
 
 /// How an engine goes through a batch.
@@ -43,8 +43,8 @@ impl Policy {
         }
     }
 
-    /// Joins what `work` makes of parts of the batch, given by their first image and length. `image_bytes`: one full-size
-    /// activation of an image.
+    /// Joins what `work` makes of parts of the batch, given by their first image and length. `image_bytes`:
+    /// one full-size activation of an image.
     pub(crate) fn in_parts(
         self,
         batch: usize,
@@ -67,8 +67,8 @@ impl Policy {
         Tensor::cat(&parts, 0)
     }
 
-    /// Joins what `work` makes of every image, of which each has so many bytes alive. A batch of decoders does not fit where
-    /// one does, so a device takes one image after another, too.
+    /// Joins what `work` makes of every image, of which each has so many bytes alive. A batch of decoders
+    /// does not fit where one does, so a device takes one image after another, too.
     pub(crate) fn one_by_one(
         self,
         batch: usize,

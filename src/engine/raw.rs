@@ -93,7 +93,8 @@ pub(crate) enum Activation {
     Gelu,
     /// `x * sigmoid(1.702 x)`, CLIP's activation.
     QuickGelu,
-    /// `[.., 2n] -> [.., n]`: the first half times the exact GELU of the second (Shazeer, "GLU variants", 2020).
+    /// `[.., 2n] -> [.., n]`: the first half times the exact GELU of the second (Shazeer, "GLU variants",
+    /// 2020).
     Geglu,
 }
 
@@ -152,7 +153,8 @@ impl Attention<'_> {
     }
 }
 
-/// The shape of a two-dimensional convolution (cross-correlation, as everywhere in deep learning) with the channels first.
+/// The shape of a two-dimensional convolution (cross-correlation, as everywhere in deep learning) with the
+/// channels first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ConvShape {
     pub(crate) channels_in: usize,

@@ -1,5 +1,5 @@
-//! Every engine against the composed one, layer by layer over odd shapes. The GPU's take part with the feature `cuda` and
-//! `DREAM_TEST_CUDA=1`.
+//! Every engine against the composed one, layer by layer over odd shapes. The GPU's take part with the
+//! feature `cuda` and `DREAM_TEST_CUDA=1`.
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 

@@ -6,7 +6,8 @@
 pub enum Error {
     /// The operands of a convolution do not fit together.
     #[error(
-        "convolution of {x:?} with weight {weight:?} (stride {stride}, padding {padding}, groups {groups}): {reason}"
+        "convolution of {x:?} with weight {weight:?} (stride {stride}, padding {padding}, groups \
+         {groups}): {reason}"
     )]
     Convolution {
         /// What does not fit.

@@ -61,7 +61,8 @@ pub fn binary_cross_entropy_with_logits(logits: &Tensor, targets: &Tensor) -> Re
     Ok((logsumexp(&pair)? - (logits * targets)?)?.mean_all()?)
 }
 
-/// Returns the rows of `x` `[n, m]` divided by their lengths (at least 1e-12, as `torch.nn.functional.normalize`).
+/// Returns the rows of `x` `[n, m]` divided by their lengths (at least 1e-12, as
+/// `torch.nn.functional.normalize`).
 ///
 /// # Errors
 /// Candle's errors.

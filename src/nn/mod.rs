@@ -1,8 +1,9 @@
-//! What candle lacks for training: a convolution with a fast backward pass, residual networks, SGD with momentum, a
-//! learning-rate schedule, losses made only of operations that have a gradient, and seeded augmentation.
+//! What candle lacks for training: a convolution with a fast backward pass, residual networks, SGD with
+//! momentum, a learning-rate schedule, losses made only of operations that have a gradient, and seeded
+//! augmentation.
 //!
-//! The arithmetic is an [`Engine`](crate::engine::Engine)'s: on the CPU every sum has an order that depends on shapes alone, so
-//! that results are the same bits on any number of threads.
+//! The arithmetic is an [`Engine`](crate::engine::Engine)'s: on the CPU every sum has an order that depends
+//! on shapes alone, so that results are the same bits on any number of threads.
 
 pub mod augment;
 mod conv;

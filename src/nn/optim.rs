@@ -22,9 +22,9 @@ pub struct SgdOptions {
     pub weight_decay: f64,
 }
 
-/// SGD with (Nesterov) momentum and weight decay. PyTorch's update, number for number:
-/// `g += weight_decay * w; v = momentum * v + g` (`v = g` in the first step); `w -= lr * (g + momentum * v)` with Nesterov,
-/// `w -= lr * v` without.
+/// SGD with (Nesterov) momentum and weight decay. PyTorch's update, number for number: `g += weight_decay *
+/// w; v = momentum * v + g` (`v = g` in the first step); `w -= lr * (g + momentum * v)` with Nesterov, `w -=
+/// lr * v` without.
 #[derive(Debug)]
 pub struct Sgd {
     /// Learning rate; set it before each step to follow a schedule.
@@ -82,9 +82,8 @@ impl Sgd {
 
     /// Updates every variable by its gradient.
     ///
-    /// # Errors
-    /// [`Error::NoGradient`] if a variable has none (a loss that forgets a variable is a mistake, not a zero), and nothing
-    /// is changed.
+    /// # Errors [`Error::NoGradient`] if a variable has none (a loss that forgets a variable is a mistake,
+    /// not a zero), and nothing is changed.
     pub fn step(&mut self, grads: &GradStore) -> Result<()> {
         let found = (self.vars.iter())
             .map(|(name, slot)| {

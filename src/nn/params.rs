@@ -1,8 +1,8 @@
 //! The tensors of a network: trainable ones and buffers, by name.
 //!
-//! All trainable numbers lie in one flat variable in the order of their names, and each named tensor is a window of it. One
-//! variable means one gradient, one update and one transfer, and an order that never varies. Buffers (running statistics)
-//! lie in a second one, which no gradient reaches.
+//! All trainable numbers lie in one flat variable in the order of their names, and each named tensor is a
+//! window of it. One variable means one gradient, one update and one transfer, and an order that never
+//! varies. Buffers (running statistics) lie in a second one, which no gradient reaches.
 
 use std::collections::BTreeMap;
 
@@ -17,8 +17,8 @@ use crate::rng::{Stream, domain};
 /// How a tensor starts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Init {
-    /// Normal with deviation `sqrt(2 / fan_out)` (He et al. 2015, as torchvision's convolutions; fan_out counts
-    /// `channels_out * kernel area`).
+    /// Normal with deviation `sqrt(2 / fan_out)` (He et al. 2015, as torchvision's convolutions; fan_out
+    /// counts `channels_out * kernel area`).
     KaimingFanOut,
     /// Uniform in `+-1 / sqrt(fan_in)`, for the given fan_in (PyTorch's linear layers).
     UniformFanIn(usize),
@@ -149,8 +149,8 @@ impl Params {
 
     /// Returns the gradient of a named trainable tensor.
     ///
-    /// # Errors
-    /// [`Error::MissingTensor`] for an unknown name or a buffer, [`Error::NoGradient`] if the loss does not depend on it.
+    /// # Errors [`Error::MissingTensor`] for an unknown name or a buffer, [`Error::NoGradient`] if the loss
+    /// does not depend on it.
     pub fn gradient(&self, grads: &GradStore, name: &str) -> Result<Tensor> {
         let place = self
             .places
@@ -170,7 +170,8 @@ impl Params {
     /// # Errors
     /// Candle's errors.
     pub fn state_dict(&self) -> Result<State> {
-        // One transfer each: a copy of a window on a device would copy the whole flat variable for every tensor.
+        // One transfer each: a copy of a window on a device would copy the whole flat variable for every
+        // tensor.
         let Variables { flat, buffers } = &self.variables;
         let (flat, buffers) = (flat.to_vec1::<f32>()?, buffers.to_vec1::<f32>()?);
         let copy = |(name, place): (&String, &Place)| {

@@ -12,8 +12,8 @@ pub fn cosine(step: usize, total: usize, base: f64, min: f64) -> f64 {
     min + (base - min) * 0.5 * (1.0 + turn.cos())
 }
 
-/// Returns the order of `samples` samples in `epoch`: a permutation that (`seed`, `domain`, `epoch`) alone decide.
-/// `domain` says whose order it is ("train/id", "train/outlier").
+/// Returns the order of `samples` samples in `epoch`: a permutation that (`seed`, `domain`, `epoch`) alone
+/// decide. `domain` says whose order it is ("train/id", "train/outlier").
 pub fn permutation(samples: usize, seed: u64, domain: &str, epoch: u64) -> Vec<u32> {
     let mut order: Vec<u32> = (0..samples as u32).collect();
     Stream::new(seed, domain, 0, epoch).shuffle(&mut order);

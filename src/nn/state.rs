@@ -14,7 +14,8 @@ use crate::pickle::torch::{TorchFile, TorchTensor};
 /// Named tensors, in the order of their names.
 pub type State = BTreeMap<String, Tensor>;
 
-/// Returns the tensors as the bytes of a safetensors file (f32, little-endian; the same state gives the same bytes).
+/// Returns the tensors as the bytes of a safetensors file (f32, little-endian; the same state gives the same
+/// bytes).
 ///
 /// # Errors
 /// If a tensor cannot be read back from its device.
@@ -30,8 +31,8 @@ pub fn to_safetensors(state: &State) -> Result<Vec<u8>> {
     Ok(safetensors::serialize(views, None)?)
 }
 
-/// Reads the tensors of a safetensors file as f32 (f16, bf16 and f64 are converted; counters of other types, such as
-/// `num_batches_tracked`, are left out).
+/// Reads the tensors of a safetensors file as f32 (f16, bf16 and f64 are converted; counters of other types,
+/// such as `num_batches_tracked`, are left out).
 ///
 /// # Errors
 /// [`Error::Safetensors`] if the bytes are not such a file.
@@ -54,9 +55,10 @@ const HEAD: u64 = 32;
 /// What `DataParallel` puts before every name.
 const PARALLEL: &str = "module.";
 
-/// Reads the state in a file: safetensors, or what `torch.save` makes of a state dict (of any version of PyTorch), also one
-/// under the key `state_dict`, `model_state_dict` or `model`. Which of them it is, its first bytes say. `DataParallel`'s
-/// prefix `module.` is taken off; numbers become f32; counters are left out. Nothing in a pickle is executed.
+/// Reads the state in a file: safetensors, or what `torch.save` makes of a state dict (of any version of
+/// PyTorch), also one under the key `state_dict`, `model_state_dict` or `model`. Which of them it is, its
+/// first bytes say. `DataParallel`'s prefix `module.` is taken off; numbers become f32; counters are left
+/// out. Nothing in a pickle is executed.
 ///
 /// # Errors
 /// [`Error::StateFile`] if the file cannot be read or holds no tensors.
@@ -106,8 +108,8 @@ fn read_pickled(path: &Path, device: &Device) -> std::result::Result<State, Stri
     floats.map(read).collect()
 }
 
-/// Checks that `state` holds exactly the tensors `expected`, of these shapes. `num_batches_tracked` counters, which PyTorch
-/// keeps and nothing here needs, are let through.
+/// Checks that `state` holds exactly the tensors `expected`, of these shapes. `num_batches_tracked` counters,
+/// which PyTorch keeps and nothing here needs, are let through.
 pub(crate) fn check<'a>(
     state: &State,
     expected: impl Iterator<Item = (&'a str, &'a [usize])> + Clone,

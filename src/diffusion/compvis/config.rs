@@ -1,6 +1,7 @@
-//! The configuration of a single-file checkpoint. It has none; widths, levels and layers are read off the shapes of its
-//! tensors. What shapes do not tell is as in Stable Diffusion 1's own `v1-inference.yaml`: 8 heads in the UNet, 64
-//! channels a head in the text encoder, groups of normalisation 32, pictures of 512x512, the scaled-linear schedule.
+//! The configuration of a single-file checkpoint. It has none; widths, levels and layers are read off the
+//! shapes of its tensors. What shapes do not tell is as in Stable Diffusion 1's own `v1-inference.yaml`: 8
+//! heads in the UNet, 64 channels a head in the text encoder, groups of normalisation 32, pictures of
+//! 512x512, the scaled-linear schedule.
 
 use std::path::Path;
 
@@ -94,7 +95,8 @@ pub(crate) fn unet(path: &Path, shapes: Shapes) -> Result<UnetConfig> {
     let layers = levels.first().map_or(0, |l| l.1);
     let (Some(context), true) = (context, layers > 0 && levels.iter().all(|l| l.1 == layers)) else {
         return Err(reader.wrong(format!(
-            "the UNet's tensors are not those of Stable Diffusion 1: its levels (channels, layers, attention) are {levels:?}"
+            "the UNet's tensors are not those of Stable Diffusion 1: its levels (channels, layers, \
+             attention) are {levels:?}"
         )));
     };
     let kinds = |way: &str| -> Vec<String> {

@@ -1,5 +1,5 @@
-//! Single-file checkpoints with the tensor names of the original Stable Diffusion code (CompVis): what the tensors are
-//! called there, and which sizes they tell of.
+//! Single-file checkpoints with the tensor names of the original Stable Diffusion code (CompVis): what the
+//! tensors are called there, and which sizes they tell of.
 
 mod config;
 mod names;

@@ -31,7 +31,8 @@ pub(crate) enum Names {
 }
 
 impl Names {
-    /// Returns the names in the file that the tensor `name` may have, the usual one first; none where it has no counterpart.
+    /// Returns the names in the file that the tensor `name` may have, the usual one first; none where it has
+    /// no counterpart.
     pub(crate) fn candidates(self, name: &str) -> Vec<String> {
         match self {
             Self::Same => vec![name.to_owned()],
@@ -58,8 +59,8 @@ impl Names {
         }
     }
 
-    /// Whether a tensor in the file of that name, which no network asked for, can be left aside: buffers that are computed
-    /// anyway, and parts of a model around the one that is used.
+    /// Whether a tensor in the file of that name, which no network asked for, can be left aside: buffers that
+    /// are computed anyway, and parts of a model around the one that is used.
     pub(crate) fn is_harmless(self, name: &str) -> bool {
         match self {
             Self::TextModel => {
@@ -77,9 +78,9 @@ impl Names {
     }
 }
 
-/// Whether a tensor of a single-file checkpoint can be left aside: the averaged copy of the weights, the noise schedule's
-/// tables, the autoencoder's training losses, what belongs to the other half of CLIP, and what DreamBooth's code and k-diffusion's
-/// wrapper leave in their files.
+/// Whether a tensor of a single-file checkpoint can be left aside: the averaged copy of the weights, the
+/// noise schedule's tables, the autoencoder's training losses, what belongs to the other half of CLIP, and
+/// what DreamBooth's code and k-diffusion's wrapper leave in their files.
 pub(crate) fn is_harmless(name: &str) -> bool {
     const TABLES: [&str; 14] = [
         "betas",
@@ -127,8 +128,8 @@ fn resnet(rest: &[&str]) -> Option<String> {
     Some(format!("{part}.{}", rest.join(".")))
 }
 
-/// A tensor of the UNet. Blocks are counted through: one for the first convolution, then for each level its residual
-/// blocks and, but for the last, a downsampling.
+/// A tensor of the UNet. Blocks are counted through: one for the first convolution, then for each level its
+/// residual blocks and, but for the last, a downsampling.
 fn unet(name: &str, layers: usize) -> Vec<String> {
     let parts: Vec<&str> = name.split('.').collect();
     let number = |text: &str| text.parse::<usize>().ok();

@@ -1,5 +1,5 @@
-//! The `config.json` files of the diffusers layout. Keys that change the arithmetic in a way that is not done here are
-//! refused by name; all others are ignored.
+//! The `config.json` files of the diffusers layout. Keys that change the arithmetic in a way that is not done
+//! here are refused by name; all others are ignored.
 
 mod text;
 mod unet;

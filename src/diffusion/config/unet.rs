@@ -155,14 +155,14 @@ impl UnetConfig {
         Ok(())
     }
 
-    /// Whether there is a block between the way down and the way up. Its type is null in small models without one, and left
-    /// out in old files of models with one.
+    /// Whether there is a block between the way down and the way up. Its type is null in small models without
+    /// one, and left out in old files of models with one.
     pub(crate) fn has_middle(&self) -> bool {
         self.rest.get("mid_block_type") != Some(&Value::Null)
     }
 
-    /// Height and width of the latents that the model was trained on. As in diffusers, files from before its version 0.9 are
-    /// not believed: they have the size of an earlier stage of the training.
+    /// Height and width of the latents that the model was trained on. As in diffusers, files from before its
+    /// version 0.9 are not believed: they have the size of an earlier stage of the training.
     pub(crate) fn sample_size(&self) -> Option<[usize; 2]> {
         let old = self
             .rest

@@ -96,8 +96,8 @@ impl VaeConfig {
         1 << (self.block_out_channels.len().saturating_sub(1))
     }
 
-    /// Bytes of all that is alive at once where the decoder is widest, at the picture's full size of `height` x `width`: two
-    /// tensors of each of the last two widths, at most.
+    /// Bytes of all that is alive at once where the decoder is widest, at the picture's full size of `height`
+    /// x `width`: two tensors of each of the last two widths, at most.
     pub(crate) fn active_bytes(&self, [height, width]: [usize; 2]) -> u64 {
         let widths: usize = self.block_out_channels.iter().take(2).sum();
         2 * (size_of::<f32>() * widths) as u64 * (height * width) as u64

@@ -84,7 +84,8 @@ impl Folder {
         self.large.push((name.to_owned(), path.to_path_buf()));
     }
 
-    /// Returns BLAKE3 over the files read, sorted by name: each name's length (u64, little-endian), name and content digest.
+    /// Returns BLAKE3 over the files read, sorted by name: each name's length (u64, little-endian), name and
+    /// content digest.
     pub(crate) fn digest(&self) -> Result<[u8; 32]> {
         let mut read = self.read.clone();
         for (name, path) in &self.large {

@@ -1,7 +1,9 @@
-//! From files to a model in memory: a folder in the diffusers layout, or one checkpoint file in the original layout.
+//! From files to a model in memory: a folder in the diffusers layout, or one checkpoint file in the original
+//! layout.
 //!
-//! Both end as a [`Plan`]: configurations that have been checked against each other, and opened files of weights whose
-//! tensors are not read yet. Then the networks are built, while the digest of the files is taken beside it.
+//! Both end as a [`Plan`]: configurations that have been checked against each other, and opened files of
+//! weights whose tensors are not read yet. Then the networks are built, while the digest of the files is
+//! taken beside it.
 
 mod diffusers;
 mod files;
@@ -82,8 +84,9 @@ pub(crate) fn outline(path: &Path, tokenizer: Option<&Path>) -> Result<Outline> 
     Ok(Outline::new(&plan.configs, plan.tokenizer, plan.schedule))
 }
 
-/// Returns the files that [`Pipeline::open`](super::Pipeline::open) would take the weights of `path` from: for each part the plain
-/// file where there is one, else a variant (`fp16`, `bf16`, `non_ema`), or the index of several.
+/// Returns the files that [`Pipeline::open`](super::Pipeline::open) would take the weights of `path` from:
+/// for each part the plain file where there is one, else a variant (`fp16`, `bf16`, `non_ema`), or the index
+/// of several.
 pub fn weight_files(path: &Path) -> Vec<PathBuf> {
     if path.is_file() {
         return vec![path.to_path_buf()];
@@ -95,7 +98,8 @@ pub fn weight_files(path: &Path) -> Vec<PathBuf> {
         .into()
 }
 
-/// Says whether `path` is a checkpoint file with a whole model in it, of the original Stable Diffusion code's tensor names.
+/// Says whether `path` is a checkpoint file with a whole model in it, of the original Stable Diffusion code's
+/// tensor names.
 pub fn is_checkpoint(path: &Path) -> bool {
     path.is_file()
         && TensorFile::open(path).is_ok_and(|file| file.names().any(|name| name.starts_with(compvis::UNET)))
@@ -158,7 +162,8 @@ fn read_tokenizer(folder: &mut Folder, config: &TextConfig) -> Result<Tokenizer>
         return Err(DiffusionError::Config {
             path: folder.path("tokenizer"),
             message: format!(
-                "token ids reach {largest}, but the text encoder's token table has {} rows: it is the tokenizer of another model",
+                "token ids reach {largest}, but the text encoder's token table has {} rows: it is the \
+                 tokenizer of another model",
                 config.vocab_size
             ),
         });

@@ -1,7 +1,7 @@
-//! The original layout: one file with all weights. Configuration and tokenizer are taken from beside it: a folder `tokenizer`
-//! (or its files), and, where the model is not quite Stable Diffusion 1, `unet/config.json`, `vae/config.json`,
-//! `text_encoder/config.json` and `scheduler/scheduler_config.json` as in the diffusers layout. What is not there is read
-//! off the tensors' shapes.
+//! The original layout: one file with all weights. Configuration and tokenizer are taken from beside it: a
+//! folder `tokenizer` (or its files), and, where the model is not quite Stable Diffusion 1,
+//! `unet/config.json`, `vae/config.json`, `text_encoder/config.json` and `scheduler/scheduler_config.json` as
+//! in the diffusers layout. What is not there is read off the tensors' shapes.
 
 use std::path::{Path, PathBuf};
 
@@ -67,7 +67,8 @@ pub(super) fn plan(path: &Path, tokenizer: Option<PathBuf>) -> Result<Plan> {
     })
 }
 
-/// The configuration `name` beside the checkpoint or, where there is none, the one `inferred`; and where it comes from.
+/// The configuration `name` beside the checkpoint or, where there is none, the one `inferred`; and where it
+/// comes from.
 fn config<T: DeserializeOwned>(
     folder: &mut Folder,
     path: &Path,

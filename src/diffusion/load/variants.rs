@@ -31,8 +31,8 @@ pub(super) const VAE: Part = Part {
     ..UNET
 };
 
-/// What diffusers calls a variant. The plain one comes first, in whatever format it is: the others are the same weights
-/// rounded, or from before they were averaged.
+/// What diffusers calls a variant. The plain one comes first, in whatever format it is: the others are the
+/// same weights rounded, or from before they were averaged.
 const VARIANTS: [&str; 4] = ["", ".fp16", ".bf16", ".non_ema"];
 
 /// `*.index.json`: which of several files each tensor is in.

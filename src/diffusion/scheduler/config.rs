@@ -63,7 +63,8 @@ pub(super) enum Prediction {
     Sample,
 }
 
-/// Where the timesteps lie (table 2 of Lin et al., "Common diffusion noise schedules and sample steps are flawed").
+/// Where the timesteps lie (table 2 of Lin et al., "Common diffusion noise schedules and sample steps are
+/// flawed").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Spacing {
     Linspace,
@@ -71,8 +72,9 @@ pub(super) enum Spacing {
     Trailing,
 }
 
-/// The schedulers of diffusers whose configurations describe the noise by betas over discrete timesteps. A model with one of
-/// another kind (flow matching, consistency) was not trained for the ways down that there are here.
+/// The schedulers of diffusers whose configurations describe the noise by betas over discrete timesteps. A
+/// model with one of another kind (flow matching, consistency) was not trained for the ways down that there
+/// are here.
 const FAMILIES: [&str; 17] = [
     "PNDMScheduler",
     "DDIMScheduler",
@@ -94,8 +96,9 @@ const FAMILIES: [&str; 17] = [
 ];
 
 impl SchedulerConfig {
-    /// What diffusers' `StableDiffusionPipeline` makes of a configuration that it is given: a first timestep of 1, and no clipping
-    /// of the predicted clean sample, which for latents would be wrong. Files of 2022 leave these keys out or say otherwise.
+    /// What diffusers' `StableDiffusionPipeline` makes of a configuration that it is given: a first timestep
+    /// of 1, and no clipping of the predicted clean sample, which for latents would be wrong. Files of 2022
+    /// leave these keys out or say otherwise.
     pub(crate) fn for_latents(mut self) -> Self {
         self.steps_offset = 1;
         self.clip_sample = Some(false);
@@ -118,8 +121,10 @@ impl SchedulerConfig {
             None if self.beta_schedule.is_none() && self.trained_betas.is_none() => {
                 return Err(DiffusionError::Config {
                     path: path.to_path_buf(),
-                    message: "there is neither _class_name nor beta_schedule nor trained_betas: it says nothing of the noise"
-                        .into(),
+                    message:
+                        "there is neither _class_name nor beta_schedule nor trained_betas: it says nothing \
+                              of the noise"
+                            .into(),
                 });
             }
             _ => {}

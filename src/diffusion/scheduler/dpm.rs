@@ -69,7 +69,8 @@ impl<'a> Dpm<'a> {
                 && !supported.contains(&value.as_str())
             {
                 let expected = format!(
-                    "plms or ddim: the model's scheduler_config.json has {key} = {value:?}, and dpm-solver does {} here",
+                    "plms or ddim: the model's scheduler_config.json has {key} = {value:?}, and dpm-solver \
+                     does {} here",
                     supported.join(", ")
                 );
                 return Err(setting("scheduler", "dpm-solver", expected));

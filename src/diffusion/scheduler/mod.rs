@@ -1,8 +1,9 @@
-//! Noise schedules and the three ways down them, each as diffusers does it: PLMS (`PNDMScheduler` without Runge-Kutta
-//! steps), DDIM, and DPM-Solver++ 2M (`DPMSolverMultistepScheduler`). All read the model's own `scheduler_config.json`, whichever
-//! scheduler it was written for; keys that the file leaves out have the defaults of the scheduler in use, as after diffusers'
-//! `from_config`, and keys that the scheduler in use does not know are ignored, as there. PLMS without Runge-Kutta steps is taken
-//! where `skip_prk_steps` is left out, too: it is what Stable Diffusion means by it.
+//! Noise schedules and the three ways down them, each as diffusers does it: PLMS (`PNDMScheduler` without
+//! Runge-Kutta steps), DDIM, and DPM-Solver++ 2M (`DPMSolverMultistepScheduler`). All read the model's own
+//! `scheduler_config.json`, whichever scheduler it was written for; keys that the file leaves out have the
+//! defaults of the scheduler in use, as after diffusers' `from_config`, and keys that the scheduler in use
+//! does not know are ignored, as there. PLMS without Runge-Kutta steps is taken where `skip_prk_steps` is
+//! left out, too: it is what Stable Diffusion means by it.
 //!
 //! Coefficients are computed in f64 from diffusers' f32 tables.
 
@@ -21,8 +22,8 @@ use super::error::{DiffusionError, Result};
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Scheduler {
-    /// Pseudo linear multistep (Liu et al., "Pseudo numerical methods for diffusion models on manifolds", 2022); one model
-    /// evaluation more than steps.
+    /// Pseudo linear multistep (Liu et al., "Pseudo numerical methods for diffusion models on manifolds",
+    /// 2022); one model evaluation more than steps.
     Plms,
     /// Denoising diffusion implicit models (Song et al. 2021). `eta` 0 adds no noise, 1 as much as DDPM.
     Ddim {
@@ -58,7 +59,8 @@ impl Schedule {
                 "scheduler",
                 name,
                 format!(
-                    "another one: the model's scheduler_config.json has {key} = true, which {name} does not do here"
+                    "another one: the model's scheduler_config.json has {key} = true, which {name} does \
+                     not do here"
                 ),
             )),
             None => Ok(()),
@@ -108,7 +110,8 @@ impl Schedule {
                     .collect()
             }
             Spacing::Trailing => {
-                // numpy's `arange` multiplies the difference of its first two numbers, which is not quite the ratio.
+                // numpy's `arange` multiplies the difference of its first two numbers, which is not quite the
+                // ratio.
                 let n = n as f64;
                 let step = (n - n / steps as f64) - n;
                 let at = |i: usize| (n + i as f64 * step).round_ties_even() as usize;

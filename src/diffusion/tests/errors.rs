@@ -31,7 +31,8 @@ impl Copy {
         std::fs::write(path, value.to_string()).unwrap();
     }
 
-    /// Gives every tensor's name, shape and bytes to `edit`, then writes them back. An emptied shape drops the tensor.
+    /// Gives every tensor's name, shape and bytes to `edit`, then writes them back. An emptied shape drops
+    /// the tensor.
     pub(super) fn edit_tensors(&self, name: &str, edit: impl Fn(&str, &mut Vec<usize>, &mut Vec<u8>)) {
         let path = self.path().join(name);
         let bytes = std::fs::read(&path).unwrap();
@@ -375,7 +376,8 @@ fn sampling_settings_are_checked() {
     for wrong in [
         Sampling { steps: 0, ..fine },
         Sampling { steps: 1001, ..fine },
-        Sampling { steps: 1000, ..fine }, // with steps_offset 1 the first timestep would be the 1000th of 0..1000
+        // With steps_offset 1 the first timestep would be the 1000th of 0..1000.
+        Sampling { steps: 1000, ..fine },
         Sampling {
             guidance_scale: f64::NAN,
             ..fine

@@ -1,5 +1,5 @@
-//! Every form in which a model may come is the same model. Most forms are made here from the tiny one; those that Python
-//! writes come from `tests/fixtures/diffusion/forms.py`.
+//! Every form in which a model may come is the same model. Most forms are made here from the tiny one; those
+//! that Python writes come from `tests/fixtures/diffusion/forms.py`.
 
 use std::collections::BTreeMap;
 
@@ -246,7 +246,8 @@ fn buffers_of_the_text_encoder_are_left_aside() {
     assert_eq!(answers(&load(&dir)), answers(&tiny()));
 }
 
-/// A checkpoint that a training program left, from Python, against diffusers with weights from its own converter.
+/// A checkpoint that a training program left, from Python, against diffusers with weights from its own
+/// converter.
 #[test]
 fn a_checkpoint_in_the_original_layout_is_that_of_diffusers() {
     let expected = expected();
@@ -303,8 +304,8 @@ fn a_checkpoint_in_the_original_layout_is_that_of_diffusers() {
     assert_eq!(pipeline.digest(), known);
 }
 
-/// The tiny model's tensors under the original names, from the same lists that the reader uses; that those are right is the
-/// matter of the tests beside this one.
+/// The tiny model's tensors under the original names, from the same lists that the reader uses; that those
+/// are right is the matter of the tests beside this one.
 pub(super) fn single_file() -> Vec<Stored> {
     use crate::diffusion::compvis::Names;
     let mut all = Vec::new();
@@ -315,7 +316,8 @@ pub(super) fn single_file() -> Vec<Stored> {
     ] {
         for (name, dtype, mut shape, data) in read_tensors(&fixtures().join("tiny").join(part)) {
             let bare = name.strip_prefix("text_model.").unwrap_or(&name);
-            // Upsampling comes first in the list of candidates as it is behind attention, which the coarser level lacks.
+            // Upsampling comes first in the list of candidates as it is behind attention, which the coarser
+            // level lacks.
             let coarse = part == UNET && bare.starts_with("up_blocks.0.upsamplers");
             let name = names.candidates(bare).swap_remove(usize::from(coarse));
             if name.contains("attn_1") && shape.len() == 2 {
@@ -327,7 +329,8 @@ pub(super) fn single_file() -> Vec<Stored> {
     all
 }
 
-/// A folder with the tiny model as one file, `model.safetensors`, and its configuration and tokenizer beside it.
+/// A folder with the tiny model as one file, `model.safetensors`, and its configuration and tokenizer beside
+/// it.
 pub(super) fn single() -> Copy {
     let dir = Copy::new();
     for name in [TEXT, UNET, VAE, "model_index.json"] {
@@ -356,7 +359,8 @@ fn one_safetensors_file_is_the_same_model() {
     write_tensors(&path, &tensors);
     let pipeline = Pipeline::open(&path, &PipelineOptions::default()).unwrap();
     assert_eq!(answers(&pipeline), answers(&tiny()));
-    // Without the configurations beside it, what shapes do not tell is that of Stable Diffusion 1, which this is not.
+    // Without the configurations beside it, what shapes do not tell is that of Stable Diffusion 1, which this
+    // is not.
     std::fs::remove_file(dir.path().join("unet/config.json")).unwrap();
     let error = Pipeline::open(&path, &PipelineOptions::default())
         .unwrap_err()

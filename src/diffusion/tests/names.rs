@@ -1,4 +1,5 @@
-//! The names of Stable Diffusion 1's tensors, as diffusers' own converter maps them (`tests/fixtures/diffusion/forms.py`).
+//! The names of Stable Diffusion 1's tensors, as diffusers' own converter maps them
+//! (`tests/fixtures/diffusion/forms.py`).
 
 use std::collections::HashMap;
 

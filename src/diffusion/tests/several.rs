@@ -1,5 +1,5 @@
-//! Class words of several tokens, against transformers' text encoder with patched embeddings; and the tokenizer on hard
-//! texts. Fixtures by `tests/fixtures/diffusion/forms.py`.
+//! Class words of several tokens, against transformers' text encoder with patched embeddings; and the
+//! tokenizer on hard texts. Fixtures by `tests/fixtures/diffusion/forms.py`.
 
 use super::forms::{expected, facts};
 use super::*;

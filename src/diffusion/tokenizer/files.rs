@@ -208,7 +208,8 @@ impl Files {
             merges,
             mut added,
         } = Vocabulary::read(folder)?;
-        // A folder that holds nothing but the vocabulary (beside a single-file checkpoint) has CLIP's own settings.
+        // A folder that holds nothing but the vocabulary (beside a single-file checkpoint) has CLIP's own
+        // settings.
         let own: Settings = if folder.holds_model() {
             folder.json(CONFIG)?
         } else {

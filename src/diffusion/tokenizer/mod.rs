@@ -1,5 +1,6 @@
-//! CLIP's byte-level BPE, as transformers builds it: NFC, runs of white space to one space, lower case, CLIP's split pattern,
-//! byte-level alphabet, `</w>` at a word's end, then begin and end marks and padding to the longest prompt.
+//! CLIP's byte-level BPE, as transformers builds it: NFC, runs of white space to one space, lower case,
+//! CLIP's split pattern, byte-level alphabet, `</w>` at a word's end, then begin and end marks and padding to
+//! the longest prompt.
 
 mod files;
 
@@ -40,8 +41,9 @@ impl Tokenizer {
             .any(|name| folder.join(name).is_file())
     }
 
-    /// Reads the vocabulary (`vocab.json` and `merges.txt`, or `tokenizer.json`), the added tokens and `tokenizer_config.json`
-    /// below `tokenizer/`. `longest`: the prompt's length that the text encoder can take.
+    /// Reads the vocabulary (`vocab.json` and `merges.txt`, or `tokenizer.json`), the added tokens and
+    /// `tokenizer_config.json` below `tokenizer/`. `longest`: the prompt's length that the text encoder can
+    /// take.
     pub(crate) fn load(folder: &mut Folder, longest: usize) -> Result<Self> {
         let wrong = |path, message: String| DiffusionError::Config { path, message };
         let Files {
@@ -88,8 +90,8 @@ impl Tokenizer {
             "post_processor": null,
             "decoder": null,
             "model": {
-                "type": "BPE", "dropout": null, "unk_token": special[3].content, "continuing_subword_prefix": "",
-                "end_of_word_suffix": "</w>", "fuse_unk": false, "byte_fallback": false,
+                "type": "BPE", "dropout": null, "unk_token": special[3].content,
+                "continuing_subword_prefix": "", "end_of_word_suffix": "</w>", "fuse_unk": false, "byte_fallback": false,
                 "vocab": vocab, "merges": pairs,
             },
         });
@@ -139,8 +141,8 @@ impl Tokenizer {
         Ok(encoding.get_ids().to_vec())
     }
 
-    /// Returns the [`Self::length`] token ids of `text` as the text encoder takes them: begin mark, the text cut to fit,
-    /// end mark, padding.
+    /// Returns the [`Self::length`] token ids of `text` as the text encoder takes them: begin mark, the text
+    /// cut to fit, end mark, padding.
     pub fn ids(&self, text: &str) -> Result<Vec<u32>> {
         Ok(self.frame(self.bare_ids(text)?))
     }

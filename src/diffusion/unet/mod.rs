@@ -1,7 +1,7 @@
 //! The denoising UNet (diffusers' `UNet2DConditionModel` with the blocks of Stable Diffusion 1.x).
 //!
-//! What depends on the prompt alone (keys and values of the cross-attention) is computed once a prompt: [`Unet::prompt`].
-//! Images do not see each other, so the engine may cut a batch into parts.
+//! What depends on the prompt alone (keys and values of the cross-attention) is computed once a prompt:
+//! [`Unet::prompt`]. Images do not see each other, so the engine may cut a batch into parts.
 
 mod transformer;
 
@@ -127,7 +127,8 @@ impl Unet {
             let scope = scope.child("down_blocks").child(level);
             let mut inputs = vec![*outputs; layers];
             inputs[0] = channels[level.saturating_sub(1)]; // layers > 0 is checked
-            let attends = config.down_block_types[level].starts_with("CrossAttn"); // one type a level is checked
+            // One type a level is checked.
+            let attends = config.down_block_types[level].starts_with("CrossAttn");
             let resample = (level + 1 < levels).then_some(("downsamplers", Stride::Half));
             down.push(loader.block(&scope, &inputs, *outputs, level, attends, resample)?);
             skips.extend(std::iter::repeat_n(
@@ -150,7 +151,10 @@ impl Unet {
             let level = levels - 1 - i;
             let outputs = channels[level];
             let inputs: Vec<usize> = (0..=layers)
-                .map(|_| std::mem::replace(&mut previous, outputs) + skips.pop().unwrap_or(0)) // as many as were pushed
+                .map(|_| {
+                    let skip = skips.pop().unwrap_or(0); // as many as were pushed
+                    std::mem::replace(&mut previous, outputs) + skip
+                })
                 .collect();
             let scope = scope.child("up_blocks").child(i);
             let resample = (level > 0).then_some(("upsamplers", Stride::Double));
@@ -203,7 +207,8 @@ impl Unet {
         })
     }
 
-    /// Predicts the noise (or whatever the model was trained for) of `latents` `[batch, c, h, w]` at `timestep`.
+    /// Predicts the noise (or whatever the model was trained for) of `latents` `[batch, c, h, w]` at
+    /// `timestep`.
     pub(crate) fn forward(&self, latents: &Tensor, timestep: usize, prompts: &Prompts) -> Result<Tensor> {
         let latents = latents.to_dtype(DType::F32)?.contiguous()?;
         let sines = self.sines(timestep)?;

@@ -28,8 +28,8 @@ pub(super) struct Transformer {
 }
 
 impl Transformer {
-    /// `slot`: this block's place among all that look at the prompt. `use_linear_projection` need not be known: a linear
-    /// layer and a 1x1 convolution are the same product, and both shapes of weight are read.
+    /// `slot`: this block's place among all that look at the prompt. `use_linear_projection` need not be
+    /// known: a linear layer and a 1x1 convolution are the same product, and both shapes of weight are read.
     pub(super) fn load(
         scope: &Scope,
         channels: usize,
@@ -75,7 +75,8 @@ impl Transformer {
         self.prompt.forward(states, Plus::Nothing)
     }
 
-    /// `x` `[batch, h, w, c]`; `prompts`: what [`Self::prompt`] of every block returned, in the order of their slots.
+    /// `x` `[batch, h, w, c]`; `prompts`: what [`Self::prompt`] of every block returned, in the order of
+    /// their slots.
     pub(super) fn forward(&self, image: &Tensor, prompts: &[Tensor]) -> CandleResult<Tensor> {
         let (batch, height, width, channels) = image.dims4()?;
         let Some(prompt) = prompts.get(self.slot) else {

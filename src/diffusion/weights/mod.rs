@@ -1,9 +1,10 @@
-//! The tensors of a model's part, wherever they lie: in one safetensors file, in several, in a pickle of PyTorch's, under
-//! the names of diffusers or those of the original code. Each is checked for shape, type and finiteness as it is taken.
+//! The tensors of a model's part, wherever they lie: in one safetensors file, in several, in a pickle of
+//! PyTorch's, under the names of diffusers or those of the original code. Each is checked for shape, type and
+//! finiteness as it is taken.
 //!
-//! A tensor is read from its file when it is asked for and converted to f32 on the way, through small buffers side by side. What
-//! a layer packs it reads into one scratch for all layers. So loading a model needs the memory of the finished model, one tensor,
-//! and no more.
+//! A tensor is read from its file when it is asked for and converted to f32 on the way, through small buffers
+//! side by side. What a layer packs it reads into one scratch for all layers. So loading a model needs the
+//! memory of the finished model, one tensor, and no more.
 
 mod file;
 mod pickle;
@@ -34,8 +35,8 @@ pub(crate) struct Weights<'a> {
     scratch: Mutex<Scratch>,
 }
 
-/// Memory for numbers on their way into another form, used again for every layer: what is new must first be given out by the
-/// system, page by page.
+/// Memory for numbers on their way into another form, used again for every layer: what is new must first be
+/// given out by the system, page by page.
 #[derive(Default)]
 pub(crate) struct Scratch(Vec<f32>);
 
@@ -75,8 +76,8 @@ impl<'a> Weights<'a> {
         }
     }
 
-    /// Refuses tensors that nobody asked for and that are not known to be harmless: the configuration describes a smaller
-    /// network than the one whose weights these are.
+    /// Refuses tensors that nobody asked for and that are not known to be harmless: the configuration
+    /// describes a smaller network than the one whose weights these are.
     pub(crate) fn finish(self) -> Result<()> {
         let taken = self.taken.into_inner().unwrap_or_else(PoisonError::into_inner);
         let names = self.names;
@@ -141,8 +142,8 @@ impl Scope<'_> {
         self.weights.find(&format!("{}{name}", self.prefix)).is_some()
     }
 
-    /// The scratch of all layers. A layer that holds it must not ask for it again, nor may layers be loaded in rayon's tasks: who
-    /// holds it waits for such tasks.
+    /// The scratch of all layers. A layer that holds it must not ask for it again, nor may layers be loaded
+    /// in rayon's tasks: who holds it waits for such tasks.
     pub(crate) fn scratch(&self) -> MutexGuard<'_, Scratch> {
         self.weights
             .scratch
@@ -158,8 +159,8 @@ impl Scope<'_> {
         Ok(values)
     }
 
-    /// Finds the tensor `name`, which may have any of `shapes`: its name in the files, and its file. To be asked before memory is
-    /// set aside for it: the shapes come from a configuration that may be wrong.
+    /// Finds the tensor `name`, which may have any of `shapes`: its name in the files, and its file. To be
+    /// asked before memory is set aside for it: the shapes come from a configuration that may be wrong.
     pub(crate) fn expect(&self, name: &str, shapes: &[&[usize]]) -> Result<(String, &TensorFile)> {
         let weights = self.weights;
         let name = format!("{}{name}", self.prefix);

@@ -1,4 +1,5 @@
-//! The layers composed of candle's operations: what every engine does unless it does better, and what each is tested against.
+//! The layers composed of candle's operations: what every engine does unless it does better, and what each is
+//! tested against.
 
 mod attention;
 mod norm;

@@ -1,11 +1,11 @@
 //! NVIDIA GPUs.
 //!
-//! [`Cuda`] is f32 and candle's but for training: a residual network is one operation over cuDNN and kernels of our own
-//! ([`residual`]), an update of SGD one kernel, and pictures travel through page-locked memory. [`half::Half`] is what a part of
-//! a diffusion model runs on that works in half precision.
+//! [`Cuda`] is f32 and candle's but for training: a residual network is one operation over cuDNN and kernels
+//! of our own ([`residual`]), an update of SGD one kernel, and pictures travel through page-locked memory.
+//! [`half::Half`] is what a part of a diffusion model runs on that works in half precision.
 //!
-//! All work goes to the stream of the device that the tensors were made on. One host thread must do it all: candle's stream is a
-//! thread's own, and workspaces are shared.
+//! All work goes to the stream of the device that the tensors were made on. One host thread must do it all:
+//! candle's stream is a thread's own, and workspaces are shared.
 
 mod half;
 mod residual;
@@ -77,7 +77,8 @@ fn failed(error: impl std::fmt::Debug) -> candle_core::Error {
     candle_core::Error::Msg(format!("CUDA: {error:?}"))
 }
 
-/// Makes ready for our own kernels: nothing waits for events, and freed memory is kept for the next allocation.
+/// Makes ready for our own kernels: nothing waits for events, and freed memory is kept for the next
+/// allocation.
 fn prepare(device: &CudaDevice, stream: &CudaStream) -> Result<()> {
     // SAFETY: all work is on one stream.
     unsafe { device.disable_event_tracking() };

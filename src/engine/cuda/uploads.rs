@@ -1,5 +1,5 @@
-//! Pictures on their way to the device: through page-locked memory and on a stream of their own, so that the batch after this one
-//! travels while this one is computed.
+//! Pictures on their way to the device: through page-locked memory and on a stream of their own, so that the
+//! batch after this one travels while this one is computed.
 
 use std::sync::Arc;
 

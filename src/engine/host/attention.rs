@@ -1,7 +1,8 @@
 //! Scaled dot-product attention over many small heads.
 //!
-//! Keys (transposed) and values of each head are packed as right sides of a product, in parallel over (image, head);
-//! then blocks of queries run in parallel, each through all heads. The scores of a block never leave the cache.
+//! Keys (transposed) and values of each head are packed as right sides of a product, in parallel over (image,
+//! head); then blocks of queries run in parallel, each through all heads. The scores of a block never leave
+//! the cache.
 
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;

@@ -1,9 +1,9 @@
 //! Two-dimensional convolution.
 //!
-//! A convolution is a matrix product whose left rows are pixels and whose depth is (tap, channel): with the channels last
-//! each tap of a pixel is one slice of the image (or of zeros outside it), so no im2col copy is made, and the nearest
-//! upsampling of a decoder costs nothing. A 3x3 kernel that keeps the size takes less than half of the products by
-//! [`winograd`](super::winograd).
+//! A convolution is a matrix product whose left rows are pixels and whose depth is (tap, channel): with the
+//! channels last each tap of a pixel is one slice of the image (or of zeros outside it), so no im2col copy is
+//! made, and the nearest upsampling of a decoder costs nothing. A 3x3 kernel that keeps the size takes less
+//! than half of the products by [`winograd`](super::winograd).
 
 use candle_core::{Result, Tensor};
 

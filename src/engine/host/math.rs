@@ -1,5 +1,6 @@
-//! Elementary functions without branches, which the compiler turns into vector instructions. Only additions, multiplications
-//! and divisions are used, and none is contracted, so that the bits are the same on every processor.
+//! Elementary functions without branches, which the compiler turns into vector instructions. Only additions,
+//! multiplications and divisions are used, and none is contracted, so that the bits are the same on every
+//! processor.
 
 /// `e^x` to 2 units in the last place; zero below -87.
 #[inline(always)]

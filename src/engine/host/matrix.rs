@@ -1,5 +1,5 @@
-//! Matrix products over packed weights, and the linear layer. Work is cut into blocks of rows; where a block begins does
-//! not change a bit.
+//! Matrix products over packed weights, and the linear layer. Work is cut into blocks of rows; where a block
+//! begins does not change a bit.
 
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;

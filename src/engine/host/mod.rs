@@ -1,11 +1,13 @@
 //! The CPU's own kernels, on rayon.
 //!
-//! For diffusion models tensors have the channels last, `[batch, h, w, c]` or `[batch, tokens, c]`, and each layer is one custom
-//! operation over f32 slices: matrix products over weights that were packed when the model was loaded ([`simd::Packed`]),
-//! convolution without im2col ([`conv`], [`winograd`]), fused normalisations and activations. For training there is a
-//! convolution with a gradient ([`conv2d`]), and a residual network as one operation ([`resnet`]).
+//! For diffusion models tensors have the channels last, `[batch, h, w, c]` or `[batch, tokens, c]`, and each
+//! layer is one custom operation over f32 slices: matrix products over weights that were packed when the
+//! model was loaded ([`simd::Packed`]), convolution without im2col ([`conv`], [`winograd`]), fused
+//! normalisations and activations. For training there is a convolution with a gradient ([`conv2d`]), and a
+//! residual network as one operation ([`resnet`]).
 //!
-//! Every sum has an order that depends on shapes alone, so that results are the same bits on any number of threads.
+//! Every sum has an order that depends on shapes alone, so that results are the same bits on any number of
+//! threads.
 
 mod activation;
 mod attention;

@@ -15,7 +15,8 @@ const ROW_BLOCK: usize = 512;
 /// Rows summed in f32 before the sum is carried over to f64.
 const SHORT_SUM: usize = 32;
 
-/// Group normalisation of `[batch, .., channels]`: mean and variance of each group of channels over all pixels.
+/// Group normalisation of `[batch, .., channels]`: mean and variance of each group of channels over all
+/// pixels.
 pub(super) struct GroupNorm {
     weight: Vec<f32>,
     bias: Vec<f32>,
@@ -91,7 +92,8 @@ impl GroupNorm {
                     sums
                 })
                 .collect();
-            let channel = |c: usize| parts.iter().map(|p| p[c]).sum::<f64>(); // every part has `channels` sums
+            // Every part has `channels` sums.
+            let channel = |c: usize| parts.iter().map(|p| p[c]).sum::<f64>();
             (0..self.groups)
                 .map(|g| (g * in_group..(g + 1) * in_group).map(channel).sum::<f64>() / count)
                 .collect()

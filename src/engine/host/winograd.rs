@@ -1,10 +1,11 @@
-//! 3x3 convolution by minimal filtering, F(2x2, 3x3) of Lavin and Gray ("Fast Algorithms for Convolutional Neural Networks",
-//! arXiv 1509.09308): four pixels of the output take 16 products a channel pair instead of 36.
+//! 3x3 convolution by minimal filtering, F(2x2, 3x3) of Lavin and Gray ("Fast Algorithms for Convolutional
+//! Neural Networks", arXiv 1509.09308): four pixels of the output take 16 products a channel pair instead of
+//! 36.
 //!
 //! The output is cut into tiles of 2x2 pixels. Each needs 4x4 pixels of the input, `d`; with the kernel `g`,
-//! `Y = A^T [(G g G^T) * (B^T d B)] A`, where the 16 elementwise products, summed over the channels, are 16 matrix
-//! products over all tiles. `G g G^T` is made once, when the model is loaded. A tile's numbers depend on nothing but its own
-//! pixels, so where a task begins does not change a bit.
+//! `Y = A^T [(G g G^T) * (B^T d B)] A`, where the 16 elementwise products, summed over the channels, are 16
+//! matrix products over all tiles. `G g G^T` is made once, when the model is loaded. A tile's numbers depend
+//! on nothing but its own pixels, so where a task begins does not change a bit.
 
 use std::cell::RefCell;
 
@@ -18,9 +19,11 @@ const POINTS: usize = 16;
 const WIDE: usize = 8;
 /// Depth worked on at once, so that a panel's part stays near the processor.
 const DEPTH_BLOCK: usize = 640;
-/// Tiles that a task takes if there are enough: each reads all weights once, and keeps its points and sums near the processor.
+/// Tiles that a task takes if there are enough: each reads all weights once, and keeps its points and sums
+/// near the processor.
 const TASK_TILES: usize = 8 * ROWS;
-/// Inputs whose kernels are transformed together for 16 outputs: what that writes stays in the second-level cache.
+/// Inputs whose kernels are transformed together for 16 outputs: what that writes stays in the second-level
+/// cache.
 const INPUTS_TOGETHER: usize = 64;
 
 /// The weights of a 3x3 convolution, transformed and packed: `[panel of 16 outputs][point][input]`.
@@ -68,7 +71,8 @@ impl Winograd {
                 for from in (0..inputs).step_by(INPUTS_TOGETHER) {
                     let to = inputs.min(from + INPUTS_TOGETHER);
                     for (n, output) in (first..outputs.min(first + LANES)).enumerate() {
-                        let kernels = &weights[(output * inputs + from) * 9..(output * inputs + to) * 9]; // [outputs, inputs, 9]
+                        let first = output * inputs; // of [outputs, inputs, 9]
+                        let kernels = &weights[(first + from) * 9..(first + to) * 9];
                         for (k, kernel) in (from..).zip(kernels.as_chunks::<9>().0) {
                             for (point, value) in transform_kernel(kernel).into_iter().enumerate() {
                                 lanes[point * inputs + k].0[n] = value;
@@ -84,7 +88,8 @@ impl Winograd {
         }
     }
 
-    /// Convolves into `out` `[batch, height, width, outputs]`, adding `bias` a channel and `residual` of the same shape.
+    /// Convolves into `out` `[batch, height, width, outputs]`, adding `bias` a channel and `residual` of the
+    /// same shape.
     pub(crate) fn run(&self, x: &Image, bias: Option<&[f32]>, residual: Option<&[f32]>, out: &mut [f32]) {
         let ([height, width], [even_height, even_width]) = (x.size(), x.even_size());
         if [height, width] == [even_height, even_width] {
@@ -139,8 +144,8 @@ impl Winograd {
         let tiles = out.len() / (4 * self.outputs);
         let groups = tiles.div_ceil(ROWS);
         let panels = self.outputs.div_ceil(LANES);
-        // The 16 planes are read and written side by side: a little more than their size keeps them from all falling on the
-        // same lines of the cache.
+        // The 16 planes are read and written side by side: a little more than their size keeps them from all
+        // falling on the same lines of the cache.
         let plane = tiles * self.inputs + LANES;
         let sum_plane = panels * groups + 1;
         scratch
@@ -249,7 +254,8 @@ impl<'a> Image<'a> {
     }
 }
 
-/// `G g G^T`, rounded once: sums and halves of a few `f32` are exact in `f64`, but for numbers of very different sizes.
+/// `G g G^T`, rounded once: sums and halves of a few `f32` are exact in `f64`, but for numbers of very
+/// different sizes.
 fn transform_kernel(kernel: &[f32; 9]) -> [f32; POINTS] {
     let g = kernel.map(f64::from);
     // `G` times a column of three.

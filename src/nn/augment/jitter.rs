@@ -1,4 +1,5 @@
-//! Random brightness, contrast, saturation and hue: torchvision's `ColorJitter` on Pillow images, byte for byte.
+//! Random brightness, contrast, saturation and hue: torchvision's `ColorJitter` on Pillow images, byte for
+//! byte.
 
 use serde::{Deserialize, Serialize};
 

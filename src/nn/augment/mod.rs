@@ -1,7 +1,7 @@
 //! From stored pixels to network input: random crop, flip and colour jitter, normalisation, layout.
 //!
-//! Every random draw of a picture is made of (seed, epoch, the picture's number) alone, from a stream of its own for each kind of
-//! variation, so that turning one on or off leaves the others' draws as they were.
+//! Every random draw of a picture is made of (seed, epoch, the picture's number) alone, from a stream of its
+//! own for each kind of variation, so that turning one on or off leaves the others' draws as they were.
 
 mod crop;
 mod jitter;
@@ -22,7 +22,8 @@ pub use jitter::ColorJitter;
 pub struct Augmentation {
     /// Mirrors left and right with probability one half.
     pub flip: bool,
-    /// Pads every side by this many pixels of `fill`, and cuts a random window of the original size. 0: no crop.
+    /// Pads every side by this many pixels of `fill`, and cuts a random window of the original size. 0: no
+    /// crop.
     pub crop_padding: usize,
     /// Pixel value of the padding.
     pub fill: u8,
@@ -86,9 +87,8 @@ impl Augmentation {
 
     /// Makes it ready for pictures `[height, width, channels]`.
     ///
-    /// # Errors
-    /// [`Error::Shape`] if the pictures have no pixels, a channel lacks its mean or deviation, or colours are to be varied of
-    /// pictures without three channels.
+    /// # Errors [`Error::Shape`] if the pictures have no pixels, a channel lacks its mean or deviation, or
+    /// colours are to be varied of pictures without three channels.
     pub fn of_size(&self, height: usize, width: usize, channels: usize) -> Result<Varied<'_>> {
         let refuse = |what, expected: &str, actual| Error::Shape {
             what,
@@ -121,12 +121,12 @@ impl Augmentation {
         })
     }
 
-    /// Returns the varied and normalised pictures `(byte / 255 - mean) / std`, `[samples, channels, h, w]`: one for each of
-    /// `samples`, which index `pixels`. The variation of a picture depends on (`seed`, `epoch`, its index) alone.
+    /// Returns the varied and normalised pictures `(byte / 255 - mean) / std`, `[samples, channels, h, w]`:
+    /// one for each of `samples`, which index `pixels`. The variation of a picture depends on (`seed`,
+    /// `epoch`, its index) alone.
     ///
-    /// # Errors
-    /// As [`Self::of_size`]; [`Error::Shape`] if the bytes are no whole number of pictures, [`Error::Range`] if a sample does not
-    /// exist.
+    /// # Errors As [`Self::of_size`]; [`Error::Shape`] if the bytes are no whole number of pictures,
+    /// [`Error::Range`] if a sample does not exist.
     pub fn apply(
         &self,
         pixels: Pixels,
@@ -207,7 +207,8 @@ impl Varied<'_> {
         let flip = flip && self.by.flip;
         for (c, (plane, table)) in out.chunks_exact_mut(height * width).zip(&self.tables).enumerate() {
             for (y, row) in plane.chunks_exact_mut(width).enumerate() {
-                // Row and column of the original; out of range is padding (below zero wraps to a huge number).
+                // Row and column of the original; out of range is padding (below zero wraps to a huge
+                // number).
                 let from_y = (y + dy).wrapping_sub(pad);
                 for (x, out) in row.iter_mut().enumerate() {
                     let x = if flip { width - 1 - x } else { x };

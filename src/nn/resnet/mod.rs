@@ -28,7 +28,8 @@ pub struct ResNetConfig {
     pub depth: usize,
     /// The first layers.
     pub stem: Stem,
-    /// Channels of the first stage; each of the next three doubles them. 64 in the literature, 16 makes a small network.
+    /// Channels of the first stage; each of the next three doubles them. 64 in the literature, 16 makes a
+    /// small network.
     pub width: usize,
     /// Channels of the picture.
     pub in_channels: usize,
@@ -61,7 +62,8 @@ pub struct ResNet {
 }
 
 impl ResNet {
-    /// Creates a network with torchvision's initialisation; its numbers depend on `seed` and the tensors' names alone.
+    /// Creates a network with torchvision's initialisation; its numbers depend on `seed` and the tensors'
+    /// names alone.
     ///
     /// # Errors
     /// [`Error::Config`] for an unknown depth or a zero size.
@@ -89,8 +91,8 @@ impl ResNet {
 
     /// Returns the logits `[n, num_outputs]` of pictures `x` `[n, in_channels, h, w]`.
     ///
-    /// With `train`, batch norm uses the batch's statistics and updates the running ones (momentum 0.1). Without, it uses
-    /// the running ones; a backward pass through that result is refused on the CPU.
+    /// With `train`, batch norm uses the batch's statistics and updates the running ones (momentum 0.1).
+    /// Without, it uses the running ones; a backward pass through that result is refused on the CPU.
     ///
     /// # Errors
     /// [`Error::Shape`] if `x` does not fit, or with `train` has one number a channel only; candle's errors.
@@ -98,7 +100,8 @@ impl ResNet {
         self.run(x, train, Head::Logits)
     }
 
-    /// Returns the pooled vectors before the last linear layer, `[n, feature_len]`; as [`Self::forward`] otherwise.
+    /// Returns the pooled vectors before the last linear layer, `[n, feature_len]`; as [`Self::forward`]
+    /// otherwise.
     ///
     /// # Errors
     /// As [`Self::forward`].

@@ -1,5 +1,6 @@
-//! The noise of pictures: what they start from, and what the steps of a stochastic scheduler add. Both are named by seed, class
-//! and place in the class, so that a picture does not depend on the batch or the shard it is made in.
+//! The noise of pictures: what they start from, and what the steps of a stochastic scheduler add. Both are
+//! named by seed, class and place in the class, so that a picture does not depend on the batch or the shard
+//! it is made in.
 
 use std::sync::Arc;
 
@@ -10,8 +11,8 @@ use dream_schema::{Artifact, Latent, SchemaError};
 use crate::floats;
 use crate::rng::{Stream, domain};
 
-/// Returns the `count` numbers of the noise that picture `index` of `class` starts from. A smaller latent starts from the first
-/// of the numbers that a larger one starts from.
+/// Returns the `count` numbers of the noise that picture `index` of `class` starts from. A smaller latent
+/// starts from the first of the numbers that a larger one starts from.
 pub fn initial_noise(seed: u64, class: u32, index: u64, count: usize) -> Vec<f32> {
     Stream::new(seed, domain::IMAGINE_NOISE, class, index).normals(count)
 }
@@ -54,8 +55,8 @@ impl BatchNoise<'_> {
     }
 }
 
-/// Returns rows of the table `latents` with the initial noise in the place of the final latents: the same shape, drawn again
-/// from seed, class and index, for other programs to start from. No model is needed.
+/// Returns rows of the table `latents` with the initial noise in the place of the final latents: the same
+/// shape, drawn again from seed, class and index, for other programs to start from. No model is needed.
 ///
 /// # Errors
 /// If the rows are not those of the table.

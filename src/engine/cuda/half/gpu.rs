@@ -1,5 +1,5 @@
-//! The kernels for half precision: what a device needs once, and a function for each layer. A call costs the host one allocation
-//! and one or two launches: no parameters are uploaded, and workspaces are made once.
+//! The kernels for half precision: what a device needs once, and a function for each layer. A call costs the
+//! host one allocation and one or two launches: no parameters are uploaded, and workspaces are made once.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -18,7 +18,8 @@ use crate::engine::cuda::{failed, prepare};
 const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx"));
 /// For compute capability 9.0 alone.
 const HOPPER: &str = include_str!(concat!(env!("OUT_DIR"), "/hopper.ptx"));
-/// Bytes for the parts of split convolutions: 264 blocks of 128 x 160 sums, two for each multiprocessor of the largest GPU.
+/// Bytes for the parts of split convolutions: 264 blocks of 128 x 160 sums, two for each multiprocessor of
+/// the largest GPU.
 const PARTS: usize = 24 << 20;
 /// Numbers for the sums of group norms.
 const SUMS: usize = 1 << 20;
@@ -345,7 +346,8 @@ impl Gpu {
         let steps = channels / CHANNELS * window.kernel * window.kernel;
         let f = &self.functions;
         let blocks = |t: &Tile| rows.div_ceil(t.rows) * outputs.div_ceil(t.columns);
-        // Blocks that run side by side: one a multiprocessor of the large Hopper tiles, else two. (132 multiprocessors are assumed.)
+        // Blocks that run side by side: one a multiprocessor of the large Hopper tiles, else two. (132
+        // multiprocessors are assumed.)
         let side_by_side = if f.hopper && outputs >= 64 { 132 } else { 264 };
         let tile = match outputs {
             0..64 => &f.conv16,

@@ -1,8 +1,9 @@
 //! Half precision: f16 tensors with the channels last, sums in f32.
 //!
-//! Products are cuBLASLt's, with bias and residual in the product; convolutions, attention and normalisations are kernels of our
-//! own (`kernels.cu`, and `hopper.cu` for compute capability 9.0). What they cannot take (widths that are no multiple of 8, causal
-//! attention, other heads) is composed of candle's operations in f16.
+//! Products are cuBLASLt's, with bias and residual in the product; convolutions, attention and normalisations
+//! are kernels of our own (`kernels.cu`, and `hopper.cu` for compute capability 9.0). What they cannot take
+//! (widths that are no multiple of 8, causal attention, other heads) is composed of candle's operations in
+//! f16.
 
 mod gpu;
 mod lt;

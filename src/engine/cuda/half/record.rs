@@ -1,4 +1,5 @@
-//! Work that is recorded when it is asked for the second time, and then repeated with one call: the host's part of it is gone.
+//! Work that is recorded when it is asked for the second time, and then repeated with one call: the host's
+//! part of it is gone.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -43,7 +44,8 @@ impl Recorder {
         }
     }
 
-    /// Records what `work` does on the device, which must do it without waiting for it, and drop every tensor that it makes.
+    /// Records what `work` does on the device, which must do it without waiting for it, and drop every tensor
+    /// that it makes.
     fn record(&self, work: impl FnOnce() -> Result<()>) -> Result<Recording> {
         let stream = self.gpu.stream();
         let mode = sys::CUstreamCaptureMode_enum::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
@@ -67,7 +69,8 @@ impl Repeat for Recorder {
         {
             *step = Step::New;
         }
-        // Keeps small uploads that candle repeats (sizes and strides), so that a recording can do without them.
+        // Keeps small uploads that candle repeats (sizes and strides), so that a recording can do without
+        // them.
         let _uploads = match &self.device {
             Device::Cuda(device) => Some(device.enable_cuda_graph_htod_cache()),
             Device::Cpu | Device::Metal(_) => None,

@@ -1,5 +1,6 @@
-//! The few functions of cuDNN that training needs, loaded when the first network runs on CUDA: a program built with CUDA starts
-//! on a machine without cuDNN, and the network composed of candle's operations is used there.
+//! The few functions of cuDNN that training needs, loaded when the first network runs on CUDA: a program
+//! built with CUDA starts on a machine without cuDNN, and the network composed of candle's operations is used
+//! there.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 
@@ -39,7 +40,11 @@ const FMA_MATH: c_int = 3;
 
 macro_rules! functions {
     ($($field:ident = $symbol:literal: fn($($arg:ty),*);)*) => {
-        struct Functions { $($field: unsafe extern "C" fn($($arg),*) -> Status,)* version: unsafe extern "C" fn() -> usize, say: unsafe extern "C" fn(Status) -> *const c_char }
+        struct Functions {
+            $($field: unsafe extern "C" fn($($arg),*) -> Status,)*
+            version: Version,
+            say: Say,
+        }
         impl Functions {
             fn load() -> Result<Self, String> {
                 let mut library = std::ptr::null_mut();
@@ -55,15 +60,23 @@ macro_rules! functions {
                     if found.is_null() { Err(format!("libcudnn has no {name}")) } else { Ok(found) }
                 };
                 Ok(Self {
-                    $($field: unsafe { std::mem::transmute::<*mut c_void, unsafe extern "C" fn($($arg),*) -> Status>(find($symbol)?) },)*
-                    version: unsafe { std::mem::transmute::<*mut c_void, unsafe extern "C" fn() -> usize>(find("cudnnGetVersion")?) },
-                    say: unsafe { std::mem::transmute::<*mut c_void, unsafe extern "C" fn(Status) -> *const c_char>(find("cudnnGetErrorString")?) },
+                    $($field: {
+                        type Function = unsafe extern "C" fn($($arg),*) -> Status;
+                        // SAFETY: the library's symbol of that name has this type.
+                        unsafe { std::mem::transmute::<*mut c_void, Function>(find($symbol)?) }
+                    },)*
+                    // SAFETY: as above.
+                    version: unsafe { std::mem::transmute::<*mut c_void, Version>(find("cudnnGetVersion")?) },
+                    // SAFETY: as above.
+                    say: unsafe { std::mem::transmute::<*mut c_void, Say>(find("cudnnGetErrorString")?) },
                 })
             }
         }
     };
 }
 
+type Version = unsafe extern "C" fn() -> usize;
+type Say = unsafe extern "C" fn(Status) -> *const c_char;
 type D = Descriptor;
 type P = *const c_void;
 type M = *mut c_void;
@@ -76,11 +89,15 @@ functions! {
     create_filter = "cudnnCreateFilterDescriptor": fn(*mut D);
     set_filter = "cudnnSetFilter4dDescriptor": fn(D, c_int, c_int, c_int, c_int, c_int, c_int);
     create_conv = "cudnnCreateConvolutionDescriptor": fn(*mut D);
-    set_conv = "cudnnSetConvolution2dDescriptor": fn(D, c_int, c_int, c_int, c_int, c_int, c_int, c_int, c_int);
+    set_conv = "cudnnSetConvolution2dDescriptor":
+        fn(D, c_int, c_int, c_int, c_int, c_int, c_int, c_int, c_int);
     set_math = "cudnnSetConvolutionMathType": fn(D, c_int);
-    ask_forward = "cudnnGetConvolutionForwardAlgorithm_v7": fn(Handle, D, D, D, D, c_int, *mut c_int, *mut Perf);
-    ask_data = "cudnnGetConvolutionBackwardDataAlgorithm_v7": fn(Handle, D, D, D, D, c_int, *mut c_int, *mut Perf);
-    ask_filter = "cudnnGetConvolutionBackwardFilterAlgorithm_v7": fn(Handle, D, D, D, D, c_int, *mut c_int, *mut Perf);
+    ask_forward = "cudnnGetConvolutionForwardAlgorithm_v7":
+        fn(Handle, D, D, D, D, c_int, *mut c_int, *mut Perf);
+    ask_data = "cudnnGetConvolutionBackwardDataAlgorithm_v7":
+        fn(Handle, D, D, D, D, c_int, *mut c_int, *mut Perf);
+    ask_filter = "cudnnGetConvolutionBackwardFilterAlgorithm_v7":
+        fn(Handle, D, D, D, D, c_int, *mut c_int, *mut Perf);
     room_forward = "cudnnGetConvolutionForwardWorkspaceSize": fn(Handle, D, D, D, D, c_int, *mut usize);
     room_data = "cudnnGetConvolutionBackwardDataWorkspaceSize": fn(Handle, D, D, D, D, c_int, *mut usize);
     room_filter = "cudnnGetConvolutionBackwardFilterWorkspaceSize": fn(Handle, D, D, D, D, c_int, *mut usize);
@@ -184,8 +201,8 @@ impl Cudnn {
         Err(format!("{what}: {} ({status})", words.to_string_lossy()))
     }
 
-    /// All ways of a direction that cuDNN's heuristic names for this shape, the one that it thinks fastest first. The heuristic
-    /// looks at shapes and the kind of GPU, not at a clock, so its answer never varies.
+    /// All ways of a direction that cuDNN's heuristic names for this shape, the one that it thinks fastest
+    /// first. The heuristic looks at shapes and the kind of GPU, not at a clock, so its answer never varies.
     fn ask(&self, direction: Direction, x: D, w: D, y: D, conv: D) -> Result<Vec<Way>, String> {
         let (f, mut count, mut found) = (&self.functions, 0, [Perf::default(); 12]);
         let status = unsafe {
@@ -227,8 +244,8 @@ impl Cudnn {
         (status == 0).then_some(room)
     }
 
-    /// Makes a convolution ready: descriptors, and for each direction the first deterministic way whose workspace is at most
-    /// `limit` bytes.
+    /// Makes a convolution ready: descriptors, and for each direction the first deterministic way whose
+    /// workspace is at most `limit` bytes.
     pub(super) fn prepare(
         &self,
         shape: Shape,
@@ -310,8 +327,8 @@ impl Cudnn {
         Ok(Prepared { x, w, y, convs, ways })
     }
 
-    /// Computes one direction by `way`: `Forward` makes y of x and w, `Input` x of w and y, `Weight` w of x and y. Addresses are on
-    /// the device; the workspace has `way.room` bytes.
+    /// Computes one direction by `way`: `Forward` makes y of x and w, `Input` x of w and y, `Weight` w of x
+    /// and y. Addresses are on the device; the workspace has `way.room` bytes.
     #[allow(clippy::too_many_arguments)]
     pub(super) fn run(
         &self,

@@ -1,8 +1,10 @@
-//! Residual networks as one operation of candle's graph, as on the CPU: convolutions by cuDNN over channels-last numbers, batch norm,
-//! ReLU, residual sums, pooling and their gradients by kernels of our own (`kernels.cu`), one flat gradient.
+//! Residual networks as one operation of candle's graph, as on the CPU: convolutions by cuDNN over
+//! channels-last numbers, batch norm, ReLU, residual sums, pooling and their gradients by kernels of our own
+//! (`kernels.cu`), one flat gradient.
 //!
-//! Everything is launched on candle's stream and nothing waits for the GPU. Sums have orders that shapes decide; cuDNN's ways are
-//! chosen by its heuristic among the deterministic ones. So bits are equal on the same kind of GPU with the same cuDNN.
+//! Everything is launched on candle's stream and nothing waits for the GPU. Sums have orders that shapes
+//! decide; cuDNN's ways are chosen by its heuristic among the deterministic ones. So bits are equal on the
+//! same kind of GPU with the same cuDNN.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -44,7 +46,10 @@ macro_rules! kernels {
         struct Kernels { $($name: CudaFunction,)* $($plain: CudaFunction,)* }
         impl Kernels {
             fn load(device: &CudaDevice, suffix: &str) -> candle_core::Result<Self> {
-                let get = |name: String| Ok::<_, candle_core::Error>(device.get_or_load_custom_func(&name, MODULE, PTX)?.into_cuda_function());
+                let get = |name: String| {
+                    let function = device.get_or_load_custom_func(&name, MODULE, PTX)?;
+                    Ok::<_, candle_core::Error>(function.into_cuda_function())
+                };
                 Ok(Self {
                     $($name: get(format!("{}_{suffix}", stringify!($name)))?,)*
                     $($plain: get(stringify!($plain).to_owned())?,)*
@@ -55,7 +60,8 @@ macro_rules! kernels {
 }
 
 kernels! {
-    pack_picture pack_weights unpack_gradients moments normalize normalize_add normalize_two normalize_pool mean_area
+    pack_picture pack_weights unpack_gradients moments
+    normalize normalize_add normalize_two normalize_pool mean_area
     sums_inner sums_block sums_block_two sums_top sums_top_two sums_pool norm_gradient norm_gradient_masked;
     moments_join norm_of_running bias_rows bias_gradient gradient_join
 }
@@ -91,7 +97,8 @@ impl Network {
         }
     }
 
-    /// The engine, if it can run this network on `x`: vectors of channels must be whole, and no gradient reaches the pictures.
+    /// The engine, if it can run this network on `x`: vectors of channels must be whole, and no gradient
+    /// reaches the pictures.
     fn engine(&self, x: &Tensor) -> Option<&Arc<Engine>> {
         if self.plan.stem.channels_out % 8 != 0 || x.track_op() {
             return None;
@@ -479,7 +486,8 @@ impl<'a> Pass<'a> {
         let part = self.scratch(chunks * 2 * c * 4)?;
         launch!(engine.stream, k.moments, grid, block; y, part, place.rows as i64, c as i32, per);
         launch!(engine.stream, k.moments_join, ((c as u32).div_ceil(32), 1, 1), (32, 32, 1);
-            part, chunks as i32, place.rows as i64, per, c as i32, gamma, beta, norm, mean, var, MOMENTUM as f32, EPSILON);
+            part, chunks as i32, place.rows as i64, per, c as i32, gamma, beta, norm, mean, var,
+            MOMENTUM as f32, EPSILON);
         Ok(())
     }
 
@@ -500,7 +508,8 @@ impl<'a> Pass<'a> {
             x, packed, plan.stem.channels_in as i32, frame.padded as i32, (h * w) as i32, pixels as i64);
         let segments = self.segments(plan)?;
         let count = plan.units().count() as u32;
-        launch!(stream, k.pack_weights, (64, count, 1), (256, 1, 1); self.flat, self.arena + frame.weights as u64, segments);
+        launch!(stream, k.pack_weights, (64, count, 1), (256, 1, 1);
+            self.flat, self.arena + frame.weights as u64, segments);
 
         let stem = frame.stem;
         self.unit(&plan.stem, &stem, packed, train)?;
@@ -514,7 +523,8 @@ impl<'a> Pass<'a> {
             let (grid, block, per, _) = self.rows(rows, c, MAPPING);
             let chosen = self.arena + frame.chosen as u64;
             launch!(stream, k.normalize_pool, grid, block;
-                y, norm, entry, chosen, sh as i32, sw as i32, oh as i32, ow as i32, rows as i64, c as i32, per);
+                y, norm, entry, chosen, sh as i32, sw as i32, oh as i32, ow as i32,
+                rows as i64, c as i32, per);
         } else {
             let (grid, block, per, _) = self.rows(stem.rows, c, MAPPING);
             launch!(stream, k.normalize, grid, block; y, norm, z, stem.rows as i64, c as i32, per);
@@ -554,7 +564,8 @@ impl<'a> Pass<'a> {
         if head == Head::Logits {
             let (n, f, o) = (frame.samples, plan.features, plan.outputs);
             let bias = self.flat(plan.fc_bias);
-            launch!(stream, k.bias_rows, (((n * o) as u32).div_ceil(256).min(1024), 1, 1), (256, 1, 1); out, bias, n as i32, o as i32);
+            launch!(stream, k.bias_rows, (((n * o) as u32).div_ceil(256).min(1024), 1, 1), (256, 1, 1);
+                out, bias, n as i32, o as i32);
             self.multiply(
                 [Op::CUBLAS_OP_T, Op::CUBLAS_OP_N],
                 [o, n, f],
@@ -668,7 +679,8 @@ impl<'a> Pass<'a> {
                     0.0,
                     (at(plan.fc_weight), f),
                 )?;
-                launch!(stream, k.bias_gradient, ((o as u32).div_ceil(64), 1, 1), (64, 1, 1); dout, at(plan.fc_bias), n as i32, o as i32);
+                launch!(stream, k.bias_gradient, ((o as u32).div_ceil(64), 1, 1), (64, 1, 1);
+                    dout, at(plan.fc_bias), n as i32, o as i32);
                 self.multiply(
                     [no, no],
                     [f, n, o],
@@ -699,13 +711,15 @@ impl<'a> Pass<'a> {
                     launch!(stream, k.sums_top, grid, shape; dpooled, h, w, z, y, norm, p, part, rows, c, per)
                 }
                 (true, Some([y2, _, norm2])) => {
-                    launch!(stream, k.sums_top_two, grid, shape; dpooled, h, w, z, y, norm, y2, norm2, p, part, rows, c, per);
+                    launch!(stream, k.sums_top_two, grid, shape;
+                        dpooled, h, w, z, y, norm, y2, norm2, p, part, rows, c, per);
                 }
                 (false, None) => {
                     launch!(stream, k.sums_block, grid, shape; s, p, z, y, norm, p, part, rows, c, per)
                 }
                 (false, Some([y2, _, norm2])) => {
-                    launch!(stream, k.sums_block_two, grid, shape; s, p, z, y, norm, y2, norm2, p, part, rows, c, per);
+                    launch!(stream, k.sums_block_two, grid, shape;
+                        s, p, z, y, norm, y2, norm2, p, part, rows, c, per);
                 }
             }
             let sums = if projected.is_some() { 3 } else { 2 };
@@ -737,7 +751,8 @@ impl<'a> Pass<'a> {
                 let place = places[i];
                 let [y, _, norm] = self.of(&place);
                 let (grid, shape, per, chunks) = self.rows(place.rows, place.channels, SUMMING);
-                launch!(stream, k.sums_inner, grid, shape; r, y, norm, part, place.rows as i64, place.channels as i32, per);
+                launch!(stream, k.sums_inner, grid, shape;
+                    r, y, norm, part, place.rows as i64, place.channels as i32, per);
                 self.join(
                     &block.units[i],
                     &place,
@@ -931,7 +946,8 @@ impl CustomOp2 for Operation {
         let tape = self.tape.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(tape) = tape.as_ref() else {
             candle_core::bail!(
-                "backward through a network in evaluation mode: call forward with train = true, or detach its output"
+                "backward through a network in evaluation mode: call forward with train = true, or detach \
+                 its output"
             );
         };
         let engine = &self.engine;

@@ -1,9 +1,9 @@
 //! Shapes of a convolution, and how its three products are laid out for the kernels.
 //!
-//! A picture is copied once into zero-padded planes, split into the `stride * stride` phases of its pixels. In that layout
-//! every tap of the kernel is one offset, whatever the stride, and pixels that are neighbours in the output are neighbours
-//! in memory. The gradient of the input is the same operation on the padded gradient of the output, once for each phase of
-//! the input's pixels, with the taps that reach that phase.
+//! A picture is copied once into zero-padded planes, split into the `stride * stride` phases of its pixels.
+//! In that layout every tap of the kernel is one offset, whatever the stride, and pixels that are neighbours
+//! in the output are neighbours in memory. The gradient of the input is the same operation on the padded
+//! gradient of the output, once for each phase of the input's pixels, with the taps that reach that phase.
 
 use super::kernel::LANES;
 use crate::engine::raw::ConvShape;
@@ -51,7 +51,8 @@ pub(in crate::engine::host) struct Vector {
     pub count: u32,
 }
 
-/// One product over padded planes: `out[m][pixel] = sum over k of weight[m][k] * planes[base(pixel) + offsets[k]]`.
+/// One product over padded planes: `out[m][pixel] = sum over k of weight[m][k] * planes[base(pixel) +
+/// offsets[k]]`.
 #[derive(Clone, Debug)]
 pub(in crate::engine::host) struct Correlation {
     /// Position of each term within a group's planes, increasing in blocks of one channel.
@@ -61,20 +62,22 @@ pub(in crate::engine::host) struct Correlation {
     pub bases: Vec<u32>,
     /// Distance in the output of two neighbouring pixels.
     pub lane_stride: usize,
-    /// For pictures narrower than a vector: position of each output pixel in the planes. The terms are then gathered
-    /// into rows of `row_len` first, and `vectors` index these rows.
+    /// For pictures narrower than a vector: position of each output pixel in the planes. The terms are then
+    /// gathered into rows of `row_len` first, and `vectors` index these rows.
     pub gather: Option<Vec<u32>>,
     pub row_len: usize,
     /// With `gather`: start of each term's row.
     pub row_starts: Vec<u32>,
     /// With `gather`: position of each pixel in an output plane.
     pub places: Option<Vec<u32>>,
-    /// For a gradient of the input: (kernel row, kernel column) of each term within a channel. Otherwise empty.
+    /// For a gradient of the input: (kernel row, kernel column) of each term within a channel. Otherwise
+    /// empty.
     pub tap_of: Vec<[usize; 2]>,
 }
 
 impl Correlation {
-    /// Lays out a grid of `gh * gw` output pixels; `base` and `out` give a pixel's place in the planes and in the output.
+    /// Lays out a grid of `gh * gw` output pixels; `base` and `out` give a pixel's place in the planes and in
+    /// the output.
     fn new(
         offsets: Vec<u32>,
         [gh, gw]: [usize; 2],
@@ -161,7 +164,8 @@ pub(in crate::engine::host) fn forward(g: &ConvShape) -> (Planes, Correlation) {
     (planes, grid)
 }
 
-/// Layouts of the gradient of the input: planes of the output's gradient, and one product for each phase of the input.
+/// Layouts of the gradient of the input: planes of the output's gradient, and one product for each phase of
+/// the input.
 pub(in crate::engine::host) fn input_grad(g: &ConvShape) -> (Planes, Vec<Correlation>) {
     let ([oh, ow], s, p) = (g.out(), g.stride, g.padding);
     let top = g.kernel[0].div_ceil(s);
@@ -178,7 +182,8 @@ pub(in crate::engine::host) fn input_grad(g: &ConvShape) -> (Planes, Vec<Correla
         h: top + oh.max(g.h.div_ceil(s) + p.div_ceil(s)),
         w: left + ow.max(g.w.div_ceil(s) + p.div_ceil(s)),
     };
-    // Input row iy = s q + r meets kernel row ky = a + s j at output row q + e - j, with a = (r + p) mod s, e = (r + p) / s.
+    // Input row iy = s q + r meets kernel row ky = a + s j at output row q + e - j, with a = (r + p) mod s, e
+    // = (r + p) / s.
     let reach = |r: usize, kernel: usize| {
         let (a, e) = ((r + p) % s, (r + p) / s);
         (a..kernel)

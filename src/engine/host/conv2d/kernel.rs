@@ -1,8 +1,9 @@
 //! The two inner loops of convolution: registers of 4 output channels by up to 3 vectors of 8 pixels.
 //!
-//! Both read their second operand through a table of offsets, so that the shifted windows of a zero-padded picture serve
-//! as the columns of the matrix product without being copied. On x86-64 with AVX2 and FMA they are intrinsics, elsewhere
-//! plain loops over arrays of 8; the two round differently (one multiplies and adds at once), each the same way every time.
+//! Both read their second operand through a table of offsets, so that the shifted windows of a zero-padded
+//! picture serve as the columns of the matrix product without being copied. On x86-64 with AVX2 and FMA they
+//! are intrinsics, elsewhere plain loops over arrays of 8; the two round differently (one multiplies and adds
+//! at once), each the same way every time.
 
 use crate::engine::simd::has_fma;
 
@@ -16,10 +17,11 @@ pub(in crate::engine::host) const COLUMNS: usize = 3;
 /// Sums of one tile: `[row][vector][lane]`.
 pub(in crate::engine::host) type Tile = [[[f32; LANES]; COLUMNS]; ROWS];
 
-/// Writes `tile[m][v][l] = sum over k of panel[4 k + m] * x[bases[v] + offsets[k] + l]` for the first `count` vectors.
+/// Writes `tile[m][v][l] = sum over k of panel[4 k + m] * x[bases[v] + offsets[k] + l]` for the first `count`
+/// vectors.
 ///
-/// # Safety
-/// `panel` holds `4 * offsets.len()` numbers, `1 <= count <= 3`, and every `bases[v] + offsets[k] + 8 <= x.len()`.
+/// # Safety `panel` holds `4 * offsets.len()` numbers, `1 <= count <= 3`, and every `bases[v] + offsets[k] +
+/// 8 <= x.len()`.
 #[inline]
 pub(in crate::engine::host) unsafe fn correlate(
     panel: &[f32],
@@ -141,13 +143,15 @@ mod avx {
         let mut sums = [[_mm256_setzero_ps(); N]; ROWS];
         let mut weights = panel.as_ptr();
         let mut starts = [x.as_ptr(); N];
-        // SAFETY: the caller's promise: bases and offsets lie within `x`, `panel` holds four numbers an offset.
+        // SAFETY: the caller's promise: bases and offsets lie within `x`, `panel` holds four numbers an
+        // offset.
         unsafe {
             for v in 0..N {
                 starts[v] = x.as_ptr().add(bases[v]);
             }
             if N == COLUMNS {
-                // Twelve sums, three vectors and a weight are all sixteen registers: compilers spill one of them.
+                // Twelve sums, three vectors and a weight are all sixteen registers: compilers spill one of
+                // them.
                 wide(panel, offsets, starts, tile);
                 return;
             }
@@ -252,7 +256,8 @@ mod avx {
         at: Pixels,
     ) -> [[f32; COLUMNS]; ROWS] {
         let mut sums = [[_mm256_setzero_ps(); COLUMNS]; ROWS];
-        // SAFETY: the caller's promise: every row of `dy` and every tapped vector of `x` lies within its slice.
+        // SAFETY: the caller's promise: every row of `dy` and every tapped vector of `x` lies within its
+        // slice.
         unsafe {
             for sample in 0..at.samples {
                 let mut grads = dy.as_ptr().add(sample * at.dy_len);

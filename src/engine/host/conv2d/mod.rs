@@ -1,5 +1,5 @@
-//! Two-dimensional convolution with the channels first, with a fast forward and backward pass: register tiles (`kernel`) that
-//! read a zero-padded copy of one sample (`geometry`).
+//! Two-dimensional convolution with the channels first, with a fast forward and backward pass: register tiles
+//! (`kernel`) that read a zero-padded copy of one sample (`geometry`).
 
 mod geometry;
 mod kernel;
@@ -15,9 +15,8 @@ pub(super) use self::weights::weight_grad;
 use super::op::{Differentiable, Output, View, differentiable};
 use crate::engine::raw::ConvShape;
 
-/// The convolution of `x` `[n, channels_in, h, w]` with `weight`
-/// `[channels_out, channels_in / groups, kernel_h, kernel_w]`, both f32. No gradient is computed for an `x` that does not
-/// depend on a variable.
+/// The convolution of `x` `[n, channels_in, h, w]` with `weight` `[channels_out, channels_in / groups,
+/// kernel_h, kernel_w]`, both f32. No gradient is computed for an `x` that does not depend on a variable.
 pub(super) fn conv2d(x: &Tensor, weight: &Tensor, shape: &ConvShape) -> Result<Tensor> {
     let op = Convolution {
         shape: *shape,

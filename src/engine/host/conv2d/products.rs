@@ -1,7 +1,7 @@
 //! Two of the three products of a convolution on the CPU: the output, and the gradient of the input.
 //!
-//! Every output number is one sum in an order that the shape alone decides, so the bits depend neither on the number of
-//! threads nor on the batch. Scratch is one padded sample a thread.
+//! Every output number is one sum in an order that the shape alone decides, so the bits depend neither on the
+//! number of threads nor on the batch. Scratch is one padded sample a thread.
 
 use std::ops::Range;
 
@@ -12,7 +12,8 @@ use super::kernel::{self, COLUMNS, LANES, ROWS, Tile};
 use super::source::Source;
 use crate::engine::raw::ConvShape;
 
-/// Terms summed in registers before they go to memory: four rows of weights then stay in the first-level cache.
+/// Terms summed in registers before they go to memory: four rows of weights then stay in the first-level
+/// cache.
 const TERMS: usize = 384;
 
 /// Whether a product replaces or adds to what its output holds.
@@ -22,8 +23,8 @@ pub(in crate::engine::host) enum WriteMode {
     Add,
 }
 
-/// Zero-padded copy of sample `sample` of `source` (see [`Planes`]) into `out`, which holds zeros or another sample's copy:
-/// the padding is not written.
+/// Zero-padded copy of sample `sample` of `source` (see [`Planes`]) into `out`, which holds zeros or another
+/// sample's copy: the padding is not written.
 pub(super) fn fill(planes: &Planes, source: &Source, sample: usize, row: &mut Vec<f32>, out: &mut [f32]) {
     row.resize(planes.columns, 0.0);
     let (s, size) = (planes.stride, planes.rows * planes.columns);
@@ -153,7 +154,8 @@ impl Product {
         }
     }
 
-    /// Runs over all samples of `source` into `out`, `[n, rows, plane_out]`. Each finished sample goes through `finish`.
+    /// Runs over all samples of `source` into `out`, `[n, rows, plane_out]`. Each finished sample goes
+    /// through `finish`.
     pub(in crate::engine::host) fn run(
         &self,
         source: &Source,
@@ -218,8 +220,8 @@ impl Product {
         }
     }
 
-    /// Output channels of `group` from panel `first` on: `out` is `[rows, plane_out]`. A few vectors of pixels stay in the
-    /// first-level cache while all panels of weights stream past them.
+    /// Output channels of `group` from panel `first` on: `out` is `[rows, plane_out]`. A few vectors of
+    /// pixels stay in the first-level cache while all panels of weights stream past them.
     #[allow(clippy::too_many_arguments)]
     fn rows(
         &self,
@@ -244,8 +246,9 @@ impl Product {
                     .for_each(|(base, v)| *base = v.base as usize);
                 for (p, out) in out.chunks_mut(ROWS * self.plane_out).enumerate() {
                     let weights = packed.panel(group, first + p, k.clone());
-                    // SAFETY: `run` asserted that the planes hold what bases and offsets reach (gathered rows hold it
-                    // by construction: base <= row_len - 8), and a panel holds four numbers for each offset.
+                    // SAFETY: `run` asserted that the planes hold what bases and offsets reach (gathered rows
+                    // hold it by construction: base <= row_len - 8), and a panel holds four numbers for each
+                    // offset.
                     unsafe { kernel::correlate(weights, x, offsets, bases, vectors.len(), &mut tile) };
                     for (plane, sums) in out.chunks_exact_mut(self.plane_out).zip(&tile) {
                         vectors
@@ -290,14 +293,16 @@ struct Scratch {
     terms: Vec<f32>,
 }
 
-/// Splits `terms` evenly into blocks of at most [`TERMS`]; one empty block if there are none (the output is then zero).
+/// Splits `terms` evenly into blocks of at most [`TERMS`]; one empty block if there are none (the output is
+/// then zero).
 fn blocks(terms: usize) -> impl Iterator<Item = Range<usize>> + Clone {
     let count = terms.div_ceil(TERMS).max(1);
     let size = terms.div_ceil(count).max(1);
     (0..count).map(move |i| (i * size).min(terms)..((i + 1) * size).min(terms))
 }
 
-/// What the kernel reads and through which offsets: the planes of a group, or the gathered terms of a narrow picture.
+/// What the kernel reads and through which offsets: the planes of a group, or the gathered terms of a narrow
+/// picture.
 fn operand<'a>(one: &'a Correlation, planes: &'a [f32], terms: &'a mut Vec<f32>) -> (&'a [f32], &'a [u32]) {
     match &one.gather {
         None => (planes, &one.offsets),

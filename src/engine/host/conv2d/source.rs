@@ -1,5 +1,5 @@
-//! What a convolution reads: a tensor as it is, or one whose elementwise tail (batch norm, ReLU, the gradient of batch
-//! norm) is computed while it is copied, so that it never exists in memory.
+//! What a convolution reads: a tensor as it is, or one whose elementwise tail (batch norm, ReLU, the gradient
+//! of batch norm) is computed while it is copied, so that it never exists in memory.
 
 /// A contiguous `[n, channels, h, w]` operand.
 #[derive(Clone, Copy)]

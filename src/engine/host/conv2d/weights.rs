@@ -1,7 +1,8 @@
-//! The third product of a convolution: the gradient of the weights, an inner product over pixels and samples for each.
+//! The third product of a convolution: the gradient of the weights, an inner product over pixels and samples
+//! for each.
 //!
-//! Samples are copied in groups of bounded size; then blocks of (output channels, terms) run in parallel over the group. A
-//! number's sum runs over lanes, vectors and samples in an order that the shape alone decides.
+//! Samples are copied in groups of bounded size; then blocks of (output channels, terms) run in parallel over
+//! the group. A number's sum runs over lanes, vectors and samples in an order that the shape alone decides.
 
 use rayon::prelude::*;
 
@@ -13,10 +14,11 @@ use crate::engine::raw::ConvShape;
 
 /// Numbers of scratch for one group of samples (4 MiB), unless a few samples of the picture are larger.
 const SCRATCH: usize = 1 << 20;
-/// Vectors of pixels summed in registers at least, where the batch allows: the final sum over lanes is then cheap.
+/// Vectors of pixels summed in registers at least, where the batch allows: the final sum over lanes is then
+/// cheap.
 const VECTORS: usize = 64;
-/// Output channels and terms of a task: what it reads stays in the second-level cache. The second pair is for products
-/// that would make few tasks.
+/// Output channels and terms of a task: what it reads stays in the second-level cache. The second pair is for
+/// products that would make few tasks.
 const BLOCKS: [[usize; 2]; 2] = [[32, 48], [8, 24]];
 const FEW_TASKS: usize = 16;
 
@@ -117,8 +119,9 @@ pub(in crate::engine::host) fn weight_grad(
                         let dys = &copies.dys[row * copies.dy_row + start * copies.dy_sample..];
                         for (block, taps) in offsets.chunks(COLUMNS).enumerate() {
                             let tap = |j: usize| taps[j.min(taps.len() - 1)];
-                            // SAFETY: `dys` holds whole vectors for every padded row of every sample; the planes hold what
-                            // bases and offsets reach (asserted above; gathered rows hold it by construction).
+                            // SAFETY: `dys` holds whole vectors for every padded row of every sample; the
+                            // planes hold what bases and offsets reach (asserted above; gathered rows hold it
+                            // by construction).
                             let found = unsafe { kernel::dot(dys, xs, [tap(0), tap(1), tap(2)], at) };
                             for (row, found) in sums.chunks_exact_mut(k_block).zip(&found) {
                                 let row = &mut row[block * COLUMNS..];

@@ -1,8 +1,9 @@
 //! Backward pass of the CPU engine.
 //!
-//! `dz` is the gradient of a norm's output after its ReLU. The gradient of the norm's input is `a dz + b y + c` with three
-//! numbers a channel (Ioffe and Szegedy 2015), computed while the convolution's products copy it. The sums behind them are
-//! taken where `dz` is made, one sample at a time in the cache, and joined in the order of the samples.
+//! `dz` is the gradient of a norm's output after its ReLU. The gradient of the norm's input is `a dz + b y +
+//! c` with three numbers a channel (Ioffe and Szegedy 2015), computed while the convolution's products copy
+//! it. The sums behind them are taken where `dz` is made, one sample at a time in the cache, and joined in
+//! the order of the samples.
 
 use std::sync::{Arc, OnceLock};
 
@@ -78,7 +79,8 @@ fn centred(dz: &[f32], y: &[f32], mean: f32) -> f32 {
     sums.iter().sum()
 }
 
-/// Gradients of a norm's two tensors into `grad`, and the three numbers of each channel that give its input's gradient.
+/// Gradients of a norm's two tensors into `grad`, and the three numbers of each channel that give its input's
+/// gradient.
 fn norm_grad(
     unit: &Unit,
     done: &Done,

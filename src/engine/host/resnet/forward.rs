@@ -1,8 +1,9 @@
 //! Forward pass of the CPU engine.
 //!
-//! A unit's batch norm is never applied in memory: the next convolution scales, shifts and rectifies while it copies its
-//! input. Only the convolutions' outputs and the blocks' outputs exist. Statistics of a sample are taken while it is in the
-//! cache, and joined in the order of the samples (Chan et al. 1983), so their bits do not depend on threads.
+//! A unit's batch norm is never applied in memory: the next convolution scales, shifts and rectifies while it
+//! copies its input. Only the convolutions' outputs and the blocks' outputs exist. Statistics of a sample are
+//! taken while it is in the cache, and joined in the order of the samples (Chan et al. 1983), so their bits
+//! do not depend on threads.
 
 use std::sync::{Arc, OnceLock};
 
@@ -163,8 +164,8 @@ pub(super) fn forward(plan: &Plan, numbers: Numbers, pool: &Arc<Pool>, input: In
 }
 
 impl Forward<'_> {
-    /// Runs a block on `input`, whose planes are of `size`; returns the size that it leaves. Only what a backward pass needs is
-    /// kept.
+    /// Runs a block on `input`, whose planes are of `size`; returns the size that it leaves. Only what a
+    /// backward pass needs is kept.
     fn block(&mut self, block: &Block, input: &[f32], size: [usize; 2]) -> (DoneBlock, [usize; 2]) {
         let mut units: Vec<Done> = Vec::with_capacity(block.units.len());
         let mut size_now = size;
@@ -218,7 +219,8 @@ impl Forward<'_> {
         Done { shape, y, norm }
     }
 
-    /// Runs a convolution into `y`; returns mean and variance of each channel, and keeps them for the running ones.
+    /// Runs a convolution into `y`; returns mean and variance of each channel, and keeps them for the running
+    /// ones.
     fn moments(
         &mut self,
         unit: &Unit,
@@ -316,7 +318,8 @@ fn rectify(done: &Done, shortcut: Option<Shortcut>, pool: &Arc<Pool>) -> Buffer 
     out
 }
 
-/// 3x3 max-pool, stride 2, padding 1; also the position of each maximum, the first one where several are equal.
+/// 3x3 max-pool, stride 2, padding 1; also the position of each maximum, the first one where several are
+/// equal.
 fn max_pool(x: &[f32], [h, w]: [usize; 2], pool: &Arc<Pool>) -> (Buffer, Vec<u32>) {
     let (oh, ow) = (side(h, 3, 2), side(w, 3, 2));
     let planes = x.len() / (h * w);

@@ -1,5 +1,6 @@
-//! Residual networks as one operation of candle's graph, over the picture and the flat variable of all trainable numbers: batch
-//! norm, ReLU and residual sums are folded into the convolutions' copies, and what the backward pass needs is kept.
+//! Residual networks as one operation of candle's graph, over the picture and the flat variable of all
+//! trainable numbers: batch norm, ReLU and residual sums are folded into the convolutions' copies, and what
+//! the backward pass needs is kept.
 
 mod backward;
 mod forward;
@@ -102,7 +103,8 @@ impl Differentiable for Pass {
         let tape = self.tape.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(tape) = tape.as_ref() else {
             bail!(
-                "backward through a network in evaluation mode: call forward with train = true, or detach its output"
+                "backward through a network in evaluation mode: call forward with train = true, or detach \
+                 its output"
             );
         };
         let (dflat, dx) = backward::backward(&self.plan, tape, flat.data, x.data, grad, self.with_input);

@@ -1,5 +1,5 @@
-//! Buffers that outlive a step: fresh memory of this size comes from the kernel page by page, which took a fifth of a
-//! training step.
+//! Buffers that outlive a step: fresh memory of this size comes from the kernel page by page, which took a
+//! fifth of a training step.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,8 +22,8 @@ impl Pool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lends `len` numbers of any value. A request that no free buffer fits frees one, so that the pool never holds more
-    /// buffers than were once in use together.
+    /// Lends `len` numbers of any value. A request that no free buffer fits frees one, so that the pool never
+    /// holds more buffers than were once in use together.
     pub(super) fn take(self: &Arc<Self>, len: usize) -> Buffer {
         let mut free = self.lock();
         let fits = |data: &Vec<f32>| data.len() >= len && data.len() / 2 <= len;

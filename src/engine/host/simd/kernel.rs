@@ -1,8 +1,9 @@
 //! The inner loop of every matrix product: 6 rows times 16 columns, accumulated in registers.
 //!
-//! The right side is [`Packed`](super::Packed). The left side is not packed at all: each of the 6 rows is given by a slice per
-//! *tap* (one tap for a linear layer, nine for a 3x3 convolution, whose taps are shifted pixels of the same image).
-//! A row's sum runs over taps and depth in order, whatever the other five rows are.
+//! The right side is [`Packed`](super::Packed). The left side is not packed at all: each of the 6 rows is
+//! given by a slice per *tap* (one tap for a linear layer, nine for a 3x3 convolution, whose taps are shifted
+//! pixels of the same image). A row's sum runs over taps and depth in order, whatever the other five rows
+//! are.
 
 use super::lanes::{LANES, Lane};
 use std::ops::Range;
@@ -61,8 +62,8 @@ unsafe fn run_fma<const ADD: bool>(
     tile: &mut Tile,
 ) {
     use std::arch::x86_64::*;
-    // SAFETY: the caller checked that every row reaches `range.end` and that the panel holds `range.len()` lanes a tap;
-    // a `Lane` is 64-byte aligned, and a tile's row is 16 floats.
+    // SAFETY: the caller checked that every row reaches `range.end` and that the panel holds `range.len()`
+    // lanes a tap; a `Lane` is 64-byte aligned, and a tile's row is 16 floats.
     unsafe {
         let mut sums = [[_mm256_setzero_ps(); 2]; ROWS];
         if ADD {

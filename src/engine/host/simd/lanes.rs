@@ -1,7 +1,8 @@
 //! Memory for packed numbers: aligned, zero, and in large pages where it is large.
 //!
-//! The first touch of a page costs a trip into the system, and gigabytes of weights have a million pages of 4 KiB. An anonymous
-//! map that asks for pages of 2 MiB takes a small part of that time, and its addresses are translated sooner afterwards.
+//! The first touch of a page costs a trip into the system, and gigabytes of weights have a million pages of 4
+//! KiB. An anonymous map that asks for pages of 2 MiB takes a small part of that time, and its addresses are
+//! translated sooner afterwards.
 
 use memmap2::MmapMut;
 use std::ops::{Deref, DerefMut};
@@ -53,8 +54,8 @@ impl Deref for Lanes {
     fn deref(&self) -> &[Lane] {
         match &self.memory {
             Memory::Heap(lanes) => lanes,
-            // SAFETY: the map is private, `count` lanes long and begins at a page, so at a multiple of a lane's alignment;
-            // any bytes are numbers.
+            // SAFETY: the map is private, `count` lanes long and begins at a page, so at a multiple of a
+            // lane's alignment; any bytes are numbers.
             Memory::Pages(pages) => unsafe { std::slice::from_raw_parts(pages.as_ptr().cast(), self.count) },
         }
     }

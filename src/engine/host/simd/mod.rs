@@ -1,5 +1,6 @@
-//! What the arithmetic of several rooms is made of on the CPU: packed matrices ([`Packed`]), the inner loop of every product over
-//! them ([`accumulate`]), and the switch that compiles a loop once for AVX2 and once for any processor ([`vectorized`]).
+//! What the arithmetic of several rooms is made of on the CPU: packed matrices ([`Packed`]), the inner loop
+//! of every product over them ([`accumulate`]), and the switch that compiles a loop once for AVX2 and once
+//! for any processor ([`vectorized`]).
 
 mod kernel;
 mod lanes;
@@ -22,10 +23,13 @@ pub(crate) fn has_fma() -> bool {
     false
 }
 
-/// Defines a function that is compiled twice and picks the better one when called. The bits are the same in both as long as its
-/// body only adds, multiplies, divides and compares: nothing is contracted.
+/// Defines a function that is compiled twice and picks the better one when called. The bits are the same in
+/// both as long as its body only adds, multiplies, divides and compares: nothing is contracted.
 macro_rules! vectorized {
-    ($(#[$meta:meta])* $visibility:vis fn $name:ident($($argument:ident: $kind:ty),* $(,)?) $(-> $result:ty)? $body:block) => {
+    (
+        $(#[$meta:meta])*
+        $visibility:vis fn $name:ident($($argument:ident: $kind:ty),* $(,)?) $(-> $result:ty)? $body:block
+    ) => {
         $(#[$meta])*
         $visibility fn $name($($argument: $kind),*) $(-> $result)? {
             #[inline(always)]

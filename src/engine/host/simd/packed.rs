@@ -8,8 +8,8 @@ const ROWS_TOGETHER: usize = 256;
 /// The least that a task packs.
 const LANES_OF_A_TASK: usize = 4096;
 
-/// The right side of a product, `[depth, columns]`, packed for [`accumulate`](super::accumulate): panels of 16 columns, each
-/// `[depth][16]` and aligned to a cache line, zeros in the missing columns.
+/// The right side of a product, `[depth, columns]`, packed for [`accumulate`](super::accumulate): panels of
+/// 16 columns, each `[depth][16]` and aligned to a cache line, zeros in the missing columns.
 pub(crate) struct Packed {
     lanes: Lanes,
     depth: usize,
@@ -47,7 +47,8 @@ impl Packed {
         })
     }
 
-    /// `write(column, from, lanes, place)` puts the numbers of a column, from row `from` on, in place `place` of each lane.
+    /// `write(column, from, lanes, place)` puts the numbers of a column, from row `from` on, in place `place`
+    /// of each lane.
     fn by_columns(
         depth: usize,
         columns: usize,

@@ -10,12 +10,12 @@ const DEPTH_BLOCK: usize = 384;
 /// Rows that go over all panels together: their part of that depth stays in the second-level cache.
 const ROW_BLOCK: usize = 16 * ROWS;
 
-/// Writes `a b` for the columns `columns` of b, which begin at a panel: `a` is `[rows, depth]`; `out` is `[rows, stride]`, of which
-/// the first `columns.len()` numbers of a row are written. A number's sum runs over the depth in order, and depends on nothing
-/// but its own row and column.
+/// Writes `a b` for the columns `columns` of b, which begin at a panel: `a` is `[rows, depth]`; `out` is
+/// `[rows, stride]`, of which the first `columns.len()` numbers of a row are written. A number's sum runs
+/// over the depth in order, and depends on nothing but its own row and column.
 ///
-/// # Panics
-/// If the columns begin within a panel or end beyond the last, `a` is no whole number of rows, or `out` is too small.
+/// # Panics If the columns begin within a panel or end beyond the last, `a` is no whole number of rows, or
+/// `out` is too small.
 pub(crate) fn product(a: &[f32], b: &Packed, columns: Range<usize>, out: &mut [f32], stride: usize) {
     let depth = b.depth();
     let width = columns.len();
