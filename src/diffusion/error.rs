@@ -1,6 +1,7 @@
 //! What can go wrong while a model is read or run.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 /// An error of the diffusion models: what, where, what was expected and what was found.
 #[derive(Debug, thiserror::Error)]
@@ -256,6 +257,16 @@ fn few(names: &[String]) -> String {
         format!("{shown}, ...")
     } else {
         shown
+    }
+}
+
+impl DiffusionError {
+    /// The error of the file at `path` that cannot be read.
+    pub(crate) fn read(path: &Path) -> impl Fn(io::Error) -> Self + '_ {
+        |source| Self::Read {
+            path: path.to_path_buf(),
+            source,
+        }
     }
 }
 

@@ -28,6 +28,7 @@
 mod compvis;
 mod config;
 mod error;
+mod folder;
 mod geometry;
 mod layers;
 mod load;

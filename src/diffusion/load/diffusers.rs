@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::files::Folder;
 use super::{Configs, Plan, PlannedWeights, read_tokenizer, variants};
 use crate::diffusion::error::{DiffusionError, Result};
+use crate::diffusion::folder::Folder;
 use crate::diffusion::scheduler::SchedulerConfig;
 
 /// `model_index.json`: each part's library and class.

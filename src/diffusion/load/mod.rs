@@ -6,23 +6,22 @@
 //! taken beside it.
 
 mod diffusers;
-mod files;
 mod single;
 mod variants;
 
 use std::path::{Path, PathBuf};
 
-pub(crate) use self::files::Folder;
 use super::compvis::{self, Names};
 use super::config::{TextConfig, UnetConfig, VaeConfig};
 use super::error::{DiffusionError, Result};
+use super::folder::Folder;
 use super::outline::Outline;
 use super::scheduler::Schedule;
 use super::text::TextEncoder;
 use super::tokenizer::Tokenizer;
 use super::unet::Unet;
 use super::vae::Vae;
-use super::weights::{PartFiles, Scope, TensorFile, Weights};
+use super::weights::{self, PartFiles, Scope, Weights};
 use crate::engine::{Engine, Part};
 
 /// A model in memory.
@@ -102,7 +101,7 @@ pub fn weight_files(path: &Path) -> Vec<PathBuf> {
 /// tensor names.
 pub fn is_checkpoint(path: &Path) -> bool {
     path.is_file()
-        && TensorFile::open(path).is_ok_and(|file| file.names().any(|name| name.starts_with(compvis::UNET)))
+        && weights::open(path).is_ok_and(|file| file.names().any(|name| name.starts_with(compvis::UNET)))
 }
 
 fn plan(path: &Path, tokenizer: Option<&Path>) -> Result<Plan> {

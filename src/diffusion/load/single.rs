@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
-use super::files::Folder;
 use super::{Configs, Plan, PlannedWeights, read_tokenizer};
 use crate::diffusion::compvis;
 use crate::diffusion::error::{DiffusionError, Result};
+use crate::diffusion::folder::Folder;
 use crate::diffusion::scheduler::SchedulerConfig;
 use crate::diffusion::tokenizer::Tokenizer;
-use crate::diffusion::weights::{PartFiles, TensorFile, refuse_leftovers};
+use crate::diffusion::weights::{self, PartFiles, refuse_leftovers};
 
 /// The checkpoint's name in the digest, wherever it lies.
 const NAME: &str = "checkpoint";
@@ -32,7 +32,7 @@ pub(super) fn plan(path: &Path, tokenizer: Option<PathBuf>) -> Result<Plan> {
     };
     let mut folder = Folder::new(beside, Some(tokenizer));
     folder.count(NAME, path);
-    let file = TensorFile::open(path)?;
+    let file = weights::open(path)?;
     let shapes = |name: &str| file.shape(name).map(<[usize]>::to_vec);
     let (text_path, text) = config(&mut folder, path, "text_encoder/config.json", || {
         compvis::text(path, &shapes)

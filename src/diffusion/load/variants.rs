@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use super::files::Folder;
 use crate::diffusion::error::{DiffusionError, Result};
-use crate::diffusion::weights::{PartFiles, TensorFile};
+use crate::diffusion::folder::Folder;
+use crate::diffusion::weights::{self, PartFiles};
 
 /// A part of the model: its folder, and what its files are called.
 #[derive(Clone, Copy)]
@@ -67,7 +67,7 @@ pub(super) fn open(folder: &mut Folder, part: Part) -> Result<PartFiles> {
     let label = folder.path(&name);
     if !name.ends_with(".json") {
         folder.count(&name, &label);
-        let files = vec![TensorFile::open(&label)?];
+        let files = vec![weights::open(&label)?];
         return Ok(PartFiles { label, files });
     }
     let index: Index = folder.json(&name)?;
@@ -85,7 +85,7 @@ pub(super) fn open(folder: &mut Folder, part: Part) -> Result<PartFiles> {
         let name = format!("{}/{shard}", part.folder);
         let path = folder.path(&name);
         folder.count(&name, &path);
-        let file = TensorFile::open(&path)?;
+        let file = weights::open(&path)?;
         let listed = index.weight_map.iter().filter(|(_, s)| *s == shard);
         if let Some((tensor, _)) = listed.into_iter().find(|(t, _)| file.shape(t).is_none()) {
             return Err(wrong(format!(

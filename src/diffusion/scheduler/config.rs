@@ -106,94 +106,30 @@ impl SchedulerConfig {
     }
 
     pub(crate) fn schedule(self, path: &Path) -> Result<Schedule> {
-        let unsupported = |key: &str, found: &str, supported| DiffusionError::Unsupported {
+        let wrong = |message: String| DiffusionError::Config {
+            path: path.to_path_buf(),
+            message,
+        };
+        let unsupported = |(key, found, supported): Unsupported| DiffusionError::Unsupported {
             path: path.to_path_buf(),
             key: key.into(),
-            found: found.into(),
+            found,
             supported,
         };
-        match &self.class {
-            Some(class) if !FAMILIES.contains(&class.as_str()) => {
-                let supported = "a scheduler of discrete betas: PNDMScheduler, DDIMScheduler, DPMSolverMultistepScheduler, \
-                                 EulerDiscreteScheduler and their kin";
-                return Err(unsupported("_class_name", class, supported));
-            }
-            None if self.beta_schedule.is_none() && self.trained_betas.is_none() => {
-                return Err(DiffusionError::Config {
-                    path: path.to_path_buf(),
-                    message:
-                        "there is neither _class_name nor beta_schedule nor trained_betas: it says nothing \
-                              of the noise"
-                            .into(),
-                });
-            }
-            _ => {}
+        if self.class.is_none() && self.beta_schedule.is_none() && self.trained_betas.is_none() {
+            let said = "there is neither _class_name nor beta_schedule nor trained_betas: it says nothing of the noise";
+            return Err(wrong(said.into()));
         }
-        // Changes the betas themselves, for every scheduler.
-        if self.rescale_betas_zero_snr == Some(true) {
-            return Err(unsupported("rescale_betas_zero_snr", "true", "false"));
-        }
-        let prediction = match self.prediction_type.as_deref() {
-            None | Some("epsilon") => Prediction::Noise,
-            Some("v_prediction") => Prediction::Velocity,
-            Some("sample") => Prediction::Sample,
-            Some(other) => {
-                return Err(unsupported(
-                    "prediction_type",
-                    other,
-                    "epsilon, v_prediction, sample",
-                ));
-            }
-        };
-        let spacing = match self.timestep_spacing.as_deref() {
-            None => None,
-            Some("linspace") => Some(Spacing::Linspace),
-            Some("leading") => Some(Spacing::Leading),
-            Some("trailing") => Some(Spacing::Trailing),
-            Some(other) => {
-                return Err(unsupported(
-                    "timestep_spacing",
-                    other,
-                    "linspace, leading, trailing",
-                ));
-            }
-        };
+        self.check_family().map_err(unsupported)?;
+        let prediction = self.prediction().map_err(unsupported)?;
+        let spacing = self.spacing().map_err(unsupported)?;
+        let alphas = products(&self.betas().map_err(unsupported)?);
         let n = self.num_train_timesteps;
-        let betas = match (
-            &self.trained_betas,
-            self.beta_schedule.as_deref().unwrap_or("linear"),
-        ) {
-            (Some(betas), _) => betas.clone(),
-            (None, "linear") => linspace(self.beta_start, self.beta_end, n),
-            (None, "scaled_linear") => linspace(self.beta_start.sqrt(), self.beta_end.sqrt(), n)
-                .into_iter()
-                .map(|b| b * b)
-                .collect(),
-            (None, "squaredcos_cap_v2") => cosine_betas(n),
-            (None, other) => {
-                return Err(unsupported(
-                    "beta_schedule",
-                    other,
-                    "linear, scaled_linear, squaredcos_cap_v2",
-                ));
-            }
-        };
-        let alphas: Vec<f32> = betas
-            .iter()
-            .scan(1.0_f64, |product, beta| {
-                *product *= f64::from(1.0 - beta);
-                Some(*product as f32)
-            })
-            .collect();
         if alphas.len() != n || n < 2 || alphas.iter().any(|a| !(*a > 0.0 && *a < 1.0)) {
-            let message = format!(
+            return Err(wrong(format!(
                 "{} betas for {n} timesteps, or betas outside (0, 1)",
                 alphas.len()
-            );
-            return Err(DiffusionError::Config {
-                path: path.to_path_buf(),
-                message,
-            });
+            )));
         }
         Ok(Schedule {
             config: self,
@@ -202,6 +138,76 @@ impl SchedulerConfig {
             alphas,
         })
     }
+
+    /// Refuses schedulers of another kind, and what changes the betas themselves for every scheduler.
+    fn check_family(&self) -> Parsed<()> {
+        if let Some(class) = self.class.as_deref().filter(|class| !FAMILIES.contains(class)) {
+            let supported = "a scheduler of discrete betas: PNDMScheduler, DDIMScheduler, \
+                             DPMSolverMultistepScheduler, EulerDiscreteScheduler and their kin";
+            return Err(("_class_name", class.into(), supported));
+        }
+        if self.rescale_betas_zero_snr == Some(true) {
+            return Err(("rescale_betas_zero_snr", "true".into(), "false"));
+        }
+        Ok(())
+    }
+
+    fn prediction(&self) -> Parsed<Prediction> {
+        match self.prediction_type.as_deref() {
+            None | Some("epsilon") => Ok(Prediction::Noise),
+            Some("v_prediction") => Ok(Prediction::Velocity),
+            Some("sample") => Ok(Prediction::Sample),
+            Some(other) => {
+                let supported = "epsilon, v_prediction, sample";
+                Err(("prediction_type", other.into(), supported))
+            }
+        }
+    }
+
+    fn spacing(&self) -> Parsed<Option<Spacing>> {
+        match self.timestep_spacing.as_deref() {
+            None => Ok(None),
+            Some("linspace") => Ok(Some(Spacing::Linspace)),
+            Some("leading") => Ok(Some(Spacing::Leading)),
+            Some("trailing") => Ok(Some(Spacing::Trailing)),
+            Some(other) => {
+                let supported = "linspace, leading, trailing";
+                Err(("timestep_spacing", other.into(), supported))
+            }
+        }
+    }
+
+    fn betas(&self) -> Parsed<Vec<f32>> {
+        if let Some(betas) = &self.trained_betas {
+            return Ok(betas.clone());
+        }
+        let n = self.num_train_timesteps;
+        match self.beta_schedule.as_deref().unwrap_or("linear") {
+            "linear" => Ok(linspace(self.beta_start, self.beta_end, n)),
+            "scaled_linear" => {
+                let roots = linspace(self.beta_start.sqrt(), self.beta_end.sqrt(), n);
+                Ok(roots.into_iter().map(|b| b * b).collect())
+            }
+            "squaredcos_cap_v2" => Ok(cosine_betas(n)),
+            other => {
+                let supported = "linear, scaled_linear, squaredcos_cap_v2";
+                Err(("beta_schedule", other.into(), supported))
+            }
+        }
+    }
+}
+
+/// A key, the value found, and those that are done here.
+type Unsupported = (&'static str, String, &'static str);
+type Parsed<T> = std::result::Result<T, Unsupported>;
+
+/// `alphas_cumprod`: the products of `1 - beta` so far.
+fn products(betas: &[f32]) -> Vec<f32> {
+    let product = |product: &mut f64, beta: &f32| {
+        *product *= f64::from(1.0 - beta);
+        Some(*product as f32)
+    };
+    betas.iter().scan(1.0_f64, product).collect()
 }
 
 /// `torch.linspace` in f32, which counts from both ends.

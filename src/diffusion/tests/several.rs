@@ -3,7 +3,7 @@
 
 use super::forms::{expected, facts};
 use super::*;
-use crate::diffusion::load::Folder;
+use crate::diffusion::folder::Folder;
 use crate::diffusion::{DiffusionError, TokenRule, Tokenizer};
 
 #[test]

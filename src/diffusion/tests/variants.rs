@@ -2,7 +2,7 @@
 
 use super::errors::{Copy, copy};
 use super::*;
-use crate::diffusion::load::Folder;
+use crate::diffusion::folder::Folder;
 use crate::diffusion::scheduler::SchedulerConfig;
 use crate::diffusion::{Hooks, Outline, Sampling, Scheduler, Tokenizer};
 

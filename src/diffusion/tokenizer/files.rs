@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::diffusion::error::{DiffusionError, Result};
-use crate::diffusion::load::Folder;
+use crate::diffusion::folder::Folder;
 
 /// The settings of a tokenizer.
 pub(super) const CONFIG: &str = "tokenizer/tokenizer_config.json";

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use self::files::{CONFIG, Files};
 use super::error::{DiffusionError, Result};
-use super::load::Folder;
+use super::folder::Folder;
 
 const PATTERN: &str =
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";

@@ -6,9 +6,9 @@
 //! side by side. What a layer packs it reads into one scratch for all layers. So loading a model needs the
 //! memory of the finished model, one tensor, and no more.
 
-mod file;
 mod pickle;
 mod safetensors;
+mod tensor_file;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rayon::prelude::*;
 
-pub(crate) use self::file::TensorFile;
+pub(crate) use self::tensor_file::{TensorFile, open};
 use super::compvis::Names;
 use super::error::{DiffusionError, Result};
 use crate::engine::Engine;
@@ -25,7 +25,7 @@ use crate::engine::Engine;
 pub(crate) struct Weights<'a> {
     /// What a missing tensor is said to be missing from: the file, or the index of several.
     label: &'a Path,
-    files: &'a [TensorFile],
+    files: &'a [Box<dyn TensorFile>],
     /// Name in the file, and which file it is in.
     tensors: BTreeMap<String, usize>,
     names: Names,
@@ -52,7 +52,12 @@ impl Scratch {
 
 impl<'a> Weights<'a> {
     /// `names`: how the names that the networks use become those of the files.
-    pub(crate) fn new(label: &'a Path, files: &'a [TensorFile], engine: &Engine, names: Names) -> Self {
+    pub(crate) fn new(
+        label: &'a Path,
+        files: &'a [Box<dyn TensorFile>],
+        engine: &Engine,
+        names: Names,
+    ) -> Self {
         let each = files.iter().enumerate();
         let tensors = each
             .flat_map(|(i, file)| file.names().map(move |name| (name.to_owned(), i)))
@@ -87,10 +92,10 @@ impl<'a> Weights<'a> {
     }
 
     /// The tensor's name in the files, and its file.
-    fn find(&self, name: &str) -> Option<(String, &'a TensorFile)> {
+    fn find(&self, name: &str) -> Option<(String, &'a dyn TensorFile)> {
         self.names.candidates(name).into_iter().find_map(|name| {
             let file = self.files.get(*self.tensors.get(&name)?)?;
-            Some((name, file))
+            Some((name, file.as_ref()))
         })
     }
 }
@@ -98,12 +103,12 @@ impl<'a> Weights<'a> {
 /// Refuses the tensors of `files` that are not `known`.
 pub(crate) fn refuse_leftovers(
     label: &Path,
-    files: &[TensorFile],
+    files: &[Box<dyn TensorFile>],
     known: impl Fn(&str) -> bool,
 ) -> Result<()> {
     let mut names: Vec<String> = files
         .iter()
-        .flat_map(TensorFile::names)
+        .flat_map(|file| file.names())
         .filter(|name| !known(name))
         .map(str::to_owned)
         .collect();
@@ -161,7 +166,7 @@ impl Scope<'_> {
 
     /// Finds the tensor `name`, which may have any of `shapes`: its name in the files, and its file. To be
     /// asked before memory is set aside for it: the shapes come from a configuration that may be wrong.
-    pub(crate) fn expect(&self, name: &str, shapes: &[&[usize]]) -> Result<(String, &TensorFile)> {
+    pub(crate) fn expect(&self, name: &str, shapes: &[&[usize]]) -> Result<(String, &dyn TensorFile)> {
         let weights = self.weights;
         let name = format!("{}{name}", self.prefix);
         let expected = shapes.first().map(|s| s.to_vec()).unwrap_or_default();
@@ -221,5 +226,5 @@ fn not_finite(values: &[f32]) -> Option<(usize, f32)> {
 pub(crate) struct PartFiles {
     /// The file itself, or the index that names several.
     pub(crate) label: PathBuf,
-    pub(crate) files: Vec<TensorFile>,
+    pub(crate) files: Vec<Box<dyn TensorFile>>,
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::file::unreadable;
+use super::tensor_file::TensorFile;
 use crate::diffusion::error::{DiffusionError, Result};
 use crate::floats::Format;
 use crate::pickle::torch::{TorchError, TorchFile};
@@ -17,7 +17,7 @@ impl PickleFile {
             message,
         };
         let file = TorchFile::open(path).map_err(|error| match error {
-            TorchError::Io(source) => unreadable(path)(source),
+            TorchError::Io(source) => DiffusionError::read(path)(source),
             other => wrong(other.to_string()),
         })?;
         if file.tensors().is_empty() {
@@ -25,20 +25,22 @@ impl PickleFile {
         }
         Ok(Self(file))
     }
+}
 
-    pub(super) fn path(&self) -> &Path {
+impl TensorFile for PickleFile {
+    fn path(&self) -> &Path {
         self.0.path()
     }
 
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.tensors().keys().map(String::as_str)
+    fn names(&self) -> Box<dyn Iterator<Item = &str> + '_> {
+        Box::new(self.0.tensors().keys().map(String::as_str))
     }
 
-    pub(super) fn shape(&self, name: &str) -> Option<&[usize]> {
+    fn shape(&self, name: &str) -> Option<&[usize]> {
         Some(self.0.tensors().get(name)?.shape())
     }
 
-    pub(super) fn read(&self, name: &str, out: &mut [f32]) -> Result<()> {
+    fn read(&self, name: &str, out: &mut [f32]) -> Result<()> {
         let path = || self.path().to_path_buf();
         let Some(tensor) = self.0.tensors().get(name) else {
             return Err(DiffusionError::MissingTensor {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use safetensors::tensor::{Metadata, TensorInfo};
 
-use super::file::unreadable;
+use super::tensor_file::TensorFile;
 use crate::diffusion::error::{DiffusionError, Result};
 use crate::floats::{self, Format};
 
@@ -31,8 +31,8 @@ impl SafetensorsFile {
             path: path.to_path_buf(),
             message,
         };
-        let mut file = File::open(path).map_err(unreadable(path))?;
-        let length = file.metadata().map_err(unreadable(path))?.len();
+        let mut file = File::open(path).map_err(DiffusionError::read(path))?;
+        let length = file.metadata().map_err(DiffusionError::read(path))?.len();
         let mut size = [0; 8];
         file.read_exact(&mut size)
             .map_err(|_| wrong(format!("{length} bytes are too few for a header")))?;
@@ -44,7 +44,7 @@ impl SafetensorsFile {
             )));
         }
         let mut json = vec![0; header as usize]; // at most MAX_HEADER
-        file.read_exact(&mut json).map_err(unreadable(path))?;
+        file.read_exact(&mut json).map_err(DiffusionError::read(path))?;
         let metadata: Metadata = serde_json::from_slice(&json).map_err(|e| wrong(e.to_string()))?;
         let expected = data + metadata.data_len() as u64;
         if expected != length {
@@ -59,20 +59,22 @@ impl SafetensorsFile {
             tensors: tensors.map(|(name, info)| (name, info.clone())).collect(),
         })
     }
+}
 
-    pub(super) fn path(&self) -> &Path {
+impl TensorFile for SafetensorsFile {
+    fn path(&self) -> &Path {
         &self.path
     }
 
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.tensors.keys().map(String::as_str)
+    fn names(&self) -> Box<dyn Iterator<Item = &str> + '_> {
+        Box::new(self.tensors.keys().map(String::as_str))
     }
 
-    pub(super) fn shape(&self, name: &str) -> Option<&[usize]> {
+    fn shape(&self, name: &str) -> Option<&[usize]> {
         self.tensors.get(name).map(|info| info.shape.as_slice())
     }
 
-    pub(super) fn read(&self, name: &str, out: &mut [f32]) -> Result<()> {
+    fn read(&self, name: &str, out: &mut [f32]) -> Result<()> {
         let Some(info) = self.tensors.get(name) else {
             return Err(DiffusionError::MissingTensor {
                 path: self.path.clone(),
@@ -99,6 +101,6 @@ impl SafetensorsFile {
                 file.seek(SeekFrom::Start(start + (i * NUMBERS * format.size()) as u64))?;
                 floats::read(&mut file, format, part)
             })
-            .map_err(unreadable(&self.path))
+            .map_err(DiffusionError::read(&self.path))
     }
 }

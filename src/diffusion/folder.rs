@@ -52,7 +52,7 @@ impl Folder {
     /// Reads a file whole.
     pub(crate) fn bytes(&mut self, name: &str) -> Result<Vec<u8>> {
         let path = self.path(name);
-        let bytes = std::fs::read(&path).map_err(|source| DiffusionError::Read { path, source })?;
+        let bytes = std::fs::read(&path).map_err(DiffusionError::read(&path))?;
         self.read
             .push((name.to_owned(), *blake3::hash(&bytes).as_bytes()));
         Ok(bytes)
@@ -89,10 +89,7 @@ impl Folder {
     pub(crate) fn digest(&self) -> Result<[u8; 32]> {
         let mut read = self.read.clone();
         for (name, path) in &self.large {
-            let digest = digest(path).map_err(|source| DiffusionError::Read {
-                path: path.clone(),
-                source,
-            })?;
+            let digest = digest(path).map_err(DiffusionError::read(path))?;
             read.push((name.clone(), digest));
         }
         read.sort();
