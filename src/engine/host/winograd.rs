@@ -139,41 +139,84 @@ impl Winograd {
         out: &mut [f32],
         scratch: &mut Scratch,
     ) {
-        let [height, width] = x.even_size();
-        let across = width / 2;
-        let tiles = out.len() / (4 * self.outputs);
-        let groups = tiles.div_ceil(ROWS);
-        let panels = self.outputs.div_ceil(LANES);
-        // The 16 planes are read and written side by side: a little more than their size keeps them from all
-        // falling on the same lines of the cache.
-        let plane = tiles * self.inputs + LANES;
-        let sum_plane = panels * groups + 1;
-        scratch
-            .points
-            .resize(scratch.points.len().max(POINTS * plane), 0.0);
+        let task = Task::new(self, x, first, out.len());
+        let (points, sums) = (POINTS * task.plane, POINTS * task.sum_plane);
+        scratch.points.resize(scratch.points.len().max(points), 0.0);
         scratch
             .sums
-            .resize(scratch.sums.len().max(POINTS * sum_plane), [[0.0; LANES]; ROWS]);
-        let points = &mut scratch.points[..POINTS * plane];
-        let sums = &mut scratch.sums[..POINTS * sum_plane];
+            .resize(scratch.sums.len().max(sums), [[0.0; LANES]; ROWS]);
+        let (points, sums) = (&mut scratch.points[..points], &mut scratch.sums[..sums]);
+        task.gather(x, points);
+        task.multiply(&self.lanes, points, sums);
+        task.scatter(sums, bias, residual, out);
+    }
+}
 
+/// Some rows of tiles, and where their numbers are in the scratch.
+struct Task {
+    inputs: usize,
+    outputs: usize,
+    /// Height and width of the output in whole tiles.
+    size: [usize; 2],
+    /// The first row of tiles, of all images.
+    first: usize,
+    /// Tiles in a row, and in all.
+    across: usize,
+    tiles: usize,
+    /// Tiles by six, outputs by sixteen.
+    groups: usize,
+    panels: usize,
+    /// Numbers from one point to the next in the transformed input, and in the sums.
+    plane: usize,
+    sum_plane: usize,
+}
+
+impl Task {
+    fn new(weights: &Winograd, x: &Image, first: usize, out: usize) -> Self {
+        let (inputs, outputs, size) = (weights.inputs, weights.outputs, x.even_size());
+        let tiles = out / (4 * outputs);
+        let (groups, panels) = (tiles.div_ceil(ROWS), outputs.div_ceil(LANES));
+        Self {
+            inputs,
+            outputs,
+            size,
+            first,
+            across: size[1] / 2,
+            tiles,
+            groups,
+            panels,
+            // The 16 planes are read and written side by side: a little more than their size keeps them from all
+            // falling on the same lines of the cache.
+            plane: tiles * inputs + LANES,
+            sum_plane: panels * groups + 1,
+        }
+    }
+
+    /// The transformed input, `[point][tile][channel]`.
+    fn gather(&self, x: &Image, points: &mut [f32]) {
+        let [height, _] = self.size;
         let zeros = vec![0.0; self.inputs];
-        for tile in 0..tiles {
-            let row = first + tile / across;
-            let (image, y, x0) = (row / (height / 2), row % (height / 2) * 2, tile % across * 2);
+        for tile in 0..self.tiles {
+            let row = self.first + tile / self.across;
+            let (image, y, x0) = (row / (height / 2), row % (height / 2) * 2, tile % self.across * 2);
             let mut pixels: [&[f32]; POINTS] = [&zeros; POINTS];
             for (i, pixel) in pixels.iter_mut().enumerate() {
                 if let Some(inside) = x.pixel(image, y + i / 4, x0 + i % 4, self.inputs) {
                     *pixel = inside;
                 }
             }
-            transform_tile(&pixels, plane, &mut points[tile * self.inputs..]);
+            transform_tile(&pixels, self.plane, &mut points[tile * self.inputs..]);
         }
+    }
+
+    /// Its products with the weights, `[point][panel][six tiles]`.
+    fn multiply(&self, lanes: &Lanes, points: &[f32], sums: &mut [Tile]) {
+        let (inputs, groups, tiles) = (self.inputs, self.groups, self.tiles);
         let mut rows: Vec<[&[f32]; ROWS]> = Vec::with_capacity(groups);
         for point in 0..POINTS {
-            let left = &points[point * plane..][..tiles * self.inputs];
+            let left = &points[point * self.plane..][..tiles * inputs];
             // The last group is filled up with copies of the last tile, whose sums are thrown away.
-            let row = |tile: usize| &left[tile.min(tiles - 1) * self.inputs..][..self.inputs];
+            let row = |tile: usize| &left[tile.min(tiles - 1) * inputs..][..inputs];
             rows.clear();
             for first in (0..groups * ROWS).step_by(ROWS) {
                 let mut six = [left; ROWS];
@@ -182,11 +225,11 @@ impl Winograd {
                 }
                 rows.push(six);
             }
-            for panel in 0..panels {
-                let lanes = &self.lanes[(panel * POINTS + point) * self.inputs..][..self.inputs];
-                let sums = &mut sums[point * sum_plane + panel * groups..][..groups];
-                for start in (0..self.inputs).step_by(DEPTH_BLOCK) {
-                    let end = self.inputs.min(start + DEPTH_BLOCK);
+            for panel in 0..self.panels {
+                let lanes = &lanes[(panel * POINTS + point) * inputs..][..inputs];
+                let sums = &mut sums[point * self.sum_plane + panel * groups..][..groups];
+                for start in (0..inputs).step_by(DEPTH_BLOCK) {
+                    let end = inputs.min(start + DEPTH_BLOCK);
                     let add = if start == 0 { multiply } else { accumulate };
                     for (rows, sum) in rows.iter().zip(sums.iter_mut()) {
                         add(std::slice::from_ref(rows), start..end, &lanes[start..end], sum);
@@ -194,24 +237,25 @@ impl Winograd {
                 }
             }
         }
-        for panel in 0..panels {
+    }
+
+    /// The sums transformed to pixels of the output.
+    fn scatter(&self, sums: &[Tile], bias: Option<&[f32]>, residual: Option<&[f32]>, out: &mut [f32]) {
+        let [_, width] = self.size;
+        for panel in 0..self.panels {
             let column = panel * LANES;
             let columns = LANES.min(self.outputs - column);
             let mut added = [0.0; LANES];
             if let Some(bias) = bias {
                 added[..columns].copy_from_slice(&bias[column..column + columns]);
             }
-            for tile in 0..tiles {
+            for tile in 0..self.tiles {
                 let mut pixels = [added; 4];
-                transform_sums(
-                    &sums[panel * groups + tile / ROWS..],
-                    sum_plane,
-                    tile % ROWS,
-                    &mut pixels,
-                );
+                let of_tile = &sums[panel * self.groups + tile / ROWS..];
+                transform_sums(of_tile, self.sum_plane, tile % ROWS, &mut pixels);
                 for (i, pixel) in pixels.iter().enumerate() {
-                    let at = (tile / across * 2 + i / 2) * width + tile % across * 2 + i % 2;
-                    let at = at * self.outputs + column;
+                    let (y, x) = (tile / self.across * 2 + i / 2, tile % self.across * 2 + i % 2);
+                    let at = (y * width + x) * self.outputs + column;
                     let out = &mut out[at..at + columns];
                     match residual {
                         Some(residual) => {

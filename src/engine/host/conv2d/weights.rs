@@ -33,6 +33,60 @@ struct Copies {
     dy_row: usize,
 }
 
+/// The matrix of sums, cut into tasks: `[convolution group, block of rows, block of terms]`.
+struct Tasks {
+    rows: usize,
+    terms: usize,
+    m_block: usize,
+    k_block: usize,
+    m_blocks: usize,
+    k_blocks: usize,
+}
+
+impl Tasks {
+    fn new(groups: usize, rows: usize, terms: usize) -> Self {
+        let tasks = |[m, k]: [usize; 2]| groups * rows.div_ceil(m) * terms.div_ceil(k);
+        let [m_block, k_block] = if tasks(BLOCKS[0]) >= FEW_TASKS {
+            BLOCKS[0]
+        } else {
+            BLOCKS[1]
+        };
+        Self {
+            rows,
+            terms,
+            m_block,
+            k_block,
+            m_blocks: rows.div_ceil(m_block),
+            k_blocks: terms.div_ceil(k_block),
+        }
+    }
+
+    /// Sums of a task, `[m, k]`.
+    fn len(&self) -> usize {
+        self.m_block * self.k_block
+    }
+
+    /// A task's convolution group, first row and first term.
+    fn place(&self, task: usize) -> [usize; 3] {
+        let (k_at, rest) = (task % self.k_blocks * self.k_block, task / self.k_blocks);
+        [rest / self.m_blocks, rest % self.m_blocks * self.m_block, k_at]
+    }
+
+    /// Adds the sums to the gradient `[group, row, term]`.
+    fn add_to(&self, sums: &[f32], out: &mut [f32]) {
+        for (task, sums) in sums.chunks_exact(self.len()).enumerate() {
+            let [group, m_at, k_at] = self.place(task);
+            for (m, sums) in sums.chunks_exact(self.k_block).take(self.rows - m_at).enumerate() {
+                let row = &mut out[(group * self.rows + m_at + m) * self.terms..][..self.terms];
+                row[k_at..]
+                    .iter_mut()
+                    .zip(sums)
+                    .for_each(|(out, sum)| *out += sum);
+            }
+        }
+    }
+}
+
 /// Gradient of the weights, `[channels_out, channels_in / groups, kernel, kernel]`, added to `out`.
 pub(in crate::engine::host) fn weight_grad(
     g: &ConvShape,
@@ -52,44 +106,14 @@ pub(in crate::engine::host) fn weight_grad(
     if steps == 0 || terms == 0 || rows == 0 || samples == 0 {
         return;
     }
-    let padded_rows = rows.next_multiple_of(ROWS);
-    // Numbers of one sample of each operand; a narrow picture's terms are gathered into rows.
-    let x_len = one
-        .gather
-        .as_ref()
-        .map_or(planes.len(), |_| g.groups * terms * one.row_len);
-    let dy_len = g.groups * padded_rows * steps * LANES;
     let together = VECTORS.div_ceil(steps);
-    let group = ((SCRATCH / ((x_len + dy_len) * together)).max(1) * together).min(samples);
-    let mut copies = Copies {
-        xs: vec![0.0; group * x_len],
-        dys: vec![0.0; group * dy_len],
-        x_sample: if one.gather.is_some() { one.row_len } else { x_len },
-        x_group: if one.gather.is_some() {
-            terms * group * one.row_len
-        } else {
-            group_len
-        },
-        dy_sample: if one.gather.is_some() { one.row_len } else { dy_len },
-        dy_row: if one.gather.is_some() {
-            group * one.row_len
-        } else {
-            steps * LANES
-        },
-    };
+    let (mut copies, group) = Copies::new(g, &planes, &one, samples, together);
     let offsets: Vec<usize> = match one.gather {
         Some(_) => (0..terms).map(|k| k * group * one.row_len).collect(),
         None => one.offsets.iter().map(|o| *o as usize).collect(),
     };
-    let tasks = |[m, k]: [usize; 2]| g.groups * rows.div_ceil(m) * terms.div_ceil(k);
-    let [m_block, k_block] = if tasks(BLOCKS[0]) >= FEW_TASKS {
-        BLOCKS[0]
-    } else {
-        BLOCKS[1]
-    };
-    let (m_blocks, k_blocks) = (rows.div_ceil(m_block), terms.div_ceil(k_block));
-    // [group, m block, k block, m, k]
-    let mut sums = vec![0.0; g.groups * m_blocks * k_blocks * m_block * k_block];
+    let tasks = Tasks::new(g.groups, rows, terms);
+    let mut sums = vec![0.0; g.groups * tasks.m_blocks * tasks.k_blocks * tasks.len()];
     let mut scratch = Vec::new();
     for first in (0..samples).step_by(group) {
         let count = group.min(samples - first);
@@ -97,57 +121,98 @@ pub(in crate::engine::host) fn weight_grad(
             None => copies.rows(g, &planes, x, dy, first, count),
             Some(pixels) => copies.gathered(g, &planes, &one, pixels, &mut scratch, x, dy, first, count),
         }
-        let copies = &copies;
-        sums.par_chunks_mut(m_block * k_block)
+        sums.par_chunks_mut(tasks.len())
             .enumerate()
             .for_each(|(task, sums)| {
-                let (k_at, rest) = (task % k_blocks * k_block, task / k_blocks);
-                let (m_at, conv_group) = (rest % m_blocks * m_block, rest / m_blocks);
-                let offsets = &offsets[k_at..(k_at + k_block).min(terms)];
-                let quads = (rows - m_at).min(m_block).div_ceil(ROWS);
-                for start in (0..count).step_by(together) {
-                    let at = Pixels {
-                        bases: &one.bases,
-                        row_len: copies.dy_row,
-                        samples: together.min(count - start),
-                        dy_len: copies.dy_sample,
-                        x_len: copies.x_sample,
-                    };
-                    let xs = &copies.xs[conv_group * copies.x_group + start * copies.x_sample..];
-                    for (quad, sums) in sums.chunks_exact_mut(ROWS * k_block).take(quads).enumerate() {
-                        let row = conv_group * padded_rows + m_at + quad * ROWS;
-                        let dys = &copies.dys[row * copies.dy_row + start * copies.dy_sample..];
-                        for (block, taps) in offsets.chunks(COLUMNS).enumerate() {
-                            let tap = |j: usize| taps[j.min(taps.len() - 1)];
-                            // SAFETY: `dys` holds whole vectors for every padded row of every sample; the
-                            // planes hold what bases and offsets reach (asserted above; gathered rows hold it
-                            // by construction).
-                            let found = unsafe { kernel::dot(dys, xs, [tap(0), tap(1), tap(2)], at) };
-                            for (row, found) in sums.chunks_exact_mut(k_block).zip(&found) {
-                                let row = &mut row[block * COLUMNS..];
-                                row.iter_mut()
-                                    .zip(&found[..taps.len()])
-                                    .for_each(|(sum, found)| *sum += found);
-                            }
-                        }
-                    }
-                }
+                copies.sum_block(&tasks, task, &one.bases, &offsets, [count, together], sums);
             });
     }
-    for (task, sums) in sums.chunks_exact(m_block * k_block).enumerate() {
-        let (k_at, rest) = (task % k_blocks * k_block, task / k_blocks);
-        let (m_at, conv_group) = (rest % m_blocks * m_block, rest / m_blocks);
-        for (m, sums) in sums.chunks_exact(k_block).take(rows - m_at).enumerate() {
-            let row = &mut out[(conv_group * rows + m_at + m) * terms..][..terms];
-            row[k_at..]
-                .iter_mut()
-                .zip(sums)
-                .for_each(|(out, sum)| *out += sum);
-        }
-    }
+    tasks.add_to(&sums, out);
 }
 
 impl Copies {
+    /// Memory for a group of samples, and how many those are.
+    fn new(
+        g: &ConvShape,
+        planes: &Planes,
+        one: &Correlation,
+        samples: usize,
+        together: usize,
+    ) -> (Self, usize) {
+        let (terms, steps) = (g.taps(), one.vectors.len());
+        let padded_rows = (g.channels_out / g.groups).next_multiple_of(ROWS);
+        let dy_len = g.groups * padded_rows * steps * LANES;
+        let gathers = one.gather.is_some();
+        // Numbers of one sample of each operand; a narrow picture's terms are gathered into rows.
+        let x_len = match gathers {
+            true => g.groups * terms * one.row_len,
+            false => planes.len(),
+        };
+        let group = ((SCRATCH / ((x_len + dy_len) * together)).max(1) * together).min(samples);
+        let [x_sample, x_group, dy_sample, dy_row] = match gathers {
+            true => {
+                let line = group * one.row_len;
+                [one.row_len, terms * line, one.row_len, line]
+            }
+            false => {
+                let group_len = g.channels_in / g.groups * planes.channel_len();
+                [x_len, group_len, dy_len, steps * LANES]
+            }
+        };
+        let copies = Self {
+            xs: vec![0.0; group * x_len],
+            dys: vec![0.0; group * dy_len],
+            x_sample,
+            x_group,
+            dy_sample,
+            dy_row,
+        };
+        (copies, group)
+    }
+
+    /// Adds the first `count` samples' part of a task to its sums, some samples together in registers.
+    fn sum_block(
+        &self,
+        tasks: &Tasks,
+        task: usize,
+        bases: &[u32],
+        offsets: &[usize],
+        [count, together]: [usize; 2],
+        sums: &mut [f32],
+    ) {
+        let [group, m_at, k_at] = tasks.place(task);
+        let (rows, k_block) = (tasks.rows, tasks.k_block);
+        let padded_rows = rows.next_multiple_of(ROWS);
+        let offsets = &offsets[k_at..(k_at + k_block).min(tasks.terms)];
+        let quads = (rows - m_at).min(tasks.m_block).div_ceil(ROWS);
+        for start in (0..count).step_by(together) {
+            let at = Pixels {
+                bases,
+                row_len: self.dy_row,
+                samples: together.min(count - start),
+                dy_len: self.dy_sample,
+                x_len: self.x_sample,
+            };
+            let xs = &self.xs[group * self.x_group + start * self.x_sample..];
+            for (quad, sums) in sums.chunks_exact_mut(ROWS * k_block).take(quads).enumerate() {
+                let row = group * padded_rows + m_at + quad * ROWS;
+                let dys = &self.dys[row * self.dy_row + start * self.dy_sample..];
+                for (block, taps) in offsets.chunks(COLUMNS).enumerate() {
+                    let tap = |j: usize| taps[j.min(taps.len() - 1)];
+                    // SAFETY: `dys` holds whole vectors for every padded row of every sample; the planes hold what
+                    // bases and offsets reach (`weight_grad` asserts it; gathered rows hold it by construction).
+                    let found = unsafe { kernel::dot(dys, xs, [tap(0), tap(1), tap(2)], at) };
+                    for (row, found) in sums.chunks_exact_mut(k_block).zip(&found) {
+                        let row = &mut row[block * COLUMNS..];
+                        row.iter_mut()
+                            .zip(&found[..taps.len()])
+                            .for_each(|(sum, found)| *sum += found);
+                    }
+                }
+            }
+        }
+    }
+
     /// Padded planes of each sample; rows of the gradient in whole vectors, zero beyond the picture.
     fn rows(&mut self, g: &ConvShape, planes: &Planes, x: &Source, dy: &Source, first: usize, count: usize) {
         let [oh, ow] = g.out();
