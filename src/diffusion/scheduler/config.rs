@@ -117,7 +117,8 @@ impl SchedulerConfig {
             supported,
         };
         if self.class.is_none() && self.beta_schedule.is_none() && self.trained_betas.is_none() {
-            let said = "there is neither _class_name nor beta_schedule nor trained_betas: it says nothing of the noise";
+            let said = "there is neither _class_name nor beta_schedule nor trained_betas: it says nothing \
+                        of the noise";
             return Err(wrong(said.into()));
         }
         self.check_family().map_err(unsupported)?;

@@ -100,13 +100,69 @@ impl Loader<'_> {
         }
         Ok(block)
     }
+
+    /// The way down, and the channels of every tensor that a skip connection carries, in the order in which
+    /// they are made.
+    fn down(&mut self, scope: &Scope) -> Result<(Vec<Block>, Vec<usize>)> {
+        let config = self.config;
+        let (channels, layers) = (&config.block_out_channels, config.layers_per_block);
+        let mut down = Vec::new();
+        let mut skips = vec![channels[0]]; // `check` refuses an empty list
+        for (level, outputs) in channels.iter().enumerate() {
+            let scope = scope.child("down_blocks").child(level);
+            let mut inputs = vec![*outputs; layers];
+            inputs[0] = channels[level.saturating_sub(1)]; // layers > 0 is checked
+            // One type a level is checked.
+            let attends = config.down_block_types[level].starts_with("CrossAttn");
+            let resample = (level + 1 < channels.len()).then_some(("downsamplers", Stride::Half));
+            down.push(self.block(&scope, &inputs, *outputs, level, attends, resample)?);
+            let made = layers + usize::from(resample.is_some());
+            skips.extend(std::iter::repeat_n(*outputs, made));
+        }
+        Ok((down, skips))
+    }
+
+    fn middle(&mut self, scope: &Scope) -> Result<Option<(Resnet, Transformer, Resnet)>> {
+        if !self.config.has_middle() {
+            return Ok(None);
+        }
+        let channels = &self.config.block_out_channels;
+        let (scope, level) = (scope.child("mid_block"), channels.len() - 1);
+        let last = channels[level];
+        Ok(Some((
+            self.resnet(&scope.child("resnets.0"), last, last)?,
+            self.transformer(&scope.child("attentions.0"), last, level)?,
+            self.resnet(&scope.child("resnets.1"), last, last)?,
+        )))
+    }
+
+    /// The way up, which takes the skip connections from the last to the first.
+    fn up(&mut self, scope: &Scope, mut skips: Vec<usize>) -> Result<Vec<Block>> {
+        let config = self.config;
+        let levels = config.block_out_channels.len();
+        let mut previous = config.block_out_channels[levels - 1];
+        let mut up = Vec::new();
+        for (i, kind) in config.up_block_types.iter().enumerate() {
+            let level = levels - 1 - i;
+            let outputs = config.block_out_channels[level];
+            let inputs: Vec<usize> = (0..=config.layers_per_block)
+                .map(|_| {
+                    let skip = skips.pop().unwrap_or(0); // as many as were pushed
+                    std::mem::replace(&mut previous, outputs) + skip
+                })
+                .collect();
+            let scope = scope.child("up_blocks").child(i);
+            let resample = (level > 0).then_some(("upsamplers", Stride::Double));
+            let attends = kind.starts_with("CrossAttn");
+            up.push(self.block(&scope, &inputs, outputs, level, attends, resample)?);
+        }
+        Ok(up)
+    }
 }
 
 impl Unet {
     pub(crate) fn load(config: UnetConfig, scope: &Scope) -> Result<Self> {
-        let channels = &config.block_out_channels;
-        let levels = channels.len();
-        let (first, last) = (channels[0], channels[levels - 1]); // `check` refuses an empty list
+        let first = config.block_out_channels[0]; // `check` refuses an empty list
         let time = 4 * first;
         let norm = Norm {
             groups: config.norm_num_groups,
@@ -118,55 +174,9 @@ impl Unet {
             norm,
             slots: 0,
         };
-        let layers = config.layers_per_block;
-
-        let mut down = Vec::new();
-        // Channels of every tensor that a skip connection carries, in the order in which they are made.
-        let mut skips = vec![first];
-        for (level, outputs) in channels.iter().enumerate() {
-            let scope = scope.child("down_blocks").child(level);
-            let mut inputs = vec![*outputs; layers];
-            inputs[0] = channels[level.saturating_sub(1)]; // layers > 0 is checked
-            // One type a level is checked.
-            let attends = config.down_block_types[level].starts_with("CrossAttn");
-            let resample = (level + 1 < levels).then_some(("downsamplers", Stride::Half));
-            down.push(loader.block(&scope, &inputs, *outputs, level, attends, resample)?);
-            skips.extend(std::iter::repeat_n(
-                *outputs,
-                layers + usize::from(resample.is_some()),
-            ));
-        }
-        let mid = scope.child("mid_block");
-        let middle = match config.has_middle() {
-            true => Some((
-                loader.resnet(&mid.child("resnets.0"), last, last)?,
-                loader.transformer(&mid.child("attentions.0"), last, levels - 1)?,
-                loader.resnet(&mid.child("resnets.1"), last, last)?,
-            )),
-            false => None,
-        };
-        let mut up = Vec::new();
-        let mut previous = last;
-        for (i, kind) in config.up_block_types.iter().enumerate() {
-            let level = levels - 1 - i;
-            let outputs = channels[level];
-            let inputs: Vec<usize> = (0..=layers)
-                .map(|_| {
-                    let skip = skips.pop().unwrap_or(0); // as many as were pushed
-                    std::mem::replace(&mut previous, outputs) + skip
-                })
-                .collect();
-            let scope = scope.child("up_blocks").child(i);
-            let resample = (level > 0).then_some(("upsamplers", Stride::Double));
-            up.push(loader.block(
-                &scope,
-                &inputs,
-                outputs,
-                level,
-                kind.starts_with("CrossAttn"),
-                resample,
-            )?);
-        }
+        let (down, skips) = loader.down(scope)?;
+        let middle = loader.middle(scope)?;
+        let up = loader.up(scope, skips)?;
         let embedding = scope.child("time_embedding");
         Ok(Self {
             engine: scope.engine().clone(),

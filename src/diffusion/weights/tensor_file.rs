@@ -20,7 +20,8 @@ pub(crate) trait TensorFile: Send + Sync {
     fn read(&self, name: &str, out: &mut [f32]) -> Result<()>;
 }
 
-/// Opens a file, whose format its name says: `.safetensors`, or else PyTorch's own (`.bin`, `.ckpt`, `.pt`, `.pth`).
+/// Opens a file, whose format its name says: `.safetensors`, or else PyTorch's own (`.bin`, `.ckpt`, `.pt`,
+/// `.pth`).
 pub(crate) fn open(path: &Path) -> Result<Box<dyn TensorFile>> {
     let extension = path.extension();
     if extension.is_some_and(|e| e.eq_ignore_ascii_case("safetensors")) {

@@ -11,12 +11,10 @@ use std::cell::RefCell;
 
 use rayon::prelude::*;
 
-use crate::engine::simd::{LANES, Lanes, ROWS, Tile, accumulate, multiply, vectorized};
+use crate::engine::simd::{LANES, Lanes, ROWS, Tile, VECTOR, accumulate, multiply, vectorized};
 
 /// Products of a tile.
 const POINTS: usize = 16;
-/// Channels that the transform of the input works on at once.
-const WIDE: usize = 8;
 /// Depth worked on at once, so that a panel's part stays near the processor.
 const DEPTH_BLOCK: usize = 640;
 /// Tiles that a task takes if there are enough: each reads all weights once, and keeps its points and sums
@@ -57,7 +55,7 @@ thread_local! {
 impl Winograd {
     /// Whether a convolution of so many channels gains by it.
     pub(crate) fn suits(inputs: usize, outputs: usize) -> bool {
-        inputs.is_multiple_of(WIDE) && inputs >= 2 * WIDE && outputs >= LANES
+        inputs.is_multiple_of(VECTOR) && inputs >= 2 * VECTOR && outputs >= LANES
     }
 
     /// Transforms `weights` `[outputs, inputs, 3, 3]`.
@@ -185,8 +183,8 @@ impl Task {
             tiles,
             groups,
             panels,
-            // The 16 planes are read and written side by side: a little more than their size keeps them from all
-            // falling on the same lines of the cache.
+            // The 16 planes are read and written side by side: a little more than their size keeps them from
+            // all falling on the same lines of the cache.
             plane: tiles * inputs + LANES,
             sum_plane: panels * groups + 1,
         }
@@ -312,7 +310,7 @@ fn transform_kernel(kernel: &[f32; 9]) -> [f32; POINTS] {
     points
 }
 
-type Wide = [f32; WIDE];
+type Wide = [f32; VECTOR];
 
 #[inline(always)]
 fn sub(a: Wide, b: Wide) -> Wide {
@@ -338,10 +336,10 @@ vectorized! {
     #[expect(clippy::needless_range_loop, reason = "four arrays walked side by side")]
     fn transform_tile(pixels: &[&[f32]; POINTS], plane: usize, points: &mut [f32]) {
         let channels = pixels[0].len();
-        assert!(channels.is_multiple_of(WIDE) && pixels.iter().all(|p| p.len() == channels));
+        assert!(channels.is_multiple_of(VECTOR) && pixels.iter().all(|p| p.len() == channels));
         assert!(points.len() >= (POINTS - 1) * plane + channels);
-        for c in (0..channels).step_by(WIDE) {
-            // SAFETY: `c + WIDE <= channels`, which all pixels have; checked above.
+        for c in (0..channels).step_by(VECTOR) {
+            // SAFETY: `c + VECTOR <= channels`, which all pixels have; checked above.
             let pixel = |i: usize| unsafe { pixels[i].as_ptr().add(c).cast::<Wide>().read() };
             let columns: [[Wide; 4]; 4] =
                 std::array::from_fn(|x| before([pixel(x), pixel(4 + x), pixel(8 + x), pixel(12 + x)]));
@@ -349,7 +347,7 @@ vectorized! {
                 let values = before([columns[0][row], columns[1][row], columns[2][row], columns[3][row]]);
                 for (column, value) in values.iter().enumerate() {
                     let at = (4 * row + column) * plane + c;
-                    // SAFETY: `at + WIDE` is at most `(POINTS - 1) * plane + channels`; checked above.
+                    // SAFETY: `at + VECTOR` is at most `(POINTS - 1) * plane + channels`; checked above.
                     unsafe { points.as_mut_ptr().add(at).cast::<Wide>().write(*value) };
                 }
             }

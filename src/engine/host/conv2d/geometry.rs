@@ -5,8 +5,8 @@
 //! in the output are neighbours in memory. The gradient of the input is the same operation on the padded
 //! gradient of the output, once for each phase of the input's pixels, with the taps that reach that phase.
 
-use super::kernel::LANES;
 use crate::engine::raw::ConvShape;
+use crate::engine::simd::VECTOR;
 
 /// The padded copy of one sample: for each channel `used[0] * used[1]` planes of `h` rows and
 /// `w` columns.
@@ -34,7 +34,7 @@ impl Planes {
     }
     /// Numbers of one sample, with room for a vector that starts at the last pixel.
     pub(in crate::engine::host) fn len(&self) -> usize {
-        self.channels * self.channel_len() + LANES
+        self.channels * self.channel_len() + VECTOR
     }
     /// Position in a channel of the padded picture's pixel (`y`, `x`).
     fn at(&self, y: usize, x: usize) -> usize {
@@ -87,10 +87,10 @@ impl Correlation {
     ) -> Self {
         let mut vectors = Vec::new();
         let (mut gather, mut places, mut row_len) = (None, None, 0);
-        if gw >= LANES {
+        if gw >= VECTOR {
             for y in 0..gh {
-                for x in (0..gw).step_by(LANES) {
-                    let count = (gw - x).min(LANES) as u32;
+                for x in (0..gw).step_by(VECTOR) {
+                    let count = (gw - x).min(VECTOR) as u32;
                     vectors.push(Vector {
                         base: base(y, x) as u32,
                         out: out(y, x) as u32,
@@ -102,9 +102,9 @@ impl Correlation {
             let pixels: Vec<(usize, usize)> = (0..gh).flat_map(|y| (0..gw).map(move |x| (y, x))).collect();
             gather = Some(pixels.iter().map(|p| base(p.0, p.1) as u32).collect());
             places = Some(pixels.iter().map(|p| out(p.0, p.1) as u32).collect());
-            row_len = pixels.len().next_multiple_of(LANES);
-            for start in (0..pixels.len()).step_by(LANES) {
-                let count = (pixels.len() - start).min(LANES) as u32;
+            row_len = pixels.len().next_multiple_of(VECTOR);
+            for start in (0..pixels.len()).step_by(VECTOR) {
+                let count = (pixels.len() - start).min(VECTOR) as u32;
                 vectors.push(Vector {
                     base: start as u32,
                     out: start as u32,
@@ -131,7 +131,7 @@ impl Correlation {
     pub(in crate::engine::host) fn reach(&self, groups: usize, group_len: usize) -> usize {
         let pixel = match &self.gather {
             Some(pixels) => pixels.iter().max().map_or(0, |p| *p as usize + 1),
-            None => self.bases.iter().max().map_or(0, |b| *b as usize + LANES),
+            None => self.bases.iter().max().map_or(0, |b| *b as usize + VECTOR),
         };
         (groups - 1) * group_len + pixel + self.offsets.iter().max().map_or(0, |o| *o as usize)
     }

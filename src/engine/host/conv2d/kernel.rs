@@ -5,17 +5,15 @@
 //! are intrinsics, elsewhere plain loops over arrays of 8; the two round differently (one multiplies and adds
 //! at once), each the same way every time.
 
-use crate::engine::simd::has_fma;
+use crate::engine::simd::{VECTOR, has_fma};
 
-/// Pixels of one vector.
-pub(in crate::engine::host) const LANES: usize = 8;
 /// Output channels of one tile (rows of a packed weight panel).
 pub(in crate::engine::host) const ROWS: usize = 4;
 /// Most pixel vectors of one tile of `correlate`, and taps of one tile of `dot`.
 pub(in crate::engine::host) const COLUMNS: usize = 3;
 
 /// Sums of one tile: `[row][vector][lane]`.
-pub(in crate::engine::host) type Tile = [[[f32; LANES]; COLUMNS]; ROWS];
+pub(in crate::engine::host) type Tile = [[[f32; VECTOR]; COLUMNS]; ROWS];
 
 /// Writes `tile[m][v][l] = sum over k of panel[4 k + m] * x[bases[v] + offsets[k] + l]` for the first `count`
 /// vectors.
@@ -35,7 +33,7 @@ pub(in crate::engine::host) unsafe fn correlate(
     debug_assert!(
         offsets
             .iter()
-            .all(|o| bases[..count].iter().all(|b| b + *o as usize + LANES <= x.len()))
+            .all(|o| bases[..count].iter().all(|b| b + *o as usize + VECTOR <= x.len()))
     );
     #[cfg(target_arch = "x86_64")]
     if has_fma() {
@@ -78,11 +76,11 @@ pub(in crate::engine::host) unsafe fn dot(
     at: Pixels,
 ) -> [[f32; COLUMNS]; ROWS] {
     debug_assert!(
-        dy.len() >= (at.samples - 1) * at.dy_len + (ROWS - 1) * at.row_len + LANES * at.bases.len()
+        dy.len() >= (at.samples - 1) * at.dy_len + (ROWS - 1) * at.row_len + VECTOR * at.bases.len()
     );
     debug_assert!(at.bases.iter().all(|b| {
         taps.iter()
-            .all(|t| (at.samples - 1) * at.x_len + *b as usize + t + LANES <= x.len())
+            .all(|t| (at.samples - 1) * at.x_len + *b as usize + t + VECTOR <= x.len())
     }));
     #[cfg(target_arch = "x86_64")]
     if has_fma() {
@@ -94,11 +92,11 @@ pub(in crate::engine::host) unsafe fn dot(
 
 fn plain_correlate(panel: &[f32], x: &[f32], offsets: &[u32], bases: &[usize], tile: &mut Tile) {
     for row in tile.iter_mut() {
-        row.iter_mut().for_each(|vector| *vector = [0.0; LANES]);
+        row.iter_mut().for_each(|vector| *vector = [0.0; VECTOR]);
     }
     for (weights, offset) in panel.chunks_exact(ROWS).zip(offsets) {
         for (v, base) in bases.iter().enumerate() {
-            let pixels = &x[base + *offset as usize..][..LANES];
+            let pixels = &x[base + *offset as usize..][..VECTOR];
             for (row, weight) in tile.iter_mut().zip(weights) {
                 row[v]
                     .iter_mut()
@@ -110,13 +108,13 @@ fn plain_correlate(panel: &[f32], x: &[f32], offsets: &[u32], bases: &[usize], t
 }
 
 fn plain_dot(dy: &[f32], x: &[f32], taps: [usize; COLUMNS], at: Pixels) -> [[f32; COLUMNS]; ROWS] {
-    let mut sums: Tile = [[[0.0; LANES]; COLUMNS]; ROWS];
+    let mut sums: Tile = [[[0.0; VECTOR]; COLUMNS]; ROWS];
     for sample in 0..at.samples {
         for (v, base) in at.bases.iter().enumerate() {
             for (m, row) in sums.iter_mut().enumerate() {
-                let grads = &dy[sample * at.dy_len + m * at.row_len + v * LANES..][..LANES];
+                let grads = &dy[sample * at.dy_len + m * at.row_len + v * VECTOR..][..VECTOR];
                 for (sum, tap) in row.iter_mut().zip(taps) {
-                    let pixels = &x[sample * at.x_len + *base as usize + tap..][..LANES];
+                    let pixels = &x[sample * at.x_len + *base as usize + tap..][..VECTOR];
                     (sum.iter_mut().zip(grads).zip(pixels)).for_each(|((s, g), p)| *s += g * p);
                 }
             }
@@ -127,7 +125,7 @@ fn plain_dot(dy: &[f32], x: &[f32], taps: [usize; COLUMNS], at: Pixels) -> [[f32
 
 #[cfg(target_arch = "x86_64")]
 mod avx {
-    use super::{COLUMNS, LANES, Pixels, ROWS, Tile};
+    use super::{COLUMNS, Pixels, ROWS, Tile, VECTOR};
     use std::arch::x86_64::*;
 
     /// # Safety
@@ -276,7 +274,7 @@ mod avx {
                             *sum = _mm256_fmadd_ps(grad, pixels, *sum);
                         }
                     }
-                    grads = grads.add(LANES);
+                    grads = grads.add(VECTOR);
                 }
             }
         }
@@ -305,12 +303,12 @@ mod tests {
         let offsets: Vec<u32> = (0..50).map(|k| k * 7 % 300).collect();
         let bases = [3, 40, 90];
         for count in 1..=COLUMNS {
-            let (mut fast, mut plain) = ([[[9.0; LANES]; COLUMNS]; ROWS], [[[9.0; LANES]; COLUMNS]; ROWS]);
+            let (mut fast, mut plain) = ([[[9.0; VECTOR]; COLUMNS]; ROWS], [[[9.0; VECTOR]; COLUMNS]; ROWS]);
             // SAFETY: 4 * 50 weights; 90 + 299 + 8 <= 400.
             unsafe { correlate(&panel, &x, &offsets, bases, count, &mut fast) };
             plain_correlate(&panel, &x, &offsets, &bases[..count], &mut plain);
             for (m, v, l) in
-                (0..ROWS * count * LANES).map(|i| (i / LANES / count, i / LANES % count, i % LANES))
+                (0..ROWS * count * VECTOR).map(|i| (i / VECTOR / count, i / VECTOR % count, i % VECTOR))
             {
                 let (fast, plain) = (fast[m][v][l], plain[m][v][l]);
                 assert!(

@@ -8,9 +8,10 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::geometry::{self, Correlation, Planes, Vector};
-use super::kernel::{self, COLUMNS, LANES, ROWS, Tile};
+use super::kernel::{self, COLUMNS, ROWS, Tile};
 use super::source::Source;
 use crate::engine::raw::ConvShape;
+use crate::engine::simd::VECTOR;
 
 /// Terms summed in registers before they go to memory: four rows of weights then stay in the first-level
 /// cache.
@@ -234,7 +235,7 @@ impl Product {
         out: &mut [f32],
         store: WriteMode,
     ) {
-        let mut tile: Tile = [[[0.0; LANES]; COLUMNS]; ROWS];
+        let mut tile: Tile = [[[0.0; VECTOR]; COLUMNS]; ROWS];
         for k in blocks(offsets.len()) {
             let replace = k.start == 0 && store == WriteMode::Replace;
             let offsets = &offsets[k.clone()];
@@ -265,15 +266,15 @@ impl Product {
 impl Correlation {
     /// Stores the sums of one vector of pixels.
     #[inline(always)]
-    fn put(&self, vector: &Vector, sums: &[f32; LANES], plane: &mut [f32], replace: bool) {
+    fn put(&self, vector: &Vector, sums: &[f32; VECTOR], plane: &mut [f32], replace: bool) {
         let put = |out: &mut f32, sum: f32| *out = if replace { sum } else { *out + sum };
         let (start, count) = (vector.out as usize, vector.count as usize);
         if let Some(places) = &self.places {
             for (place, sum) in places[start..][..count].iter().zip(sums) {
                 put(&mut plane[*place as usize], *sum);
             }
-        } else if self.lane_stride == 1 && count == LANES {
-            let plane = &mut plane[start..][..LANES];
+        } else if self.lane_stride == 1 && count == VECTOR {
+            let plane = &mut plane[start..][..VECTOR];
             if replace {
                 plane.copy_from_slice(sums);
             } else {

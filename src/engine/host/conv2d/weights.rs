@@ -7,10 +7,11 @@
 use rayon::prelude::*;
 
 use super::geometry::{self, Correlation, Planes};
-use super::kernel::{self, COLUMNS, LANES, Pixels, ROWS};
+use super::kernel::{self, COLUMNS, Pixels, ROWS};
 use super::products::{fill, gather};
 use super::source::Source;
 use crate::engine::raw::ConvShape;
+use crate::engine::simd::VECTOR;
 
 /// Numbers of scratch for one group of samples (4 MiB), unless a few samples of the picture are larger.
 const SCRATCH: usize = 1 << 20;
@@ -141,7 +142,7 @@ impl Copies {
     ) -> (Self, usize) {
         let (terms, steps) = (g.taps(), one.vectors.len());
         let padded_rows = (g.channels_out / g.groups).next_multiple_of(ROWS);
-        let dy_len = g.groups * padded_rows * steps * LANES;
+        let dy_len = g.groups * padded_rows * steps * VECTOR;
         let gathers = one.gather.is_some();
         // Numbers of one sample of each operand; a narrow picture's terms are gathered into rows.
         let x_len = match gathers {
@@ -156,7 +157,7 @@ impl Copies {
             }
             false => {
                 let group_len = g.channels_in / g.groups * planes.channel_len();
-                [x_len, group_len, dy_len, steps * LANES]
+                [x_len, group_len, dy_len, steps * VECTOR]
             }
         };
         let copies = Self {
@@ -199,8 +200,9 @@ impl Copies {
                 let dys = &self.dys[row * self.dy_row + start * self.dy_sample..];
                 for (block, taps) in offsets.chunks(COLUMNS).enumerate() {
                     let tap = |j: usize| taps[j.min(taps.len() - 1)];
-                    // SAFETY: `dys` holds whole vectors for every padded row of every sample; the planes hold what
-                    // bases and offsets reach (`weight_grad` asserts it; gathered rows hold it by construction).
+                    // SAFETY: `dys` holds whole vectors for every padded row of every sample; the planes hold
+                    // what bases and offsets reach (`weight_grad` asserts it; gathered rows hold it by
+                    // construction).
                     let found = unsafe { kernel::dot(dys, xs, [tap(0), tap(1), tap(2)], at) };
                     for (row, found) in sums.chunks_exact_mut(k_block).zip(&found) {
                         let row = &mut row[block * COLUMNS..];
@@ -216,7 +218,7 @@ impl Copies {
     /// Padded planes of each sample; rows of the gradient in whole vectors, zero beyond the picture.
     fn rows(&mut self, g: &ConvShape, planes: &Planes, x: &Source, dy: &Source, first: usize, count: usize) {
         let [oh, ow] = g.out();
-        let (rows, pitch) = (g.channels_out / g.groups, ow.next_multiple_of(LANES));
+        let (rows, pitch) = (g.channels_out / g.groups, ow.next_multiple_of(VECTOR));
         let padded_rows = rows.next_multiple_of(ROWS);
         let jobs = self
             .xs

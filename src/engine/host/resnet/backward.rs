@@ -9,11 +9,12 @@ use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
 
-use super::forward::{Done, DoneBlock, LANES, Tape, sum};
+use super::forward::{Done, DoneBlock, Tape, sum};
 use super::pool::{Buffer, Pool};
 use crate::engine::host::conv2d::{Product, Source, WriteMode, weight_grad};
 use crate::engine::plan::{Block, Plan, Unit};
 use crate::engine::raw::Head;
+use crate::engine::simd::VECTOR;
 
 /// For each sample and channel: sum of dz, and of dz times (y - mean) for up to two norms that share it.
 type Sums = Vec<OnceLock<Vec<[f32; 3]>>>;
@@ -65,8 +66,8 @@ fn mask(
 
 /// Sum of `dz * (y - mean)`, eight partial sums.
 fn centred(dz: &[f32], y: &[f32], mean: f32) -> f32 {
-    let mut sums = [0.0_f32; LANES];
-    let (d, y) = (dz.chunks_exact(LANES), y.chunks_exact(LANES));
+    let mut sums = [0.0_f32; VECTOR];
+    let (d, y) = (dz.chunks_exact(VECTOR), y.chunks_exact(VECTOR));
     for ((sum, d), y) in sums.iter_mut().zip(d.remainder()).zip(y.remainder()) {
         *sum = d * (y - mean);
     }

@@ -13,9 +13,7 @@ use super::pool::{Buffer, Pool};
 use crate::engine::host::conv2d::{Product, Source, WriteMode};
 use crate::engine::plan::{Block, EPSILON, Plan, Unit, side};
 use crate::engine::raw::{ConvShape, Head, Run};
-
-/// Lanes of a sum in registers.
-pub(super) const LANES: usize = 8;
+use crate::engine::simd::VECTOR;
 
 /// Pictures `[samples, channels, h, w]`.
 #[derive(Clone, Copy)]
@@ -375,8 +373,8 @@ fn dot(x: &[f32], y: &[f32]) -> f32 {
 /// Sum of `f` over pairs, in an order that the length alone decides.
 #[inline(always)]
 fn reduce([x, y]: [&[f32]; 2], f: impl Fn([f32; 2]) -> f32) -> f32 {
-    let mut sums = [0.0_f32; LANES];
-    let (xs, ys) = (x.chunks_exact(LANES), y.chunks_exact(LANES));
+    let mut sums = [0.0_f32; VECTOR];
+    let (xs, ys) = (x.chunks_exact(VECTOR), y.chunks_exact(VECTOR));
     let (tail_x, tail_y) = (xs.remainder(), ys.remainder());
     for (x, y) in xs.zip(ys) {
         for ((sum, x), y) in sums.iter_mut().zip(x).zip(y) {

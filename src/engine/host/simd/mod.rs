@@ -12,6 +12,9 @@ pub(crate) use lanes::{LANES, Lanes};
 pub(crate) use packed::Packed;
 pub(crate) use product::product;
 
+/// Numbers of one vector register, and partial sums of what is added in registers.
+pub(crate) const VECTOR: usize = 8;
+
 /// Whether the processor has AVX2 and fused multiply-add.
 #[inline]
 pub(crate) fn has_fma() -> bool {
