@@ -1,10 +1,7 @@
 //! What is known of a model before its weights are read.
 
-use std::path::Path;
-
 use super::error::Result;
 use super::geometry::Geometry;
-use super::load::{self, Configs};
 use super::sampling::Sampling;
 use super::scheduler::Schedule;
 use super::span::{Placing, TokenSpan};
@@ -27,21 +24,12 @@ impl std::fmt::Debug for Outline {
 }
 
 impl Outline {
-    pub(super) fn new(configs: &Configs, tokenizer: Tokenizer, schedule: Schedule) -> Self {
+    pub(super) fn new(geometry: Geometry, tokenizer: Tokenizer, schedule: Schedule) -> Self {
         Self {
-            geometry: Geometry::new(tokenizer.length(), &configs.unet, &configs.vae),
+            geometry,
             tokenizer,
             schedule,
         }
-    }
-
-    /// Reads the model at `path` (a folder, or one checkpoint file) but for its weights. `tokenizer`: the
-    /// folder of its tokenizer, if that is elsewhere.
-    ///
-    /// # Errors
-    /// If a file cannot be read or asks for something unsupported.
-    pub fn read(path: &Path, tokenizer: Option<&Path>) -> Result<Self> {
-        load::outline(path, tokenizer)
     }
 
     pub(super) fn schedule(&self) -> &Schedule {

@@ -15,6 +15,7 @@ use super::compvis::{self, Names};
 use super::config::{TextConfig, UnetConfig, VaeConfig};
 use super::error::{DiffusionError, Result};
 use super::folder::Folder;
+use super::geometry::Geometry;
 use super::outline::Outline;
 use super::scheduler::Schedule;
 use super::text::TextEncoder;
@@ -60,7 +61,7 @@ enum PlannedWeights {
 pub(crate) fn load(path: &Path, tokenizer: Option<&Path>, engine: &Engine) -> Result<Parts> {
     let plan = plan(path, tokenizer)?;
     let folder = &plan.folder;
-    let outline = Outline::new(&plan.configs, plan.tokenizer, plan.schedule);
+    let outline = plan.configs.outline(plan.tokenizer, plan.schedule);
     std::thread::scope(|scope| {
         let digest = scope.spawn(|| folder.digest());
         let (text, unet, vae) = build(plan.configs, &plan.weights, engine)?;
@@ -77,10 +78,16 @@ pub(crate) fn load(path: &Path, tokenizer: Option<&Path>, engine: &Engine) -> Re
     })
 }
 
-/// Reads everything but weights.
-pub(crate) fn outline(path: &Path, tokenizer: Option<&Path>) -> Result<Outline> {
-    let plan = plan(path, tokenizer)?;
-    Ok(Outline::new(&plan.configs, plan.tokenizer, plan.schedule))
+impl Outline {
+    /// Reads the model at `path` (a folder, or one checkpoint file) but for its weights. `tokenizer`: the
+    /// folder of its tokenizer, if that is elsewhere.
+    ///
+    /// # Errors
+    /// If a file cannot be read or asks for something unsupported.
+    pub fn read(path: &Path, tokenizer: Option<&Path>) -> Result<Self> {
+        let plan = plan(path, tokenizer)?;
+        Ok(plan.configs.outline(plan.tokenizer, plan.schedule))
+    }
 }
 
 /// Returns the files that [`Pipeline::open`](super::Pipeline::open) would take the weights of `path` from:
@@ -124,6 +131,11 @@ fn tokenizer_folder(path: &Path) -> PathBuf {
 }
 
 impl Configs {
+    fn outline(&self, tokenizer: Tokenizer, schedule: Schedule) -> Outline {
+        let geometry = Geometry::new(tokenizer.length(), &self.unet, &self.vae);
+        Outline::new(geometry, tokenizer, schedule)
+    }
+
     /// Checks that the networks fit each other. The paths are where each configuration comes from.
     fn check(&self, paths: [&Path; 3]) -> Result<()> {
         let [text_path, unet_path, vae_path] = paths;
