@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 /// An error of the diffusion models: what, where, what was expected and what was found.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "fields whose names say what they are")]
 pub enum DiffusionError {
     /// A file of the model could not be read.
     #[error(
@@ -23,9 +24,7 @@ pub enum DiffusionError {
     /// A JSON file of the model does not say what it must.
     #[error("{}: {message}", path.display())]
     Config {
-        /// The file.
         path: PathBuf,
-        /// What is wrong with it.
         message: String,
     },
     /// The model asks for something that this code does not do.
@@ -35,7 +34,6 @@ pub enum DiffusionError {
         path: PathBuf,
         /// The key in it.
         key: String,
-        /// The value found.
         found: String,
         /// The values that would do.
         supported: &'static str,
@@ -43,7 +41,6 @@ pub enum DiffusionError {
     /// A safetensors file is damaged or cut off.
     #[error("{} is not a whole safetensors file: {message}; fetch it again", path.display())]
     Safetensors {
-        /// The file.
         path: PathBuf,
         /// The parser's reason.
         message: String,
@@ -55,9 +52,7 @@ pub enum DiffusionError {
         path.display()
     )]
     Pickle {
-        /// The file.
         path: PathBuf,
-        /// What is wrong with it.
         message: String,
     },
     /// A single checkpoint file, which has no tokenizer, and none lies beside it.
@@ -69,7 +64,6 @@ pub enum DiffusionError {
         searched.display()
     )]
     NoTokenizer {
-        /// The checkpoint.
         path: PathBuf,
         /// Where it was looked for.
         searched: PathBuf,
@@ -85,17 +79,13 @@ pub enum DiffusionError {
     UnexpectedTensors {
         /// The file, or the index of several.
         path: PathBuf,
-        /// Names of the tensors, sorted.
         names: Vec<String>,
     },
     /// A tensor that the configuration calls for is not in the file.
     #[error("{}: tensor `{name}` is missing (expected shape {expected:?})", path.display())]
     MissingTensor {
-        /// The file.
         path: PathBuf,
-        /// The tensor's name.
         name: String,
-        /// The shape that it should have.
         expected: Vec<usize>,
     },
     /// A tensor has another shape than the configuration calls for.
@@ -104,23 +94,16 @@ pub enum DiffusionError {
         path.display()
     )]
     TensorShape {
-        /// The file.
         path: PathBuf,
-        /// The tensor's name.
         name: String,
-        /// The shape called for.
         expected: Vec<usize>,
-        /// The shape in the file.
         found: Vec<usize>,
     },
     /// A tensor is stored in a type other than f32, f16 or bf16.
     #[error("{}: tensor `{name}` is stored as {found}; supported: F32, F16, BF16", path.display())]
     TensorType {
-        /// The file.
         path: PathBuf,
-        /// The tensor's name.
         name: String,
-        /// The type in the file.
         found: String,
     },
     /// A weight is NaN or infinite.
@@ -129,9 +112,7 @@ pub enum DiffusionError {
         path.display()
     )]
     NonFiniteWeight {
-        /// The file.
         path: PathBuf,
-        /// The tensor's name.
         name: String,
         /// Flat position of the first such number.
         position: usize,
@@ -147,7 +128,6 @@ pub enum DiffusionError {
         tokens.join(" ")
     )]
     NotOneToken {
-        /// The word.
         word: String,
         /// The tokens it falls into.
         tokens: Vec<String>,
@@ -155,7 +135,6 @@ pub enum DiffusionError {
     /// A word has no token at all, or is one of the tokenizer's marks.
     #[error("{word:?} is no word that can stand for a class: it has no token of its own")]
     NoToken {
-        /// The word.
         word: String,
     },
     /// The tokenizer refused a text.
@@ -176,7 +155,6 @@ pub enum DiffusionError {
         tokens: Vec<u32>,
         /// Their text.
         text: String,
-        /// The prompt.
         prompt: String,
         /// The longest prompt in tokens, both ends included.
         length: usize,
@@ -206,7 +184,6 @@ pub enum DiffusionError {
         index: usize,
         /// The first such component.
         component: usize,
-        /// Its value.
         value: f32,
     },
     /// A tensor handed in has the wrong shape.
@@ -224,7 +201,6 @@ pub enum DiffusionError {
     Setting {
         /// Which setting.
         setting: &'static str,
-        /// The value found.
         found: String,
         /// What would do.
         expected: String,
@@ -240,7 +216,6 @@ pub enum DiffusionError {
     Stopped {
         /// Steps done.
         step: usize,
-        /// Steps in all.
         steps: usize,
     },
     /// candle failed (memory, device).

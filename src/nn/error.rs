@@ -3,6 +3,7 @@
 /// An error of the neural-network room.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "fields whose names say what they are")]
 pub enum Error {
     /// The operands of a convolution do not fit together.
     #[error(
@@ -16,11 +17,9 @@ pub enum Error {
         x: Vec<usize>,
         /// Shape of the weight.
         weight: Vec<usize>,
-        /// Stride of the convolution.
         stride: usize,
         /// Zero padding on every side.
         padding: usize,
-        /// Groups of channels.
         groups: usize,
     },
     /// A tensor of the wrong shape was passed.
@@ -30,15 +29,12 @@ pub enum Error {
         what: &'static str,
         /// The shape that is needed, in words.
         expected: String,
-        /// The shape found.
         actual: Vec<usize>,
     },
     /// A setting outside its range.
     #[error("{field} = {value} is not allowed: {expected}")]
     Config {
-        /// The setting's name.
         field: &'static str,
-        /// Its value.
         value: String,
         /// What would be allowed.
         expected: &'static str,
@@ -48,27 +44,20 @@ pub enum Error {
         "the state has no tensor {name:?} (expected shape {expected:?}); was it saved from the same network?"
     )]
     MissingTensor {
-        /// The tensor's name.
         name: String,
-        /// Its shape here.
         expected: Vec<usize>,
     },
     /// A state to load holds a tensor that nothing here takes.
     #[error("the state has a tensor {name:?} {actual:?} that this network does not have")]
     ExtraTensor {
-        /// The tensor's name.
         name: String,
-        /// Its shape in the state.
         actual: Vec<usize>,
     },
     /// A tensor of a state has another shape than the network's.
     #[error("tensor {name:?} of the state has shape {actual:?}, the network needs {expected:?}")]
     TensorShape {
-        /// The tensor's name.
         name: String,
-        /// Its shape here.
         expected: Vec<usize>,
-        /// Its shape in the state.
         actual: Vec<usize>,
     },
     /// A label or an index beyond its range.
@@ -76,9 +65,7 @@ pub enum Error {
     Range {
         /// What was indexed.
         what: &'static str,
-        /// Where in the batch.
         index: usize,
-        /// The value found.
         value: usize,
         /// One more than the largest allowed.
         limit: usize,
@@ -86,7 +73,6 @@ pub enum Error {
     /// A trainable tensor received no gradient: the loss does not depend on it.
     #[error("no gradient reached {name:?}: the loss does not depend on it")]
     NoGradient {
-        /// The tensor's name.
         name: String,
     },
     /// Bytes that are not a safetensors file.
@@ -95,9 +81,7 @@ pub enum Error {
     /// A file that holds no state.
     #[error("{}: {reason}", path.display())]
     StateFile {
-        /// The file.
         path: std::path::PathBuf,
-        /// Why not.
         reason: String,
     },
     /// An error of the tensor library.
