@@ -23,10 +23,7 @@ pub enum DiffusionError {
     },
     /// A JSON file of the model does not say what it must.
     #[error("{}: {message}", path.display())]
-    Config {
-        path: PathBuf,
-        message: String,
-    },
+    Config { path: PathBuf, message: String },
     /// The model asks for something that this code does not do.
     #[error("{}: {key} = {found} is not supported; supported: {supported}", path.display())]
     Unsupported {
@@ -51,10 +48,7 @@ pub enum DiffusionError {
          from before PyTorch 1.6 must be)",
         path.display()
     )]
-    Pickle {
-        path: PathBuf,
-        message: String,
-    },
+    Pickle { path: PathBuf, message: String },
     /// A single checkpoint file, which has no tokenizer, and none lies beside it.
     #[error(
         "{} has no tokenizer in it, and there is none in {}: put `vocab.json` and `merges.txt` (or \
@@ -134,9 +128,7 @@ pub enum DiffusionError {
     },
     /// A word has no token at all, or is one of the tokenizer's marks.
     #[error("{word:?} is no word that can stand for a class: it has no token of its own")]
-    NoToken {
-        word: String,
-    },
+    NoToken { word: String },
     /// The tokenizer refused a text.
     #[error("the tokenizer failed on {text:?}: {message}")]
     Tokenize {

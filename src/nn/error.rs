@@ -43,16 +43,10 @@ pub enum Error {
     #[error(
         "the state has no tensor {name:?} (expected shape {expected:?}); was it saved from the same network?"
     )]
-    MissingTensor {
-        name: String,
-        expected: Vec<usize>,
-    },
+    MissingTensor { name: String, expected: Vec<usize> },
     /// A state to load holds a tensor that nothing here takes.
     #[error("the state has a tensor {name:?} {actual:?} that this network does not have")]
-    ExtraTensor {
-        name: String,
-        actual: Vec<usize>,
-    },
+    ExtraTensor { name: String, actual: Vec<usize> },
     /// A tensor of a state has another shape than the network's.
     #[error("tensor {name:?} of the state has shape {actual:?}, the network needs {expected:?}")]
     TensorShape {
@@ -72,9 +66,7 @@ pub enum Error {
     },
     /// A trainable tensor received no gradient: the loss does not depend on it.
     #[error("no gradient reached {name:?}: the loss does not depend on it")]
-    NoGradient {
-        name: String,
-    },
+    NoGradient { name: String },
     /// Bytes that are not a safetensors file.
     #[error("not a readable safetensors file: {0}")]
     Safetensors(#[from] safetensors::SafeTensorError),
