@@ -1,15 +1,17 @@
 //! Stretches of rows: where they are, and reading them one after the other.
 
+use std::sync::{Arc, Mutex};
+
 use arrow::array::RecordBatch;
 use dream_schema::{RunId, Table};
 
 use super::Result;
-use super::format::Entry;
+use super::format::{self, Block, Entry, Share, Strip};
 use super::layout::{self, Key};
 use super::view::View;
 
 /// Where some rows are and how many.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockInfo {
     /// The run.
     pub run: RunId,
@@ -21,8 +23,10 @@ pub struct BlockInfo {
     pub rows: u32,
     /// Width of their vectors; 0 for a table without them.
     pub width: u32,
-    /// Bytes of the block that they are in, or of its share in them.
+    /// Bytes of the blocks that begin with them.
     pub bytes: u64,
+    /// The class of all of them, if the index says it (in format 2, for rows of a class). Others may have one too.
+    pub class_name: Option<Arc<str>>,
 }
 
 impl BlockInfo {
@@ -36,6 +40,7 @@ impl BlockInfo {
             rows: entry.rows,
             width: entry.width,
             bytes: u64::from(entry.length),
+            class_name: entry.class_name.clone(),
         }
     }
 
@@ -51,6 +56,8 @@ pub enum Projection {
     /// All of them.
     #[default]
     All,
+    /// All but the wide ones (vectors, tensors, pictures), in the order of the schema.
+    Narrow,
     /// Those at these places in the table's schema (without the column `run`), in this order.
     Only(Vec<usize>),
 }
@@ -60,6 +67,11 @@ impl Projection {
     pub(super) fn places(&self, table: Table) -> Vec<usize> {
         match self {
             Projection::All => (0..table.schema(0).fields().len()).collect(),
+            Projection::Narrow => {
+                let wide = format::wide(table);
+                let all = 0..table.schema(0).fields().len();
+                all.filter(|place| !wide.contains(place)).collect()
+            }
             Projection::Only(places) => places.clone(),
         }
     }
@@ -113,4 +125,37 @@ pub(super) fn first_difference(a: &RecordBatch, b: &RecordBatch) -> Option<usize
     };
     // Types that differ (vector widths) make the first row differ.
     Some((0..a.num_rows().min(b.num_rows())).find(differs).unwrap_or(0))
+}
+
+/// How many blocks are kept.
+const KEPT: usize = 8;
+
+/// The narrow blocks read last: each belongs to many wide ones.
+#[derive(Default)]
+pub(super) struct Kept(Mutex<Vec<(Strip, [u8; 32], Key, Block)>>);
+
+impl Kept {
+    /// Returns a block that was read before.
+    pub fn get(&self, strip: Strip, key: &Key, entry: &Entry) -> Option<Block> {
+        if strip.share != Share::Narrow {
+            return None;
+        }
+        let kept = self.0.lock().ok()?;
+        let found = kept
+            .iter()
+            .find(|(s, hash, k, _)| (*s, hash, k) == (strip, &entry.hash, key))?;
+        Some(found.3.clone())
+    }
+
+    /// Keeps a block, if it is a narrow one.
+    pub fn put(&self, strip: Strip, key: &Key, entry: &Entry, block: &Block) {
+        if strip.share == Share::Narrow
+            && let Ok(mut kept) = self.0.lock()
+        {
+            if kept.len() == KEPT {
+                kept.remove(0);
+            }
+            kept.push((strip, entry.hash, *key, block.clone()));
+        }
+    }
 }

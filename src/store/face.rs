@@ -24,7 +24,7 @@ impl Viewed for Store {
 
 impl Viewed for Snapshot {
     fn view(&self) -> Result<View<'_>> {
-        Ok(View::of(&self.path, self.format, &self.transaction))
+        Ok(View::of(self))
     }
 }
 

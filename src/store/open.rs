@@ -28,7 +28,7 @@ impl Store {
                 path: path.to_owned(),
             });
         }
-        Self::create_at(path)
+        Self::create_at(path, Format::NEWEST)
     }
 
     /// Opens a store for reading and writing.
@@ -50,11 +50,11 @@ impl Store {
         let path = path.as_ref();
         match look(path) {
             Ok(()) => {}
-            Err(StoreError::Missing { .. }) => return Self::create_at(path),
+            Err(StoreError::Missing { .. }) => return Self::create_at(path, Format::NEWEST),
             Err(error) => return Err(error),
         }
         let database = builder().open(path).at(path)?;
-        Self::complete(path, database, Unmarked::Mark)
+        Self::complete(path, database, Unmarked::Mark(Format::NEWEST))
     }
 
     /// Opens a store for reading. Any number of processes may, also while another one writes; each read sees what is
@@ -88,13 +88,7 @@ impl Store {
     /// # Errors
     /// If the storage fails or holds something else.
     pub fn with_backend(path: impl AsRef<Path>, backend: impl StorageBackend) -> Result<Store> {
-        let path = path.as_ref();
-        // Locks of byte ranges are the file system's; such a storage belongs to this process alone.
-        let database = Builder::new()
-            .set_cache_size(CACHE)
-            .create_with_backend(backend)
-            .at(path)?;
-        Self::complete(path, database, Unmarked::Mark)
+        Self::on_backend(path.as_ref(), Format::NEWEST, backend)
     }
 
     /// Gives back what freed pages and half-empty regions take in the file. Returns whether the file changed.
@@ -123,9 +117,30 @@ impl Store {
         }
     }
 
-    fn create_at(path: &Path) -> Result<Store> {
-        let database: Database = builder().create(path).at(path)?;
-        Self::complete(path, database, Unmarked::Mark)
+    fn create_at(path: &Path, format: Format) -> Result<Store> {
+        let database = builder().create(path).at(path)?;
+        Self::complete(path, database, Unmarked::Mark(format))
+    }
+
+    fn on_backend(path: &Path, format: Format, backend: impl StorageBackend) -> Result<Store> {
+        // Locks of byte ranges are the file system's; such a storage belongs to this process alone.
+        let database = Builder::new()
+            .set_cache_size(CACHE)
+            .create_with_backend(backend)
+            .at(path)?;
+        Self::complete(path, database, Unmarked::Mark(format))
+    }
+
+    /// Creates a store of any format.
+    #[cfg(test)]
+    pub(super) fn create_as(path: &Path, format: Format) -> Result<Store> {
+        Self::create_at(path, format)
+    }
+
+    /// Opens a storage; if it is empty it becomes a store of `format`.
+    #[cfg(test)]
+    pub(super) fn with_backend_as(path: &str, format: Format, backend: impl StorageBackend) -> Result<Store> {
+        Self::on_backend(Path::new(path), format, backend)
     }
 
     /// Returns the store of a database that is open for writing, after making the tables that are missing: all of them in
@@ -140,8 +155,8 @@ impl Store {
         let there: BTreeSet<_> = there.map(|table| table.name().to_owned()).collect();
         // A process that was killed while it created the store leaves a database without tables.
         let format = match unmarked {
-            Unmarked::Mark if there.is_empty() => Format::NEWEST,
-            _ => Format::of(path, &transaction)?,
+            Unmarked::Mark(format) if there.is_empty() => format,
+            Unmarked::Mark(_) | Unmarked::Refuse => Format::of(path, &transaction)?,
         };
         drop(transaction);
         let needed = format.all_strips().into_iter();
@@ -176,8 +191,8 @@ impl Store {
 
 /// What becomes of a database without any table.
 enum Unmarked {
-    /// It becomes a store.
-    Mark,
+    /// It becomes a store of that format.
+    Mark(Format),
     /// It is refused.
     Refuse,
 }

@@ -6,19 +6,20 @@ use arrow::datatypes::DataType;
 use super::layout::PAGE_OVERHEAD;
 
 /// The largest block of several rows, with redb's overhead; a larger row is a block by itself.
-const LARGEST: usize = 1 << 20;
-/// What fits here is not cut further: a power of two below it wastes little.
-const SMALLEST: usize = 64 << 10;
+pub(super) const LARGEST: usize = 1 << 20;
+/// What fits here is not cut further as a rule: a power of two below it wastes little.
+pub(super) const SMALLEST: usize = 64 << 10;
 /// A power of two is well filled from this share (percent) on.
 const WELL_FILLED: usize = 85;
 
-/// Returns the numbers of rows of successive blocks for rows of `sizes` bytes, each block having `head` bytes of its own.
-pub(super) fn cuts(sizes: &[usize], head: usize) -> Vec<usize> {
+/// Returns the numbers of rows of successive blocks for rows of `sizes` bytes, each block having `head` bytes of its
+/// own. What fits into `uncut` bytes is not cut further, however badly it fills them.
+pub(super) fn cuts(sizes: &[usize], head: usize, uncut: usize) -> Vec<usize> {
     let head = head + PAGE_OVERHEAD;
     let mut rest = sizes;
     let mut cuts = Vec::new();
     while !rest.is_empty() {
-        let rows = first_cut(rest, head);
+        let rows = first_cut(rest, head, uncut);
         cuts.push(rows);
         rest = rest.get(rows..).unwrap_or_default();
     }
@@ -31,7 +32,7 @@ pub(super) fn is_full(length: usize) -> bool {
 }
 
 /// Returns how many rows the first block takes: at least one, at most all.
-fn first_cut(sizes: &[usize], head: usize) -> usize {
+fn first_cut(sizes: &[usize], head: usize, uncut: usize) -> usize {
     let mut best = (0, 1); // (percent filled, rows)
     let mut limit = LARGEST;
     while limit >= SMALLEST {
@@ -40,7 +41,7 @@ fn first_cut(sizes: &[usize], head: usize) -> usize {
             break;
         }
         let filled = bytes * 100 / limit;
-        if filled >= WELL_FILLED || (limit == SMALLEST && rows == sizes.len()) {
+        if filled >= WELL_FILLED || (limit <= uncut && rows == sizes.len()) {
             return rows;
         }
         if filled > best.0 {
@@ -114,7 +115,7 @@ mod tests {
     fn allocated(sizes: &[usize], head: usize) -> usize {
         let mut rest = sizes;
         let mut total = 0;
-        for rows in cuts(sizes, head) {
+        for rows in cuts(sizes, head, SMALLEST) {
             let (block, next) = rest.split_at(rows);
             let bytes = block.iter().sum::<usize>() + head + PAGE_OVERHEAD;
             assert!(rows == 1 || bytes <= LARGEST);
@@ -140,10 +141,10 @@ mod tests {
 
     #[test]
     fn small_rows_stay_together_and_large_ones_alone() {
-        assert_eq!(cuts(&[100; 50], 2_000), vec![50]);
-        assert_eq!(cuts(&[3 << 20, 10, 10], 2_000), vec![1, 2]);
-        assert_eq!(cuts(&[10, 3 << 20, 10], 2_000), vec![1, 1, 1]);
-        assert!(cuts(&[], 10).is_empty());
+        assert_eq!(cuts(&[100; 50], 2_000, SMALLEST), vec![50]);
+        assert_eq!(cuts(&[3 << 20, 10, 10], 2_000, SMALLEST), vec![1, 2]);
+        assert_eq!(cuts(&[10, 3 << 20, 10], 2_000, SMALLEST), vec![1, 1, 1]);
+        assert!(cuts(&[], 10, SMALLEST).is_empty());
     }
 
     #[test]

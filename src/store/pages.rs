@@ -9,12 +9,13 @@ use dream_schema::{RunId, SchemaError, Table};
 use redb::TableDefinition;
 
 use super::error::At;
-use super::format::{Entry, Share, Strip, v1};
+use super::format::{self, Block, Entry, Share, Strip, v1};
 use super::layout::{self, KEY, Key};
 use super::view::{View, Writer};
 use super::{BlockInfo, Projection, Result, StoreError};
 
 type Index1<'n> = TableDefinition<'n, &'static [u8; KEY], &'static [u8; v1::ENTRY]>;
+type Index2<'n> = TableDefinition<'n, &'static [u8; KEY], &'static [u8]>;
 type Blocks<'n> = TableDefinition<'n, &'static [u8; KEY], &'static [u8]>;
 
 /// Successive index entries, from either end.
@@ -36,6 +37,17 @@ impl View<'_> {
                 take(&mut entries.map(|item| {
                     let (key, entry) = item?;
                     Ok((*key.value(), Entry::from_v1(entry.value())))
+                }))
+            }
+            Share::Narrow | Share::Wide => {
+                let table = self.table(Index2::new(&name))?;
+                let entries = table.range::<&Key>(&low..=&high)?;
+                take(&mut entries.map(|item| {
+                    let (key, entry) = item?;
+                    let key = *key.value();
+                    let entry = Entry::from_v2(entry.value());
+                    let wrong = || self.corrupt(strip.table, &key, "its index entry is none".to_owned());
+                    Ok((key, entry.ok_or_else(wrong)?))
                 }))
             }
         }
@@ -82,20 +94,22 @@ impl View<'_> {
         })
     }
 
-    /// Returns a strip's columns of the rows of a block, after every check.
+    /// Returns a block, after every check.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] if it is not what was written, or the disk's error.
-    pub(super) fn read(&self, strip: Strip, key: &Key, entry: &Entry) -> Result<RecordBatch> {
+    pub(super) fn read(&self, strip: Strip, key: &Key, entry: &Entry) -> Result<Block> {
+        if let Some(block) = self.kept.get(strip, key, entry) {
+            return Ok(block);
+        }
         let corrupt = |reason| self.corrupt(strip.table, key, reason);
         let name = strip.blocks_name();
         let blocks = self.table(Blocks::new(&name))?;
         let block = blocks.get(key)?;
         let block = block.ok_or_else(|| corrupt("the block is missing".to_owned()))?;
-        let rows = strip.decode(key, entry, block.value()).map_err(corrupt)?;
-        let schema = Arc::new(strip.schema(entry.width as usize)?);
-        let rows = strip.table.declaration().complete(rows, &schema);
-        rows.map_err(|error| corrupt(format!("its columns are not the table's: {error}")))
+        let block = strip.decode(key, entry, block.value()).map_err(corrupt)?;
+        self.kept.put(strip, key, entry, &block);
+        Ok(block)
     }
 
     /// Returns the keys of the blocks of a strip that its index does not name.
@@ -119,12 +133,19 @@ impl View<'_> {
         table: Table,
         run: Option<RunId>,
         part: Option<u32>,
-        _columns: &Projection,
+        columns: &Projection,
     ) -> Result<Vec<BlockInfo>> {
-        let mut infos = Vec::new();
+        let places = columns.places(table);
+        let keys = self.format.keys(table);
+        let infos = self.entries(keys, run, part)?;
+        let mut infos: Vec<_> = infos
+            .iter()
+            .map(|(key, entry)| BlockInfo::new(key, entry))
+            .collect();
         for strip in self.format.strips(table) {
-            let entries = self.entries(strip, run, part)?;
-            infos.extend(entries.iter().map(|(key, entry)| BlockInfo::new(key, entry)));
+            if strip != keys && strip.columns().iter().any(|place| places.contains(place)) {
+                infos = cut_by(infos, &self.entries(strip, run, part)?);
+            }
         }
         Ok(infos)
     }
@@ -144,6 +165,7 @@ impl View<'_> {
             rows: 1,
             width: entry.width,
             bytes: 0,
+            class_name: entry.class_name.clone(),
         };
         Ok(Some(self.stretch(table, &info, &Projection::All)?))
     }
@@ -170,10 +192,16 @@ impl View<'_> {
         let places = columns.places(table);
         let mut found = BTreeMap::new();
         for strip in self.format.strips(table) {
-            let strip_places = strip.columns();
-            if strip_places.iter().any(|place| places.contains(place)) {
-                let rows = self.strip_rows(strip, info)?;
-                found.extend(strip_places.into_iter().zip(rows.columns().to_vec()));
+            let (mut wanted, mut at) = (Vec::new(), Vec::new());
+            for (in_strip, place) in strip.columns().into_iter().enumerate() {
+                if places.contains(&place) {
+                    wanted.push(place);
+                    at.push(in_strip);
+                }
+            }
+            if !wanted.is_empty() {
+                let rows = self.strip_rows(strip, info, &at)?;
+                found.extend(wanted.into_iter().zip(rows.columns().to_vec()));
             }
         }
         let columns = places.iter().filter_map(|place| found.get(place).cloned());
@@ -184,30 +212,32 @@ impl View<'_> {
         Ok(rows.map_err(SchemaError::Arrow)?)
     }
 
-    /// Returns a strip's columns of rows that are stored.
-    fn strip_rows(&self, strip: Strip, info: &BlockInfo) -> Result<RecordBatch> {
-        let end = info.first + u64::from(info.rows);
+    /// Returns the columns at these places in a strip of rows that are stored.
+    fn strip_rows(&self, strip: Strip, info: &BlockInfo, places: &[usize]) -> Result<RecordBatch> {
         let mut pieces = Vec::new();
         let mut next = info.first;
-        for (key, entry) in self.overlapping(strip, (info.run, info.part), (info.first, end))? {
+        for (key, entry) in self.overlapping(strip, (info.run, info.part), (info.first, info.end()))? {
             let (_, _, first) = layout::unkey(&key);
-            let stop = end.min(first + u64::from(entry.rows));
             if first > next {
                 break;
             }
-            let rows = self.read(strip, &key, &entry)?;
-            pieces.push(rows.slice((next - first) as usize, (stop - next) as usize));
+            let stop = info.end().min(first + u64::from(entry.rows));
+            let block = self.read(strip, &key, &entry)?;
+            pieces.push(block.slice((next - first) as usize, (stop - next) as usize, places)?);
             next = stop;
         }
-        if next < end {
+        if next < info.end() {
             let key = layout::key(info.run, info.part, next);
             return Err(self.corrupt(strip.table, &key, "the block is missing".to_owned()));
         }
         match pieces.as_slice() {
             [piece] => Ok(piece.clone()),
-            [] => Ok(RecordBatch::new_empty(Arc::new(
-                strip.schema(info.width as usize)?,
-            ))),
+            [] => {
+                let schema = strip.schema(info.width as usize)?.project(places);
+                Ok(RecordBatch::new_empty(Arc::new(
+                    schema.map_err(SchemaError::Arrow)?,
+                )))
+            }
             [head, ..] => Ok(concat_batches(head.schema_ref(), &pieces).map_err(SchemaError::Arrow)?),
         }
     }
@@ -233,6 +263,7 @@ impl Writer<'_> {
             let (index, blocks) = (strip.index_name(), strip.blocks_name());
             match strip.share {
                 Share::Whole => drop(self.table(Index1::new(&index))?),
+                Share::Narrow | Share::Wide => drop(self.table(Index2::new(&index))?),
             }
             drop(self.table(Blocks::new(&blocks))?);
         }
@@ -241,23 +272,14 @@ impl Writer<'_> {
 
     /// Writes rows of one part at consecutive indexes from `first` on; none of them may be stored.
     pub fn insert(&self, table: Table, run: RunId, part: u32, first: u64, rows: &RecordBatch) -> Result<()> {
-        for strip in self.format.strips(table) {
+        let width = format::width(rows) as u32;
+        // What says that rows are there comes after the rest of them.
+        for strip in self.format.strips(table).into_iter().rev() {
             let columns = rows.project(&strip.columns()).map_err(SchemaError::Arrow)?;
-            self.insert_strip(strip, (run, part, first), &columns)?;
-        }
-        Ok(())
-    }
-
-    /// Writes a strip's columns of rows.
-    pub fn insert_strip(
-        &self,
-        strip: Strip,
-        (run, part, first): (RunId, u32, u64),
-        columns: &RecordBatch,
-    ) -> Result<()> {
-        for cut in strip.cut(columns)? {
-            let key = layout::key(run, part, first + cut.offset);
-            self.put_block(strip, &key, &cut.entry, &cut.block)?;
+            for cut in strip.cut(first, width, &columns)? {
+                let key = layout::key(run, part, first + cut.offset);
+                self.put_block(strip, &key, &cut.entry, &cut.block)?;
+            }
         }
         Ok(())
     }
@@ -271,6 +293,10 @@ impl Writer<'_> {
             Share::Whole => {
                 let mut index = self.table(Index1::new(&index))?;
                 index.insert(key, &entry.to_v1()).at(self.path)?;
+            }
+            Share::Narrow | Share::Wide => {
+                let mut index = self.table(Index2::new(&index))?;
+                index.insert(key, entry.to_v2().as_slice()).at(self.path)?;
             }
         }
         Ok(())
@@ -296,9 +322,49 @@ impl Writer<'_> {
                 .table(Index1::new(&index))?
                 .retain_in::<&Key, _>(&low..=&high, |_, _| false)
                 .at(self.path)?,
+            Share::Narrow | Share::Wide => self
+                .table(Index2::new(&index))?
+                .retain_in::<&Key, _>(&low..=&high, |_, _| false)
+                .at(self.path)?,
         }
         self.table(Blocks::new(&blocks))?
             .retain_in::<&Key, _>(&low..=&high, |_, _| false)
             .at(self.path)
     }
+}
+
+/// Cuts stretches of rows where the blocks of another strip begin and end.
+fn cut_by(infos: Vec<BlockInfo>, blocks: &[(Key, Entry)]) -> Vec<BlockInfo> {
+    let mut blocks = blocks
+        .iter()
+        .map(|(key, entry)| BlockInfo::new(key, entry))
+        .peekable();
+    let mut cut = Vec::with_capacity(blocks.len().max(infos.len()));
+    for info in infos {
+        let part = (info.run, info.part);
+        let mut bytes = info.bytes;
+        let mut at = info.first;
+        while at < info.end() {
+            while blocks
+                .next_if(|block| (block.run, block.part, block.end()) <= (info.run, info.part, at))
+                .is_some()
+            {}
+            let block = blocks.peek().filter(|block| (block.run, block.part) == part);
+            let stop = match block {
+                Some(block) if block.first <= at => block.end().min(info.end()),
+                // Rows that the other strip does not have are a stretch too: reading them says so.
+                Some(block) => block.first.min(info.end()),
+                None => info.end(),
+            };
+            let begins = block.filter(|block| block.first == at);
+            cut.push(BlockInfo {
+                first: at,
+                rows: (stop - at) as u32,
+                bytes: std::mem::take(&mut bytes) + begins.map_or(0, |block| block.bytes),
+                ..info.clone()
+            });
+            at = stop;
+        }
+    }
+    cut
 }

@@ -53,14 +53,14 @@ fn windows(writer: &Writer<'_>, run: RunId, strip: Strip) -> Result<Vec<Vec<(Key
 /// Writes the rows of a window as new blocks, if these take fewer pages or are fewer.
 fn rewrite(writer: &Writer<'_>, strip: Strip, window: &[(Key, Entry)]) -> Result<()> {
     let view = writer.view();
-    let read = |(key, entry): &(Key, Entry)| view.read(strip, key, entry);
+    let read = |(key, entry): &(Key, Entry)| view.read(strip, key, entry)?.rows();
     let batches: Vec<RecordBatch> = window.iter().map(read).collect::<Result<_>>()?;
-    let (Some(head), Some((key, _))) = (batches.first(), window.first()) else {
+    let (Some(head), Some((key, entry))) = (batches.first(), window.first()) else {
         return Ok(());
     };
     let joined = concat_batches(head.schema_ref(), &batches).map_err(SchemaError::Arrow)?;
     let (run, part, first) = layout::unkey(key);
-    let new = strip.cut(&joined)?;
+    let new = strip.cut(first, entry.width, &joined)?;
     let room = |lengths: &mut dyn Iterator<Item = u32>| -> usize {
         lengths
             .map(|length| (length as usize + PAGE_OVERHEAD).next_power_of_two())
@@ -68,7 +68,13 @@ fn rewrite(writer: &Writer<'_>, strip: Strip, window: &[(Key, Entry)]) -> Result
     };
     let before = room(&mut window.iter().map(|(_, entry)| entry.length));
     let after = room(&mut new.iter().map(|cut| cut.entry.length));
-    if after > before || (after == before && new.len() >= window.len()) {
+    let fewer = new.len() < window.len();
+    let better = if strip.is_packed() {
+        after < before || (after == before && fewer)
+    } else {
+        fewer
+    };
+    if !better {
         return Ok(());
     }
     for (key, _) in window {

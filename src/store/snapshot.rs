@@ -1,7 +1,9 @@
 //! Several readings of one and the same state.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use super::block::Kept;
 use super::format::Format;
 use super::{Result, Store};
 
@@ -11,6 +13,7 @@ pub struct Snapshot {
     pub(super) path: PathBuf,
     pub(super) format: Format,
     pub(super) transaction: redb::ReadTransaction,
+    pub(super) kept: Arc<Kept>,
 }
 
 impl Store {
@@ -24,6 +27,7 @@ impl Store {
             path: self.path.clone(),
             format: Format::of(&self.path, &transaction)?,
             transaction,
+            kept: Arc::default(),
         })
     }
 }

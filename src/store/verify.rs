@@ -105,7 +105,13 @@ impl Verifier<'_> {
                 let error = self.view.corrupt(strip.table, &key, overlaps);
                 self.problem(Some(run), error);
             }
-            end = Some((run, part, first + u64::from(entry.rows)));
+            let stop = first + u64::from(entry.rows);
+            end = Some((run, part, stop));
+            if !counts_rows && !self.are_known(strip, (run, part), (first, stop))? {
+                let unknown = "its rows have no narrow columns, so it is not read".to_owned();
+                let error = self.view.corrupt(strip.table, &key, unknown);
+                self.problem(Some(run), error);
+            }
         }
         for key in self.view.strays(strip)? {
             let stray = "it is not in the index, so it is not read".to_owned();
@@ -113,6 +119,19 @@ impl Verifier<'_> {
             self.problem(Some(layout::unkey(&key).0), error);
         }
         Ok(())
+    }
+
+    /// Says whether the strip that says which rows there are has all of these.
+    fn are_known(&self, strip: Strip, place: (RunId, u32), (first, end): (u64, u64)) -> Result<bool> {
+        let keys = self.view.format.keys(strip.table);
+        let mut known = first;
+        for (key, entry) in self.view.overlapping(keys, place, (first, end))? {
+            let (_, _, begin) = layout::unkey(&key);
+            if begin <= known {
+                known = begin + u64::from(entry.rows);
+            }
+        }
+        Ok(known >= end)
     }
 
     /// Reads all rows of a table.

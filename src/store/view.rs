@@ -6,15 +6,17 @@
 use std::borrow::Borrow;
 use std::ops::RangeBounds;
 use std::path::Path;
+use std::sync::Arc;
 
 use redb::{
     AccessGuard, Key, ReadOnlyTable, ReadTransaction, ReadableTable, TableDefinition, TableError, Value,
     WriteTransaction,
 };
 
-use super::Result;
+use super::block::Kept;
 use super::error::At;
 use super::format::Format;
+use super::{Result, Snapshot};
 
 /// A transaction that can be read from.
 enum Transaction<'a> {
@@ -28,6 +30,7 @@ pub struct View<'a> {
     pub(super) path: &'a Path,
     pub(super) format: Format,
     transaction: Transaction<'a>,
+    pub(super) kept: Arc<Kept>,
 }
 
 impl<'a> View<'a> {
@@ -38,15 +41,17 @@ impl<'a> View<'a> {
             path,
             format,
             transaction: Transaction::Own(transaction),
+            kept: Arc::default(),
         })
     }
 
     /// Returns the view of a snapshot.
-    pub(super) fn of(path: &'a Path, format: Format, transaction: &'a ReadTransaction) -> Self {
+    pub(super) fn of(snapshot: &'a Snapshot) -> Self {
         Self {
-            path,
-            format,
-            transaction: Transaction::Read(transaction),
+            path: &snapshot.path,
+            format: snapshot.format,
+            transaction: Transaction::Read(&snapshot.transaction),
+            kept: snapshot.kept.clone(),
         }
     }
 
@@ -169,6 +174,7 @@ impl<'a> Writer<'a> {
             path: self.path,
             format: self.format,
             transaction: Transaction::Write(&self.transaction),
+            kept: Arc::default(),
         }
     }
 

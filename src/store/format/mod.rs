@@ -4,8 +4,10 @@
 //! strip's columns of consecutive rows of one run and one part. The first strip of a table says which rows there are.
 
 pub(super) mod v1;
+pub(super) mod v2;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Schema;
@@ -14,23 +16,29 @@ use redb::{ReadTransaction, ReadableTable, TableError};
 
 use super::error::At;
 use super::layout::{self, Key};
-use super::{Result, StoreError};
+use super::{Result, StoreError, pack};
 
 /// A format version of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Format {
     /// All columns of a row are in one block.
     V1,
+    /// The wide columns of a table are apart from the narrow ones.
+    V2,
 }
 
 impl Format {
     /// The format of new stores.
-    pub const NEWEST: Format = Format::V1;
+    pub const NEWEST: Format = Format::V2;
+    /// Every format.
+    #[cfg(test)]
+    pub const ALL: [Format; 2] = [Format::V1, Format::V2];
 
     /// Returns the number that stands under `version` in `meta`.
     pub fn version(self) -> u32 {
         match self {
             Format::V1 => 1,
+            Format::V2 => 2,
         }
     }
 
@@ -62,6 +70,7 @@ impl Format {
             .ok_or_else(|| not_a_store(path, "its format version is missing"))?;
         let format = match found {
             1 => Format::V1,
+            2 => Format::V2,
             0 => return Err(not_a_store(path, "there was no format version 0")),
             _ => {
                 return Err(StoreError::Newer {
@@ -84,12 +93,11 @@ impl Format {
 
     /// Returns the strip that says which rows of a table there are.
     pub fn keys(self, table: Table) -> Strip {
-        match self {
-            Format::V1 => Strip {
-                table,
-                share: Share::Whole,
-            },
-        }
+        let share = match self {
+            Format::V1 => Share::Whole,
+            Format::V2 => Share::Narrow,
+        };
+        Strip { table, share }
     }
 
     /// Returns the strips of all tables.
@@ -102,12 +110,13 @@ impl Format {
 
     /// Returns the strips of a table.
     pub fn strips(self, table: Table) -> Vec<Strip> {
-        match self {
-            Format::V1 => vec![Strip {
-                table,
-                share: Share::Whole,
-            }],
-        }
+        let shares: &[Share] = match self {
+            Format::V1 => &[Share::Whole],
+            Format::V2 if wide(table).is_empty() => &[Share::Narrow],
+            Format::V2 => &[Share::Narrow, Share::Wide],
+        };
+        let strip = |share: &Share| Strip { table, share: *share };
+        shares.iter().map(strip).collect()
     }
 }
 
@@ -123,6 +132,10 @@ fn not_a_store(path: &Path, reason: &str) -> StoreError {
 pub(super) enum Share {
     /// All of them, as format 1 writes them.
     Whole,
+    /// Those that are small in every row.
+    Narrow,
+    /// Those that take nearly all the room: vectors, tensors, pictures.
+    Wide,
 }
 
 /// Some columns of a table.
@@ -137,6 +150,8 @@ impl Strip {
     pub fn index_name(self) -> String {
         match self.share {
             Share::Whole => format!("{}/index", self.table),
+            Share::Narrow => format!("{}/narrow/index", self.table),
+            Share::Wide => format!("{}/wide/index", self.table),
         }
     }
 
@@ -144,13 +159,19 @@ impl Strip {
     pub fn blocks_name(self) -> String {
         match self.share {
             Share::Whole => format!("{}/blocks", self.table),
+            Share::Narrow => format!("{}/narrow/blocks", self.table),
+            Share::Wide => format!("{}/wide/blocks", self.table),
         }
     }
 
     /// Returns the places of the strip's columns in the table's schema.
     pub fn columns(self) -> Vec<usize> {
+        let wide = wide(self.table);
+        let all = 0..self.table.schema(0).fields().len();
         match self.share {
-            Share::Whole => (0..self.table.schema(0).fields().len()).collect(),
+            Share::Whole => all.collect(),
+            Share::Narrow => all.filter(|place| !wide.contains(place)).collect(),
+            Share::Wide => wide,
         }
     }
 
@@ -160,36 +181,99 @@ impl Strip {
         Ok(schema.map_err(SchemaError::Arrow)?)
     }
 
-    /// Cuts rows of one part at consecutive indexes from `first` on into blocks of this strip.
-    pub fn cut(self, rows: &RecordBatch) -> Result<Vec<Cut>> {
+    /// Says whether blocks are cut and joined to fill redb's pages. The narrow strip of a table that has a wide one takes
+    /// so little that fewer blocks are better.
+    pub fn is_packed(self) -> bool {
         match self.share {
-            Share::Whole => v1::cut(rows),
+            Share::Whole | Share::Wide => true,
+            Share::Narrow => wide(self.table).is_empty(),
         }
     }
 
-    /// Returns the strip's columns of the rows of a block, in the order of the schema.
+    /// Cuts this strip's columns of rows of one part, at consecutive indexes from `first` on, into blocks. `width` is
+    /// that of the rows' vectors.
+    pub fn cut(self, first: u64, width: u32, columns: &RecordBatch) -> Result<Vec<Cut>> {
+        match self.share {
+            Share::Whole | Share::Wide => v1::cut(width, columns),
+            Share::Narrow if self.is_packed() => v2::cut(first, width, columns, pack::SMALLEST),
+            Share::Narrow => v2::cut(first, width, columns, pack::LARGEST),
+        }
+    }
+
+    /// Reads a block of this strip.
     ///
     /// # Errors
     /// In words, if it is not what was written.
-    pub fn decode(self, _key: &Key, entry: &Entry, block: &[u8]) -> std::result::Result<RecordBatch, String> {
+    pub fn decode(self, key: &Key, entry: &Entry, block: &[u8]) -> std::result::Result<Block, String> {
         if block.len() != entry.length as usize {
             return Err(format!("it has {} bytes, expected {}", block.len(), entry.length));
         }
         if blake3::hash(block) != entry.hash {
             return Err("its bytes do not match their BLAKE3".to_owned());
         }
-        let batch = match self.share {
-            Share::Whole => v1::decode(block).map_err(|error| error.to_string())?,
-        };
-        if batch.num_rows() != entry.rows as usize {
-            return Err(format!(
-                "it has {} rows, expected {}",
-                batch.num_rows(),
-                entry.rows
-            ));
+        let words = |error: &dyn std::fmt::Display| error.to_string();
+        let schema = Arc::new(self.schema(entry.width as usize).map_err(|error| words(&error))?);
+        let rows = entry.rows as usize;
+        match self.share {
+            Share::Whole | Share::Wide => {
+                let batch = v1::decode(block).map_err(|error| words(&error))?;
+                if batch.num_rows() != rows {
+                    return Err(format!("it has {} rows, expected {rows}", batch.num_rows()));
+                }
+                let complete = self.table.declaration().complete(batch, &schema);
+                let other = |error| format!("its columns are not the table's: {error}");
+                Ok(Block::Rows(complete.map_err(other)?))
+            }
+            Share::Narrow => {
+                let (_, _, first) = layout::unkey(key);
+                Ok(Block::Narrow(v2::Narrow::decode(
+                    Arc::new(schema),
+                    first,
+                    rows,
+                    block,
+                )?))
+            }
         }
-        Ok(batch)
     }
+}
+
+/// A block that was read.
+#[derive(Clone)]
+pub(super) enum Block {
+    Rows(RecordBatch),
+    Narrow(v2::Narrow),
+}
+
+impl Block {
+    /// Returns some of its rows, of the columns at these places in the strip.
+    pub fn slice(&self, offset: usize, length: usize, places: &[usize]) -> Result<RecordBatch> {
+        let rows = match self {
+            Block::Rows(rows) => rows.slice(offset, length).project(places),
+            Block::Narrow(narrow) => narrow.slice(offset, length, places),
+        };
+        Ok(rows.map_err(SchemaError::Arrow)?)
+    }
+
+    /// Returns all its rows and columns.
+    pub fn rows(&self) -> Result<RecordBatch> {
+        match self {
+            Block::Rows(rows) => Ok(rows.clone()),
+            Block::Narrow(narrow) => {
+                let places: Vec<_> = (0..narrow.num_columns()).collect();
+                self.slice(0, narrow.num_rows(), &places)
+            }
+        }
+    }
+}
+
+/// Returns the places in a table's schema of the columns that take nearly all the room.
+pub(super) fn wide(table: Table) -> Vec<usize> {
+    let schema = table.schema(0);
+    let fields = schema.fields().iter().enumerate();
+    fields
+        .filter(|(_, field)| table.wide().contains(&field.name().as_str()))
+        .map(|(place, _)| place)
+        .collect()
 }
 
 /// A block that is to be written.
@@ -211,17 +295,21 @@ pub(super) struct Entry {
     pub length: u32,
     /// BLAKE3 of the block.
     pub hash: [u8; 32],
+    /// The class of all rows, where the strip says it.
+    pub class_name: Option<Arc<str>>,
 }
 
 impl Entry {
-    /// Returns the entry of a block of `rows`.
-    pub fn new(rows: &RecordBatch, block: &[u8]) -> Self {
+    /// Returns the entry of a block of so many rows, whose vectors have `width` numbers.
+    pub fn new(rows: usize, width: u32, block: &[u8]) -> Self {
         Self {
-            // A block has at most as many rows as bytes, and redb refuses values of more than 3 GiB.
-            rows: rows.num_rows() as u32,
-            width: width(rows) as u32,
+            // Blocks have a few bytes a row at least, and redb refuses values of more than 3 GiB; a strip of constants
+            // is cut with the others of its table.
+            rows: rows as u32,
+            width,
             length: block.len() as u32,
             hash: *blake3::hash(block).as_bytes(),
+            class_name: None,
         }
     }
 }

@@ -13,16 +13,18 @@ use crate::store::{Result, pack};
 pub(in crate::store) const ENTRY: usize = 44;
 
 /// Cuts rows into blocks.
-pub(super) fn cut(rows: &RecordBatch) -> Result<Vec<Cut>> {
-    let head = encode(&rows.slice(0, 0))?.len();
+pub(super) fn cut(width: u32, rows: &RecordBatch) -> Result<Vec<Cut>> {
+    let head = encode(&rows.slice(0, 0), 0)?.len();
     // Every buffer is padded to 64 bytes.
     let padding = 128 * rows.num_columns();
     let mut offset = 0;
     let mut cut = Vec::new();
-    for length in pack::cuts(&pack::row_sizes(rows), head + padding) {
+    let sizes = pack::row_sizes(rows);
+    for length in pack::cuts(&sizes, head + padding, pack::SMALLEST) {
         let batch = rows.slice(offset, length);
-        let block = encode(&batch)?;
-        let entry = Entry::new(&batch, &block);
+        let sizes = sizes.get(offset..offset + length).unwrap_or_default();
+        let block = encode(&batch, head + padding + sizes.iter().sum::<usize>())?;
+        let entry = Entry::new(length, width, &block);
         cut.push(Cut {
             offset: offset as u64,
             entry,
@@ -33,10 +35,10 @@ pub(super) fn cut(rows: &RecordBatch) -> Result<Vec<Cut>> {
     Ok(cut)
 }
 
-/// Returns the bytes of a block.
-fn encode(batch: &RecordBatch) -> Result<Vec<u8>> {
+/// Returns the bytes of a block, which takes about `size` of them.
+fn encode(batch: &RecordBatch, size: usize) -> Result<Vec<u8>> {
     let stream = || -> std::result::Result<Vec<u8>, ArrowError> {
-        let mut writer = StreamWriter::try_new(Vec::new(), batch.schema_ref())?;
+        let mut writer = StreamWriter::try_new(Vec::with_capacity(size), batch.schema_ref())?;
         writer.write(batch)?;
         writer.into_inner()
     };
@@ -72,6 +74,7 @@ impl Entry {
             width: word(4),
             length: word(8),
             hash,
+            class_name: None,
         }
     }
 }

@@ -60,52 +60,55 @@ fn check(store: &Store, done: usize) {
 
 #[test]
 fn a_disk_that_fails_anywhere_loses_nothing_that_was_committed() {
-    let whole = Disk::new(Vec::new(), usize::MAX);
-    history(&Store::with_backend("disk", whole.clone()).unwrap()).unwrap();
-    let changes = whole.used();
-    assert!(changes > 50, "{changes}");
-    let mut failed_inside = 0;
-    for left in 0..changes {
-        let disk = Disk::new(Vec::new(), left);
-        let done = match Store::with_backend("disk", disk.clone()) {
-            Ok(store) => match history(&store) {
-                // What is left fails while the store is closed.
-                Ok(()) => 8,
-                Err((done, error)) => {
-                    let named = error.to_string().contains("disk");
-                    assert!(named, "{error}");
-                    failed_inside += 1;
-                    done
+    in_every_format(|| {
+        let whole = Disk::new(Vec::new(), usize::MAX);
+        history(&Store::with_backend_as("disk", FORMAT.get(), whole.clone()).unwrap()).unwrap();
+        let changes = whole.used();
+        assert!(changes > 50, "{changes}");
+        let mut failed_inside = 0;
+        for left in 0..changes {
+            let disk = Disk::new(Vec::new(), left);
+            let done = match Store::with_backend_as("disk", FORMAT.get(), disk.clone()) {
+                Ok(store) => match history(&store) {
+                    // What is left fails while the store is closed.
+                    Ok(()) => 8,
+                    Err((done, error)) => {
+                        let named = error.to_string().contains("disk");
+                        assert!(named, "{error}");
+                        failed_inside += 1;
+                        done
+                    }
+                },
+                Err(error) => {
+                    assert!(
+                        matches!(error, StoreError::Io { .. } | StoreError::Redb { .. }),
+                        "{error}"
+                    );
+                    continue;
                 }
-            },
-            Err(error) => {
-                assert!(
-                    matches!(error, StoreError::Io { .. } | StoreError::Redb { .. }),
-                    "{error}"
-                );
-                continue;
+            };
+            let mut images = vec![disk.after_kill()];
+            images.extend((0..3).map(|seed| disk.after_power_loss(seed)));
+            for image in images {
+                let store =
+                    Store::with_backend_as("disk", FORMAT.get(), Disk::new(image, usize::MAX)).unwrap();
+                check(&store, done);
+                // The work is taken up again and comes to the same end.
+                if store.run(spec(1).id()).map_or(true, |run| run.digest.is_none()) {
+                    history(&store).unwrap();
+                }
+                let digest = store.run(spec(1).id()).unwrap().digest;
+                assert_eq!(digest.as_deref(), Some(expected_digest().as_str()));
             }
-        };
-        let mut images = vec![disk.after_kill()];
-        images.extend((0..3).map(|seed| disk.after_power_loss(seed)));
-        for image in images {
-            let store = Store::with_backend("disk", Disk::new(image, usize::MAX)).unwrap();
-            check(&store, done);
-            // The work is taken up again and comes to the same end.
-            if store.run(spec(1).id()).map_or(true, |run| run.digest.is_none()) {
-                history(&store).unwrap();
-            }
-            let digest = store.run(spec(1).id()).unwrap().digest;
-            assert_eq!(digest.as_deref(), Some(expected_digest().as_str()));
         }
-    }
-    assert!(failed_inside > 20, "{failed_inside}");
+        assert!(failed_inside > 20, "{failed_inside}");
+    });
 }
 
 fn expected_digest() -> String {
     static DIGEST: std::sync::OnceLock<String> = std::sync::OnceLock::new();
     let digest = || {
-        let store = Store::with_backend("disk", Disk::new(Vec::new(), usize::MAX)).unwrap();
+        let store = Store::with_backend_as("disk", FORMAT.get(), Disk::new(Vec::new(), usize::MAX)).unwrap();
         history(&store).unwrap();
         store.run(spec(1).id()).unwrap().digest.unwrap()
     };
@@ -213,52 +216,54 @@ fn flip(path: &std::path::Path, needle: &[u8]) {
 
 #[test]
 fn a_flipped_bit_in_a_block_is_found_by_reading_and_by_verify() {
-    let t = temporary();
-    let run = begin(&t.store, 1);
-    let rows = [feature(3, 0, 1.25), feature(3, 1, 2.5)];
-    t.store.put(run, &rows).unwrap();
-    t.store.put(run, &[feature(4, 0, 7.0)]).unwrap();
-    t.store.finish(run, 1).unwrap();
-    let Temporary {
-        store,
-        path,
-        directory: _directory,
-    } = t;
-    drop(store);
-    let needle: Vec<u8> = [1.25_f32, -1.25, 0.5, 2.5]
-        .iter()
-        .flat_map(|v| v.to_le_bytes())
-        .collect();
-    flip(&path, &needle);
-    let store = Store::open(&path).unwrap();
-    for error in [
-        store.rows::<Feature>(run, None).unwrap_err(),
-        store.row::<Feature>(run, 3, 1).unwrap_err(),
-        store
-            .blocks(Table::Features, None, None, &Projection::All)
-            .unwrap()
-            .find_map(Result::err)
-            .unwrap(),
-    ] {
-        assert!(
-            matches!(
-                error,
-                StoreError::Corrupt {
-                    part: 3,
-                    index: 0,
-                    table: Table::Features,
-                    ..
-                }
-            ),
-            "{error}"
-        );
-    }
-    assert_eq!(store.rows::<Feature>(run, Some(4)).unwrap(), [feature(4, 0, 7.0)]);
-    let report = store.verify(&mut |_, _| {}).unwrap();
-    // The block, and the digest of the run that it is missing from.
-    assert_eq!(report.problems.len(), 2, "{report:?}");
-    assert!(report.problems.iter().all(|problem| problem.run == Some(run)));
-    assert!(report.problems[0].what.contains("part 3, index 0"), "{report:?}");
+    in_every_format(|| {
+        let t = temporary();
+        let run = begin(&t.store, 1);
+        let rows = [feature(3, 0, 1.25), feature(3, 1, 2.5)];
+        t.store.put(run, &rows).unwrap();
+        t.store.put(run, &[feature(4, 0, 7.0)]).unwrap();
+        t.store.finish(run, 1).unwrap();
+        let Temporary {
+            store,
+            path,
+            directory: _directory,
+        } = t;
+        drop(store);
+        let needle: Vec<u8> = [1.25_f32, -1.25, 0.5, 2.5]
+            .iter()
+            .flat_map(|v| v.to_le_bytes())
+            .collect();
+        flip(&path, &needle);
+        let store = Store::open(&path).unwrap();
+        for error in [
+            store.rows::<Feature>(run, None).unwrap_err(),
+            store.row::<Feature>(run, 3, 1).unwrap_err(),
+            store
+                .blocks(Table::Features, None, None, &Projection::All)
+                .unwrap()
+                .find_map(Result::err)
+                .unwrap(),
+        ] {
+            assert!(
+                matches!(
+                    error,
+                    StoreError::Corrupt {
+                        part: 3,
+                        index: 0,
+                        table: Table::Features,
+                        ..
+                    }
+                ),
+                "{error}"
+            );
+        }
+        assert_eq!(store.rows::<Feature>(run, Some(4)).unwrap(), [feature(4, 0, 7.0)]);
+        let report = store.verify(&mut |_, _| {}).unwrap();
+        // The block, and the digest of the run that it is missing from.
+        assert_eq!(report.problems.len(), 2, "{report:?}");
+        assert!(report.problems.iter().all(|problem| problem.run == Some(run)));
+        assert!(report.problems[0].what.contains("part 3, index 0"), "{report:?}");
+    });
 }
 
 #[test]
@@ -290,34 +295,48 @@ fn a_flipped_bit_in_a_blob_is_found_by_reading_and_by_verify() {
 
 #[test]
 fn lost_and_stray_blocks_are_found_by_verify_and_stray_runs_are_freed() {
-    use crate::store::layout;
     use redb::TableDefinition;
-    let t = temporary();
-    let run = begin(&t.store, 1);
-    t.store
-        .put(run, &[feature(0, 0, 1.0), feature(1, 0, 1.0)])
-        .unwrap();
-    let gone = begin(&t.store, 2);
-    t.store.put(gone, &[metric(0, 1.0)]).unwrap();
-    let writer = t.store.write().unwrap();
-    {
-        let mut blocks = writer
-            .table(TableDefinition::<&[u8; 28], &[u8]>::new("features/blocks"))
-            .unwrap();
-        blocks.remove(&layout::key(run, 0, 0)).unwrap();
-        let mut index = writer
-            .table(TableDefinition::<&[u8; 28], &[u8; 44]>::new("features/index"))
-            .unwrap();
-        index.remove(&layout::key(run, 1, 0)).unwrap();
-        writer.table(layout::RUNS).unwrap().remove(&gone.0).unwrap();
-    }
-    writer.commit().unwrap();
-    let report = t.store.verify(&mut |_, _| {}).unwrap();
-    assert_eq!(report.problems.len(), 3, "{report:?}");
-    assert!(matches!(
-        t.store.rows::<Feature>(run, Some(0)),
-        Err(StoreError::Corrupt { .. })
-    ));
-    assert_eq!(t.store.gc(false).unwrap().runs, [gone]);
-    assert_eq!(t.store.count(gone, Table::Metrics).unwrap(), 0);
+
+    use crate::store::format::Share;
+    use crate::store::layout;
+    in_every_format(|| {
+        for strip in FORMAT.get().strips(Table::Features) {
+            let t = temporary();
+            let run = begin(&t.store, 1);
+            t.store
+                .put(run, &[feature(0, 0, 1.0), feature(1, 0, 1.0)])
+                .unwrap();
+            let gone = begin(&t.store, 2);
+            t.store.put(gone, &[metric(0, 1.0)]).unwrap();
+            let writer = t.store.write().unwrap();
+            {
+                let (index, blocks) = (strip.index_name(), strip.blocks_name());
+                let mut blocks = writer
+                    .table(TableDefinition::<&[u8; 28], &[u8]>::new(&blocks))
+                    .unwrap();
+                blocks.remove(&layout::key(run, 0, 0)).unwrap();
+                let key = layout::key(run, 1, 0);
+                if strip.share == Share::Whole {
+                    let index = TableDefinition::<&[u8; 28], &[u8; 44]>::new(&index);
+                    writer.table(index).unwrap().remove(&key).unwrap();
+                } else {
+                    let index = TableDefinition::<&[u8; 28], &[u8]>::new(&index);
+                    writer.table(index).unwrap().remove(&key).unwrap();
+                }
+                writer.table(layout::RUNS).unwrap().remove(&gone.0).unwrap();
+            }
+            writer.commit().unwrap();
+            let found = t.store.verify(&mut |_, _| {}).unwrap();
+            // Beside the lost block, the stray one and the stray run: without its narrow columns a row is not known,
+            // and without its wide ones it cannot be read.
+            let halves = usize::from(strip.share != Share::Whole);
+            assert_eq!(found.problems.len(), 3 + halves, "{found:?}");
+            assert!(matches!(
+                t.store.rows::<Feature>(run, Some(0)),
+                Err(StoreError::Corrupt { .. })
+            ));
+            assert_eq!(t.store.gc(false).unwrap().runs, [gone]);
+            assert_eq!(t.store.count(gone, Table::Metrics).unwrap(), 0);
+        }
+    });
 }

@@ -14,12 +14,14 @@ mod rows;
 mod runs;
 mod vectors;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use dream_schema::{Checkpoint, Feature, Latent, Metric, Run, RunId, RunInput, RunSpec};
 use serde_json::json;
 
+use super::format::Format;
 use super::{Begun, Projection, Readable, Stamp, Store};
 
 /// A store in a directory that goes away with it.
@@ -29,10 +31,25 @@ pub struct Temporary {
     pub directory: tempfile::TempDir,
 }
 
+thread_local! {
+    /// The format of the stores that a test makes.
+    static FORMAT: Cell<Format> = const { Cell::new(Format::NEWEST) };
+}
+
+/// Does a test with stores of every format.
+pub fn in_every_format(test: impl Fn()) {
+    for format in Format::ALL {
+        FORMAT.set(format);
+        println!("format {}", format.version());
+        test();
+    }
+    FORMAT.set(Format::NEWEST);
+}
+
 pub fn temporary() -> Temporary {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("test.redb");
-    let store = Store::create(&path).unwrap();
+    let store = Store::create_as(&path, FORMAT.get()).unwrap();
     Temporary {
         store,
         path,

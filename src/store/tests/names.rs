@@ -139,7 +139,7 @@ fn only_stores_of_known_formats_are_opened() {
 #[test]
 fn later_formats_and_unknown_features_are_refused() {
     let mut t = temporary();
-    for (key, value, back) in [("version", "2", "1"), ("features", "zstd", "")] {
+    for (key, value, back) in [("version", "3", "2"), ("features", "zstd", "")] {
         let set = |store: &Store, value: &str| {
             let transaction = store.write().unwrap();
             transaction
@@ -157,8 +157,8 @@ fn later_formats_and_unknown_features_are_refused() {
                 matches!(
                     error,
                     StoreError::Newer {
-                        found: 2,
-                        supported: 1,
+                        found: 3,
+                        supported: 2,
                         ..
                     }
                 ),

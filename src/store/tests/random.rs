@@ -154,6 +154,6 @@ proptest! {
 
     #[test]
     fn behaves_like_a_map(operations in prop::collection::vec(operation(), 1..40)) {
-        follow(operations);
+        in_every_format(|| follow(operations.clone()));
     }
 }
