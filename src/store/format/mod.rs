@@ -227,10 +227,7 @@ impl Strip {
             Share::Narrow => {
                 let (_, _, first) = layout::unkey(key);
                 Ok(Block::Narrow(v2::Narrow::decode(
-                    Arc::new(schema),
-                    first,
-                    rows,
-                    block,
+                    self.table, schema, first, rows, block,
                 )?))
             }
         }

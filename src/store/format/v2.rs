@@ -159,6 +159,7 @@ pub(in crate::store) struct Narrow {
 impl Narrow {
     /// Reads a block of `rows` rows from index `first` on, which has the columns of `schema`.
     pub fn decode(
+        table: Table,
         schema: SchemaRef,
         first: u64,
         rows: usize,
@@ -185,19 +186,26 @@ impl Narrow {
             first,
             rows,
         };
-        let parts = [&decoded.constant, &decoded.varying].into_iter().flatten();
+        decoded.check()?;
+        Ok(decoded)
+    }
+
+    /// Says in words which column is not as the table has it.
+    fn check(&self) -> std::result::Result<(), String> {
+        let fields = self.schema.fields();
+        let parts = [&self.constant, &self.varying].into_iter().flatten();
         let mut stored = parts.flat_map(|part| part.schema_ref().fields().iter());
-        if let Some(other) = stored.find(|field| !decoded.schema.fields().contains(field)) {
+        if let Some(other) = stored.find(|field| !fields.iter().any(|known| known == *field)) {
             return Err(format!("its column `{}` is not the table's", other.name()));
         }
         let given = |field: &&FieldRef| {
             let name = field.name().as_str();
-            name == INDEX || decoded.stored(name).is_some() || decoded.default(name).is_some()
+            name == INDEX || self.stored(name).is_some() || self.default(name).is_some()
         };
-        if let Some(missing) = decoded.schema.fields().iter().find(|field| !given(field)) {
-            return Err(format!("the column `{}` is missing", missing.name()));
+        match fields.iter().find(|field| !given(field)) {
+            Some(missing) => Err(format!("the column `{}` is missing", missing.name())),
+            None => Ok(()),
         }
-        Ok(decoded)
     }
 
     /// Returns the number of rows.
