@@ -46,8 +46,8 @@ impl Network {
     }
 }
 
-/// Returns the networks of `evaluations` in the order in which they first come. Runs that differ by their seed alone are taken
-/// together.
+/// Returns the networks of `evaluations` in the order in which they first come. Runs that differ by their
+/// seed alone are taken together.
 ///
 /// # Errors
 /// If one is no finished `evaluate` run.

@@ -10,7 +10,7 @@ use super::pictures::{HELD_BYTES, Look, Pictures};
 use super::training::{self, Step, Trainer, Training};
 use super::{
     Asked, Context, ImageSource, Input, Known, Order, Refusals, Role, Source, Stage, StageError, StateSource,
-    imagine, params,
+    embed, imagine, params,
 };
 use crate::dataset::Preparation;
 use crate::nn::{self, ResNet, schedule};
@@ -145,18 +145,18 @@ impl Stage for Detect {
                 continue;
             }
             let known = asked.known(store, &role, &[stage], refusals)?;
-            match (known, &images) {
-                (Some(known), Some(images)) if role == Role::Initial => {
-                    check_classes(store, &known, images, &role, refusals)?;
-                }
-                (Some(known), _) => {
-                    let empty = match known.run {
-                        Some(run) => store.count(run, Table::Images)? == 0,
-                        None => known.params::<imagine::Params>()?.per_class == 0,
-                    };
-                    refusals.require(!empty, &role.to_string(), "a run without a picture", "pictures");
-                }
-                (None, _) => {}
+            let Some(known) = known else { continue };
+            match (&role, &images) {
+                (Role::Initial, Some(images)) => check_classes(store, &known, images, &role, refusals)?,
+                (Role::Outliers, Some(images)) => check_imagined(store, &known, images, refusals)?,
+                _ => {}
+            }
+            if role == Role::Outliers {
+                let empty = match known.run {
+                    Some(run) => store.count(run, Table::Images)? == 0,
+                    None => known.params::<imagine::Params>()?.per_class == 0,
+                };
+                refusals.require(!empty, &role.to_string(), "a run without a picture", "pictures");
             }
         }
         Ok(())
@@ -179,16 +179,27 @@ pub(super) fn check_classes(
     let Some(own) = refusals.take(role, known.source::<ImageSource>(store, &Role::Images))? else {
         return Ok(());
     };
-    let known = !own.classes().is_empty();
-    if known && !set.may_have_classes(own.classes()) && !own.may_have_classes(set.classes()) {
-        let (name, [own, other]) = (set.name(), [&own, set].map(|set| set.classes().join(", ")));
-        refusals.refuse(
-            role,
-            format!(
-                "the classes of the image set `{name}` ({other}) are not those of the classifier ({own})"
-            ),
-        );
+    // What is not registered yet may not know its classes, and one that numbers them may be named by the other.
+    if !own.classes().is_empty() && !own.may_have_classes(set.classes()) {
+        refusals.take(role, set.check_classes(own.classes(), "the classifier"))?;
     }
+    Ok(())
+}
+
+/// Refuses a set whose classes are not those that the outliers were imagined of.
+fn check_imagined(
+    store: &Store,
+    known: &Known,
+    set: &ImageSource,
+    refusals: &mut Refusals,
+) -> Result<(), StageError> {
+    let Some(embeddings) = known.input(&Role::Embeddings) else {
+        return Ok(());
+    };
+    let embeddings = embeddings.known(store, &Role::Embeddings, &[embed::NAME])?;
+    let classes = embed::classes(store, &embeddings)?;
+    let names: Vec<String> = classes.into_iter().map(|class| class.class_name).collect();
+    refusals.take(Role::Outliers, set.check_classes(&names, "the outliers"))?;
     Ok(())
 }
 

@@ -139,16 +139,7 @@ fn head(ctx: &Context<'_>, classes: &[ClassEmbedding], width: usize) -> Result<T
 
 fn check_classes(classes: &[ClassEmbedding], source: &ImageSource) -> Result<(), StageError> {
     let embedded: Vec<String> = classes.iter().map(|c| c.class_name.clone()).collect();
-    // A set that numbers its classes does not name them: the class table does.
-    if source.may_have_classes(&embedded) {
-        return Ok(());
-    }
-    Err(StageError::Mismatch(format!(
-        "the classes of the image set `{}` ({}) are not those of the embeddings ({})",
-        source.name(),
-        source.classes().join(", "),
-        embedded.join(", ")
-    )))
+    source.check_classes(&embedded, "the embeddings")
 }
 
 /// Stores z = h(x)/|h(x)| of the training images, class by class in the order of the split.

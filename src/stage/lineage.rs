@@ -1,10 +1,11 @@
 //! Where a run comes from.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use dream_schema::{Run, RunId};
 
-use super::StageError;
+use super::{Role, Source, StageError};
 use crate::store::{Readable, Store};
 
 /// Returns the run and all runs that it depends on, inputs before what reads them. Inputs that the store does
@@ -17,6 +18,24 @@ pub fn ancestors(store: &Store, run: RunId) -> Result<Vec<Run>, StageError> {
     let mut order = Vec::new();
     visit(&known, &store.run(run)?, &mut BTreeSet::new(), &mut order);
     Ok(order)
+}
+
+/// Returns the source that the run, or else what it came from, read as `role`; none if there is none, or it
+/// is not registered where it lies.
+///
+/// # Errors
+/// If the store cannot be read, or `run` is not in it.
+pub fn source<T: Source>(store: &Store, run: RunId, role: &Role) -> Result<Option<T>, StageError> {
+    let runs = ancestors(store, run)?;
+    let reads = |run: &&Run| run.spec.sources.keys().any(|text| role.is(text));
+    let Some(run) = runs.iter().rev().find(reads) else {
+        return Ok(None);
+    };
+    match T::find(store, run, role) {
+        Ok(source) => Ok(Some(source).filter(|source| Path::new(source.path()).exists())),
+        Err(StageError::UnknownSource { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn visit(known: &BTreeMap<RunId, Run>, run: &Run, seen: &mut BTreeSet<RunId>, order: &mut Vec<Run>) {

@@ -11,11 +11,12 @@ use crate::words::words;
 words! {
     /// Which phi.
     pub enum PhiName {
-        /// A line whose slope is held positive by a softplus: higher energy always means more in-distribution. A
-        /// free slope can turn negative in the first steps, and the network then learns to give ID images the
-        /// *lower* energy, which inverts the score.
+        /// A line whose slope is held positive by a softplus: higher energy always means more
+        /// in-distribution. A free slope can turn negative in the first steps, and the network then learns to
+        /// give ID images the *lower* energy, which inverts the score.
         Linear = "linear",
-        /// A line with a free slope, as in the public code for CIFAR-100 (its two outputs come down to one slope).
+        /// A line with a free slope, as in the public code for CIFAR-100 (its two outputs come down to one
+        /// slope).
         LinearFree = "linear-free",
         /// 1 - 512 - ReLU - 2, as in the public code for ImageNet-100.
         TwoLayer = "two-layer",

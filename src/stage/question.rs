@@ -66,6 +66,28 @@ pub enum Input {
 }
 
 impl Input {
+    /// Returns what is known of the run, which is to serve as `role`.
+    ///
+    /// # Errors
+    /// If it is none of `stages`, not finished, or the store fails.
+    pub fn known(&self, store: &Store, role: &Role, stages: &[&str]) -> Result<Arc<Known>, StageError> {
+        let id = match self {
+            Self::Stored(id) => *id,
+            Self::Planned(known) => return Ok(known.clone()),
+        };
+        super::input(store, &role.to_string(), id, stages)?;
+        let spec = store.run(id)?.spec;
+        let input = |i: RunInput| (i.role, Self::Stored(i.run));
+        let source = |(role, digest)| (role, Reference::Digest(digest));
+        Ok(Arc::new(Known {
+            run: Some(id),
+            stage: spec.stage,
+            params: spec.params,
+            inputs: spec.inputs.into_iter().map(input).collect(),
+            sources: spec.sources.into_iter().map(source).collect(),
+        }))
+    }
+
     /// Returns the stage that the run is of.
     ///
     /// # Errors
@@ -199,7 +221,7 @@ impl<S: Stage> Asked<S> {
             refusals.refuse(role, format!("`{}` needs a run as its {role}", S::NAME));
             return Ok(None);
         };
-        refusals.take(role, known(store, &role.to_string(), input, stages))
+        refusals.take(role, input.known(store, role, stages))
     }
 
     /// Returns the source that serves as `role`.
@@ -277,33 +299,5 @@ impl<S: Stage> Asked<S> {
     pub(super) fn add_input(&mut self, role: Role, input: Input) {
         self.inputs.retain(|(r, _)| *r != role);
         self.inputs.push((role, input));
-    }
-}
-
-/// Returns what is known of a run that is to serve as `role`.
-///
-/// # Errors
-/// If it is none of `stages`, or not finished.
-pub(super) fn known(
-    store: &Store,
-    role: &str,
-    input: &Input,
-    stages: &[&str],
-) -> Result<Arc<Known>, StageError> {
-    match input {
-        Input::Stored(id) => {
-            super::input(store, role, *id, stages)?;
-            let run = store.run(*id)?;
-            let input = |i: RunInput| (i.role, Input::Stored(i.run));
-            let source = |(role, digest)| (role, Reference::Digest(digest));
-            Ok(Arc::new(Known {
-                run: Some(*id),
-                stage: run.spec.stage,
-                params: run.spec.params,
-                inputs: run.spec.inputs.into_iter().map(input).collect(),
-                sources: run.spec.sources.into_iter().map(source).collect(),
-            }))
-        }
-        Input::Planned(known) => Ok(known.clone()),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::support::{data, demo, dream, folder, good};
+use crate::support::{copy, data, demo, dream, folder, good};
 
 /// Runs `dream`, which must refuse, and returns what it says line by line.
 fn refused(path: &Path, args: &[&str]) -> Vec<String> {
@@ -125,4 +125,37 @@ fn a_stage_is_checked_without_being_run() {
         assert!(words.iter().all(|word| said.contains(word)), "{words:?}: {said}");
     }
     assert_eq!(good(path, &["ls"]), runs);
+}
+
+#[test]
+fn a_model_follows_from_the_embeddings_it_made() {
+    let folder = folder();
+    let path = folder.path();
+    copy(&data().join("tiny-sd"), &path.join("model"));
+    let config = path.join("model/scheduler/scheduler_config.json");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("0.012", "0.011")).unwrap();
+    good(path, &["dataset", "add", "other", "model"]);
+    good(
+        path,
+        &[
+            "embed", "-q", "--preset", "quick", "--model", "other", "--alias", "emb",
+        ],
+    );
+    let plain = [
+        "imagine",
+        "-q",
+        "--preset",
+        "quick",
+        "--embeddings",
+        "emb",
+        "--plain",
+        "--check",
+    ];
+    assert_eq!(good(path, &plain), "all is well\n");
+    // Another one is refused: it is not the embeddings'.
+    let tiny = data().join("tiny-sd").display().to_string();
+    good(path, &["dataset", "add", "tiny", &tiny]);
+    let said = refused(path, &[&plain[..], &["--model", "tiny"]].concat());
+    assert!(said[0].contains("comes from the model"), "{said:?}");
 }

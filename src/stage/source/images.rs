@@ -117,6 +117,29 @@ impl ImageSource {
         }
     }
 
+    /// Checks that the classes may be `others`, which are those of `whose`.
+    ///
+    /// # Errors
+    /// If they are not: both lists are told, or that only the order differs.
+    pub(in crate::stage) fn check_classes(&self, others: &[String], whose: &str) -> Result<(), StageError> {
+        if self.may_have_classes(others) {
+            return Ok(());
+        }
+        let sorted = |classes: &[String]| {
+            let mut sorted = classes.to_vec();
+            sorted.sort_unstable();
+            sorted
+        };
+        let order = match sorted(self.classes()) == sorted(others) {
+            true => ": they are the same, in another order",
+            false => "",
+        };
+        let (name, own, others) = (self.name(), self.classes().join(", "), others.join(", "));
+        Err(StageError::Mismatch(format!(
+            "the classes of the image set `{name}` ({own}) are not those of {whose} ({others}){order}"
+        )))
+    }
+
     /// Says whether the classes may be those of `others`: the same names in the same order, or where the set
     /// numbers its classes and does not name them, as many.
     pub(in crate::stage) fn may_have_classes(&self, others: &[String]) -> bool {

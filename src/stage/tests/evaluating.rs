@@ -120,3 +120,34 @@ fn splits_are_checked_before_a_picture_is_read() {
     let error = tested.bench.asked(&params, &tested.id);
     assert!(error.unwrap_err().to_string().contains("13"));
 }
+
+#[test]
+fn a_set_of_other_classes_is_refused_with_both_lists() {
+    let tested = Tested::new(None);
+    let refused = |from: &str, to: &str| {
+        let folder = pictures(4);
+        for split in ["train", "test"] {
+            let place = folder.path().join(split);
+            std::fs::rename(place.join(from), place.join(to)).unwrap();
+        }
+        let store = &tested.bench.store;
+        let other = register_images(store, to, folder.path(), &Reading::default()).unwrap();
+        let spec = tested.spec(serde_json::json!({})).unwrap();
+        let params = serde_json::from_value(spec.params).unwrap();
+        let asked = evaluate::ask(&params, tested.detector.id, &other, &tested.ood);
+        asked.spec(store).unwrap_err().to_string()
+    };
+    let said = refused("white", "snow");
+    assert!(
+        said.contains("(black, grey, snow)") && said.contains("(black, grey, white)"),
+        "{said}"
+    );
+    // The set that the classifier was trained on needs no name.
+    let store = &tested.bench.store;
+    let own = lineage::source::<ImageSource>(store, tested.detector.id, &Role::Images).unwrap();
+    assert_eq!(own.unwrap().name(), "set");
+    let order = tested
+        .id
+        .check_classes(&["white", "grey", "black"].map(str::to_owned), "the embeddings");
+    assert!(order.unwrap_err().to_string().contains("in another order"));
+}

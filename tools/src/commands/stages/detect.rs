@@ -18,7 +18,7 @@ pub struct Detect {
     /// The imagined outliers: an `imagine` run; without it, only the plain classifier is trained
     #[arg(long, value_name = "RUN")]
     outliers: Option<String>,
-    /// A registered image set
+    /// A registered image set; without it, the one that the outliers come from, or the preset's
     #[arg(long)]
     dataset: Option<String>,
     /// Seed of all random numbers
@@ -71,7 +71,7 @@ impl Detect {
         if self.base.check {
             return all_is_well();
         }
-        let sources = self.sources(&session, &preset, Reach::Register)?;
+        let sources = self.sources(&session, &preset, ask.outliers, Reach::Register)?;
         let mut plain = None;
         if self.trains_plain(&ask, &sources) {
             let alias = self.base.alias.as_ref().map(|a| format!("{a}-plain"));
@@ -87,16 +87,22 @@ impl Detect {
         Ok(Verdict::Good)
     }
 
-    fn sources(&self, session: &Session<'_>, preset: &Preset, reach: Reach) -> Result<Sources> {
+    fn sources(
+        &self,
+        session: &Session<'_>,
+        preset: &Preset,
+        outliers: Option<RunId>,
+        reach: Reach,
+    ) -> Result<Sources> {
         Ok(Sources {
-            images: images_or(&session.store, &self.dataset, reach, preset)?,
+            images: images_or(&session.store, &self.dataset, outliers, reach, preset)?,
             weights: self.weights.source(&session.store, reach)?,
         })
     }
 
     /// Refuses what cannot be done of both trainings, before the first of them.
     fn check(&self, session: &Session<'_>, preset: &Preset, ask: &Questions) -> Result<()> {
-        let sources = self.sources(session, preset, Reach::Glance)?;
+        let sources = self.sources(session, preset, ask.outliers, Reach::Glance)?;
         let mut refusals = self.base.refusals(detect::NAME);
         let plain = match self.trains_plain(ask, &sources) {
             true => Some(ask.plain(&sources).plan(&session.store, &mut refusals)?),

@@ -62,7 +62,7 @@ impl Embed {
         self.base.run(&session, |reach| {
             Ok(embed::ask(
                 &params,
-                &model_or(&session, &self.model, reach, &preset)?,
+                &model_or(&session, &self.model, None, reach, &preset)?,
             ))
         })
     }

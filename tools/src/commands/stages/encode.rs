@@ -13,7 +13,7 @@ pub struct Encode {
     /// The class embeddings: an `embed` run
     #[arg(long, value_name = "RUN")]
     embeddings: String,
-    /// A registered image set
+    /// A registered image set; without it, the preset's
     #[arg(long)]
     dataset: Option<String>,
     /// Seed of all random numbers
@@ -48,7 +48,7 @@ impl Encode {
         let store = &session.store;
         let embeddings = session.resolve(&self.embeddings)?;
         self.base.run(&session, |reach| {
-            let images = images_or(store, &self.dataset, reach, &preset)?;
+            let images = images_or(store, &self.dataset, None, reach, &preset)?;
             let weights = self.weights.source(store, reach)?;
             Ok(encode::ask(
                 &params,

@@ -18,7 +18,7 @@ pub struct Evaluate {
     /// The classifiers: `detect` runs
     #[arg(required = true, value_name = "RUN")]
     detectors: Vec<String>,
-    /// The registered in-distribution set
+    /// The registered in-distribution set; without it, the one that the first classifier was trained on
     #[arg(long)]
     dataset: Option<String>,
     /// Registered out-of-distribution sets
@@ -42,7 +42,7 @@ impl Evaluate {
         let detectors = self.detectors.iter().map(|name| session.resolve(name));
         let detectors = detectors.collect::<Result<Vec<RunId>>>()?;
         let sets = |reach: Reach| -> Result<(ImageSource, Vec<ImageSource>)> {
-            let id = images_or(store, &self.dataset, reach, &preset)?;
+            let id = images_or(store, &self.dataset, detectors.first().copied(), reach, &preset)?;
             if self.ood.is_empty() {
                 return Ok((id, preset.ood_sets(store, reach)?));
             }

@@ -55,7 +55,8 @@ pub struct Imagine {
         value_parser = finite
     )]
     fraction: f64,
-    /// A diffusion model: its registered name, or its folder or checkpoint file, which is then registered
+    /// A diffusion model: its registered name, or its folder or checkpoint file, which is then registered. Without
+    /// it, the model of the class embeddings
     #[arg(long, value_name = "NAME|PATH")]
     model: Option<String>,
     /// Seed of the initial noise, and of all other random numbers
@@ -126,7 +127,7 @@ impl Imagine {
         ];
         let params = self.base.apply(&preset.imagine, &options)?;
         let spec = self.base.spec(&session, |reach| {
-            let model = model_or(&session, &self.model, reach, &preset)?;
+            let model = model_or(&session, &self.model, Some(vectors), reach, &preset)?;
             Ok(imagine::ask(&session.store, &params, self.seed, vectors, &model)?)
         })?;
         let Some(spec) = spec else { return all_is_well() };

@@ -19,11 +19,11 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use dream_ood::stage::pipeline::{Preset, Reach};
 use dream_ood::stage::{
-    Asked, ImageSource, MODEL_KIND, ModelSource, Refusals, Source, Stage, StateSource, register_model,
-    register_state,
+    Asked, ImageSource, MODEL_KIND, ModelSource, Refusals, Role, Source, Stage, StateSource, lineage,
+    register_model, register_state,
 };
 use dream_ood::store::{Readable, Store, check_alias};
-use dream_schema::RunSpec;
+use dream_schema::{RunId, RunSpec};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -226,11 +226,16 @@ fn json<T: Serialize>(option: &Option<T>) -> Option<Value> {
 fn model_or(
     session: &Session<'_>,
     name: &Option<String>,
+    from: Option<RunId>,
     reach: Reach,
     preset: &Preset,
 ) -> Result<ModelSource> {
     let Some(name) = name else {
-        return Ok(preset.model(&session.store, reach)?);
+        let made_with = from.map(|run| lineage::source(&session.store, run, &Role::Model));
+        return match made_with.transpose()?.flatten() {
+            Some(model) => Ok(model),
+            None => Ok(preset.model(&session.store, reach)?),
+        };
     };
     let registered = session.store.datasets()?;
     let path = Path::new(name);
@@ -261,10 +266,22 @@ fn model_or(
     Ok(model)
 }
 
-/// Returns the image set that an option names, or the preset's in-distribution set.
-fn images_or(store: &Store, name: &Option<String>, reach: Reach, preset: &Preset) -> Result<ImageSource> {
-    Ok(match name {
-        Some(name) => ImageSource::named(store, name)?,
-        None => preset.id_set(store, reach)?,
-    })
+/// Returns the image set that an option names, or that the run `from` and what it came from were made of, or
+/// the preset's in-distribution set.
+fn images_or(
+    store: &Store,
+    name: &Option<String>,
+    from: Option<RunId>,
+    reach: Reach,
+    preset: &Preset,
+) -> Result<ImageSource> {
+    if let Some(name) = name {
+        return Ok(ImageSource::named(store, name)?);
+    }
+    if let Some(run) = from
+        && let Some(images) = lineage::source(store, run, &Role::Images)?
+    {
+        return Ok(images);
+    }
+    Ok(preset.id_set(store, reach)?)
 }
