@@ -9,6 +9,7 @@
 
 pub mod classes;
 pub mod compare;
+mod context;
 pub mod detect;
 pub mod embed;
 pub mod encode;
@@ -37,9 +38,9 @@ pub mod training;
 use dream_schema::{Run, RunId, RunInput, RunSpec, Status};
 use serde::de::DeserializeOwned;
 
-use crate::engine::Engine;
-use crate::store::{Begun, Readable, Stamp, Store};
+use crate::store::{Begun, Readable, Store};
 
+pub use context::{BatchSize, Context, Machine, Progress, Silent};
 pub use error::StageError;
 pub use metric::MetricName;
 pub use pictures::HELD_BYTES;
@@ -50,99 +51,6 @@ pub use source::{
     ImageSource, MODEL_KIND, ModelSource, STATE_KIND, Source, StateSource, register_images, register_model,
     register_state,
 };
-
-/// What a stage runs with.
-pub struct Context<'a> {
-    /// The store that it reads from and writes to.
-    pub store: &'a Store,
-    /// What computes the models, and where.
-    pub engine: &'a Engine,
-    /// Version, device and host, as a run records them.
-    pub machine: &'a Machine,
-    /// The time in microseconds since 1970-01-01 UTC.
-    pub now: &'a (dyn Fn() -> i64 + Sync),
-    /// Who is told how far the work has come, and says when to stop.
-    pub progress: &'a dyn Progress,
-    /// How many pictures the diffusion model makes at once.
-    pub batch_size: BatchSize,
-}
-
-/// How many pictures the diffusion model makes at once. Results do not depend on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BatchSize {
-    /// So many.
-    Pictures(usize),
-    /// As many as fit into so many bytes beside the model's weights, by the estimate of
-    /// [`Geometry`](crate::diffusion::Geometry).
-    Memory(u64),
-}
-
-/// Where a run is executed.
-#[derive(Clone, Debug)]
-pub struct Machine {
-    /// Version of the program.
-    pub version: String,
-    /// The processor: `cpu`, `cuda:0`.
-    pub device: String,
-    /// The machine's name.
-    pub host: String,
-}
-
-impl Context<'_> {
-    fn stamp(&self) -> Stamp {
-        Stamp {
-            time_micros: (self.now)(),
-            version: self.machine.version.clone(),
-            device: self.machine.device.clone(),
-            host: self.machine.host.clone(),
-        }
-    }
-
-    /// Returns an error once the user has asked to stop; what is committed stays, and the run can be resumed.
-    ///
-    /// # Errors
-    /// [`StageError::Interrupted`].
-    pub fn check_interrupt(&self) -> Result<(), StageError> {
-        if self.progress.cancelled() {
-            Err(StageError::Interrupted)
-        } else {
-            Ok(())
-        }
-    }
-}
-
-/// Told how far a stage has come.
-pub trait Progress: Sync {
-    /// A piece of work of `total` units begins; an earlier one is over.
-    fn begin(&self, what: &str, total: u64, unit: &str);
-    /// `n` units more are done.
-    fn advance(&self, n: u64);
-    /// `n` units were done before the work began: they count for how far it is, and not for how fast.
-    fn skip(&self, n: u64) {
-        self.advance(n);
-    }
-    /// Words for the user: a loss, an accuracy.
-    fn note(&self, text: &str);
-    /// Where inside of a unit the work is; of interest for the moment alone.
-    fn detail(&self, _text: &str) {}
-    /// The piece of work is over.
-    fn end(&self);
-    /// Says whether the user has asked to stop.
-    fn cancelled(&self) -> bool;
-}
-
-/// Tells no one.
-pub struct Silent;
-
-impl Progress for Silent {
-    fn begin(&self, _what: &str, _total: u64, _unit: &str) {}
-    fn advance(&self, _n: u64) {}
-    fn note(&self, _text: &str) {}
-    fn end(&self) {}
-    fn cancelled(&self) -> bool {
-        false
-    }
-}
 
 /// How [`run`] came by its result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,23 +6,22 @@
 //! name, the parameters and the seed alone, so a run can be cut into batches, interruptions and [`Shard`]s in
 //! any way and comes out the same.
 
+mod check;
 mod noise;
 mod painter;
 mod params;
 mod shard;
 mod vectors;
 
-use std::collections::BTreeMap;
-
 use dream_schema::{ClassEmbedding, Table};
 
 use super::{
-    Asked, Context, Input, Known, ModelSource, Order, Refusals, Role, Source, Stage, StageError, embed,
-    import, required_input, sample,
+    Asked, Context, Input, ModelSource, Order, Refusals, Role, Source, Stage, StageError, embed, import,
+    required_input, sample,
 };
-use crate::diffusion::Outline;
-use crate::store::{Projection, Readable, Store};
+use crate::store::{Readable, Store};
 
+use check::{check_outliers, check_prompts, refuse_synthesis, resolve_sizes};
 pub use noise::{initial_latents, initial_noise};
 pub(super) use painter::{Painter, Wanted};
 pub use params::{Params, Partner, SchedulerName, Size, Synthesis};
@@ -131,106 +130,6 @@ impl Stage for Imagine {
     fn execute(ctx: &Context<'_>, order: &Order<'_, Params>) -> Result<(), StageError> {
         execute_part(ctx, order, Shard::WHOLE).map(|_| ())
     }
-}
-
-fn refuse_synthesis(outliers: &Known, refusals: &mut Refusals) {
-    let run = outliers
-        .run
-        .map_or("the outliers' run".to_owned(), |run| format!("run {run}"));
-    let instead = match outliers.input(&Role::Embeddings) {
-        Some(Input::Stored(run)) => format!(": give its embeddings {run} instead"),
-        Some(Input::Planned(_)) | None => String::new(),
-    };
-    let stage = &outliers.stage;
-    let found = format!(
-        "noise and interpolation start from class embeddings, but {run} is of the stage `{stage}`{instead}"
-    );
-    refusals.refuse("synthesis", found);
-}
-
-/// Refuses what could otherwise fail days later, when its class is reached.
-fn check_prompts(
-    params: &Params,
-    classes: &[ClassEmbedding],
-    model: &Outline,
-    refusals: &mut Refusals,
-) -> Result<(), StageError> {
-    refusals.take("steps", model.evaluations(params.sampling()))?;
-    for class in params.chosen(classes) {
-        let Some(span) = refusals.take("tokens", model.tokenizer().span(&class.word, params.tokens))? else {
-            break;
-        };
-        if refusals
-            .take("prompt", model.placing(&params.prompt_of(class), &span))?
-            .is_none()
-        {
-            break;
-        }
-    }
-    Ok(())
-}
-
-/// Refuses too few outliers, or of another width: from the index of the store alone, or from what is asked
-/// for.
-fn check_outliers(
-    store: &Store,
-    known: &Known,
-    params: &Params,
-    classes: &[ClassEmbedding],
-    refusals: &mut Refusals,
-) -> Result<(), StageError> {
-    let Some(run) = known.run else {
-        let count = known.params::<sample::Params>()?.count();
-        let found = format!("{} pictures are wanted of {count} outliers", params.per_class);
-        refusals.require(
-            params.per_class <= count,
-            "per_class",
-            found,
-            "as many at most as are sampled",
-        );
-        return Ok(());
-    };
-    let mut found: BTreeMap<u32, usize> = BTreeMap::new();
-    for block in store.block_infos(Table::Outliers, Some(run), None, &Projection::Only(Vec::new()))? {
-        *found.entry(block.part).or_default() += block.rows as usize;
-    }
-    for class in params.chosen(classes) {
-        let found = found.get(&class.class_id).copied().unwrap_or(0);
-        let enough = vectors::enough(run, class, found, params.per_class);
-        if refusals.take("per_class", enough)?.is_none() {
-            break;
-        }
-    }
-    let width = classes.first().map_or(0, |c| c.vector.len());
-    if let Some(found) = store.vector_width(Table::Outliers, run)?
-        && found != width
-    {
-        let found = format!(
-            "the outliers of run {run} are {found} wide, the class embeddings {width}: they were sampled \
-            for another model"
-        );
-        refusals.refuse(Role::Outliers, found);
-    }
-    Ok(())
-}
-
-/// Checks sizes against the model's configuration, and leaves out those that change nothing, so that a
-/// question has one id. Returns what it had to read of the model.
-fn resolve_sizes(params: &mut Params, model: &ModelSource) -> Result<Option<Outline>, StageError> {
-    if params.size.is_none() && params.resize.is_none() {
-        return Ok(None);
-    }
-    let outline = model.outline()?;
-    let geometry = outline.geometry();
-    let [height, width] = geometry.image_size();
-    let own = Size { width, height };
-    if let Some(size) = params.size {
-        geometry.latent_size(size.width, size.height)?;
-    }
-    params.size = params.size.filter(|size| *size != own);
-    let made = params.size.unwrap_or(own);
-    params.resize = params.resize.filter(|size| *size != made);
-    Ok(Some(outline))
 }
 
 /// Makes what is missing of one part of the run, and says whether the whole run is now there.

@@ -1,5 +1,8 @@
 //! The whole pipeline from one file: a preset names the data, the model and the parameters of every stage.
 
+mod sources;
+mod walk;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -7,12 +10,12 @@ use dream_schema::Run;
 use serde::{Deserialize, Serialize};
 
 use super::classes::{ClassRow, read_classes};
-use super::{
-    Asked, Context, How, ImageSource, Input, ModelSource, Refusal, Refusals, Source, Stage, StageError,
-    detect, embed, encode, evaluate, imagine, register_images, register_model, run, sample,
-};
-use crate::dataset::{Kind, Reading};
+use super::{Context, How, Refusal, Refusals, StageError, detect, embed, encode, evaluate, imagine, sample};
 use crate::store::Store;
+
+pub use sources::Reach;
+use sources::Sources;
+use walk::{Check, Work};
 
 /// A preset file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -77,22 +80,6 @@ pub struct Named {
     pub skip_bad: bool,
 }
 
-/// How far sources are looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// As far as registrations and the names in files tell, for checks. Nothing is registered.
-    Glance,
-    /// They are read whole and registered.
-    Register,
-}
-
-/// What the stages of a preset read.
-struct Sources {
-    id: ImageSource,
-    ood: Vec<ImageSource>,
-    model: ModelSource,
-}
-
 /// The runs of one pass through the pipeline.
 #[derive(Clone, Debug)]
 pub struct Runs {
@@ -153,82 +140,6 @@ impl Preset {
             classes: self.classes()?.into_iter().map(word).collect(),
             tokens: self.class_tokens,
         })
-    }
-
-    /// Returns the in-distribution set.
-    ///
-    /// # Errors
-    /// If it cannot be read, or is neither registered nor has a path.
-    pub fn id_set(&self, store: &Store, reach: Reach) -> Result<ImageSource, StageError> {
-        self.images(store, &self.data.id, reach)
-    }
-
-    /// Returns the out-of-distribution sets.
-    ///
-    /// # Errors
-    /// If one cannot be read, or is neither registered nor has a path.
-    pub fn ood_sets(&self, store: &Store, reach: Reach) -> Result<Vec<ImageSource>, StageError> {
-        let sets = self.data.ood.iter();
-        sets.map(|named| self.images(store, named, reach)).collect()
-    }
-
-    /// Returns the diffusion model.
-    ///
-    /// # Errors
-    /// If it cannot be read, or is neither registered nor has a path.
-    pub fn model(&self, store: &Store, reach: Reach) -> Result<ModelSource, StageError> {
-        let name = &self.model.name;
-        let Some(path) = self.path(&self.model)? else {
-            return ModelSource::named(store, name);
-        };
-        match reach {
-            Reach::Register => register_model(store, name, &path, None),
-            Reach::Glance => match ModelSource::named(store, name) {
-                Ok(known) if Path::new(known.path()) == path => Ok(known),
-                _ => Ok(ModelSource::glance(name, &path)),
-            },
-        }
-    }
-
-    fn images(&self, store: &Store, named: &Named, reach: Reach) -> Result<ImageSource, StageError> {
-        let kind = match &named.kind {
-            Some(name) => Some(Kind::from_name(name).ok_or_else(|| {
-                StageError::Mismatch(format!("{}: there is no reader of kind `{name}`", named.name))
-            })?),
-            None => None,
-        };
-        let Some(path) = self.path(named)? else {
-            return ImageSource::named(store, &named.name);
-        };
-        if reach == Reach::Glance
-            && let Ok(known) = ImageSource::named(store, &named.name)
-            && Path::new(known.path()) == path
-        {
-            return Ok(known);
-        }
-        let folders = match named.class_folders {
-            true => self.classes()?,
-            false => Vec::new(),
-        };
-        let reading = Reading {
-            kind,
-            classes: folders.iter().map(ClassRow::class_folder).collect(),
-            skip_bad: named.skip_bad,
-        };
-        match reach {
-            Reach::Register => register_images(store, &named.name, &path, &reading),
-            Reach::Glance => ImageSource::glance(&named.name, &path, &reading),
-        }
-    }
-
-    fn path(&self, named: &Named) -> Result<Option<PathBuf>, StageError> {
-        let Some(path) = &named.path else { return Ok(None) };
-        let path = self.folder.join(path);
-        let absolute = path.canonicalize().map_err(|e| StageError::File {
-            path,
-            message: e.to_string(),
-        })?;
-        Ok(Some(absolute))
     }
 
     /// Returns everything in the whole pipeline that cannot be done as it is asked for, as far as it can be
@@ -301,87 +212,6 @@ impl Preset {
             detectors: [plain, dream],
             evaluations: [of_plain, of_dream],
         })
-    }
-
-    /// Goes through the parts of the pipeline in order; each reads from those before.
-    fn walk(
-        &self,
-        store: &Store,
-        sources: &Sources,
-        seed: u64,
-        walker: &mut impl Walker,
-    ) -> Result<(), StageError> {
-        let Sources { id, ood, model } = sources;
-        let embeddings = walker.part("embed", embed::ask(&self.embed()?, model))?;
-        let encoder = encode::ask(&self.encode, seed, embeddings.clone(), id, None);
-        let encoder = walker.part("encode", encoder)?;
-        let outliers = walker.part("sample", sample::ask(&self.sample, seed, encoder))?;
-        let imagined = imagine::ask(store, &self.imagine, seed, outliers, model)?;
-        let imagined = walker.part("imagine", imagined)?;
-        let plain = imagine::Params {
-            per_class: self.plain_per_class,
-            ..self.imagine.clone()
-        };
-        walker.part(
-            "imagine-plain",
-            imagine::ask(store, &plain, seed, embeddings, model)?,
-        )?;
-        let without = detect::Params {
-            outlier: None,
-            ..self.detect.clone()
-        };
-        let plain = detect::ask(&without, seed, detect::Inputs::default(), id);
-        let plain = walker.part("detect-plain", plain)?;
-        let tunes = self
-            .detect
-            .outlier
-            .as_ref()
-            .is_some_and(|o| o.fine_tune.is_some());
-        let from = detect::Inputs {
-            outliers: Some(imagined),
-            initial: tunes.then(|| plain.clone()),
-            weights: None,
-        };
-        let dream = walker.part("detect", detect::ask(&self.detect, seed, from, id))?;
-        walker.part("evaluate-plain", evaluate::ask(&self.evaluate, plain, id, ood))?;
-        walker.part("evaluate", evaluate::ask(&self.evaluate, dream, id, ood))?;
-        Ok(())
-    }
-}
-
-/// What is done with the parts of a pipeline.
-trait Walker {
-    /// Takes up a part, and returns what later parts read from.
-    fn part<S: Stage>(&mut self, name: &str, asked: Asked<S>) -> Result<Input, StageError>;
-}
-
-/// Checks every part.
-struct Check<'a> {
-    store: &'a Store,
-    refusals: &'a mut Refusals,
-}
-
-impl Walker for Check<'_> {
-    fn part<S: Stage>(&mut self, name: &str, asked: Asked<S>) -> Result<Input, StageError> {
-        self.refusals.begin(name);
-        asked.plan(self.store, self.refusals)
-    }
-}
-
-/// Runs every part.
-struct Work<'a, 'b> {
-    ctx: &'a Context<'a>,
-    each: Told<'b>,
-    done: Vec<Run>,
-}
-
-impl Walker for Work<'_, '_> {
-    fn part<S: Stage>(&mut self, name: &str, asked: Asked<S>) -> Result<Input, StageError> {
-        let (run, how) = run(self.ctx, &asked.spec(self.ctx.store)?)?;
-        (self.each)(name, &run, how)?;
-        let id = run.id;
-        self.done.push(run);
-        Ok(Input::Stored(id))
     }
 }
 

@@ -1,22 +1,23 @@
 //! `detect`: trains the classifier, with or without the loss on imagined outliers (DREAM-OOD, Eqs. 7 and 8).
 
-use candle_core::Tensor;
+mod detector;
+mod outliers;
+
 use dream_schema::{Run, RunId, Table};
 use serde::{Deserialize, Serialize};
 
 pub use super::phi::PhiName;
-use super::phi::TrainedPhi;
-use super::pictures::{HELD_BYTES, Look, Pictures};
-use super::training::{self, Step, Trainer, Training};
+use super::pictures::Look;
+use super::training::{self, Trainer, Training};
 use super::{
     Asked, Context, ImageSource, Input, Known, Order, Refusals, Role, Source, Stage, StageError, StateSource,
-    embed, imagine, params,
+    embed, imagine,
 };
-use crate::dataset::Preparation;
-use crate::nn::{self, ResNet, schedule};
-use crate::ood;
-use crate::rng::domain;
+use crate::nn::{self, ResNet};
 use crate::store::{Readable, Store};
+
+pub use detector::Detector;
+use outliers::Outliers;
 
 /// Name of the stage.
 pub const NAME: &str = "detect";
@@ -253,133 +254,4 @@ fn load_initial(ctx: &Context<'_>, initial: RunId, network: &ResNet) -> Result<(
     let mut state = training::used_model(ctx, &ctx.store.run(initial)?)?.ok_or_else(missing)?;
     state.retain(|name, _| !super::phi::is_phi(name));
     Ok(network.params().load_state_dict(&state)?)
-}
-
-/// The imagined pictures and the loss on them.
-struct Outliers<'a> {
-    pictures: Pictures<'a>,
-    loss: OutlierLoss,
-    phi: TrainedPhi,
-}
-
-impl<'a> Outliers<'a> {
-    fn load(
-        ctx: &'a Context<'_>,
-        run: &Run,
-        params: &Params,
-        training: &Training,
-    ) -> Result<Option<Self>, StageError> {
-        let (Some(loss), Some(imagined)) = (params.outlier.clone(), Role::Outliers.input_of(run)) else {
-            return Ok(None);
-        };
-        // As the ID images are: colour or scale must not tell them apart.
-        let (preparation, whole) = (training.preparation(), training.resized_crop.is_none());
-        let pictures = Pictures::of_run(ctx.store, imagined, preparation, whole, HELD_BYTES)?;
-        let phi = TrainedPhi::new(&loss.phi, run.spec.seed, ctx.engine.device())?;
-        Ok(Some(Self { pictures, loss, phi }))
-    }
-
-    /// The pictures of the step `number`.
-    fn batch(&self, look: &Look, seed: u64, number: usize) -> Result<Vec<f32>, StageError> {
-        let samples = self.samples(seed, number * self.loss.batch_size);
-        // The ID images draw from the streams 0, 1, .. of their epochs; these from the upper half.
-        self.pictures.batch(look, &samples, seed, 1 << 31 | number as u32)
-    }
-
-    /// Returns one step's pictures, the `start`-th and on, of an endless sequence of shuffled passes over all
-    /// of them.
-    fn samples(&self, seed: u64, start: usize) -> Vec<u32> {
-        let n = self.pictures.len();
-        let end = start + self.loss.batch_size;
-        let passes = (start / n)..=((end - 1) / n);
-        let shuffled =
-            passes.flat_map(|pass| schedule::permutation(n, seed, domain::DETECT_OUTLIER_ORDER, pass as u64));
-        shuffled.skip(start % n).take(end - start).collect()
-    }
-}
-
-impl OutlierLoss {
-    /// CE(ID) + beta * BCE(phi(E), is ID), over one forward pass of both, so that batch norm sees them
-    /// together (Eqs. 7, 8).
-    fn of(
-        &self,
-        phi: &TrainedPhi,
-        network: &ResNet,
-        step: &Step<'_>,
-        outliers: &Tensor,
-    ) -> Result<Tensor, StageError> {
-        let (ids, n) = (step.labels.len(), outliers.dim(0)?);
-        let logits = network.forward(&Tensor::cat(&[step.images, outliers], 0)?, true)?;
-        let classification = nn::cross_entropy(&logits.narrow(0, 0, ids)?, step.labels)?;
-        let log_odds = phi.log_odds(&nn::logsumexp(&logits)?)?;
-        let is_id: Vec<f32> = (0..ids + n).map(|i| if i < ids { 1.0 } else { 0.0 }).collect();
-        let is_id = Tensor::from_vec(is_id, ids + n, logits.device())?;
-        let uncertainty = nn::binary_cross_entropy_with_logits(&log_odds, &is_id)?;
-        Ok((classification + (uncertainty * self.beta)?)?)
-    }
-}
-
-/// A trained classifier, read from a `detect` run.
-pub struct Detector {
-    training: Training,
-    classes: Vec<String>,
-    network: ResNet,
-    phi: Option<ood::Phi>,
-}
-
-impl Detector {
-    /// Loads the checkpoint of a finished `detect` run: the best on its validation images if it has some,
-    /// else the last.
-    ///
-    /// # Errors
-    /// If it has none, or its image set is not registered.
-    pub fn load(ctx: &Context<'_>, id: RunId) -> Result<Self, StageError> {
-        let run = ctx.store.run(id)?;
-        let params: Params = params(&run)?;
-        let classes = ImageSource::find(ctx.store, &run, &Role::Images)?
-            .classes()
-            .to_vec();
-        let missing = || StageError::Mismatch(format!("run {id} has no checkpoint"));
-        let mut state = training::used_model(ctx, &run)?.ok_or_else(missing)?;
-        let phi = match &params.outlier {
-            Some(loss) => {
-                let phi = TrainedPhi::new(&loss.phi, 0, ctx.engine.device())?;
-                phi.load(&mut state)?;
-                Some(phi.frozen()?)
-            }
-            None => None,
-        };
-        let network = params.training.network(classes.len(), 0, ctx)?;
-        network.params().load_state_dict(&state)?;
-        Ok(Self {
-            training: params.training,
-            classes,
-            network,
-            phi,
-        })
-    }
-
-    /// Returns the names of the classes that it tells apart.
-    pub fn classes(&self) -> &[String] {
-        &self.classes
-    }
-
-    /// Returns phi, if it was trained with outliers.
-    pub fn phi(&self) -> Option<&ood::Phi> {
-        self.phi.as_ref()
-    }
-
-    /// Returns how images are brought to its input.
-    pub fn preparation(&self) -> Preparation {
-        self.training.preparation()
-    }
-
-    /// Returns the logits of every image, `[n, classes]`, flat.
-    ///
-    /// # Errors
-    /// If an image cannot be read, or the user interrupts.
-    pub(super) fn logits(&self, ctx: &Context<'_>, images: &Pictures<'_>) -> Result<Vec<f32>, StageError> {
-        let samples: Vec<u32> = (0..images.len() as u32).collect();
-        self.training.outputs(ctx, &self.network, images, &samples, Ok)
-    }
 }

@@ -1,0 +1,111 @@
+//! What is refused before pictures are made.
+
+use std::collections::BTreeMap;
+
+use dream_schema::{ClassEmbedding, Table};
+
+use super::params::{Params, Size};
+use super::vectors;
+use crate::diffusion::Outline;
+use crate::stage::{Input, Known, ModelSource, Refusals, Role, StageError, sample};
+use crate::store::{Projection, Readable, Store};
+
+pub(super) fn refuse_synthesis(outliers: &Known, refusals: &mut Refusals) {
+    let run = outliers
+        .run
+        .map_or("the outliers' run".to_owned(), |run| format!("run {run}"));
+    let instead = match outliers.input(&Role::Embeddings) {
+        Some(Input::Stored(run)) => format!(": give its embeddings {run} instead"),
+        Some(Input::Planned(_)) | None => String::new(),
+    };
+    let stage = &outliers.stage;
+    let found = format!(
+        "noise and interpolation start from class embeddings, but {run} is of the stage `{stage}`{instead}"
+    );
+    refusals.refuse("synthesis", found);
+}
+
+/// Refuses what could otherwise fail days later, when its class is reached.
+pub(super) fn check_prompts(
+    params: &Params,
+    classes: &[ClassEmbedding],
+    model: &Outline,
+    refusals: &mut Refusals,
+) -> Result<(), StageError> {
+    refusals.take("steps", model.evaluations(params.sampling()))?;
+    for class in params.chosen(classes) {
+        let Some(span) = refusals.take("tokens", model.tokenizer().span(&class.word, params.tokens))? else {
+            break;
+        };
+        if refusals
+            .take("prompt", model.placing(&params.prompt_of(class), &span))?
+            .is_none()
+        {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Refuses too few outliers, or of another width: from the index of the store alone, or from what is asked
+/// for.
+pub(super) fn check_outliers(
+    store: &Store,
+    known: &Known,
+    params: &Params,
+    classes: &[ClassEmbedding],
+    refusals: &mut Refusals,
+) -> Result<(), StageError> {
+    let Some(run) = known.run else {
+        let count = known.params::<sample::Params>()?.count();
+        let found = format!("{} pictures are wanted of {count} outliers", params.per_class);
+        refusals.require(
+            params.per_class <= count,
+            "per_class",
+            found,
+            "as many at most as are sampled",
+        );
+        return Ok(());
+    };
+    let mut found: BTreeMap<u32, usize> = BTreeMap::new();
+    for block in store.block_infos(Table::Outliers, Some(run), None, &Projection::Only(Vec::new()))? {
+        *found.entry(block.part).or_default() += block.rows as usize;
+    }
+    for class in params.chosen(classes) {
+        let found = found.get(&class.class_id).copied().unwrap_or(0);
+        let enough = vectors::enough(run, class, found, params.per_class);
+        if refusals.take("per_class", enough)?.is_none() {
+            break;
+        }
+    }
+    let width = classes.first().map_or(0, |c| c.vector.len());
+    if let Some(found) = store.vector_width(Table::Outliers, run)?
+        && found != width
+    {
+        let found = format!(
+            "the outliers of run {run} are {found} wide, the class embeddings {width}: they were sampled \
+            for another model"
+        );
+        refusals.refuse(Role::Outliers, found);
+    }
+    Ok(())
+}
+
+/// Checks sizes against the model's configuration, and leaves out those that change nothing, so that a
+/// question has one id. Returns what it had to read of the model.
+pub(super) fn resolve_sizes(params: &mut Params, model: &ModelSource) -> Result<Option<Outline>, StageError> {
+    if params.size.is_none() && params.resize.is_none() {
+        return Ok(None);
+    }
+    let outline = model.outline()?;
+    let geometry = outline.geometry();
+    let [height, width] = geometry.image_size();
+    let own = Size { width, height };
+    if let Some(size) = params.size {
+        geometry.latent_size(size.width, size.height)?;
+    }
+    params.size = params.size.filter(|size| *size != own);
+    let made = params.size.unwrap_or(own);
+    params.resize = params.resize.filter(|size| *size != made);
+    Ok(Some(outline))
+}

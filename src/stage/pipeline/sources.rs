@@ -1,0 +1,103 @@
+//! What the stages of a preset read from outside the store.
+
+use std::path::{Path, PathBuf};
+
+use super::{Named, Preset};
+use crate::dataset::{Kind, Reading};
+use crate::stage::classes::ClassRow;
+use crate::stage::{ImageSource, ModelSource, Source, StageError, register_images, register_model};
+use crate::store::Store;
+
+/// How far sources are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// As far as registrations and the names in files tell, for checks. Nothing is registered.
+    Glance,
+    /// They are read whole and registered.
+    Register,
+}
+
+/// What the stages of a preset read.
+pub(super) struct Sources {
+    pub id: ImageSource,
+    pub ood: Vec<ImageSource>,
+    pub model: ModelSource,
+}
+
+impl Preset {
+    /// Returns the in-distribution set.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is neither registered nor has a path.
+    pub fn id_set(&self, store: &Store, reach: Reach) -> Result<ImageSource, StageError> {
+        self.images(store, &self.data.id, reach)
+    }
+
+    /// Returns the out-of-distribution sets.
+    ///
+    /// # Errors
+    /// If one cannot be read, or is neither registered nor has a path.
+    pub fn ood_sets(&self, store: &Store, reach: Reach) -> Result<Vec<ImageSource>, StageError> {
+        let sets = self.data.ood.iter();
+        sets.map(|named| self.images(store, named, reach)).collect()
+    }
+
+    /// Returns the diffusion model.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is neither registered nor has a path.
+    pub fn model(&self, store: &Store, reach: Reach) -> Result<ModelSource, StageError> {
+        let name = &self.model.name;
+        let Some(path) = self.path(&self.model)? else {
+            return ModelSource::named(store, name);
+        };
+        match reach {
+            Reach::Register => register_model(store, name, &path, None),
+            Reach::Glance => match ModelSource::named(store, name) {
+                Ok(known) if Path::new(known.path()) == path => Ok(known),
+                _ => Ok(ModelSource::glance(name, &path)),
+            },
+        }
+    }
+
+    fn images(&self, store: &Store, named: &Named, reach: Reach) -> Result<ImageSource, StageError> {
+        let kind = match &named.kind {
+            Some(name) => Some(Kind::from_name(name).ok_or_else(|| {
+                StageError::Mismatch(format!("{}: there is no reader of kind `{name}`", named.name))
+            })?),
+            None => None,
+        };
+        let Some(path) = self.path(named)? else {
+            return ImageSource::named(store, &named.name);
+        };
+        if reach == Reach::Glance
+            && let Ok(known) = ImageSource::named(store, &named.name)
+            && Path::new(known.path()) == path
+        {
+            return Ok(known);
+        }
+        let folders = match named.class_folders {
+            true => self.classes()?,
+            false => Vec::new(),
+        };
+        let reading = Reading {
+            kind,
+            classes: folders.iter().map(ClassRow::class_folder).collect(),
+            skip_bad: named.skip_bad,
+        };
+        match reach {
+            Reach::Register => register_images(store, &named.name, &path, &reading),
+            Reach::Glance => ImageSource::glance(&named.name, &path, &reading),
+        }
+    }
+
+    fn path(&self, named: &Named) -> Result<Option<PathBuf>, StageError> {
+        let Some(path) = &named.path else { return Ok(None) };
+        let path = self.folder.join(path);
+        let absolute = path.canonicalize().map_err(|e| StageError::File {
+            path,
+            message: e.to_string(),
+        })?;
+        Ok(Some(absolute))
+    }
+}

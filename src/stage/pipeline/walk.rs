@@ -1,0 +1,93 @@
+//! The parts of the pipeline in order, for whoever checks or runs them.
+
+use dream_schema::Run;
+
+use super::sources::Sources;
+use super::{Preset, Told};
+use crate::stage::{
+    Asked, Context, Input, Refusals, Stage, StageError, detect, embed, encode, evaluate, imagine, run, sample,
+};
+use crate::store::Store;
+
+impl Preset {
+    /// Goes through the parts of the pipeline in order; each reads from those before.
+    pub(super) fn walk(
+        &self,
+        store: &Store,
+        sources: &Sources,
+        seed: u64,
+        walker: &mut impl Walker,
+    ) -> Result<(), StageError> {
+        let Sources { id, ood, model } = sources;
+        let embeddings = walker.part("embed", embed::ask(&self.embed()?, model))?;
+        let encoder = encode::ask(&self.encode, seed, embeddings.clone(), id, None);
+        let encoder = walker.part("encode", encoder)?;
+        let outliers = walker.part("sample", sample::ask(&self.sample, seed, encoder))?;
+        let imagined = imagine::ask(store, &self.imagine, seed, outliers, model)?;
+        let imagined = walker.part("imagine", imagined)?;
+        let plain = imagine::Params {
+            per_class: self.plain_per_class,
+            ..self.imagine.clone()
+        };
+        walker.part(
+            "imagine-plain",
+            imagine::ask(store, &plain, seed, embeddings, model)?,
+        )?;
+        let without = detect::Params {
+            outlier: None,
+            ..self.detect.clone()
+        };
+        let plain = detect::ask(&without, seed, detect::Inputs::default(), id);
+        let plain = walker.part("detect-plain", plain)?;
+        let tunes = self
+            .detect
+            .outlier
+            .as_ref()
+            .is_some_and(|o| o.fine_tune.is_some());
+        let from = detect::Inputs {
+            outliers: Some(imagined),
+            initial: tunes.then(|| plain.clone()),
+            weights: None,
+        };
+        let dream = walker.part("detect", detect::ask(&self.detect, seed, from, id))?;
+        walker.part("evaluate-plain", evaluate::ask(&self.evaluate, plain, id, ood))?;
+        walker.part("evaluate", evaluate::ask(&self.evaluate, dream, id, ood))?;
+        Ok(())
+    }
+}
+
+/// What is done with the parts of a pipeline.
+pub(super) trait Walker {
+    /// Takes up a part, and returns what later parts read from.
+    fn part<S: Stage>(&mut self, name: &str, asked: Asked<S>) -> Result<Input, StageError>;
+}
+
+/// Checks every part.
+pub(super) struct Check<'a> {
+    pub store: &'a Store,
+    pub refusals: &'a mut Refusals,
+}
+
+impl Walker for Check<'_> {
+    fn part<S: Stage>(&mut self, name: &str, asked: Asked<S>) -> Result<Input, StageError> {
+        self.refusals.begin(name);
+        asked.plan(self.store, self.refusals)
+    }
+}
+
+/// Runs every part.
+pub(super) struct Work<'a, 'b> {
+    pub ctx: &'a Context<'a>,
+    pub each: Told<'b>,
+    pub done: Vec<Run>,
+}
+
+impl Walker for Work<'_, '_> {
+    fn part<S: Stage>(&mut self, name: &str, asked: Asked<S>) -> Result<Input, StageError> {
+        let (run, how) = run(self.ctx, &asked.spec(self.ctx.store)?)?;
+        (self.each)(name, &run, how)?;
+        let id = run.id;
+        self.done.push(run);
+        Ok(Input::Stored(id))
+    }
+}
