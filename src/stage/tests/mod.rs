@@ -16,6 +16,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::dataset::Reading;
+use crate::engine::Engine;
 use crate::rng::Stream;
 
 /// A folder with `train` and `test`, three classes of noisy grey, 8 pixels and more wide.

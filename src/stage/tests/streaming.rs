@@ -4,7 +4,7 @@ use super::pictures::{Look, Pictures};
 use super::*;
 use crate::bitmap::Bitmap;
 use crate::exchange::encode_png;
-use crate::store::Begun;
+use crate::store::{Begun, Stamp};
 
 fn looks() -> Vec<(&'static str, Look)> {
     let look = |changes| with(changes).training.look();
