@@ -92,32 +92,41 @@ pub fn regenerate(
         };
         let made = pairs.len() as u64;
         for (i, ((_, image), picture)) in pairs.into_iter().zip(pictures).enumerate() {
-            let latent = again
-                .as_ref()
-                .map(|again| {
+            let latent = match &again {
+                Some(again) => {
                     let numbers = |x: &Tensor| x.get(i)?.flatten_all()?.to_vec1::<f32>();
-                    Ok::<_, StageError>(LatentDifference::between(&numbers(&stored)?, &numbers(again)?))
-                })
-                .transpose()?;
-            let Png { bitmap: old, text } = exchange::decode_png(&image.png)?;
-            if (old.width, old.height) != (picture.width, picture.height) {
-                return Err(StageError::Mismatch(format!(
-                    "the stored picture of {} {} is {}x{}, its latent decodes to {}x{}",
-                    image.class_name, image.index, old.width, old.height, picture.width, picture.height
-                )));
-            }
-            each(Regenerated {
-                difference: Difference::between(&old.rgb, &picture.rgb),
-                text,
-                image,
-                picture,
-                latent,
-            })?;
+                    Some(LatentDifference::between(&numbers(&stored)?, &numbers(again)?))
+                }
+                None => None,
+            };
+            each(compare(image, picture, latent)?)?;
         }
         ctx.progress.advance(made);
     }
     ctx.progress.end();
     Ok(())
+}
+
+/// Compares a picture with the stored one.
+fn compare(
+    image: Image,
+    picture: Bitmap,
+    latent: Option<LatentDifference>,
+) -> Result<Regenerated, StageError> {
+    let Png { bitmap: old, text } = exchange::decode_png(&image.png)?;
+    if (old.width, old.height) != (picture.width, picture.height) {
+        return Err(StageError::Mismatch(format!(
+            "the stored picture of {} {} is {}x{}, its latent decodes to {}x{}",
+            image.class_name, image.index, old.width, old.height, picture.width, picture.height
+        )));
+    }
+    Ok(Regenerated {
+        difference: Difference::between(&old.rgb, &picture.rgb),
+        text,
+        image,
+        picture,
+        latent,
+    })
 }
 
 /// Returns what the picture of a latent is made from.

@@ -41,6 +41,14 @@ fn training_stops_and_the_best_network_is_used() {
         .find(|c| c.name == "model" && c.epoch == best as i32)
         .unwrap();
     assert_eq!((used.epoch, &used.blob), (best as i32, &of_best.blob));
+    // The places of rows are part of a run's digest.
+    let places = rows.iter().map(|c| (c.name.as_str(), c.epoch, c.index));
+    let place = |(name, epoch, index): (&str, i32, u64)| match name {
+        "best" => index == 0,
+        "model" => index == 2 * epoch as u64,
+        _ => index == 2 * epoch as u64 + 1,
+    };
+    assert!(places.clone().all(place), "{:?}", places.collect::<Vec<_>>());
     assert!(bench.store.verify(&mut |_, _| ()).unwrap().problems.is_empty());
 }
 
@@ -128,6 +136,8 @@ fn what_is_left_out_is_named_and_counted() {
         .map(|m| m.dataset.clone().unwrap())
         .collect();
     assert_eq!(of, ["set/train", "set/test"]);
+    // The places of rows are part of a run's digest: closing rows leave room for four metrics an epoch.
+    assert_eq!(rows.iter().map(|m| m.index).collect::<Vec<_>>(), [0, 1, 2, 4, 5]);
 
     // One more that cannot be decoded is another set.
     std::fs::write(set.path().join("train/grey/07.png"), b"no picture").unwrap();
