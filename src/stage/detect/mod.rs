@@ -180,7 +180,8 @@ pub(super) fn check_classes(
     let Some(own) = refusals.take(role, known.source::<ImageSource>(store, &Role::Images))? else {
         return Ok(());
     };
-    // What is not registered yet may not know its classes, and one that numbers them may be named by the other.
+    // What is not registered yet may not know its classes, and one that numbers them may be named by the
+    // other.
     if !own.classes().is_empty() && !own.may_have_classes(set.classes()) {
         refusals.take(role, set.check_classes(own.classes(), "the classifier"))?;
     }

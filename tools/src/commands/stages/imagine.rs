@@ -55,8 +55,8 @@ pub struct Imagine {
         value_parser = finite
     )]
     fraction: f64,
-    /// A diffusion model: its registered name, or its folder or checkpoint file, which is then registered. Without
-    /// it, the model of the class embeddings
+    /// A diffusion model: its registered name, or its folder or checkpoint file, which is then registered.
+    /// Without it, the model of the class embeddings
     #[arg(long, value_name = "NAME|PATH")]
     model: Option<String>,
     /// Seed of the initial noise, and of all other random numbers
