@@ -99,7 +99,13 @@ fn a_stage_is_checked_without_being_run() {
             &["depth", "did you mean `train`?"],
         ),
         (
-            &["detect", "--outliers", "quick-0-sample", "--beta", "-1"],
+            &[
+                "detect",
+                "--outliers",
+                "quick-0-sample",
+                "--set",
+                "outlier.beta=-1",
+            ],
             &["outlier.beta", "`imagine`"],
         ),
         (

@@ -478,10 +478,10 @@ fn questions_that_cannot_be_answered() {
     for (args, code, words) in [
         (
             imagine(&["--class", "hat"]),
-            1,
+            2,
             "no class `hat`; the embeddings have tshirt",
         ),
-        (imagine(&["--set", "per_class=5"]), 1, "4 outliers of the class"),
+        (imagine(&["--set", "per_class=5"]), 2, "4 outliers of the class"),
         (imagine(&["--size", "500x300"]), 2, "multiples of 8"),
         (imagine(&["--size", "0"]), 2, "WIDTHxHEIGHT"),
         (imagine(&["--resize", "big"]), 2, "WIDTHxHEIGHT"),
