@@ -6,6 +6,7 @@ pub mod bitmap;
 pub mod dataset;
 pub mod diffusion;
 pub mod engine;
+pub mod error;
 pub mod exchange;
 mod floats;
 pub mod nn;
@@ -18,3 +19,5 @@ pub mod rng;
 pub mod stage;
 pub mod store;
 mod words;
+
+pub use error::{Error, Kind};

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::error::{HasKind, Kind};
+
 /// Why an image set could not be read.
 #[expect(missing_docs, reason = "fields are named for what they hold")]
 #[derive(Debug, thiserror::Error)]
@@ -131,4 +133,27 @@ pub enum DatasetError {
     /// A preparation to a size that cannot be.
     #[error("images cannot be prepared to {width}x{height}: both sides must be 1 to 65535")]
     TargetSize { width: usize, height: usize },
+}
+
+impl HasKind for DatasetError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Io { source, .. } => HasKind::kind(source),
+            Self::Missing { .. } | Self::UnknownSplit { .. } | Self::Index { .. } => Kind::Missing,
+            Self::Layout { .. }
+            | Self::Magic { .. }
+            | Self::Size { .. }
+            | Self::Corrupt { .. }
+            | Self::Image { .. }
+            | Self::Label { .. }
+            | Self::Count { .. }
+            | Self::Column { .. } => Kind::Corrupt,
+            Self::EmptyClass { .. }
+            | Self::EmptySplit { .. }
+            | Self::TooLarge { .. }
+            | Self::Window { .. }
+            | Self::Resize { .. }
+            | Self::TargetSize { .. } => Kind::Refused,
+        }
+    }
 }

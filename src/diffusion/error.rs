@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::error::{HasKind, Kind};
+
 /// An error of the diffusion models: what, where, what was expected and what was found.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -239,3 +241,33 @@ impl DiffusionError {
 
 /// Result of this room.
 pub type Result<T> = std::result::Result<T, DiffusionError>;
+
+impl HasKind for DiffusionError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Read { source, .. } => HasKind::kind(source),
+            Self::NoTokenizer { .. } => Kind::Missing,
+            Self::Config { .. }
+            | Self::Safetensors { .. }
+            | Self::Pickle { .. }
+            | Self::MissingTensor { .. }
+            | Self::NonFiniteWeight { .. } => Kind::Corrupt,
+            Self::Unsupported { .. }
+            | Self::UnexpectedTensors { .. }
+            | Self::TensorShape { .. }
+            | Self::TensorType { .. } => Kind::Unsupported,
+            Self::NotOneToken { .. }
+            | Self::NoToken { .. }
+            | Self::Tokenize { .. }
+            | Self::TokenNotInPrompt { .. }
+            | Self::TokenRange { .. }
+            | Self::VectorWidth { .. }
+            | Self::NonFiniteVector { .. }
+            | Self::Setting { .. } => Kind::Refused,
+            Self::Shape { .. } => Kind::Internal,
+            Self::NonFiniteResult { .. } => Kind::Diverged,
+            Self::Stopped { .. } => Kind::Interrupted,
+            Self::Compute(error) => error.kind(),
+        }
+    }
+}

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use dream_schema::SchemaError;
 
+use crate::error::{HasKind, Kind};
+
 /// The error of whoever hands over the rows.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -104,6 +106,20 @@ impl ExchangeError {
         move |source| {
             let path = path.to_owned();
             Self::Parquet { path, source }
+        }
+    }
+}
+
+impl HasKind for ExchangeError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Io { source, .. } => HasKind::kind(source),
+            Self::Exists { .. } | Self::NotAnExport { .. } => Kind::Exists,
+            Self::Format { .. } | Self::Png { .. } | Self::Parquet { .. } => Kind::Corrupt,
+            Self::Unsupported { .. } | Self::Layout { .. } => Kind::Refused,
+            Self::Source(error) => Kind::of_box(error.as_ref()),
+            Self::Schema(error) => error.kind(),
+            Self::Arrow(error) => error.kind(),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What can go wrong in this room.
 
+use crate::error::{HasKind, Kind};
+
 /// An error of the neural-network room.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -104,3 +106,19 @@ impl From<Error> for candle_core::Error {
 
 /// The result of this room's functions.
 pub type Result<T> = std::result::Result<T, Error>;
+
+impl HasKind for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Convolution { .. } | Self::Shape { .. } | Self::Range { .. } | Self::NoGradient { .. } => {
+                Kind::Internal
+            }
+            Self::Config { .. }
+            | Self::MissingTensor { .. }
+            | Self::ExtraTensor { .. }
+            | Self::TensorShape { .. } => Kind::Refused,
+            Self::Safetensors(_) | Self::StateFile { .. } => Kind::Corrupt,
+            Self::Tensor(error) => error.kind(),
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! What can be wrong with scores and logits.
 
+use crate::error::{HasKind, Kind};
+
 /// Why a score or a metric could not be computed.
 #[expect(missing_docs, reason = "fields are named for what they hold")]
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -69,4 +71,15 @@ pub(super) fn check_logits(logits: &[f32], classes: usize) -> Result<usize, OodE
         });
     }
     Ok(logits.len() / classes)
+}
+
+impl HasKind for OodError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Empty { .. } | Self::Length { .. } | Self::Range { .. } | Self::Label { .. } => {
+                Kind::Refused
+            }
+            Self::Nan { .. } => Kind::Diverged,
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! What can be wrong with a class of features or with the parameters.
 
+use crate::error::{HasKind, Kind};
+
 /// Why outliers could not be sampled.
 #[expect(missing_docs, reason = "fields are named for what they hold")]
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -98,4 +100,21 @@ pub(super) fn require_counts(counts: &[(&'static str, usize)]) -> Result<(), Out
 pub(super) fn require_direction(what: &'static str, embedding: &[f32]) -> Result<(), OutlierError> {
     let usable = embedding.iter().all(|v| v.is_finite()) && embedding.iter().any(|v| *v != 0.0);
     require(usable, what, "finite and not zero", "something else")
+}
+
+impl HasKind for OutlierError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Empty { .. }
+            | Self::Shape { .. }
+            | Self::Zero { .. }
+            | Self::Duplicates { .. }
+            | Self::TooFewForK { .. }
+            | Self::TooFewForSelect { .. }
+            | Self::TooFewCross { .. }
+            | Self::Parameter { .. } => Kind::Refused,
+            Self::NotFinite { .. } => Kind::Diverged,
+            Self::Cancelled { .. } => Kind::Interrupted,
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use dream_schema::{RunId, SchemaError};
 
+use crate::error::{HasKind, Kind};
 use crate::exchange::{BoxError, ExchangeError};
 use crate::store::StoreError;
 
@@ -89,3 +90,21 @@ pub enum QueryError {
 
 /// The result of a question.
 pub type Result<T> = std::result::Result<T, QueryError>;
+
+impl HasKind for QueryError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::UnknownTable { .. } | Self::UnknownColumn { .. } => Kind::Missing,
+            Self::NotInTable { .. } | Self::Width { .. } | Self::Vector { .. } | Self::Sql { .. } => {
+                Kind::Refused
+            }
+            Self::ReadOnly { .. } => Kind::Locked,
+            Self::NoSql => Kind::Unsupported,
+            Self::Store(error) => error.kind(),
+            Self::Schema(error) => error.kind(),
+            Self::Exchange(error) => error.kind(),
+            Self::Arrow(error) => error.kind(),
+            Self::Sink(error) => Kind::of_box(error.as_ref()),
+        }
+    }
+}

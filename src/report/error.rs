@@ -1,5 +1,7 @@
 //! What can be wrong with the data of a report.
 
+use crate::error::{HasKind, Kind};
+
 /// Why a report, a contact sheet or a projection could not be made.
 #[expect(missing_docs, reason = "fields are named for what they hold")]
 #[derive(Debug, thiserror::Error)]
@@ -89,4 +91,24 @@ pub enum ReportError {
     /// The PNG encoder refused.
     #[error("cannot encode a PNG")]
     Png(#[from] png::EncodingError),
+}
+
+impl HasKind for ReportError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::EmptySheet { .. }
+            | Self::SheetTooLarge { .. }
+            | Self::VectorShape { .. }
+            | Self::NonFinite { .. } => Kind::Refused,
+            // What a report is of is gathered from a store, whose rows have been checked.
+            Self::PictureSize { .. }
+            | Self::Eigenvectors
+            | Self::TableShape { .. }
+            | Self::CurveLength { .. }
+            | Self::DuplicateRun { .. }
+            | Self::UnknownRun { .. }
+            | Self::LineageCycle { .. }
+            | Self::Png(_) => Kind::Internal,
+        }
+    }
 }

@@ -4,6 +4,7 @@ use dream_schema::{RunId, Status};
 
 use crate::dataset::DatasetError;
 use crate::diffusion::DiffusionError;
+use crate::error::{HasKind, Kind};
 use crate::exchange::ExchangeError;
 use crate::nn;
 use crate::ood::OodError;
@@ -164,4 +165,34 @@ pub enum StageError {
     /// A tensor operation.
     #[error("tensor: {0}")]
     Candle(#[from] candle_core::Error),
+}
+
+impl HasKind for StageError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Interrupted => Kind::Interrupted,
+            Self::UnknownStage { .. } | Self::StageVersion { .. } => Kind::Unsupported,
+            Self::Refused(_)
+            | Self::Params { .. }
+            | Self::SourceKind { .. }
+            | Self::MissingInput { .. }
+            | Self::InputStage { .. }
+            | Self::InputUnfinished { .. }
+            | Self::File { .. }
+            | Self::Mismatch(_) => Kind::Refused,
+            Self::UnknownSource { .. } => Kind::Missing,
+            Self::SourceChanged { .. } => Kind::Changed,
+            Self::Diverged { .. } => Kind::Diverged,
+            Self::Store(error) => error.kind(),
+            Self::Schema(error) => error.kind(),
+            Self::Dataset(error) => error.kind(),
+            Self::Diffusion(error) => error.kind(),
+            Self::Nn(error) => error.kind(),
+            Self::Outlier(error) => error.kind(),
+            Self::Ood(error) => error.kind(),
+            Self::Report(error) => error.kind(),
+            Self::Exchange(error) => error.kind(),
+            Self::Candle(error) => error.kind(),
+        }
+    }
 }

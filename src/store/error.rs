@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use dream_schema::{RunId, SchemaError, Table};
 
+use crate::error::{HasKind, Kind};
+
 /// An operation on a store that failed. Whatever was committed before is still there.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -288,5 +290,49 @@ fn from_redb(path: &Path, error: redb::Error) -> StoreError {
             path,
             source: Box::new(other),
         },
+    }
+}
+
+impl HasKind for StoreError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Missing { .. }
+            | Self::UnknownRun { .. }
+            | Self::UnknownAlias { .. }
+            | Self::UnknownDataset { .. }
+            | Self::UnknownBlob { .. } => Kind::Missing,
+            Self::Exists { .. } => Kind::Exists,
+            Self::NotAStore { .. }
+            | Self::Corrupt { .. }
+            | Self::CorruptRecord { .. }
+            | Self::CorruptBlob { .. } => Kind::Corrupt,
+            Self::Newer { .. } | Self::UnknownFeature { .. } => Kind::Unsupported,
+            Self::Locked { .. }
+            | Self::NeedsRecovery { .. }
+            | Self::ReadOnly { .. }
+            | Self::Finished { .. }
+            | Self::InUse { .. } => Kind::Locked,
+            Self::Io { source, .. } => HasKind::kind(source),
+            Self::Redb { source, .. } => of_redb(source),
+            Self::Conflict { .. }
+            | Self::DatasetChanged { .. }
+            | Self::InputChanged { .. }
+            | Self::MergeConflict { .. } => Kind::Changed,
+            Self::Width { .. } | Self::AmbiguousRun { .. } | Self::BadAlias { .. } => Kind::Refused,
+            Self::Schema(error) => error.kind(),
+            Self::Json(_) => Kind::Internal,
+        }
+    }
+}
+
+/// The database's errors that are no fault of ours.
+fn of_redb(error: &redb::Error) -> Kind {
+    match error {
+        redb::Error::Io(error) => HasKind::kind(error),
+        redb::Error::PreviousIo => Kind::Io,
+        redb::Error::Corrupted(_) => Kind::Corrupt,
+        redb::Error::UpgradeRequired(_) => Kind::Unsupported,
+        redb::Error::ValueTooLarge(_) => Kind::Resource,
+        _ => Kind::Internal,
     }
 }
