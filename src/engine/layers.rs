@@ -32,6 +32,11 @@ pub(crate) trait Layers: Send + Sync + Debug {
         Policy::WHOLE
     }
 
+    /// Bytes that are free now in a memory of the device's own.
+    fn free_memory(&self) -> Option<u64> {
+        None
+    }
+
     /// Another engine for a part of a diffusion model.
     fn part(&self, part: Part) -> Result<Option<Engine>> {
         let _ = part;

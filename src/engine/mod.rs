@@ -92,6 +92,11 @@ impl Engine {
         self.0.policy()
     }
 
+    /// Returns the bytes that are free now in the device's memory; none where it is the machine's, or unknown.
+    pub fn free_memory(&self) -> Option<u64> {
+        self.0.free_memory()
+    }
+
     /// The engine for one part of a diffusion model, which may work in another precision.
     pub(crate) fn part(&self, part: Part) -> Result<Self> {
         Ok(self.0.part(part)?.unwrap_or_else(|| self.clone()))

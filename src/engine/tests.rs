@@ -4,6 +4,7 @@
 use candle_core::{DType, Device, Result, Tensor, Var};
 
 use super::*;
+use crate::nn::{ResNet, ResNetConfig, Stem};
 use crate::rng::Stream;
 
 /// An engine, and the factor by which it may be further off than f32 arithmetic in another order is.
@@ -356,6 +357,121 @@ fn a_batch_is_cut_without_gaps() {
             assert_eq!(found, whole.to_vec1::<u32>().unwrap(), "{policy:?} {bytes}");
             let joined = policy.one_by_one(37, bytes as u64, |i| whole.narrow(0, i, 1));
             assert_eq!(joined.unwrap().to_vec1::<u32>().unwrap(), found);
+        }
+    }
+}
+
+/// The cosine of two gradients, which says more than their largest difference: a ReLU that flips changes one number much.
+fn cosine(a: &Tensor, b: &Tensor) -> f64 {
+    let numbers = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let (a, b) = (numbers(a), numbers(b));
+    let dot = |a: &[f32], b: &[f32]| -> f64 {
+        let products = a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b));
+        products.sum()
+    };
+    dot(&a, &b) / (dot(&a, &a) * dot(&b, &b)).sqrt()
+}
+
+#[test]
+fn residual_networks_agree() {
+    for (depth, stem, side) in [(10, Stem::Cifar, 16), (18, Stem::ImageNet, 39)] {
+        let config = ResNetConfig {
+            depth,
+            stem,
+            width: 8,
+            in_channels: 3,
+            num_outputs: 5,
+        };
+        let run = |engine: &Engine| {
+            let net = ResNet::new(config.clone(), 1, engine).unwrap();
+            let x = random(20, &[6, 3, side, side])
+                .to_device(engine.device())
+                .unwrap();
+            let y = net.forward(&x, true).unwrap();
+            let grads = y.sqr().unwrap().mean_all().unwrap().backward().unwrap();
+            let gradient = grads.get(net.params().var()).unwrap();
+            let still = net.forward(&x, false).unwrap();
+            [y.detach(), gradient.clone(), still].map(|x| x.to_device(&Device::Cpu).unwrap())
+        };
+        let [logits, gradient, still] = run(&composed());
+        for (engine, factor) in engines() {
+            if engine.dtype() != DType::F32 {
+                continue;
+            }
+            let what = format!("{engine:?} {depth}");
+            let found = run(&engine);
+            let bound = 1e-3 * factor;
+            close(Ok(found[0].clone()), &logits, bound * largest(&logits), &what);
+            close(Ok(found[2].clone()), &still, bound * largest(&still), &what);
+            let off = 1.0 - cosine(&found[1], &gradient);
+            assert!(off < 1e-4, "{what}: {off}");
+        }
+    }
+}
+
+#[test]
+fn steps_of_sgd_agree() {
+    let rule = SgdRule {
+        lr: 0.1,
+        momentum: 0.9,
+        nesterov: true,
+        weight_decay: 5e-4,
+    };
+    let run = |engine: &Engine| {
+        let here = |name| random(name, &[70_001]).to_device(engine.device()).unwrap();
+        let var = Var::from_tensor(&here(21)).unwrap();
+        let mut momentum = engine.momentum(&var);
+        for step in 0..3 {
+            momentum.step(&var, &here(22 + step), &rule).unwrap();
+        }
+        let velocity = momentum.velocity(&var).unwrap().unwrap();
+        [var.as_tensor().clone(), velocity].map(|x| x.to_device(&Device::Cpu).unwrap())
+    };
+    let expected = run(&composed());
+    for (engine, _) in engines() {
+        for (found, expected) in run(&engine).into_iter().zip(&expected) {
+            close(Ok(found), expected, 1e-5, &format!("{engine:?}"));
+        }
+    }
+}
+
+#[test]
+fn repeated_work_gives_what_work_gives() {
+    let mut engines = engines();
+    #[cfg(feature = "cuda")]
+    for (engine, _) in engines.clone() {
+        if engine.name() == "cuda" {
+            let options = Options {
+                half: Half::UnetAndVae,
+                graph: true,
+                ..Options::default()
+            };
+            let graph = Engine::new(engine.device(), options).part(Part::Unet).unwrap();
+            engines.push((graph, 1.0));
+            break;
+        }
+    }
+    for (engine, _) in engines.drain(..) {
+        let repeat = engine.repeat();
+        let here = |name, dims: &[usize]| random(name, dims).to_device(engine.device()).unwrap();
+        let work = |[x, y]: [&Tensor; 2]| x.broadcast_mul(y)?.sqr();
+        for (name, rows) in [(30, 4), (31, 4), (32, 4), (33, 7), (34, 7), (35, 7)] {
+            let (x, y) = (here(name, &[rows, 8]), here(name + 10, &[1, 8]));
+            let expected = work([&x, &y]).unwrap().to_device(&Device::Cpu).unwrap();
+            let found = repeat.run([&x, &y], &work);
+            close(found, &expected, 1e-6, &format!("{engine:?} {name}"));
+        }
+    }
+}
+
+#[test]
+fn numbers_arrive_on_the_device() {
+    for (engine, _) in engines() {
+        let mut uploads = engine.uploads();
+        for (name, rows) in (40..50).zip([3, 3, 5, 2, 2, 7, 7, 7, 1, 3]) {
+            let expected = random(name, &[rows, 100]);
+            let found = uploads.tensor(numbers(name, rows * 100), &[rows, 100]);
+            close(found, &expected, f32::MIN_POSITIVE, &format!("{engine:?}"));
         }
     }
 }

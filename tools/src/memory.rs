@@ -1,10 +1,9 @@
 //! How much memory there is for pictures in the making. The library asks for a number; here it is found.
 
 use std::path::Path;
-use std::process::Command;
 use std::str::FromStr;
 
-use candle_core::Device;
+use dream_ood::engine::Engine;
 
 /// What is assumed where the machine does not say.
 const ASSUMED: u64 = 4 << 30;
@@ -40,14 +39,10 @@ impl FromStr for Bytes {
     }
 }
 
-/// Returns the bytes that pictures in the making may take: half of what is free now, because weights, the store's cache and
-/// other programs need room, too.
-pub fn for_pictures(device: &Device, name: &str) -> u64 {
-    let free = if device.is_cpu() {
-        free_of_machine()
-    } else {
-        free_of_gpu(name)
-    };
+/// Returns the bytes that pictures in the making may take: half of what is free now, because weights, the store's
+/// cache and other programs need room, too.
+pub fn for_pictures(engine: &Engine) -> u64 {
+    let free = engine.free_memory().or_else(free_of_machine);
     free.unwrap_or(ASSUMED) / 2
 }
 
@@ -74,29 +69,6 @@ fn meminfo(text: &str) -> Option<u64> {
     let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?;
     let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kilobytes.checked_mul(1024)
-}
-
-/// Asks NVIDIA's tool what is free on the GPU `cuda:N`.
-fn free_of_gpu(name: &str) -> Option<u64> {
-    let index: usize = name.split_once(':').map_or(Some(0), |(_, n)| n.parse().ok())?;
-    // CUDA counts the visible devices; the tool counts all, or takes what the variable names.
-    let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
-    let device = match visible.as_deref().filter(|v| !v.is_empty()) {
-        Some(list) => list.split(',').nth(index)?.trim().to_owned(),
-        None => index.to_string(),
-    };
-    let output = Command::new("nvidia-smi")
-        .args([
-            "--query-gpu=memory.free",
-            "--format=csv,noheader,nounits",
-            "-i",
-            &device,
-        ])
-        .output()
-        .ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    let megabytes: u64 = text.lines().next()?.trim().parse().ok()?;
-    megabytes.checked_mul(1 << 20)
 }
 
 #[cfg(test)]

@@ -95,7 +95,7 @@ impl<'a> Session<'a> {
         match (self.args.batch_size, self.args.memory) {
             (Some(n), _) => BatchSize::Pictures(n as usize),
             (None, Some(bytes)) => BatchSize::Memory(bytes.0),
-            (None, None) => BatchSize::Memory(memory::for_pictures(self.engine.device(), &self.args.device)),
+            (None, None) => BatchSize::Memory(memory::for_pictures(&self.engine)),
         }
     }
 

@@ -47,6 +47,12 @@ impl Layers for Cuda {
         &self.device
     }
 
+    fn free_memory(&self) -> Option<u64> {
+        let stream = self.cuda.cuda_stream();
+        let (free, _) = stream.context().mem_get_info().ok()?;
+        u64::try_from(free).ok()
+    }
+
     fn part(&self, part: Part) -> Result<Option<Engine>> {
         if !self.options.half.includes(part) {
             return Ok(None);
