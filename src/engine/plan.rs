@@ -27,14 +27,13 @@ pub(crate) struct Unit {
 }
 
 impl Unit {
+    /// A unit without a place. `[conv, norm]`: the names of its parts; `[channels_in, channels_out]`.
     pub(crate) fn new(
-        conv: String,
-        norm: String,
-        channels: [usize; 2],
+        [conv, norm]: [String; 2],
+        [channels_in, channels_out]: [usize; 2],
         kernel: usize,
         stride: usize,
     ) -> Self {
-        let [channels_in, channels_out] = channels;
         Self {
             conv,
             norm,

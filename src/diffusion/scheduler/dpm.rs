@@ -33,68 +33,79 @@ impl Level {
     }
 }
 
-impl<'a> Dpm<'a> {
-    pub(super) fn new(schedule: &'a Schedule, steps: usize) -> Result<Self> {
-        let order = schedule.config.solver_order.unwrap_or(2);
-        if order != 2 {
-            return Err(setting("solver_order", order, "2"));
-        }
-        let config = &schedule.config;
-        schedule.refuse(
-            "dpm-solver",
-            &[
-                ("thresholding", config.thresholding),
-                ("use_karras_sigmas", config.use_karras_sigmas),
-                ("use_exponential_sigmas", config.use_exponential_sigmas),
-                ("use_beta_sigmas", config.use_beta_sigmas),
-                ("use_lu_lambdas", config.use_lu_lambdas),
-                ("use_flow_sigmas", config.use_flow_sigmas),
-            ],
-        )?;
-        for (key, value, supported) in [
-            ("algorithm_type", &config.algorithm_type, &["dpmsolver++"][..]),
-            // The names of other solvers' types, which diffusers takes for the midpoint too.
-            (
-                "solver_type",
-                &config.solver_type,
-                &["midpoint", "bh1", "bh2", "logrho"],
-            ),
-            (
-                "final_sigmas_type",
-                &config.final_sigmas_type,
-                &["zero", "sigma_min"],
-            ),
-        ] {
-            if let Some(value) = value
-                && !supported.contains(&value.as_str())
-            {
-                let expected = format!(
-                    "plms or ddim: the model's scheduler_config.json has {key} = {value:?}, and dpm-solver \
-                     does {} here",
-                    supported.join(", ")
-                );
-                return Err(setting("scheduler", "dpm-solver", expected));
-            }
-        }
-        // diffusers writes minus infinity as a string; a number would cut the first steps off.
-        if let Some(least) = config.lambda_min_clipped.as_ref().filter(|v| v.is_number()) {
-            let expected =
-                format!("plms or ddim: the model's scheduler_config.json has lambda_min_clipped = {least}");
+/// Refuses what the model's configuration asks of the solver and is not done here.
+fn check(schedule: &Schedule) -> Result<()> {
+    let order = schedule.config.solver_order.unwrap_or(2);
+    if order != 2 {
+        return Err(setting("solver_order", order, "2"));
+    }
+    let config = &schedule.config;
+    schedule.refuse(
+        "dpm-solver",
+        &[
+            ("thresholding", config.thresholding),
+            ("use_karras_sigmas", config.use_karras_sigmas),
+            ("use_exponential_sigmas", config.use_exponential_sigmas),
+            ("use_beta_sigmas", config.use_beta_sigmas),
+            ("use_lu_lambdas", config.use_lu_lambdas),
+            ("use_flow_sigmas", config.use_flow_sigmas),
+        ],
+    )?;
+    for (key, value, supported) in [
+        ("algorithm_type", &config.algorithm_type, &["dpmsolver++"][..]),
+        // The names of other solvers' types, which diffusers takes for the midpoint too.
+        (
+            "solver_type",
+            &config.solver_type,
+            &["midpoint", "bh1", "bh2", "logrho"],
+        ),
+        (
+            "final_sigmas_type",
+            &config.final_sigmas_type,
+            &["zero", "sigma_min"],
+        ),
+    ] {
+        if let Some(value) = value
+            && !supported.contains(&value.as_str())
+        {
+            let expected = format!(
+                "plms or ddim: the model's scheduler_config.json has {key} = {value:?}, and dpm-solver \
+                 does {} here",
+                supported.join(", ")
+            );
             return Err(setting("scheduler", "dpm-solver", expected));
         }
-        let n = schedule.alphas.len();
-        let mut timesteps: Vec<usize> = match schedule.spacing.unwrap_or(Spacing::Linspace) {
-            Spacing::Linspace => {
-                let step = (n - 1) as f64 / steps as f64;
-                (1..=steps)
-                    .map(|i| (i as f64 * step).round_ties_even() as usize)
-                    .collect()
-            }
-            Spacing::Leading => (1..=steps)
-                .map(|i| i * (n / (steps + 1)) + schedule.config.steps_offset)
-                .collect(),
-            Spacing::Trailing => schedule.timesteps(steps),
-        };
+    }
+    // diffusers writes minus infinity as a string; a number would cut the first steps off.
+    if let Some(least) = config.lambda_min_clipped.as_ref().filter(|v| v.is_number()) {
+        let expected =
+            format!("plms or ddim: the model's scheduler_config.json has lambda_min_clipped = {least}");
+        return Err(setting("scheduler", "dpm-solver", expected));
+    }
+    Ok(())
+}
+
+/// The timesteps in ascending order.
+fn timesteps(schedule: &Schedule, steps: usize) -> Vec<usize> {
+    let n = schedule.alphas.len();
+    match schedule.spacing.unwrap_or(Spacing::Linspace) {
+        Spacing::Linspace => {
+            let step = (n - 1) as f64 / steps as f64;
+            (1..=steps)
+                .map(|i| (i as f64 * step).round_ties_even() as usize)
+                .collect()
+        }
+        Spacing::Leading => (1..=steps)
+            .map(|i| i * (n / (steps + 1)) + schedule.config.steps_offset)
+            .collect(),
+        Spacing::Trailing => schedule.timesteps(steps),
+    }
+}
+
+impl<'a> Dpm<'a> {
+    pub(super) fn new(schedule: &'a Schedule, steps: usize) -> Result<Self> {
+        check(schedule)?;
+        let mut timesteps = timesteps(schedule, steps);
         timesteps.reverse();
         let ratio = |a: f32| f64::from(((1.0 - a) / a).sqrt());
         let mut sigmas: Vec<f64> = timesteps

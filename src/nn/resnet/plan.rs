@@ -66,21 +66,48 @@ pub(super) fn specs(config: &ResNetConfig) -> Result<Vec<Spec>> {
     Ok(specs)
 }
 
-fn unplaced(config: &ResNetConfig) -> Result<Plan> {
-    let (counts, bottleneck) = match config.depth {
-        10 => ([1, 1, 1, 1], false),
-        18 => ([2, 2, 2, 2], false),
-        34 => ([3, 4, 6, 3], false),
-        50 => ([3, 4, 6, 3], true),
-        depth => {
-            let expected = "10, 18, 34 or 50";
-            return Err(Error::Config {
-                field: "depth",
-                value: depth.to_string(),
-                expected,
-            });
-        }
+/// Blocks of each stage, and whether they are bottlenecks.
+fn stages(config: &ResNetConfig) -> Result<([usize; 4], bool)> {
+    match config.depth {
+        10 => Ok(([1, 1, 1, 1], false)),
+        18 => Ok(([2, 2, 2, 2], false)),
+        34 => Ok(([3, 4, 6, 3], false)),
+        50 => Ok(([3, 4, 6, 3], true)),
+        depth => Err(Error::Config {
+            field: "depth",
+            value: depth.to_string(),
+            expected: "10, 18, 34 or 50",
+        }),
+    }
+}
+
+/// The block `prefix`, from `channels` through `inner` to `outer`.
+fn block(prefix: &str, [channels, inner, outer]: [usize; 3], stride: usize, bottleneck: bool) -> Block {
+    let unit = |i: usize, channels, kernel, stride| {
+        let names = [format!("{prefix}.conv{i}"), format!("{prefix}.bn{i}")];
+        Unit::new(names, channels, kernel, stride)
     };
+    let units = if bottleneck {
+        vec![
+            unit(1, [channels, inner], 1, 1),
+            unit(2, [inner, inner], 3, stride),
+            unit(3, [inner, outer], 1, 1),
+        ]
+    } else {
+        vec![
+            unit(1, [channels, inner], 3, stride),
+            unit(2, [inner, outer], 3, 1),
+        ]
+    };
+    let projection = (stride != 1 || channels != outer).then(|| {
+        let names = [0, 1].map(|part| format!("{prefix}.downsample.{part}"));
+        Unit::new(names, [channels, outer], 1, stride)
+    });
+    Block { units, projection }
+}
+
+fn unplaced(config: &ResNetConfig) -> Result<Plan> {
+    let (counts, bottleneck) = stages(config)?;
     for (field, value) in [
         ("width", config.width),
         ("in_channels", config.in_channels),
@@ -94,18 +121,12 @@ fn unplaced(config: &ResNetConfig) -> Result<Plan> {
             });
         }
     }
-    let (kernel, stride) = if config.stem == Stem::Cifar {
-        (3, 1)
-    } else {
-        (7, 2)
+    let (kernel, stride) = match config.stem {
+        Stem::Cifar => (3, 1),
+        Stem::ImageNet => (7, 2),
     };
-    let stem = Unit::new(
-        "conv1".into(),
-        "bn1".into(),
-        [config.in_channels, config.width],
-        kernel,
-        stride,
-    );
+    let names = ["conv1", "bn1"].map(str::to_owned);
+    let stem = Unit::new(names, [config.in_channels, config.width], kernel, stride);
     let mut blocks = Vec::new();
     let mut channels = config.width;
     for (stage, count) in counts.into_iter().enumerate() {
@@ -114,32 +135,7 @@ fn unplaced(config: &ResNetConfig) -> Result<Plan> {
         for index in 0..count {
             let stride = if stage > 0 && index == 0 { 2 } else { 1 };
             let prefix = format!("layer{}.{index}", stage + 1);
-            let unit = |i: usize, channels, kernel, stride| {
-                Unit::new(
-                    format!("{prefix}.conv{i}"),
-                    format!("{prefix}.bn{i}"),
-                    channels,
-                    kernel,
-                    stride,
-                )
-            };
-            let units = if bottleneck {
-                vec![
-                    unit(1, [channels, inner], 1, 1),
-                    unit(2, [inner, inner], 3, stride),
-                    unit(3, [inner, outer], 1, 1),
-                ]
-            } else {
-                vec![
-                    unit(1, [channels, inner], 3, stride),
-                    unit(2, [inner, outer], 3, 1),
-                ]
-            };
-            let projection = (stride != 1 || channels != outer).then(|| {
-                let name = |part| format!("{prefix}.downsample.{part}");
-                Unit::new(name(0), name(1), [channels, outer], 1, stride)
-            });
-            blocks.push(Block { units, projection });
+            blocks.push(block(&prefix, [channels, inner, outer], stride, bottleneck));
             channels = outer;
         }
     }
