@@ -116,15 +116,7 @@ impl Residual for Network {
         let Some(engine) = self.engine(x) else {
             return self.composed.forward(variables, x, run);
         };
-        let op = op::Operation {
-            engine: engine.clone(),
-            plan: self.plan.clone(),
-            precision: self.precision,
-            buffers: variables.buffers.as_tensor().clone(),
-            run,
-            tape: Mutex::new(None),
-        };
-        x.contiguous()?.apply_op2(&variables.flat, op)
+        op::apply(engine, (&self.plan, self.precision), variables, x, run)
     }
 }
 

@@ -10,7 +10,7 @@ use super::Engine;
 use super::frame::Frame;
 use super::pass::Pass;
 use crate::engine::options::Precision;
-use crate::engine::plan::Plan;
+use crate::engine::plan::{Plan, Variables};
 use crate::engine::raw::{Head, Run};
 
 /// What a forward pass leaves. Its memory goes back to the engine.
@@ -36,13 +36,32 @@ impl Drop for Tape {
 }
 
 /// One run of a network.
-pub(super) struct Operation {
-    pub(super) engine: Arc<Engine>,
-    pub(super) plan: Plan,
-    pub(super) precision: Precision,
-    pub(super) buffers: Tensor,
-    pub(super) run: Run,
-    pub(super) tape: Mutex<Option<Tape>>,
+struct Operation {
+    engine: Arc<Engine>,
+    plan: Plan,
+    precision: Precision,
+    buffers: Tensor,
+    run: Run,
+    tape: Mutex<Option<Tape>>,
+}
+
+/// Runs a network on `x`, whose gradient nobody asks for.
+pub(super) fn apply(
+    engine: &Arc<Engine>,
+    (plan, precision): (&Plan, Precision),
+    variables: &Variables,
+    x: &Tensor,
+    run: Run,
+) -> candle_core::Result<Tensor> {
+    let op = Operation {
+        engine: engine.clone(),
+        plan: plan.clone(),
+        precision,
+        buffers: variables.buffers.as_tensor().clone(),
+        run,
+        tape: Mutex::new(None),
+    };
+    x.contiguous()?.apply_op2(&variables.flat, op)
 }
 
 /// Address of a contiguous f32 tensor's first number.
