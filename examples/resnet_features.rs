@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         num_outputs: bias.elem_count(),
     };
     let network = ResNet::new(config, 0, &Engine::default())?;
-    network.params().load_state_dict(&state)?;
+    network.tensors().load_state_dict(&state)?;
     let pictures = read_state(Path::new(pictures), &Device::Cpu)?;
     let x = pictures.get("x").ok_or("PICTURES has no tensor x")?;
     let found = State::from([

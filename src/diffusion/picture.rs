@@ -5,8 +5,8 @@ use candle_core::Tensor;
 use super::error::{DiffusionError, Result};
 use crate::bitmap::Bitmap;
 
-/// Rounds `[batch, h, w, 3]`, values around -1 to 1, as diffusers does: `round(clamp(x / 2 + 0.5) * 255)`, halves
-/// to even.
+/// Rounds `[batch, h, w, 3]`, values around -1 to 1, as diffusers does: `round(clamp(x / 2 + 0.5) * 255)`,
+/// halves to even.
 pub(crate) fn bitmaps(images: &Tensor) -> Result<Vec<Bitmap>> {
     let (_, height, width, channels) = images.dims4()?;
     let values = images.flatten_all()?.to_vec1::<f32>()?;

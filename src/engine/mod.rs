@@ -92,7 +92,8 @@ impl Engine {
         self.0.policy()
     }
 
-    /// Returns the bytes that are free now in the device's memory; none where it is the machine's, or unknown.
+    /// Returns the bytes that are free now in the device's memory; none where it is the machine's, or
+    /// unknown.
     pub fn free_memory(&self) -> Option<u64> {
         self.0.free_memory()
     }

@@ -361,7 +361,8 @@ fn a_batch_is_cut_without_gaps() {
     }
 }
 
-/// The cosine of two gradients, which says more than their largest difference: a ReLU that flips changes one number much.
+/// The cosine of two gradients, which says more than their largest difference: a ReLU that flips changes one
+/// number much.
 fn cosine(a: &Tensor, b: &Tensor) -> f64 {
     let numbers = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     let (a, b) = (numbers(a), numbers(b));
@@ -389,7 +390,7 @@ fn residual_networks_agree() {
                 .unwrap();
             let y = net.forward(&x, true).unwrap();
             let grads = y.sqr().unwrap().mean_all().unwrap().backward().unwrap();
-            let gradient = grads.get(net.params().var()).unwrap();
+            let gradient = grads.get(net.tensors().var()).unwrap();
             let still = net.forward(&x, false).unwrap();
             [y.detach(), gradient.clone(), still].map(|x| x.to_device(&Device::Cpu).unwrap())
         };

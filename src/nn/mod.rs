@@ -10,15 +10,15 @@ mod conv;
 mod error;
 pub mod loss;
 mod optim;
-mod params;
 mod resnet;
 pub mod schedule;
 mod state;
+mod tensors;
 
 pub use conv::{ConvOptions, conv2d};
 pub use error::{Error, Result};
 pub use loss::{binary_cross_entropy_with_logits, cross_entropy, l2_normalize, logsumexp};
 pub use optim::{Sgd, SgdOptions};
-pub use params::{Init, Params, Spec};
 pub use resnet::{ResNet, ResNetConfig, Stem};
 pub use state::{State, from_safetensors, read_state, to_safetensors};
+pub use tensors::{Init, Spec, Tensors};

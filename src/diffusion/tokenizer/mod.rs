@@ -6,9 +6,9 @@ mod files;
 
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use self::files::{CONFIG, Files};
+use self::files::{AddedToken, CONFIG, Files};
 use super::error::{DiffusionError, Result};
 use super::folder::Folder;
 
@@ -31,6 +31,33 @@ impl std::fmt::Debug for Tokenizer {
             .field("length", &self.length)
             .finish_non_exhaustive()
     }
+}
+
+/// CLIP's tokenizer, as the library's own file would describe it.
+fn document(vocab: &Map<String, Value>, pairs: &[Value], added: &[AddedToken], unknown: &str) -> Value {
+    json!({
+        "version": "1.0",
+        "truncation": null,
+        "padding": null,
+        "added_tokens": added,
+        "normalizer": {"type": "Sequence", "normalizers": [
+            {"type": "NFC"},
+            {"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": " "},
+            {"type": "Lowercase"},
+        ]},
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+            {"type": "Split", "pattern": {"Regex": PATTERN}, "behavior": "Removed", "invert": true},
+            {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
+        ]},
+        "post_processor": null,
+        "decoder": null,
+        "model": {
+            "type": "BPE", "dropout": null, "unk_token": unknown,
+            "continuing_subword_prefix": "", "end_of_word_suffix": "</w>",
+            "fuse_unk": false, "byte_fallback": false,
+            "vocab": vocab, "merges": pairs,
+        },
+    })
 }
 
 impl Tokenizer {
@@ -73,28 +100,7 @@ impl Tokenizer {
         let largest = vocab.values().filter_map(Value::as_u64).max().unwrap_or(0);
         let largest = u32::try_from(largest)
             .map_err(|_| wrong(vocab_path.clone(), format!("token id {largest} is out of range")))?;
-        let document = json!({
-            "version": "1.0",
-            "truncation": null,
-            "padding": null,
-            "added_tokens": added,
-            "normalizer": {"type": "Sequence", "normalizers": [
-                {"type": "NFC"},
-                {"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": " "},
-                {"type": "Lowercase"},
-            ]},
-            "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
-                {"type": "Split", "pattern": {"Regex": PATTERN}, "behavior": "Removed", "invert": true},
-                {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
-            ]},
-            "post_processor": null,
-            "decoder": null,
-            "model": {
-                "type": "BPE", "dropout": null, "unk_token": special[3].content,
-                "continuing_subword_prefix": "", "end_of_word_suffix": "</w>", "fuse_unk": false, "byte_fallback": false,
-                "vocab": vocab, "merges": pairs,
-            },
-        });
+        let document = document(&vocab, &pairs, &added, &special[3].content);
         let inner = tokenizers::Tokenizer::from_bytes(document.to_string())
             .map_err(|e| wrong(folder.path("tokenizer"), e.to_string()))?;
         let length = limit.map_or(longest, |l| l.min(longest));

@@ -3,7 +3,7 @@
 use candle_core::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::params::Params;
+use super::tensors::Tensors;
 use super::{Error, Result};
 use crate::engine::{Engine, Head, Plan, Residual, Run};
 
@@ -57,7 +57,7 @@ impl ResNetConfig {
 pub struct ResNet {
     config: ResNetConfig,
     plan: Plan,
-    params: Params,
+    tensors: Tensors,
     network: Box<dyn Residual>,
 }
 
@@ -69,13 +69,13 @@ impl ResNet {
     /// [`Error::Config`] for an unknown depth or a zero size.
     pub fn new(config: ResNetConfig, seed: u64, engine: &Engine) -> Result<Self> {
         let specs = plan::specs(&config)?;
-        let params = Params::new(specs, seed, engine.device())?;
-        let plan = plan::placed(&config, &params)?;
+        let tensors = Tensors::new(specs, seed, engine.device())?;
+        let plan = plan::placed(&config, &tensors)?;
         Ok(Self {
             config,
             network: engine.residual(&plan),
             plan,
-            params,
+            tensors,
         })
     }
 
@@ -84,9 +84,9 @@ impl ResNet {
         &self.config
     }
 
-    /// The network's tensors: what is trained ([`Params::var`]), saved and loaded.
-    pub fn params(&self) -> &Params {
-        &self.params
+    /// The network's tensors: what is trained ([`Tensors::var`]), saved and loaded.
+    pub fn tensors(&self) -> &Tensors {
+        &self.tensors
     }
 
     /// Returns the logits `[n, num_outputs]` of pictures `x` `[n, in_channels, h, w]`.
@@ -132,6 +132,6 @@ impl ResNet {
         let x = x.to_dtype(DType::F32)?;
         Ok(self
             .network
-            .forward(self.params.variables(), &x, Run { train, head })?)
+            .forward(self.tensors.variables(), &x, Run { train, head })?)
     }
 }

@@ -1,27 +1,27 @@
 //! From a configuration to the layers of a network and the tensors they need.
 
-use super::super::params::{Init, Params, Spec};
+use super::super::tensors::{Init, Spec, Tensors};
 use super::super::{Error, Result};
 use super::{ResNetConfig, Stem};
 use crate::engine::{Block, Plan, Unit};
 
-/// The plan with its places in `params`, which were made from [`specs`] of the same configuration.
-pub(super) fn placed(config: &ResNetConfig, params: &Params) -> Result<Plan> {
+/// The plan with its places in `tensors`, which were made from [`specs`] of the same configuration.
+pub(super) fn placed(config: &ResNetConfig, tensors: &Tensors) -> Result<Plan> {
     let mut plan = unplaced(config)?;
     for unit in plan.units_mut() {
-        locate(unit, params)?;
+        locate(unit, tensors)?;
     }
-    plan.fc_weight = params.start("fc.weight")?;
-    plan.fc_bias = params.start("fc.bias")?;
+    plan.fc_weight = tensors.start("fc.weight")?;
+    plan.fc_bias = tensors.start("fc.bias")?;
     Ok(plan)
 }
 
-fn locate(unit: &mut Unit, params: &Params) -> Result<()> {
-    unit.weight = params.start(&format!("{}.weight", unit.conv))?;
-    unit.gamma = params.start(&format!("{}.weight", unit.norm))?;
-    unit.beta = params.start(&format!("{}.bias", unit.norm))?;
-    unit.mean = params.start(&format!("{}.running_mean", unit.norm))?;
-    unit.var = params.start(&format!("{}.running_var", unit.norm))?;
+fn locate(unit: &mut Unit, tensors: &Tensors) -> Result<()> {
+    unit.weight = tensors.start(&format!("{}.weight", unit.conv))?;
+    unit.gamma = tensors.start(&format!("{}.weight", unit.norm))?;
+    unit.beta = tensors.start(&format!("{}.bias", unit.norm))?;
+    unit.mean = tensors.start(&format!("{}.running_mean", unit.norm))?;
+    unit.var = tensors.start(&format!("{}.running_var", unit.norm))?;
     Ok(())
 }
 

@@ -28,7 +28,7 @@ fn sgd(net: &ResNet, lr: f64) -> Sgd {
         nesterov: true,
         weight_decay: 5e-4,
     };
-    let vars = [("net".to_owned(), net.params().var().clone())];
+    let vars = [("net".to_owned(), net.tensors().var().clone())];
     Sgd::new(&Engine::default(), vars, options).unwrap()
 }
 
@@ -50,7 +50,7 @@ fn size(t: &Tensor) -> f32 {
 
 /// Norms that do something, so that a mistake in one shows.
 fn shake(net: &ResNet) {
-    let mut state = net.params().state_dict().unwrap();
+    let mut state = net.tensors().state_dict().unwrap();
     for (i, (name, tensor)) in state.iter_mut().enumerate() {
         if tensor.dims().len() == 1 {
             let values = crate::rng::Stream::new(3, "test/shake", 0, i as u64).normals(tensor.elem_count());
@@ -64,7 +64,7 @@ fn shake(net: &ResNet) {
             *tensor = (&*tensor + base).unwrap();
         }
     }
-    net.params().load_state_dict(&state).unwrap();
+    net.tensors().load_state_dict(&state).unwrap();
 }
 
 #[test]
@@ -111,12 +111,12 @@ fn agree(fast: ResNet, slow: ResNet, side: usize, factor: f32) {
             largest_difference(dx[0], dx[1]) < factor * 5e-3 * size(dx[1]),
             "{name}: input"
         );
-        for tensor in fast.params.trainable() {
+        for tensor in fast.tensors.trainable() {
             if head == Head::Features && tensor.starts_with("fc.") {
                 continue;
             }
-            let a = fast.params.gradient(&ga, tensor).unwrap();
-            let b = slow.params.gradient(&gb, tensor).unwrap();
+            let a = fast.tensors.gradient(&ga, tensor).unwrap();
+            let b = slow.tensors.gradient(&gb, tensor).unwrap();
             let difference = largest_difference(&a, &b);
             assert!(
                 difference < factor * 5e-3 * size(&b).max(1e-3),
@@ -126,8 +126,8 @@ fn agree(fast: ResNet, slow: ResNet, side: usize, factor: f32) {
         }
     }
     let (a, b) = (
-        fast.params.state_dict().unwrap(),
-        slow.params.state_dict().unwrap(),
+        fast.tensors.state_dict().unwrap(),
+        slow.tensors.state_dict().unwrap(),
     );
     for (name, a) in &a {
         assert!(
@@ -157,7 +157,7 @@ fn follows_pytorch_over_a_hundred_steps() {
         ..config(10, Stem::Cifar, 4)
     };
     let net = ResNet::new(shape, 1, &Engine::default()).unwrap();
-    net.params().load_state_dict(&part("state.")).unwrap();
+    net.tensors().load_state_dict(&part("state.")).unwrap();
     let mut sgd = sgd(&net, 0.05);
     let labels: Vec<u32> = fixture["labels"]
         .to_vec1::<f32>()
@@ -180,7 +180,7 @@ fn follows_pytorch_over_a_hundred_steps() {
     }
     let logits = net.forward(&fixture["x"], false).unwrap();
     assert!(largest_difference(&logits, &fixture["logits"]) < 1e-2);
-    let state = net.params().state_dict().unwrap();
+    let state = net.tensors().state_dict().unwrap();
     for (name, expected) in part("final.") {
         let difference = largest_difference(&state[&name], &expected);
         assert!(difference < 2e-3, "{name}: {difference}");
@@ -193,8 +193,8 @@ fn every_trainable_tensor_gets_a_gradient_that_is_not_zero() {
         let net = ResNet::new(config(depth, stem, 4), 1, &Engine::default()).unwrap();
         let y = net.forward(&pictures(5, 32), true).unwrap();
         let grads = cross_entropy(&y, &[0, 1, 2, 3, 4]).unwrap().backward().unwrap();
-        for name in net.params().trainable() {
-            let gradient = size(&net.params().gradient(&grads, name).unwrap());
+        for name in net.tensors().trainable() {
+            let gradient = size(&net.tensors().gradient(&grads, name).unwrap());
             assert!(gradient.is_finite() && gradient > 0.0, "{name}: {gradient}");
         }
     }
@@ -216,7 +216,7 @@ fn bits_do_not_depend_on_threads() {
                 sgd.step(&cross_entropy(&y, &labels).unwrap().backward().unwrap())
                     .unwrap();
             }
-            net.params().to_safetensors().unwrap()
+            net.tensors().to_safetensors().unwrap()
         })
     };
     let one = step(1);
@@ -244,7 +244,7 @@ fn an_evaluated_picture_does_not_depend_on_its_batch() {
 fn a_state_goes_out_and_in_and_lies_are_named() {
     let [one, other] =
         [1, 2].map(|seed| ResNet::new(config(18, Stem::Cifar, 4), seed, &Engine::default()).unwrap());
-    let names: Vec<String> = one.params().state_dict().unwrap().into_keys().collect();
+    let names: Vec<String> = one.tensors().state_dict().unwrap().into_keys().collect();
     for name in [
         "conv1.weight",
         "bn1.running_mean",
@@ -254,38 +254,38 @@ fn a_state_goes_out_and_in_and_lies_are_named() {
     ] {
         assert!(names.iter().any(|n| n == name), "{name}");
     }
-    let bytes = one.params().to_safetensors().unwrap();
-    assert_ne!(bytes, other.params().to_safetensors().unwrap());
-    other.params().load_safetensors(&bytes).unwrap();
-    assert_eq!(bytes, other.params().to_safetensors().unwrap());
+    let bytes = one.tensors().to_safetensors().unwrap();
+    assert_ne!(bytes, other.tensors().to_safetensors().unwrap());
+    other.tensors().load_safetensors(&bytes).unwrap();
+    assert_eq!(bytes, other.tensors().to_safetensors().unwrap());
 
-    let mut state = one.params().state_dict().unwrap();
+    let mut state = one.tensors().state_dict().unwrap();
     state.insert(
         "bn1.num_batches_tracked".into(),
         Tensor::new(3_f32, &Device::Cpu).unwrap(),
     );
-    other.params().load_state_dict(&state).unwrap();
+    other.tensors().load_state_dict(&state).unwrap();
     let weight = state.remove("conv1.weight").unwrap();
     assert!(matches!(
-        other.params().load_state_dict(&state),
+        other.tensors().load_state_dict(&state),
         Err(Error::MissingTensor { name, expected }) if name == "conv1.weight" && expected == [4, 3, 3, 3]
     ));
     state.insert("conv1.weight".into(), weight.narrow(0, 0, 2).unwrap());
     assert!(matches!(
-        other.params().load_state_dict(&state),
+        other.tensors().load_state_dict(&state),
         Err(Error::TensorShape { actual, .. }) if actual == [2, 3, 3, 3]
     ));
     state.insert("conv1.weight".into(), weight.clone());
     state.insert("conv9.weight".into(), weight);
     assert!(matches!(
-        other.params().load_state_dict(&state),
+        other.tensors().load_state_dict(&state),
         Err(Error::ExtraTensor { name, .. }) if name == "conv9.weight"
     ));
     assert!(matches!(
-        other.params().load_safetensors(&bytes[..100]),
+        other.tensors().load_safetensors(&bytes[..100]),
         Err(Error::Safetensors(_))
     ));
-    assert_eq!(bytes, other.params().to_safetensors().unwrap());
+    assert_eq!(bytes, other.tensors().to_safetensors().unwrap());
 }
 
 #[test]
@@ -318,7 +318,7 @@ fn a_pytorch_state_dict_gives_pytorchs_features() {
         ..config(50, Stem::ImageNet, 2)
     };
     let net = ResNet::new(shape, 1, &Engine::default()).unwrap();
-    net.params().load_state_dict(&state).unwrap();
+    net.tensors().load_state_dict(&state).unwrap();
     let expected = read_state(&nn_fixture("resnet.safetensors"), &Device::Cpu).unwrap();
     let features = net.features(&expected["x"], false).unwrap();
     assert!(largest_difference(&features, &expected["features"]) < 1e-4);

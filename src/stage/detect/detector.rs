@@ -43,7 +43,7 @@ impl Detector {
             None => None,
         };
         let network = params.training.network(classes.len(), 0, ctx)?;
-        network.params().load_state_dict(&state)?;
+        network.tensors().load_state_dict(&state)?;
         Ok(Self {
             training: params.training,
             classes,

@@ -254,5 +254,5 @@ fn load_initial(ctx: &Context<'_>, initial: RunId, network: &ResNet) -> Result<(
     let missing = || StageError::Mismatch(format!("run {initial} has no checkpoint to start from"));
     let mut state = training::used_model(ctx, &ctx.store.run(initial)?)?.ok_or_else(missing)?;
     state.retain(|name, _| !super::phi::is_phi(name));
-    Ok(network.params().load_state_dict(&state)?)
+    Ok(network.tensors().load_state_dict(&state)?)
 }

@@ -41,7 +41,7 @@ impl CheckpointName {
 impl Trainer<'_> {
     /// Commits the state after `epochs` epochs, and the metrics since the last one.
     pub(super) fn save(&self, epochs: usize, sgd: &Sgd, metrics: &[Metric]) -> Result<(), StageError> {
-        let mut state = self.network.params().state_dict()?;
+        let mut state = self.network.tensors().state_dict()?;
         state.extend(
             self.extra
                 .iter()
@@ -92,7 +92,7 @@ impl Trainer<'_> {
                 || StageError::Mismatch(format!("the checkpoint of run {} has no `{name}`", self.run.id));
             var.set(&state.remove(name).ok_or_else(missing)?)?;
         }
-        Ok(self.network.params().load_state_dict(&state)?)
+        Ok(self.network.tensors().load_state_dict(&state)?)
     }
 
     /// Says in a row of its own that the checkpoint after `epochs` epochs is the one to use, adds `metrics`,

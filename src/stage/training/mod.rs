@@ -262,10 +262,10 @@ pub(super) fn initialize(
     state.retain(|name, _| !super::phi::is_phi(name));
     if training.new_head {
         state.retain(|name, _| !name.starts_with("fc."));
-        let own = network.params().state_dict()?;
+        let own = network.tensors().state_dict()?;
         state.extend(own.into_iter().filter(|(name, _)| name.starts_with("fc.")));
     }
-    network.params().load_state_dict(&state).map_err(|error| {
+    network.tensors().load_state_dict(&state).map_err(|error| {
         let of_head = error.tensor().is_some_and(|name| name.starts_with("fc."));
         let hint = match of_head && !training.new_head {
             true => "; new_head leaves the last layer out",

@@ -69,13 +69,13 @@ pub(super) fn gather(pixels: &[u32], planes: &[f32], offset: u32, out: &mut [f32
 }
 
 /// Weights as panels of four rows, term after term: `[group][rows / 4][terms][4]`.
-pub(in crate::engine::host) struct Packed {
+pub(in crate::engine::host) struct Panels {
     panels: Vec<f32>,
     rows: usize,
     terms: usize,
 }
 
-impl Packed {
+impl Panels {
     fn new(
         groups: usize,
         rows: usize,
@@ -107,7 +107,7 @@ impl Packed {
 /// A layout with its packed weights, ready to run over samples.
 pub(in crate::engine::host) struct Product {
     planes: Planes,
-    parts: Vec<(Correlation, Packed)>,
+    parts: Vec<(Correlation, Panels)>,
     groups: usize,
     /// Numbers of one output channel.
     plane_out: usize,
@@ -119,7 +119,7 @@ impl Product {
     pub(in crate::engine::host) fn forward(g: &ConvShape, weight: &[f32]) -> Self {
         let (planes, one) = geometry::forward(g);
         let (rows, terms) = (g.channels_out / g.groups, g.taps());
-        let packed = Packed::new(g.groups, rows, terms, |group, m, k| {
+        let packed = Panels::new(g.groups, rows, terms, |group, m, k| {
             weight[(group * rows + m) * terms + k]
         });
         let [oh, ow] = g.out();
@@ -139,7 +139,7 @@ impl Product {
         let [kh, kw] = g.kernel;
         let pack = |one: Correlation| {
             let taps = one.tap_of.len();
-            let packed = Packed::new(g.groups, inputs, one.offsets.len(), |group, c, k| {
+            let packed = Panels::new(g.groups, inputs, one.offsets.len(), |group, c, k| {
                 let ([ky, kx], m) = (one.tap_of[k % taps], group * outputs + k / taps);
                 weight[((m * inputs + c) * kh + ky) * kw + kx]
             });
@@ -227,7 +227,7 @@ impl Product {
     fn rows(
         &self,
         one: &Correlation,
-        packed: &Packed,
+        packed: &Panels,
         group: usize,
         first: usize,
         x: &[f32],

@@ -55,12 +55,12 @@ impl Place {
 
 /// Named trainable tensors and buffers. Clones share the numbers.
 #[derive(Clone, Debug)]
-pub struct Params {
+pub struct Tensors {
     places: BTreeMap<String, Place>,
     variables: Variables,
 }
 
-impl Params {
+impl Tensors {
     /// Creates the tensors on `device`; every tensor's random numbers depend only on `seed` and its name.
     ///
     /// # Errors
