@@ -1,4 +1,5 @@
-//! `runs`, `run_inputs` and `datasets` as record batches. A column is declared where its values are put together.
+//! `runs`, `run_inputs` and `datasets` as record batches. A column is declared where its values are put
+//! together.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +17,8 @@ use super::Result;
 /// The columns of a table: their names and values.
 type Columns = Vec<(&'static str, ArrayRef)>;
 
-/// Returns the schema of `runs`. `params` and `sources` are JSON, `inputs` the runs read from, `alias` all names of the run.
+/// Returns the schema of `runs`. `params` and `sources` are JSON, `inputs` the runs read from, `alias` all
+/// names of the run.
 pub(super) fn runs_schema() -> SchemaRef {
     schema(&runs_columns(&[], &[]))
 }

@@ -3,7 +3,7 @@
 use dream_schema::{RunId, SchemaError};
 
 use crate::error::{HasKind, Kind};
-use crate::exchange::{BoxError, ExchangeError};
+use crate::exchange::ExchangeError;
 use crate::store::StoreError;
 
 /// A question that cannot be answered.
@@ -38,7 +38,8 @@ pub enum QueryError {
     },
     /// A vector has another width than those of a run.
     #[error(
-        "the vectors of run {run} have width {actual}, the one asked for {expected}; choose runs of that width"
+        "the vectors of run {run} have width {actual}, the one asked for {expected}; \
+         choose runs of that width"
     )]
     Width {
         /// The run.
@@ -62,7 +63,8 @@ pub enum QueryError {
     },
     /// A condition without SQL in the program.
     #[error(
-        "this program was built without SQL, so a condition cannot be evaluated; build it with the feature `sql`"
+        "this program was built without SQL, so a condition cannot be evaluated; \
+         build it with the feature `sql`"
     )]
     NoSql,
     /// The query engine refused.
@@ -83,9 +85,6 @@ pub enum QueryError {
     /// Arrow refused.
     #[error("Arrow: {0}")]
     Arrow(#[from] arrow::error::ArrowError),
-    /// Whoever takes the rows failed.
-    #[error("{0}")]
-    Sink(#[source] BoxError),
 }
 
 /// The result of a question.
@@ -104,7 +103,6 @@ impl HasKind for QueryError {
             Self::Schema(error) => error.kind(),
             Self::Exchange(error) => error.kind(),
             Self::Arrow(error) => error.kind(),
-            Self::Sink(error) => Kind::of_box(error.as_ref()),
         }
     }
 }

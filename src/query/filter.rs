@@ -1,17 +1,17 @@
 //! The typed filters of `dream query`: run, class, limit, and a condition where the program has SQL.
 
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
+use std::iter;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::AsArray;
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::SchemaRef;
-use dream_schema::RunId;
+use dream_schema::{RunId, Table};
 
-use super::scan::{Scan, Selection};
-use super::{QueryError, Result, TableName, catalog};
-use crate::store::{Readable, Snapshot, Store};
+use super::scan::{Scan, ScanOptions};
+use super::selection::Selection;
+use super::{QueryError, Result, Rows, TableName};
+use crate::store::{Snapshot, Store};
 
 /// A class, as one names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,60 +49,53 @@ impl Filter {
         }
     }
 
-    /// Hands the rows to `take`, batch by batch, until it breaks, and returns their schema.
+    /// Returns the rows that pass.
     ///
-    /// # Errors
-    /// If the table has no runs or classes to choose from, if the condition is wrong or there is no SQL in the program, if the
-    /// store cannot be read, or what `take` returns.
-    pub fn query(
-        &self,
-        store: &Arc<Store>,
-        take: &mut dyn FnMut(RecordBatch) -> Result<ControlFlow<()>>,
-    ) -> Result<SchemaRef> {
-        if self.condition.is_some() {
-            return self.query_sql(store, take);
+    /// # Errors If the table has no runs or classes to choose from, if the condition is wrong or there is no
+    /// SQL in the program, if the vectors of the runs chosen differ in width, or if the store cannot be read.
+    pub fn rows(&self, store: &Store) -> Result<Rows> {
+        self.check()?;
+        let snapshot = Arc::new(store.snapshot()?);
+        match (&self.condition, self.table) {
+            (Some(condition), _) => self.conditional(snapshot, condition),
+            (None, TableName::Artifacts(table)) => self.artifacts(snapshot, table),
+            (None, TableName::Runs | TableName::RunInputs | TableName::Datasets) => self.catalog(&snapshot),
         }
-        let rows = self.rows(store)?;
-        let schema = rows.schema();
-        for batch in rows {
-            if take(batch?)?.is_break() {
-                break;
-            }
-        }
-        Ok(schema)
     }
 
-    /// Returns the rows, batch by batch, of a filter without a condition.
-    ///
-    /// # Errors
-    /// As [`Filter::query`], except for the condition, which is refused as if there were no SQL.
-    pub fn rows(&self, store: &Store) -> Result<Rows> {
-        if self.condition.is_some() {
-            return Err(QueryError::NoSql);
-        }
-        let snapshot = Arc::new(store.snapshot()?);
-        let TableName::Artifacts(table) = self.table else {
-            return self.catalog(&snapshot);
+    /// Checks that the table has what is chosen by.
+    fn check(&self) -> Result<()> {
+        let lacks = |what| {
+            let (table, hint) = (self.table.to_string(), "leave the filter out".to_owned());
+            Err(QueryError::NotInTable { table, what, hint })
         };
-        let selection = self.selection();
-        let mut widths: Vec<_> = selection
-            .blocks(&snapshot, table)?
-            .iter()
-            .map(|b| (b.width, b.run))
-            .collect();
-        widths.dedup();
-        let (expected, _) = widths.first().copied().unwrap_or((0, RunId([0; 16])));
-        if let Some((actual, run)) = widths.iter().find(|(width, _)| *width != expected) {
+        let schema = self.table.schema(0);
+        if self.class.is_some() && schema.index_of("class_id").is_err() {
+            return lacks("classes");
+        }
+        if !self.runs.is_empty() && schema.index_of("run").is_err() {
+            return lacks("runs");
+        }
+        Ok(())
+    }
+
+    /// Returns rows of artifacts.
+    fn artifacts(&self, snapshot: Arc<Snapshot>, table: Table) -> Result<Rows> {
+        let options = ScanOptions {
+            selection: self.selection(),
+            limit: self.limit,
+            ..ScanOptions::default()
+        };
+        let scan = Scan::new(snapshot, table, options)?;
+        let expected = scan.rest().first().map_or(0, |info| info.width);
+        if let Some(other) = scan.rest().iter().find(|info| info.width != expected) {
             return Err(QueryError::Width {
-                run: *run,
+                run: other.run,
                 expected: expected as usize,
-                actual: *actual as usize,
+                actual: other.width as usize,
             });
         }
-        Ok(Rows {
-            schema: self.table.schema(expected as usize),
-            source: Source::Scan(Box::new(Scan::new(snapshot, table, selection)?.limit(self.limit))),
-        })
+        Ok(Rows::new(self.table.schema(expected as usize), scan))
     }
 
     fn selection(&self) -> Selection {
@@ -118,119 +111,26 @@ impl Filter {
         selection
     }
 
-    /// Returns the rows of a table that is kept as a whole.
+    /// Returns rows of a table that is kept as a whole.
     fn catalog(&self, snapshot: &Snapshot) -> Result<Rows> {
-        let lacks = |what| {
-            let (table, hint) = (self.table.to_string(), "leave the filter out".to_owned());
-            Err(QueryError::NotInTable { table, what, hint })
-        };
-        if self.class.is_some() {
-            return lacks("classes");
+        let mut batch = self.table.catalog(snapshot)?;
+        if let (Some(column), false) = (batch.column_by_name("run"), self.runs.is_empty()) {
+            let runs: BTreeSet<_> = self.runs.iter().map(RunId::to_string).collect();
+            let found = column.as_string::<i32>().iter();
+            let mask = found.map(|run| Some(run.is_some_and(|run| runs.contains(run))));
+            batch = filter_record_batch(&batch, &mask.collect())?;
         }
-        let batch = catalog_batch(self.table, snapshot)?;
-        let batch = match batch.column_by_name("run") {
-            None if !self.runs.is_empty() => return lacks("runs"),
-            Some(column) if !self.runs.is_empty() => {
-                let runs: BTreeSet<_> = self.runs.iter().map(RunId::to_string).collect();
-                let column = arrow::array::AsArray::as_string::<i32>(column);
-                let mask = column
-                    .iter()
-                    .map(|run| Some(run.is_some_and(|run| runs.contains(run))));
-                filter_record_batch(&batch, &mask.collect())?
-            }
-            _ => batch,
-        };
         let batch = batch.slice(0, batch.num_rows().min(self.limit.unwrap_or(usize::MAX)));
-        Ok(Rows {
-            schema: batch.schema(),
-            source: Source::Batch(Some(batch)),
-        })
+        Ok(Rows::new(batch.schema(), iter::once(Ok(batch))))
     }
 
     #[cfg(feature = "sql")]
-    fn query_sql(
-        &self,
-        store: &Arc<Store>,
-        take: &mut dyn FnMut(RecordBatch) -> Result<ControlFlow<()>>,
-    ) -> Result<SchemaRef> {
-        super::Sql::new(store).stream(&self.sql(), take)
+    fn conditional(&self, snapshot: Arc<Snapshot>, condition: &str) -> Result<Rows> {
+        super::sql::filtered(snapshot, self, condition)
     }
 
     #[cfg(not(feature = "sql"))]
-    fn query_sql(
-        &self,
-        _store: &Arc<Store>,
-        _take: &mut dyn FnMut(RecordBatch) -> Result<ControlFlow<()>>,
-    ) -> Result<SchemaRef> {
+    fn conditional(&self, _snapshot: Arc<Snapshot>, _condition: &str) -> Result<Rows> {
         Err(QueryError::NoSql)
-    }
-
-    /// Returns the filter as a SELECT.
-    #[cfg(feature = "sql")]
-    fn sql(&self) -> String {
-        let quote = |text: &str| format!("'{}'", text.replace('\'', "''"));
-        let mut parts = Vec::new();
-        if !self.runs.is_empty() {
-            let runs: Vec<_> = self.runs.iter().map(|run| quote(&run.to_string())).collect();
-            parts.push(format!("run IN ({})", runs.join(", ")));
-        }
-        match &self.class {
-            Some(Class::Id(id)) => parts.push(format!("class_id = {id}")),
-            Some(Class::Name(name)) => parts.push(format!("class_name = {}", quote(name))),
-            None => {}
-        }
-        // A line of its own, so that a comment at its end does not swallow the bracket.
-        parts.extend(
-            self.condition
-                .as_ref()
-                .map(|condition| format!("({condition}\n)")),
-        );
-        let limit = self
-            .limit
-            .map_or_else(String::new, |limit| format!(" LIMIT {limit}"));
-        format!(
-            "SELECT * FROM {} WHERE {}{limit}",
-            self.table,
-            parts.join(" AND ")
-        )
-    }
-}
-
-/// Returns the rows of `runs`, `run_inputs` or `datasets`; of a table of artifacts none.
-pub(crate) fn catalog_batch(table: TableName, snapshot: &Snapshot) -> Result<RecordBatch> {
-    match table {
-        TableName::Runs => catalog::runs_batch(&snapshot.runs()?, &snapshot.aliases()?),
-        TableName::RunInputs => catalog::run_inputs_batch(&snapshot.runs()?),
-        TableName::Datasets => catalog::datasets_batch(&snapshot.datasets()?),
-        TableName::Artifacts(_) => Ok(RecordBatch::new_empty(table.schema(0))),
-    }
-}
-
-/// The rows that pass a [`Filter`].
-pub struct Rows {
-    schema: SchemaRef,
-    source: Source,
-}
-
-enum Source {
-    Scan(Box<Scan>),
-    Batch(Option<RecordBatch>),
-}
-
-impl Rows {
-    /// Returns their schema.
-    pub fn schema(&self) -> SchemaRef {
-        self.schema.clone()
-    }
-}
-
-impl Iterator for Rows {
-    type Item = Result<RecordBatch>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        match &mut self.source {
-            Source::Scan(scan) => scan.next(),
-            Source::Batch(batch) => batch.take().map(Ok),
-        }
     }
 }

@@ -1,7 +1,8 @@
 //! Exact nearest neighbours of a vector among the vectors of a table.
 //!
-//! Blocks are read and compared in parallel, each thread keeping the best it has met; nothing else is held. Sums are taken in
-//! 64 bits in a fixed order and ties go to the lower key, so the answer does not depend on the number of threads.
+//! Blocks are read and compared in parallel, each thread keeping the best it has met; nothing else is held.
+//! Sums are taken in 64 bits in a fixed order and ties go to the lower key, so the answer does not depend on
+//! the number of threads.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -10,18 +11,20 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use dream_schema::columns::Columns;
-use dream_schema::{RunId, Table};
+use dream_schema::{RunId, Table, with_run_schema};
 use rayon::prelude::*;
 
-use super::scan::Selection;
+use super::scan::{Counter, Reader, stored};
+use super::selection::Selection;
 use super::vector::{dot, norm, squared_distance};
 use super::{QueryError, Result};
-use crate::store::{BlockInfo, Projection, Readable, Snapshot};
+use crate::store::{BlockInfo, Snapshot};
 
 /// How far two vectors are from each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Distance {
-    /// 1 - cos(a, b): from 0 (the same direction) to 2. A vector of zeros has no direction; its distance is 1.
+    /// 1 - cos(a, b): from 0 (the same direction) to 2. A vector of zeros has no direction; its distance is
+    /// 1.
     #[default]
     Cosine,
     /// |a - b|.
@@ -49,7 +52,8 @@ impl Neighbour {
     }
 }
 
-/// A neighbour in a heap whose top is the one to drop first: the farthest, and of equals the one with the highest key.
+/// A neighbour in a heap whose top is the one to drop first: the farthest, and of equals the one with the
+/// highest key.
 struct Farthest(Neighbour);
 
 impl Ord for Farthest {
@@ -77,9 +81,8 @@ impl Eq for Farthest {}
 ///
 /// Vectors with a NaN in them come last.
 ///
-/// # Errors
-/// If the table has no vectors, if those of a run have another width, if `vector` is not finite (or all zeros, for the cosine),
-/// or if the store cannot be read.
+/// # Errors If the table has no vectors, if those of a run have another width, if `vector` is not finite (or
+/// all zeros, for the cosine), or if the store cannot be read.
 pub fn nearest(
     snapshot: &Snapshot,
     table: Table,
@@ -94,7 +97,10 @@ pub fn nearest(
         return Err(QueryError::NotInTable { table, what, hint });
     }
     let measure = Measure::new(vector, distance)?;
-    let infos = selection.blocks(snapshot, table)?;
+    let schema = with_run_schema(&table.schema(vector.len()));
+    let columns = ["class_name", "index", "vector"].map(|column| schema.index_of(column));
+    let columns: Vec<_> = columns.into_iter().collect::<std::result::Result<_, _>>()?;
+    let infos = selection.blocks(snapshot, table, &stored(&columns))?;
     if let Some(info) = infos.iter().find(|info| info.width as usize != vector.len()) {
         return Err(QueryError::Width {
             run: info.run,
@@ -102,10 +108,17 @@ pub fn nearest(
             actual: info.width as usize,
         });
     }
+    let reader = Reader {
+        snapshot,
+        table,
+        selection,
+        columns: &columns,
+        counter: &Counter::default(),
+    };
     let best = infos
         .par_iter()
         .try_fold(BinaryHeap::new, |mut heap, info| {
-            let block = selection.rows(table, snapshot.block(table, info, &Projection::All)?)?;
+            let block = reader.rows(info)?;
             add_block(&mut heap, table, info, &block, &measure, k)?;
             Ok::<_, QueryError>(heap)
         })

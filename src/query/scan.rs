@@ -1,121 +1,21 @@
-//! Reading only what a question needs: which blocks, from the index alone; then the rows of those, one block at a time.
+//! Reading only what a question needs: the blocks that can hold its rows, and of those the columns that it
+//! asks for.
 
-use std::collections::BTreeSet;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arrow::array::{
-    ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch, RecordBatchOptions, StringArray,
-};
-use arrow::compute::filter_record_batch;
-use arrow::datatypes::{Int32Type, Int64Type};
-use dream_schema::columns::Columns;
-use dream_schema::{RunId, Table, with_run, with_run_schema};
+use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, RecordBatchOptions, StringArray};
+use dream_schema::{RunId, Table, with_run_schema};
 
 use super::Result;
+use super::selection::{Known, Selection};
 use crate::store::{BlockInfo, Projection, Readable, Snapshot};
-
-/// Which rows of a table are wanted; by default all.
-///
-/// A class has one name in a run: where the first block of a class has another name than those asked for, the rest of the
-/// class is not read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Selection {
-    /// The runs; `None` for all.
-    pub runs: Option<BTreeSet<RunId>>,
-    /// The classes; `None` for all, and for rows of none.
-    pub classes: Option<BTreeSet<u32>>,
-    /// The names of the classes; `None` for all, and for rows of none.
-    pub class_names: Option<BTreeSet<String>>,
-    /// The places in the class.
-    pub index: RangeInclusive<u64>,
-}
-
-impl Default for Selection {
-    fn default() -> Self {
-        Self {
-            runs: None,
-            classes: None,
-            class_names: None,
-            index: 0..=u64::MAX,
-        }
-    }
-}
-
-impl Selection {
-    /// Returns the selection of all rows of a run.
-    pub fn run(run: RunId) -> Self {
-        Self {
-            runs: Some(BTreeSet::from([run])),
-            ..Self::default()
-        }
-    }
-
-    /// Returns the blocks that can hold such rows, in key order, without reading any.
-    ///
-    /// # Errors
-    /// If the store cannot be read.
-    pub fn blocks(&self, snapshot: &Snapshot, table: Table) -> Result<Vec<BlockInfo>> {
-        let mut infos = Vec::new();
-        match &self.runs {
-            None => infos = snapshot.block_infos(table, None, None, &Projection::All)?,
-            Some(runs) => {
-                for run in runs {
-                    infos.extend(snapshot.block_infos(table, Some(*run), None, &Projection::All)?);
-                }
-            }
-        }
-        let classes = self.classes.as_ref().filter(|_| table.by_class());
-        infos.retain(|info| {
-            let last = info.first + u64::from(info.rows).saturating_sub(1);
-            info.rows > 0
-                && !self.index.is_empty()
-                && classes.is_none_or(|classes| classes.contains(&info.part))
-                && info.first <= *self.index.end()
-                && last >= *self.index.start()
-        });
-        Ok(infos)
-    }
-
-    /// Returns those rows of a block that are wanted.
-    pub(crate) fn rows(&self, table: Table, batch: RecordBatch) -> Result<RecordBatch> {
-        let mut wanted = vec![true; batch.num_rows()];
-        let columns = Columns::new(table, &batch);
-        if let Some(classes) = &self.classes {
-            let ids = columns.optional_numbers::<Int32Type>("class_id")?;
-            keep(&mut wanted, ids, |id| {
-                id.is_some_and(|id| classes.contains(&(id as u32)))
-            });
-        }
-        if let Some(class_names) = &self.class_names {
-            let names = columns.optional_text("class_name")?;
-            keep(&mut wanted, names, |name| {
-                name.is_some_and(|name| class_names.contains(&name))
-            });
-        }
-        if self.index != (0..=u64::MAX) {
-            let index = columns.numbers::<Int64Type>("index")?;
-            keep(&mut wanted, index, |index| self.index.contains(&(index as u64)));
-        }
-        if wanted.iter().all(|wanted| *wanted) {
-            return Ok(batch);
-        }
-        Ok(filter_record_batch(&batch, &BooleanArray::from(wanted))?)
-    }
-}
-
-/// Keeps wanting only the rows whose value passes.
-fn keep<T>(wanted: &mut [bool], values: Vec<T>, pass: impl Fn(T) -> bool) {
-    for (wanted, value) in wanted.iter_mut().zip(values) {
-        *wanted = *wanted && pass(value);
-    }
-}
 
 /// How much was read, for whoever wants to know.
 #[derive(Debug, Default)]
 pub struct Counter {
     blocks: AtomicU64,
+    tables: AtomicU64,
 }
 
 impl Counter {
@@ -123,16 +23,39 @@ impl Counter {
     pub fn blocks(&self) -> u64 {
         self.blocks.load(Ordering::Relaxed)
     }
+
+    /// Returns the number of tables looked at so far: those whose index was read, or all of whose rows were.
+    pub fn tables(&self) -> u64 {
+        self.tables.load(Ordering::Relaxed)
+    }
+
+    #[cfg(feature = "sql")]
+    pub(super) fn add_table(&self) {
+        self.tables.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
-/// The wanted rows of a table, block by block in key order, with the column `run` in front. One block is in memory at a time,
-/// and all are read from one snapshot.
+/// What a [`Scan`] yields; by default all rows with all columns.
+#[derive(Clone, Default)]
+pub struct ScanOptions {
+    /// Which rows.
+    pub selection: Selection,
+    /// Which columns, by their places in the schema with `run` in front; `None` for all.
+    pub columns: Option<Vec<usize>>,
+    /// The most rows.
+    pub limit: Option<usize>,
+    /// Counts what is read.
+    pub counter: Arc<Counter>,
+}
+
+/// The wanted rows of a table, block by block in key order, with the column `run` in front. One block is in
+/// memory at a time, and all are read from one snapshot.
 pub struct Scan {
     snapshot: Arc<Snapshot>,
     table: Table,
     selection: Selection,
     blocks: std::vec::IntoIter<BlockInfo>,
-    columns: Option<Vec<usize>>,
+    columns: Vec<usize>,
     left: usize,
     counter: Arc<Counter>,
     /// The class that is known to have another name.
@@ -144,107 +67,75 @@ impl Scan {
     ///
     /// # Errors
     /// If the store cannot be read.
-    pub fn new(snapshot: Arc<Snapshot>, table: Table, selection: Selection) -> Result<Self> {
-        let blocks = selection.blocks(&snapshot, table)?.into_iter();
-        Ok(Self {
+    pub fn new(snapshot: Arc<Snapshot>, table: Table, options: ScanOptions) -> Result<Self> {
+        let columns = columns(table, &options);
+        let blocks = options.selection.blocks(&snapshot, table, &stored(&columns))?;
+        Ok(Self::of(snapshot, table, columns, blocks, options))
+    }
+
+    /// Begins to read a table whose index is known.
+    pub(super) fn known(known: &Known, options: ScanOptions) -> Result<Self> {
+        let columns = columns(known.table, &options);
+        let blocks = known.blocks(&options.selection, &stored(&columns))?;
+        Ok(Self::of(
+            known.snapshot.clone(),
+            known.table,
+            columns,
+            blocks,
+            options,
+        ))
+    }
+
+    fn of(
+        snapshot: Arc<Snapshot>,
+        table: Table,
+        columns: Vec<usize>,
+        blocks: Vec<BlockInfo>,
+        options: ScanOptions,
+    ) -> Self {
+        Self {
             snapshot,
             table,
-            selection,
-            blocks,
-            columns: None,
-            left: usize::MAX,
-            counter: Arc::default(),
+            selection: options.selection,
+            blocks: blocks.into_iter(),
+            columns,
+            left: options.limit.unwrap_or(usize::MAX),
+            counter: options.counter,
             skipped: None,
-        })
+        }
     }
 
-    /// Yields only these columns, by their place in the schema with `run` in front.
-    pub fn columns(mut self, columns: Option<Vec<usize>>) -> Self {
-        self.columns = columns;
-        self
+    /// Returns where the rows are that are still to be read.
+    pub(super) fn rest(&self) -> &[BlockInfo] {
+        self.blocks.as_slice()
     }
 
-    /// Yields at most that many rows.
-    pub fn limit(mut self, limit: Option<usize>) -> Self {
-        self.left = limit.unwrap_or(usize::MAX);
-        self
-    }
-
-    /// Counts into `counter`.
-    pub fn counted(mut self, counter: Arc<Counter>) -> Self {
-        self.counter = counter;
-        self
-    }
-
-    fn block(&mut self, info: &BlockInfo) -> Result<Option<RecordBatch>> {
-        let place = (info.run, info.part);
-        if self.skipped == Some(place) {
+    /// Returns the wanted rows of a stretch.
+    fn rows(&mut self, mut info: BlockInfo) -> Result<Option<RecordBatch>> {
+        let class = (info.run, info.part);
+        if self.skipped == Some(class) {
             return Ok(None);
         }
-        if let Some(keys) = self.keys_only(info)? {
-            return Ok(Some(keys));
+        if self.selection.deciding(self.table, &info).is_empty() {
+            info.rows = info.rows.min(u32::try_from(self.left).unwrap_or(u32::MAX));
         }
-        let block = self.snapshot.block(self.table, info, &Projection::All)?;
-        self.counter.blocks.fetch_add(1, Ordering::Relaxed);
-        if self.table.by_class() && self.other_name(&block) {
-            self.skipped = Some(place);
-            return Ok(None);
-        }
-        let rows = self.selection.rows(self.table, block)?;
-        let rows = rows.slice(0, rows.num_rows().min(self.left));
+        let reader = Reader {
+            snapshot: &self.snapshot,
+            table: self.table,
+            selection: &self.selection,
+            columns: &self.columns,
+            counter: &self.counter,
+        };
+        let rows = reader.rows(&info)?;
         if rows.num_rows() == 0 {
+            if self.table.by_class() {
+                self.skipped = Some(class);
+            }
             return Ok(None);
         }
+        let rows = rows.slice(0, rows.num_rows().min(self.left));
         self.left -= rows.num_rows();
-        let rows = with_run(info.run, &rows)?;
-        Ok(Some(match &self.columns {
-            Some(columns) => rows.project(columns)?,
-            None => rows,
-        }))
-    }
-
-    /// Returns the rows of a block from its place alone, if only run, class and index are wanted of them.
-    fn keys_only(&mut self, info: &BlockInfo) -> Result<Option<RecordBatch>> {
-        let Some(columns) = &self.columns else {
-            return Ok(None);
-        };
-        if !self.table.by_class() || self.selection.class_names.is_some() {
-            return Ok(None);
-        }
-        let wanted = &self.selection.index;
-        let first = info.first.max(*wanted.start());
-        // Selection::blocks gives no block without a row, and none outside of the range.
-        let last = (info.first + u64::from(info.rows) - 1).min(*wanted.end());
-        let rows = ((last - first + 1) as usize).min(self.left);
-        let schema = with_run_schema(&self.table.schema(0)).project(columns)?;
-        let mut arrays: Vec<ArrayRef> = Vec::with_capacity(columns.len());
-        for field in schema.fields() {
-            arrays.push(match field.name().as_str() {
-                "run" => Arc::new(StringArray::from(vec![info.run.to_string(); rows])),
-                "class_id" => Arc::new(Int32Array::from(vec![info.part as i32; rows])),
-                "index" => Arc::new(Int64Array::from_iter_values((first as i64..).take(rows))),
-                _ => return Ok(None),
-            });
-        }
-        self.left -= rows;
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        let batch = RecordBatch::try_new_with_options(Arc::new(schema), arrays, &options)?;
-        Ok(Some(batch))
-    }
-
-    /// Says whether the class of a block has another name than those wanted.
-    fn other_name(&self, block: &RecordBatch) -> bool {
-        let Some(wanted) = &self.selection.class_names else {
-            return false;
-        };
-        let names = block
-            .column_by_name("class_name")
-            .and_then(|c| c.as_string_opt::<i32>());
-        names.is_some_and(|names| {
-            names
-                .iter()
-                .all(|name| name.is_none_or(|name| !wanted.contains(name)))
-        })
+        Ok(Some(rows))
     }
 }
 
@@ -254,7 +145,7 @@ impl Iterator for Scan {
     fn next(&mut self) -> Option<Self::Item> {
         while self.left > 0 {
             let info = self.blocks.next()?;
-            if let Some(item) = self.block(&info).transpose() {
+            if let Some(item) = self.rows(info).transpose() {
                 if item.is_err() {
                     self.left = 0;
                 }
@@ -263,4 +154,90 @@ impl Iterator for Scan {
         }
         None
     }
+}
+
+/// Reads some columns of the wanted rows.
+pub(super) struct Reader<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) table: Table,
+    pub(super) selection: &'a Selection,
+    /// Places in the schema with `run` in front.
+    pub(super) columns: &'a [usize],
+    pub(super) counter: &'a Counter,
+}
+
+impl Reader<'_> {
+    /// Returns the wanted rows of a stretch.
+    pub(super) fn rows(&self, info: &BlockInfo) -> Result<RecordBatch> {
+        let deciding = self.selection.deciding(self.table, info);
+        let rows = self.read(info, &deciding)?;
+        if deciding.is_empty() {
+            return Ok(rows);
+        }
+        let rows = self.selection.decide(self.table, &deciding, rows)?;
+        let wanted: Vec<_> = (0..self.columns.len()).collect();
+        Ok(rows.project(&wanted)?)
+    }
+
+    /// Returns the columns asked for of a stretch, and after them those that decide which of its rows are
+    /// wanted. What the index says is not read.
+    fn read(&self, info: &BlockInfo, deciding: &[&'static str]) -> Result<RecordBatch> {
+        let schema = with_run_schema(&self.table.schema(info.width as usize));
+        let mut places = self.columns.to_vec();
+        for column in deciding {
+            let place = schema.index_of(column)?;
+            if !places.contains(&place) {
+                places.push(place);
+            }
+        }
+        let schema = schema.project(&places)?;
+        let fields = schema.fields().iter();
+        let mut columns: Vec<_> = fields.map(|field| self.indexed(info, field.name())).collect();
+        let missing = places.iter().zip(&columns).filter(|(_, column)| column.is_none());
+        let missing: Vec<_> = missing.map(|(place, _)| *place).collect();
+        if !missing.is_empty() {
+            let rows = self.snapshot.block(self.table, info, &stored(&missing))?;
+            self.counter.blocks.fetch_add(1, Ordering::Relaxed);
+            let mut read = rows.columns().iter().cloned();
+            for column in columns.iter_mut().filter(|column| column.is_none()) {
+                *column = read.next();
+            }
+        }
+        let columns = columns.into_iter().flatten().collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(info.rows as usize));
+        Ok(RecordBatch::try_new_with_options(
+            Arc::new(schema),
+            columns,
+            &options,
+        )?)
+    }
+
+    /// Returns a column of a stretch if the index says what is in it.
+    fn indexed(&self, info: &BlockInfo, column: &str) -> Option<ArrayRef> {
+        let rows = info.rows as usize;
+        let text = |value: &str| -> ArrayRef {
+            Arc::new(StringArray::from_iter_values(std::iter::repeat_n(value, rows)))
+        };
+        let by_class = self.table.by_class();
+        match column {
+            "run" => Some(text(&info.run.to_string())),
+            "index" => Some(Arc::new(Int64Array::from_iter_values(
+                (info.first as i64..).take(rows),
+            ))),
+            "class_id" if by_class => Some(Arc::new(Int32Array::from(vec![info.part as i32; rows]))),
+            "class_name" if by_class => info.class_name.as_deref().map(text),
+            _ => None,
+        }
+    }
+}
+
+/// Returns the places of the columns that are asked for, `run` counted.
+fn columns(table: Table, options: &ScanOptions) -> Vec<usize> {
+    let all = || (0..=table.declaration().columns.len()).collect();
+    options.columns.clone().unwrap_or_else(all)
+}
+
+/// Returns the columns that are stored of those at these places, `run` counted.
+pub(super) fn stored(places: &[usize]) -> Projection {
+    Projection::Only(places.iter().filter_map(|place| place.checked_sub(1)).collect())
 }

@@ -3,10 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use dream_schema::{Table, with_run_schema};
 
-use super::{QueryError, catalog};
+use super::{QueryError, Result, catalog};
+use crate::store::{Readable, Snapshot};
 
 /// A table of SQL and of exports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,6 +60,16 @@ impl TableName {
         }
     }
 
+    /// Returns the rows of a table that is kept as a whole; of a table of artifacts none.
+    pub(super) fn catalog(self, snapshot: &Snapshot) -> Result<RecordBatch> {
+        match self {
+            TableName::Runs => catalog::runs_batch(&snapshot.runs()?, &snapshot.aliases()?),
+            TableName::RunInputs => catalog::run_inputs_batch(&snapshot.runs()?),
+            TableName::Datasets => catalog::datasets_batch(&snapshot.datasets()?),
+            TableName::Artifacts(_) => Ok(RecordBatch::new_empty(self.schema(0))),
+        }
+    }
+
     /// Returns the names of all tables, as an error shows them.
     pub(crate) fn names() -> String {
         TableName::all()
@@ -76,7 +88,7 @@ impl fmt::Display for TableName {
 impl FromStr for TableName {
     type Err = QueryError;
 
-    fn from_str(name: &str) -> Result<Self, QueryError> {
+    fn from_str(name: &str) -> Result<Self> {
         TableName::all()
             .find(|t| t.name() == name)
             .ok_or_else(|| QueryError::UnknownTable {

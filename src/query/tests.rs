@@ -1,6 +1,6 @@
 //! A small store, and questions without SQL.
 
-use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};
@@ -11,7 +11,7 @@ use dream_schema::{
 
 use super::*;
 use crate::rng::Stream;
-use crate::store::{Readable, Stamp, Store};
+use crate::store::{Projection, Readable, Stamp, Store};
 
 /// Vectors of the outliers are this wide.
 pub(super) const WIDTH: usize = 128;
@@ -67,8 +67,18 @@ pub(super) fn outlier(class_id: u32, index: u64) -> Outlier {
 }
 
 pub(super) fn sample() -> Sample {
+    sample_in(|path| Store::create(path).unwrap())
+}
+
+/// The sample in a store of format 1, whose blocks have all columns of their rows and whose index has no
+/// names of classes.
+pub(super) fn older_sample() -> Sample {
+    sample_in(|path| Store::create_v1(path).unwrap())
+}
+
+fn sample_in(create: fn(&Path) -> Store) -> Sample {
     let directory = tempfile::tempdir().unwrap();
-    let store = Arc::new(Store::create(directory.path().join("a.redb")).unwrap());
+    let store = Arc::new(create(&directory.path().join("a.redb")));
     let run = begin(&store, "sample", 1, &[]);
     let rows: Vec<_> = (0..CLASSES)
         .flat_map(|c| (0..ROWS).map(move |i| outlier(c, i)))
@@ -123,12 +133,7 @@ pub(super) fn sample() -> Sample {
 }
 
 fn rows(filter: &Filter, store: &Arc<Store>) -> Result<Vec<RecordBatch>> {
-    let mut batches = Vec::new();
-    filter.query(store, &mut |batch| {
-        batches.push(batch);
-        Ok(ControlFlow::Continue(()))
-    })?;
-    Ok(batches)
+    filter.rows(store)?.collect()
 }
 
 fn count(batches: &[RecordBatch]) -> usize {
@@ -205,35 +210,108 @@ fn filters_choose_among_runs_and_data_sets() {
 }
 
 #[test]
-fn a_name_is_looked_up_in_one_block_of_a_class() {
-    let s = sample();
-    let snapshot = Arc::new(s.store.snapshot().unwrap());
-    let blocks = Selection::default().blocks(&snapshot, Table::Outliers).unwrap();
-    let of = |part| blocks.iter().filter(|b| b.part == part).count() as u64;
-    assert!(of(0) > 1 && of(1) > 1, "the sample is too small to show anything");
-    let counter = Arc::new(Counter::default());
-    let selection = Selection {
-        class_names: Some(["class 1".to_owned()].into()),
-        ..Selection::default()
-    };
-    let scan = Scan::new(snapshot, Table::Outliers, selection)
-        .unwrap()
-        .counted(counter.clone());
-    assert_eq!(scan.map(|b| b.unwrap().num_rows()).sum::<usize>(), 3000);
-    assert_eq!(counter.blocks(), of(1) + 2);
+fn a_class_is_found_by_name_without_reading_the_others() {
+    for (s, looked_at) in [(sample(), 0), (older_sample(), 2)] {
+        let snapshot = Arc::new(s.store.snapshot().unwrap());
+        let all = Projection::All;
+        let blocks = Selection::default()
+            .blocks(&snapshot, Table::Outliers, &all)
+            .unwrap();
+        let of = |part| blocks.iter().filter(|b| b.part == part).count() as u64;
+        assert!(of(0) > 1 && of(1) > 1, "the sample is too small to show anything");
+        let options = ScanOptions {
+            selection: Selection {
+                class_names: Some(["class 1".to_owned()].into()),
+                ..Selection::default()
+            },
+            ..ScanOptions::default()
+        };
+        let counter = options.counter.clone();
+        let scan = Scan::new(snapshot, Table::Outliers, options).unwrap();
+        assert_eq!(scan.map(|b| b.unwrap().num_rows()).sum::<usize>(), 3000);
+        // Where the index has no names, the first block of a class tells its name.
+        assert_eq!(counter.blocks(), of(1) + looked_at);
+    }
+}
+
+#[test]
+fn a_scan_yields_the_columns_that_are_asked_for() {
+    for s in [sample(), older_sample()] {
+        let snapshot = Arc::new(s.store.snapshot().unwrap());
+        let scan = |table, selection, columns| {
+            let options = ScanOptions {
+                selection,
+                columns,
+                ..ScanOptions::default()
+            };
+            let scan = Scan::new(snapshot.clone(), table, options).unwrap();
+            let batches: Vec<_> = scan.map(Result::unwrap).collect();
+            arrow::compute::concat_batches(&batches[0].schema(), &batches).unwrap()
+        };
+        let names = Some(["class 1".to_owned(), "class 2".to_owned()].into());
+        for (table, selection) in [
+            (Table::Outliers, Selection::default()),
+            (
+                Table::Outliers,
+                Selection {
+                    index: 2000..=2100,
+                    ..Selection::default()
+                },
+            ),
+            (
+                Table::Outliers,
+                Selection {
+                    class_names: names.clone(),
+                    ..Selection::default()
+                },
+            ),
+            (Table::Metrics, Selection::default()),
+            (
+                Table::Metrics,
+                Selection {
+                    class_names: names,
+                    ..Selection::default()
+                },
+            ),
+            (
+                Table::Metrics,
+                Selection {
+                    classes: Some([2].into()),
+                    ..Selection::default()
+                },
+            ),
+        ] {
+            let all = scan(table, selection.clone(), None);
+            let width = if table == Table::Outliers { WIDTH } else { 0 };
+            assert_eq!(all.schema(), TableName::Artifacts(table).schema(width));
+            let last = all.num_columns() - 1;
+            for columns in [vec![0], vec![3, 0], vec![last, 2], vec![5], vec![1, 2, 3, 4]] {
+                let some = scan(table, selection.clone(), Some(columns.clone()));
+                assert_eq!(
+                    some,
+                    all.project(&columns).unwrap(),
+                    "{table} {selection:?} {columns:?}"
+                );
+            }
+            assert_eq!(
+                scan(table, selection, Some(Vec::new())).num_rows(),
+                all.num_rows()
+            );
+        }
+    }
 }
 
 #[test]
 fn a_snapshot_does_not_see_what_comes_later() {
     let s = sample();
     let snapshot = Arc::new(s.store.snapshot().unwrap());
-    let mut scan = Scan::new(snapshot.clone(), Table::Metrics, Selection::default()).unwrap();
+    let mut scan = Scan::new(snapshot.clone(), Table::Metrics, ScanOptions::default()).unwrap();
     let late = Metric::from_batch(&scan.next().unwrap().unwrap()).unwrap()[0].clone();
     s.store
         .put(s.metrics.id, &[Metric { index: 99, ..late }])
         .unwrap();
     let count = |snapshot| {
-        let scan = Scan::new(snapshot, Table::Metrics, Selection::default()).unwrap();
+        let scan = Scan::new(snapshot, Table::Metrics, ScanOptions::default()).unwrap();
         scan.map(|b| b.unwrap().num_rows()).sum::<usize>()
     };
     assert_eq!(count(snapshot), 3);

@@ -137,6 +137,12 @@ impl Store {
         Self::create_at(path, format)
     }
 
+    /// Creates a store of the oldest format.
+    #[cfg(test)]
+    pub(crate) fn create_v1(path: &Path) -> Result<Store> {
+        Self::create_at(path, Format::V1)
+    }
+
     /// Opens a storage; if it is empty it becomes a store of `format`.
     #[cfg(test)]
     pub(super) fn with_backend_as(path: &str, format: Format, backend: impl StorageBackend) -> Result<Store> {

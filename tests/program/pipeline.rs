@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::support::{data, demo, dream, folder, good, json};
+use crate::support::{bad, data, demo, dream, folder, good, json};
 
 fn digests(folder: &Path) -> BTreeMap<String, String> {
     let text = |v: &serde_json::Value, key: &str| v[key].as_str().unwrap_or_default().to_owned();
@@ -137,6 +137,30 @@ fn outliers_of_a_class_by_query_sql_and_nearest() {
     );
     assert_eq!(near[0]["index"], 7);
     assert!(near[0]["distance"].as_f64().unwrap().abs() < 1e-6);
+    // A vector is looked up in the table that is named.
+    for (table, run) in [
+        ("class_embeddings", "quick-0-embed"),
+        ("features", "quick-0-encode"),
+    ] {
+        let near = json(
+            folder,
+            &["nearest", table, "--to", &format!("{table}:{run}:sandal:0")],
+        );
+        assert_eq!(
+            (near[0]["class_name"].as_str(), near[0]["index"].as_u64()),
+            (Some("sandal"), Some(0))
+        );
+        assert!(near[0]["distance"].as_f64().unwrap().abs() < 1e-6, "{table}");
+    }
+    let line = bad(
+        folder,
+        2,
+        &["nearest", "outliers", "--to", "images:quick-0-imagine:sandal:0"],
+    );
+    assert!(
+        line.contains("there are class_embeddings, features, outliers"),
+        "{line}"
+    );
 }
 
 #[test]

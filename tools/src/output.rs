@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use anyhow::Result;
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
-use dream_ood::query;
+use dream_ood::query::{self, Rows};
 use dream_ood::stage::{Refusal, StageError};
 
 use crate::args::Format;
@@ -25,6 +25,11 @@ pub fn batches(
     query::write_rows(&mut out, format, schema, batches)?;
     out.flush()?;
     Ok(())
+}
+
+/// Prints the rows of an answer as they come.
+pub fn rows(format: Format, rows: Rows) -> Result<()> {
+    batches(format, &rows.schema(), rows)
 }
 
 /// Prints one record batch as a table.

@@ -8,8 +8,8 @@ use arrow::json::writer::LineDelimited;
 
 use crate::query::Result;
 
-/// Writes one JSON object a row: null as `null`, vectors in full, bytes in hex, times as ISO 8601, a number that is not finite
-/// as `null`.
+/// Writes one JSON object a row: null as `null`, vectors in full, bytes in hex, times as ISO 8601, a number
+/// that is not finite as `null`.
 ///
 /// # Errors
 /// If the bytes cannot be written.

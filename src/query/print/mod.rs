@@ -1,4 +1,5 @@
-//! Record batches as text, into anything that takes bytes: a table for the eye, JSON lines and CSV for programs.
+//! Record batches as text, into anything that takes bytes: a table for the eye, JSON lines and CSV for
+//! programs.
 
 mod json;
 mod table;

@@ -16,7 +16,8 @@ const AHEAD: usize = 1000;
 /// Numbers shown of a vector.
 const NUMBERS: usize = 3;
 
-/// Writes the rows as aligned columns under a header and returns their number. Numbers stand right, null is empty.
+/// Writes the rows as aligned columns under a header and returns their number. Numbers stand right, null is
+/// empty.
 ///
 /// # Errors
 /// If a batch cannot be had or written.

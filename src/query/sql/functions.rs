@@ -1,7 +1,8 @@
 //! `dot`, `norm`, `l2_distance` and `cosine_similarity` on vectors.
 //!
-//! A vector is a list of numbers, of a fixed size or not; a literal is written `[0.1, 0.2]`. Sums are taken in 64 bits over
-//! 32-bit numbers. If a vector is null, so is the result; if two differ in width, the query fails.
+//! A vector is a list of numbers, of a fixed size or not; a literal is written `[0.1, 0.2]`. Sums are taken
+//! in 64 bits over 32-bit numbers. If a vector is null, so is the result; if two differ in width, the query
+//! fails.
 
 use std::sync::Arc;
 

@@ -14,7 +14,8 @@ pub(super) fn check_statement(statement: &Statement) -> Result<(), QueryError> {
             let text = statement.to_string();
             let first = text.split([' ', '(']).find(|word| !word.is_empty()).unwrap_or("");
             let first = first.to_uppercase();
-            // What a reading statement can begin with, as the parser prints it; `(SELECT ...)` begins with its bracket.
+            // What a reading statement can begin with, as the parser prints it; `(SELECT ...)` begins with
+            // its bracket.
             if [
                 "SELECT", "WITH", "VALUES", "EXPLAIN", "DESCRIBE", "DESC", "SHOW", "FROM", "TABLE",
             ]

@@ -1,47 +1,47 @@
 //! SQL over a store, by DataFusion. Only reading.
 //!
-//! Every query sees one snapshot, for which the tables are made anew: so their vector columns have the width of what is stored
-//! now. A query runs on the calling thread, with one more that reads and decodes blocks ahead of it.
+//! Every query sees one snapshot, of which the tables that it names are made: so their vector columns have
+//! the width of what is stored now, and of the others not even the index is read. A query runs on the thread
+//! that asks for its rows, with one more that reads and decodes blocks ahead of it.
 
 mod functions;
 mod message;
 mod provider;
 mod pushdown;
+mod tables;
 #[cfg(test)]
 mod tests;
 
 use std::future::poll_fn;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
 use datafusion::config::Dialect;
-use datafusion::datasource::MemTable;
+use datafusion::dataframe::DataFrame;
 use datafusion::error::DataFusionError;
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::{SQLOptions, SessionContext};
-use datafusion::logical_expr::LogicalPlan;
-use datafusion::prelude::SessionConfig;
+use datafusion::logical_expr::{Expr, LogicalPlan, col, lit};
+use tokio::runtime::Runtime;
 
-use super::filter::catalog_batch;
 use super::scan::Counter;
-use super::{QueryError, Result, TableName};
+use super::{Class, Filter, QueryError, Result, Rows, TableName};
 use crate::store::{Snapshot, Store};
 
 /// Answers SQL queries on a store.
 ///
 /// The tables are those of [`TableName`]. Beyond DataFusion's own functions there are `dot(a, b)`, `norm(a)`,
 /// `l2_distance(a, b)` and `cosine_similarity(a, b)` on vectors.
-pub struct Sql {
-    store: Arc<Store>,
+pub struct Sql<'a> {
+    store: &'a Store,
     counter: Arc<Counter>,
 }
 
-impl Sql {
+impl<'a> Sql<'a> {
     /// Prepares to query `store`.
-    pub fn new(store: &Arc<Store>) -> Self {
+    pub fn new(store: &'a Store) -> Self {
         Self {
-            store: store.clone(),
+            store,
             counter: Arc::default(),
         }
     }
@@ -51,86 +51,83 @@ impl Sql {
         &self.counter
     }
 
-    /// Returns the rows that a SELECT gives, all of them in memory. There is at least one batch, if need be without rows.
+    /// Returns the rows that a SELECT gives.
     ///
     /// # Errors
     /// If the query is wrong or would change something, or if the store cannot be read.
-    pub fn query(&self, sql: &str) -> Result<Vec<RecordBatch>> {
-        let mut batches = Vec::new();
-        let schema = self.stream(sql, &mut |batch| {
-            batches.push(batch);
-            Ok(ControlFlow::Continue(()))
-        })?;
-        if batches.is_empty() {
-            batches.push(RecordBatch::new_empty(schema));
+    pub fn query(&self, sql: &str) -> Result<Rows> {
+        let context = tables::context(Arc::new(self.store.snapshot()?), &self.counter)?;
+        rows(async {
+            let plan = plan(&context, sql).await?;
+            context.execute_logical_plan(plan).await.map_err(message::error)
+        })
+    }
+}
+
+/// Returns the rows of a filter that meet a condition. Only the condition is parsed.
+pub(super) fn filtered(snapshot: Arc<Snapshot>, filter: &Filter, condition: &str) -> Result<Rows> {
+    let context = tables::context(snapshot, &Arc::default())?;
+    rows(async {
+        // A line of its own, so that a comment at its end does not swallow the bracket.
+        let sql = format!("SELECT * FROM {} WHERE ({condition}\n)", filter.table);
+        let plan = plan(&context, &sql).await?;
+        let mut frame = DataFrame::new(context.state(), plan);
+        for chosen in chosen(filter) {
+            frame = frame.filter(chosen).map_err(message::error)?;
         }
-        Ok(batches)
-    }
+        frame.limit(0, filter.limit).map_err(message::error)
+    })
+}
 
-    /// Hands the rows that a SELECT gives to `take`, batch by batch, until it breaks, and returns their schema.
-    ///
-    /// # Errors
-    /// As [`Sql::query`], and whatever `take` returns.
-    pub fn stream(
-        &self,
-        sql: &str,
-        take: &mut dyn FnMut(RecordBatch) -> Result<ControlFlow<()>>,
-    ) -> Result<SchemaRef> {
-        // Timers are not enabled: nothing here waits for a clock.
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .map_err(|e| QueryError::Sql {
-                message: format!("no thread for the query: {e}"),
-            })?;
-        runtime.block_on(self.run(sql, take))
+/// Returns what the typed part of a filter asks of a row.
+fn chosen(filter: &Filter) -> Vec<Expr> {
+    let mut chosen = Vec::new();
+    if !filter.runs.is_empty() {
+        let runs = filter.runs.iter().map(|run| lit(run.to_string())).collect();
+        chosen.push(col("run").in_list(runs, false));
     }
+    match &filter.class {
+        Some(Class::Id(id)) => chosen.push(col("class_id").eq(lit(*id as i32))),
+        Some(Class::Name(name)) => chosen.push(col("class_name").eq(lit(name.as_str()))),
+        None => {}
+    }
+    chosen
+}
 
-    async fn run(
-        &self,
-        sql: &str,
-        take: &mut dyn FnMut(RecordBatch) -> Result<ControlFlow<()>>,
-    ) -> Result<SchemaRef> {
-        let context = self.context(Arc::new(self.store.snapshot()?))?;
-        let plan = plan(&context, sql).await?;
-        let frame = context.execute_logical_plan(plan).await.map_err(message::error)?;
-        let mut stream = frame.execute_stream().await.map_err(message::error)?;
-        let schema = stream.schema();
-        while let Some(batch) = poll_fn(|cx| stream.as_mut().poll_next(cx)).await {
-            let batch = batch.map_err(message::error)?;
-            if batch.num_rows() > 0 && take(batch)?.is_break() {
-                break;
+/// Begins to execute a query and returns its rows.
+fn rows(frame: impl Future<Output = Result<DataFrame>>) -> Result<Rows> {
+    // Timers are not enabled: nothing here waits for a clock.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .map_err(|e| QueryError::Sql {
+            message: format!("no thread for the query: {e}"),
+        })?;
+    let stream = runtime.block_on(async {
+        let frame = frame.await?;
+        frame.execute_stream().await.map_err(message::error)
+    })?;
+    Ok(Rows::new(stream.schema(), Answer { stream, runtime }))
+}
+
+/// The rows of a query that is being executed.
+struct Answer {
+    /// Dropped first: what reads ahead ends when nobody takes its rows any more.
+    stream: SendableRecordBatchStream,
+    runtime: Runtime,
+}
+
+impl Iterator for Answer {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let stream = &mut self.stream;
+            let next = poll_fn(|context| stream.as_mut().poll_next(context));
+            match self.runtime.block_on(next)? {
+                Ok(batch) if batch.num_rows() == 0 => {}
+                batch => return Some(batch.map_err(message::error)),
             }
         }
-        Ok(schema)
-    }
-
-    fn context(&self, snapshot: Arc<Snapshot>) -> Result<SessionContext> {
-        let config = SessionConfig::new()
-            // The calling thread is the only one that computes.
-            .with_target_partitions(1)
-            .with_information_schema(true);
-        let context = SessionContext::new_with_config(config);
-        for function in functions::all() {
-            context.register_udf(function);
-        }
-        for table in TableName::all() {
-            let provider: Arc<dyn datafusion::catalog::TableProvider> = match table {
-                TableName::Artifacts(artifacts) => Arc::new(provider::StoreTable::new(
-                    snapshot.clone(),
-                    artifacts,
-                    self.counter.clone(),
-                )?),
-                _ => {
-                    let batch = catalog_batch(table, &snapshot)?;
-                    let memory = MemTable::try_new(batch.schema(), vec![vec![batch]]);
-                    Arc::new(memory.map_err(message::error)?)
-                }
-            };
-            context
-                .register_table(table.name(), provider)
-                .map_err(message::error)?;
-        }
-        Ok(context)
     }
 }
 

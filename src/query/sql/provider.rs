@@ -1,6 +1,5 @@
 //! A table of artifacts as DataFusion sees it.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -18,45 +17,35 @@ use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use dream_schema::Table;
 
 use super::pushdown;
-use crate::query::scan::{Counter, Scan, Selection};
+use crate::query::scan::{Counter, Scan, ScanOptions};
+use crate::query::selection::Known;
 use crate::query::{QueryError, TableName};
-use crate::store::{Projection, Readable, Snapshot};
+use crate::store::Snapshot;
 
 /// A table of artifacts in one snapshot of a store.
 pub(super) struct StoreTable {
-    snapshot: Arc<Snapshot>,
-    table: Table,
+    known: Arc<Known>,
     schema: SchemaRef,
     counter: Arc<Counter>,
 }
 
 impl StoreTable {
-    /// Returns the table as it is in `snapshot`. Its vectors are of a fixed size if all that are stored have the same width,
-    /// and otherwise lists.
+    /// Returns the table as it is in `snapshot`. Its vectors are of a fixed size if all that are stored have
+    /// the same width, and otherwise lists.
     pub(super) fn new(
         snapshot: Arc<Snapshot>,
         table: Table,
         counter: Arc<Counter>,
     ) -> Result<Self, QueryError> {
-        let mut widths = BTreeSet::new();
-        if table.has_vectors() {
-            widths.extend(
-                snapshot
-                    .block_infos(table, None, None, &Projection::Only(Vec::new()))?
-                    .iter()
-                    .map(|b| b.width),
-            );
-        }
+        let known = Known::new(snapshot, table)?;
+        let widths = known.widths();
         let width = widths.first().copied().unwrap_or(0);
-        let fixed = TableName::Artifacts(table).schema(width as usize);
-        let schema = if widths.len() == 1 {
-            fixed
-        } else {
-            with_lists(&fixed)
-        };
+        let mut schema = TableName::Artifacts(table).schema(width as usize);
+        if widths.len() != 1 {
+            schema = with_lists(&schema);
+        }
         Ok(Self {
-            snapshot,
-            table,
+            known: Arc::new(known),
             schema,
             counter,
         })
@@ -76,7 +65,7 @@ fn with_lists(schema: &Schema) -> SchemaRef {
 
 impl fmt::Debug for StoreTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("StoreTable").field(&self.table).finish()
+        f.debug_tuple("StoreTable").field(&self.known.table).finish()
     }
 }
 
@@ -91,7 +80,7 @@ impl TableProvider for StoreTable {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        let support = |filter: &&Expr| match pushdown::condition(self.table, filter) {
+        let support = |filter: &&Expr| match pushdown::condition(self.known.table, filter) {
             Some(_) => TableProviderFilterPushDown::Exact,
             None => TableProviderFilterPushDown::Unsupported,
         };
@@ -105,19 +94,19 @@ impl TableProvider for StoreTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let selection = pushdown::selection(state, &self.snapshot, self.table, filters)?;
         let schema = match projection {
             Some(columns) => Arc::new(self.schema.project(columns)?),
             None => self.schema.clone(),
         };
         let partition = Partition {
-            snapshot: self.snapshot.clone(),
-            table: self.table,
+            known: self.known.clone(),
             schema: schema.clone(),
-            selection,
-            columns: projection.cloned(),
-            limit,
-            counter: self.counter.clone(),
+            options: ScanOptions {
+                selection: pushdown::selection(state, &self.known, filters)?,
+                columns: projection.cloned(),
+                limit,
+                counter: self.counter.clone(),
+            },
         };
         let exec = StreamingTableExec::try_new(schema, vec![Arc::new(partition)], None, [], false, limit)?;
         Ok(Arc::new(exec))
@@ -126,21 +115,17 @@ impl TableProvider for StoreTable {
 
 /// The rows of one scan.
 struct Partition {
-    snapshot: Arc<Snapshot>,
-    table: Table,
+    known: Arc<Known>,
     schema: SchemaRef,
-    selection: Selection,
-    columns: Option<Vec<usize>>,
-    limit: Option<usize>,
-    counter: Arc<Counter>,
+    options: ScanOptions,
 }
 
 impl fmt::Debug for Partition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("Partition");
         debug
-            .field("table", &self.table)
-            .field("selection", &self.selection)
+            .field("table", &self.known.table)
+            .field("selection", &self.options.selection)
             .finish()
     }
 }
@@ -154,12 +139,9 @@ impl PartitionStream for Partition {
         // One batch is computed on, one waits, one is being read.
         let mut builder = RecordBatchReceiverStream::builder(self.schema.clone(), 1);
         let sender = builder.tx();
-        let (schema, limit) = (self.schema.clone(), self.limit);
-        let (snapshot, table, selection) = (self.snapshot.clone(), self.table, self.selection.clone());
-        let (columns, counter) = (self.columns.clone(), self.counter.clone());
+        let (known, schema, options) = (self.known.clone(), self.schema.clone(), self.options.clone());
         builder.spawn_blocking(move || {
-            let scan = Scan::new(snapshot, table, selection).map_err(external)?;
-            for batch in scan.columns(columns).limit(limit).counted(counter) {
+            for batch in Scan::known(&known, options).map_err(external)? {
                 let batch = batch
                     .map_err(external)
                     .and_then(|batch| with_schema(&schema, &batch));
@@ -175,7 +157,8 @@ impl PartitionStream for Partition {
     }
 }
 
-fn external(error: QueryError) -> DataFusionError {
+/// Returns our error as one of DataFusion's, from which `message::error` takes it out again.
+pub(super) fn external(error: QueryError) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }
 

@@ -1,8 +1,9 @@
 //! Which conditions of a query decide which blocks are read.
 //!
-//! A condition on `run` alone is asked of every run that has rows, one on `class_id` alone of every class: what comes out are
-//! sets. Comparisons of `index` with a number narrow a range, and `class_name` may be one of some names. All of these hold
-//! exactly for the rows that come back; whatever else is asked, DataFusion filters.
+//! A condition on `run` alone is asked of every run that has rows, one on `class_id` alone of every class:
+//! what comes out are sets. Comparisons of `index` with a number narrow a range, and `class_name` may be one
+//! of some names. All of these hold exactly for the rows that come back; whatever else is asked, DataFusion
+//! filters.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -17,10 +18,9 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::expr_rewriter::unnormalize_col;
 use datafusion::logical_expr::{Between, BinaryExpr, Expr, Operator};
-use dream_schema::{RunId, Table};
+use dream_schema::Table;
 
-use crate::query::scan::Selection;
-use crate::store::{Projection, Readable, Snapshot};
+use crate::query::selection::{Known, Selection};
 
 /// A condition that can be pushed down.
 pub(super) enum Condition {
@@ -64,25 +64,17 @@ pub(super) fn condition(table: Table, filter: &Expr) -> Option<Condition> {
 }
 
 /// Returns the rows that `filters`, all of which can be pushed down, let through.
-pub(super) fn selection(
-    state: &dyn Session,
-    snapshot: &Snapshot,
-    table: Table,
-    filters: &[Expr],
-) -> Result<Selection> {
+pub(super) fn selection(state: &dyn Session, known: &Known, filters: &[Expr]) -> Result<Selection> {
     let mut selection = Selection::default();
-    let mut known = None;
     for filter in filters {
-        match condition(table, filter) {
+        match condition(known.table, filter) {
             Some(Condition::Run(expr)) => {
-                let runs = &Known::get(&mut known, snapshot, table)?.runs;
-                let runs = selection.runs.take().unwrap_or_else(|| runs.clone());
+                let runs = selection.runs.take().unwrap_or_else(|| known.runs());
                 let names: StringArray = runs.iter().map(|run| Some(run.to_string())).collect();
                 selection.runs = Some(passing(state, "run", Arc::new(names), expr, runs)?);
             }
             Some(Condition::Class(expr)) => {
-                let classes = &Known::get(&mut known, snapshot, table)?.classes;
-                let classes = selection.classes.take().unwrap_or_else(|| classes.clone());
+                let classes = selection.classes.take().unwrap_or_else(|| known.classes());
                 let ids: Int32Array = classes.iter().map(|class| Some(*class as i32)).collect();
                 selection.classes = Some(passing(state, "class_id", Arc::new(ids), expr, classes)?);
             }
@@ -103,30 +95,6 @@ pub(super) fn selection(
         }
     }
     Ok(selection)
-}
-
-/// The runs and classes that have rows.
-struct Known {
-    runs: BTreeSet<RunId>,
-    classes: BTreeSet<u32>,
-}
-
-impl Known {
-    fn get<'a>(known: &'a mut Option<Known>, snapshot: &Snapshot, table: Table) -> Result<&'a Known> {
-        if known.is_none() {
-            let infos = snapshot
-                .block_infos(table, None, None, &Projection::Only(Vec::new()))
-                .map_err(|e| DataFusionError::External(Box::new(crate::query::QueryError::from(e))))?;
-            *known = Some(Known {
-                runs: infos.iter().map(|info| info.run).collect(),
-                classes: infos.iter().map(|info| info.part).collect(),
-            });
-        }
-        // It was set just now.
-        known
-            .as_ref()
-            .ok_or_else(|| DataFusionError::Internal("no runs".to_owned()))
-    }
 }
 
 /// Returns those of `items` whose value passes; `values` are in the order of the set.

@@ -1,23 +1,26 @@
 //! Queries, what they read, and what is refused.
 
-use std::ops::ControlFlow;
-
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use dream_schema::Table;
 
-use crate::query::tests::{ROWS, Sample, WIDTH, outlier, sample};
-use crate::query::{Class, Counter, Distance, Filter, QueryError, Selection, Sql, TableName, nearest};
+use crate::query::tests::{ROWS, Sample, WIDTH, older_sample, outlier, sample};
+use crate::query::{Class, Distance, Filter, QueryError, Selection, Sql, TableName, nearest};
+use crate::store::Projection;
 
 fn count(batches: &[RecordBatch]) -> usize {
     batches.iter().map(RecordBatch::num_rows).sum()
 }
 
+/// Returns the rows of a query.
+fn answer(query: &Sql<'_>, sql: &str) -> Vec<RecordBatch> {
+    let rows = query.query(sql).and_then(Iterator::collect);
+    rows.unwrap_or_else(|e: QueryError| panic!("{sql}: {e}"))
+}
+
 /// Returns the rows of a query as text, values separated by spaces.
 fn lines(s: &Sample, sql: &str) -> Vec<String> {
-    let batches = Sql::new(&s.store)
-        .query(sql)
-        .unwrap_or_else(|e| panic!("{sql}: {e}"));
+    let batches = answer(&Sql::new(&s.store), sql);
     let mut lines = Vec::new();
     for batch in &batches {
         for row in 0..batch.num_rows() {
@@ -30,7 +33,8 @@ fn lines(s: &Sample, sql: &str) -> Vec<String> {
 }
 
 fn refusal(s: &Sample, sql: &str) -> String {
-    match Sql::new(&s.store).query(sql) {
+    let rows: Result<Vec<_>, _> = Sql::new(&s.store).query(sql).and_then(Iterator::collect);
+    match rows {
         Ok(_) => panic!("{sql} was answered"),
         Err(error) => error.to_string(),
     }
@@ -39,7 +43,7 @@ fn refusal(s: &Sample, sql: &str) -> String {
 /// Returns the number of rows of a query and of the blocks that it read.
 fn cost(s: &Sample, sql: &str) -> (usize, u64) {
     let query = Sql::new(&s.store);
-    let rows = query.query(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
+    let rows = answer(&query, sql);
     (count(&rows), query.counter().blocks())
 }
 
@@ -52,14 +56,16 @@ fn rows_are_grouped_joined_and_counted() {
         lines(&s, sql),
         ["class 0 3000 2999", "class 1 3000 2999", "class 2 3000 2999"]
     );
-    let sql = "SELECT r.stage, count(*) FROM outliers o JOIN runs r ON o.run = r.run WHERE r.alias = 'best' GROUP BY 1";
+    let sql = "SELECT r.stage, count(*) FROM outliers o JOIN runs r ON o.run = r.run
+               WHERE r.alias = 'best' GROUP BY 1";
     assert_eq!(lines(&s, sql), ["sample 9000"]);
     let sql =
         "SELECT count(*) FROM outliers WHERE run = (SELECT run FROM runs WHERE alias = 'best') AND index < 7";
     assert_eq!(lines(&s, sql), ["21"]);
     let sql = "SELECT count(*) FROM outliers WHERE run IN (SELECT run FROM runs WHERE stage = 'encode')";
     assert_eq!(lines(&s, sql), ["0"]);
-    let sql = "SELECT a.stage, i.role, b.stage FROM run_inputs i JOIN runs a ON a.run = i.run JOIN runs b ON b.run = i.input";
+    let sql = "SELECT a.stage, i.role, b.stage FROM run_inputs i
+               JOIN runs a ON a.run = i.run JOIN runs b ON b.run = i.input";
     assert_eq!(lines(&s, sql), ["encode outliers sample"]);
     assert_eq!(
         lines(&s, "SELECT name, classes[2], splits FROM datasets"),
@@ -71,7 +77,8 @@ fn rows_are_grouped_joined_and_counted() {
     );
     assert_eq!(lines(&s, "SELECT avg(value) FROM metrics"), ["1.5"]);
     assert_eq!(lines(&s, "SELECT * FROM images"), [""; 0]);
-    let sql = "SELECT status, seed, params, finished_at >= started_at, array_length(inputs) FROM runs WHERE stage = 'encode'";
+    let sql = "SELECT status, seed, params, finished_at >= started_at, array_length(inputs)
+               FROM runs WHERE stage = 'encode'";
     assert_eq!(lines(&s, sql), ["finished 2 {\"k\":300} true 1"]);
 }
 
@@ -79,7 +86,7 @@ fn rows_are_grouped_joined_and_counted() {
 fn every_table_has_its_columns() {
     let s = sample();
     for table in TableName::all() {
-        let batches = Sql::new(&s.store)
+        let rows = Sql::new(&s.store)
             .query(&format!("SELECT * FROM {table}"))
             .unwrap();
         let width = if table == TableName::Artifacts(Table::Outliers) {
@@ -90,13 +97,11 @@ fn every_table_has_its_columns() {
         let names = |schema: arrow::datatypes::SchemaRef| -> Vec<String> {
             schema.fields().iter().map(|f| f.name().clone()).collect()
         };
-        assert_eq!(names(batches[0].schema()), names(table.schema(width)), "{table}");
+        assert_eq!(names(rows.schema()), names(table.schema(width)), "{table}");
     }
     let kind = |sql: &str| {
-        Sql::new(&s.store).query(sql).unwrap()[0]
-            .column(0)
-            .data_type()
-            .clone()
+        let rows = Sql::new(&s.store).query(sql).unwrap();
+        rows.schema().field(0).data_type().clone()
     };
     assert!(matches!(
         kind("SELECT started_at FROM runs"),
@@ -125,7 +130,7 @@ fn vectors_of_several_widths_become_lists() {
     };
     let run = crate::query::tests::begin(&s.store, "encode", 77, &[]);
     s.store.put(run, &[wider]).unwrap();
-    let batches = Sql::new(&s.store).query("SELECT vector FROM features").unwrap();
+    let batches = answer(&Sql::new(&s.store), "SELECT vector FROM features");
     assert!(matches!(batches[0].column(0).data_type(), DataType::List(_)));
     assert_eq!(
         lines(
@@ -143,78 +148,102 @@ fn vectors_of_several_widths_become_lists() {
 
 #[test]
 fn only_the_blocks_that_are_needed_are_read() {
+    let (new, old) = (sample(), older_sample());
+    // What is read: the narrow columns; the vectors too; all columns at once, where the names of classes are
+    // not known.
+    for (s, column, named) in [
+        (&new, "knn_distance", true),
+        (&new, "vector", true),
+        (&old, "knn_distance", false),
+        (&old, "vector", false),
+    ] {
+        let run = s.outliers.id;
+        let snapshot = s.store.snapshot().unwrap();
+        let place = Table::Outliers.schema(0).index_of(column).unwrap();
+        let columns = Projection::Only(vec![place]);
+        let blocks = Selection::default()
+            .blocks(&snapshot, Table::Outliers, &columns)
+            .unwrap();
+        let total = blocks.len() as u64;
+        let of = |part| blocks.iter().filter(|b| b.part == part).count() as u64;
+        let enough = if named && column != "vector" { 3 } else { 6 };
+        assert!(total >= enough, "the sample is too small to show anything");
+        let other = |classes| if named { 0 } else { classes };
+        let none = format!("run IN ('{}', '{}')", s.features.id, s.metrics.id);
+        for (condition, rows, blocks) in [
+            ("true", 9000, total),
+            (&*format!("run = '{run}'"), 9000, total),
+            (&*format!("run LIKE '{}%'", &run.to_string()[..6]), 9000, total),
+            (&*none, 0, 0),
+            ("run = 'no such run'", 0, 0),
+            ("class_id = 1", 3000, of(1)),
+            ("class_id <> 1 AND class_id < 2", 3000, of(0)),
+            ("class_id = 1 OR class_id = 2", 6000, of(1) + of(2)),
+            ("class_name = 'class 2'", 3000, of(2) + other(2)),
+            (
+                "class_name IN ('class 0', 'class 2')",
+                6000,
+                of(0) + of(2) + other(1),
+            ),
+            ("class_id = 1 AND index = 7", 1, 1),
+            ("class_id = 1 AND index >= 0 AND index < 5", 5, 1),
+            ("class_id = 1 AND index BETWEEN 2998 AND 4000", 2, 1),
+            ("5 > index", 15, 3),
+            ("index < 0 OR index > 100000", 0, total),
+            ("index = -1", 0, 0),
+            // What is asked beyond that is filtered afterwards.
+            ("class_id = 1 AND knn_distance < 0.0015", 2, of(1)),
+            ("class_id = 1 AND round = 2 AND index <> 4", 1, of(1)),
+        ] {
+            let sql = format!("SELECT {column} FROM outliers WHERE {condition}");
+            assert_eq!(cost(s, &sql), (rows, blocks), "{sql}");
+        }
+        // A limit ends the reading.
+        for condition in ["", "WHERE class_id = 2"] {
+            let sql = format!("SELECT {column} FROM outliers {condition} LIMIT 3");
+            assert_eq!(cost(s, &sql), (3, 1), "{sql}");
+        }
+        // Keys are known without reading.
+        assert_eq!(cost(s, "SELECT count(*) FROM outliers"), (1, 0));
+        assert_eq!(cost(s, "SELECT run, index FROM metrics"), (3, 0));
+        let sql = "SELECT class_name, count(*) FROM outliers GROUP BY 1";
+        assert_eq!(cost(s, sql).1 == 0, named);
+        let sql = "SELECT count(*), max(index) FROM outliers WHERE index > 2000";
+        assert_eq!(lines(s, sql), ["2997 2999"]);
+        let sql = "SELECT run, class_id, count(*) FROM outliers WHERE index > 2000 GROUP BY 1, 2";
+        assert_eq!(cost(s, sql), (3, 0));
+        let sql = "SELECT run, index, class_id FROM outliers WHERE index BETWEEN 10 AND 11 AND class_id = 2";
+        assert_eq!(lines(s, sql), [format!("{run} 10 2"), format!("{run} 11 2")]);
+    }
+}
+
+#[test]
+fn only_the_tables_that_are_named_are_looked_at() {
     let s = sample();
-    let run = s.outliers.id;
-    let snapshot = s.store.snapshot().unwrap();
-    let blocks = Selection::default().blocks(&snapshot, Table::Outliers).unwrap();
-    let total = blocks.len() as u64;
-    let of = |part| blocks.iter().filter(|b| b.part == part).count() as u64;
-    assert!(total >= 6, "the sample is too small to show anything");
-    let all = |condition: &str| format!("SELECT knn_distance FROM outliers WHERE {condition}");
-    assert_eq!(cost(&s, "SELECT knn_distance FROM outliers"), (9000, total));
-    assert_eq!(cost(&s, &all(&format!("run = '{run}'"))), (9000, total));
-    assert_eq!(
-        cost(&s, &all(&format!("run LIKE '{}%'", &run.to_string()[..6]))),
-        (9000, total)
-    );
-    assert_eq!(
-        cost(
-            &s,
-            &all(&format!("run IN ('{}', '{}')", s.features.id, s.metrics.id))
+    for (sql, rows, tables) in [
+        ("SELECT 1", 1, 0),
+        ("SELECT value FROM metrics", 3, 1),
+        (
+            "SELECT a.value FROM metrics a JOIN metrics b ON a.index = b.index",
+            3,
+            1,
         ),
-        (0, 0)
-    );
-    assert_eq!(cost(&s, &all("run = 'no such run'")), (0, 0));
-    assert_eq!(cost(&s, &all("class_id = 1")), (3000, of(1)));
-    assert_eq!(cost(&s, &all("class_id <> 1 AND class_id < 2")), (3000, of(0)));
-    assert_eq!(
-        cost(&s, &all("class_id = 1 OR class_id = 2")),
-        (6000, of(1) + of(2))
-    );
-    assert_eq!(cost(&s, &all("class_name = 'class 2'")), (3000, of(2) + 2));
-    assert_eq!(
-        cost(&s, &all("class_name IN ('class 0', 'class 2')")),
-        (6000, of(0) + of(2) + 1)
-    );
-    assert_eq!(cost(&s, &all("class_id = 1 AND index = 7")), (1, 1));
-    assert_eq!(
-        cost(&s, &all("class_id = 1 AND index >= 0 AND index < 5")),
-        (5, 1)
-    );
-    assert_eq!(
-        cost(&s, &all("class_id = 1 AND index BETWEEN 2998 AND 4000")),
-        (2, 1)
-    );
-    assert_eq!(cost(&s, &all("5 > index")), (15, 3));
-    assert_eq!(cost(&s, &all("index < 0 OR index > 100000")), (0, total));
-    assert_eq!(cost(&s, &all("index = -1")), (0, 0));
-    // What is asked beyond that is filtered afterwards.
-    assert_eq!(
-        cost(&s, &all("class_id = 1 AND knn_distance < 0.0015")),
-        (2, of(1))
-    );
-    assert_eq!(
-        cost(&s, &all("class_id = 1 AND round = 2 AND index <> 4")),
-        (1, of(1))
-    );
-    // A limit ends the reading.
-    assert_eq!(cost(&s, "SELECT knn_distance FROM outliers LIMIT 3"), (3, 1));
-    assert_eq!(cost(&s, &format!("{} LIMIT 3", all("class_id = 2"))), (3, 1));
-    // Keys are known without reading.
-    assert_eq!(cost(&s, "SELECT count(*) FROM outliers"), (1, 0));
-    assert_eq!(
-        lines(&s, "SELECT count(*), max(index) FROM outliers WHERE index > 2000"),
-        ["2997 2999"]
-    );
-    assert_eq!(
-        cost(
-            &s,
-            "SELECT run, class_id, count(*) FROM outliers WHERE index > 2000 GROUP BY 1, 2"
+        (
+            "SELECT stage FROM runs WHERE run IN (SELECT run FROM metrics)",
+            1,
+            2,
         ),
-        (3, 0)
-    );
-    let sql = "SELECT run, index, class_id FROM outliers WHERE index BETWEEN 10 AND 11 AND class_id = 2";
-    assert_eq!(lines(&s, sql), [format!("{run} 10 2"), format!("{run} 11 2")]);
+        ("WITH runs AS (SELECT 1 AS x) SELECT x FROM runs", 1, 0),
+        (
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'",
+            11,
+            0,
+        ),
+    ] {
+        let query = Sql::new(&s.store);
+        assert_eq!(count(&answer(&query, sql)), rows, "{sql}");
+        assert_eq!(query.counter().tables(), tables, "{sql}");
+    }
 }
 
 #[test]
@@ -250,7 +279,7 @@ fn vector_functions_agree_with_nearest() {
         let sql = format!(
             "SELECT class_id, index, {far} AS d FROM outliers ORDER BY d, run, class_id, index LIMIT 10"
         );
-        let batches = Sql::new(&s.store).query(&sql).unwrap();
+        let batches = answer(&Sql::new(&s.store), &sql);
         let found = nearest(
             &snapshot,
             Table::Outliers,
@@ -366,24 +395,15 @@ fn errors_are_one_line_that_says_what_to_do() {
 }
 
 #[test]
-fn a_stream_can_be_left_and_its_error_comes_back() {
+fn an_answer_need_not_be_read_to_its_end() {
     let s = sample();
     let query = Sql::new(&s.store);
-    let mut rows = 0;
-    let schema = query
-        .stream("SELECT knn_distance FROM outliers", &mut |batch| {
-            rows += batch.num_rows();
-            Ok(ControlFlow::Break(()))
-        })
-        .unwrap();
-    assert_eq!(schema.fields().len(), 1);
-    assert!(rows > 0 && rows < 9000);
-    let err = query.stream("SELECT index FROM outliers", &mut |_| {
-        Err(QueryError::Sink("the pipe is closed".into()))
-    });
-    assert_eq!(err.unwrap_err().to_string(), "the pipe is closed");
+    let mut rows = query.query("SELECT knn_distance FROM outliers").unwrap();
+    assert_eq!(rows.schema().fields().len(), 1);
+    let first = rows.next().unwrap().unwrap().num_rows();
+    assert!(first > 0 && first < 9000);
+    drop(rows);
     assert!(query.counter().blocks() > 0);
-    let _: &Counter = query.counter();
 }
 
 #[test]
@@ -393,14 +413,7 @@ fn filters_take_conditions() {
     filter.runs = vec![s.outliers.id];
     filter.class = Some(Class::Name("class 1".into()));
     filter.condition = Some("knn_distance > 0.5 AND knn_distance < 0.6 -- a comment".into());
-    let ask = |filter: &Filter| {
-        let mut batches = Vec::new();
-        filter.query(&s.store, &mut |batch| {
-            batches.push(batch);
-            Ok(ControlFlow::Continue(()))
-        })?;
-        Ok::<_, QueryError>(batches)
-    };
+    let ask = |filter: &Filter| filter.rows(&s.store)?.collect::<Result<Vec<_>, _>>();
     let rows: usize = (0..ROWS)
         .filter(|i| *i as f32 * 0.001 > 0.5 && (*i as f32 * 0.001) < 0.6)
         .count();
@@ -414,5 +427,4 @@ fn filters_take_conditions() {
     let mut runs = Filter::all(TableName::Runs);
     runs.condition = Some("stage = 'encode'".into());
     assert_eq!(count(&ask(&runs).unwrap()), 1);
-    assert!(matches!(filter.rows(&s.store), Err(QueryError::NoSql)));
 }

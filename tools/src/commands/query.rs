@@ -1,7 +1,5 @@
 //! `dream query TABLE`.
 
-use std::ops::ControlFlow;
-
 use anyhow::Result;
 use dream_ood::query::{Class, Filter, TableName};
 use dream_ood::stage::embed;
@@ -16,7 +14,7 @@ use crate::session::Session;
 /// Shows rows of a table, chosen by run, class and condition.
 #[derive(Debug, clap::Args)]
 pub struct Query {
-    /// runs, run_inputs, datasets, class_embeddings, features, outliers, latents, images, checkpoints, scores or metrics
+    /// A table: `dream sql --help` lists them
     table: String,
     #[command(flatten)]
     choice: Choice,
@@ -86,12 +84,7 @@ impl Query {
             limit: Some(self.limit),
             ..self.choice.filter(&session, &self.table)?
         };
-        let mut rows = Vec::new();
-        let schema = filter.query(&session.store, &mut |batch| {
-            rows.push(batch);
-            Ok(ControlFlow::Continue(()))
-        })?;
-        output::batches(args.format, &schema, rows.into_iter().map(Ok))?;
+        output::rows(args.format, filter.rows(&session.store)?)?;
         Ok(Verdict::Good)
     }
 }
