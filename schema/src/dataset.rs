@@ -1,10 +1,11 @@
-//! `datasets`: a registered image set.
+//! `datasets`: what is registered: image sets, diffusion models, state dicts.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// A registered image set. The pictures stay where they are; the digest says whether they are still the same.
+/// An image set, a diffusion model or a state dict that is registered. The files stay where they are; the
+/// digest says whether they are still the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dataset {
     /// The name that runs and the command line use.
@@ -14,12 +15,14 @@ pub struct Dataset {
     pub kind: String,
     /// Where it was found.
     pub path: String,
-    /// The folder of a diffusion model's tokenizer, where it is neither in the model's folder nor beside its file.
+    /// The folder of a diffusion model's tokenizer, where it is neither in the model's folder nor beside its
+    /// file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokenizer: Option<String>,
-    /// BLAKE3 over all decoded pictures and labels, in hex, whatever the container.
+    /// BLAKE3 in hex: of an image set over all decoded pictures and labels, whatever the container; of a
+    /// model over its files.
     pub digest: String,
-    /// Number of pictures of each split.
+    /// Number of pictures of each split; empty for a model.
     pub splits: BTreeMap<String, u64>,
     /// Names of the classes, in the order of their labels; empty for a set without labels.
     pub classes: Vec<String>,
@@ -32,7 +35,8 @@ pub struct Dataset {
     pub skipped: Option<BTreeMap<String, Vec<SkippedImage>>>,
 }
 
-/// Stood in the path of a model between the model and the folder of its tokenizer, before these were two fields.
+/// Stood in the path of a model between the model and the folder of its tokenizer, before these were two
+/// fields.
 const TOKENIZER: &str = "?tokenizer=";
 
 impl Dataset {

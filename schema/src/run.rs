@@ -86,7 +86,7 @@ impl fmt::Display for Status {
 /// A run that another one reads from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunInput {
-    /// What it serves as: `embeddings`, `encoder`, `outliers`.
+    /// What it serves as: `embeddings`, `features`, `outliers`.
     pub role: String,
     /// The run.
     pub run: RunId,
