@@ -53,7 +53,9 @@ impl Network {
 /// If one is no finished `evaluate` run.
 pub fn networks(store: &Store, evaluations: &[RunId]) -> Result<Vec<Network>, StageError> {
     let mut groups: Vec<(Kind, Vec<(Run, RunId)>)> = Vec::new();
-    for id in evaluations {
+    let mut seen = BTreeSet::new();
+    // A run that is named twice is no second seed.
+    for id in evaluations.iter().filter(|id| seen.insert(**id)) {
         let evaluation = store.run(*id)?;
         super::input(store, "evaluation", *id, &[evaluate::NAME])?;
         let detector = store.run(required_input(&evaluation, &Role::Detector)?)?;

@@ -1,4 +1,5 @@
-//! The stages of the pipeline, one file each: what each reads from the store, computes and writes back.
+//! The stages of the pipeline, one file or folder each: what each reads from the store, computes and writes
+//! back.
 //!
 //! A [`Stage`] has two halves. `check` looks at a question ([`Asked`]: parameters, seed, input runs, data
 //! sets) and refuses what cannot be done; the question then becomes a [`RunSpec`]. `execute` reads nothing

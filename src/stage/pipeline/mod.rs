@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::classes::{ClassRow, read_classes};
 use super::{Context, How, Refusal, Refusals, StageError, detect, embed, encode, evaluate, imagine, sample};
+use crate::dataset::Kind;
 use crate::store::Store;
 
 pub use sources::Reach;
@@ -30,7 +31,7 @@ pub struct Preset {
     /// What the class embedding is for a word of several tokens.
     #[serde(default, skip_serializing_if = "embed::Tokens::is_default")]
     pub class_tokens: embed::Tokens,
-    /// Phase 1: the text-conditioned encoder.
+    /// The encoder into the space of the class embeddings.
     pub encode: encode::Params,
     /// Sampling.
     pub sample: sample::Params,
@@ -53,7 +54,7 @@ pub struct Preset {
 pub struct Data {
     /// The in-distribution set.
     pub id: Named,
-    /// Table of the classes: columns class_id, name, token_word and, if any, prompt_suffix.
+    /// Table of the classes, as [`read_classes`] reads it.
     pub classes: PathBuf,
     /// The out-of-distribution test sets.
     pub ood: Vec<Named>,
@@ -70,7 +71,7 @@ pub struct Named {
     pub path: Option<PathBuf>,
     /// The reader; guessed where it is not named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kind: Option<String>,
+    pub kind: Option<Kind>,
     /// Of an image folder: reads the directories of the class table only, which are named by its column
     /// `wnid` if it has one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

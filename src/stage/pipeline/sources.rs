@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Named, Preset};
-use crate::dataset::{Kind, Reading};
+use crate::dataset::Reading;
 use crate::stage::classes::ClassRow;
 use crate::stage::{ImageSource, ModelSource, Source, StageError, register_images, register_model};
 use crate::store::Store;
@@ -61,12 +61,6 @@ impl Preset {
     }
 
     fn images(&self, store: &Store, named: &Named, reach: Reach) -> Result<ImageSource, StageError> {
-        let kind = match &named.kind {
-            Some(name) => Some(Kind::from_name(name).ok_or_else(|| {
-                StageError::Mismatch(format!("{}: there is no reader of kind `{name}`", named.name))
-            })?),
-            None => None,
-        };
         let Some(path) = self.path(named)? else {
             return ImageSource::named(store, &named.name);
         };
@@ -81,7 +75,7 @@ impl Preset {
             false => Vec::new(),
         };
         let reading = Reading {
-            kind,
+            kind: named.kind,
             classes: folders.iter().map(ClassRow::class_folder).collect(),
             skip_bad: named.skip_bad,
         };

@@ -62,6 +62,9 @@ fn images_left_out_are_no_accuracy() {
     assert_eq!(tested.bench.metrics(&run)["images_left_out"], [1.0]);
     let networks = compare::networks(&tested.bench.store, &[run.id]).unwrap();
     assert_eq!(networks[0].accuracy, tested.bench.metrics(&run)["accuracy"]);
+    // Named twice, it is still one seed.
+    let twice = compare::networks(&tested.bench.store, &[run.id, run.id]).unwrap();
+    assert_eq!((twice.len(), &twice[0].seeds), (1, &networks[0].seeds));
 }
 
 #[test]

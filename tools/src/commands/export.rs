@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 use clap::ValueEnum;
 use dream_ood::exchange::{self, BoxError, NpyLayout, Target};
 use dream_ood::stage::imagine;
-use dream_ood::stage::training::used_row;
+use dream_ood::stage::training::{CheckpointName, used_row};
 use dream_ood::store::Readable;
 use dream_schema::Checkpoint;
 
@@ -117,7 +117,8 @@ impl Export {
         let row = match self.epoch {
             Some(epoch) => {
                 let rows: Vec<Checkpoint> = session.store.rows(run, None)?;
-                rows.into_iter().find(|c| c.name == "model" && c.epoch == epoch)
+                rows.into_iter()
+                    .find(|c| CheckpointName::Model.is_of(c) && c.epoch == epoch)
             }
             None => used_row(&session.store, run)?,
         };
