@@ -4,12 +4,16 @@
 //! device's kind:
 //!
 //! - *composed*: candle's operations, on any device. It is what every layer does unless an engine does better
-//!   (the default bodies of [`Layers`]), and the oracle that the others are tested against.
+//!   (the default bodies of `Layers`), and the oracle that the others are tested against.
 //! - *host*: the CPU's own kernels. Each row of an output is computed by itself in an order that depends on
 //!   the layer alone, so that results are the same bits whatever the batch size and the number of threads.
 //! - *cuda* (with the feature `cuda`): kernels for NVIDIA GPUs; see [`Options`].
 //!
-//! A layer is given as the numbers that were read ([`raw`]); how it keeps them is the engine's matter.
+//! Another engine is a type that implements `Layers` for what it does better; it is chosen in
+//! [`Engine::new`] and held against the composed one in `tests.rs`. Another layer is a method there with a
+//! composed body.
+//!
+//! A layer is given as the numbers that were read (`raw`); how it keeps them is the engine's matter.
 
 mod composed;
 #[cfg(feature = "cuda")]

@@ -16,10 +16,23 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rayon::prelude::*;
 
-pub(crate) use self::tensor_file::{TensorFile, open};
+use self::pickle::PickleFile;
+use self::safetensors::SafetensorsFile;
+pub(crate) use self::tensor_file::TensorFile;
 use super::compvis::Names;
 use super::error::{DiffusionError, Result};
 use crate::engine::Engine;
+
+/// Opens a file, whose format its name says: `.safetensors`, or else PyTorch's own (`.bin`, `.ckpt`, `.pt`,
+/// `.pth`).
+pub(crate) fn open(path: &Path) -> Result<Box<dyn TensorFile>> {
+    let extension = path.extension();
+    if extension.is_some_and(|e| e.eq_ignore_ascii_case("safetensors")) {
+        Ok(Box::new(SafetensorsFile::open(path)?))
+    } else {
+        Ok(Box::new(PickleFile::open(path)?))
+    }
+}
 
 /// The files of a part, opened.
 pub(crate) struct Weights<'a> {

@@ -1,9 +1,9 @@
 //! From a configuration to the layers of a network and the tensors they need.
 
-use super::super::tensors::{Init, Spec, Tensors};
-use super::super::{Error, Result};
 use super::{ResNetConfig, Stem};
 use crate::engine::{Block, Plan, Unit};
+use crate::nn::tensors::{Init, Spec, Tensors};
+use crate::nn::{Error, Result};
 
 /// The plan with its places in `tensors`, which were made from [`specs`] of the same configuration.
 pub(super) fn placed(config: &ResNetConfig, tensors: &Tensors) -> Result<Plan> {
