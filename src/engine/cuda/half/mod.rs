@@ -5,7 +5,9 @@
 //! (widths that are no multiple of 8, causal attention, other heads) is composed of candle's operations in
 //! f16.
 
+mod functions;
 mod gpu;
+mod launch;
 mod lt;
 mod record;
 
@@ -15,7 +17,8 @@ use candle_core::{CudaDevice, DType, Device, Result, Tensor};
 use half::f16;
 use rayon::prelude::*;
 
-use self::gpu::{CHANNELS, Gpu, Side, Window};
+use self::gpu::{CHANNELS, Gpu};
+use self::launch::{Side, Window};
 use crate::engine::composed;
 use crate::engine::layers::{Layers, Normalize, Repeat, Weighted};
 use crate::engine::options::Options;
