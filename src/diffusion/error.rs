@@ -55,7 +55,7 @@ pub enum DiffusionError {
     #[error(
         "{} has no tokenizer in it, and there is none in {}: put `vocab.json` and `merges.txt` (or \
          `tokenizer.json`) of the model there, for example the folder `tokenizer` of any Stable Diffusion \
-         1.x in the diffusers layout, or name their folder with `--tokenizer DIR`",
+         1.x in the diffusers layout, or name their folder",
         path.display(),
         searched.display()
     )]
@@ -118,8 +118,7 @@ pub enum DiffusionError {
     /// A word is not exactly one token of the vocabulary.
     #[error(
         "`{word}` is {} tokens ({}), but must be exactly one; choose another word for the class, or say \
-         what becomes of several: `--tokens first` or `mean` when classes are embedded, `--tokens first` \
-         or `all` when pictures are imagined",
+         what becomes of several",
         tokens.len(),
         tokens.join(" ")
     )]

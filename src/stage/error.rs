@@ -79,10 +79,7 @@ pub enum StageError {
         status: Status,
     },
     /// A data set or model that the run names is not registered in this store.
-    #[error(
-        "no registered data set or model has the digest {digest} of the run's {role}; register it with \
-        `dream dataset add`"
-    )]
+    #[error("no registered data set or model has the digest {digest} of the run's {role}: register it first")]
     UnknownSource {
         /// What it serves as.
         role: String,

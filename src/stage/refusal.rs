@@ -1,12 +1,13 @@
 //! What cannot be done as it was asked: found before any work, and told all at once.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::StageError;
 use crate::store::near_names;
 
 /// Something that was asked for and cannot be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Refusal {
     /// The stage, or the part of the pipeline.
     pub part: String,
@@ -18,6 +19,8 @@ pub struct Refusal {
     pub expected: Option<String>,
     /// Names like the one that was given, the nearest first.
     pub near: Vec<String>,
+    /// The error that a check ended with, where one did: what can be done about it is for a front end to say.
+    pub cause: Option<Arc<StageError>>,
 }
 
 impl fmt::Display for Refusal {
@@ -106,7 +109,11 @@ impl Refusals {
                 Ok(None)
             }
             Err(error) => {
-                self.refuse(key, error.to_string());
+                let refusal = self.refusal(key, error.to_string());
+                self.add(Refusal {
+                    cause: Some(Arc::new(error)),
+                    ..refusal
+                });
                 Ok(None)
             }
         }
@@ -130,13 +137,26 @@ impl Refusals {
     }
 
     fn push(&mut self, key: impl fmt::Display, found: String, expected: Option<String>, near: Vec<String>) {
-        let refusal = Refusal {
+        let refusal = self.refusal(key, found);
+        self.add(Refusal {
+            expected,
+            near,
+            ..refusal
+        });
+    }
+
+    fn refusal(&self, key: impl fmt::Display, found: String) -> Refusal {
+        Refusal {
             part: self.part.clone(),
             key: key.to_string(),
             found,
-            expected,
-            near,
-        };
+            expected: None,
+            near: Vec::new(),
+            cause: None,
+        }
+    }
+
+    fn add(&mut self, refusal: Refusal) {
         // Parts of a pipeline share parameters.
         let same = |r: &Refusal| (&r.key, &r.found) == (&refusal.key, &refusal.found);
         if !self.all.iter().any(same) {

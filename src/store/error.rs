@@ -179,7 +179,7 @@ pub enum StoreError {
         reason: &'static str,
     },
     /// No data set has that name.
-    #[error("no data set or model is named `{name}`{}; `dream dataset add {name} PATH` registers one", hint(.near))]
+    #[error("no data set or model is named `{name}`{}", hint(.near))]
     UnknownDataset {
         /// What was asked for.
         name: String,

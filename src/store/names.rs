@@ -135,7 +135,7 @@ fn prefix(name: &str) -> Option<([u8; 16], [u8; 16])> {
 /// Returns the names that are like `name`, the nearest first: few edits away, or one a part of the other.
 pub(crate) fn near_names(name: &str, names: impl Iterator<Item = String>) -> Vec<String> {
     let limit = (name.chars().count() / 3).max(2);
-    let distance = |other: &str| match edits(name, other) {
+    let distance = |other: &str| match strsim::levenshtein(name, other) {
         edits if edits <= limit => Some(edits),
         _ if name.len() >= 3 && (other.contains(name) || name.contains(other)) => Some(limit + 1),
         _ => None,
@@ -145,24 +145,4 @@ pub(crate) fn near_names(name: &str, names: impl Iterator<Item = String>) -> Vec
         .collect();
     near.sort();
     near.into_iter().take(3).map(|(_, name)| name).collect()
-}
-
-/// Returns the number of insertions, deletions and replacements between two names (Levenshtein).
-fn edits(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (cell, y) in row.iter_mut().skip(1).zip(&b) {
-            let next = (diagonal + usize::from(x != *y)).min(left + 1).min(*cell + 1);
-            diagonal = *cell;
-            *cell = next;
-            left = next;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or(0)
 }

@@ -5,6 +5,7 @@ mod check;
 mod golden;
 mod imagine;
 mod models;
+mod output;
 mod pipeline;
 mod sample;
 mod support;

@@ -2,14 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum};
+use clap::ValueEnum;
 
-use crate::commands::Command;
 use crate::memory::Bytes;
 
-/// Runs the DREAM-OOD pipeline on an embedded artifact store, and answers questions about its runs.
-#[derive(Debug, Parser)]
-#[command(name = "dream", version, max_term_width = 110, arg_required_else_help = true)]
+/// What every command is told.
+#[derive(Debug, clap::Args)]
 pub struct Args {
     /// The store: one redb file
     #[arg(
@@ -30,24 +28,22 @@ pub struct Args {
     pub format: Format,
 
     /// Threads to compute with; results do not depend on it
-    #[arg(long, global = true, value_name = "N")]
-    pub threads: Option<usize>,
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=65536))]
+    pub threads: Option<u64>,
 
-    /// Pictures that the diffusion model makes at once; results do not depend on it. Without it, as many as memory holds, 64 at most
+    /// Pictures that the diffusion model makes at once; results do not depend on it. Without it, as many as
+    /// memory holds, 64 at most
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=65536))]
     pub batch_size: Option<u64>,
 
-    /// Memory for pictures in the making, beside the model's weights, such as 8G; without it, half of what is free
+    /// Memory for pictures in the making, beside the model's weights, such as 8G; without it, half of what is
+    /// free
     #[arg(long, global = true, value_name = "BYTES", conflicts_with = "batch_size")]
     pub memory: Option<Bytes>,
 
     /// Says nothing but results and errors
     #[arg(short, long, global = true)]
     pub quiet: bool,
-
-    /// What to do
-    #[command(subcommand)]
-    pub command: Command,
 }
 
 /// How tables are printed.

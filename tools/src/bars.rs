@@ -1,5 +1,5 @@
-//! Progress on stderr. A bar where there is a terminal; elsewhere (a log) a line now and then: how many, how fast, how long still.
-//! Words of the stages as lines; the first Ctrl-C asks the work to stop.
+//! Progress on stderr. A bar where there is a terminal; elsewhere (a log) a line now and then: how many, how
+//! fast, how long still. Words of the stages as lines; the first Ctrl-C asks the work to stop.
 
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +22,8 @@ pub struct Bars {
 }
 
 impl Bars {
-    /// Starts with no bar, and takes over Ctrl-C: the first one stops the work after its current step, a second one at once.
+    /// Starts with no bar, and takes over Ctrl-C: the first one stops the work after its current step, a
+    /// second one at once.
     pub fn new(quiet: bool) -> Self {
         let cancelled = Arc::new(AtomicBool::new(false));
         let flag = cancelled.clone();

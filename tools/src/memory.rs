@@ -39,8 +39,8 @@ impl FromStr for Bytes {
     }
 }
 
-/// Returns the bytes that pictures in the making may take: half of what is free now, because weights, the store's
-/// cache and other programs need room, too.
+/// Returns the bytes that pictures in the making may take: half of what is free now, because weights, the
+/// store's cache and other programs need room, too.
 pub fn for_pictures(engine: &Engine) -> u64 {
     let free = engine.free_memory().or_else(free_of_machine);
     free.unwrap_or(ASSUMED) / 2

@@ -1,14 +1,49 @@
-//! Results on stdout, in the format asked for.
+//! Results on stdout, in the format asked for: the only place that writes there.
+//!
+//! A reader that has gone is told from a disk that is full: the one ends the program in silence, the other is
+//! an error. Neither is a panic.
 
+use std::fmt::Display;
 use std::io::{self, Write};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use dream_ood::query::{self, Rows};
-use dream_ood::stage::{Refusal, StageError};
+use dream_ood::stage::Refusal;
 
 use crate::args::Format;
+use crate::remedy::{self, Remedy};
+
+/// Where an error of the output happened.
+const STDOUT: &str = "the output";
+
+/// Prints a line of a result.
+macro_rules! out {
+    ($($text:tt)*) => { $crate::output::line(format_args!($($text)*)) };
+}
+
+/// Prints a line.
+pub fn line(text: impl Display) -> Result<()> {
+    writeln!(io::stdout().lock(), "{text}").context(STDOUT)
+}
+
+/// Prints a row of CSV.
+pub fn csv<const N: usize>(row: &[String; N]) -> Result<()> {
+    let quoted = row
+        .each_ref()
+        .map(|cell| match cell.contains(['"', ',', '\n', '\r']) {
+            true => format!("\"{}\"", cell.replace('"', "\"\"")),
+            false => cell.clone(),
+        });
+    line(quoted.join(","))
+}
+
+/// Prints bytes as they are.
+pub fn bytes(bytes: &[u8]) -> Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush()).context(STDOUT)
+}
 
 /// Prints record batches as one table.
 pub fn batches(
@@ -23,7 +58,7 @@ pub fn batches(
     };
     let mut out = io::BufWriter::new(io::stdout().lock());
     query::write_rows(&mut out, format, schema, batches)?;
-    out.flush()?;
+    out.flush().context(STDOUT)?;
     Ok(())
 }
 
@@ -47,32 +82,44 @@ pub fn columns<const N: usize>(rows: &[[String; N]]) -> Result<()> {
             .iter()
             .zip(widths)
             .map(|(cell, width)| format!("{cell:width$}"));
-        writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
+        let line = cells.collect::<Vec<_>>().join("  ");
+        writeln!(out, "{}", line.trim_end()).context(STDOUT)?;
     }
-    out.flush()?;
+    out.flush().context(STDOUT)?;
     Ok(())
 }
 
-/// Returns what was refused before any work, where that is the error.
-pub fn refusals(error: &anyhow::Error) -> Option<&[Refusal]> {
-    match error.downcast_ref::<StageError>() {
-        Some(StageError::Refused(refusals)) => Some(refusals),
-        _ => None,
+/// Returns an error, its causes and what can be done about it in one line; of several refusals, each has a
+/// line of its own.
+pub fn one_line(error: &anyhow::Error) -> String {
+    match remedy::refusals(error) {
+        Some([refusal]) => refused(refusal),
+        Some(refusals) => {
+            let lines = refusals.iter().map(|refusal| format!("\n  {}", refused(refusal)));
+            format!(
+                "{} things are refused:{}",
+                refusals.len(),
+                lines.collect::<String>()
+            )
+        }
+        None => with_remedy(causes(error), remedy::of(error)),
     }
 }
 
-/// Returns an error and its causes in one line; of several refusals, each has a line of its own.
-pub fn one_line(error: &anyhow::Error) -> String {
-    if let Some(refusals) = refusals(error)
-        && refusals.len() > 1
-    {
-        let lines = refusals.iter().map(|refusal| format!("\n  {refusal}"));
-        return format!(
-            "{} things are refused:{}",
-            refusals.len(),
-            lines.collect::<String>()
-        );
+fn refused(refusal: &Refusal) -> String {
+    let cause = refusal.cause.as_deref();
+    with_remedy(refusal.to_string(), cause.and_then(remedy::of_stage))
+}
+
+fn with_remedy(text: String, remedy: Option<Remedy>) -> String {
+    match remedy {
+        Some(remedy) => format!("{text}; {}", remedy.text()),
+        None => text,
     }
+}
+
+/// Returns an error and its causes in one line.
+fn causes(error: &anyhow::Error) -> String {
     let mut parts: Vec<String> = Vec::new();
     for cause in error.chain() {
         let text = cause.to_string().replace('\n', " ");
@@ -90,4 +137,16 @@ pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .chain()
         .filter_map(|cause| cause.downcast_ref::<io::Error>());
     io_errors.any(|e| e.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_that_has_gone_is_no_full_disk() {
+        let failed = |kind| anyhow::Error::from(io::Error::from(kind)).context(STDOUT);
+        assert!(is_broken_pipe(&failed(io::ErrorKind::BrokenPipe)));
+        assert!(!is_broken_pipe(&failed(io::ErrorKind::StorageFull)));
+    }
 }

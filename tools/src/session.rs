@@ -55,20 +55,11 @@ impl<'a> Session<'a> {
     }
 
     fn new(args: &'a Args, store: Store) -> Result<Self> {
-        if let Some(threads) = args.threads {
-            if threads == 0 {
-                bail!(Usage("--threads 0: at least one thread is needed".into()));
-            }
-            rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build_global()
-                .context("setting --threads")?;
-        }
         let engine = Engine::of(&device(&args.device)?);
         let machine = Machine {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             device: args.device.clone(),
-            host: host(),
+            host: gethostname::gethostname().to_string_lossy().into_owned(),
         };
         Ok(Self {
             args,
@@ -146,7 +137,8 @@ fn store_to_read(args: &Args) -> Result<Store> {
     Ok(Store::open_read_only(&args.store)?)
 }
 
-/// Opens the store to check what could be done with it, for reading only; where there is none, an empty one in memory stands in.
+/// Opens the store to check what could be done with it, for reading only; where there is none, an empty one
+/// in memory stands in.
 pub fn store_to_check(args: &Args) -> Result<Store> {
     match args.store.exists() {
         true => store_to_read(args),
@@ -161,14 +153,13 @@ pub fn now() -> i64 {
     since.map_or(0, |d| d.as_micros() as i64)
 }
 
-fn host() -> String {
-    let name = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
-    let name = name.trim();
-    if name.is_empty() {
-        "unknown".to_owned()
-    } else {
-        name.to_owned()
-    }
+/// Sets how many threads compute, for the whole program: to be called once, before anything is computed.
+pub fn set_threads(args: &Args) -> Result<()> {
+    let Some(threads) = args.threads else {
+        return Ok(());
+    };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads as usize);
+    pool.build_global().context("setting --threads")
 }
 
 fn device(name: &str) -> Result<Device> {
@@ -191,7 +182,8 @@ fn device(name: &str) -> Result<Device> {
     Device::new_cuda(index).with_context(|| format!("--device {name}: the GPU cannot be used"))
 }
 
-/// Returns the folder of what ships with the program: `$DREAM_DATA`, else `data` here, beside the program, or in the source tree.
+/// Returns the folder of what ships with the program: `$DREAM_DATA`, else `data` here, beside the program, or
+/// in the source tree.
 pub fn data_dir() -> Result<PathBuf> {
     if let Some(dir) = std::env::var_os("DREAM_DATA") {
         let dir = PathBuf::from(dir);

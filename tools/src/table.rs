@@ -13,7 +13,8 @@ use crate::args::Format;
 use crate::output;
 use crate::session::Session;
 
-/// Prints the metrics of evaluations: a row for each network, score and OOD set, in percent, mean and spread over seeds.
+/// Prints the metrics of evaluations: a row for each network, score and OOD set, in percent, mean and spread
+/// over seeds.
 pub fn print(session: &Session<'_>, evaluations: &[RunId]) -> Result<()> {
     let networks = networks(&session.store, evaluations)?;
     if session.args.format == Format::Json {
@@ -40,25 +41,24 @@ pub fn print(session: &Session<'_>, evaluations: &[RunId]) -> Result<()> {
         }
     }
     if session.args.format == Format::Csv {
-        rows.iter().for_each(|row| println!("{}", row.join(",")));
-        return Ok(());
+        return rows.iter().try_for_each(|row| output::csv(row));
     }
     output::columns(&rows)?;
-    println!();
+    out!("")?;
     for network in &networks {
         let seeds: Vec<String> = network.seeds.iter().map(u64::to_string).collect();
-        println!(
+        out!(
             "{}: ID accuracy {} %, seeds {}",
             network.name,
             percent(&network.accuracy),
             seeds.join(", ")
-        );
+        )?;
     }
     if let Some(network) = networks.first() {
-        println!(
+        out!(
             "percent; metrics by the convention of {}; ± is the standard deviation over seeds",
             network.convention.name()
-        );
+        )?;
     }
     Ok(())
 }
@@ -91,7 +91,7 @@ fn json(networks: &[Network]) -> Result<()> {
                 "mean": summary.mean, "spread": summary.spread, "seeds": network.seeds,
                 "convention": network.convention.name(), "id_accuracy": Summary::of(&network.accuracy).mean,
             });
-            println!("{line}");
+            out!("{line}")?;
         }
     }
     Ok(())

@@ -3,8 +3,9 @@
 use anyhow::Result;
 use clap::CommandFactory;
 
-use super::Verdict;
+use super::{Cli, Verdict};
 use crate::args::Args;
+use crate::output;
 
 /// Writes the completions of a shell to stdout.
 #[derive(Debug, clap::Args)]
@@ -14,8 +15,11 @@ pub struct Completions {
 }
 
 impl Completions {
-    pub fn execute(&self) -> Result<Verdict> {
-        clap_complete::generate(self.shell, &mut Args::command(), "dream", &mut std::io::stdout());
+    pub fn execute(&self, _: &Args) -> Result<Verdict> {
+        // Into memory first: the generator panics where its output cannot be written.
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "dream", &mut script);
+        output::bytes(&script)?;
         Ok(Verdict::Good)
     }
 }

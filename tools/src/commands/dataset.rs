@@ -19,10 +19,17 @@ use crate::output;
 use crate::session::{Session, Usage};
 
 /// Registers image sets, diffusion models and weights, and lists them.
+#[derive(Debug, clap::Args)]
+pub struct Dataset {
+    #[command(subcommand)]
+    action: Action,
+}
+
 #[derive(Debug, Subcommand)]
-pub enum Dataset {
-    /// Registers the image set, the diffusion model or the weights of a network at PATH under NAME. A diffusion model is a
-    /// folder in the diffusers layout, or one checkpoint file of Stable Diffusion 1.x (.safetensors, .ckpt)
+enum Action {
+    /// Registers the image set, the diffusion model or the weights of a network at PATH under NAME. A
+    /// diffusion model is a folder in the diffusers layout, or one checkpoint file of Stable Diffusion 1.x
+    /// (.safetensors, .ckpt)
     Add(Add),
     /// Lists what is registered
     Ls,
@@ -40,26 +47,29 @@ pub struct Add {
     name: String,
     /// The file or folder
     path: PathBuf,
-    /// The reader: idx, cifar-binary, cifar-python, image-folder, parquet, diffusers or state-dict; guessed without it
+    /// The reader: idx, cifar-binary, cifar-python, image-folder, parquet, diffusers or state-dict; guessed
+    /// without it
     #[arg(long)]
     kind: Option<String>,
-    /// Of an image folder: takes the classes of this table only, from the directories that its column `wnid` names
+    /// Of an image folder: takes the classes of this table only, from the directories that its column `wnid`
+    /// names
     #[arg(long, value_name = "FILE.tsv")]
     classes: Option<PathBuf>,
     /// Leaves out images that cannot be decoded, and says which; without it, such an image is an error
     #[arg(long)]
     skip_bad: bool,
-    /// The folder of a diffusion model's tokenizer, where it is neither in the model's folder nor beside its checkpoint file
+    /// The folder of a diffusion model's tokenizer, where it is neither in the model's folder nor beside its
+    /// checkpoint file
     #[arg(long, value_name = "DIR")]
     tokenizer: Option<PathBuf>,
 }
 
 impl Dataset {
     pub fn execute(&self, args: &Args) -> Result<Verdict> {
-        match self {
-            Dataset::Add(options) => add(args, options)?,
-            Dataset::Ls => list(args, None)?,
-            Dataset::Show { name } => list(args, Some(name))?,
+        match &self.action {
+            Action::Add(options) => add(args, options)?,
+            Action::Ls => list(args, None)?,
+            Action::Show { name } => list(args, Some(name))?,
         }
         Ok(Verdict::Good)
     }

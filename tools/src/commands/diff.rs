@@ -12,7 +12,9 @@ use crate::output;
 use crate::session::Session;
 use dream_ood::store::Readable;
 
-/// Shows how two runs differ: parameters, seed, inputs, what they hold. Exit code 1 if they do.
+/// Shows how two runs differ: parameters, seed, inputs, what they hold.
+///
+/// Exit code 1 if they do.
 #[derive(Debug, clap::Args)]
 pub struct Diff {
     /// The one run: id, prefix or alias

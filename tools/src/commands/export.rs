@@ -28,10 +28,12 @@ pub struct Export {
     output: PathBuf,
     #[command(flatten)]
     choice: Choice,
-    /// Of latents: the final ones, which decode to the pictures, or the initial noise that they were sampled from
+    /// Of latents: the final ones, which decode to the pictures, or the initial noise that they were sampled
+    /// from
     #[arg(long, value_enum, default_value = "final")]
     stage: Stage,
-    /// For a checkpoint: the epoch; without it, the one that is used: the best on validation images if there are any, or the last
+    /// For a checkpoint: the epoch; without it, the one that is used: the best on validation images if there
+    /// are any, or the last
     #[arg(long)]
     epoch: Option<i32>,
     /// Replaces what is there

@@ -10,8 +10,8 @@ use super::Verdict;
 use crate::args::Args;
 use crate::session::{Session, Usage};
 
-/// Takes in features or outliers that another program made, as a run of their own: Parquet as we export it, or an .npy file of
-/// [classes, n, m] or [classes, m].
+/// Takes in features or outliers that another program made, as a run of their own: Parquet as we export it,
+/// or an .npy file of [classes, n, m] or [classes, m].
 #[derive(Debug, clap::Args)]
 pub struct Import {
     /// features or outliers
@@ -40,7 +40,7 @@ impl Import {
         if let Some(alias) = &self.alias {
             session.store.set_alias(alias, run.id)?;
         }
-        println!("{}", run.id);
+        out!("{}", run.id)?;
         Ok(Verdict::Good)
     }
 }

@@ -39,20 +39,22 @@ fn tree(session: &Session<'_>, id: RunId, role: &str, depth: usize) -> Result<()
         format!("{role}: ")
     };
     let Ok(run) = session.store.run(id) else {
-        println!("{indent}{label}{id} (not in this store)");
+        out!("{indent}{label}{id} (not in this store)")?;
         return Ok(());
     };
-    println!(
+    out!(
         "{indent}{label}{} {id} ({}, seed {})",
-        run.spec.stage, run.status, run.spec.seed
-    );
+        run.spec.stage,
+        run.status,
+        run.spec.seed
+    )?;
     let datasets = session.store.datasets()?;
     for (role, digest) in &run.spec.sources {
         let name = datasets
             .iter()
             .find(|d| d.digest == *digest)
             .map_or("not registered here", |d| d.name.as_str());
-        println!("{indent}  {role}: {name} ({digest:.12})");
+        out!("{indent}  {role}: {name} ({digest:.12})")?;
     }
     run.spec
         .inputs

@@ -1,9 +1,10 @@
 //! The commands, one file each: its options and what it does.
 
 use anyhow::Result;
-use clap::Subcommand;
+use clap::{Parser, Subcommand};
 
 use crate::args::Args;
+use crate::remedy;
 
 mod completions;
 mod dataset;
@@ -34,94 +35,92 @@ pub enum Verdict {
     Found,
 }
 
-/// What to do.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Runs the whole pipeline on the bundled data and model, then writes the report
-    Demo(demo::Demo),
-    /// Runs the whole pipeline from one file
-    Run(run::RunFile),
-    /// Registers image sets and diffusion models, and lists them
+/// Runs the DREAM-OOD pipeline on an embedded artifact store, and answers questions about its runs.
+#[derive(Debug, Parser)]
+#[command(
+    name = "dream",
+    version,
+    max_term_width = 110,
+    arg_required_else_help = true,
+    after_help = remedy::EXIT_CODES
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub args: Args,
+    /// What to do
     #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands. Their help texts are the docs of their options' types.
+macro_rules! commands {
+    ($($(#[$when:meta])* $name:ident($options:ty),)*) => {
+        // A doc here would be shown as that of the program.
+        #[derive(Debug, Subcommand)]
+        pub enum Command {
+            $($(#[$when])* $name($options),)*
+        }
+
+        impl Command {
+            /// Executes the command.
+            pub fn execute(&self, args: &Args) -> Result<Verdict> {
+                match self {
+                    $($(#[$when])* Self::$name(options) => options.execute(args),)*
+                }
+            }
+        }
+    };
+}
+
+commands! {
+    Demo(demo::Demo),
+    Run(run::RunFile),
     Dataset(dataset::Dataset),
-    /// Stage 1: reads the class embeddings off the text encoder
     Embed(stages::Embed),
-    /// Stage 2: trains the text-conditioned encoder and stores the ID features
     Encode(stages::Encode),
-    /// Stage 3: samples outlier embeddings
     Sample(stages::Sample),
-    /// Stage 4: decodes outlier embeddings into pictures
     Imagine(stages::Imagine),
-    /// Stage 5: trains the classifier, with and without the outlier loss
     Detect(stages::Detect),
-    /// Stage 6: scores the test sets and prints the detection table
     Evaluate(stages::Evaluate),
-    /// Lists the runs
     Ls(list::Ls),
-    /// Shows a run, or finds the run of a generated picture
     Show(show::Show),
-    /// Shows what a run came from
     Lineage(lineage::Lineage),
-    /// Shows how two runs differ
     Diff(diff::Diff),
-    /// Shows rows of a table
     Query(query::Query),
-    /// Answers an SQL query
     #[cfg(feature = "sql")]
     Sql(sql::Sql),
-    /// Finds the nearest neighbours of a stored vector
     Nearest(nearest::Nearest),
-    /// Writes a table, pictures or a checkpoint to files
     Export(export::Export),
-    /// Reads rows of a table from a file
     Import(import::Import),
-    /// Decodes stored latents again and compares the pictures with the stored ones
     Regenerate(regenerate::Regenerate),
-    /// Executes a run again aside and compares the digests
     Reproduce(reproduce::Reproduce),
-    /// Writes pictures, plots and numbers of a run and its lineage as one HTML page
     Report(report::Report),
-    /// Checks every stored byte and every digest
     Verify(upkeep::Verify),
-    /// Removes what no run needs
     Gc(upkeep::Gc),
-    /// Shows what takes how much room
     Du(upkeep::Du),
-    /// Takes in the runs of other stores
     Merge(upkeep::Merge),
-    /// Writes the completions of a shell
     Completions(completions::Completions),
 }
 
-/// Executes the command.
-pub fn dispatch(args: &Args) -> Result<Verdict> {
-    match &args.command {
-        Command::Demo(c) => c.execute(args),
-        Command::Run(c) => c.execute(args),
-        Command::Dataset(c) => c.execute(args),
-        Command::Embed(c) => c.execute(args),
-        Command::Encode(c) => c.execute(args),
-        Command::Sample(c) => c.execute(args),
-        Command::Imagine(c) => c.execute(args),
-        Command::Detect(c) => c.execute(args),
-        Command::Evaluate(c) => c.execute(args),
-        Command::Ls(c) => c.execute(args),
-        Command::Show(c) => c.execute(args),
-        Command::Lineage(c) => c.execute(args),
-        Command::Diff(c) => c.execute(args),
-        Command::Query(c) => c.execute(args),
-        #[cfg(feature = "sql")]
-        Command::Sql(c) => c.execute(args),
-        Command::Nearest(c) => c.execute(args),
-        Command::Export(c) => c.execute(args),
-        Command::Import(c) => c.execute(args),
-        Command::Regenerate(c) => c.execute(args),
-        Command::Reproduce(c) => c.execute(args),
-        Command::Report(c) => c.execute(args),
-        Command::Verify(c) => c.execute(args),
-        Command::Gc(c) => c.execute(args),
-        Command::Du(c) => c.execute(args),
-        Command::Merge(c) => c.execute(args),
-        Command::Completions(c) => c.execute(),
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound_and_every_command_and_option_has_a_help_text() {
+        let mut program = Cli::command();
+        program.build();
+        program.clone().debug_assert();
+        let mut waiting: Vec<&clap::Command> = program.get_subcommands().collect();
+        while let Some(command) = waiting.pop() {
+            let name = command.get_name();
+            assert!(command.get_about().is_some(), "{name} has no help text");
+            for arg in command.get_arguments() {
+                assert!(arg.get_help().is_some(), "{name} {}: no help text", arg.get_id());
+            }
+            waiting.extend(command.get_subcommands());
+        }
     }
 }

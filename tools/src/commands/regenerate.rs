@@ -14,7 +14,9 @@ use crate::args::Args;
 use crate::output;
 use crate::session::Session;
 
-/// Decodes stored latents again, writes the pictures and compares them with the stored ones. Exit code 1 if any differs.
+/// Decodes stored latents again, writes the pictures and compares them with the stored ones.
+///
+/// Exit code 1 if any differs.
 #[derive(Debug, clap::Args)]
 pub struct Regenerate {
     /// An `imagine` run: id, prefix or alias
@@ -81,7 +83,8 @@ impl Regenerate {
             }
             if let Some(folder) = &self.output {
                 let file = folder.join(file_name(&made.image));
-                // With the stored text: an equal picture becomes an equal file, and `dream show` finds its run.
+                // With the stored text: an equal picture becomes an equal file, and `dream show` finds its
+                // run.
                 let text: Vec<(&str, &str)> = made.text.iter().map(|(k, v)| (&**k, &**v)).collect();
                 let png = exchange::encode_png(&made.picture, &text)?;
                 write(&file, &png).map_err(|e| StageError::File {
@@ -91,15 +94,17 @@ impl Regenerate {
             }
             Ok(())
         })?;
-        println!(
+        out!(
             "{} of {} pictures are the stored ones, bit for bit",
-            pictures.equal, pictures.all
-        );
+            pictures.equal,
+            pictures.all
+        )?;
         if self.from_noise {
-            println!(
+            out!(
                 "{} of {} latents are the stored ones, bit for bit",
-                latents.equal, latents.all
-            );
+                latents.equal,
+                latents.all
+            )?;
         }
         let good = pictures.equal == pictures.all && latents.equal == latents.all;
         if self.from_noise || !good {
@@ -122,7 +127,8 @@ fn write(file: &std::path::Path, png: &[u8]) -> Result<()> {
     Ok(std::fs::write(file, png)?)
 }
 
-/// Returns CLASS/INDEX.png. A class name that is not fit for a folder's is made so, and gets the class's number: two may become one.
+/// Returns CLASS/INDEX.png. A class name that is not fit for a folder's is made so, and gets the class's
+/// number: two may become one.
 fn file_name(image: &Image) -> PathBuf {
     let plain = |c: char| if c.is_alphanumeric() || c == '-' { c } else { '_' };
     let mut folder: String = image.class_name.chars().map(plain).collect();

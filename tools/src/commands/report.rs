@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use dream_ood::exchange::ExchangeError;
 use dream_ood::report::{comparison_sheet, render};
 use dream_ood::stage::report::{gather, siblings};
 use dream_schema::RunId;
@@ -11,8 +12,9 @@ use super::Verdict;
 use crate::args::Args;
 use crate::session::Session;
 
-/// Writes pictures, plots and numbers of a run and its lineage as one self-contained HTML page. Of an evaluation, with all
-/// evaluations on the same sets beside it.
+/// Writes pictures, plots and numbers of a run and its lineage as one self-contained HTML page.
+///
+/// Of an evaluation, with all evaluations on the same sets beside it.
 #[derive(Debug, clap::Args)]
 pub struct Report {
     /// The run: id, prefix or alias
@@ -66,7 +68,8 @@ pub fn write(session: &Session<'_>, runs: &[RunId], file: &Path, force: bool) ->
 
 fn refuse_existing(file: &Path, force: bool) -> Result<()> {
     if file.exists() && !force {
-        bail!("{} is there already; --force replaces it", file.display());
+        let path = file.to_owned();
+        return Err(ExchangeError::Exists { path }.into());
     }
     Ok(())
 }

@@ -8,7 +8,9 @@ use crate::args::Args;
 use crate::output;
 use crate::session::Session;
 
-/// Executes a run again, aside, and compares digests. Exit code 1 if they differ; then it says how close the two are.
+/// Executes a run again, aside, and compares digests.
+///
+/// Exit code 1 if they differ; then it says how close the two are.
 #[derive(Debug, clap::Args)]
 pub struct Reproduce {
     /// The run: id, prefix or alias
@@ -22,14 +24,16 @@ impl Reproduce {
         let folder = Aside::new()?;
         let result = reproduce(&session.context(), run, &folder.0.join("aside.redb"))?;
         if result.is_equal() {
-            println!("{run} reproduced: the digest is {} again", result.digest);
+            out!("{run} reproduced: the digest is {} again", result.digest)?;
             return Ok(Verdict::Good);
         }
         let before = result.stored.digest.as_deref().unwrap_or("none");
-        println!(
+        out!(
             "{run} differs: stored {before} ({}), now {} ({})",
-            result.stored.device, result.digest, args.device
-        );
+            result.stored.device,
+            result.digest,
+            args.device
+        )?;
         let mut rows = vec![["table", "rows", "equal", "largest difference", "PSNR"].map(str::to_owned)];
         for table in &result.tables {
             let psnr = table.psnr.map_or(String::new(), |p| format!("{p:.1} dB"));

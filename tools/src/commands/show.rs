@@ -13,7 +13,9 @@ use crate::args::{Args, Format};
 use crate::output;
 use crate::session::Session;
 
-/// Shows a run: parameters, inputs, what it holds. Of a generated picture (a PNG file), the run and row that it is from.
+/// Shows a run: parameters, inputs, what it holds.
+///
+/// Of a generated picture (a PNG file), the run and row that it is from.
 #[derive(Debug, clap::Args)]
 pub struct Show {
     /// The run (id, prefix or alias), or a generated PNG file
@@ -74,7 +76,7 @@ impl Show {
         ]);
         rows.push(["stored row".to_owned(), row]);
         output::columns(&rows)?;
-        println!();
+        out!("")?;
         print(session, &run)?;
         Ok(Verdict::Good)
     }
@@ -130,7 +132,7 @@ fn print(session: &Session<'_>, run: &Run) -> Result<()> {
         }
     }
     output::columns(&rows)?;
-    println!("params");
-    println!("{}", serde_json::to_string_pretty(&spec.params)?);
+    out!("params")?;
+    out!("{}", serde_json::to_string_pretty(&spec.params)?)?;
     Ok(())
 }

@@ -5,13 +5,16 @@ use std::path::PathBuf;
 use anyhow::Result;
 use dream_ood::stage::Progress as _;
 use dream_ood::store::{Readable, Store};
+use indicatif::HumanBytes;
 
 use super::Verdict;
 use crate::args::Args;
 use crate::output;
 use crate::session::Session;
 
-/// Checks every stored byte and every digest. Exit code 1 if something is wrong.
+/// Checks every stored byte and every digest.
+///
+/// Exit code 1 if something is wrong.
 #[derive(Debug, clap::Args)]
 pub struct Verify {}
 
@@ -28,16 +31,16 @@ impl Verify {
             done = now;
         })?;
         session.bars.end();
-        println!(
+        out!(
             "{} runs, {} rows in {} blocks, {} blobs, {} read",
             report.runs,
             report.rows,
             report.blocks,
             report.blobs,
-            size(report.bytes)
-        );
+            HumanBytes(report.bytes)
+        )?;
         for problem in &report.problems {
-            println!("{}", problem.what);
+            out!("{}", problem.what)?;
         }
         Ok(if report.problems.is_empty() {
             Verdict::Good
@@ -47,7 +50,9 @@ impl Verify {
     }
 }
 
-/// Removes blobs and rows that no run needs. Shows them; removes them only with --yes.
+/// Removes blobs and rows that no run needs.
+///
+/// Shows them; removes them only with --yes.
 #[derive(Debug, clap::Args)]
 pub struct Gc {
     /// Removes what is shown
@@ -60,18 +65,18 @@ impl Gc {
         let session = Session::existing(args)?;
         let found = session.store.gc(!self.yes)?;
         for (blob, bytes) in &found.blobs {
-            println!("blob {blob} ({})", size(*bytes));
+            out!("blob {blob} ({})", HumanBytes(*bytes))?;
         }
         for run in &found.runs {
-            println!("rows of run {run}, of which there is no record");
+            out!("rows of run {run}, of which there is no record")?;
         }
-        let (blobs, bytes, runs) = (found.blobs.len(), size(found.bytes()), found.runs.len());
+        let (blobs, bytes, runs) = (found.blobs.len(), HumanBytes(found.bytes()), found.runs.len());
         let done = if self.yes {
             "removed"
         } else {
             "would be removed with --yes"
         };
-        println!("{blobs} blobs ({bytes}) and the rows of {runs} runs {done}");
+        out!("{blobs} blobs ({bytes}) and the rows of {runs} runs {done}")?;
         Ok(Verdict::Good)
     }
 }
@@ -92,20 +97,27 @@ impl Du {
                 table.table.to_string(),
                 count,
                 blocks,
-                size(table.bytes),
+                HumanBytes(table.bytes).to_string(),
             ]);
         }
         let (blobs, none) = (usage.blobs.to_string(), String::new());
-        rows.push(["blobs".into(), none.clone(), blobs, none, size(usage.blob_bytes)]);
+        rows.push([
+            "blobs".into(),
+            none.clone(),
+            blobs,
+            none,
+            HumanBytes(usage.blob_bytes).to_string(),
+        ]);
         output::columns(&rows)?;
         if let Some(bytes) = usage.file_bytes {
-            println!("{} is {} long", args.store.display(), size(bytes));
+            out!("{} is {} long", args.store.display(), HumanBytes(bytes))?;
         }
         Ok(Verdict::Good)
     }
 }
 
-/// Takes in the runs of other stores: shards of one run become one, runs that are there already are compared.
+/// Takes in the runs of other stores: shards of one run become one, runs that are there already are
+/// compared.
 #[derive(Debug, clap::Args)]
 pub struct Merge {
     /// The other stores
@@ -118,7 +130,7 @@ impl Merge {
         let session = Session::writing(args)?;
         for file in &self.files {
             let merged = session.store.merge(&Store::open_read_only(file)?)?;
-            println!(
+            out!(
                 "{}: {} new runs, {} grown, {} rows, {} blobs, {} data sets",
                 file.display(),
                 merged.new_runs.len(),
@@ -126,21 +138,11 @@ impl Merge {
                 merged.rows,
                 merged.blobs,
                 merged.datasets.len()
-            );
+            )?;
             for alias in &merged.kept_aliases {
-                println!("the alias {alias} names another run here and was left as it is");
+                out!("the alias {alias} names another run here and was left as it is")?;
             }
         }
         Ok(Verdict::Good)
-    }
-}
-
-/// Returns a number of bytes for people.
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..1024 => format!("{bytes} B"),
-        1024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1024.0),
-        1_048_576..1_073_741_824 => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
-        _ => format!("{:.1} GiB", bytes as f64 / 1_073_741_824.0),
     }
 }

@@ -12,7 +12,7 @@ use crate::commands::Verdict;
 use crate::session::{Session, Usage};
 use crate::words::Words;
 
-/// Trains the classifier twice from one seed, without and with the loss on imagined outliers.
+/// Stage 5: trains the classifier twice from one seed, without and with the loss on imagined outliers.
 #[derive(Debug, clap::Args)]
 pub struct Detect {
     /// The imagined outliers: an `imagine` run; without it, only the plain classifier is trained
@@ -77,12 +77,12 @@ impl Detect {
             let alias = self.base.alias.as_ref().map(|a| format!("{a}-plain"));
             let spec = ask.plain(&sources).spec(&session.store)?;
             let run = session.run(&spec, alias.as_deref())?;
-            println!("{}", run.id);
+            out!("{}", run.id)?;
             plain = Some(Input::Stored(run.id));
         }
         if let Some(asked) = ask.with_outliers(&sources, plain) {
             let run = session.run(&asked.spec(&session.store)?, self.base.alias.as_deref())?;
-            println!("{}", run.id);
+            out!("{}", run.id)?;
         }
         Ok(Verdict::Good)
     }

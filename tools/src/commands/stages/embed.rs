@@ -11,7 +11,7 @@ use crate::args::Args;
 use crate::commands::Verdict;
 use crate::words::Words;
 
-/// Reads the class embeddings T(y) off the text encoder's token table.
+/// Stage 1: reads the class embeddings T(y) off the text encoder's token table.
 #[derive(Debug, clap::Args)]
 pub struct Embed {
     /// A diffusion model: its registered name, or its folder or checkpoint file, which is then registered

@@ -7,7 +7,7 @@ use super::{Base, Weights, images_or, json};
 use crate::args::Args;
 use crate::commands::Verdict;
 
-/// Trains the image encoder in the token-embedding space and stores the ID features.
+/// Stage 2: trains the image encoder in the token-embedding space and stores the ID features.
 #[derive(Debug, clap::Args)]
 pub struct Encode {
     /// The class embeddings: an `embed` run

@@ -12,7 +12,7 @@ use crate::commands::Verdict;
 use crate::table;
 use crate::words::Words;
 
-/// Scores the test sets with trained classifiers and prints the detection table.
+/// Stage 6: scores the test sets with trained classifiers and prints the detection table.
 #[derive(Debug, clap::Args)]
 pub struct Evaluate {
     /// The classifiers: `detect` runs

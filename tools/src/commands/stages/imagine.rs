@@ -14,7 +14,9 @@ use crate::commands::Verdict;
 use crate::session::{Session, Usage};
 use crate::words::Words;
 
-/// Decodes outlier embeddings into pictures. Options that are not given come from the preset.
+/// Stage 4: decodes outlier embeddings into pictures.
+///
+/// Options that are not given come from the preset.
 #[derive(Debug, clap::Args)]
 pub struct Imagine {
     /// The vectors: a `sample` run, or imported outliers
@@ -136,7 +138,7 @@ impl Imagine {
             Some(shard) => session.run_part(&spec, shard, alias)?,
             None => session.run(&spec, alias)?,
         };
-        println!("{}", run.id);
+        out!("{}", run.id)?;
         if let Some(shard) = self.shard
             && run.status != Status::Finished
         {

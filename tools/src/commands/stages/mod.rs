@@ -107,7 +107,7 @@ pub fn read_preset(name: &str) -> Result<Preset> {
 
 /// Says that a check found nothing.
 pub fn all_is_well() -> Result<Verdict> {
-    println!("all is well");
+    out!("all is well")?;
     Ok(Verdict::Good)
 }
 
@@ -153,7 +153,7 @@ impl Base {
         let Some(spec) = self.spec(session, ask)? else {
             return all_is_well();
         };
-        println!("{}", session.run(&spec, self.alias.as_deref())?.id);
+        out!("{}", session.run(&spec, self.alias.as_deref())?.id)?;
         Ok(Verdict::Good)
     }
 

@@ -1,0 +1,82 @@
+//! What becomes of a result that cannot be written: no panic, and a full disk is told from a reader that has
+//! gone. What an error advises is a command that there is.
+
+use std::fs::File;
+use std::process::{Command, Stdio};
+
+use crate::support::{bad, data, demo, good};
+
+/// Commands that print a result, of those that change nothing.
+const PRINTING: &[&[&str]] = &[
+    &["--help"],
+    &["completions", "bash"],
+    &["dataset", "ls"],
+    &["diff", "quick-0-embed", "quick-0-encode"],
+    &["du"],
+    &["gc"],
+    &["lineage", "quick-0-sample"],
+    &["ls"],
+    &["query", "metrics"],
+    &["show", "quick-0-sample"],
+    &["verify"],
+];
+
+fn program(args: &[&str], stdout: Stdio) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_dream"))
+        .args(args)
+        .current_dir(demo())
+        .env("DREAM_DATA", data())
+        .env("RUST_BACKTRACE", "1")
+        .stdout(stdout)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+        .wait_with_output()
+        .unwrap();
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
+}
+
+#[test]
+fn a_full_disk_is_an_error() {
+    for args in PRINTING {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let (code, said) = program(args, full.into());
+        assert_eq!(code, Some(1), "{args:?}: {said}");
+        assert!(
+            !said.contains("panicked") && said.contains("No space left"),
+            "{args:?}: {said}"
+        );
+    }
+}
+
+#[test]
+fn a_reader_that_has_gone_ends_the_program_in_silence() {
+    for args in PRINTING {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let (code, said) = program(args, writer.into());
+        assert_eq!(code, Some(0), "{args:?}: {said}");
+        assert!(
+            !said.contains("error") && !said.contains("panicked"),
+            "{args:?}: {said}"
+        );
+    }
+}
+
+#[test]
+fn errors_advise_what_there_is() {
+    let path = demo();
+    let said = bad(path, 1, &["show", "no-such-run"]);
+    assert!(said.contains("`dream ls`"), "{said}");
+    let said = bad(path, 1, &["dataset", "show", "nothing"]);
+    assert!(said.contains("`dream dataset add NAME PATH`"), "{said}");
+    good(path, &["export", "scores", "-o", "scores.csv"]);
+    let said = bad(path, 1, &["export", "scores", "-o", "scores.csv"]);
+    assert!(said.contains("`--force` replaces it"), "{said}");
+    bad(path, 2, &["--threads", "0", "ls"]);
+    assert!(good(path, &["--help"]).contains("Exit codes: 0 done"));
+    assert!(good(path, &["sql", "--help"]).contains("cosine_similarity"));
+}

@@ -1,0 +1,196 @@
+//! What a failure means to the shell, and what its user can do about it.
+//!
+//! The library states facts. Which command or option helps is known here alone; a test compares every command
+//! and option that is named with those that there are.
+
+use anyhow::Error;
+use dream_ood::Kind;
+use dream_ood::dataset::DatasetError;
+use dream_ood::diffusion::DiffusionError;
+use dream_ood::exchange::ExchangeError;
+use dream_ood::query::QueryError;
+use dream_ood::stage::{Refusal, StageError};
+use dream_ood::store::StoreError;
+
+use crate::session::Usage;
+
+/// The rule of exit codes.
+pub const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed, or a check found something; 2 wrong usage, or a \
+                              value that is refused before any work.";
+
+macro_rules! remedies {
+    ($($name:ident: $text:literal;)*) => {
+        /// What can be done.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Remedy {
+            $(#[doc = $text] $name,)*
+        }
+
+        impl Remedy {
+            /// Every remedy.
+            #[cfg(test)]
+            const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// Returns the sentence that says it; commands and options stand in backquotes.
+            pub fn text(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+        }
+    };
+}
+
+remedies! {
+    ListRuns: "`dream ls` lists the runs";
+    Register: "`dream dataset add NAME PATH` registers one";
+    NameTokenizer: "`dream dataset add NAME PATH --tokenizer DIR` names the folder of the tokenizer";
+    SeveralTokens: "`dream embed --tokens first` or `--tokens mean` and `dream imagine --tokens first` or \
+                    `--tokens all` say what becomes of several tokens";
+    LeaveOut: "`dream dataset add NAME PATH --skip-bad` leaves such images out";
+    OtherStore: "`--store FILE` names another store";
+    Verify: "`dream verify` says what else is damaged";
+    LessMemory: "lower `--batch-size` or `--memory`";
+    Replace: "`--force` replaces it";
+}
+
+/// Returns the exit code of a failure.
+pub fn exit_code(error: &Error) -> u8 {
+    match error.is::<Usage>() || refusals(error).is_some() {
+        true => 2,
+        false => 1,
+    }
+}
+
+/// Returns what was refused before any work, where that is the error.
+pub fn refusals(error: &Error) -> Option<&[Refusal]> {
+    match error.downcast_ref::<StageError>() {
+        Some(StageError::Refused(refusals)) => Some(refusals),
+        _ => None,
+    }
+}
+
+/// Returns what can be done about an error, where a command or an option helps.
+pub fn of(error: &Error) -> Option<Remedy> {
+    error.chain().find_map(|cause| {
+        let stage = cause.downcast_ref().and_then(of_stage);
+        stage
+            .or_else(|| cause.downcast_ref().and_then(of_store))
+            .or_else(|| cause.downcast_ref().and_then(of_query))
+            .or_else(|| cause.downcast_ref().and_then(of_exchange))
+            .or_else(|| cause.downcast_ref().and_then(of_dataset))
+            .or_else(|| cause.downcast_ref().and_then(of_diffusion))
+            .or_else(|| cause.downcast_ref().and_then(of_tensor))
+    })
+}
+
+/// Returns what can be done about an error of a stage.
+pub fn of_stage(error: &StageError) -> Option<Remedy> {
+    match error {
+        StageError::UnknownSource { .. } => Some(Remedy::Register),
+        StageError::Store(error) => of_store(error),
+        StageError::Dataset(error) => of_dataset(error),
+        StageError::Diffusion(error) => of_diffusion(error),
+        StageError::Exchange(error) => of_exchange(error),
+        StageError::Candle(error) => of_tensor(error),
+        _ => None,
+    }
+}
+
+fn of_store(error: &StoreError) -> Option<Remedy> {
+    match error {
+        StoreError::UnknownRun { .. } => Some(Remedy::ListRuns),
+        StoreError::UnknownDataset { .. } => Some(Remedy::Register),
+        StoreError::Missing { .. } => Some(Remedy::OtherStore),
+        StoreError::Corrupt { .. } | StoreError::CorruptBlob { .. } => Some(Remedy::Verify),
+        _ => None,
+    }
+}
+
+fn of_query(error: &QueryError) -> Option<Remedy> {
+    match error {
+        QueryError::Store(error) => of_store(error),
+        QueryError::Exchange(error) => of_exchange(error),
+        _ => None,
+    }
+}
+
+fn of_exchange(error: &ExchangeError) -> Option<Remedy> {
+    match error {
+        ExchangeError::Exists { .. } => Some(Remedy::Replace),
+        _ => None,
+    }
+}
+
+fn of_dataset(error: &DatasetError) -> Option<Remedy> {
+    match error {
+        DatasetError::Image { .. } => Some(Remedy::LeaveOut),
+        _ => None,
+    }
+}
+
+fn of_diffusion(error: &DiffusionError) -> Option<Remedy> {
+    match error {
+        DiffusionError::NoTokenizer { .. } => Some(Remedy::NameTokenizer),
+        DiffusionError::NotOneToken { .. } => Some(Remedy::SeveralTokens),
+        DiffusionError::Compute(error) => of_tensor(error),
+        _ => None,
+    }
+}
+
+fn of_tensor(error: &candle_core::Error) -> Option<Remedy> {
+    (Kind::of(error) == Some(Kind::Resource)).then_some(Remedy::LessMemory)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, CommandFactory};
+
+    use super::*;
+    use crate::commands::Cli;
+
+    /// Returns whether a command, or one below it, has the option.
+    fn has(command: &Command, option: &str) -> bool {
+        let own = command.get_arguments().any(|arg| arg.get_long() == Some(option));
+        own || command.get_subcommands().any(|below| has(below, option))
+    }
+
+    #[test]
+    fn remedies_name_commands_and_options_that_there_are() {
+        let program = Cli::command();
+        for remedy in Remedy::ALL {
+            let mut named = 0;
+            for quoted in remedy.text().split('`').skip(1).step_by(2) {
+                let mut words = quoted.split(' ').peekable();
+                let mut command = &program;
+                if words.next_if_eq(&"dream").is_some() {
+                    while let Some(below) = words.peek().and_then(|w| command.find_subcommand(w)) {
+                        (command, _) = (below, words.next());
+                    }
+                    assert_ne!(command.get_name(), "dream", "{quoted}: there is no such command");
+                }
+                for option in words.filter_map(|word| word.strip_prefix("--")) {
+                    assert!(has(command, option), "{quoted}: there is no option --{option}");
+                }
+                named += 1;
+            }
+            assert!(named > 0, "{remedy:?} names nothing");
+        }
+    }
+
+    #[test]
+    fn what_the_library_refuses_gets_a_remedy_through_every_wrapper() {
+        let unknown = || StoreError::UnknownDataset {
+            name: "set".into(),
+            near: Vec::new(),
+        };
+        assert_eq!(of(&unknown().into()), Some(Remedy::Register));
+        assert_eq!(of(&StageError::from(unknown()).into()), Some(Remedy::Register));
+        assert_eq!(
+            of(&Error::from(QueryError::from(unknown())).context("above")),
+            Some(Remedy::Register)
+        );
+        assert_eq!(of(&Usage("no".into()).into()), None);
+        assert_eq!(exit_code(&Usage("no".into()).into()), 2);
+        assert_eq!(exit_code(&unknown().into()), 1);
+        assert_eq!(exit_code(&StageError::Refused(Vec::new()).into()), 2);
+    }
+}
