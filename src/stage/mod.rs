@@ -18,6 +18,7 @@ mod error;
 pub mod evaluate;
 pub mod imagine;
 pub mod import;
+mod known;
 pub mod lineage;
 mod metric;
 mod phi;
@@ -43,9 +44,10 @@ use crate::store::{Begun, Readable, Store};
 
 pub use context::{BatchSize, Context, Machine, Progress, Silent};
 pub use error::StageError;
+pub use known::{Input, Known};
 pub use metric::MetricName;
 pub use pictures::HELD_BYTES;
-pub use question::{Asked, Input, Known, Order, Stage};
+pub use question::{Asked, Order, Stage};
 pub use refusal::{Refusal, Refusals};
 pub use role::Role;
 pub use source::{

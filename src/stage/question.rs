@@ -7,11 +7,11 @@
 
 use std::sync::Arc;
 
-use dream_schema::{Dataset, Run, RunId, RunInput, RunSpec, Status};
+use dream_schema::{Dataset, Run, RunSpec, Status};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
+use super::known::{Input, Known, Reference};
 use super::{Context, Refusals, Role, Source, StageError};
 use crate::store::{Readable, Store};
 
@@ -53,113 +53,6 @@ impl<'a, P: DeserializeOwned> Order<'a, P> {
     pub(super) fn of(run: &'a Run) -> Result<Self, StageError> {
         let params = super::params(run)?;
         Ok(Self { run, params })
-    }
-}
-
-/// A run that another one reads from.
-#[derive(Clone, Debug)]
-pub enum Input {
-    /// One that is in the store.
-    Stored(RunId),
-    /// One that is made before.
-    Planned(Arc<Known>),
-}
-
-impl Input {
-    /// Returns what is known of the run, which is to serve as `role`.
-    ///
-    /// # Errors
-    /// If it is none of `stages`, not finished, or the store fails.
-    pub fn known(&self, store: &Store, role: &Role, stages: &[&str]) -> Result<Arc<Known>, StageError> {
-        let id = match self {
-            Self::Stored(id) => *id,
-            Self::Planned(known) => return Ok(known.clone()),
-        };
-        super::input(store, &role.to_string(), id, stages)?;
-        let spec = store.run(id)?.spec;
-        let input = |i: RunInput| (i.role, Self::Stored(i.run));
-        let source = |(role, digest)| (role, Reference::Digest(digest));
-        Ok(Arc::new(Known {
-            run: Some(id),
-            stage: spec.stage,
-            params: spec.params,
-            inputs: spec.inputs.into_iter().map(input).collect(),
-            sources: spec.sources.into_iter().map(source).collect(),
-        }))
-    }
-
-    /// Returns the stage that the run is of.
-    ///
-    /// # Errors
-    /// If the store fails, or does not have the run.
-    pub fn stage(&self, store: &Store) -> Result<String, StageError> {
-        Ok(match self {
-            Self::Stored(run) => store.run(*run)?.spec.stage,
-            Self::Planned(known) => known.stage.clone(),
-        })
-    }
-}
-
-impl From<RunId> for Input {
-    fn from(run: RunId) -> Self {
-        Self::Stored(run)
-    }
-}
-
-/// What is known of a run to read from, whether it is there or still to be made: what it was asked.
-#[derive(Clone, Debug)]
-pub struct Known {
-    /// The run, if it is there.
-    pub run: Option<RunId>,
-    /// Its stage.
-    pub stage: String,
-    params: Value,
-    inputs: Vec<(String, Input)>,
-    sources: Vec<(String, Reference)>,
-}
-
-/// A source that a run reads.
-#[derive(Clone, Debug)]
-enum Reference {
-    /// By the digest that the run has on record.
-    Digest(String),
-    /// Itself; before it is registered it has no digest.
-    Entry(Dataset),
-}
-
-impl Known {
-    /// Returns the parameters.
-    ///
-    /// # Errors
-    /// If they are not of this type.
-    pub fn params<P: DeserializeOwned>(&self) -> Result<P, StageError> {
-        serde_json::from_value(self.params.clone()).map_err(|source| StageError::Params {
-            stage: self.stage.clone(),
-            message: source.to_string(),
-        })
-    }
-
-    /// Returns the run that it reads from as `role`.
-    pub fn input(&self, role: &Role) -> Option<Input> {
-        let found = self.inputs.iter().find(|(text, _)| role.is(text));
-        found.map(|(_, input)| input.clone())
-    }
-
-    /// Returns the source that it reads as `role`.
-    ///
-    /// # Errors
-    /// If there is none, or it is not registered.
-    pub fn source<T: Source>(&self, store: &Store, role: &Role) -> Result<T, StageError> {
-        let found = self.sources.iter().find(|(text, _)| role.is(text));
-        let missing = || StageError::MissingInput {
-            stage: self.stage.clone(),
-            role: role.to_string(),
-        };
-        let (text, reference) = found.ok_or_else(missing)?;
-        T::of(match reference {
-            Reference::Digest(digest) => super::source::with_digest(store, text, digest)?,
-            Reference::Entry(entry) => entry.clone(),
-        })
     }
 }
 

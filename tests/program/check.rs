@@ -1,4 +1,5 @@
-//! What is refused before any work: all of it at once, in the whole pipeline; and `--check`, which stops there.
+//! What is refused before any work: all of it at once, in the whole pipeline; and `--check`, which stops
+//! there.
 
 use std::path::Path;
 
@@ -42,7 +43,8 @@ fn a_pipeline_is_refused_as_a_whole_before_its_first_stage() {
             "sample: sampling: ",
             "imagine: steps: ",
             "detect: outlier.beta: -1",
-            "evaluate-plain: ood_split: there is no split of `digits` `al`; expected all; did you mean `all`?",
+            "evaluate-plain: ood_split: there is no split of `digits` `al`; expected all; did you \
+             mean `all`?",
         ] {
             assert!(said.contains(words), "{words}: {said}");
         }
