@@ -1,14 +1,15 @@
 //! What kind an error is, the same way in every room.
 //!
 //! A room's errors say what happened and state the facts in fields. What can be done about it depends on who
-//! asks: the command line names an option, Python raises an exception. A front end decides by [`Kind`], and by
-//! the variant where it knows better.
+//! asks: the command line names an option, Python raises an exception. A front end decides by [`Kind`], and
+//! by the variant where it knows better.
 
 use std::error::Error as StdError;
 use std::io;
 
 use dream_schema::SchemaError;
 
+use crate::ask::AskError;
 use crate::dataset::DatasetError;
 use crate::diffusion::DiffusionError;
 use crate::exchange::ExchangeError;
@@ -91,6 +92,7 @@ impl Kind {
     pub fn of(error: &(dyn StdError + 'static)) -> Option<Self> {
         std::iter::successors(Some(error), |error| (**error).source()).find_map(|error| {
             of_type::<StageError>(error)
+                .or_else(|| of_type::<AskError>(error))
                 .or_else(|| of_type::<StoreError>(error))
                 .or_else(|| of_type::<QueryError>(error))
                 .or_else(|| of_type::<ExchangeError>(error))

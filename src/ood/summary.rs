@@ -20,11 +20,25 @@ impl Summary {
             spread: (values.len() > 1).then(|| variance().sqrt()),
         }
     }
+
+    /// Returns a fraction in percent: `86.8`, or `86.8 ± 0.4` over several seeds.
+    pub fn percent(&self) -> String {
+        match self.spread {
+            Some(spread) => format!("{:.1} ± {:.1}", self.mean * 100.0, spread * 100.0),
+            None => format!("{:.1}", self.mean * 100.0),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn percent_have_a_spread_where_there_are_several_seeds() {
+        assert_eq!(Summary::of(&[0.868]).percent(), "86.8");
+        assert_eq!(Summary::of(&[0.5, 0.7]).percent(), "60.0 ± 14.1");
+    }
 
     #[test]
     fn one_value_has_no_spread() {

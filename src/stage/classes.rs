@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use dream_schema::ClassEmbedding;
+
 use super::StageError;
 use crate::dataset::ClassFolder;
 
@@ -70,6 +72,15 @@ pub fn read_classes(path: &Path) -> Result<Vec<ClassRow>, StageError> {
     } else {
         Ok(rows)
     }
+}
+
+/// Returns the class of that name or, where none has it, of that number.
+pub(crate) fn by_word<'a>(known: &'a [ClassEmbedding], word: &str) -> Option<&'a ClassEmbedding> {
+    let by_name = known.iter().find(|class| class.class_name == word);
+    by_name.or_else(|| {
+        let number: u32 = word.parse().ok()?;
+        known.iter().find(|class| class.class_id == number)
+    })
 }
 
 #[cfg(test)]

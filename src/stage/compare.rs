@@ -35,6 +35,16 @@ impl Network {
         scores.into_iter().collect()
     }
 
+    /// Returns the pairs of a score and an OOD set that have metrics: the rows of a table, of every score the
+    /// mean over all sets last.
+    pub fn rows(&self) -> Vec<(ScoreName, Option<String>)> {
+        let keys = self.metrics.keys();
+        let pairs: BTreeSet<_> = keys
+            .map(|(score, set, _)| (*score, set.is_none(), set.clone()))
+            .collect();
+        pairs.into_iter().map(|(score, _, set)| (score, set)).collect()
+    }
+
     /// Returns the names of its OOD sets.
     pub fn datasets(&self) -> Vec<String> {
         let names: BTreeSet<_> = self

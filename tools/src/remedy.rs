@@ -5,6 +5,7 @@
 
 use anyhow::Error;
 use dream_ood::Kind;
+use dream_ood::ask::AskError;
 use dream_ood::dataset::DatasetError;
 use dream_ood::diffusion::DiffusionError;
 use dream_ood::exchange::ExchangeError;
@@ -73,6 +74,7 @@ pub fn of(error: &Error) -> Option<Remedy> {
     error.chain().find_map(|cause| {
         let stage = cause.downcast_ref().and_then(of_stage);
         stage
+            .or_else(|| cause.downcast_ref().and_then(of_ask))
             .or_else(|| cause.downcast_ref().and_then(of_store))
             .or_else(|| cause.downcast_ref().and_then(of_query))
             .or_else(|| cause.downcast_ref().and_then(of_exchange))
@@ -91,6 +93,14 @@ pub fn of_stage(error: &StageError) -> Option<Remedy> {
         StageError::Diffusion(error) => of_diffusion(error),
         StageError::Exchange(error) => of_exchange(error),
         StageError::Candle(error) => of_tensor(error),
+        _ => None,
+    }
+}
+
+fn of_ask(error: &AskError) -> Option<Remedy> {
+    match error {
+        AskError::Stage(error) => of_stage(error),
+        AskError::Store(error) => of_store(error),
         _ => None,
     }
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use candle_core::Device;
+use dream_ood::ask::{self, Scope};
 use dream_ood::engine::Engine;
+use dream_ood::query::Class;
 
 use dream_ood::stage::imagine::Shard;
 use dream_ood::stage::{BatchSize, Context, How, Machine, StageError};
@@ -28,9 +30,8 @@ pub struct Session<'a> {
     /// The store.
     pub store: Arc<Store>,
     /// Progress on the terminal.
-    pub bars: Bars,
-    engine: Engine,
-    machine: Machine,
+    pub bars: Arc<Bars>,
+    ask: ask::Session,
 }
 
 impl<'a> Session<'a> {
@@ -61,38 +62,45 @@ impl<'a> Session<'a> {
             device: args.device.clone(),
             host: gethostname::gethostname().to_string_lossy().into_owned(),
         };
+        let (store, bars) = (Arc::new(store), Arc::new(Bars::new(args.quiet)));
         Ok(Self {
             args,
-            store: Arc::new(store),
-            bars: Bars::new(args.quiet),
-            engine,
-            machine,
+            ask: ask::Session {
+                store: store.clone(),
+                engine,
+                machine,
+                now,
+                progress: bars.clone(),
+            },
+            store,
+            bars,
         })
     }
 
     /// Returns what stages run with.
     pub fn context(&self) -> Context<'_> {
-        Context {
-            store: &self.store,
-            engine: &self.engine,
-            machine: &self.machine,
-            now: &now,
-            progress: &self.bars,
-            batch_size: self.batch_size(),
-        }
+        self.ask.context(self.batch_size())
     }
 
     fn batch_size(&self) -> BatchSize {
         match (self.args.batch_size, self.args.memory) {
             (Some(n), _) => BatchSize::Pictures(n as usize),
             (None, Some(bytes)) => BatchSize::Memory(bytes.0),
-            (None, None) => BatchSize::Memory(memory::for_pictures(&self.engine)),
+            (None, None) => BatchSize::Memory(memory::for_pictures(&self.ask.engine)),
         }
     }
 
     /// Returns the run of that id, prefix or alias.
     pub fn resolve(&self, name: &str) -> Result<RunId> {
         Ok(self.store.resolve(name)?)
+    }
+
+    /// Returns the number of the class that a word means in a run and what it came from.
+    pub fn class(&self, run: RunId, word: &str) -> Result<u32> {
+        match ask::class(&self.store, Scope::Lineage(run), word)? {
+            Class::Id(number) => Ok(number),
+            Class::Name(name) => bail!("run {run} has no number for the class `{name}`"),
+        }
     }
 
     /// Executes a stage, or finds its result, and says so.

@@ -1,12 +1,9 @@
 //! The detection table on the terminal.
 
-use std::collections::BTreeSet;
-
 use anyhow::Result;
 use dream_ood::ood::Summary;
 use dream_ood::stage::MetricName::{self, AuprIn, AuprOut, Auroc, Fpr95};
 use dream_ood::stage::compare::{Network, networks};
-use dream_ood::stage::evaluate::ScoreName;
 use dream_schema::RunId;
 
 use crate::args::Format;
@@ -25,13 +22,13 @@ pub fn print(session: &Session<'_>, evaluations: &[RunId]) -> Result<()> {
     ];
     let mut rows = vec![header.map(str::to_owned)];
     for network in &networks {
-        for (score, set) in keys(network) {
+        for (score, set) in network.rows() {
             let number = |metric: MetricName| {
                 let key = (score, set.clone(), metric);
                 network
                     .metrics
                     .get(&key)
-                    .map_or(String::new(), |values| percent(values))
+                    .map_or(String::new(), |values| Summary::of(values).percent())
             };
             let set = set.clone().unwrap_or_else(|| "average".to_owned());
             let numbers = [Fpr95, Auroc, AuprIn, AuprOut].map(number);
@@ -50,7 +47,7 @@ pub fn print(session: &Session<'_>, evaluations: &[RunId]) -> Result<()> {
         out!(
             "{}: ID accuracy {} %, seeds {}",
             network.name,
-            percent(&network.accuracy),
+            Summary::of(&network.accuracy).percent(),
             seeds.join(", ")
         )?;
     }
@@ -61,25 +58,6 @@ pub fn print(session: &Session<'_>, evaluations: &[RunId]) -> Result<()> {
         )?;
     }
     Ok(())
-}
-
-/// Returns the (score, OOD set) pairs of a network, the average last.
-pub fn keys(network: &Network) -> Vec<(ScoreName, Option<String>)> {
-    let pairs: BTreeSet<_> = network
-        .metrics
-        .keys()
-        .map(|(score, set, _)| (*score, set.is_none(), set.clone()))
-        .collect();
-    pairs.into_iter().map(|(score, _, set)| (score, set)).collect()
-}
-
-/// Returns the mean of fractions in percent, with its spread if there are several.
-pub fn percent(values: &[f64]) -> String {
-    let summary = Summary::of(values);
-    match summary.spread {
-        Some(spread) => format!("{:.1} ± {:.1}", summary.mean * 100.0, spread * 100.0),
-        None => format!("{:.1}", summary.mean * 100.0),
-    }
 }
 
 fn json(networks: &[Network]) -> Result<()> {

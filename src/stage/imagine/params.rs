@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{CLASS_PLACEHOLDER, NAME};
 use crate::diffusion::{self, Scheduler, TokenRule};
 use crate::stage::StageError;
+use crate::stage::classes::by_word;
 use crate::words::words;
 
 /// How pictures are made. What is left out of the JSON has its default, so that the runs of older versions
@@ -257,12 +258,7 @@ impl Params {
 
 /// Returns the class of that name or, where none has it, of that number.
 pub(super) fn class<'a>(known: &'a [ClassEmbedding], name: &str) -> Result<&'a ClassEmbedding, StageError> {
-    let by_name = known.iter().find(|c| c.class_name == name);
-    let by_number = || {
-        let number: u32 = name.parse().ok()?;
-        known.iter().find(|c| c.class_id == number)
-    };
-    by_name.or_else(by_number).ok_or_else(|| {
+    by_word(known, name).ok_or_else(|| {
         let names: Vec<&str> = known.iter().map(|c| c.class_name.as_str()).collect();
         wrong(format!(
             "there is no class `{name}`; the embeddings have {}",

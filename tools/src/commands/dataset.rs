@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Subcommand;
+use dream_ood::ask;
 use dream_ood::dataset::{Kind, Reading};
 use dream_ood::diffusion;
 use dream_ood::query::datasets_batch;
@@ -75,29 +76,12 @@ impl Dataset {
     }
 }
 
-/// What a path is without `--kind`, where it is no image set.
-fn guess(path: &Path) -> Option<&'static str> {
-    let extension = path
-        .extension()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .to_lowercase();
-    let is_file = |extensions: &[&str]| path.is_file() && extensions.contains(&extension.as_str());
-    if path.join("model_index.json").is_file() || is_file(&["ckpt"]) || diffusion::is_checkpoint(path) {
-        Some(MODEL_KIND)
-    } else if is_file(&["pt", "pth", "safetensors"]) {
-        Some(STATE_KIND)
-    } else {
-        None
-    }
-}
-
 fn add(args: &Args, options: &Add) -> Result<()> {
     let Add { name, path, .. } = options;
     let absolute = |path: &Path| path.canonicalize().with_context(|| path.display().to_string());
     let path = absolute(path)?;
     let tokenizer = options.tokenizer.as_deref().map(absolute).transpose()?;
-    let kind = options.kind.as_deref().or(guess(&path));
+    let kind = options.kind.as_deref().or(ask::guess_kind(&path));
     if tokenizer.is_some() && kind != Some(MODEL_KIND) {
         bail!(Usage("--tokenizer: only a diffusion model has one".into()));
     }

@@ -58,7 +58,7 @@ impl Nearest {
             bail!(Usage(format!("--to {}: expected TABLE:RUN:CLASS:INDEX", self.to)));
         };
         let run = session.resolve(run)?;
-        let class = session.class(run, Some(class))?.unwrap_or_default();
+        let class = session.class(run, class)?;
         let index = index
             .parse()
             .map_err(|_| Usage(format!("--to {}: {index} is no index", self.to)))?;

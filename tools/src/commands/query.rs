@@ -1,10 +1,8 @@
 //! `dream query TABLE`.
 
 use anyhow::Result;
-use dream_ood::query::{Class, Filter, TableName};
-use dream_ood::stage::embed;
-use dream_ood::store::Readable;
-use dream_schema::ClassEmbedding;
+use dream_ood::ask::{self, Scope};
+use dream_ood::query::{Filter, TableName};
 
 use super::Verdict;
 use crate::args::Args;
@@ -48,7 +46,7 @@ impl Choice {
         let class = self
             .class
             .as_deref()
-            .map(|text| class(session, text))
+            .map(|word| ask::class(&session.store, Scope::Store, word))
             .transpose()?;
         Ok(Filter {
             runs,
@@ -56,23 +54,6 @@ impl Choice {
             ..Filter::all(table.parse::<TableName>()?)
         })
     }
-}
-
-/// Returns the class that a text means. A name comes before a number: class 3 may be called `0`.
-fn class(session: &Session<'_>, text: &str) -> Result<Class> {
-    let Ok(number) = text.parse() else {
-        return Ok(Class::Name(text.to_owned()));
-    };
-    for run in session.store.runs()? {
-        let classes: Vec<ClassEmbedding> = match run.spec.stage.as_str() {
-            embed::NAME => session.store.rows(run.id, None)?,
-            _ => continue,
-        };
-        if classes.iter().any(|class| class.class_name == text) {
-            return Ok(Class::Name(text.to_owned()));
-        }
-    }
-    Ok(Class::Id(number))
 }
 
 impl Query {

@@ -2,11 +2,10 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use dream_ood::exchange;
 use dream_ood::stage::StageError;
 use dream_ood::stage::regenerate::{Choice, Difference, regenerate};
-use dream_ood::store::Readable;
 use dream_schema::Image;
 
 use super::Verdict;
@@ -70,7 +69,11 @@ impl Regenerate {
         let session = Session::reading(args)?;
         let run = session.resolve(&self.run)?;
         let choice = Choice {
-            class: session.class(run, self.class.as_deref())?,
+            class: self
+                .class
+                .as_deref()
+                .map(|word| session.class(run, word))
+                .transpose()?,
             index: self.index,
             from_noise: self.from_noise,
         };
@@ -136,28 +139,4 @@ fn file_name(image: &Image) -> PathBuf {
         folder += &format!("-{}", image.class_id);
     }
     PathBuf::from(folder).join(format!("{:05}.png", image.index))
-}
-
-impl Session<'_> {
-    /// Returns the class that a name or number means in a run.
-    pub fn class(&self, run: dream_schema::RunId, class: Option<&str>) -> Result<Option<u32>> {
-        let Some(class) = class else { return Ok(None) };
-        // A name comes before a number: class 3 may be called `0`.
-        let mut known = Vec::new();
-        for ancestor in dream_ood::stage::lineage::ancestors(&self.store, run)? {
-            for row in self
-                .store
-                .rows::<dream_schema::ClassEmbedding>(ancestor.id, None)?
-            {
-                if row.class_name == class {
-                    return Ok(Some(row.class_id));
-                }
-                known.push(row.class_name);
-            }
-        }
-        if let Ok(number) = class.parse() {
-            return Ok(Some(number));
-        }
-        bail!("run {run} has no class `{class}`; it has {}", known.join(", "))
-    }
 }

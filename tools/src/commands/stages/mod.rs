@@ -17,12 +17,12 @@ pub use sample::Sample;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
+use dream_ood::ask;
 use dream_ood::stage::pipeline::{Preset, Reach};
 use dream_ood::stage::{
-    Asked, ImageSource, MODEL_KIND, ModelSource, Refusals, Role, Source, Stage, StateSource, lineage,
-    register_model, register_state,
+    Asked, ImageSource, ModelSource, Refusals, Role, Source, Stage, StateSource, lineage,
 };
-use dream_ood::store::{Readable, Store, check_alias};
+use dream_ood::store::{Store, check_alias};
 use dream_schema::{RunId, RunSpec};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -65,16 +65,10 @@ impl Weights {
     /// Returns the weights, registering a file where the reach goes so far.
     fn source(&self, store: &Store, reach: Reach) -> Result<Option<StateSource>> {
         let Some(name) = &self.init else { return Ok(None) };
-        let path = Path::new(name);
-        if path.is_file() {
-            let path = path.canonicalize().with_context(|| name.clone())?;
-            return Ok(Some(match reach {
-                Reach::Glance => StateSource::glance(&path),
-                Reach::Register => register_state(store, None, &path)?,
-            }));
-        }
-        Ok(Some(StateSource::named(store, name).with_context(|| {
-            format!("--init {name} is neither a file nor registered")
+        let found = ask::weights(store, name, reach);
+        Ok(Some(found.with_context(|| match Path::new(name).is_file() {
+            true => format!("--init {name}"),
+            false => format!("--init {name} is neither a file nor registered"),
         })?))
     }
 
@@ -237,33 +231,21 @@ fn model_or(
             None => Ok(preset.model(&session.store, reach)?),
         };
     };
-    let registered = session.store.datasets()?;
-    let path = Path::new(name);
-    if registered.iter().any(|d| d.name == *name) || !path.exists() {
-        return Ok(ModelSource::named(&session.store, name)?);
+    let found = ask::model(&session.store, name, reach);
+    if !Path::new(name).exists() {
+        return Ok(found?.source);
     }
-    let path = path.canonicalize().with_context(|| name.clone())?;
-    let place = path.display().to_string();
-    if let Some(known) = registered
-        .iter()
-        .find(|d| d.kind == MODEL_KIND && d.path == place)
-    {
-        return Ok(ModelSource::named(&session.store, &known.name)?);
-    }
-    let own = if path.is_dir() {
-        path.file_name()
-    } else {
-        path.file_stem()
-    };
-    let own = own.unwrap_or_default().to_string_lossy();
-    if reach == Reach::Glance {
-        return Ok(ModelSource::glance(&own, &path));
-    }
-    let model = register_model(&session.store, &own, &path, None).with_context(|| {
+    let own = ask::name_of(Path::new(name));
+    let found = found.with_context(|| {
         format!("--model {name} (`dream dataset add NAME {name}` gives it another name than `{own}`)")
     })?;
-    session.bars.say(&format!("registered {place} as `{own}`"));
-    Ok(model)
+    if found.registered {
+        let source = &found.source;
+        session
+            .bars
+            .say(&format!("registered {} as `{}`", source.path(), source.name()));
+    }
+    Ok(found.source)
 }
 
 /// Returns the image set that an option names, or that the run `from` and what it came from were made of, or

@@ -11,8 +11,8 @@ use crate::commands::Verdict;
 use crate::session::Usage;
 use crate::words::Words;
 
-/// Stage 3: samples outlier embeddings at the low-likelihood edge of each class, or inliers, or by a method to
-/// compare with.
+/// Stage 3: samples outlier embeddings at the low-likelihood edge of each class, or inliers, or by a method
+/// to compare with.
 #[derive(Debug, clap::Args)]
 pub struct Sample {
     /// The ID features: an `encode` run, or imported ones

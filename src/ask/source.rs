@@ -1,0 +1,102 @@
+//! Which model or weights a word means: a registered name, or a path.
+
+use std::path::Path;
+
+use super::AskError;
+use crate::diffusion;
+use crate::stage::pipeline::Reach;
+use crate::stage::{
+    MODEL_KIND, ModelSource, STATE_KIND, Source as _, StateSource, register_model, register_state,
+};
+use crate::store::{Readable, Store};
+
+/// A source that a word means.
+#[derive(Debug)]
+pub struct Found<T> {
+    /// The source.
+    pub source: T,
+    /// Whether it was not known before, and was registered under [`name_of`] its path.
+    pub registered: bool,
+}
+
+/// Returns what a path is, where it is no image set: a diffusion model or the weights of a network.
+pub fn guess_kind(path: &Path) -> Option<&'static str> {
+    let extension = path
+        .extension()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .to_lowercase();
+    let is_file = |extensions: &[&str]| path.is_file() && extensions.contains(&extension.as_str());
+    if path.join("model_index.json").is_file() || is_file(&["ckpt"]) || diffusion::is_checkpoint(path) {
+        Some(MODEL_KIND)
+    } else if is_file(&["pt", "pth", "safetensors"]) {
+        Some(STATE_KIND)
+    } else {
+        None
+    }
+}
+
+/// Returns the name under which the model at a path is registered if none is given: its last part.
+pub fn name_of(path: &Path) -> String {
+    let own = match path.is_dir() {
+        true => path.file_name(),
+        false => path.file_stem(),
+    };
+    own.unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Returns the diffusion model of that registered name, or at that path. One that is at a path and not
+/// registered yet is, where the reach goes so far. A name comes before a path.
+///
+/// # Errors
+/// If there is neither, or it cannot be read or registered.
+pub fn model(store: &Store, word: &str, reach: Reach) -> Result<Found<ModelSource>, AskError> {
+    let known = |source| Found {
+        source,
+        registered: false,
+    };
+    let registered = store.datasets()?;
+    if registered.iter().any(|d| d.name == word) || !Path::new(word).exists() {
+        return Ok(known(ModelSource::named(store, word)?));
+    }
+    let path = canonical(word)?;
+    let place = path.display().to_string();
+    let here = registered
+        .iter()
+        .find(|d| d.kind == MODEL_KIND && d.path == place);
+    if let Some(entry) = here {
+        return Ok(known(ModelSource::named(store, &entry.name)?));
+    }
+    let own = name_of(&path);
+    Ok(match reach {
+        Reach::Glance => known(ModelSource::glance(&own, &path)),
+        Reach::Register => Found {
+            source: register_model(store, &own, &path, None)?,
+            registered: true,
+        },
+    })
+}
+
+/// Returns the weights of a network in that file, or of that registered name. A file is registered where the
+/// reach goes so far.
+///
+/// # Errors
+/// If there is neither, or the file cannot be read.
+pub fn weights(store: &Store, word: &str, reach: Reach) -> Result<StateSource, AskError> {
+    if !Path::new(word).is_file() {
+        return Ok(StateSource::named(store, word)?);
+    }
+    let path = canonical(word)?;
+    Ok(match reach {
+        Reach::Glance => StateSource::glance(&path),
+        Reach::Register => register_state(store, None, &path)?,
+    })
+}
+
+fn canonical(word: &str) -> Result<std::path::PathBuf, AskError> {
+    let path = Path::new(word);
+    path.canonicalize().map_err(|source| AskError::Path {
+        path: path.to_owned(),
+        source,
+    })
+}
