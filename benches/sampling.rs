@@ -4,7 +4,7 @@
 //! printed here.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use dream_ood::outlier::{Kind, Knn, SamplingParams, boundary, sample_class};
+use dream_ood::outlier::{Knn, SamplingParams, Side, boundary, sample_class};
 use dream_ood::rng::Stream;
 use std::hint::black_box;
 use std::time::Duration;
@@ -28,7 +28,7 @@ fn sampling(c: &mut Criterion) {
         .measurement_time(Duration::from_secs(4));
     let few = features(500);
     group.bench_function("boundary of 500x768", |b| {
-        b.iter(|| boundary(black_box(&few), M, 300, 50, Kind::Outlier, 0))
+        b.iter(|| boundary(black_box(&few), M, 300, 50, Side::Outlier, 0))
     });
     let upstream = SamplingParams {
         knn: Knn::Upstream,

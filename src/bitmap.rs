@@ -20,9 +20,9 @@ impl Bitmap {
         self.width.saturating_mul(self.height).saturating_mul(3)
     }
 
-    /// Returns the picture at another size, by bicubic interpolation (Catmull-Rom, a = -0.5, as wide as the scale: what
-    /// Pillow calls BICUBIC, up to rounding). It is made of additions and multiplications alone, in one order, so equal
-    /// pictures stay equal.
+    /// Returns the picture at another size, by bicubic interpolation (Catmull-Rom, a = -0.5, as wide as the
+    /// scale: what Pillow calls BICUBIC, up to rounding). It is made of additions and multiplications alone,
+    /// in one order, so equal pictures stay equal.
     pub fn resized(&self, width: usize, height: usize) -> Self {
         if (self.width, self.height) == (width, height) {
             return self.clone();

@@ -1,8 +1,9 @@
 //! Reading files, compressed or not, and listing directories in a fixed order.
 
-use super::error::DatasetError;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+
+use super::error::DatasetError;
 
 fn io(path: &Path) -> impl FnOnce(std::io::Error) -> DatasetError {
     let path = path.to_owned();

@@ -5,11 +5,12 @@
 //! file name. Where a list of classes is given (ImageNet-100: a hundred of ImageNet's thousand directories),
 //! only these directories are read, and the list gives their order and names.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
 use super::error::DatasetError;
 use super::files::{self, Entry};
 use super::item::{Container, Item, Stored};
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 
 /// The split of a folder without splits.
 pub(super) const ALL: &str = "all";

@@ -4,10 +4,11 @@
 //! width bytes; a label file is 0x801, n, and n bytes. A file `classes.txt` beside them names the classes,
 //! one a line.
 
+use std::path::{Path, PathBuf};
+
 use super::error::DatasetError;
 use super::files;
 use super::item::{Container, Item, Stored};
-use std::path::{Path, PathBuf};
 
 const IMAGES: u32 = 0x803;
 const LABELS: u32 = 0x801;

@@ -1,11 +1,13 @@
 //! The images of a split, ready for a model: all at once, or those asked for.
 
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
 use super::error::DatasetError;
 use super::item::{Item, Pixels};
 use super::prepare::Preparation;
 use super::set::{Reading, Set, Skipped};
-use rayon::prelude::*;
-use std::path::{Path, PathBuf};
 
 /// Images of one size, ready for a model.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,8 +1,9 @@
 //! One image as its container stores it, and as pixels.
 
+use std::path::{Path, PathBuf};
+
 use super::error::DatasetError;
 use super::files;
-use std::path::{Path, PathBuf};
 
 /// What a reader of one container format offers.
 pub(super) trait Container {

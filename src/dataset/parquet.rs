@@ -5,18 +5,20 @@
 //! or JPEG file; an integer column `label` (or `labels`, `fine_label`) is optional. Class names are those of
 //! the ClassLabel in the file's `huggingface` metadata.
 
-use super::error::DatasetError;
-use super::files;
-use super::folder::ALL;
-use super::item::{Container, Item, Stored};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StructArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type, Schema};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::path::{Path, PathBuf};
+
+use super::error::DatasetError;
+use super::files;
+use super::folder::ALL;
+use super::item::{Container, Item, Stored};
 
 const IMAGE_COLUMNS: [&str; 2] = ["image", "img"];
 const LABEL_COLUMNS: [&str; 3] = ["label", "labels", "fine_label"];

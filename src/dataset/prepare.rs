@@ -1,11 +1,12 @@
 //! Brings an image to the size and the colours that a model takes, the same way for every set.
 
-use super::error::DatasetError;
-use super::item::Pixels;
-use crate::words::words;
 use image::imageops::{FilterType, resize};
 use image::{ImageBuffer, Luma, Rgb};
 use serde::{Deserialize, Serialize};
+
+use super::error::DatasetError;
+use super::item::Pixels;
+use crate::words::words;
 
 words! {
     /// The colours wanted; the result has three channels in any case.

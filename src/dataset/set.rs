@@ -1,14 +1,16 @@
 //! Kinds of containers, and what a set holds.
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
 use super::cifar::{self, Version};
 use super::error::DatasetError;
 use super::folder::ClassFolder;
 use super::item::{Container, Item};
 use super::{folder, idx, parquet};
 use crate::words::words;
-use rayon::prelude::*;
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 words! {
     /// The container formats.

@@ -1,14 +1,16 @@
 //! The same pictures in every container, Pillow's grey and scaling (tests/fixtures/dataset/make.py), and
 //! damage.
 
-use super::item::Pixels;
-use super::*;
-use proptest::prelude::*;
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+use serde_json::Value;
 use tempfile::TempDir;
+
+use super::item::Pixels;
+use super::*;
 
 const AS_IS: Preparation = Preparation {
     width: 5,

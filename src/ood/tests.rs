@@ -1,9 +1,10 @@
 //! Against scikit-learn and the toolkits' own formulas (tests/fixtures/ood/make.py), and against pair
 //! counting.
 
-use super::*;
 use proptest::prelude::*;
 use serde_json::Value;
+
+use super::*;
 
 fn fixture() -> Value {
     serde_json::from_str(include_str!("../../tests/fixtures/ood/metrics.json")).unwrap()

@@ -1,6 +1,6 @@
 //! The best candidates of each group of a round.
 
-use super::params::{Kind, Knn, SamplingParams};
+use super::params::{Knn, SamplingParams, Side};
 
 /// A candidate among the best of its group: the lower its score and then its place, the better.
 #[derive(Clone, Copy)]
@@ -15,7 +15,7 @@ struct Found {
 /// `Knn::Upstream`: candidate number anchor * noise_per_round + noise is split by the number of anchors
 /// instead.
 pub(super) struct Best {
-    kind: Kind,
+    kind: Side,
     knn: Knn,
     keep: usize,
     noise: usize,
@@ -27,8 +27,8 @@ pub(super) struct Best {
 impl Best {
     pub fn new(params: &SamplingParams, anchors: usize) -> Self {
         let worst = match params.kind {
-            Kind::Outlier => f64::INFINITY,
-            Kind::Inlier => f64::NEG_INFINITY,
+            Side::Outlier => f64::INFINITY,
+            Side::Inlier => f64::NEG_INFINITY,
         };
         Self {
             kind: params.kind,
@@ -68,8 +68,8 @@ impl Best {
     pub fn offer(&mut self, anchor: usize, noise: usize, cosine: f64) {
         let (group, place) = self.group_and_place(anchor, noise);
         let score = match self.kind {
-            Kind::Outlier => cosine,
-            Kind::Inlier => -cosine,
+            Side::Outlier => cosine,
+            Side::Inlier => -cosine,
         };
         // `group` is below the number of groups by construction.
         let found = &mut self.groups[group];
@@ -78,8 +78,8 @@ impl Best {
         found.truncate(self.keep);
         if let Some(worst) = found.get(self.keep - 1) {
             self.bounds[group] = match self.kind {
-                Kind::Outlier => worst.score,
-                Kind::Inlier => -worst.score,
+                Side::Outlier => worst.score,
+                Side::Inlier => -worst.score,
             };
         }
     }

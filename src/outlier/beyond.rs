@@ -1,14 +1,15 @@
 //! Features pushed out of their class in a random direction, just as far as it takes: outliers of a known
 //! distance.
 
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
 use super::boundary::kth_cosines;
 use super::error::{OutlierError, require, require_counts};
 use super::geometry::{Features, distance, kth_largest, normalised};
 use super::params::{Sampled, shortest};
 use crate::engine::simd::{Packed, product};
 use crate::rng::{Stream, domain};
-use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
 /// Directions tried for one vector before the distance is called out of reach.
 const TRIES: usize = 16;

@@ -1,10 +1,11 @@
 //! k-NN distances and the boundary set.
 
+use rayon::prelude::*;
+
 use super::error::{OutlierError, require};
 use super::geometry::{Features, distance_between, kth_largest, normalised};
-use super::params::Kind;
+use super::params::Side;
 use crate::engine::simd::product;
-use rayon::prelude::*;
 
 /// Rows of queries taken at once: bounds the product's memory.
 const BLOCK: usize = 256;
@@ -22,7 +23,7 @@ pub fn boundary(
     m: usize,
     k: usize,
     select: usize,
-    kind: Kind,
+    kind: Side,
     class: u32,
 ) -> Result<Vec<u32>, OutlierError> {
     boundary_of(&Features::new(features, m, class)?, k, select, kind, class)
@@ -32,7 +33,7 @@ pub(super) fn boundary_of(
     features: &Features,
     k: usize,
     select: usize,
-    kind: Kind,
+    kind: Side,
     class: u32,
 ) -> Result<Vec<u32>, OutlierError> {
     features.check_k(k, class)?;
@@ -48,8 +49,8 @@ pub(super) fn boundary_of(
     let mut order: Vec<(f32, u32)> = cosines.into_iter().zip(0..).collect();
     order.sort_by(|a, b| {
         let far = match kind {
-            Kind::Outlier => a.0.total_cmp(&b.0),
-            Kind::Inlier => b.0.total_cmp(&a.0),
+            Side::Outlier => a.0.total_cmp(&b.0),
+            Side::Inlier => b.0.total_cmp(&a.0),
         };
         far.then(a.1.cmp(&b.1))
     });

@@ -2,7 +2,7 @@
 
 use super::count::LANES;
 use super::geometry::{Features, square_and_dot};
-use super::params::{Kind, SamplingParams};
+use super::params::{SamplingParams, Side};
 use crate::engine::simd::{Packed, product};
 
 /// The boundary set leads the columns only where it is a small part of them: for outliers it consists of
@@ -53,8 +53,8 @@ impl Columns {
         others.retain(|(_, row)| !leads[*row as usize]);
         others.sort_unstable_by(|a, b| {
             let soonest = match params.kind {
-                Kind::Outlier => b.0.total_cmp(&a.0),
-                Kind::Inlier => a.0.total_cmp(&b.0),
+                Side::Outlier => b.0.total_cmp(&a.0),
+                Side::Inlier => a.0.total_cmp(&b.0),
             };
             soonest.then(a.1.cmp(&b.1))
         });

@@ -1,13 +1,14 @@
 //! Gaussian noise around the class embedding: the simplest alternative to k-NN sampling, which looks at no
 //! feature.
 
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
 use super::boundary::neighbours;
 use super::error::{OutlierError, require_counts, require_direction};
 use super::geometry::{Features, normalised};
 use super::params::{Sampled, require_sigma, shortest};
 use crate::rng::{Stream, domain};
-use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
 /// Parameters of [`gaussian`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -49,5 +49,5 @@ pub use boundary::{boundary, knn_distances};
 pub use crossing::{CrossingParams, Head, crossing};
 pub use error::OutlierError;
 pub use gaussian::{GaussianParams, gaussian};
-pub use params::{Kind, Knn, Sampled, SamplingParams};
+pub use params::{Knn, Sampled, SamplingParams, Side};
 pub use sample::sample_class;

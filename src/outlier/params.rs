@@ -1,40 +1,32 @@
 //! The parameters of k-NN sampling, with the values of DREAM-OOD's two benchmarks, and the rows it gives.
 
-use super::error::{OutlierError, require, require_counts};
 use serde::{Deserialize, Serialize};
 
-/// Which end of d_k is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// The largest k-NN distance: DREAM-OOD.
-    Outlier,
-    /// The smallest: DREAM-ID.
-    Inlier,
+use super::error::{OutlierError, require, require_counts};
+use crate::words::words;
+
+words! {
+    /// Which end of d_k is wanted.
+    pub enum Side {
+        /// The largest k-NN distance: DREAM-OOD.
+        Outlier = "outlier",
+        /// The smallest: DREAM-ID.
+        Inlier = "inlier",
+    }
 }
 
-impl Kind {
-    /// Both ends.
-    pub const ALL: [Self; 2] = [Self::Outlier, Self::Inlier];
-}
-
-/// How the kept candidates are found among those of a round.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Knn {
-    /// The best candidates of each boundary feature, as the paper says.
-    Paper,
-    /// As DREAM-OOD's public code (commit fcb89c6, `KNN_dis_search_distance`) indexes: distances of
-    /// candidates ordered [boundary feature, noise] are read as if they were ordered [noise, boundary
-    /// feature], so that the kept ones are hardly further out than chance. Where `keep` is 1, as for its
-    /// inliers, a squeezed dimension moreover makes it keep candidates of the round's first boundary feature
-    /// only. For comparison.
-    Upstream,
-}
-
-impl Knn {
-    /// Both searches.
-    pub const ALL: [Self; 2] = [Self::Paper, Self::Upstream];
+words! {
+    /// How the kept candidates are found among those of a round.
+    pub enum Knn {
+        /// The best candidates of each boundary feature, as the paper says.
+        Paper = "paper",
+        /// As DREAM-OOD's public code (commit fcb89c6, `KNN_dis_search_distance`) indexes: distances of
+        /// candidates ordered [boundary feature, noise] are read as if they were ordered [noise, boundary
+        /// feature], so that the kept ones are hardly further out than chance. Where `keep` is 1, as for its
+        /// inliers, a squeezed dimension moreover makes it keep candidates of the round's first boundary
+        /// feature only. For comparison.
+        Upstream = "upstream",
+    }
 }
 
 /// Writes an `f32` as the shortest decimal that means it (0.07), not as that number's `f64`
@@ -48,7 +40,7 @@ pub(super) fn shortest<S: serde::Serializer>(value: &f32, serializer: S) -> Resu
 #[serde(deny_unknown_fields)]
 pub struct SamplingParams {
     /// Outliers or inliers.
-    pub kind: Kind,
+    pub kind: Side,
     /// Neighbours that the density looks at; the distance to the k-th counts.
     pub k: usize,
     /// Size of the boundary set.
@@ -74,7 +66,7 @@ pub struct SamplingParams {
 impl SamplingParams {
     /// The CIFAR-100 outliers of DREAM-OOD: 500 features a class, 10,000 outliers.
     pub const CIFAR100: Self = Self {
-        kind: Kind::Outlier,
+        kind: Side::Outlier,
         k: 300,
         select: 50,
         rounds: 100,
@@ -95,7 +87,7 @@ impl SamplingParams {
 
     /// The ImageNet-100 inliers of DREAM-ID: all 1000 features are the boundary set, 100 of them a round.
     pub const IMAGENET100_INLIER: Self = Self {
-        kind: Kind::Inlier,
+        kind: Side::Inlier,
         select: 1000,
         anchors_per_round: 100,
         keep: 1,

@@ -1,13 +1,15 @@
 //! All rounds of a class, in parallel over rounds.
 
+use std::sync::{Mutex, PoisonError};
+
+use rayon::prelude::*;
+
 use super::boundary::boundary_of;
 use super::error::OutlierError;
 use super::geometry::Features;
 use super::params::{Sampled, SamplingParams};
 use super::round::{Class, Scratch, check};
 use crate::rng::{Stream, domain};
-use rayon::prelude::*;
-use std::sync::{Mutex, PoisonError};
 
 /// Samples the outliers (or inliers) of a class: `params.count()` of them, by round, then boundary rank, then
 /// best first.

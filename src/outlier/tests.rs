@@ -1,10 +1,11 @@
 //! Against FAISS (tests/fixtures/outlier/make.py), against brute force in f64, and what must be refused.
 
+use serde_json::Value;
+
 use super::geometry::Features;
 use super::round::Class;
 use super::*;
 use crate::rng::Stream;
-use serde_json::Value;
 
 mod crossing;
 mod random;
@@ -21,7 +22,7 @@ fn class_of(n: usize, m: usize, spread: f32) -> Vec<f32> {
 }
 
 const SMALL: SamplingParams = SamplingParams {
-    kind: Kind::Outlier,
+    kind: Side::Outlier,
     k: 12,
     select: 9,
     rounds: 5,
@@ -62,8 +63,8 @@ fn a_round_keeps_what_faiss_keeps() {
         let size = |key: &str| case[key].as_u64().unwrap() as usize;
         let (m, k, select, keep) = (size("m"), size("k"), size("select"), size("keep"));
         let kind = match case["kind"].as_str().unwrap() {
-            "inlier" => Kind::Inlier,
-            _ => Kind::Outlier,
+            "inlier" => Side::Inlier,
+            _ => Side::Outlier,
         };
         let raw = floats("features");
         let noise = floats("noise");
@@ -141,7 +142,7 @@ fn every_kept_candidate_is_the_best_by_brute_force() {
     let (n, m) = (45, 20);
     let raw = class_of(n, m, 0.7);
     let features: Vec<Vec<f64>> = raw.chunks(m).map(unit).collect();
-    for kind in [Kind::Outlier, Kind::Inlier] {
+    for kind in [Side::Outlier, Side::Inlier] {
         let params = SamplingParams {
             kind,
             anchors_per_round: 4,
@@ -167,7 +168,7 @@ fn every_kept_candidate_is_the_best_by_brute_force() {
                 })
                 .collect();
             all.sort_by(f64::total_cmp);
-            if kind == Kind::Outlier {
+            if kind == Side::Outlier {
                 all.reverse();
             }
             for (s, best) in group.iter().zip(all) {
@@ -223,7 +224,7 @@ fn equal_features_are_ranked_by_index() {
     // Rows 0 and 1 are one, rows 2 and 3 another, and so on: distances come in equal pairs.
     let rows = class_of(10, 8, 0.9);
     let raw: Vec<f32> = rows.chunks(8).flat_map(|r| [r, r].concat()).collect();
-    let order = boundary(&raw, 8, 5, 20, Kind::Outlier, 0).unwrap();
+    let order = boundary(&raw, 8, 5, 20, Side::Outlier, 0).unwrap();
     for pair in order.chunks(2) {
         assert_eq!(pair[0] + 1, pair[1]);
         assert_eq!(pair[0] % 2, 0);

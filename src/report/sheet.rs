@@ -37,8 +37,8 @@ impl Picture {
         self.bitmap.width.max(self.bitmap.height)
     }
 
-    /// Returns the picture as PNG, reduced to at most `side` pixels in each direction: grey when it has no colour, which
-    /// takes a third of the bytes.
+    /// Returns the picture as PNG, reduced to at most `side` pixels in each direction: grey when it has no
+    /// colour, which takes a third of the bytes.
     pub(super) fn png(&self, side: usize) -> Result<(Bitmap, Vec<u8>), ReportError> {
         let bitmap = reduced(&self.bitmap, side);
         let png = encode(&bitmap)?;

@@ -1,11 +1,12 @@
 //! The binary version: a CIFAR-10 record is a label and 3072 bytes; a CIFAR-100 record has a coarse label
 //! before the fine one. Class names come from `batches.meta.txt` or `fine_label_names.txt`.
 
+use std::path::Path;
+
 use super::super::error::DatasetError;
 use super::super::files;
 use super::super::item::{Container, Item};
 use super::{Files, PIXELS, Version, item};
-use std::path::Path;
 
 /// A CIFAR set in the binary version.
 pub(in super::super) struct Binary {

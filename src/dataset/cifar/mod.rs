@@ -7,12 +7,13 @@
 mod binary;
 mod python;
 
-use super::error::DatasetError;
-use super::files;
-use super::item::{Item, Stored};
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+
+use super::error::DatasetError;
+use super::files;
+use super::item::{Item, Stored};
 
 pub(super) use binary::Binary;
 pub(super) use python::Python;

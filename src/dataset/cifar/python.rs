@@ -2,12 +2,13 @@
 //! `labels` or, of CIFAR-100, `fine_labels`. Class names come from `label_names` of `batches.meta` or
 //! `fine_label_names` of `meta`.
 
+use std::path::Path;
+
 use super::super::error::DatasetError;
 use super::super::item::{Container, Item};
 use super::{Files, PIXELS, Version, item};
 use crate::pickle::numpy::Array;
 use crate::pickle::{Node, Pickle};
-use std::path::Path;
 
 /// A CIFAR set in the Python version.
 pub(in super::super) struct Python {

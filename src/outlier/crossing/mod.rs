@@ -9,13 +9,14 @@
 mod classifier;
 
 pub use self::classifier::Head;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
 use self::classifier::{Step, Walker};
 use super::boundary::neighbours;
 use super::error::{OutlierError, require, require_counts};
 use super::geometry::{Features, normalised};
 use super::params::{Sampled, shortest};
-use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
 /// Features that are moved together: two small matrix products a step.
 const BLOCK: usize = 64;

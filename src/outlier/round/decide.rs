@@ -2,7 +2,7 @@
 
 use super::super::best::Best;
 use super::super::count::{LANES, ROWS};
-use super::super::params::Kind;
+use super::super::params::Side;
 use super::{Anchors, Class, Scratch};
 
 /// Steps in which the columns beyond these are gone through.
@@ -119,8 +119,8 @@ impl Class<'_> {
             let counts = (self.count)(gram, rows, thresholds);
             for row in 0..live {
                 undecided[row] |= match self.params.kind {
-                    Kind::Outlier => counts[row] < k as u32,
-                    Kind::Inlier => counts[row] + unseen >= k as u32,
+                    Side::Outlier => counts[row] < k as u32,
+                    Side::Inlier => counts[row] + unseen >= k as u32,
                 };
             }
         }
@@ -145,8 +145,8 @@ impl Class<'_> {
                 let counts = (self.count)(gram, rows, thresholds);
                 for (row, noise) in four.iter().enumerate() {
                     let out = match self.params.kind {
-                        Kind::Outlier => counts[row] >= k,
-                        Kind::Inlier => counts[row] < k,
+                        Side::Outlier => counts[row] >= k,
+                        Side::Inlier => counts[row] < k,
                     };
                     if !out {
                         let cosine = self.cosine(scratch, anchors, number, *noise as usize);
@@ -176,7 +176,7 @@ impl Class<'_> {
             false => &scratch.dots[noise * count..][..count],
         };
         let thresholds = &mut scratch.thresholds[row * count..][..count];
-        let sign = if self.params.kind == Kind::Outlier {
+        let sign = if self.params.kind == Side::Outlier {
             1.0
         } else {
             -1.0

@@ -18,15 +18,16 @@
 mod decide;
 mod keep;
 
+use std::ops::Range;
+
 use super::best::Best;
 use super::columns::Columns;
 use super::count::{CountFn, ROWS, fastest};
 use super::error::OutlierError;
 use super::geometry::{Features, square_and_dot, squared_norm};
-use super::params::{Kind, Sampled, SamplingParams};
+use super::params::{Sampled, SamplingParams, Side};
 use crate::engine::simd::{Packed, product};
 use crate::rng::{Stream, domain};
-use std::ops::Range;
 
 /// Noise vectors that are searched first.
 const FIRST: usize = 24;
@@ -194,7 +195,7 @@ impl<'a> Class<'a> {
                 let along = sigma * along;
                 let norm = (1.0 + 2.0 * along + square).max(1e-12).sqrt();
                 let score = (self.columns.likeness + along) / norm;
-                let promise = if self.params.kind == Kind::Outlier {
+                let promise = if self.params.kind == Side::Outlier {
                     score
                 } else {
                     -score

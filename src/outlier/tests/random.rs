@@ -1,7 +1,8 @@
 //! Random small jobs against brute force in f64.
 
-use super::*;
 use proptest::prelude::*;
+
+use super::*;
 
 /// A class of `n` features around `centres` centres, of which the last `copies` are copies of the first ones.
 fn random_class(seed: u64, n: usize, m: usize, centres: usize, spread: f32, copies: usize) -> Vec<f32> {
@@ -55,7 +56,7 @@ fn jobs(n: usize, noise: usize) -> impl Strategy<Value = Job> {
                 copies,
                 spread,
                 params: SamplingParams {
-                    kind: if outlier { Kind::Outlier } else { Kind::Inlier },
+                    kind: if outlier { Side::Outlier } else { Side::Inlier },
                     // The extremes are the likeliest to be wrong.
                     k: if k % 5 == 0 { n } else { k },
                     select,
@@ -102,7 +103,7 @@ fn check(job: &Job) {
         };
         let mut candidates: Vec<Candidate> = noise.chunks(m).map(candidate).collect();
         candidates.sort_by(|a, b| a.distance.total_cmp(&b.distance));
-        if params.kind == Kind::Outlier {
+        if params.kind == Side::Outlier {
             candidates.reverse();
         }
         let kept = group.iter().map(|s| {
@@ -175,10 +176,10 @@ proptest! {
 #[test]
 fn jobs_of_the_paper_in_small_keep_the_best_by_brute_force() {
     for (kind, select, anchors, k) in [
-        (Kind::Outlier, 10, 10, 180),
-        (Kind::Outlier, 40, 10, 90),
-        (Kind::Inlier, 300, 10, 90),
-        (Kind::Inlier, 10, 10, 250),
+        (Side::Outlier, 10, 10, 180),
+        (Side::Outlier, 40, 10, 90),
+        (Side::Inlier, 300, 10, 90),
+        (Side::Inlier, 10, 10, 250),
     ] {
         for centres in [1, 30] {
             check(&Job {
@@ -217,7 +218,7 @@ fn a_candidate_that_nearly_cancels_is_right_within_its_rounding() {
         copies: 5,
         spread: 0.901_981_7,
         params: SamplingParams {
-            kind: Kind::Outlier,
+            kind: Side::Outlier,
             k: 48,
             select: 43,
             rounds: 2,

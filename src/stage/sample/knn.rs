@@ -3,7 +3,7 @@
 use dream_schema::OutlierKind;
 
 use super::method::{Draw, Sampler, Section, Size};
-use crate::outlier::{Kind, OutlierError, Sampled, SamplingParams, sample_class};
+use crate::outlier::{OutlierError, Sampled, SamplingParams, Side, sample_class};
 
 impl Section for SamplingParams {
     const NAME: &'static str = "knn";
@@ -43,8 +43,8 @@ impl Sampler for SamplingParams {
 
     fn kind(&self) -> OutlierKind {
         match self.kind {
-            Kind::Outlier => OutlierKind::Outlier,
-            Kind::Inlier => OutlierKind::Inlier,
+            Side::Outlier => OutlierKind::Outlier,
+            Side::Inlier => OutlierKind::Inlier,
         }
     }
 

@@ -7,7 +7,7 @@ use dream_schema::{Artifact, OutlierKind, RunSpec};
 
 use super::*;
 use crate::engine::Engine;
-use crate::outlier::{BeyondParams, CrossingParams, GaussianParams, Kind, Knn, SamplingParams};
+use crate::outlier::{BeyondParams, CrossingParams, GaussianParams, Knn, SamplingParams, Side};
 use crate::rng::Stream;
 use crate::stage::{How, Machine, Silent, input};
 use crate::store::Stamp;
@@ -16,7 +16,7 @@ const WIDTH: usize = 12;
 const CLASSES: [&str; 3] = ["bag", "coat", "hen"];
 
 const SMALL: SamplingParams = SamplingParams {
-    kind: Kind::Outlier,
+    kind: Side::Outlier,
     k: 5,
     select: 8,
     rounds: 3,
@@ -149,7 +149,7 @@ impl Fixture {
 fn every_method_stores_its_name_and_what_each_vector_was_made_from() {
     let fixture = fixture(20, WIDTH);
     let inlier = SamplingParams {
-        kind: Kind::Inlier,
+        kind: Side::Inlier,
         keep: 1,
         ..SMALL
     };

@@ -1,7 +1,7 @@
 //! `dream sample`.
 
 use anyhow::{Result, bail};
-use dream_ood::outlier::{Kind, Knn};
+use dream_ood::outlier::{Knn, Side};
 use dream_ood::stage::sample::{self, Method};
 use serde_json::Value;
 
@@ -26,8 +26,8 @@ pub struct Sample {
     #[arg(long, value_parser = Words(Method::NAMES))]
     method: Option<&'static str>,
     /// knn: outlier or inlier
-    #[arg(long, value_parser = Words(&Kind::ALL))]
-    kind: Option<Kind>,
+    #[arg(long, value_parser = Words(&Side::ALL))]
+    kind: Option<Side>,
     /// Neighbours: the distance to the k-th is the density
     #[arg(short, long)]
     k: Option<usize>,
