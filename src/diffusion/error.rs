@@ -46,8 +46,7 @@ pub enum DiffusionError {
     },
     /// A file in PyTorch's own format cannot be read.
     #[error(
-        "{} is no readable PyTorch file: {message}; fetch it again, or save it anew as safetensors (files \
-         from before PyTorch 1.6 must be)",
+        "{} is no readable PyTorch file: {message}; fetch it again, or save it anew as safetensors",
         path.display()
     )]
     Pickle { path: PathBuf, message: String },
