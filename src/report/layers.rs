@@ -83,26 +83,35 @@ fn layers(n: usize, edges: &[(usize, usize)]) -> Result<Vec<usize>, usize> {
     Ok(layer)
 }
 
-/// Returns the horizontal position of each of `n` nodes and of the bends after them.
+/// Returns the horizontal position of each of `n` nodes and of the bends after them. Layers are ordered by what is
+/// above them, by what is below, and again by what is above: what stands equal then keeps its order.
 fn positions(n: usize, layer: &[usize], routes: &[Vec<usize>], depth: usize) -> Vec<f64> {
     let mut x = vec![0.0; layer.len()];
-    for this in 0..depth {
-        let above = |i: usize| {
-            let links = routes.iter().flat_map(|route| route.windows(2));
-            let above: Vec<f64> = links.filter(|link| link[1] == i).map(|link| x[link[0]]).collect();
-            above.iter().sum::<f64>() / above.len().max(1) as f64
-        };
-        let row = (0..layer.len()).filter(|i| layer[*i] == this);
-        let mut row: Vec<(f64, usize)> = row.map(|i| (above(i), i)).collect();
-        row.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let mut offsets = vec![0.0];
-        for pair in row.windows(2) {
-            let bends = usize::from(pair[0].1 >= n) + usize::from(pair[1].1 >= n);
-            offsets.push(offsets[offsets.len() - 1] + GAPS[bends]);
-        }
-        let middle = offsets[offsets.len() - 1] / 2.0;
-        for ((_, i), offset) in row.iter().zip(&offsets) {
-            x[*i] = offset - middle;
+    for above in [true, false, true] {
+        for step in 0..depth {
+            let this = if above { step } else { depth - 1 - step };
+            let wish = |i: usize| {
+                let links = routes
+                    .iter()
+                    .flat_map(|route| route.windows(2))
+                    .map(|link| (link[0], link[1]));
+                let links = links.map(|(from, to)| if above { (from, to) } else { (to, from) });
+                let near: Vec<f64> = links.filter(|link| link.1 == i).map(|link| x[link.0]).collect();
+                let mean = near.iter().sum::<f64>() / near.len() as f64;
+                if near.is_empty() { x[i] } else { mean }
+            };
+            let row = (0..layer.len()).filter(|i| layer[*i] == this);
+            let mut row: Vec<(f64, usize)> = row.map(|i| (wish(i), i)).collect();
+            row.sort_by(|a, b| a.0.total_cmp(&b.0).then(x[a.1].total_cmp(&x[b.1])));
+            let mut offsets = vec![0.0];
+            for pair in row.windows(2) {
+                let bends = usize::from(pair[0].1 >= n) + usize::from(pair[1].1 >= n);
+                offsets.push(offsets[offsets.len() - 1] + GAPS[bends]);
+            }
+            let middle = offsets[offsets.len() - 1] / 2.0;
+            for ((_, i), offset) in row.iter().zip(&offsets) {
+                x[*i] = offset - middle;
+            }
         }
     }
     x

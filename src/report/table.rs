@@ -194,8 +194,8 @@ fn rows(table: &DetectionTable) -> Markup {
     let again = |i: usize| i > 0 && table.rows[i - 1].network == table.rows[i].network;
     html! {
         @for (i, ((row, line), marks)) in table.rows.iter().zip(&cells).zip(&best).enumerate() {
-            tr.first[!again(i)] {
-                th.again[again(i)] scope="row" { (row.network) }
+            tr class=[(!again(i)).then_some("first")] {
+                th class=[again(i).then_some("again")] scope="row" { (row.network) }
                 td { (row.score) }
                 // The first column is the accuracy; the others come in threes.
                 @for (i, (cell, best)) in line.iter().zip(marks).enumerate() {
