@@ -1,10 +1,10 @@
 //! A reader of Python pickles that executes nothing, for files of numbers: CIFAR's Python version and
 //! PyTorch's state dicts.
 //!
-//! A pickle is a program of a stack machine (`machine.rs`) that names functions to call. Here a call is data
+//! A pickle is a program of a stack machine (`machine/`) that names functions to call. Here a call is data
 //! like any other: the function's name, its arguments, and what is put into its result afterwards. Nothing is
 //! looked up, so classes that nobody knows (`EasyDict`, `deque`) are read too, and those who ask for an array
-//! (`numpy.rs`) or a tensor (`torch.rs`) recognise the few calls that make one.
+//! (`numpy.rs`) or a tensor (`torch/`) recognise the few calls that make one.
 //!
 //! Values lie in one arena and refer to each other by number, so that neither depth nor cycles can exhaust
 //! the stack. An opcode makes at most three values, none of which is a copy of another, so that memory is
@@ -16,7 +16,6 @@ mod node;
 pub(crate) mod numpy;
 #[cfg(test)]
 mod tests;
-mod text;
 pub(crate) mod torch;
 
 pub(crate) use node::Node;

@@ -83,8 +83,8 @@ fn layers(n: usize, edges: &[(usize, usize)]) -> Result<Vec<usize>, usize> {
     Ok(layer)
 }
 
-/// Returns the horizontal position of each of `n` nodes and of the bends after them. Layers are ordered by what is
-/// above them, by what is below, and again by what is above: what stands equal then keeps its order.
+/// Returns the horizontal position of each of `n` nodes and of the bends after them. Layers are ordered by
+/// what is above them, by what is below, and again by what is above: what stands equal then keeps its order.
 fn positions(n: usize, layer: &[usize], routes: &[Vec<usize>], depth: usize) -> Vec<f64> {
     let mut x = vec![0.0; layer.len()];
     for above in [true, false, true] {

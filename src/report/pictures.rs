@@ -160,8 +160,8 @@ fn shot(about: &str, picture: &Picture, side: usize) -> Result<Markup, ReportErr
     let png = STANDARD.encode(png);
     Ok(html! {
         li {
-            img class=[small.then_some("px")] width=(shown.width) height=(shown.height) alt={ (about) ": " (picture.caption) }
-                src={ "data:image/png;base64," (png) };
+            img class=[small.then_some("px")] width=(shown.width) height=(shown.height)
+                alt={ (about) ": " (picture.caption) } src={ "data:image/png;base64," (png) };
             @if !picture.caption.is_empty() { span { (picture.caption) } }
         }
     })

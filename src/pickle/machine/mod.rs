@@ -1,10 +1,13 @@
 //! The stack machine that a pickle is a program of. Opcodes are those of CPython's `pickletools`, protocols 0
 //! to 5.
 
-use std::borrow::Cow;
+mod literal;
+mod read;
+mod text;
+
 use std::collections::HashMap;
 
-use super::{Call, Id, Pickle, PickleError, Value, text};
+use super::{Call, Id, Pickle, PickleError, Value};
 
 /// A pickle being read.
 pub(super) struct Machine<'a> {
@@ -86,90 +89,6 @@ impl<'a> Machine<'a> {
             _ => self.error(format!(
                 "the opcode {opcode:#04x}, which files of numbers do not need"
             )),
-        }
-    }
-
-    fn number(&mut self, opcode: u8) -> Result<()> {
-        let integer = match opcode {
-            b'J' => i64::from(i32::from_le_bytes(self.array()?)),
-            b'K' => i64::from(self.byte()?),
-            b'M' => i64::from(u16::from_le_bytes(self.array()?)),
-            0x8a | 0x8b => return self.long(opcode),
-            b'G' => {
-                self.array::<8>()?;
-                return self.push(Value::Float);
-            }
-            b'F' => {
-                let line = std::str::from_utf8(self.line()?).ok();
-                return match line.and_then(|line| line.parse::<f64>().ok()) {
-                    Some(_) => self.push(Value::Float),
-                    None => self.error("a number that is none"),
-                };
-            }
-            _ => return self.integer_line(),
-        };
-        self.push(Value::Int(integer))
-    }
-
-    fn integer_line(&mut self) -> Result<()> {
-        let line = self.line()?;
-        match line {
-            b"00" => return self.push_id(FALSE),
-            b"01" => return self.push_id(TRUE),
-            _ => {}
-        }
-        let written = line.strip_suffix(b"L").unwrap_or(line);
-        let digits = written.strip_prefix(b"-").unwrap_or(written);
-        if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-            return self.error("a number that is none");
-        }
-        let integer = std::str::from_utf8(written)
-            .ok()
-            .and_then(|text| text.parse().ok());
-        self.push(integer.map_or(Value::Long(written), Value::Int))
-    }
-
-    /// An integer of n bytes, little-endian, two's complement.
-    fn long(&mut self, opcode: u8) -> Result<()> {
-        let len = match opcode {
-            0x8a => usize::from(self.byte()?),
-            _ => self.length()?,
-        };
-        let bytes = self.take(len)?;
-        if len > 8 {
-            return self.push(Value::Long(bytes));
-        }
-        let negative = bytes.last().is_some_and(|byte| *byte >= 0x80);
-        let mut word = [if negative { 0xff } else { 0 }; 8];
-        word[..len].copy_from_slice(bytes);
-        self.push(Value::Int(i64::from_le_bytes(word)))
-    }
-
-    fn string(&mut self, opcode: u8) -> Result<()> {
-        match opcode {
-            b'S' => match text::unquote(self.line()?) {
-                Some(bytes) => self.push(Value::Bytes(bytes.into())),
-                None => self.error("a string with a wrong quote or escape"),
-            },
-            b'V' => match text::unescape(self.line()?) {
-                Some(text) => self.push(Value::Text(text.into())),
-                None => self.error("a string with a wrong escape"),
-            },
-            _ => {
-                let len = match opcode {
-                    b'U' | b'C' | 0x8c => usize::from(self.byte()?),
-                    b'T' | b'B' | b'X' => self.length()?,
-                    _ => usize::try_from(u64::from_le_bytes(self.array()?)).unwrap_or(usize::MAX),
-                };
-                let bytes = self.take(len)?;
-                if !matches!(opcode, b'X' | 0x8c | 0x8d) {
-                    return self.push(Value::Bytes(bytes.into()));
-                }
-                match std::str::from_utf8(bytes) {
-                    Ok(text) => self.push(Value::Text(text.into())),
-                    Err(_) => self.error("a string that is not UTF-8"),
-                }
-            }
         }
     }
 
@@ -405,54 +324,5 @@ impl<'a> Machine<'a> {
             Some(start) if start <= self.stack.len() => Ok(self.stack.split_off(start)),
             _ => self.error("the end of a list that was never begun"),
         }
-    }
-
-    fn byte(&mut self) -> Result<u8> {
-        self.array::<1>().map(|[byte]| byte)
-    }
-
-    fn length(&mut self) -> Result<usize> {
-        Ok(u32::from_le_bytes(self.array()?) as usize)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
-        let bytes = self.take(N)?;
-        // `take` gave N bytes.
-        bytes.try_into().or_else(|_| self.error("the end of the file"))
-    }
-
-    fn take(&mut self, len: usize) -> Result<&'a [u8]> {
-        let rest = self.bytes.get(self.next..).unwrap_or_default();
-        match rest.get(..len) {
-            Some(bytes) => {
-                self.next += len;
-                Ok(bytes)
-            }
-            None => self.cut(format!("the file ends, where {len} bytes more should follow")),
-        }
-    }
-
-    /// The bytes up to the end of the line.
-    fn line(&mut self) -> Result<&'a [u8]> {
-        let rest = self.bytes.get(self.next..).unwrap_or_default();
-        match rest.iter().position(|b| *b == b'\n') {
-            Some(len) => {
-                self.next += len + 1;
-                Ok(&rest[..len])
-            }
-            None => self.cut("a line that does not end"),
-        }
-    }
-
-    fn words(&mut self) -> Result<Cow<'a, str>> {
-        Ok(String::from_utf8_lossy(self.line()?))
-    }
-
-    fn cut<T>(&self, reason: impl Into<String>) -> Result<T> {
-        Err(PickleError {
-            at: self.at,
-            reason: reason.into(),
-            cut: true,
-        })
     }
 }
