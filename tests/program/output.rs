@@ -72,8 +72,8 @@ fn errors_advise_what_there_is() {
     assert!(said.contains("`dream ls`"), "{said}");
     let said = bad(path, 1, &["dataset", "show", "nothing"]);
     assert!(said.contains("`dream dataset add NAME PATH`"), "{said}");
-    good(path, &["export", "scores", "-o", "scores.csv"]);
-    let said = bad(path, 1, &["export", "scores", "-o", "scores.csv"]);
+    good(path, &["export", "scores", "-o", "advice.csv"]);
+    let said = bad(path, 1, &["export", "scores", "-o", "advice.csv"]);
     assert!(said.contains("`--force` replaces it"), "{said}");
     bad(path, 2, &["--threads", "0", "ls"]);
     assert!(good(path, &["--help"]).contains("Exit codes: 0 done"));

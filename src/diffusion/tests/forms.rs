@@ -293,7 +293,7 @@ fn a_checkpoint_in_the_original_layout_is_that_of_diffusers() {
         .unwrap_err()
         .to_string();
     assert!(
-        error.contains("--tokenizer DIR") && error.contains("tokenizer.json"),
+        error.contains("name their folder") && error.contains("tokenizer.json"),
         "{error}"
     );
     let elsewhere = dir.path().join("elsewhere");
