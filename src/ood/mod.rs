@@ -1,5 +1,6 @@
-//! Detection of out-of-distribution (OOD) inputs: scores of a classifier's logits, and the metrics of a
-//! score.
+//! Detection of out-of-distribution (OOD) inputs: scores of a classifier's logits and features, and the
+//! metrics of a score. [`Observed`] is what a classifier showed of a set of pictures, [`score::SCORES`] are
+//! the scores of it by name.
 //!
 //! Every score here is *higher for in-distribution (ID) inputs*, whatever the toolkit it is compared with.
 //! The metrics of toolkits differ by tens of points on one and the same pair of score lists, so none is
@@ -9,16 +10,19 @@
 
 mod curve;
 mod error;
+mod logits;
 mod metric;
-mod score;
+mod observed;
+pub mod score;
 mod summary;
 #[cfg(test)]
 mod tests;
 
 pub use error::OodError;
+pub use logits::{Phi, energy, max_logit, msp, phi};
 pub use metric::{
     Convention, Detection, Interpolation, Positive, accuracy, aupr, auroc, detection, fpr_at_tpr, mean,
     predictions,
 };
-pub use score::{Phi, energy, max_logit, msp, phi};
+pub use observed::{Head, Observed, Rows};
 pub use summary::Summary;
