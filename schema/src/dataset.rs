@@ -73,7 +73,8 @@ mod tests {
     fn path_and_tokenizer_of_an_old_entry_are_told_apart() {
         let read = |path: &str| {
             let json = serde_json::json!({
-                "name": "mini", "kind": "diffusers", "path": path, "digest": "ab", "splits": {}, "classes": [],
+                "name": "mini", "kind": "diffusers", "path": path, "digest": "ab",
+                "splits": {}, "classes": [],
             });
             let entry = Dataset::from_json(json.to_string().as_bytes()).unwrap();
             (entry.path, entry.tokenizer)

@@ -1,4 +1,5 @@
-//! Bad input: one clear line that says what, where and what to do, exit code 1 or 2, and nothing stored is lost.
+//! Bad input: one clear line that says what, where and what to do, exit code 1 or 2, and nothing stored is
+//! lost.
 
 use crate::support::{bad, copy, data, demo, folder, good};
 
@@ -132,7 +133,8 @@ fn sampling_that_cannot_be_done() {
         good(folder.path(), &["ls", "--status", "failed"]).lines().count(),
         none
     );
-    // What only the numbers tell is found at work: the failed run is on record and costs nothing that was stored.
+    // What only the numbers tell is found at work: the failed run is on record and costs nothing that was
+    // stored.
     let far = [
         "sample",
         "-q",

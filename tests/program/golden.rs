@@ -1,8 +1,8 @@
 //! What the stages make, pinned: the ids and digests of the runs of `demo --quick`.
 //!
-//! A run's id is derived from what was asked, and its digest from what came out. A change of either means that a
-//! stored run is no longer what the program would make, so it must be meant: raise the stage's `VERSION`, and renew
-//! `tests/fixtures/golden/quick.tsv` with the rows that the failing test prints.
+//! A run's id is derived from what was asked, and its digest from what came out. A change of either means
+//! that a stored run is no longer what the program would make, so it must be meant: raise the stage's
+//! `VERSION`, and renew `tests/fixtures/golden/quick.tsv` with the rows that the failing test prints.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,8 +26,8 @@ fn rows(runs: &BTreeMap<String, (String, String)>) -> String {
         .collect()
 }
 
-/// Sums of floats are rounded differently where the processor fuses a product with a sum: digests of such a processor
-/// are pinned, as nearly every processor of today is one.
+/// Sums of floats are rounded differently where the processor fuses a product with a sum: digests of such a
+/// processor are pinned, as nearly every processor of today is one.
 fn fuses() -> bool {
     #[cfg(target_arch = "x86_64")]
     return is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");

@@ -77,7 +77,8 @@ fn a_word_of_several_tokens_is_embedded_as_asked() {
             .map(|v| v.as_f64().unwrap())
             .collect()
     };
-    // One token: the same row in any case. Several: the first token is on record, the vector is what was asked for.
+    // One token: the same row in any case. Several: the first token is on record, the vector is what was
+    // asked for.
     for key in ["token_id", "vector", "norm"] {
         assert_eq!(first[0][key], mean[0][key]);
     }

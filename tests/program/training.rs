@@ -7,8 +7,8 @@ use dream_ood::exchange::encode_png;
 
 use crate::support::{bad, data, folder, good, json};
 
-/// A folder as ImageNet's, with three WordNet ids of the class table in it and one that is not. As one file of ImageNet itself, these
-/// are PNG in truth.
+/// A folder as ImageNet's, with three WordNet ids of the class table in it and one that is not. As one file
+/// of ImageNet itself, these are PNG in truth.
 fn imagenet(root: &Path) {
     let table = std::fs::read_to_string(data().join("classes/imagenet100.tsv")).unwrap();
     let listed: Vec<&str> = table

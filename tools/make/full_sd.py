@@ -30,9 +30,10 @@ from tokenizer import END, START, byte_alphabet, train_tokenizer
 
 VOCABULARY, MAX_TOKENS = 49408, 77
 CLASSES = pathlib.Path(__file__).parents[2] / "data" / "classes"
-WORDS = """a an the of in on at and with by for from to is this that photo picture image painting drawing sketch
-close up high quality low resolution bright dark good bad small large red green blue black white yellow dog cat
-car house tree person animal bird fish flower box bite water blurry cropped centered background""".split()
+WORDS = """a an the of in on at and with by for from to is this that photo picture image painting drawing
+sketch close up high quality low resolution bright dark good bad small large red green blue black
+white yellow dog cat car house tree person animal bird fish flower box bite water blurry cropped
+centered background""".split()
 TYPES = {"f32": torch.float32, "f16": torch.float16}
 
 TEXT = {
