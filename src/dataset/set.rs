@@ -262,12 +262,11 @@ pub fn describe(path: &Path, reading: &Reading) -> Result<Description, DatasetEr
 /// An image's (width, height, channels).
 type Size = (usize, usize, usize);
 
+/// Size and digest of an image, or why it is left out.
+type Look = Result<(Size, [u8; 32]), Skipped>;
+
 /// Decodes the images of a split: size and digest of each, or what is left out.
-fn look(
-    set: &Path,
-    items: &[Item],
-    skip_bad: bool,
-) -> Result<Vec<Result<(Size, [u8; 32]), Skipped>>, DatasetError> {
+fn look(set: &Path, items: &[Item], skip_bad: bool) -> Result<Vec<Look>, DatasetError> {
     let decode = |(index, item): (usize, &Item)| match item.decode(set) {
         Ok(image) => {
             let size = (image.width, image.height, image.channels);

@@ -40,7 +40,7 @@ fn composed() -> Engine {
 
 /// Whether the kernels of an engine in half precision can take so many channels.
 fn takes(engine: &Engine, channels: usize) -> bool {
-    engine.dtype() == DType::F32 || channels % 8 == 0
+    engine.dtype() == DType::F32 || channels.is_multiple_of(8)
 }
 
 fn numbers(name: u64, count: usize) -> Vec<f32> {
