@@ -236,6 +236,12 @@ pub enum StoreError {
         /// What is wrong.
         reason: String,
     },
+    /// An upgrade has copied a run wrongly.
+    #[error("the copy of run {run} in the new format differs from it; the store is as it was: verify it")]
+    BadCopy {
+        /// The run.
+        run: RunId,
+    },
     /// Two stores have different results for the same finished run.
     #[error("run {run} has the digest {here} here and {there} in {}; they differ, so nothing was merged", .path.display())]
     MergeConflict {
@@ -320,7 +326,7 @@ impl HasKind for StoreError {
             | Self::MergeConflict { .. } => Kind::Changed,
             Self::Width { .. } | Self::AmbiguousRun { .. } | Self::BadAlias { .. } => Kind::Refused,
             Self::Schema(error) => error.kind(),
-            Self::Json(_) => Kind::Internal,
+            Self::Json(_) | Self::BadCopy { .. } => Kind::Internal,
         }
     }
 }

@@ -7,6 +7,7 @@ use dream_schema::{Artifact, Dataset, Run, RunId, Table};
 
 #[cfg(doc)]
 use super::StoreError;
+use super::format::Format;
 use super::view::{View, Writer};
 use super::{BlockInfo, Blocks, Projection, Result, Snapshot, Store, Usage, blob, dataset, gc, names, runs};
 
@@ -19,6 +20,13 @@ pub trait Viewed {
 impl Viewed for Store {
     fn view(&self) -> Result<View<'_>> {
         View::own(&self.path, self.read()?)
+    }
+}
+
+impl Store {
+    /// Returns what is committed now, as a store of `format` has it.
+    pub(super) fn view_as(&self, format: Format) -> Result<View<'_>> {
+        Ok(self.view()?.read_as(format))
     }
 }
 

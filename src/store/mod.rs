@@ -57,6 +57,7 @@ mod remove;
 mod repack;
 mod runs;
 mod snapshot;
+mod upgrade;
 mod verify;
 mod view;
 mod write;
@@ -76,6 +77,7 @@ pub use names::check_alias;
 pub(crate) use names::near_names;
 pub use runs::{Begun, Stamp};
 pub use snapshot::Snapshot;
+pub use upgrade::{UpgradePlan, Upgraded};
 pub use verify::{Problem, Verification};
 
 use error::At;

@@ -9,7 +9,7 @@ use dream_schema::{RunId, SchemaError, Table};
 use redb::TableDefinition;
 
 use super::error::At;
-use super::format::{self, Block, Entry, Share, Strip, v1};
+use super::format::{self, Block, Entry, Format, Share, Strip, v1};
 use super::layout::{self, KEY, Key};
 use super::view::{View, Writer};
 use super::{BlockInfo, Projection, Result, StoreError};
@@ -266,6 +266,15 @@ impl Writer<'_> {
                 Share::Narrow | Share::Wide => drop(self.table(Index2::new(&index))?),
             }
             drop(self.table(Blocks::new(&blocks))?);
+        }
+        Ok(())
+    }
+
+    /// Removes the tables of artifacts of a format, with all that is in them.
+    pub fn drop_artifact_tables(&self, format: Format) -> Result<()> {
+        for strip in format.all_strips() {
+            self.drop_table(&strip.index_name())?;
+            self.drop_table(&strip.blocks_name())?;
         }
         Ok(())
     }

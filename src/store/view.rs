@@ -55,6 +55,11 @@ impl<'a> View<'a> {
         }
     }
 
+    /// Returns the view of the tables of `format`, whichever the store names.
+    pub(super) fn read_as(self, format: Format) -> Self {
+        Self { format, ..self }
+    }
+
     /// Opens a table. In a transaction that writes it may not be open already.
     pub(super) fn table<K: Key, V: Value>(
         &self,
@@ -184,6 +189,14 @@ impl<'a> Writer<'a> {
         definition: TableDefinition<'_, K, V>,
     ) -> Result<redb::Table<'_, K, V>> {
         self.transaction.open_table(definition).at(self.path)
+    }
+
+    /// Removes a table and all that is in it, if it is there.
+    pub fn drop_table(&self, name: &str) -> Result<()> {
+        // Its types do not matter here.
+        let table = TableDefinition::<&[u8], &[u8]>::new(name);
+        self.transaction.delete_table(table).at(self.path)?;
+        Ok(())
     }
 
     /// Makes everything durable.

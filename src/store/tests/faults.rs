@@ -202,7 +202,7 @@ fn a_killed_writer_is_resumed() {
 }
 
 /// Flips a bit of the file inside `needle`.
-fn flip(path: &std::path::Path, needle: &[u8]) {
+pub fn flip(path: &std::path::Path, needle: &[u8]) {
     let mut file = std::fs::read(path).unwrap();
     let mut places = file
         .windows(needle.len())

@@ -1,7 +1,7 @@
 //! A store of every format version, kept for ever.
 
 use std::io::{Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use dream_schema::{
     Checkpoint, ClassEmbedding, Dataset, Feature, Image, Latent, Metric, Outlier, OutlierKind, Score, Status,
@@ -9,8 +9,9 @@ use dream_schema::{
 };
 
 use super::*;
+use crate::store::face::Viewed;
 
-const V1: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/store/v1.redb.gz");
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/store");
 const DIGEST: &str = "2ea1fc3447ed8d7027e32236e66c1c146c53c9ce9225014e093d451b2869ad15";
 
 fn embedding() -> ClassEmbedding {
@@ -81,7 +82,7 @@ fn set() -> Dataset {
 
 /// Writes the fixture of the present format.
 #[test]
-#[ignore = "writes tests/fixtures/store/v1.redb.gz: run once a format version, with --ignored --exact"]
+#[ignore = "writes a file in tests/fixtures/store: run once a format version, with --ignored --exact"]
 fn make() {
     let t = temporary();
     let first = begin(&t.store, 1);
@@ -121,24 +122,29 @@ fn make() {
     } = t;
     store.compact().unwrap();
     drop(store);
-    std::fs::create_dir_all(Path::new(V1).parent().unwrap()).unwrap();
-    let file = std::fs::File::create(V1).unwrap();
+    let file = std::fs::File::create(file(Format::NEWEST)).unwrap();
     let mut gzip = flate2::write::GzEncoder::new(file, flate2::Compression::best());
     gzip.write_all(&std::fs::read(path).unwrap()).unwrap();
     gzip.finish().unwrap();
-    println!("digest {}", sealed.digest.unwrap());
+    assert_eq!(sealed.digest.unwrap(), DIGEST);
 }
 
-#[test]
-fn a_store_of_version_1_opens_and_holds_what_was_written() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("v1.redb");
+/// Returns where the fixture of a format is.
+fn file(format: Format) -> PathBuf {
+    Path::new(FOLDER).join(format!("v{}.redb.gz", format.version()))
+}
+
+/// Returns the bytes of the store of a format.
+pub fn bytes(format: Format) -> Vec<u8> {
     let mut bytes = Vec::new();
-    flate2::read::GzDecoder::new(std::fs::File::open(V1).unwrap())
+    flate2::read::GzDecoder::new(std::fs::File::open(file(format)).unwrap())
         .read_to_end(&mut bytes)
         .unwrap();
-    std::fs::write(&path, bytes).unwrap();
-    let store = Store::open_read_only(&path).unwrap();
+    bytes
+}
+
+/// Checks that a store holds what the fixtures were made of.
+pub fn check(store: &Store) {
     let first = store.resolve("first").unwrap();
     let run = store.run(first).unwrap();
     assert_eq!(
@@ -164,13 +170,27 @@ fn a_store_of_version_1_opens_and_holds_what_was_written() {
     assert_eq!(store.datasets().unwrap(), [set()]);
     assert_eq!(store.runs().unwrap().len(), 2);
     assert!(store.verify(&mut |_, _| {}).unwrap().problems.is_empty());
-    // It can also be written to.
-    drop(store);
-    let store = Store::open(&path).unwrap();
-    let Begun::Resumed(second) = store.begin(&spec_from(2, &run), &stamp(4_000)).unwrap() else {
-        panic!("not resumed");
-    };
-    store.put(second.id, &[metric(1, 2.0)]).unwrap();
-    store.finish(second.id, 5_000).unwrap();
-    assert_eq!(store.count(second.id, Table::Metrics).unwrap(), 2);
+}
+
+#[test]
+fn stores_of_every_format_open_and_hold_what_was_written() {
+    for format in Format::ALL {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.redb");
+        std::fs::write(&path, bytes(format)).unwrap();
+        let store = Store::open_read_only(&path).unwrap();
+        check(&store);
+        drop(store);
+        // It can also be written to, and keeps its format.
+        let store = Store::open(&path).unwrap();
+        let first = store.run(store.resolve("first").unwrap()).unwrap();
+        let Begun::Resumed(second) = store.begin(&spec_from(2, &first), &stamp(4_000)).unwrap() else {
+            panic!("not resumed");
+        };
+        store.put(second.id, &[metric(1, 2.0)]).unwrap();
+        store.finish(second.id, 5_000).unwrap();
+        assert_eq!(store.count(second.id, Table::Metrics).unwrap(), 2);
+        assert_eq!(store.view().unwrap().format, format);
+        check(&store);
+    }
 }

@@ -12,6 +12,8 @@ mod older;
 mod random;
 mod rows;
 mod runs;
+mod strips;
+mod upgrade;
 mod vectors;
 
 use std::cell::Cell;

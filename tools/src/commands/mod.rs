@@ -24,6 +24,7 @@ mod show;
 #[cfg(feature = "sql")]
 mod sql;
 mod stages;
+mod upgrade;
 mod upkeep;
 
 /// What a command found.
@@ -99,6 +100,7 @@ commands! {
     Gc(upkeep::Gc),
     Du(upkeep::Du),
     Merge(upkeep::Merge),
+    Upgrade(upgrade::Upgrade),
     Completions(completions::Completions),
 }
 

@@ -1,0 +1,57 @@
+//! `dream upgrade`: the store in the newest format.
+
+use anyhow::Result;
+use dream_ood::stage::Progress as _;
+use dream_ood::store::Store;
+use indicatif::HumanBytes;
+
+use super::Verdict;
+use crate::args::Args;
+use crate::bars::Bars;
+use crate::output::out;
+
+/// Brings the store to the newest format, in which queries that need no vectors, tensors or pictures do not read them.
+///
+/// Rows and digests stay what they are. If it is interrupted, the store is as it was; asked for again, it goes on.
+#[derive(Debug, clap::Args)]
+pub struct Upgrade {
+    /// Only says what is to be done and how much room it needs
+    #[arg(long)]
+    check: bool,
+}
+
+impl Upgrade {
+    pub fn execute(&self, args: &Args) -> Result<Verdict> {
+        let mut store = Store::open(&args.store)?;
+        let Some(plan) = store.upgrade_plan()? else {
+            out!("{} has the newest format", args.store.display())?;
+            return Ok(Verdict::Good);
+        };
+        out!(
+            "format {} to {}: {} are copied; the file needs up to {} more room, which is free again afterwards",
+            plan.from,
+            plan.to,
+            HumanBytes(plan.bytes),
+            HumanBytes(plan.room)
+        )?;
+        if self.check {
+            return Ok(Verdict::Good);
+        }
+        let bars = Bars::new(args.quiet);
+        let mut done = None;
+        let upgraded = store.upgrade(&mut |now, total| {
+            if done.is_none() {
+                bars.begin("upgrade", total, "parts");
+            }
+            bars.advance(now.saturating_sub(done.unwrap_or(0)));
+            done = Some(now);
+        })?;
+        bars.end();
+        out!(
+            "{} is upgraded; the rows of {} runs are what they were",
+            args.store.display(),
+            upgraded.runs
+        )?;
+        Ok(Verdict::Good)
+    }
+}
