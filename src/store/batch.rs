@@ -10,8 +10,9 @@ use super::{Result, Store, blob, runs};
 /// Rows and blobs that become durable together, or not at all.
 ///
 /// ```no_run
-/// # fn f(store: &dream_ood::store::Store, run: dream_schema::RunId, rows: &[dream_schema::Latent], images: &[dream_schema::Image])
-/// # -> Result<(), dream_ood::store::StoreError> {
+/// # use dream_ood::store::{Store, StoreError};
+/// # use dream_schema::{Image, Latent, RunId};
+/// # fn f(store: &Store, run: RunId, rows: &[Latent], images: &[Image]) -> Result<(), StoreError> {
 /// store.batch(run).add(rows)?.add(images)?.commit()?;
 /// # Ok(()) }
 /// ```
@@ -47,8 +48,8 @@ impl Batch<'_> {
     /// Adds rows, in any order and of any parts.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] if two of the rows have the same key and differ, [`StoreError::Schema`] if their vectors
-    /// differ in width.
+    /// [`StoreError::Conflict`] if two of the rows have the same key and differ, [`StoreError::Schema`] if
+    /// their vectors differ in width.
     pub fn add<A: Artifact>(&mut self, rows: &[A]) -> Result<&mut Self> {
         self.groups.extend(write::groups(self.run, rows)?);
         Ok(self)
@@ -65,9 +66,9 @@ impl Batch<'_> {
     /// Writes everything that was added. Rows that are stored already are passed over.
     ///
     /// # Errors
-    /// [`StoreError::UnknownRun`], [`StoreError::Finished`], [`StoreError::Conflict`] if a stored row differs,
-    /// [`StoreError::Width`] if the run's vectors have another width, [`StoreError::UnknownBlob`] if a checkpoint names bytes
-    /// that are not there, or the disk's error. Nothing is written then.
+    /// [`StoreError::UnknownRun`], [`StoreError::Finished`], [`StoreError::Conflict`] if a stored row
+    /// differs, [`StoreError::Width`] if the run's vectors have another width, [`StoreError::UnknownBlob`] if
+    /// a checkpoint names bytes that are not there, or the disk's error. Nothing is written then.
     pub fn commit(&mut self) -> Result<()> {
         let writer = self.store.write()?;
         runs::require_open(&writer.view(), self.run)?;

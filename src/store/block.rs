@@ -25,7 +25,8 @@ pub struct BlockInfo {
     pub width: u32,
     /// Bytes of the blocks that begin with them.
     pub bytes: u64,
-    /// The class of all of them, if the index says it (in format 2, for rows of a class). Others may have one too.
+    /// The class of all of them, if the index says it (in format 2, for rows of a class). Others may have one
+    /// too.
     pub class_name: Option<Arc<str>>,
 }
 
@@ -77,8 +78,8 @@ impl Projection {
     }
 }
 
-/// The rows of a table in key order, block by block, as they were committed when it was made. Only one block at a time
-/// is in memory.
+/// The rows of a table in key order, block by block, as they were committed when it was made. Only one block
+/// at a time is in memory.
 pub struct Blocks<'a> {
     view: View<'a>,
     table: Table,

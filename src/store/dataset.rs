@@ -10,7 +10,8 @@ use super::view::{View, Writer};
 use super::{Result, Store, StoreError, layout};
 
 impl Store {
-    /// Registers an image set, a model or a state dict. The same again may have moved: its path is brought up to date.
+    /// Registers an image set, a model or a state dict. The same again may have moved: its path is brought up
+    /// to date.
     ///
     /// # Errors
     /// [`StoreError::DatasetChanged`] if the name is taken by something else.

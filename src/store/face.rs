@@ -42,12 +42,12 @@ impl Viewed for Writer<'_> {
     }
 }
 
-/// What can be asked of a store without changing it. Each question to a [`Store`] sees what is committed then; several
-/// questions to one state need a [`Snapshot`].
+/// What can be asked of a store without changing it. Each question to a [`Store`] sees what is committed
+/// then; several questions to one state need a [`Snapshot`].
 ///
 /// # Errors
-/// Every method fails if the disk does, and with [`StoreError::Corrupt`] or [`StoreError::CorruptRecord`] if something
-/// is not as it was written.
+/// Every method fails if the disk does, and with [`StoreError::Corrupt`] or [`StoreError::CorruptRecord`] if
+/// something is not as it was written.
 pub trait Readable: Viewed {
     /// Returns all runs, in the order in which they were begun.
     fn runs(&self) -> Result<Vec<Run>> {
@@ -62,12 +62,14 @@ pub trait Readable: Viewed {
         runs::find(&self.view()?, run)?.ok_or_else(|| runs::unknown(run))
     }
 
-    /// Returns the runs that were made from `run`, directly or through others, in the order in which they were begun.
+    /// Returns the runs that were made from `run`, directly or through others, in the order in which they
+    /// were begun.
     fn dependents(&self, run: RunId) -> Result<Vec<RunId>> {
         Ok(runs::dependents(&self.runs()?, run))
     }
 
-    /// Returns the run that `name` names: an alias, an id of 32 hex digits, or a prefix of one with 4 digits or more.
+    /// Returns the run that `name` names: an alias, an id of 32 hex digits, or a prefix of one with 4 digits
+    /// or more.
     ///
     /// # Errors
     /// [`StoreError::UnknownRun`], [`StoreError::AmbiguousRun`].
@@ -99,8 +101,8 @@ pub trait Readable: Viewed {
         dataset::require(&self.view()?, name)
     }
 
-    /// Returns where the rows of a table are, of one run or all, of one part or all, in key order, in stretches that are
-    /// read with `columns` at little cost each.
+    /// Returns where the rows of a table are, of one run or all, of one part or all, in key order, in
+    /// stretches that are read with `columns` at little cost each.
     fn block_infos(
         &self,
         table: Table,
@@ -116,8 +118,8 @@ pub trait Readable: Viewed {
         self.view()?.stretch(table, info, columns)
     }
 
-    /// Returns the rows of a table (without the column `run`), of one run or all, of one part or all, in key order.
-    /// Vectors of one run are equally wide; those of several runs need not be.
+    /// Returns the rows of a table (without the column `run`), of one run or all, of one part or all, in key
+    /// order. Vectors of one run are equally wide; those of several runs need not be.
     fn blocks(
         &self,
         table: Table,
@@ -170,7 +172,8 @@ pub trait Readable: Viewed {
         Ok(infos.iter().map(|info| u64::from(info.rows)).sum())
     }
 
-    /// Returns the width of a run's vectors in a table; none if it has no rows there, or the table no vectors.
+    /// Returns the width of a run's vectors in a table; none if it has no rows there, or the table no
+    /// vectors.
     fn vector_width(&self, table: Table, run: RunId) -> Result<Option<usize>> {
         if !table.has_vectors() {
             return Ok(None);
@@ -181,7 +184,8 @@ pub trait Readable: Viewed {
     /// Returns the bytes of an address.
     ///
     /// # Errors
-    /// [`StoreError::UnknownBlob`] if there are none, [`StoreError::CorruptBlob`] if they are not what was stored.
+    /// [`StoreError::UnknownBlob`] if there are none, [`StoreError::CorruptBlob`] if they are not what was
+    /// stored.
     fn blob(&self, hash: &str) -> Result<Vec<u8>> {
         blob::get(&self.view()?, hash)
     }

@@ -53,8 +53,8 @@ pub struct Usage {
 }
 
 impl Store {
-    /// Frees blobs that no checkpoint names, and rows of runs that do not exist; with `dry_run` only says what it would free.
-    /// The file does not shrink until [`Store::compact`].
+    /// Frees blobs that no checkpoint names, and rows of runs that do not exist; with `dry_run` only says
+    /// what it would free. The file does not shrink until [`Store::compact`].
     ///
     /// A blob that a stage has put and not yet named is freed too: put both in one [`Batch`](super::Batch).
     ///

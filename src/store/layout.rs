@@ -12,7 +12,8 @@ pub(super) const FEATURES: [&str; 0] = [];
 pub(super) const KEY: usize = 28;
 /// A key: run, part, first index.
 pub(super) type Key = [u8; KEY];
-/// What redb adds to a value in a page of its own: header, offset, and the key (at most 36 bytes), rounded up.
+/// What redb adds to a value in a page of its own: header, offset, and the key (at most 36 bytes), rounded
+/// up.
 pub(super) const PAGE_OVERHEAD: usize = 64;
 /// The largest chunk of a blob: with its overhead it fills 1 MiB.
 pub(super) const CHUNK: usize = (1 << 20) - PAGE_OVERHEAD;
@@ -53,8 +54,8 @@ pub(super) fn unkey(key: &Key) -> (RunId, u32, u64) {
     (RunId(run), u32::from_be_bytes(part), u64::from_be_bytes(index))
 }
 
-/// Returns the first and the last key that rows of `run` (or of any) and `part` (or any) can have. With a part but no run
-/// the range also holds other parts.
+/// Returns the first and the last key that rows of `run` (or of any) and `part` (or any) can have. With a
+/// part but no run the range also holds other parts.
 pub(super) fn bounds(run: Option<RunId>, part: Option<u32>) -> (Key, Key) {
     match (run, part) {
         (Some(run), Some(part)) => (key(run, part, 0), key(run, part, u64::MAX)),

@@ -27,14 +27,15 @@ pub struct Merged {
 }
 
 impl Store {
-    /// Takes over the runs, rows, blobs, data sets and aliases of another store, all in one transaction. Rows of a run that is
-    /// unfinished in both are united, so the shards of a run come together; it is not finished by this. A run that is
-    /// finished on either side has the same rows on the other, or a part of them.
+    /// Takes over the runs, rows, blobs, data sets and aliases of another store, all in one transaction. Rows
+    /// of a run that is unfinished in both are united, so the shards of a run come together; it is not
+    /// finished by this. A run that is finished on either side has the same rows on the other, or a part of
+    /// them.
     ///
     /// # Errors
-    /// [`StoreError::MergeConflict`] if a finished run has another digest there, [`StoreError::Conflict`] if a row differs,
-    /// [`StoreError::Finished`] if the other store has rows of a run that is finished here without them,
-    /// [`StoreError::DatasetChanged`]. Nothing is merged then.
+    /// [`StoreError::MergeConflict`] if a finished run has another digest there, [`StoreError::Conflict`] if
+    /// a row differs, [`StoreError::Finished`] if the other store has rows of a run that is finished here
+    /// without them, [`StoreError::DatasetChanged`]. Nothing is merged then.
     pub fn merge(&self, other: &Store) -> Result<Merged> {
         let mut merge = Merge {
             writer: self.write()?,

@@ -1,6 +1,8 @@
 //! The artifact store: one redb file that holds runs, their rows, and large bytes.
 //!
-//! # Layout (format version 1)
+//! # Layout
+//!
+//! These tables are the same in every format version:
 //!
 //! | redb table | key | value |
 //! |-|-|-|
@@ -8,36 +10,70 @@
 //! | `runs` | run id, 16 bytes | JSON of [`Run`](dream_schema::Run) |
 //! | `aliases` | name | run id, 16 bytes |
 //! | `datasets` | name | JSON of [`Dataset`](dream_schema::Dataset) |
-//! | `TABLE/index` | run, part (u32), first index (u64), big-endian: 28 bytes | rows, vector width, length (u32 each), BLAKE3 of the block: 44 bytes |
-//! | `TABLE/blocks` | the same | a block: an Arrow IPC stream of one record batch |
 //! | `blob_info` | BLAKE3, 32 bytes | length (u64) |
 //! | `blobs` | BLAKE3, number of the chunk (u32) | just under 1 MiB, the last one less |
 //!
-//! A **block** holds rows of one run and one part with consecutive indexes. Blocks never overlap; small ones are joined when
-//! their run is finished. redb rounds a value up to a
-//! power of two and reads it whole, so blocks and chunks are cut to fill a power of two, and what can be answered
-//! without rows (which indexes are there, how many, how wide) is answered from the index table, which is small.
-//! redb does not checksum what it reads: the index entry carries the BLAKE3 of its block, and every read compares it, so a
-//! flipped bit or a block under the wrong key is found.
+//! Rows are kept by columns. A **strip** is some of a table's columns, a **block** those of consecutive rows
+//! of one run and one part. A strip has two redb tables, its index and its blocks, both with the key (run,
+//! part as u32, first index as u64), big-endian: 28 bytes. An index entry says how many rows a block has, how
+//! wide the table's vectors are, how long the block is (u32 each), and its BLAKE3: 44 bytes. The first strip
+//! of a table says which rows there are.
+//!
+//! | format | strips of a table | redb tables | a block |
+//! |-|-|-|-|
+//! | 1 | all columns | `TABLE/index`, `TABLE/blocks` | an Arrow IPC stream of one record batch |
+//! | 2 | narrow columns | `TABLE/narrow/index`, `TABLE/narrow/blocks` | constants and the rest, see below |
+//! | | wide ones: `vector`, `data`, `png` | `TABLE/wide/index`, `TABLE/wide/blocks` | as in format 1 |
+//!
+//! New stores have format 2. One of format 1 is read and written as such for ever, or until
+//! [`Store::upgrade`].
+//!
+//! Blocks of a strip never overlap; small ones are joined when their run is finished. redb rounds a value up
+//! to a power of two and reads it whole, so blocks and chunks are cut to fill one, at most 1 MiB. In format 2
+//! only wide blocks and those of tables without wide columns are cut so: the narrow columns of a table that
+//! has wide ones take so little that a block holds as many rows as fit into 1 MiB, most often a whole class.
+//! So a question that needs no vectors, tensors or pictures reads few and small blocks and none of the wide
+//! ones; what is in both is put together by ranges of rows. In a narrow block a column whose values are all
+//! the same is written once, and `index` not at all where it counts up from the key (`format/v2.rs`). A
+//! narrow index entry ends with a byte 1 and the name of the class if all rows of the block have one, so
+//! blocks of other classes need not be read.
+//!
+//! What can be answered without rows (which indexes are there, how many, how wide) is answered from an index,
+//! which is small. redb does not checksum what it reads: an index entry carries the BLAKE3 of its block, and
+//! every read compares it, so a flipped bit or a block under the wrong key is found. The digest of a run is
+//! over its rows in the order of the schema, so it is the same in every format.
 //!
 //! # Order of effects
 //!
-//! A [`Batch`] (and every other writing method) is one transaction: after an error or a crash all of it is there or none.
-//! Within a batch bytes are written before the checkpoint that names them, and a checkpoint whose blob is missing is refused.
-//! Commits are durable when the call returns. redb's two-phase commit with *quick repair* is on: the allocator's state is
-//! saved with every commit, so that a store left by a killed process opens at once instead of being scanned (measured with
-//! 1,000 blocks of 1 MiB: 10 to 14 ms against 2.2 s; the price on a commit is lost in the disk's own variation).
+//! A [`Batch`] (and every other writing method) is one transaction: after an error or a crash all of it is
+//! there or none. Within a batch bytes are written before the checkpoint that names them, and a checkpoint
+//! whose blob is missing is refused; wide blocks come before narrow ones, and a block before its index entry.
+//! Commits are durable when the call returns. redb's two-phase commit with *quick repair* is on: the
+//! allocator's state is saved with every commit, so that a store left by a killed process opens at once
+//! instead of being scanned (measured with 1,000 blocks of 1 MiB: 10 to 14 ms against 2.2 s; the price on a
+//! commit is lost in the disk's own variation).
+//!
+//! An upgrade copies everything in many transactions, compares it, and only then names the new format and
+//! drops the old tables, in one transaction.
 //!
 //! # Processes and threads
 //!
-//! One process writes; any number may read at the same time and follow its commits. A second writer is told that the store
-//! is held ([`StoreError::Locked`]). A [`Store`] is used by reference from any number of threads; writers wait for each other.
+//! One process writes; any number may read at the same time and follow its commits. A second writer is told
+//! that the store is held ([`StoreError::Locked`]). A [`Store`] is used by reference from any number of
+//! threads; writers wait for each other. [`Readable`] is what can be asked: of a store, of a [`Snapshot`] of
+//! it, and within a transaction.
+//!
+//! # Tables that are missing
+//!
+//! A store that was made before the program knew a table reads as if it were empty; opening the store for
+//! writing makes it.
 //!
 //! # Runs
 //!
-//! A run is named by what it asks for. [`Store::begin`] returns a finished one as it is, takes an interrupted or failed one up
-//! again, or enters a new one. Rows are put in any order; the same row twice is harmless, another row under the same key is
-//! [`StoreError::Conflict`]. [`Store::finish`] seals the run with a digest over all its rows, and it never changes again.
+//! A run is named by what it asks for. [`Store::begin`] returns a finished one as it is, takes an interrupted
+//! or failed one up again, or enters a new one. Rows are put in any order; the same row twice is harmless,
+//! another row under the same key is [`StoreError::Conflict`]. [`Store::finish`] seals the run with a digest
+//! over all its rows, and it never changes again.
 
 mod batch;
 mod blob;

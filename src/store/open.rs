@@ -34,7 +34,8 @@ impl Store {
     /// Opens a store for reading and writing.
     ///
     /// # Errors
-    /// If there is no file, it is not a store of a format that this program knows, or another process writes to it.
+    /// If there is no file, it is not a store of a format that this program knows, or another process writes
+    /// to it.
     pub fn open(path: impl AsRef<Path>) -> Result<Store> {
         let path = path.as_ref();
         look(path)?;
@@ -57,12 +58,12 @@ impl Store {
         Self::complete(path, database, Unmarked::Mark(Format::NEWEST))
     }
 
-    /// Opens a store for reading. Any number of processes may, also while another one writes; each read sees what is
-    /// committed when it begins.
+    /// Opens a store for reading. Any number of processes may, also while another one writes; each read sees
+    /// what is committed when it begins.
     ///
     /// # Errors
-    /// If there is no file, it is not a store of a format that this program knows, or its last writer was killed and none has
-    /// opened it since.
+    /// If there is no file, it is not a store of a format that this program knows, or its last writer was
+    /// killed and none has opened it since.
     pub fn open_read_only(path: impl AsRef<Path>) -> Result<Store> {
         let path = path.as_ref();
         look(path)?;
@@ -94,7 +95,8 @@ impl Store {
     /// Gives back what freed pages and half-empty regions take in the file. Returns whether the file changed.
     ///
     /// # Errors
-    /// If the store is being read (a [`Blocks`](super::Blocks) is alive, or another process reads), or the disk fails.
+    /// If the store is being read (a [`Blocks`](super::Blocks) is alive, or another process reads), or the
+    /// disk fails.
     pub fn compact(&mut self) -> Result<bool> {
         match &mut self.base {
             Base::Write(database) => database.compact().at(&self.path),
@@ -149,8 +151,9 @@ impl Store {
         Self::on_backend(Path::new(path), format, backend)
     }
 
-    /// Returns the store of a database that is open for writing, after making the tables that are missing: all of them in
-    /// a new store, and in one that an older program made those of artifacts that it did not know.
+    /// Returns the store of a database that is open for writing, after making the tables that are missing:
+    /// all of them in a new store, and in one that an older program made those of artifacts that it did not
+    /// know.
     fn complete(path: &Path, database: Database, unmarked: Unmarked) -> Result<Store> {
         let store = Self {
             path: path.to_owned(),

@@ -12,8 +12,8 @@ pub(super) const SMALLEST: usize = 64 << 10;
 /// A power of two is well filled from this share (percent) on.
 const WELL_FILLED: usize = 85;
 
-/// Returns the numbers of rows of successive blocks for rows of `sizes` bytes, each block having `head` bytes of its
-/// own. What fits into `uncut` bytes is not cut further, however badly it fills them.
+/// Returns the numbers of rows of successive blocks for rows of `sizes` bytes, each block having `head` bytes
+/// of its own. What fits into `uncut` bytes is not cut further, however badly it fills them.
 pub(super) fn cuts(sizes: &[usize], head: usize, uncut: usize) -> Vec<usize> {
     let head = head + PAGE_OVERHEAD;
     let mut rest = sizes;

@@ -126,8 +126,8 @@ impl View<'_> {
         Ok(strays)
     }
 
-    /// Returns stretches of rows of a table, of one run or all, of one part or all, in key order; each can be read with
-    /// `columns` from one block a strip.
+    /// Returns stretches of rows of a table, of one run or all, of one part or all, in key order; each can be
+    /// read with `columns` from one block a strip.
     pub(super) fn infos(
         &self,
         table: Table,

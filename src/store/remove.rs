@@ -6,10 +6,12 @@ use super::error::At;
 use super::{Result, Store, StoreError, layout, names, runs};
 
 impl Store {
-    /// Removes runs with their rows and aliases, in one transaction. Their blobs go with the next [`Store::gc`].
+    /// Removes runs with their rows and aliases, in one transaction. Their blobs go with the next
+    /// [`Store::gc`].
     ///
     /// # Errors
-    /// [`StoreError::UnknownRun`]; [`StoreError::InUse`] if a run that is not in the list reads from one that is.
+    /// [`StoreError::UnknownRun`]; [`StoreError::InUse`] if a run that is not in the list reads from one that
+    /// is.
     pub fn remove(&self, remove: &[RunId]) -> Result<()> {
         let writer = self.write()?;
         let all = runs::all(&writer.view())?;

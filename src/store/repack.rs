@@ -1,5 +1,5 @@
-//! Joining the small blocks of a run when it is sealed: a stage that puts a row at a time would otherwise leave a block of
-//! 2 KiB for each metric, or half-empty powers of two for images.
+//! Joining the small blocks of a run when it is sealed: a stage that puts a row at a time would otherwise
+//! leave a block of 2 KiB for each metric, or half-empty powers of two for images.
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
@@ -25,7 +25,8 @@ pub(super) fn repack(writer: &Writer<'_>, run: RunId) -> Result<()> {
     Ok(())
 }
 
-/// Returns groups of at least two successive blocks of one part without a gap between them, leaving out full blocks.
+/// Returns groups of at least two successive blocks of one part without a gap between them, leaving out full
+/// blocks.
 fn windows(writer: &Writer<'_>, run: RunId, strip: Strip) -> Result<Vec<Vec<(Key, Entry)>>> {
     let mut windows = Vec::new();
     let mut open: Vec<(Key, Entry)> = Vec::new();

@@ -52,7 +52,8 @@ impl Store {
     /// Begins the run that `spec` asks for, or takes it up again.
     ///
     /// # Errors
-    /// [`StoreError::UnknownRun`] or [`StoreError::InputChanged`] if an input is not in the store, or not as `spec` says.
+    /// [`StoreError::UnknownRun`] or [`StoreError::InputChanged`] if an input is not in the store, or not as
+    /// `spec` says.
     pub fn begin(&self, spec: &RunSpec, stamp: &Stamp) -> Result<Begun> {
         let id = spec.id();
         let writer = self.write()?;
@@ -96,8 +97,8 @@ impl Store {
     /// Seals a run: takes the digest over all its rows, and marks it finished.
     ///
     /// # Errors
-    /// [`StoreError::UnknownRun`], [`StoreError::Finished`] if it is sealed already, [`StoreError::Corrupt`] if a row cannot be
-    /// read back.
+    /// [`StoreError::UnknownRun`], [`StoreError::Finished`] if it is sealed already, [`StoreError::Corrupt`]
+    /// if a row cannot be read back.
     pub fn finish(&self, run: RunId, finished_at_micros: i64) -> Result<Run> {
         let writer = self.write()?;
         let mut sealed = require_open(&writer.view(), run)?;
@@ -125,7 +126,8 @@ impl Store {
         Ok(failed)
     }
 
-    /// Sets or clears the words of the user about a run; also of a finished one, because they are no part of its result.
+    /// Sets or clears the words of the user about a run; also of a finished one, because they are no part of
+    /// its result.
     ///
     /// # Errors
     /// [`StoreError::UnknownRun`].

@@ -7,8 +7,8 @@ use super::block::Kept;
 use super::format::Format;
 use super::{Result, Store};
 
-/// The store as it was committed when the snapshot was taken; [`Readable`](super::Readable) asks it. What is written
-/// afterwards is not seen; the pages that it needs are kept until it is dropped.
+/// The store as it was committed when the snapshot was taken; [`Readable`](super::Readable) asks it. What is
+/// written afterwards is not seen; the pages that it needs are kept until it is dropped.
 pub struct Snapshot {
     pub(super) path: PathBuf,
     pub(super) format: Format,

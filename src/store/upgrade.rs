@@ -1,11 +1,13 @@
 //! From format 1 to format 2.
 //!
-//! The rows are copied, block after block in key order, into the tables of the new format, in transactions of a bounded
-//! size; a mark in `meta` says how far they are. Until all are there and every run has been compared with its copy, the
-//! store is one of format 1 as it was, also for older programs. Then one transaction names the new format and drops the
-//! old tables. So an upgrade that was interrupted anywhere is taken up where it was, and one that fails changes nothing.
+//! The rows are copied, block after block in key order, into the tables of the new format, in transactions of
+//! a bounded size; a mark in `meta` says how far they are. Until all are there and every run has been
+//! compared with its copy, the store is one of format 1 as it was, also for older programs. Then one
+//! transaction names the new format and drops the old tables. So an upgrade that was interrupted anywhere is
+//! taken up where it was, and one that fails changes nothing.
 //!
-//! A program may write to the store between two attempts: a copy that is not as the store is then is begun anew.
+//! A program may write to the store between two attempts: a copy that is not as the store is then is begun
+//! anew.
 
 use std::collections::BTreeSet;
 
@@ -72,8 +74,8 @@ impl Store {
         }))
     }
 
-    /// Brings the store to the newest format. Every row is as it was, and so is the digest of every run. `progress` is
-    /// told how much is done and how much there is to do.
+    /// Brings the store to the newest format. Every row is as it was, and so is the digest of every run.
+    /// `progress` is told how much is done and how much there is to do.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] if a row cannot be read, or the disk's error. The store is as it was then.

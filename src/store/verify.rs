@@ -47,9 +47,9 @@ struct Verifier<'a> {
 }
 
 impl Store {
-    /// Reads every run, block and blob and checks it: bytes against their BLAKE3, rows against their keys, finished runs
-    /// against their digest, ids against what was asked for, and that everything that is named is there. `progress` is told
-    /// the bytes read and the bytes in all.
+    /// Reads every run, block and blob and checks it: bytes against their BLAKE3, rows against their keys,
+    /// finished runs against their digest, ids against what was asked for, and that everything that is named
+    /// is there. `progress` is told the bytes read and the bytes in all.
     ///
     /// # Errors
     /// If the file cannot be read at all. What is wrong with its contents is in the result.

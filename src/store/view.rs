@@ -1,7 +1,7 @@
 //! Transactions: what readers see of one of either kind, and the one that writes.
 //!
-//! A table that is not there reads as an empty one: a store that was made before the program knew the table has no
-//! rows in it. Opening a store for writing makes what is missing.
+//! A table that is not there reads as an empty one: a store that was made before the program knew the table
+//! has no rows in it. Opening a store for writing makes what is missing.
 
 use std::borrow::Borrow;
 use std::ops::RangeBounds;

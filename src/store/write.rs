@@ -31,7 +31,8 @@ impl Group {
 /// Sorts rows into groups; a row given twice is taken once.
 ///
 /// # Errors
-/// [`StoreError::Conflict`] if two rows of the same key differ, [`StoreError::Schema`] if their vectors differ in width.
+/// [`StoreError::Conflict`] if two rows of the same key differ, [`StoreError::Schema`] if their vectors
+/// differ in width.
 pub(super) fn groups<A: Artifact>(run: RunId, rows: &[A]) -> Result<Vec<Group>> {
     let consecutive = |a: &A, b: &A| a.part() == b.part() && a.index().checked_add(1) == Some(b.index());
     let group = |rows: &[A]| -> Result<Option<Group>> {
@@ -50,7 +51,8 @@ pub(super) fn groups<A: Artifact>(run: RunId, rows: &[A]) -> Result<Vec<Group>> 
     chunks.map(group).filter_map(Result::transpose).collect()
 }
 
-/// Returns the rows in the order of their keys, each once. Rows that are so already, as stages give them, are not copied.
+/// Returns the rows in the order of their keys, each once. Rows that are so already, as stages give them, are
+/// not copied.
 fn distinct<A: Artifact>(run: RunId, rows: &[A]) -> Result<Cow<'_, [A]>> {
     let key = |row: &A| (row.part(), row.index());
     if rows.is_sorted_by(|a, b| key(a) < key(b)) {
@@ -80,7 +82,8 @@ fn distinct<A: Artifact>(run: RunId, rows: &[A]) -> Result<Cow<'_, [A]>> {
 /// Puts the rows of a group that are not stored yet. Returns how many these are.
 ///
 /// # Errors
-/// [`StoreError::Conflict`] if a stored row differs, [`StoreError::Width`] if the run's vectors have another width.
+/// [`StoreError::Conflict`] if a stored row differs, [`StoreError::Width`] if the run's vectors have another
+/// width.
 pub(super) fn put(writer: &Writer<'_>, run: RunId, group: &Group) -> Result<u64> {
     let width = check_width(writer, run, group)?;
     let mut put = 0;

@@ -1,7 +1,8 @@
 //! The format versions: how the rows of a table are cut into strips of columns and these into blocks.
 //!
-//! A **strip** is some of a table's columns. Each has an index and blocks of its own in the file; a block holds the
-//! strip's columns of consecutive rows of one run and one part. The first strip of a table says which rows there are.
+//! A **strip** is some of a table's columns. Each has an index and blocks of its own in the file; a block
+//! holds the strip's columns of consecutive rows of one run and one part. The first strip of a table says
+//! which rows there are.
 
 pub(super) mod v1;
 pub(super) mod v2;
@@ -181,8 +182,8 @@ impl Strip {
         Ok(schema.map_err(SchemaError::Arrow)?)
     }
 
-    /// Says whether blocks are cut and joined to fill redb's pages. The narrow strip of a table that has a wide one takes
-    /// so little that fewer blocks are better.
+    /// Says whether blocks are cut and joined to fill redb's pages. The narrow strip of a table that has a
+    /// wide one takes so little that fewer blocks are better.
     pub fn is_packed(self) -> bool {
         match self.share {
             Share::Whole | Share::Wide => true,
@@ -190,8 +191,8 @@ impl Strip {
         }
     }
 
-    /// Cuts this strip's columns of rows of one part, at consecutive indexes from `first` on, into blocks. `width` is
-    /// that of the rows' vectors.
+    /// Cuts this strip's columns of rows of one part, at consecutive indexes from `first` on, into blocks.
+    /// `width` is that of the rows' vectors.
     pub fn cut(self, first: u64, width: u32, columns: &RecordBatch) -> Result<Vec<Cut>> {
         match self.share {
             Share::Whole | Share::Wide => v1::cut(width, columns),
@@ -300,8 +301,8 @@ impl Entry {
     /// Returns the entry of a block of so many rows, whose vectors have `width` numbers.
     pub fn new(rows: usize, width: u32, block: &[u8]) -> Self {
         Self {
-            // Blocks have a few bytes a row at least, and redb refuses values of more than 3 GiB; a strip of constants
-            // is cut with the others of its table.
+            // Blocks have a few bytes a row at least, and redb refuses values of more than 3 GiB; a strip of
+            // constants is cut with the others of its table.
             rows: rows as u32,
             width,
             length: block.len() as u32,

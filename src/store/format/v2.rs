@@ -1,5 +1,6 @@
-//! Format 2: a table's columns in two strips. Blocks of the wide one (vectors, tensors, pictures) are record batches as
-//! Arrow IPC streams, cut to redb's pages as in format 1. Blocks of the narrow one hold many more rows:
+//! Format 2: a table's columns in two strips. Blocks of the wide one (vectors, tensors, pictures) are record
+//! batches as Arrow IPC streams, cut to redb's pages as in format 1. Blocks of the narrow one hold many more
+//! rows:
 //!
 //! | byte | what |
 //! |-|-|
@@ -8,9 +9,9 @@
 //! | from 2 on | the constant columns, an IPC stream of one batch with one row, if there are any |
 //! | then | the varying columns, an IPC stream of one batch with all rows, if there are any |
 //!
-//! A column whose values are the same in all rows of the block is constant: what belongs to a class (its number and
-//! name), to a stage (kind, split, dtype) or is null throughout takes no room. The column `index` is left out where it
-//! counts up from the key's first index, which it does in rows of ours.
+//! A column whose values are the same in all rows of the block is constant: what belongs to a class (its
+//! number and name), to a stage (kind, split, dtype) or is null throughout takes no room. The column `index`
+//! is left out where it counts up from the key's first index, which it does in rows of ours.
 
 use std::sync::Arc;
 
@@ -33,7 +34,8 @@ const INDEX: &str = "index";
 
 type Decoded<T> = std::result::Result<T, ArrowError>;
 
-/// Cuts the narrow columns of rows from index `first` on into blocks. What fits into `uncut` bytes becomes one block.
+/// Cuts the narrow columns of rows from index `first` on into blocks. What fits into `uncut` bytes becomes
+/// one block.
 pub(super) fn cut(first: u64, width: u32, rows: &RecordBatch, uncut: usize) -> Result<Vec<Cut>> {
     let kinds = kinds(first, rows).map_err(SchemaError::Arrow)?;
     let varying = of_kind(rows, &kinds, Kind::Varying).map_err(SchemaError::Arrow)?;

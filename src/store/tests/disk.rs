@@ -47,7 +47,8 @@ impl Disk {
         self.0.lock().unwrap().bytes.clone()
     }
 
-    /// Returns what a loss of power may leave: what was synced, and of each later write all, nothing or a part.
+    /// Returns what a loss of power may leave: what was synced, and of each later write all, nothing or a
+    /// part.
     pub fn after_power_loss(&self, seed: u64) -> Vec<u8> {
         let state = self.0.lock().unwrap();
         let mut stream = Stream::new(seed, "test/power", 0, 0);

@@ -327,8 +327,8 @@ fn lost_and_stray_blocks_are_found_by_verify_and_stray_runs_are_freed() {
             }
             writer.commit().unwrap();
             let found = t.store.verify(&mut |_, _| {}).unwrap();
-            // Beside the lost block, the stray one and the stray run: without its narrow columns a row is not known,
-            // and without its wide ones it cannot be read.
+            // Beside the lost block, the stray one and the stray run: without its narrow columns a row is not
+            // known, and without its wide ones it cannot be read.
             let halves = usize::from(strip.share != Share::Whole);
             assert_eq!(found.problems.len(), 3 + halves, "{found:?}");
             assert!(matches!(
