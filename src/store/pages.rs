@@ -286,6 +286,7 @@ impl Writer<'_> {
         for strip in self.format.strips(table).into_iter().rev() {
             let columns = rows.project(&strip.columns()).map_err(SchemaError::Arrow)?;
             for cut in strip.cut(first, width, &columns)? {
+                let cut = cut?;
                 let key = layout::key(run, part, first + cut.offset);
                 self.put_block(strip, &key, &cut.entry, &cut.block)?;
             }

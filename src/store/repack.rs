@@ -61,7 +61,9 @@ fn rewrite(writer: &Writer<'_>, strip: Strip, window: &[(Key, Entry)]) -> Result
     };
     let joined = concat_batches(head.schema_ref(), &batches).map_err(SchemaError::Arrow)?;
     let (run, part, first) = layout::unkey(key);
-    let new = strip.cut(first, entry.width, &joined)?;
+    let new = strip
+        .cut(first, entry.width, &joined)?
+        .collect::<Result<Vec<_>>>()?;
     let room = |lengths: &mut dyn Iterator<Item = u32>| -> usize {
         lengths
             .map(|length| (length as usize + PAGE_OVERHEAD).next_power_of_two())

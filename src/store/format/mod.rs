@@ -193,12 +193,12 @@ impl Strip {
 
     /// Cuts this strip's columns of rows of one part, at consecutive indexes from `first` on, into blocks.
     /// `width` is that of the rows' vectors.
-    pub fn cut(self, first: u64, width: u32, columns: &RecordBatch) -> Result<Vec<Cut>> {
-        match self.share {
-            Share::Whole | Share::Wide => v1::cut(width, columns),
-            Share::Narrow if self.is_packed() => v2::cut(first, width, columns, pack::SMALLEST),
-            Share::Narrow => v2::cut(first, width, columns, pack::LARGEST),
-        }
+    pub fn cut<'a>(self, first: u64, width: u32, columns: &'a RecordBatch) -> Result<Cuts<'a>> {
+        Ok(match self.share {
+            Share::Whole | Share::Wide => Box::new(v1::cut(width, columns)?),
+            Share::Narrow if self.is_packed() => Box::new(v2::cut(first, width, columns, pack::SMALLEST)?),
+            Share::Narrow => Box::new(v2::cut(first, width, columns, pack::LARGEST)?),
+        })
     }
 
     /// Reads a block of this strip.
@@ -273,6 +273,9 @@ pub(super) fn wide(table: Table) -> Vec<usize> {
         .map(|(place, _)| place)
         .collect()
 }
+
+/// Blocks that are to be written, made when they are asked for.
+pub(super) type Cuts<'a> = Box<dyn Iterator<Item = Result<Cut>> + 'a>;
 
 /// A block that is to be written.
 pub(super) struct Cut {

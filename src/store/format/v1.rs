@@ -12,27 +12,26 @@ use crate::store::{Result, pack};
 /// The length of an index entry.
 pub(in crate::store) const ENTRY: usize = 44;
 
-/// Cuts rows into blocks.
-pub(super) fn cut(width: u32, rows: &RecordBatch) -> Result<Vec<Cut>> {
-    let head = encode(&rows.slice(0, 0), 0)?.len();
+/// Cuts rows into blocks, one at a time.
+pub(super) fn cut(width: u32, rows: &RecordBatch) -> Result<impl Iterator<Item = Result<Cut>>> {
     // Every buffer is padded to 64 bytes.
-    let padding = 128 * rows.num_columns();
-    let mut offset = 0;
-    let mut cut = Vec::new();
+    let head = encode(&rows.slice(0, 0), 0)?.len() + 128 * rows.num_columns();
     let sizes = pack::row_sizes(rows);
-    for length in pack::cuts(&sizes, head + padding, pack::SMALLEST) {
-        let batch = rows.slice(offset, length);
-        let sizes = sizes.get(offset..offset + length).unwrap_or_default();
-        let block = encode(&batch, head + padding + sizes.iter().sum::<usize>())?;
-        let entry = Entry::new(length, width, &block);
-        cut.push(Cut {
-            offset: offset as u64,
-            entry,
-            block,
-        });
-        offset += length;
-    }
-    Ok(cut)
+    let mut offset = 0;
+    Ok(pack::cuts(&sizes, head, pack::SMALLEST)
+        .into_iter()
+        .map(move |length| {
+            let batch = rows.slice(offset, length);
+            let sizes = sizes.get(offset..offset + length).unwrap_or_default();
+            let block = encode(&batch, head + sizes.iter().sum::<usize>())?;
+            let cut = Cut {
+                offset: offset as u64,
+                entry: Entry::new(length, width, &block),
+                block,
+            };
+            offset += length;
+            Ok(cut)
+        }))
 }
 
 /// Returns the bytes of a block, which takes about `size` of them.

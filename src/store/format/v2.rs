@@ -34,29 +34,34 @@ const INDEX: &str = "index";
 
 type Decoded<T> = std::result::Result<T, ArrowError>;
 
-/// Cuts the narrow columns of rows from index `first` on into blocks. What fits into `uncut` bytes becomes
-/// one block.
-pub(super) fn cut(first: u64, width: u32, rows: &RecordBatch, uncut: usize) -> Result<Vec<Cut>> {
+/// Cuts the narrow columns of rows from index `first` on into blocks, one at a time. What fits into `uncut` bytes
+/// becomes one block.
+pub(super) fn cut(
+    first: u64,
+    width: u32,
+    rows: &RecordBatch,
+    uncut: usize,
+) -> Result<impl Iterator<Item = Result<Cut>>> {
     let kinds = kinds(first, rows).map_err(SchemaError::Arrow)?;
     let varying = of_kind(rows, &kinds, Kind::Varying).map_err(SchemaError::Arrow)?;
     let head = encode(first, &rows.slice(0, 1))?.len() + 128 * (rows.num_columns() + 8);
-    let mut cuts = Vec::new();
+    let cuts = pack::cuts(&pack::row_sizes(&varying), head, uncut);
     let mut offset = 0;
-    for length in pack::cuts(&pack::row_sizes(&varying), head, uncut) {
+    Ok(cuts.into_iter().map(move |length| {
         let rows = rows.slice(offset, length);
         let block = encode(first + offset as u64, &rows)?;
         let entry = Entry {
             class_name: class_name(&rows).map(Arc::from),
             ..Entry::new(length, width, &block)
         };
-        cuts.push(Cut {
+        let cut = Cut {
             offset: offset as u64,
             entry,
             block,
-        });
+        };
         offset += length;
-    }
-    Ok(cuts)
+        Ok(cut)
+    }))
 }
 
 /// Returns the name of the class that all rows have.
