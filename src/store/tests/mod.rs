@@ -7,6 +7,7 @@
 mod disk;
 mod faults;
 mod fixture;
+mod measure;
 mod names;
 mod older;
 mod random;
