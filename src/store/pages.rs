@@ -46,7 +46,8 @@ impl View<'_> {
                     let (key, entry) = item?;
                     let key = *key.value();
                     let entry = Entry::from_v2(entry.value());
-                    let wrong = || self.corrupt(strip.table, &key, "its index entry is none".to_owned());
+                    let wrong =
+                        || self.corrupt(strip.table, &key, "its index entry cannot be read".to_owned());
                     Ok((key, entry.ok_or_else(wrong)?))
                 }))
             }

@@ -97,13 +97,14 @@ fn kinds(first: u64, rows: &RecordBatch) -> Decoded<Vec<Kind>> {
 
 fn counts_up(first: u64, column: &ArrayRef) -> bool {
     column.null_count() == 0
-        && column.as_primitive_opt::<Int64Type>().is_some_and(|column| {
-            column
-                .values()
-                .iter()
-                .copied()
-                .eq((first as i64..).take(column.len()))
-        })
+        && column
+            .as_primitive_opt::<Int64Type>()
+            .is_some_and(|column| column.values().iter().copied().eq(counted(first, column.len())))
+}
+
+/// Returns the indexes of rows from `first` on, as the column `index` has them.
+fn counted(first: u64, rows: usize) -> impl Iterator<Item = i64> {
+    (0..rows as u64).map(move |row| first.wrapping_add(row) as i64)
 }
 
 /// Says whether all values of a column are the same, floats by their bits.
@@ -242,8 +243,8 @@ impl Narrow {
                     default(length).map_err(|error| ArrowError::ExternalError(Box::new(error)))
                 }),
                 None => {
-                    let start = (self.first + offset as u64) as i64;
-                    Ok(Arc::new(Int64Array::from_iter_values((start..).take(length))))
+                    let indexes = counted(self.first + offset as u64, length);
+                    Ok(Arc::new(Int64Array::from_iter_values(indexes)))
                 }
             }
         };

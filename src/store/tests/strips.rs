@@ -169,7 +169,7 @@ fn odd_values_come_back() {
 }
 
 #[test]
-fn an_index_entry_that_is_none_is_corrupt() {
+fn an_index_entry_that_cannot_be_read_is_corrupt() {
     let t = temporary();
     let run = begin(&t.store, 1);
     t.store.put(run, &[feature(0, 0, 1.0)]).unwrap();

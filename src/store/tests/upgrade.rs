@@ -130,7 +130,7 @@ fn an_upgrade_interrupted_anywhere_is_taken_up_and_loses_nothing() {
 /// Copies a part of a store of format 1, as an upgrade that is interrupted does.
 fn interrupted() -> Store {
     let old = old_disk().after_kill();
-    for left in (0..).step_by(5) {
+    for left in (0..20_000).step_by(5) {
         let (disk, store) = open(old.clone(), left);
         if let Ok(mut store) = store {
             drop(store.upgrade_by(STEP, &mut |_, _| {}));
