@@ -8,7 +8,6 @@ use indicatif::HumanBytes;
 use super::Verdict;
 use crate::args::Args;
 use crate::bars::Bars;
-use crate::output::out;
 
 /// Brings the store to the newest format, in which queries that need no vectors, tensors or pictures do not read them.
 ///
