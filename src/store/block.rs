@@ -131,9 +131,12 @@ pub(super) fn first_difference(a: &RecordBatch, b: &RecordBatch) -> Option<usize
 /// How many blocks are kept.
 const KEPT: usize = 8;
 
+/// A block that was read: its strip, hash and key, and what it holds.
+type Read = (Strip, [u8; 32], Key, Block);
+
 /// The narrow blocks read last: each belongs to many wide ones.
 #[derive(Default)]
-pub(super) struct Kept(Mutex<Vec<(Strip, [u8; 32], Key, Block)>>);
+pub(super) struct Kept(Mutex<Vec<Read>>);
 
 impl Kept {
     /// Returns a block that was read before.

@@ -31,7 +31,10 @@ pub enum StoreError {
         reason: String,
     },
     /// The file was written by a later version of the program.
-    #[error("{} has format {found}, this program knows up to {supported}; use a newer version", .path.display())]
+    #[error(
+        "{} has format {found}, this program knows up to {supported}; use a newer version",
+        .path.display()
+    )]
     Newer {
         /// The file.
         path: PathBuf,
@@ -41,7 +44,10 @@ pub enum StoreError {
         supported: u32,
     },
     /// The file uses something that this program does not know.
-    #[error("{} needs the feature `{feature}`, which this program does not know; use a newer version", .path.display())]
+    #[error(
+        "{} needs the feature `{feature}`, which this program does not know; use a newer version",
+        .path.display()
+    )]
     UnknownFeature {
         /// The file.
         path: PathBuf,
@@ -49,13 +55,19 @@ pub enum StoreError {
         feature: String,
     },
     /// Another process holds the file.
-    #[error("{} is held by another process; wait for it to end, or open the store for reading only", .path.display())]
+    #[error(
+        "{} is held by another process; wait for it to end, or open the store for reading only",
+        .path.display()
+    )]
     Locked {
         /// The file.
         path: PathBuf,
     },
     /// The last writer did not close the file, and a reader may not repair it.
-    #[error("{} was not closed by its last writer; open it once for writing, which repairs it", .path.display())]
+    #[error(
+        "{} was not closed by its last writer; open it once for writing, which repairs it",
+        .path.display()
+    )]
     NeedsRecovery {
         /// The file.
         path: PathBuf,
@@ -67,7 +79,10 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// The file system failed: the disk is full, or broken, or access is denied.
-    #[error("{}: {source}; what was committed before is safe: remedy the cause and open the store again", .path.display())]
+    #[error(
+        "{}: {source}; what was committed before is safe: remedy the cause and open the store again",
+        .path.display()
+    )]
     Io {
         /// The file.
         path: PathBuf,
@@ -188,7 +203,8 @@ pub enum StoreError {
     },
     /// The data set of that name has other pictures.
     #[error(
-        "the data set `{name}` is registered with the digest {stored}, this one has {given}; register it under another name"
+        "the data set `{name}` is registered with the digest {stored}, this one has {given}; \
+         register it under another name"
     )]
     DatasetChanged {
         /// The name.
@@ -243,7 +259,10 @@ pub enum StoreError {
         run: RunId,
     },
     /// Two stores have different results for the same finished run.
-    #[error("run {run} has the digest {here} here and {there} in {}; they differ, so nothing was merged", .path.display())]
+    #[error(
+        "run {run} has the digest {here} here and {there} in {}; they differ, so nothing was merged",
+        .path.display()
+    )]
     MergeConflict {
         /// The other store.
         path: PathBuf,

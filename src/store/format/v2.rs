@@ -34,8 +34,8 @@ const INDEX: &str = "index";
 
 type Decoded<T> = std::result::Result<T, ArrowError>;
 
-/// Cuts the narrow columns of rows from index `first` on into blocks, one at a time. What fits into `uncut` bytes
-/// becomes one block.
+/// Cuts the narrow columns of rows from index `first` on into blocks, one at a time. What fits into
+/// `uncut` bytes becomes one block.
 pub(super) fn cut(
     first: u64,
     width: u32,

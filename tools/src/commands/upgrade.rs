@@ -9,9 +9,11 @@ use super::Verdict;
 use crate::args::Args;
 use crate::bars::Bars;
 
-/// Brings the store to the newest format, in which queries that need no vectors, tensors or pictures do not read them.
+/// Brings the store to the newest format, in which queries that need no vectors, tensors or pictures do not
+/// read them.
 ///
-/// Rows and digests stay what they are. If it is interrupted, the store is as it was; asked for again, it goes on.
+/// Rows and digests stay what they are. If it is interrupted, the store is as it was; asked for again, it
+/// goes on.
 #[derive(Debug, clap::Args)]
 pub struct Upgrade {
     /// Only says what is to be done and how much room it needs
@@ -27,7 +29,8 @@ impl Upgrade {
             return Ok(Verdict::Good);
         };
         out!(
-            "format {} to {}: {} are copied; the file needs up to {} more room, which is free again afterwards",
+            "format {} to {}: {} are copied; the file needs up to {} more room, which is free again \
+             afterwards",
             plan.from,
             plan.to,
             HumanBytes(plan.bytes),
