@@ -38,7 +38,7 @@ pub fn print(session: &Session<'_>, evaluations: &[RunId]) -> Result<()> {
         }
     }
     if session.args.format == Format::Csv {
-        return rows.iter().try_for_each(|row| output::csv(row));
+        return rows.iter().try_for_each(output::csv);
     }
     output::columns(&rows)?;
     out!("")?;
