@@ -26,7 +26,7 @@ fn fill(store: &Store) {
     batch.add(&[checkpoint(0, b"weights")]).unwrap().commit().unwrap();
     let sealed = store.finish(first, 2).unwrap();
     let second = store
-        .begin(&spec_from(2, &sealed), &stamp(3))
+        .begin(&spec_from(2, &sealed), &stamp(3_000))
         .unwrap()
         .into_run()
         .id;
