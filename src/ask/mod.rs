@@ -1,7 +1,7 @@
 //! What every front end needs before it can ask the library something: what a word of its user means.
 //!
-//! A run is named by id, prefix or alias: [`Store::resolve`](crate::store::Store::resolve). A class is named
-//! by its name or number ([`class`]), a model or weights by a registered name or a path ([`model`],
+//! A run is named by id, prefix or alias: [`Readable::resolve`](crate::store::Readable::resolve). A class is
+//! named by its name or number ([`class`]), a model or weights by a registered name or a path ([`model`],
 //! [`weights`]). A [`Session`] owns what stages run with.
 
 mod class;

@@ -100,7 +100,8 @@ impl Pipeline {
     }
 
     /// Encodes a prompt once for each of `vectors`, which takes the place of `span` (a token's id, or the
-    /// tokens of a word from [`Tokenizer::span`]) wherever it occurs: `[vectors, length, m]`.
+    /// tokens of a word from [`Tokenizer::span`](super::Tokenizer::span)) wherever it occurs:
+    /// `[vectors, length, m]`.
     ///
     /// # Errors
     /// If the word does not occur in the prompt, or a vector has the wrong width or is not finite.
