@@ -40,6 +40,10 @@ domains! {
     AUGMENT_RESIZED_CROP = "augment/resized-crop";
     /// Colours, by epoch and sample.
     AUGMENT_JITTER = "augment/jitter";
+    /// The noise on the last layer that WeiPer adds, by class and repeat.
+    SCORE_WEIPER = "score/weiper";
+    /// Which training pictures a score that takes a share of them takes.
+    SCORE_SHARE = "score/share";
     /// Which points of a plot are drawn.
     REPORT_THIN = "report/thin";
 }

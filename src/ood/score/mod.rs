@@ -15,7 +15,10 @@
 //! Numbers are compared with OpenOOD, pytorch-ood, libmr and the authors' programs (`tools/check/scores.py`).
 
 mod error;
+mod features;
+mod linear;
 mod logits;
+mod shaped;
 mod softmax;
 #[cfg(test)]
 mod tests;
@@ -45,6 +48,26 @@ pub struct Needs {
 }
 
 impl Needs {
+    /// Features of the scored pictures and of the training set.
+    const TRAIN_FEATURES: Self = Self {
+        logits: false,
+        features: true,
+        head: false,
+        train: true,
+        validation: false,
+        labels: false,
+    };
+
+    /// Features of the scored pictures and the last layer.
+    const HEAD: Self = Self {
+        logits: false,
+        features: true,
+        head: true,
+        train: false,
+        validation: false,
+        labels: false,
+    };
+
     /// Nothing but logits of the scored pictures.
     const LOGITS: Self = Self {
         logits: true,
@@ -161,6 +184,11 @@ fn each_row(rows: usize, score: impl Fn(usize) -> f64 + Send + Sync) -> Vec<f32>
     (0..rows).into_par_iter().map(|row| finite(score(row))).collect()
 }
 
+/// `rows` as `f64`, row after row.
+fn widened(rows: &[f32]) -> Vec<f64> {
+    rows.iter().map(|value| f64::from(*value)).collect()
+}
+
 /// All scores, in the order in which they are listed.
 pub static SCORES: &[&dyn Score] = &[
     &logits::Msp,
@@ -173,6 +201,32 @@ pub static SCORES: &[&dyn Score] = &[
     &logits::Klm,
     &logits::LogitGap,
     &logits::OpenMax,
+    &features::Mds,
+    &features::Rmds,
+    &features::Ssd,
+    &features::Knn,
+    &features::Vim,
+    &features::Residual,
+    &features::She,
+    &features::NnGuide,
+    &features::Fdbd,
+    &features::Nci,
+    &features::Relation,
+    &features::Cfood,
+    &features::Neco,
+    &features::Gmm,
+    &shaped::React,
+    &shaped::Vra,
+    &shaped::Dice,
+    &shaped::AshP,
+    &shaped::AshB,
+    &shaped::AshS,
+    &shaped::Scale,
+    &shaped::Lts,
+    &shaped::GradNorm,
+    &shaped::Weiper,
+    &shaped::CaRef,
+    &shaped::CadRef,
 ];
 
 /// Returns the score called `name`.

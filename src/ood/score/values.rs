@@ -113,4 +113,8 @@ impl Values {
     pub(super) fn whole(&self, hyperparameter: &Hyperparameter) -> usize {
         self.get(hyperparameter) as usize
     }
+
+    pub(super) fn flag(&self, hyperparameter: &Hyperparameter) -> bool {
+        self.get(hyperparameter) != 0.0
+    }
 }

@@ -26,6 +26,7 @@ pub(super) struct Case {
     pub(super) width: usize,
     pub(super) weight: Vec<f32>,
     pub(super) bias: Vec<f32>,
+    pub(super) perturbed: Vec<f32>,
     pub(super) sets: BTreeMap<&'static str, Set>,
     pub(super) expected: Vec<Expected>,
 }
@@ -88,6 +89,7 @@ impl Case {
             name,
             classes: bias.len(),
             width: weight.len() / bias.len(),
+            perturbed: floats("weiper.weight"),
             sets: ["train", "validation", "test"].into_iter().map(set).collect(),
             expected: expected.collect(),
             weight,

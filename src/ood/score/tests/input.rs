@@ -269,3 +269,41 @@ fn another_width_is_refused() {
         );
     }
 }
+
+/// Too few pictures or features for a score's numbers, and features without a residual.
+#[test]
+fn what_cannot_be_fitted_is_named() {
+    let case = Case::digits();
+    let too_few = |name: &str, parameter: &str, value: f64| {
+        let score = by_name(name).unwrap();
+        let found = score.fit(&score.values(&[(parameter, value)]).unwrap(), &case.reference());
+        matches!(found.err(), Some(ScoreError::TooFew { .. }))
+    };
+    assert!(too_few("knn", "k", 281.0));
+    assert!(!too_few("knn", "k", 280.0));
+    assert!(too_few("vim", "dim", case.width as f64));
+    assert!(too_few("residual", "dim", 100.0));
+    assert!(too_few("neco", "dim", case.width as f64 + 1.0));
+    assert!(too_few("gmm", "dim", case.width as f64 + 1.0));
+    assert!(too_few("cfood", "share", 0.001));
+    let vra = by_name("vra").unwrap();
+    let values = vra.values(&[("low", 60.0), ("high", 40.0)]).unwrap();
+    assert!(matches!(
+        vra.fit(&values, &case.reference()).err(),
+        Some(ScoreError::Range { name: "low", .. })
+    ));
+    // All features on one line through the origin, which the head's bias leaves where it is.
+    let features: Vec<f32> = (1..9).flat_map(|x| [x as f32, 0.0]).collect();
+    let observed = Observed::of_logits(&features, 2)
+        .unwrap()
+        .with_features(&features, 2)
+        .unwrap();
+    let observed = observed.with_head(&[1.0, 0.0, 0.0, 1.0], &[0.0, 0.0]).unwrap();
+    let reference = Reference {
+        train: Some(observed),
+        validation: None,
+    };
+    let vim = by_name("vim").unwrap();
+    let found = vim.fit(&vim.values(&[("dim", 1.0)]).unwrap(), &reference);
+    assert!(matches!(found.err(), Some(ScoreError::Degenerate { .. })));
+}

@@ -2,6 +2,7 @@
 
 use super::fixture::{Case, Expected};
 use crate::ood::score::by_name;
+use crate::ood::score::shaped::Weiper;
 
 /// How far a score may lie from a peer's, as a share of 1 + its size; and what share of the pictures may lie
 /// farther.
@@ -50,7 +51,10 @@ fn scores_are_those_of_the_peers() {
                 expected.score, case.name, expected.peer
             );
             let values = score.values(&given).unwrap();
-            let fitted = score.fit(&values, &case.reference());
+            let fitted = match expected.score.as_str() {
+                "weiper" => Weiper.fit_perturbed(&values, &case.reference(), &case.perturbed),
+                _ => score.fit(&values, &case.reference()),
+            };
             let found = fitted.and_then(|fitted| fitted.score(&case.observed("test")));
             let found = found.unwrap_or_else(|error| panic!("{label}: {error}"));
             assert_eq!(found.len(), expected.scores.len(), "{label}");
