@@ -41,8 +41,12 @@ SETS = ("train", "validation", "test")
 def openood(checkout):
     """OpenOOD's postprocessors by file name, without its package's imports and without a GPU."""
     root = pathlib.Path(checkout) / "openood"
-    for name, folder in [("openood", ""), ("openood.postprocessors", "postprocessors"),
-                         ("openood.networks", "networks"), ("openood.utils", None)]:
+    for name, folder in [
+        ("openood", ""),
+        ("openood.postprocessors", "postprocessors"),
+        ("openood.networks", "networks"),
+        ("openood.utils", None),
+    ]:
         module = types.ModuleType(name)
         module.__path__ = [] if folder is None else [str(root / folder)]
         sys.modules[name] = module
@@ -166,9 +170,7 @@ def by_openood(load, case):
     out["gradnorm|"] = run("gradnorm", "GradNormPostprocessor", {})
     if case["right"].min() >= 2:
         out["openmax|"] = run("openmax", "OpenMax", {})
-        out["openmax|tail=5,alpha=2"] = run(
-            "openmax", "OpenMax", {}, weibull_tail=5, weibull_alpha=2
-        )
+        out["openmax|tail=5,alpha=2"] = run("openmax", "OpenMax", {}, weibull_tail=5, weibull_alpha=2)
     return out
 
 
@@ -218,7 +220,9 @@ def by_scikit(case):
     known, labels = case["validation.logits"].astype(np.float64), case["validation.labels"]
     likely = minimize_scalar(
         lambda log_t: -log_softmax(known / np.exp(log_t), axis=1)[np.arange(len(labels)), labels].mean(),
-        bounds=(np.log(1e-3), np.log(1e3)), method="bounded", options={"xatol": 1e-10},
+        bounds=(np.log(1e-3), np.log(1e3)),
+        method="bounded",
+        options={"xatol": 1e-10},
     )
     out["temperature|"] = softmax(logits / np.exp(likely.x), axis=1).max(axis=1)
     # NECO as in the authors' program: standardised features, all components, the norm of the first ones.
@@ -229,6 +233,17 @@ def by_scikit(case):
         part = np.linalg.norm(components.transform(moved)[:, :dim], axis=1) / np.linalg.norm(moved, axis=1)
         out[f"neco|dim={dim},max_logit=0"] = part
         out[f"neco|dim={dim},max_logit=1"] = part * logits.max(axis=1)
+    # OpenOOD's eigenvectors are those of a covariance in f32, which tells close eigenvalues apart less well.
+    fitted = case["train.logits"].astype(np.float64)
+    origin = -np.linalg.pinv(case["head.weight"].astype(np.float64)) @ case["head.bias"].astype(np.float64)
+    moment = EmpiricalCovariance(assume_centered=True).fit(train - origin).covariance_
+    sizes, directions = np.linalg.eigh(moment)
+    for dim in (6, 12):
+        outside = directions[:, np.argsort(-sizes)[dim:]]
+        norms = np.linalg.norm((test - origin) @ outside, axis=1)
+        scale = fitted.max(axis=1).mean() / np.linalg.norm((train - origin) @ outside, axis=1).mean()
+        out[f"residual|dim={dim}"] = -norms
+        out[f"vim|dim={dim}"] = logsumexp(logits, axis=1) - scale * norms
     if case["right"].min() >= 2:
         for dim in (6, 10):
             pca = PCA(n_components=dim, svd_solver="full").fit(train)
@@ -238,8 +253,12 @@ def by_scikit(case):
             inner = reduced - means[case["train.labels"]]
             precision = np.linalg.inv(inner.T @ inner / len(inner) + 1e-6 * np.eye(dim))
             mixture = GaussianMixture(
-                len(means), covariance_type="tied", weights_init=shares, means_init=means,
-                precisions_init=precision, max_iter=100,
+                len(means),
+                covariance_type="tied",
+                weights_init=shares,
+                means_init=means,
+                precisions_init=precision,
+                max_iter=100,
             ).fit(reduced)
             away = pca.transform(test)[:, None] - mixture.means_[None]
             squares = np.einsum("ncd,de,nce->nc", away, mixture.precisions_, away)
@@ -286,8 +305,12 @@ def by_authors(case, weiper, cadref, logitgap):
     mean, mean_perturbed, _, _ = utils.calculate_WeiPerKLDiv_score(net, train, **options)
     for lambdas in [(1, 1), (2.5, 0.1)]:
         out[f"weiper|lambda_1={lambdas[0]},lambda_2={lambdas[1]}"] = utils.calculate_WeiPerKLDiv_score(
-            net, test, train_densities=(mean, mean_perturbed),
-            lambda_1=lambdas[0], lambda_2=lambdas[1], **options
+            net,
+            test,
+            train_densities=(mean, mean_perturbed),
+            lambda_1=lambdas[0],
+            lambda_2=lambdas[1],
+            **options,
         )
     return {name: np.asarray(value, dtype=np.float64) for name, value in out.items()}
 

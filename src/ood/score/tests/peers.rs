@@ -20,8 +20,8 @@ fn tolerance(expected: &Expected) -> (f64, f64) {
         (_, "cfood") => (1e-6, 0.1),
         // A number at the edge of a bin is in one or the other by its last bit.
         (_, "weiper") => (1e-3, 0.0),
-        // The inverse of a covariance in f32, twice scaled.
-        (_, "vim" | "residual") => (5e-5, 0.0),
+        // OpenOOD's eigenvectors are those of a covariance in f32. The same in f64 is held to the last line.
+        ("openood", "vim" | "residual") => (3e-3, 0.0),
         _ => (2e-5, 0.0),
     }
 }
