@@ -2,52 +2,13 @@
 //! training pictures of 512 features and 100 classes, 500 scored ones. `examples/scores.rs` times all scores
 //! at any size.
 
+mod activations;
+
+use activations::{CLASSES, Set};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use dream_ood::ood::Observed;
 use dream_ood::ood::score::{Reference, by_name};
-use dream_ood::rng::Stream;
 use std::hint::black_box;
 use std::time::Duration;
-
-const WIDTH: usize = 512;
-const CLASSES: usize = 100;
-
-/// Features around a centre a class, rectified, and what a head of the centres makes of them.
-struct Set {
-    features: Vec<f32>,
-    logits: Vec<f32>,
-    labels: Vec<u32>,
-}
-
-impl Set {
-    fn new(n: usize, centres: &[f32], index: u64) -> Self {
-        let mut features = Stream::new(0, "bench/features", 0, index).normals(n * WIDTH);
-        let labels: Vec<u32> = (0..n).map(|row| (row * 7 % CLASSES) as u32).collect();
-        for (row, label) in features.chunks_mut(WIDTH).zip(&labels) {
-            let centre = &centres[*label as usize * WIDTH..][..WIDTH];
-            row.iter_mut()
-                .zip(centre)
-                .for_each(|(x, c)| *x = (*x + c).max(0.0));
-        }
-        let logit =
-            |row: &[f32], centre: &[f32]| row.iter().zip(centre).map(|(a, b)| a * b).sum::<f32>() / 32.0;
-        let rows = features.chunks(WIDTH);
-        let logits = rows.flat_map(|row| centres.chunks(WIDTH).map(move |centre| logit(row, centre)));
-        Self {
-            logits: logits.collect(),
-            features,
-            labels,
-        }
-    }
-
-    fn observed<'a>(&'a self, weight: &'a [f32], bias: &'a [f32]) -> Observed<'a> {
-        Observed::of_logits(&self.logits, CLASSES)
-            .and_then(|o| o.with_features(&self.features, WIDTH))
-            .and_then(|o| o.with_labels(&self.labels))
-            .and_then(|o| o.with_head(weight, bias))
-            .unwrap()
-    }
-}
 
 fn scores(c: &mut Criterion) {
     let mut group = c.benchmark_group("scores");
@@ -55,7 +16,7 @@ fn scores(c: &mut Criterion) {
         .sample_size(10)
         .warm_up_time(Duration::from_secs(1))
         .measurement_time(Duration::from_secs(4));
-    let weight = Stream::new(0, "bench/centres", 0, 0).normals(CLASSES * WIDTH);
+    let weight = activations::centres();
     let bias = vec![0.0; CLASSES];
     let (train, test) = (Set::new(5_000, &weight, 0), Set::new(500, &weight, 1));
     let reference = Reference {
