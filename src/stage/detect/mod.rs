@@ -2,6 +2,7 @@
 
 mod detector;
 mod outliers;
+mod pair;
 
 use dream_schema::{Run, RunId, Table};
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,7 @@ use crate::store::{Readable, Store};
 
 pub use detector::Detector;
 use outliers::Outliers;
+pub use pair::Pair;
 
 /// Name of the stage.
 pub const NAME: &str = "detect";

@@ -33,23 +33,14 @@ impl Preset {
             "imagine-plain",
             imagine::ask(store, &plain, seed, embeddings, model)?,
         )?;
-        let without = detect::Params {
-            outlier: None,
-            ..self.detect.clone()
-        };
-        let plain = detect::ask(&without, seed, detect::Inputs::default(), id);
-        let plain = walker.part("detect-plain", plain)?;
-        let tunes = self
-            .detect
-            .outlier
-            .as_ref()
-            .is_some_and(|o| o.fine_tune.is_some());
-        let from = detect::Inputs {
-            outliers: Some(imagined),
-            initial: tunes.then(|| plain.clone()),
+        let pair = detect::Pair {
+            params: &self.detect,
+            seed,
+            images: id,
             weights: None,
         };
-        let dream = walker.part("detect", detect::ask(&self.detect, seed, from, id))?;
+        let plain = walker.part("detect-plain", pair.plain())?;
+        let dream = walker.part("detect", pair.with_outliers(imagined, Some(plain.clone())))?;
         walker.part("evaluate-plain", evaluate::ask(&self.evaluate, plain, id, ood))?;
         walker.part("evaluate", evaluate::ask(&self.evaluate, dream, id, ood))?;
         Ok(())

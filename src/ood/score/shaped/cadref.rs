@@ -111,7 +111,7 @@ impl Score for CadRef {
                 for (x, (mean, w)) in h.iter().zip(means) {
                     let away = f64::from(*x) - mean;
                     match *w {
-                        w if w == 0.0 => {}
+                        0.0 => {}
                         w if (away > 0.0) == (w > 0.0) => with += away.abs(),
                         _ => against += away.abs(),
                     }

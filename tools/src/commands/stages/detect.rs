@@ -1,9 +1,9 @@
 //! `dream detect`.
 
 use anyhow::{Result, bail};
-use dream_ood::stage::detect::{self, Inputs, Params, PhiName};
+use dream_ood::stage::detect::{self, Pair, Params, PhiName};
 use dream_ood::stage::pipeline::{Preset, Reach};
-use dream_ood::stage::{Asked, ImageSource, Input, StateSource};
+use dream_ood::stage::{ImageSource, Input, StateSource};
 use dream_schema::RunId;
 
 use super::{Base, Weights, all_is_well, images_or, json};
@@ -62,26 +62,22 @@ impl Detect {
             .as_deref()
             .map(|name| session.resolve(name))
             .transpose()?;
-        let ask = Questions {
-            params,
-            seed: self.seed,
-            outliers,
-        };
-        self.check(&session, &preset, &ask)?;
+        self.check(&session, &preset, &params, outliers)?;
         if self.base.check {
             return all_is_well();
         }
-        let sources = self.sources(&session, &preset, ask.outliers, Reach::Register)?;
+        let sources = self.sources(&session, &preset, outliers, Reach::Register)?;
+        let pair = self.pair(&params, &sources);
         let mut plain = None;
-        if self.trains_plain(&ask, &sources) {
+        if self.trains_plain(&pair) {
             let alias = self.base.alias.as_ref().map(|a| format!("{a}-plain"));
-            let spec = ask.plain(&sources).spec(&session.store)?;
-            let run = session.run(&spec, alias.as_deref())?;
+            let run = session.run(&pair.plain().spec(&session.store)?, alias.as_deref())?;
             out!("{}", run.id)?;
             plain = Some(Input::Stored(run.id));
         }
-        if let Some(asked) = ask.with_outliers(&sources, plain) {
-            let run = session.run(&asked.spec(&session.store)?, self.base.alias.as_deref())?;
+        if let Some(outliers) = outliers {
+            let spec = pair.with_outliers(outliers.into(), plain).spec(&session.store)?;
+            let run = session.run(&spec, self.base.alias.as_deref())?;
             out!("{}", run.id)?;
         }
         Ok(Verdict::Good)
@@ -101,21 +97,38 @@ impl Detect {
     }
 
     /// Refuses what cannot be done of both trainings, before the first of them.
-    fn check(&self, session: &Session<'_>, preset: &Preset, ask: &Questions) -> Result<()> {
-        let sources = self.sources(session, preset, ask.outliers, Reach::Glance)?;
+    fn check(
+        &self,
+        session: &Session<'_>,
+        preset: &Preset,
+        params: &Params,
+        outliers: Option<RunId>,
+    ) -> Result<()> {
+        let sources = self.sources(session, preset, outliers, Reach::Glance)?;
+        let pair = self.pair(params, &sources);
         let mut refusals = self.base.refusals(detect::NAME);
-        let plain = match self.trains_plain(ask, &sources) {
-            true => Some(ask.plain(&sources).plan(&session.store, &mut refusals)?),
-            false => None,
-        };
-        if let Some(asked) = ask.with_outliers(&sources, plain) {
+        let mut plain = None;
+        if self.trains_plain(&pair) {
+            plain = Some(pair.plain().plan(&session.store, &mut refusals)?);
+        }
+        if let Some(outliers) = outliers {
+            let asked = pair.with_outliers(outliers.into(), plain);
             asked.plan(&session.store, &mut refusals)?;
         }
         Ok(refusals.finish()?)
     }
 
-    fn trains_plain(&self, ask: &Questions, sources: &Sources) -> bool {
-        !self.only_outliers || ask.fine_tunes(sources)
+    fn pair<'a>(&self, params: &'a Params, sources: &'a Sources) -> Pair<'a> {
+        Pair {
+            params,
+            seed: self.seed,
+            images: &sources.images,
+            weights: sources.weights.as_ref(),
+        }
+    }
+
+    fn trains_plain(&self, pair: &Pair<'_>) -> bool {
+        !self.only_outliers || pair.fine_tunes()
     }
 }
 
@@ -123,43 +136,4 @@ impl Detect {
 struct Sources {
     images: ImageSource,
     weights: Option<StateSource>,
-}
-
-/// The two trainings that are asked for.
-struct Questions {
-    params: Params,
-    seed: u64,
-    outliers: Option<RunId>,
-}
-
-impl Questions {
-    /// Says whether the training with outliers goes on from the plain classifier.
-    fn fine_tunes(&self, sources: &Sources) -> bool {
-        self.params
-            .outlier
-            .as_ref()
-            .is_some_and(|o| o.fine_tune.is_some())
-            && sources.weights.is_none()
-    }
-
-    fn plain(&self, sources: &Sources) -> Asked<detect::Detect> {
-        let params = Params {
-            outlier: None,
-            ..self.params.clone()
-        };
-        let from = Inputs {
-            weights: sources.weights.clone(),
-            ..Inputs::default()
-        };
-        detect::ask(&params, self.seed, from, &sources.images)
-    }
-
-    fn with_outliers(&self, sources: &Sources, plain: Option<Input>) -> Option<Asked<detect::Detect>> {
-        let from = Inputs {
-            outliers: Some(self.outliers?.into()),
-            initial: plain.filter(|_| self.fine_tunes(sources)),
-            weights: sources.weights.clone(),
-        };
-        Some(detect::ask(&self.params, self.seed, from, &sources.images))
-    }
 }
