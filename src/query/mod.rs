@@ -8,6 +8,8 @@
 mod catalog;
 mod error;
 mod filter;
+#[cfg(feature = "sql")]
+mod known;
 mod nearest;
 pub mod print;
 mod rows;

@@ -8,7 +8,9 @@ use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, RecordBatchOpt
 use dream_schema::{RunId, Table, with_run_schema};
 
 use super::Result;
-use super::selection::{Known, Selection};
+#[cfg(feature = "sql")]
+use super::known::Known;
+use super::selection::Selection;
 use crate::store::{BlockInfo, Projection, Readable, Snapshot};
 
 /// How much was read, for whoever wants to know.
@@ -74,6 +76,7 @@ impl Scan {
     }
 
     /// Begins to read a table whose index is known.
+    #[cfg(feature = "sql")]
     pub(super) fn known(known: &Known, options: ScanOptions) -> Result<Self> {
         let columns = columns(known.table, &options);
         let blocks = known.blocks(&options.selection, &stored(&columns))?;

@@ -17,8 +17,8 @@ use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use dream_schema::Table;
 
 use super::pushdown;
+use crate::query::known::Known;
 use crate::query::scan::{Counter, Scan, ScanOptions};
-use crate::query::selection::Known;
 use crate::query::{QueryError, TableName};
 use crate::store::Snapshot;
 

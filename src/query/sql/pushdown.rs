@@ -20,7 +20,8 @@ use datafusion::logical_expr::expr_rewriter::unnormalize_col;
 use datafusion::logical_expr::{Between, BinaryExpr, Expr, Operator};
 use dream_schema::Table;
 
-use crate::query::selection::{Known, Selection};
+use crate::query::Selection;
+use crate::query::known::Known;
 
 /// A condition that can be pushed down.
 pub(super) enum Condition {
