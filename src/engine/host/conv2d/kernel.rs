@@ -278,9 +278,17 @@ mod avx {
                 }
             }
         }
-        sums.map(|row| row.map(|sum| horizontal_sum(sum)))
+        // Loops: closures are slow here unless they happen to be inlined.
+        let mut tile = [[0.0; COLUMNS]; ROWS];
+        for (row, sums) in tile.iter_mut().zip(&sums) {
+            for (sum, lanes) in row.iter_mut().zip(sums) {
+                *sum = horizontal_sum(*lanes);
+            }
+        }
+        tile
     }
 
+    #[inline]
     #[target_feature(enable = "avx2,fma")]
     fn horizontal_sum(v: __m256) -> f32 {
         let four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
