@@ -56,8 +56,9 @@ impl Images {
     /// Opens a split of the set at `path`, read as `reading` says, without the images `skipped`, which
     /// [`super::describe`] found.
     ///
-    /// # Errors An unknown split, the place of an image to leave out holds one of another name, or whatever
-    /// is wrong with the container; see [`DatasetError`]. Images are not decoded yet.
+    /// # Errors
+    /// An unknown split, the place of an image to leave out holds one of another name, or whatever is wrong
+    /// with the container; see [`DatasetError`]. Images are not decoded yet.
     pub fn open(
         path: &Path,
         reading: &Reading,

@@ -208,8 +208,9 @@ pub fn glance(path: &Path, reading: &Reading) -> Result<Glance, DatasetError> {
 
 /// Reads a whole set as `reading` says, and says what it holds. Every image is decoded, in parallel.
 ///
-/// # Errors Whatever is wrong with any file or image of it; see [`DatasetError`]. With `skip_bad`, an image
-/// that cannot be decoded is no error, unless it was the last of its split.
+/// # Errors
+/// Whatever is wrong with any file or image of it; see [`DatasetError`]. With `skip_bad`, an image that
+/// cannot be decoded is no error, unless it was the last of its split.
 pub fn describe(path: &Path, reading: &Reading) -> Result<Description, DatasetError> {
     let set = Set::open(path, reading)?;
     let mut digest = blake3::Hasher::new_derive_key("dream-ood image set digest v1");

@@ -143,8 +143,9 @@ impl Pipeline {
     /// Samples latents `[b, c, h, w]` from `noise` of that shape. `cond`, `uncond`: encoded prompts `[b or 1,
     /// length, m]`.
     ///
-    /// # Errors If shapes or settings do not fit the model, if a hook stops the work, or if the latents are
-    /// not finite.
+    /// # Errors
+    /// If shapes or settings do not fit the model, if a hook stops the work, or if the latents are not
+    /// finite.
     pub fn sample(
         &self,
         sampling: Sampling,

@@ -30,8 +30,9 @@ fn wrong(what: impl std::fmt::Display) -> ExchangeError {
 
 /// Returns the picture as a PNG file with `text` as its text chunks.
 ///
-/// # Errors If the picture's bytes do not fit its size, if a side is 0, or if a keyword is not 1 to 79
-/// Latin-1 characters.
+/// # Errors
+/// If the picture's bytes do not fit its size, if a side is 0, or if a keyword is not 1 to 79 Latin-1
+/// characters.
 pub fn encode_png(bitmap: &Bitmap, text: &[(&str, &str)]) -> Result<Vec<u8>, ExchangeError> {
     let (expected, actual) = (bitmap.expected_bytes(), bitmap.rgb.len());
     let side = |side: usize| u32::try_from(side).ok();

@@ -82,8 +82,9 @@ impl Sgd {
 
     /// Updates every variable by its gradient.
     ///
-    /// # Errors [`Error::NoGradient`] if a variable has none (a loss that forgets a variable is a mistake,
-    /// not a zero), and nothing is changed.
+    /// # Errors
+    /// [`Error::NoGradient`] if a variable has none (a loss that forgets a variable is a mistake, not a
+    /// zero), and nothing is changed.
     pub fn step(&mut self, grads: &GradStore) -> Result<()> {
         let found = (self.vars.iter())
             .map(|(name, slot)| {

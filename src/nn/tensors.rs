@@ -149,8 +149,9 @@ impl Tensors {
 
     /// Returns the gradient of a named trainable tensor.
     ///
-    /// # Errors [`Error::MissingTensor`] for an unknown name or a buffer, [`Error::NoGradient`] if the loss
-    /// does not depend on it.
+    /// # Errors
+    /// [`Error::MissingTensor`] for an unknown name or a buffer, [`Error::NoGradient`] if the loss does not
+    /// depend on it.
     pub fn gradient(&self, grads: &GradStore, name: &str) -> Result<Tensor> {
         let place = self
             .places

@@ -12,8 +12,9 @@ pub struct Rows<'a> {
 impl<'a> Rows<'a> {
     /// Returns `values` as rows of `width` numbers. `what` names them in errors.
     ///
-    /// # Errors No rows, a width of zero, a length that is no multiple of it, or a number that is not finite
-    /// (its row is named).
+    /// # Errors
+    /// No rows, a width of zero, a length that is no multiple of it, or a number that is not finite (its row
+    /// is named).
     pub fn new(what: &'static str, values: &'a [f32], width: usize) -> Result<Self, ScoreError> {
         if values.is_empty() || width == 0 {
             return Err(ScoreError::Empty { what });
@@ -151,8 +152,9 @@ impl<'a> Observed<'a> {
 
     /// Adds the classifier's last layer: `weight` is `[classes, width]`, `bias` is `[classes]`.
     ///
-    /// # Errors Numbers that are not finite; sizes that fit neither each other nor the features and logits
-    /// that are there.
+    /// # Errors
+    /// Numbers that are not finite; sizes that fit neither each other nor the features and logits that are
+    /// there.
     pub fn with_head(self, weight: &'a [f32], bias: &'a [f32]) -> Result<Self, ScoreError> {
         let bias = Rows::new("the head's bias", bias, bias.len())?.values();
         if !weight.len().is_multiple_of(bias.len()) {

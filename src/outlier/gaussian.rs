@@ -47,7 +47,8 @@ impl GaussianParams {
 /// nearest feature, as `anchor`. The round is 0. Noise is `rng::Stream(seed, domain::SAMPLE_GAUSSIAN, class,
 /// index)`.
 ///
-/// # Errors Features that [`boundary`](super::boundary()) refuses, an embedding that is zero or not finite, a
+/// # Errors
+/// Features that [`boundary`](super::boundary()) refuses, an embedding that is zero or not finite, a
 /// parameter outside its range.
 pub fn gaussian(
     embedding: &[f32],

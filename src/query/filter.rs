@@ -51,8 +51,9 @@ impl Filter {
 
     /// Returns the rows that pass.
     ///
-    /// # Errors If the table has no runs or classes to choose from, if the condition is wrong or there is no
-    /// SQL in the program, if the vectors of the runs chosen differ in width, or if the store cannot be read.
+    /// # Errors
+    /// If the table has no runs or classes to choose from, if the condition is wrong or there is no SQL in
+    /// the program, if the vectors of the runs chosen differ in width, or if the store cannot be read.
     pub fn rows(&self, store: &Store) -> Result<Rows> {
         self.check()?;
         let snapshot = Arc::new(store.snapshot()?);

@@ -81,8 +81,9 @@ impl Eq for Farthest {}
 ///
 /// Vectors with a NaN in them come last.
 ///
-/// # Errors If the table has no vectors, if those of a run have another width, if `vector` is not finite (or
-/// all zeros, for the cosine), or if the store cannot be read.
+/// # Errors
+/// If the table has no vectors, if those of a run have another width, if `vector` is not finite (or all
+/// zeros, for the cosine), or if the store cannot be read.
 pub fn nearest(
     snapshot: &Snapshot,
     table: Table,

@@ -87,8 +87,9 @@ impl Augmentation {
 
     /// Makes it ready for pictures `[height, width, channels]`.
     ///
-    /// # Errors [`Error::Shape`] if the pictures have no pixels, a channel lacks its mean or deviation, or
-    /// colours are to be varied of pictures without three channels.
+    /// # Errors
+    /// [`Error::Shape`] if the pictures have no pixels, a channel lacks its mean or deviation, or colours are
+    /// to be varied of pictures without three channels.
     pub fn of_size(&self, height: usize, width: usize, channels: usize) -> Result<Varied<'_>> {
         let refuse = |what, expected: &str, actual| Error::Shape {
             what,
@@ -125,8 +126,9 @@ impl Augmentation {
     /// one for each of `samples`, which index `pixels`. The variation of a picture depends on (`seed`,
     /// `epoch`, its index) alone.
     ///
-    /// # Errors As [`Self::of_size`]; [`Error::Shape`] if the bytes are no whole number of pictures,
-    /// [`Error::Range`] if a sample does not exist.
+    /// # Errors
+    /// As [`Self::of_size`]; [`Error::Shape`] if the bytes are no whole number of pictures, [`Error::Range`]
+    /// if a sample does not exist.
     pub fn apply(
         &self,
         pixels: Pixels,

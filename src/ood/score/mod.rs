@@ -133,8 +133,9 @@ pub trait Score: Send + Sync {
 
     /// Learns what it must from `reference`.
     ///
-    /// # Errors A set, features, labels or a last layer that it needs and that are not there; fewer rows than
-    /// it needs.
+    /// # Errors
+    /// A set, features, labels or a last layer that it needs and that are not there; fewer rows than it
+    /// needs.
     fn fit(&self, values: &Values, reference: &Reference<'_>) -> Result<Box<dyn Fitted>, ScoreError>;
 
     /// Returns values of its hyperparameters: the defaults, with `given` in their place.

@@ -23,13 +23,6 @@ impl Sampler for BeyondParams {
         BeyondParams::check(self)
     }
 
-    fn check_features(&self, n: usize, class: u32) -> Result<(), OutlierError> {
-        match self.k > n {
-            true => Err(OutlierError::TooFewForK { class, n, k: self.k }),
-            false => Ok(()),
-        }
-    }
-
     fn size(&self) -> Size {
         Size {
             count: self.count,

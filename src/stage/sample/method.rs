@@ -37,8 +37,14 @@ pub(super) trait Sampler {
     /// Checks what does not depend on the features.
     fn check(&self) -> Result<(), OutlierError>;
 
-    /// Checks the number of a class's features.
-    fn check_features(&self, n: usize, class: u32) -> Result<(), OutlierError>;
+    /// Checks the number of a class's features: the k-NN distance needs k of them.
+    fn check_features(&self, n: usize, class: u32) -> Result<(), OutlierError> {
+        let k = self.size().k;
+        match k > n {
+            true => Err(OutlierError::TooFewForK { class, n, k }),
+            false => Ok(()),
+        }
+    }
 
     /// Returns the size of the question, for other methods to take over.
     fn size(&self) -> Size;

@@ -18,8 +18,9 @@ pub(in crate::engine::host) type Tile = [[[f32; VECTOR]; COLUMNS]; ROWS];
 /// Writes `tile[m][v][l] = sum over k of panel[4 k + m] * x[bases[v] + offsets[k] + l]` for the first `count`
 /// vectors.
 ///
-/// # Safety `panel` holds `4 * offsets.len()` numbers, `1 <= count <= 3`, and every `bases[v] + offsets[k] +
-/// 8 <= x.len()`.
+/// # Safety
+/// `panel` holds `4 * offsets.len()` numbers, `1 <= count <= 3`, and every `bases[v] + offsets[k] + 8 <=
+/// x.len()`.
 #[inline]
 pub(in crate::engine::host) unsafe fn correlate(
     panel: &[f32],

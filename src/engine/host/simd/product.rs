@@ -14,8 +14,9 @@ const ROW_BLOCK: usize = 16 * ROWS;
 /// `[rows, stride]`, of which the first `columns.len()` numbers of a row are written. A number's sum runs
 /// over the depth in order, and depends on nothing but its own row and column.
 ///
-/// # Panics If the columns begin within a panel or end beyond the last, `a` is no whole number of rows, or
-/// `out` is too small.
+/// # Panics
+/// If the columns begin within a panel or end beyond the last, `a` is no whole number of rows, or `out` is
+/// too small.
 pub(crate) fn product(a: &[f32], b: &Packed, columns: Range<usize>, out: &mut [f32], stride: usize) {
     let depth = b.depth();
     let width = columns.len();
