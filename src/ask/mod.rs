@@ -13,7 +13,7 @@ pub use session::Session;
 pub use source::{Found, guess_kind, model, name_of, weights};
 
 use crate::error::{HasKind, Kind};
-use crate::stage::StageError;
+use crate::stage::{StageError, did_you_mean};
 use crate::store::StoreError;
 
 /// A word that means nothing here, or that could not be looked up.
@@ -21,7 +21,11 @@ use crate::store::StoreError;
 #[non_exhaustive]
 pub enum AskError {
     /// No class of the run, or of what it came from, has that name.
-    #[error("run {run} has no class `{word}`; it has {}", known.join(", "))]
+    #[error(
+        "run {run} has no class `{word}`; it has {}{}",
+        known.join(", "),
+        did_you_mean(word, known.iter().map(String::as_str))
+    )]
     UnknownClass {
         /// The run.
         run: dream_schema::RunId,

@@ -116,28 +116,38 @@ impl Geometry {
                 work.latent.iter().product::<usize>() * self.unet.block_out_channels[0] * size_of::<f32>();
             (threads * BUSY.div_ceil(image)).div_ceil(each as usize)
         });
+        largest(bytes, most, |batch| self.sampling_bytes(batch, work))
+    }
+
+    /// Returns what so many pictures need that are sampled and decoded at once.
+    pub fn bytes(&self, batch: u64, work: Workload) -> u64 {
+        self.sampling_bytes(batch, work)
+            .max(self.decoding_bytes(batch, work))
+    }
+
+    fn sampling_bytes(&self, batch: u64, work: Workload) -> u64 {
+        let each = if work.guided { 2 } else { 1 };
         let [h, w] = work.latent.map(|n| n as u64);
         // Noise, sample, output, and up to five terms of the multistep solvers.
         let held = 10 * 4 * h * w * self.unet.in_channels as u64 + each * self.prompt_bytes();
-        let active = self.unet_bytes(work);
-        let needed = |batch: u64| {
-            let at_work = work
-                .policy
-                .threads
-                .map_or(each * batch, |t| (each * batch).min(t as u64));
-            batch * held + at_work * active
-        };
-        largest(bytes, most, needed)
+        let at_work = work
+            .policy
+            .threads
+            .map_or(each * batch, |t| (each * batch).min(t as u64));
+        batch * held + at_work * self.unet_bytes(work)
     }
 
     /// Returns how many pictures to decode at once so that what they need stays below `bytes`; at least 1, at
     /// most 64.
     pub fn decoding_batch(&self, bytes: u64, work: Workload) -> usize {
+        largest(bytes, MOST, |batch| self.decoding_bytes(batch, work))
+    }
+
+    fn decoding_bytes(&self, batch: u64, work: Workload) -> u64 {
         let size = work.latent.map(|n| n * self.vae_scale());
         let held = 2 * 4 * 3 * size.iter().product::<usize>() as u64;
         let active = self.vae.active_bytes(size);
-        let needed = |batch: u64| batch * held + work.policy.decoded_together(batch, active) * active;
-        largest(bytes, MOST, needed)
+        batch * held + work.policy.decoded_together(batch, active) * active
     }
 
     /// Keys and values of one prompt in every cross-attention.

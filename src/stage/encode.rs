@@ -63,11 +63,14 @@ impl Stage for Encode {
         let Params {
             training,
             temperature,
-            ..
+            features_per_class,
         } = &asked.params;
         training.check(refusals);
-        let positive = *temperature > 0.0 && temperature.is_finite();
-        refusals.require(positive, "temperature", temperature, "a positive number");
+        let usable = (1e-4..=1e4).contains(temperature);
+        refusals.require(usable, "temperature", temperature, "0.0001 to 10000, such as 0.1");
+        if let Some(count) = features_per_class {
+            refusals.require(*count > 0, "features_per_class", count, "at least 1");
+        }
         let known = asked.known(store, &Role::Embeddings, &[embed::NAME], refusals)?;
         let images = refusals
             .take(Role::Images, asked.source::<ImageSource>(&Role::Images))?

@@ -34,6 +34,7 @@ impl Input {
         let source = |(role, digest)| (role, Reference::Digest(digest));
         Ok(Arc::new(Known {
             run: Some(id),
+            id: Some(id),
             stage: spec.stage,
             params: spec.params,
             inputs: spec.inputs.into_iter().map(input).collect(),
@@ -64,6 +65,8 @@ impl From<RunId> for Input {
 pub struct Known {
     /// The run, if it is there.
     pub run: Option<RunId>,
+    /// The id that it has or will have; none where it reads what is not made or registered yet.
+    pub id: Option<RunId>,
     /// Its stage.
     pub stage: String,
     pub(super) params: Value,

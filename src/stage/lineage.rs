@@ -38,6 +38,19 @@ pub fn source<T: Source>(store: &Store, run: RunId, role: &Role) -> Result<Optio
     }
 }
 
+/// Returns the digest of what the run, or else what it came from, read as `role`.
+///
+/// # Errors
+/// If the store cannot be read, or `run` is not in it.
+pub fn digest(store: &Store, run: RunId, role: &Role) -> Result<Option<String>, StageError> {
+    let runs = ancestors(store, run)?;
+    let sources = runs.into_iter().rev().flat_map(|run| run.spec.sources);
+    Ok(sources
+        .into_iter()
+        .find(|(text, _)| role.is(text))
+        .map(|(_, digest)| digest))
+}
+
 fn visit(known: &BTreeMap<RunId, Run>, run: &Run, seen: &mut BTreeSet<RunId>, order: &mut Vec<Run>) {
     // A run's id hashes its inputs' digests, so there are no cycles.
     if !seen.insert(run.id) {

@@ -48,7 +48,7 @@ pub use known::{Input, Known};
 pub use metric::MetricName;
 pub use pictures::HELD_BYTES;
 pub use question::{Asked, Order, Stage};
-pub use refusal::{Refusal, Refusals};
+pub use refusal::{Refusal, Refusals, Room, did_you_mean, nearest_name, with_suggestion};
 pub use role::Role;
 pub use source::{
     ImageSource, MODEL_KIND, ModelSource, STATE_KIND, Source, StateSource, register_images, register_model,

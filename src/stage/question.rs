@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use dream_schema::{Dataset, Run, RunSpec, Status};
+use dream_schema::{Dataset, Run, RunId, RunSpec, Status};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -131,10 +131,17 @@ impl<S: Stage> Asked<S> {
         &self.sources
     }
 
+    /// Returns the id of its run; none where it reads what is not made or registered yet. It is the one that
+    /// the run will have only after the question was checked, and so has its one form.
+    fn id(&self, store: &Store) -> Option<RunId> {
+        let registered = self.sources.iter().all(|(_, entry)| !entry.digest.is_empty());
+        let spec = registered.then(|| self.spec_unchecked(store).ok()).flatten();
+        spec.map(|spec| spec.id())
+    }
+
     /// Says whether the store has the answer, so that nothing needs to be read.
     pub fn is_answered(&self, store: &Store) -> bool {
-        let id = self.spec_unchecked(store).map(|spec| spec.id());
-        let run = id.ok().and_then(|id| store.run(id).ok());
+        let run = self.id(store).and_then(|id| store.run(id).ok());
         run.is_some_and(|run| run.status == Status::Finished)
     }
 
@@ -144,10 +151,12 @@ impl<S: Stage> Asked<S> {
     /// If the store fails.
     pub fn plan(mut self, store: &Store, refusals: &mut Refusals) -> Result<Input, StageError> {
         S::check(store, &mut self, refusals)?;
+        let id = self.id(store);
         let source = |(role, entry): (Role, Dataset)| (role.to_string(), Reference::Entry(entry));
         let input = |(role, input): (Role, Input)| (role.to_string(), input);
         Ok(Input::Planned(Arc::new(Known {
             run: None,
+            id,
             stage: S::NAME.to_owned(),
             params: serde_json::json!(self.params),
             inputs: self.inputs.into_iter().map(input).collect(),

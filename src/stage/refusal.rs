@@ -36,10 +36,20 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// What there is room for, as far as it is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes of memory that are free.
+    pub memory: Option<u64>,
+    /// Pictures that the diffusion model is told to make at once.
+    pub pictures: Option<usize>,
+}
+
 /// Refusals as they are found.
 #[derive(Clone, Debug, Default)]
 pub struct Refusals {
     part: String,
+    room: Room,
     all: Vec<Refusal>,
 }
 
@@ -48,8 +58,18 @@ impl Refusals {
     pub fn of(part: &str) -> Self {
         Self {
             part: part.to_owned(),
-            all: Vec::new(),
+            ..Self::default()
         }
+    }
+
+    /// Refuses also what there is no room for.
+    pub fn within(self, room: Room) -> Self {
+        Self { room, ..self }
+    }
+
+    /// Returns what there is room for.
+    pub fn room(&self) -> Room {
+        self.room
     }
 
     /// Goes on with another part.
@@ -67,6 +87,20 @@ impl Refusals {
         if !holds {
             self.push(key, found.to_string(), Some(expected.to_owned()), Vec::new());
         }
+    }
+
+    /// Refuses what at `key` needs more memory than there is: at least so many bytes. `lower` says what could
+    /// be lowered.
+    pub fn require_memory(&mut self, key: &str, needed: f64, lower: &str) {
+        let Some(free) = self.room.memory.filter(|free| needed > *free as f64) else {
+            return;
+        };
+        let gigabytes = |bytes: f64| format!("{:.1} GiB", bytes / f64::from(1 << 30));
+        let (needed, free) = (gigabytes(needed), gigabytes(free as f64));
+        self.refuse(
+            key,
+            format!("it takes at least {needed} of memory, {free} are free; lower {lower}"),
+        );
     }
 
     /// Refuses the name given at `key` unless it is one of those that are `known`. `what` says of what:
@@ -165,6 +199,29 @@ impl Refusals {
     }
 }
 
+/// Returns the known name that is most like the one that was given.
+pub fn nearest_name(given: &str, known: impl IntoIterator<Item = impl Into<String>>) -> Option<String> {
+    near_names(given, known.into_iter().map(Into::into))
+        .into_iter()
+        .next()
+}
+
+/// Returns `; did you mean NAME?` for the known name that is like the one that was given, or nothing.
+pub fn did_you_mean(given: &str, known: impl IntoIterator<Item = impl Into<String>>) -> String {
+    nearest_name(given, known).map_or(String::new(), |name| format!("; did you mean `{name}`?"))
+}
+
+/// Returns a message of serde, with a suggestion where it is about a key or a word that there is not.
+pub fn with_suggestion(message: &str) -> String {
+    let about = ["unknown field ", "unknown variant "];
+    let Some(start) = about.iter().find_map(|words| message.find(words)) else {
+        return message.to_owned();
+    };
+    let mut quoted = message[start..].split('`').skip(1).step_by(2);
+    let given = quoted.next().unwrap_or_default();
+    format!("{message}{}", did_you_mean(given, quoted))
+}
+
 /// All refusals in one line.
 pub(super) fn in_words(refusals: &[Refusal]) -> String {
     match refusals {
@@ -183,6 +240,14 @@ pub(super) fn in_words(refusals: &[Refusal]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_that_there_is_not_is_told_with_the_one_like_it() {
+        let said = with_suggestion("unknown field `epoch`, expected one of `depth`, `epochs`, `lr`");
+        assert!(said.ends_with("`lr`; did you mean `epochs`?"), "{said}");
+        let other = "invalid type: null, expected f64";
+        assert_eq!(with_suggestion(other), other);
+    }
 
     #[test]
     fn refusals_say_what_where_and_what_would_do() {

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod check;
+mod every_command;
 mod golden;
 mod imagine;
 mod models;

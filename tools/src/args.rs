@@ -1,10 +1,12 @@
-//! The options that all commands share.
+//! The options that all commands share, and which command has a use for which.
 
 use std::path::PathBuf;
 
-use clap::ValueEnum;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, ValueEnum};
 
 use crate::memory::Bytes;
+use crate::session::Usage;
 
 /// What every command is told.
 #[derive(Debug, clap::Args)]
@@ -23,7 +25,7 @@ pub struct Args {
     #[arg(long, global = true, value_name = "DEVICE", default_value = "cpu")]
     pub device: String,
 
-    /// How tables are printed
+    /// How results are printed
     #[arg(long, global = true, value_enum, default_value = "table")]
     pub format: Format,
 
@@ -32,7 +34,8 @@ pub struct Args {
     pub threads: Option<u64>,
 
     /// Pictures that the diffusion model makes at once; results do not depend on it. Without it, as many as
-    /// memory holds, 64 at most
+    /// memory holds, 64 at most. (The images of a training step are a parameter: `--set
+    /// training.batch_size=N`)
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=65536))]
     pub batch_size: Option<u64>,
 
@@ -46,7 +49,7 @@ pub struct Args {
     pub quiet: bool,
 }
 
-/// How tables are printed.
+/// How results are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// Aligned columns; vectors and bytes abbreviated
@@ -55,4 +58,82 @@ pub enum Format {
     Json,
     /// Comma-separated values
     Csv,
+}
+
+/// A shared option that not every command has a use for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shared {
+    Store,
+    Device,
+    Format,
+    Threads,
+    BatchSize,
+    Memory,
+}
+
+/// What a command uses that prints an answer.
+pub const ANSWERS: &[Shared] = &[Shared::Store, Shared::Format, Shared::Threads];
+/// What a command uses that computes on a device.
+pub const COMPUTES: &[Shared] = &[Shared::Store, Shared::Format, Shared::Threads, Shared::Device];
+/// What a command uses that makes pictures, or may.
+pub const PAINTS: &[Shared] = Shared::ALL;
+/// What a command uses whose output is a file.
+pub const WRITES: &[Shared] = &[Shared::Store, Shared::Threads];
+/// What a command uses that neither reads a store nor computes.
+pub const PRINTS: &[Shared] = &[];
+
+impl Shared {
+    const ALL: &[Self] = &[
+        Self::Store,
+        Self::Device,
+        Self::Format,
+        Self::Threads,
+        Self::BatchSize,
+        Self::Memory,
+    ];
+
+    /// Its name among clap's arguments.
+    fn id(self) -> &'static str {
+        match self {
+            Self::Store => "store",
+            Self::Device => "device",
+            Self::Format => "format",
+            Self::Threads => "threads",
+            Self::BatchSize => "batch_size",
+            Self::Memory => "memory",
+        }
+    }
+
+    /// Why a command has no use for it.
+    fn reason(self) -> &'static str {
+        match self {
+            Self::Store => "it opens no store",
+            Self::Device => "it computes nothing on a device",
+            Self::Format => "the ending of its output file says the format",
+            Self::Threads => "it computes nothing",
+            Self::BatchSize => {
+                "it makes no pictures; the images of a training step are a parameter: \
+                 `--set training.batch_size=N`"
+            }
+            Self::Memory => "it makes no pictures",
+        }
+    }
+}
+
+/// Refuses shared options that were given to a command that has no use for them.
+///
+/// # Errors
+/// [`Usage`] with the first of them.
+pub fn refuse_unused(given: &ArgMatches, used: &[Shared]) -> Result<(), Usage> {
+    let command = given.subcommand_name().unwrap_or_default();
+    let is_given = |option: &&Shared| given.value_source(option.id()) == Some(ValueSource::CommandLine);
+    let mut idle = Shared::ALL.iter().filter(|option| !used.contains(option));
+    match idle.find(is_given) {
+        Some(option) => Err(Usage(format!(
+            "--{} is of no use to `dream {command}`: {}",
+            option.id().replace('_', "-"),
+            option.reason()
+        ))),
+        None => Ok(()),
+    }
 }

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use dream_ood::stage::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::output::aside;
+
 /// How often a log gets a line.
 const EVERY: Duration = Duration::from_secs(30);
 
@@ -32,7 +34,7 @@ impl Bars {
             if flag.swap(true, Ordering::SeqCst) {
                 std::process::exit(130);
             }
-            eprintln!("stopping after this step; press Ctrl-C again to stop at once");
+            aside("stopping after this step; press Ctrl-C again to stop at once");
         });
         Self {
             bar: Mutex::new(None),
@@ -62,7 +64,7 @@ impl Bars {
                 log.earlier += n;
             } else if log.last.elapsed() >= EVERY {
                 log.last = Instant::now();
-                eprintln!("{}", log.line(log.begun.elapsed()));
+                aside(log.line(log.begun.elapsed()));
             }
         });
     }
@@ -73,8 +75,8 @@ impl Bars {
             return;
         }
         self.with_bar(|bar| match bar {
-            Some(bar) => bar.suspend(|| eprintln!("{text}")),
-            None => eprintln!("{text}"),
+            Some(bar) => bar.suspend(|| aside(text)),
+            None => aside(text),
         });
     }
 }
@@ -183,7 +185,7 @@ impl Progress for Bars {
         let shown = self.terminal;
         self.with_bar(|bar| match bar {
             Some(bar) => bar.set_message(text.to_owned()),
-            None if !self.quiet && !shown => eprintln!("  {text}"),
+            None if !self.quiet && !shown => aside(format_args!("  {text}")),
             None => {}
         });
     }

@@ -1,7 +1,5 @@
 //! `dream`: the command-line program of `dream-ood`. The only place of the project that prints.
 
-#![allow(clippy::print_stderr)]
-
 mod args;
 mod bars;
 #[macro_use]
@@ -11,12 +9,13 @@ mod memory;
 mod remedy;
 mod session;
 mod table;
+mod target;
 mod words;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 
 use crate::commands::{Cli, Verdict};
 
@@ -27,15 +26,15 @@ fn main() -> ExitCode {
         // Whoever read our output has seen enough: `dream ls | head`.
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", output::one_line(&error));
+            output::aside(format_args!("error: {}", output::one_line(&error)));
             ExitCode::from(remedy::exit_code(&error))
         }
     }
 }
 
 fn run() -> Result<Verdict> {
-    let Cli { args, command } = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let given = match Cli::command().try_get_matches() {
+        Ok(given) => given,
         Err(error) if error.use_stderr() => error.exit(),
         // What was asked for is the help or the version.
         Err(help) => {
@@ -43,6 +42,9 @@ fn run() -> Result<Verdict> {
             return Ok(Verdict::Good);
         }
     };
+    let Cli { args, command } = Cli::from_arg_matches(&given).unwrap_or_else(|error| error.exit());
+    args::refuse_unused(&given, command.uses())?;
+    session::check_device(&args.device)?;
     session::set_threads(&args)?;
     command.execute(&args)
 }

@@ -4,6 +4,9 @@ use std::path::Path;
 use std::str::FromStr;
 
 use dream_ood::engine::Engine;
+use dream_ood::stage::Room;
+
+use crate::args::Args;
 
 /// What is assumed where the machine does not say.
 const ASSUMED: u64 = 4 << 30;
@@ -44,6 +47,15 @@ impl FromStr for Bytes {
 pub fn for_pictures(engine: &Engine) -> u64 {
     let free = engine.free_memory().or_else(free_of_machine);
     free.unwrap_or(ASSUMED) / 2
+}
+
+/// Returns what there is room for, for checks before any work. What another processor than the CPU has free
+/// is known only once it is used.
+pub fn room(args: &Args) -> Room {
+    Room {
+        memory: (args.device == "cpu").then(free_of_machine).flatten(),
+        pictures: args.batch_size.map(|n| n as usize),
+    }
 }
 
 /// What Linux says is available, and not more than what the control group of this process allows.

@@ -1,4 +1,5 @@
-//! Results on stdout, in the format asked for: the only place that writes there.
+//! Results on stdout, in the format asked for, and words beside them on stderr: the only place that writes
+//! there.
 //!
 //! A reader that has gone is told from a disk that is full: the one ends the program in silence, the other is
 //! an error. Neither is a panic.
@@ -11,6 +12,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use dream_ood::query::{self, Rows};
 use dream_ood::stage::Refusal;
+use serde_json::Value;
 
 use crate::args::Format;
 use crate::remedy::{self, Remedy};
@@ -26,6 +28,33 @@ macro_rules! out {
 /// Prints a line.
 pub fn line(text: impl Display) -> Result<()> {
     writeln!(io::stdout().lock(), "{text}").context(STDOUT)
+}
+
+/// Prints a line that is no result on stderr. If no one can read it there, the program goes on without.
+pub fn aside(text: impl Display) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Prints records with these fields: aligned columns below the names, a JSON object a line, or CSV.
+pub fn records<const N: usize>(format: Format, names: [&str; N], rows: &[[Value; N]]) -> Result<()> {
+    let text = |value: &Value| match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
+    };
+    let lines =
+        || std::iter::once(names.map(str::to_owned)).chain(rows.iter().map(|r| r.each_ref().map(text)));
+    match format {
+        Format::Table => columns(&lines().collect::<Vec<_>>()),
+        Format::Csv => lines().try_for_each(|row| csv(&row)),
+        Format::Json => rows.iter().try_for_each(|row| {
+            let fields = names
+                .iter()
+                .map(|name| (*name).to_owned())
+                .zip(row.iter().cloned());
+            line(Value::Object(fields.collect()))
+        }),
+    }
 }
 
 /// Prints a row of CSV.
@@ -122,13 +151,23 @@ fn with_remedy(text: String, remedy: Option<Remedy>) -> String {
 fn causes(error: &anyhow::Error) -> String {
     let mut parts: Vec<String> = Vec::new();
     for cause in error.chain() {
-        let text = cause.to_string().replace('\n', " ");
+        let text = without_backtrace(&cause.to_string()).replace('\n', " ");
         // Transparent errors say what their cause says.
         if parts.last().is_none_or(|last| !last.contains(&text)) {
             parts.push(text);
         }
     }
     parts.join(": ")
+}
+
+/// Returns a message without the backtrace that candle puts behind it where `RUST_BACKTRACE` is set.
+fn without_backtrace(text: &str) -> String {
+    let frame = |line: &&str| match line.trim_start().split_once(": ") {
+        Some((number, _)) => line.starts_with(' ') && number.parse::<u32>().is_ok(),
+        None => false,
+    };
+    let lines: Vec<&str> = text.lines().take_while(|line| !frame(line)).collect();
+    lines.join("\n")
 }
 
 /// Says whether the reader of our output has gone.
@@ -142,6 +181,14 @@ pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_backtrace_is_no_part_of_a_message() {
+        let text =
+            "shape mismatch in cat\n   0: candle_core::error::Error::bt\n             at /x.rs:1:2\n   1: b";
+        assert_eq!(without_backtrace(text), "shape mismatch in cat");
+        assert_eq!(without_backtrace("line 3: a\n b"), "line 3: a\n b");
+    }
 
     #[test]
     fn a_reader_that_has_gone_is_no_full_disk() {

@@ -11,7 +11,7 @@ use dream_ood::query::Class;
 
 use dream_ood::stage::imagine::Shard;
 use dream_ood::stage::{BatchSize, Context, How, Machine, StageError};
-use dream_ood::store::{Readable, Store, StoreError};
+use dream_ood::store::{Readable, Store, StoreError, check_alias};
 use dream_schema::{Run, RunId, RunSpec, Status};
 
 use crate::args::Args;
@@ -103,21 +103,47 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Returns the run that an alias names.
+    pub fn named(&self, alias: &str) -> Result<Option<RunId>> {
+        let aliases = self.store.aliases()?;
+        Ok(aliases
+            .into_iter()
+            .find(|(name, _)| name == alias)
+            .map(|(_, run)| run))
+    }
+
+    /// Says why a run cannot get this alias, if it cannot: it is no name, or another run has it.
+    pub fn alias_fault(&self, alias: &str, run: RunId) -> Result<Option<String>> {
+        if let Err(error) = check_alias(alias) {
+            return Ok(Some(error.to_string()));
+        }
+        let other = self.named(alias)?.filter(|other| *other != run);
+        Ok(other.map(|other| format!("`{alias}` names run {other} already; choose another name")))
+    }
+
     /// Executes a stage, or finds its result, and says so.
     pub fn run(&self, spec: &RunSpec, alias: Option<&str>) -> Result<Run> {
-        self.say_how(alias, || dream_ood::stage::run(&self.context(), spec))
+        self.say_how(spec.id(), alias, || dream_ood::stage::run(&self.context(), spec))
     }
 
     /// Makes one part of an `imagine` run, and says how far the run is.
     pub fn run_part(&self, spec: &RunSpec, shard: Shard, alias: Option<&str>) -> Result<Run> {
-        self.say_how(alias, || dream_ood::stage::run_part(&self.context(), spec, shard))
+        self.say_how(spec.id(), alias, || {
+            dream_ood::stage::run_part(&self.context(), spec, shard)
+        })
     }
 
     fn say_how(
         &self,
+        id: RunId,
         alias: Option<&str>,
         execute: impl FnOnce() -> Result<(Run, How), StageError>,
     ) -> Result<Run> {
+        if let Some(alias) = alias
+            && let Some(fault) = self.alias_fault(alias, id)?
+        {
+            bail!(Usage(format!("--alias {fault}")));
+        }
         let started = std::time::Instant::now();
         let (run, how) = execute()?;
         if let Some(alias) = alias {
@@ -170,24 +196,37 @@ pub fn set_threads(args: &Args) -> Result<()> {
     pool.build_global().context("setting --threads")
 }
 
-fn device(name: &str) -> Result<Device> {
-    if name == "cpu" {
-        return Ok(Device::Cpu);
-    }
+/// Returns the number of the GPU that a device's name means; none for the CPU.
+fn gpu(name: &str) -> Result<Option<usize>, Usage> {
     let index = match name.strip_prefix("cuda") {
+        None if name == "cpu" => return Ok(None),
         Some("") => Some(0),
         Some(rest) => rest.strip_prefix(':').and_then(|n| n.parse::<usize>().ok()),
         None => None,
     };
-    let Some(index) = index else {
-        bail!(Usage(format!(
+    match index {
+        None => Err(Usage(format!(
             "--device {name}: expected `cpu`, `cuda` or `cuda:N`"
-        )));
-    };
-    if !cfg!(feature = "cuda") {
-        bail!("--device {name}: this program was built without CUDA; build it with `--features cuda`");
+        ))),
+        Some(_) if !cfg!(feature = "cuda") => Err(Usage(format!(
+            "--device {name}: this program was built without CUDA; build it with `--features cuda`"
+        ))),
+        Some(index) => Ok(Some(index)),
     }
-    Device::new_cuda(index).with_context(|| format!("--device {name}: the GPU cannot be used"))
+}
+
+/// Refuses a device that this program does not know.
+pub fn check_device(name: &str) -> Result<(), Usage> {
+    gpu(name).map(|_| ())
+}
+
+fn device(name: &str) -> Result<Device> {
+    match gpu(name)? {
+        None => Ok(Device::Cpu),
+        Some(index) => {
+            Device::new_cuda(index).with_context(|| format!("--device {name}: the GPU cannot be used"))
+        }
+    }
 }
 
 /// Returns the folder of what ships with the program: `$DREAM_DATA`, else `data` here, beside the program, or

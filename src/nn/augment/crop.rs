@@ -24,8 +24,8 @@ impl ResizedCrop {
         let ([least, most], [narrow, wide]) = (self.scale, self.ratio);
         if !(least > 0.0 && least <= most && most <= 1.0) {
             Some("scale must be two ascending shares of the area, above 0 and 1 at most")
-        } else if !(narrow > 0.0 && narrow <= wide && wide.is_finite()) {
-            Some("ratio must be two ascending positive numbers")
+        } else if !(narrow >= 0.01 && narrow <= wide && wide <= 100.0) {
+            Some("ratio must be two ascending numbers from 0.01 to 100")
         } else {
             None
         }

@@ -32,8 +32,8 @@ impl ColorJitter {
     /// Says what is wrong with the numbers, if anything is.
     pub fn fault(&self) -> Option<&'static str> {
         let factors = [self.brightness, self.contrast, self.saturation];
-        if factors.iter().any(|f| !f.is_finite() || *f < 0.0) {
-            Some("brightness, contrast and saturation must be 0 or more")
+        if factors.iter().any(|f| !(0.0..=10.0).contains(f)) {
+            Some("brightness, contrast and saturation must be 0 to 10, such as 0.4")
         } else if !(0.0..=0.5).contains(&self.hue) {
             Some("hue must be between 0 and 0.5")
         } else {

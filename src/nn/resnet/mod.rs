@@ -46,6 +46,17 @@ impl ResNetConfig {
         plan::specs(self).map(|_| ())
     }
 
+    /// Returns the bytes that a training step takes at least, with so many square pictures: weights with
+    /// their gradients and momentum, and what every convolution gives, which the way back needs.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub fn training_bytes(&self, batch: usize, side: usize) -> Result<f64> {
+        let numbers = |shape: &[usize]| shape.iter().map(|n| *n as f64).product::<f64>();
+        let weights: f64 = plan::specs(self)?.iter().map(|spec| numbers(&spec.shape)).sum();
+        Ok(4.0 * (3.0 * weights + batch as f64 * plan::activations(self, side)?))
+    }
+
     /// Length of the pooled feature vector.
     pub fn feature_len(&self) -> usize {
         self.width * 8 * if self.depth == 50 { 4 } else { 1 }

@@ -66,6 +66,24 @@ pub(super) fn specs(config: &ResNetConfig) -> Result<Vec<Spec>> {
     Ok(specs)
 }
 
+/// Numbers that all convolutions together give of one square picture.
+pub(super) fn activations(config: &ResNetConfig, side: usize) -> Result<f64> {
+    let plan = unplaced(config)?;
+    let given = |unit: &Unit, side: usize| unit.channels_out as f64 * (side as f64).powi(2);
+    let mut side = side.div_ceil(plan.stem.stride);
+    let mut all = given(&plan.stem, side);
+    if plan.pool {
+        side = side.div_ceil(2);
+    }
+    for block in &plan.blocks {
+        for unit in &block.units {
+            side = side.div_ceil(unit.stride);
+            all += given(unit, side);
+        }
+    }
+    Ok(all)
+}
+
 /// Blocks of each stage, and whether they are bottlenecks.
 fn stages(config: &ResNetConfig) -> Result<([usize; 4], bool)> {
     match config.depth {

@@ -5,9 +5,11 @@ mod json;
 mod table;
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::Schema;
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, FieldRef, Schema};
 
 use super::Result;
 use crate::exchange::ExchangeError;
@@ -38,6 +40,8 @@ pub fn write_rows(
     schema: &Schema,
     batches: impl IntoIterator<Item = Result<RecordBatch>>,
 ) -> Result<u64> {
+    let schema = &in_utc(schema);
+    let batches = batches.into_iter().map(|batch| times_in_utc(batch?));
     match format {
         Format::Table => write_table(out, schema, batches),
         Format::Json => {
@@ -57,6 +61,36 @@ pub fn write_rows(
             Ok(writer.finish()?)
         }
     }
+}
+
+/// UTC as Arrow knows it without a table of all time zones of the world, which is built in only beside SQL.
+const UTC: &str = "+00:00";
+
+/// Returns the schema with the time zone of its times by number.
+fn in_utc(schema: &Schema) -> Schema {
+    let field = |field: &FieldRef| match field.data_type() {
+        DataType::Timestamp(unit, Some(zone)) if **zone == *"UTC" => {
+            let times = DataType::Timestamp(*unit, Some(UTC.into()));
+            Arc::new(field.as_ref().clone().with_data_type(times))
+        }
+        _ => field.clone(),
+    };
+    Schema::new_with_metadata(
+        schema.fields().iter().map(field).collect::<Vec<_>>(),
+        schema.metadata().clone(),
+    )
+}
+
+/// Returns the rows with the time zone of their times by number: the times stay what they are.
+fn times_in_utc(batch: RecordBatch) -> Result<RecordBatch> {
+    let schema = in_utc(&batch.schema());
+    if schema == *batch.schema() {
+        return Ok(batch);
+    }
+    let columns = batch.columns().iter().zip(schema.fields());
+    let columns = columns.map(|(column, field)| cast(column, field.data_type()));
+    let columns = columns.collect::<std::result::Result<_, _>>();
+    Ok(columns.and_then(|columns| RecordBatch::try_new(Arc::new(schema), columns))?)
 }
 
 /// Returns what turns an error of the output into ours.

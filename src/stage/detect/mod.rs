@@ -114,14 +114,14 @@ impl Stage for Detect {
         let (params, training) = (&asked.params, asked.params.effective());
         training.check(refusals);
         if let Some(loss) = &params.outlier {
-            let beta = loss.beta.is_finite() && loss.beta >= 0.0;
-            refusals.require(beta, "outlier.beta", loss.beta, "0 or more");
-            refusals.require(
-                loss.batch_size > 0,
-                "outlier.batch_size",
-                loss.batch_size,
-                "at least 1",
-            );
+            let beta = (0.0..=1000.0).contains(&loss.beta);
+            refusals.require(beta, "outlier.beta", loss.beta, "0 to 1000, such as 1");
+            let batch = (1..=65_536).contains(&loss.batch_size);
+            refusals.require(batch, "outlier.batch_size", loss.batch_size, "1 to 65536");
+            if let Some(tune) = &loss.fine_tune {
+                let pace = (tune.epochs, tune.batch_size, tune.lr);
+                training::check_pace("outlier.fine_tune", pace, refusals);
+            }
         }
         let images = refusals
             .take(Role::Images, asked.source::<ImageSource>(&Role::Images))?

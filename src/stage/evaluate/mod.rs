@@ -93,6 +93,13 @@ impl Stage for Evaluate {
     type Params = Params;
 
     fn check(store: &Store, asked: &mut Asked<Self>, refusals: &mut Refusals) -> Result<(), StageError> {
+        let scores = &asked.params.scores;
+        refusals.require(!scores.is_empty(), "scores", "there is none", "one at least");
+        for (n, score) in scores.iter().enumerate() {
+            if scores[..n].contains(score) {
+                refusals.refuse("scores", format!("`{}` is named twice", score.name()));
+            }
+        }
         let mut sets: Vec<(Role, ImageSource)> = Vec::new();
         for (role, entry) in asked.sources() {
             if let Some(set) = refusals.take(role, ImageSource::of(entry.clone()))? {

@@ -6,7 +6,8 @@ use dream_schema::{ClassEmbedding, Table};
 
 use super::params::{Params, Size};
 use super::vectors;
-use crate::diffusion::Outline;
+use crate::diffusion::{Outline, Workload};
+use crate::engine::Policy;
 use crate::stage::{Input, Known, ModelSource, Refusals, Role, StageError, sample};
 use crate::store::{Projection, Readable, Store};
 
@@ -43,6 +44,34 @@ pub(super) fn check_prompts(
         {
             break;
         }
+    }
+    Ok(())
+}
+
+/// Refuses pictures that do not fit into memory: one at a time, or as many as are to be made at once.
+pub(super) fn check_memory(
+    params: &Params,
+    classes: &[ClassEmbedding],
+    model: &Outline,
+    refusals: &mut Refusals,
+) -> Result<(), StageError> {
+    let geometry = model.geometry();
+    let [height, width] = geometry.image_size();
+    let size = params.size.unwrap_or(Size { width, height });
+    let Some(latent) = refusals.take("size", geometry.latent_size(size.width, size.height))? else {
+        return Ok(());
+    };
+    let work = Workload {
+        latent,
+        guided: params.guidance_scale > 1.0,
+        // One at a time, without the scores of attention: what is needed at the least.
+        policy: Policy::host(1),
+    };
+    refusals.require_memory("size", geometry.bytes(1, work) as f64, "it");
+    if let Some(pictures) = refusals.room().pictures {
+        let all = params.per_class.saturating_mul(params.chosen(classes).len());
+        let needed = geometry.bytes(pictures.min(all) as u64, work);
+        refusals.require_memory("batch size", needed as f64, "it");
     }
     Ok(())
 }

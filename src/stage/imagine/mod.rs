@@ -21,7 +21,7 @@ use super::{
 };
 use crate::store::{Readable, Store};
 
-use check::{check_outliers, check_prompts, refuse_synthesis, resolve_sizes};
+use check::{check_memory, check_outliers, check_prompts, refuse_synthesis, resolve_sizes};
 pub use noise::{initial_latents, initial_noise};
 pub(super) use painter::{Painter, Wanted};
 pub use params::{Params, Partner, SchedulerName, Size, Synthesis};
@@ -121,7 +121,10 @@ impl Stage for Imagine {
             None => refusals.take(Role::Model, model.outline())?,
         };
         match outline {
-            Some(outline) if sound => check_prompts(&asked.params, &classes, &outline, refusals),
+            Some(outline) if sound => {
+                check_memory(&asked.params, &classes, &outline, refusals)?;
+                check_prompts(&asked.params, &classes, &outline, refusals)
+            }
             Some(_) | None => Ok(()),
         }
     }
@@ -142,20 +145,28 @@ pub(super) fn execute_part(
     let classes: Vec<ClassEmbedding> = ctx.store.rows(required_input(run, &Role::Embeddings)?, None)?;
     let chosen = params.chosen(&classes);
     let part = shard.indices(params.per_class);
-    let mut todo = Vec::new();
+    let mut done = Vec::new();
     for class in &chosen {
-        let done = ctx.store.indices(run.id, Table::Images, class.class_id)?;
-        let missing = part.clone().filter(|index| !done.contains(index));
-        todo.extend(missing.map(|index| (*class, index)));
+        done.push(ctx.store.indices(run.id, Table::Images, class.class_id)?);
     }
+    // Named one by one as they are made: there may be more of them than fit into memory.
+    let mut todo = chosen.iter().zip(&done).flat_map(|(class, done)| {
+        let missing = part.clone().filter(|index| !done.contains(index));
+        missing.map(|index| (*class, index))
+    });
     let total = chosen.len() as u64 * (part.end - part.start);
+    let there = done.iter().flatten().filter(|index| part.contains(index)).count();
     ctx.progress.begin("imagine", total, "images");
-    ctx.progress.skip(total - todo.len() as u64);
-    if !todo.is_empty() {
+    ctx.progress.skip(there as u64);
+    if (there as u64) < total {
         let painter = Painter::load(ctx, run, params, &classes)?;
         painter.say_what_is_cut(ctx, &chosen)?;
         let mut vectors = Vectors::new(ctx.store, run, params, &classes);
-        for batch in todo.chunks(painter.sampling_batch()) {
+        loop {
+            let batch: Vec<_> = todo.by_ref().take(painter.sampling_batch()).collect();
+            if batch.is_empty() {
+                break;
+            }
             let wanted = |(class, index): &(&'_ ClassEmbedding, u64)| vectors.of(class, *index);
             let vectors = batch.iter().map(wanted).collect::<Result<Vec<_>, _>>()?;
             let wanted = |((class, index), vector)| Wanted { class, index, vector };

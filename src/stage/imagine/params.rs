@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{CLASS_PLACEHOLDER, NAME};
 use crate::diffusion::{self, Scheduler, TokenRule};
-use crate::stage::StageError;
 use crate::stage::classes::by_word;
+use crate::stage::{StageError, did_you_mean};
 use crate::words::words;
 
 /// How pictures are made. What is left out of the JSON has its default, so that the runs of older versions
@@ -141,6 +141,9 @@ impl From<Size> for String {
     }
 }
 
+/// The most pictures of a class.
+const MOST: usize = 10_000_000;
+
 pub(super) fn wrong(message: impl Into<String>) -> StageError {
     StageError::Params {
         stage: NAME.into(),
@@ -157,15 +160,14 @@ impl Params {
                 "the prompt {prompt:?} has no {CLASS_PLACEHOLDER} for the class word"
             )));
         }
+        if !(1..=MOST).contains(&self.per_class) {
+            let count = self.per_class;
+            return Err(wrong(format!("per_class {count}: it must be 1 to {MOST}")));
+        }
         if self.steps == 0 {
             return Err(wrong("steps 0: at least one is needed"));
         }
-        if !self.guidance_scale.is_finite() {
-            let scale = self.guidance_scale;
-            return Err(wrong(format!(
-                "guidance_scale {scale}: it must be finite; 7.5 is usual"
-            )));
-        }
+        self.check_guidance()?;
         if !(0.0..=1.0).contains(&self.eta) {
             let eta = self.eta;
             return Err(wrong(format!(
@@ -180,14 +182,32 @@ impl Params {
             )));
         }
         match &self.synthesis {
-            Some(Synthesis::Noise { sigma }) if !(sigma.is_finite() && *sigma > 0.0) => {
-                Err(wrong(format!("noise {sigma}: sigma must be above 0 and finite")))
-            }
+            Some(Synthesis::Noise { sigma }) if !(*sigma > 0.0 && *sigma <= 1000.0) => Err(wrong(format!(
+                "noise {sigma}: sigma must be above 0 and at most 1000"
+            ))),
             Some(Synthesis::Interpolation { fraction, .. }) if !(*fraction > 0.0 && *fraction <= 1.0) => Err(
                 wrong(format!("fraction {fraction}: it must be above 0 and at most 1")),
             ),
             _ => Ok(()),
         }
+    }
+
+    /// Up to 1 there is no guidance: numbers between 0 and 1 would all do the same, and nothing would be led
+    /// away from the negative prompt.
+    fn check_guidance(&self) -> Result<(), StageError> {
+        let scale = self.guidance_scale;
+        if !(scale == 0.0 || (1.0..=100.0).contains(&scale)) {
+            return Err(wrong(format!(
+                "guidance_scale {scale}: it must be 1 (no guidance) to 100; 7.5 is usual"
+            )));
+        }
+        if scale <= 1.0 && !self.negative.is_empty() {
+            return Err(wrong(format!(
+                "the negative prompt {:?} does nothing without guidance: guidance_scale is {scale}",
+                self.negative
+            )));
+        }
+        Ok(())
     }
 
     /// Brings the names of classes into one form, that of the embeddings and in their order, so that a
@@ -260,8 +280,9 @@ impl Params {
 pub(super) fn class<'a>(known: &'a [ClassEmbedding], name: &str) -> Result<&'a ClassEmbedding, StageError> {
     by_word(known, name).ok_or_else(|| {
         let names: Vec<&str> = known.iter().map(|c| c.class_name.as_str()).collect();
+        let near = did_you_mean(name, names.iter().copied());
         wrong(format!(
-            "there is no class `{name}`; the embeddings have {}",
+            "there is no class `{name}`; the embeddings have {}{near}",
             names.join(", ")
         ))
     })
@@ -367,6 +388,14 @@ mod tests {
         bad(&|p| p.prompt = "the class".into(), "<class>");
         bad(&|p| p.steps = 0, "steps");
         bad(&|p| p.guidance_scale = f64::NAN, "guidance_scale");
+        bad(&|p| p.guidance_scale = -2.0, "guidance_scale -2");
+        bad(&|p| p.guidance_scale = 0.5, "guidance_scale 0.5");
+        bad(
+            &|p| (p.guidance_scale, p.negative) = (1.0, "blurry".into()),
+            "without guidance",
+        );
+        bad(&|p| p.per_class = 0, "per_class 0");
+        bad(&|p| p.per_class = 1_000_000_000, "per_class 1000000000");
         bad(&|p| p.eta = 0.5, "only ddim");
         bad(&|p| (p.eta, p.scheduler) = (1.5, SchedulerName::Ddim), "eta 1.5");
         for sigma in [0.0, -1.0, f64::INFINITY] {

@@ -10,7 +10,10 @@ use dream_schema::Run;
 use serde::{Deserialize, Serialize};
 
 use super::classes::{ClassRow, read_classes};
-use super::{Context, How, Refusal, Refusals, StageError, detect, embed, encode, evaluate, imagine, sample};
+use super::{
+    Context, How, Refusal, Refusals, Room, StageError, detect, did_you_mean, embed, encode, evaluate,
+    imagine, sample, with_suggestion,
+};
 use crate::dataset::Kind;
 use crate::store::Store;
 
@@ -104,16 +107,33 @@ impl Preset {
     /// Reads a preset file.
     ///
     /// # Errors
-    /// If it cannot be read, or is not a preset: the message says the line.
+    /// If it cannot be read, or is not a preset: the message says the line; and if it has a suffix for a
+    /// class that its table does not name.
     pub fn read(path: &Path) -> Result<Self, StageError> {
         let wrong = |message: String| StageError::File {
             path: path.to_owned(),
             message,
         };
         let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
-        let mut preset: Self = toml::from_str(&text).map_err(|e| wrong(e.to_string()))?;
+        let mut preset: Self = toml::from_str(&text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start));
+            let line = before.map_or(String::new(), |text| {
+                format!("line {}: ", text.matches('\n').count() + 1)
+            });
+            wrong(format!("{line}{}", with_suggestion(error.message())))
+        })?;
         preset.folder = path.parent().map(Path::to_owned).unwrap_or_default();
-        let suffixes = preset.classes()?.into_iter().filter(|c| !c.suffix.is_empty());
+        let classes = preset.classes()?;
+        let names = || classes.iter().map(|class| class.name.as_str());
+        let is_stray = |name: &&String| names().all(|known| known != name.as_str());
+        if let Some(stray) = preset.imagine.suffixes.keys().find(is_stray) {
+            let near = did_you_mean(stray, names());
+            let table = preset.data.classes.display();
+            return Err(wrong(format!(
+                "imagine.suffixes: {table} has no class `{stray}`{near}"
+            )));
+        }
+        let suffixes = classes.into_iter().filter(|c| !c.suffix.is_empty());
         let mut all: BTreeMap<String, String> = suffixes.map(|c| (c.name, c.suffix)).collect();
         all.append(&mut preset.imagine.suffixes);
         preset.imagine.suffixes = all;
@@ -144,12 +164,12 @@ impl Preset {
     }
 
     /// Returns everything in the whole pipeline that cannot be done as it is asked for, as far as it can be
-    /// known before any work. Nothing is registered or written.
+    /// known before any work: also what there is no `room` for. Nothing is registered or written.
     ///
     /// # Errors
     /// If the store fails.
-    pub fn check(&self, store: &Store, seed: u64) -> Result<Vec<Refusal>, StageError> {
-        let mut refusals = Refusals::of("data");
+    pub fn check(&self, store: &Store, seed: u64, room: Room) -> Result<Vec<Refusal>, StageError> {
+        let mut refusals = Refusals::of("data").within(room);
         let id = refusals.take("id", self.id_set(store, Reach::Glance))?;
         let ood = refusals.take("ood", self.ood_sets(store, Reach::Glance))?;
         refusals.begin("model");
@@ -176,7 +196,7 @@ impl Preset {
     /// [`StageError::Refused`] before anything is done; then whatever a stage fails with; the runs before it
     /// stay.
     pub fn run(&self, ctx: &Context<'_>, seed: u64, each: Told<'_>) -> Result<Runs, StageError> {
-        let refused = self.check(ctx.store, seed)?;
+        let refused = self.check(ctx.store, seed, Room::default())?;
         if !refused.is_empty() {
             return Err(StageError::Refused(refused));
         }

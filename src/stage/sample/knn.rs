@@ -41,6 +41,10 @@ impl Sampler for SamplingParams {
         }
     }
 
+    fn noise(&self) -> usize {
+        self.noise_per_round
+    }
+
     fn kind(&self) -> OutlierKind {
         match self.kind {
             Side::Outlier => OutlierKind::Outlier,

@@ -49,6 +49,11 @@ pub(super) trait Sampler {
     /// Returns the size of the question, for other methods to take over.
     fn size(&self) -> Size;
 
+    /// Returns how many noise vectors it holds at the same time.
+    fn noise(&self) -> usize {
+        0
+    }
+
     /// Returns what its vectors are stored as.
     fn kind(&self) -> OutlierKind;
 

@@ -7,8 +7,8 @@ use std::sync::mpsc::sync_channel;
 use dream_schema::{ClassEmbedding, Feature, Outlier, Run, RunId, Table};
 
 use super::{
-    Asked, Context, Input, Known, Order, Refusals, Role, Stage, StageError, embed, encode, import,
-    required_input,
+    Asked, Context, ImageSource, Input, Known, Order, Refusals, Role, Stage, StageError, embed, encode,
+    import, required_input,
 };
 use crate::outlier::Sampled;
 use crate::store::{Projection, Readable, Store};
@@ -79,6 +79,7 @@ impl Stage for Sample {
             return Ok(());
         };
         let classes = embed::classes(store, &known_classes)?;
+        check_memory(&asked.params, &classes, refusals);
         check_features(store, &known, &asked.params, &classes, refusals)
     }
 
@@ -86,6 +87,19 @@ impl Stage for Sample {
     fn execute(ctx: &Context<'_>, order: &Order<'_, Params>) -> Result<(), StageError> {
         execute(ctx, order.run, &order.params)
     }
+}
+
+/// Refuses more vectors of a class than fit into memory: they are sampled, then stored, as a whole.
+fn check_memory(params: &Params, classes: &[ClassEmbedding], refusals: &mut Refusals) {
+    let width = classes.first().map_or(0, |class| class.vector.len());
+    let vector = (width * size_of::<f32>()) as f64;
+    let row = 2.0 * vector + size_of::<Outlier>() as f64;
+    let needed = params.count() as f64 * row + params.sampler().noise() as f64 * vector;
+    refusals.require_memory(
+        params.section(),
+        needed,
+        "the number of vectors or of noise vectors",
+    );
 }
 
 /// Refuses classes with too few features, and features of another width: from the index of the store alone,
@@ -100,8 +114,19 @@ fn check_features(
     let key = params.section();
     let Some(run) = known.run else {
         // At most so many of a class; how many there are is known once they are encoded.
-        if let Some(most) = known.params::<encode::Params>()?.features_per_class {
+        let encoder: encode::Params = known.params()?;
+        if let Some(most) = encoder.features_per_class {
             refusals.take(key, params.sampler().check_features(most, 0))?;
+        }
+        let set = refusals.take(Role::Images, known.source::<ImageSource>(store, &Role::Images))?;
+        let split = &encoder.training.split;
+        if let Some(images) = set.and_then(|set| set.count(split)) {
+            // The smallest class has no more than this.
+            let mean = images as usize / classes.len().max(1);
+            if let Err(error) = params.sampler().check_features(mean, 0) {
+                let found = format!("the split `{split}` has {mean} images a class in the mean: {error}");
+                refusals.refuse(key, found);
+            }
         }
         return Ok(());
     };

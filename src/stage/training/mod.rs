@@ -1,6 +1,7 @@
 //! What `encode` and `detect` share: training a residual network on an image set, a checkpoint and metrics an
 //! epoch, resume.
 
+mod check;
 mod checkpoint;
 mod divide;
 mod trainer;
@@ -10,11 +11,12 @@ use dream_schema::Run;
 use serde::{Deserialize, Serialize};
 
 use super::pictures::{HELD_BYTES, Look, Pictures, ahead};
-use super::{Context, ImageSource, Refusals, Role, Source, StageError, StateSource};
+use super::{Context, ImageSource, Role, Source, StageError, StateSource};
 use crate::dataset::{Channels, Preparation};
 use crate::nn::augment::{Augmentation, ColorJitter, ResizedCrop};
 use crate::nn::{self, ResNet, ResNetConfig, Stem};
 
+pub(super) use check::check_pace;
 pub(super) use checkpoint::used_model;
 pub use checkpoint::{CheckpointName, used_row};
 pub use divide::Validation;
@@ -106,74 +108,6 @@ impl Training {
         Preparation {
             resize: self.resize.map(|side| side as usize),
             ..Preparation::new(self.size as usize, self.size as usize, channels)
-        }
-    }
-
-    /// Refuses parameters that a division or an empty loop would trip over, and networks that there are not.
-    pub(super) fn check(&self, refusals: &mut Refusals) {
-        let counts = [
-            ("training.epochs", self.epochs),
-            ("training.batch_size", self.batch_size),
-            ("training.checkpoint_every", self.checkpoint_every),
-            ("training.size", self.size as usize),
-        ];
-        for (key, count) in counts {
-            refusals.require(count > 0, key, count, "at least 1");
-        }
-        let lr = self.lr.is_finite() && self.lr > 0.0;
-        refusals.require(lr, "training.lr", self.lr, "a positive number");
-        let min_lr = (0.0..=self.lr).contains(&self.min_lr);
-        refusals.require(min_lr, "training.min_lr", self.min_lr, "between 0 and lr");
-        let std = self.std.iter().all(|s| *s > 0.0);
-        refusals.require(std, "training.std", format!("{:?}", self.std), "positive numbers");
-        if let Some(side) = self.resize {
-            refusals.require(
-                side >= self.size,
-                "training.resize",
-                side,
-                "as long as size, or longer",
-            );
-        }
-        if self.resized_crop.is_some() && self.crop_padding > 0 {
-            let found = format!("{} beside resized_crop, which takes its place", self.crop_padding);
-            refusals.require(false, "training.crop_padding", found, "0");
-        }
-        let faults = [
-            (
-                "training.resized_crop",
-                self.resized_crop.as_ref().and_then(ResizedCrop::fault),
-            ),
-            (
-                "training.color_jitter",
-                self.color_jitter.as_ref().and_then(ColorJitter::fault),
-            ),
-            (
-                "training.validation",
-                self.validation.as_ref().and_then(Validation::fault),
-            ),
-        ];
-        for (key, fault) in faults {
-            if let Some(fault) = fault {
-                refusals.refuse(key, fault);
-            }
-        }
-        if let Err(error) = self.config(1).check() {
-            refusals.refuse("training", error.to_string());
-        }
-    }
-
-    /// Refuses a set that the network cannot be trained on, as far as its registration tells.
-    pub(super) fn check_set(&self, images: &ImageSource, refusals: &mut Refusals) {
-        images.require_labels(&Role::Images, refusals);
-        images.require_split("training.split", &self.split, refusals);
-        images.require_split("training.test_split", &self.test_split, refusals);
-        let count = images.count(&self.split).unwrap_or(u64::MAX);
-        if self.batch_size > 0 && count < self.batch_size as u64 {
-            let found = format!(
-                "{count} training images do not fill one batch of {}",
-                self.batch_size
-            );
-            refusals.refuse("training.batch_size", found);
         }
     }
 

@@ -6,13 +6,16 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use dream_ood::stage::pipeline::Preset;
 use dream_ood::stage::{How, Refusals, StageError};
+use dream_ood::store::{Readable as _, check_alias};
 use dream_schema::{Run, RunId};
 
-use super::Verdict;
 use super::stages::{all_is_well, read_preset};
+use super::{Verdict, report};
 use crate::args::Args;
+use crate::memory;
 use crate::session::{Session, store_to_check};
 use crate::table;
+use crate::target::{self, Over};
 
 /// Runs the whole pipeline on the bundled pictures and model: class embeddings, encoder, outliers, imagined
 /// pictures, a classifier without and with them, the detection table; then writes the report.
@@ -24,7 +27,7 @@ pub struct Demo {
     /// Runs it with so many seeds: 0, 1, ...
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
-    /// Where the report is written
+    /// Where the report is written; one that is there from before is replaced
     #[arg(long, value_name = "FILE.html", default_value = "dream-report.html")]
     report: PathBuf,
     /// Says what is refused, or that all is well, and stops: nothing is read whole, registered or run
@@ -35,14 +38,14 @@ pub struct Demo {
 impl Demo {
     pub fn execute(&self, args: &Args) -> Result<Verdict> {
         let preset = read_preset(if self.quick { "quick" } else { "fashion-mini" })?;
-        check(args, &preset, 0, Some(&self.report))?;
+        check(args, &preset, self.seeds - 1, Some(&self.report))?;
         if self.check {
-            return all_is_well();
+            return all_is_well(args);
         }
         let session = Session::writing(args)?;
         let evaluations = pipeline(&session, &preset, 0..self.seeds)?;
         table::print(&session, &evaluations)?;
-        super::report::write(&session, &evaluations, &self.report, true)?;
+        report::write(&session, &evaluations, &self.report)?;
         let store = args.store.display();
         session
             .bars
@@ -55,20 +58,28 @@ impl Demo {
     }
 }
 
-/// Refuses what cannot be done of the pipeline and of its report, before a store is made.
+/// Refuses what cannot be done of the pipeline with the last of its seeds, and of its report, before a store
+/// is made.
 pub fn check(args: &Args, preset: &Preset, seed: u64, report: Option<&Path>) -> Result<()> {
-    let mut refused = preset.check(&store_to_check(args)?, seed)?;
-    let mut refusals = Refusals::of("report");
-    if let Some(path) = report {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let place = folder.is_none_or(Path::is_dir) && !path.is_dir();
-        refusals.require(place, "file", path.display(), "a file in a folder that there is");
+    let mut refused = preset.check(&store_to_check(args)?, seed, memory::room(args))?;
+    let mut refusals = Refusals::of("preset");
+    if let Err(error) = check_alias(&alias(preset, seed, "evaluate-plain")) {
+        refusals.refuse("name", format!("the aliases of its runs begin with it: {error}"));
+    }
+    refusals.begin("report");
+    if let Some(fault) = report.and_then(|file| target::fault(file, report::ENDINGS, Over::Report)) {
+        refusals.refuse("file", fault);
     }
     refused.extend(refusals.into_inner());
     match refused.is_empty() {
         true => Ok(()),
         false => Err(StageError::Refused(refused).into()),
     }
+}
+
+/// Returns the alias of a part of the pipeline.
+fn alias(preset: &Preset, seed: u64, part: &str) -> String {
+    format!("{}-{seed}-{part}", preset.name)
 }
 
 /// Runs the pipeline with every seed, names the runs, and returns the evaluations: plain and with outliers
@@ -84,10 +95,18 @@ pub fn pipeline(session: &Session<'_>, preset: &Preset, seeds: Range<u64>) -> Re
                 How::Resumed => format!("resumed, {:.1} s", since.elapsed().as_secs_f64()),
                 How::Executed => format!("{:.1} s", since.elapsed().as_secs_f64()),
             };
-            session
-                .store
-                .set_alias(&format!("{}-{seed}-{part}", preset.name), run.id)?;
+            let alias = alias(preset, seed, part);
+            let aliases = session.store.aliases()?;
+            let before = aliases
+                .into_iter()
+                .find(|(name, id)| *name == alias && *id != run.id);
+            session.store.set_alias(&alias, run.id)?;
             session.bars.say(&format!("  {part:<15} {}  {how}", run.id));
+            if let Some((_, other)) = before {
+                session.bars.say(&format!(
+                    "  the alias `{alias}` named {other} before; now it names this run"
+                ));
+            }
             since = std::time::Instant::now();
             Ok(())
         };

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::args::Args;
+use crate::args::{ANSWERS, Args, COMPUTES, PAINTS, PRINTS, Shared, WRITES};
 use crate::remedy;
 
 mod completions;
@@ -53,9 +53,10 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// The commands. Their help texts are the docs of their options' types.
+/// The commands, each with the shared options that it uses. Their help texts are the docs of their options'
+/// types.
 macro_rules! commands {
-    ($($(#[$when:meta])* $name:ident($options:ty),)*) => {
+    ($($(#[$when:meta])* $name:ident($options:ty): $uses:expr,)*) => {
         // A doc here would be shown as that of the program.
         #[derive(Debug, Subcommand)]
         pub enum Command {
@@ -63,6 +64,13 @@ macro_rules! commands {
         }
 
         impl Command {
+            /// Returns the shared options that it has a use for.
+            pub fn uses(&self) -> &'static [Shared] {
+                match self {
+                    $($(#[$when])* Self::$name(_) => $uses,)*
+                }
+            }
+
             /// Executes the command.
             pub fn execute(&self, args: &Args) -> Result<Verdict> {
                 match self {
@@ -74,34 +82,34 @@ macro_rules! commands {
 }
 
 commands! {
-    Demo(demo::Demo),
-    Run(run::RunFile),
-    Dataset(dataset::Dataset),
-    Embed(stages::Embed),
-    Encode(stages::Encode),
-    Sample(stages::Sample),
-    Imagine(stages::Imagine),
-    Detect(stages::Detect),
-    Evaluate(stages::Evaluate),
-    Ls(list::Ls),
-    Show(show::Show),
-    Lineage(lineage::Lineage),
-    Diff(diff::Diff),
-    Query(query::Query),
+    Demo(demo::Demo): PAINTS,
+    Run(run::RunFile): PAINTS,
+    Dataset(dataset::Dataset): ANSWERS,
+    Embed(stages::Embed): COMPUTES,
+    Encode(stages::Encode): COMPUTES,
+    Sample(stages::Sample): COMPUTES,
+    Imagine(stages::Imagine): PAINTS,
+    Detect(stages::Detect): COMPUTES,
+    Evaluate(stages::Evaluate): COMPUTES,
+    Ls(list::Ls): ANSWERS,
+    Show(show::Show): ANSWERS,
+    Lineage(lineage::Lineage): ANSWERS,
+    Diff(diff::Diff): ANSWERS,
+    Query(query::Query): ANSWERS,
     #[cfg(feature = "sql")]
-    Sql(sql::Sql),
-    Nearest(nearest::Nearest),
-    Export(export::Export),
-    Import(import::Import),
-    Regenerate(regenerate::Regenerate),
-    Reproduce(reproduce::Reproduce),
-    Report(report::Report),
-    Verify(upkeep::Verify),
-    Gc(upkeep::Gc),
-    Du(upkeep::Du),
-    Merge(upkeep::Merge),
-    Upgrade(upgrade::Upgrade),
-    Completions(completions::Completions),
+    Sql(sql::Sql): ANSWERS,
+    Nearest(nearest::Nearest): ANSWERS,
+    Export(export::Export): WRITES,
+    Import(import::Import): ANSWERS,
+    Regenerate(regenerate::Regenerate): PAINTS,
+    Reproduce(reproduce::Reproduce): PAINTS,
+    Report(report::Report): ANSWERS,
+    Verify(upkeep::Verify): ANSWERS,
+    Gc(upkeep::Gc): ANSWERS,
+    Du(upkeep::Du): ANSWERS,
+    Merge(upkeep::Merge): ANSWERS,
+    Upgrade(upgrade::Upgrade): ANSWERS,
+    Completions(completions::Completions): PRINTS,
 }
 
 #[cfg(test)]

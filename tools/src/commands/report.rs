@@ -7,10 +7,13 @@ use dream_ood::exchange::ExchangeError;
 use dream_ood::report::{comparison_sheet, render};
 use dream_ood::stage::report::{gather, siblings};
 use dream_schema::RunId;
+use serde_json::Value;
 
 use super::Verdict;
-use crate::args::Args;
-use crate::session::Session;
+use crate::args::{Args, Format};
+use crate::output;
+use crate::session::{Session, Usage};
+use crate::target::{self, Over};
 
 /// Writes pictures, plots and numbers of a run and its lineage as one self-contained HTML page.
 ///
@@ -30,27 +33,53 @@ pub struct Report {
     force: bool,
 }
 
+/// How the name of a report ends.
+pub const ENDINGS: &[&str] = &["html", "htm"];
+
 impl Report {
     pub fn execute(&self, args: &Args) -> Result<Verdict> {
+        self.check_files()?;
         let session = Session::reading(args)?;
         let run = session.resolve(&self.run)?;
         let mut runs = siblings(&session.store, run)?;
         runs.retain(|other| *other != run);
         runs.insert(0, run);
-        write(&session, &runs, &self.output, self.force)?;
+        write(&session, &runs, &self.output)?;
         if let Some(sheet) = &self.sheet {
-            refuse_existing(sheet, self.force)?;
             let evaluations = siblings(&session.store, run)?;
             let png = comparison_sheet(&gather(&session.store, run, &evaluations)?.pictures, 6, 2)?;
             std::fs::write(sheet, png).with_context(|| sheet.display().to_string())?;
         }
+        if args.format != Format::Table {
+            let path = |file: &Path| Value::from(file.display().to_string());
+            let sheet = self.sheet.as_deref().map_or(Value::Null, path);
+            let row = [Value::from(run.to_string()), path(&self.output), sheet];
+            output::records(args.format, ["run", "report", "sheet"], &[row])?;
+        }
         Ok(Verdict::Good)
+    }
+
+    /// Refuses files that cannot be written, before anything is gathered.
+    fn check_files(&self) -> Result<()> {
+        if self.sheet.as_ref() == Some(&self.output) {
+            bail!(Usage("--output and --sheet name the same file".into()));
+        }
+        let sheet = self.sheet.as_deref().map(|file| (file, &["png"][..]));
+        for (file, endings) in std::iter::once((self.output.as_path(), ENDINGS)).chain(sheet) {
+            if file.is_file() && !self.force {
+                let path = file.to_owned();
+                return Err(ExchangeError::Exists { path }.into());
+            }
+            if let Some(fault) = target::fault(file, endings, Over::AnyFile) {
+                bail!(Usage(fault));
+            }
+        }
+        Ok(())
     }
 }
 
 /// Writes the report on the last of `runs`, comparing all that are evaluations.
-pub fn write(session: &Session<'_>, runs: &[RunId], file: &Path, force: bool) -> Result<()> {
-    refuse_existing(file, force)?;
+pub fn write(session: &Session<'_>, runs: &[RunId], file: &Path) -> Result<()> {
     let Some(first) = runs.first() else {
         bail!("there is no run to report on")
     };
@@ -63,13 +92,5 @@ pub fn write(session: &Session<'_>, runs: &[RunId], file: &Path, force: bool) ->
     let page = render(&gather(&session.store, *about, &evaluations)?)?;
     std::fs::write(file, page).with_context(|| file.display().to_string())?;
     session.bars.say(&format!("the report is in {}", file.display()));
-    Ok(())
-}
-
-fn refuse_existing(file: &Path, force: bool) -> Result<()> {
-    if file.exists() && !force {
-        let path = file.to_owned();
-        return Err(ExchangeError::Exists { path }.into());
-    }
     Ok(())
 }

@@ -22,7 +22,7 @@ pub struct RunFile {
     /// The first seed
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Writes the report
+    /// Writes the report; one that is there from before is replaced
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
     /// Says what is refused, or that all is well, and stops: nothing is read whole, registered or run
@@ -40,15 +40,15 @@ impl RunFile {
                 u64::MAX
             )));
         };
-        check(args, &preset, self.seed, self.report.as_deref())?;
+        check(args, &preset, end - 1, self.report.as_deref())?;
         if self.check {
-            return all_is_well();
+            return all_is_well(args);
         }
         let session = Session::writing(args)?;
         let evaluations = pipeline(&session, &preset, self.seed..end)?;
         table::print(&session, &evaluations)?;
         if let Some(file) = &self.report {
-            super::report::write(&session, &evaluations, file, true)?;
+            super::report::write(&session, &evaluations, file)?;
         }
         Ok(Verdict::Good)
     }

@@ -3,12 +3,13 @@
 use anyhow::{Result, bail};
 use dream_ood::stage::detect::{self, Pair, Params, PhiName};
 use dream_ood::stage::pipeline::{Preset, Reach};
-use dream_ood::stage::{ImageSource, Input, StateSource};
+use dream_ood::stage::{ImageSource, Input, Refusals, StateSource};
 use dream_schema::RunId;
 
-use super::{Base, Weights, all_is_well, images_or, json};
+use super::{Base, Weights, all_is_well, finite, images_or, json, print_runs, refuse_alias};
 use crate::args::Args;
 use crate::commands::Verdict;
+use crate::memory;
 use crate::session::{Session, Usage};
 use crate::words::Words;
 
@@ -28,10 +29,10 @@ pub struct Detect {
     #[arg(long)]
     epochs: Option<usize>,
     /// Weight of the loss on outliers
-    #[arg(long)]
+    #[arg(long, requires = "outliers", allow_negative_numbers = true, value_parser = finite)]
     beta: Option<f64>,
     /// linear (slope held positive), linear-free or two-layer
-    #[arg(long, value_parser = Words(&PhiName::ALL))]
+    #[arg(long, requires = "outliers", value_parser = Words(&PhiName::ALL))]
     phi: Option<PhiName>,
     /// Leaves the plain classifier out
     #[arg(long, requires = "outliers")]
@@ -56,6 +57,12 @@ impl Detect {
             let why = "--outliers is given, but the preset has no [detect.outlier]";
             bail!(Usage(why.into()));
         }
+        let of_loss = |pair: &&String| pair.starts_with("outlier.") || pair.starts_with("outlier=");
+        if let (None, Some(pair)) = (&self.outliers, self.base.set.iter().find(of_loss)) {
+            bail!(Usage(format!(
+                "--set {pair}: without --outliers there is no loss on outliers"
+            )));
+        }
         let session = self.base.writing(args)?;
         let outliers = self
             .outliers
@@ -64,23 +71,28 @@ impl Detect {
             .transpose()?;
         self.check(&session, &preset, &params, outliers)?;
         if self.base.check {
-            return all_is_well();
+            return all_is_well(args);
         }
         let sources = self.sources(&session, &preset, outliers, Reach::Register)?;
         let pair = self.pair(&params, &sources);
+        let mut runs = Vec::new();
         let mut plain = None;
         if self.trains_plain(&pair) {
-            let alias = self.base.alias.as_ref().map(|a| format!("{a}-plain"));
-            let run = session.run(&pair.plain().spec(&session.store)?, alias.as_deref())?;
-            out!("{}", run.id)?;
+            let run = session.run(&pair.plain().spec(&session.store)?, self.plain_alias().as_deref())?;
             plain = Some(Input::Stored(run.id));
+            runs.push(run);
         }
         if let Some(outliers) = outliers {
             let spec = pair.with_outliers(outliers.into(), plain).spec(&session.store)?;
-            let run = session.run(&spec, self.base.alias.as_deref())?;
-            out!("{}", run.id)?;
+            runs.push(session.run(&spec, self.base.alias.as_deref())?);
         }
+        print_runs(&session, &runs)?;
         Ok(Verdict::Good)
+    }
+
+    /// Returns the alias of the plain classifier: the one given is that of the classifier with outliers.
+    fn plain_alias(&self) -> Option<String> {
+        self.base.alias.as_ref().map(|alias| format!("{alias}-plain"))
     }
 
     fn sources(
@@ -106,14 +118,17 @@ impl Detect {
     ) -> Result<()> {
         let sources = self.sources(session, preset, outliers, Reach::Glance)?;
         let pair = self.pair(params, &sources);
-        let mut refusals = self.base.refusals(detect::NAME);
+        let mut refusals = Refusals::of(detect::NAME).within(memory::room(session.args));
         let mut plain = None;
         if self.trains_plain(&pair) {
-            plain = Some(pair.plain().plan(&session.store, &mut refusals)?);
+            let planned = pair.plain().plan(&session.store, &mut refusals)?;
+            refuse_alias(session, self.plain_alias().as_deref(), &planned, &mut refusals)?;
+            plain = Some(planned);
         }
         if let Some(outliers) = outliers {
             let asked = pair.with_outliers(outliers.into(), plain);
-            asked.plan(&session.store, &mut refusals)?;
+            let planned = asked.plan(&session.store, &mut refusals)?;
+            refuse_alias(session, self.base.alias.as_deref(), &planned, &mut refusals)?;
         }
         Ok(refusals.finish()?)
     }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use dream_ood::stage::encode;
 
-use super::{Base, Weights, images_or, json};
+use super::{Base, Weights, finite, images_or, json};
 use crate::args::Args;
 use crate::commands::Verdict;
 
@@ -23,10 +23,10 @@ pub struct Encode {
     #[arg(long)]
     epochs: Option<usize>,
     /// Learning rate of the first step
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true, value_parser = finite)]
     lr: Option<f64>,
     /// The temperature t of the cosine softmax
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true, value_parser = finite)]
     temperature: Option<f64>,
     #[command(flatten)]
     weights: Weights,

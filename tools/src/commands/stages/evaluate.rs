@@ -1,14 +1,16 @@
 //! `dream evaluate`.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use dream_ood::ood::Convention;
 use dream_ood::stage::pipeline::Reach;
-use dream_ood::stage::{ImageSource, Source as _, evaluate};
+use dream_ood::stage::{ImageSource, Refusals, Source as _, evaluate};
 use dream_schema::RunId;
 
-use super::{Base, all_is_well, images_or, json};
+use super::{Base, all_is_well, images_or, json, refuse_alias};
 use crate::args::Args;
 use crate::commands::Verdict;
+use crate::memory;
+use crate::session::Usage;
 use crate::table;
 use crate::words::Words;
 
@@ -33,6 +35,13 @@ pub struct Evaluate {
 
 impl Evaluate {
     pub fn execute(&self, args: &Args) -> Result<Verdict> {
+        if let (Some(alias), true) = (&self.base.alias, self.detectors.len() > 1) {
+            let runs = self.detectors.len();
+            bail!(Usage(format!(
+                "--alias {alias} names one run, and {runs} are asked for: evaluate one classifier at a time, \
+                 or leave it out"
+            )));
+        }
         let preset = self.base.preset()?;
         let params = self
             .base
@@ -49,21 +58,21 @@ impl Evaluate {
             let ood = self.ood.iter().map(|name| ImageSource::named(store, name));
             Ok((id, ood.collect::<Result<_, _>>()?))
         };
-        let mut refusals = self.base.refusals(evaluate::NAME);
+        let mut refusals = Refusals::of(evaluate::NAME).within(memory::room(session.args));
         let (id, ood) = sets(Reach::Glance)?;
         for detector in &detectors {
-            evaluate::ask(&params, *detector, &id, &ood).plan(store, &mut refusals)?;
+            let planned = evaluate::ask(&params, *detector, &id, &ood).plan(store, &mut refusals)?;
+            refuse_alias(&session, self.base.alias.as_deref(), &planned, &mut refusals)?;
         }
         refusals.finish()?;
         if self.base.check {
-            return all_is_well();
+            return all_is_well(args);
         }
         let (id, ood) = sets(Reach::Register)?;
         let mut runs = Vec::new();
         for detector in &detectors {
             let spec = evaluate::ask(&params, *detector, &id, &ood).spec(store)?;
-            let alias = self.base.alias.as_deref().filter(|_| detectors.len() == 1);
-            runs.push(session.run(&spec, alias)?.id);
+            runs.push(session.run(&spec, self.base.alias.as_deref())?.id);
         }
         table::print(&session, &runs)?;
         Ok(Verdict::Good)

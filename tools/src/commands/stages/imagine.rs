@@ -8,7 +8,7 @@ use dream_ood::store::{Readable, Store};
 use dream_schema::{ClassEmbedding, RunId, Status};
 use serde_json::{Value, json};
 
-use super::{Base, all_is_well, finite, json as option, model_or};
+use super::{Base, all_is_well, finite, json as option, model_or, print_runs};
 use crate::args::Args;
 use crate::commands::Verdict;
 use crate::session::{Session, Usage};
@@ -132,13 +132,15 @@ impl Imagine {
             let model = model_or(&session, &self.model, Some(vectors), reach, &preset)?;
             Ok(imagine::ask(&session.store, &params, self.seed, vectors, &model)?)
         })?;
-        let Some(spec) = spec else { return all_is_well() };
+        let Some(spec) = spec else {
+            return all_is_well(args);
+        };
         let alias = self.base.alias.as_deref();
         let run = match self.shard {
             Some(shard) => session.run_part(&spec, shard, alias)?,
             None => session.run(&spec, alias)?,
         };
-        out!("{}", run.id)?;
+        print_runs(&session, std::slice::from_ref(&run))?;
         if let Some(shard) = self.shard
             && run.status != Status::Finished
         {
@@ -157,6 +159,12 @@ impl Imagine {
         };
         let id = session.resolve(name)?;
         let run = session.store.run(id)?;
+        if self.outliers.is_some() && run.spec.stage == embed::NAME {
+            bail!(Usage(format!(
+                "--outliers takes sampled vectors, and run {id} holds class embeddings: give \
+                 --embeddings {name}"
+            )));
+        }
         if (self.embeddings.is_some() || self.plain) && run.spec.stage != embed::NAME {
             let option = if self.plain { "--plain" } else { "--embeddings" };
             let own = Role::Embeddings.input_of(&run);

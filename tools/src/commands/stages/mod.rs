@@ -18,19 +18,22 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use dream_ood::ask;
+use dream_ood::query::runs_batch;
 use dream_ood::stage::pipeline::{Preset, Reach};
 use dream_ood::stage::{
-    Asked, ImageSource, ModelSource, Refusals, Role, Source, Stage, StateSource, lineage,
+    Asked, ImageSource, Input, ModelSource, Refusals, Role, Source, Stage, StateSource, did_you_mean,
+    lineage, with_suggestion,
 };
-use dream_ood::store::{Store, check_alias};
-use dream_schema::{RunId, RunSpec};
+use dream_ood::store::{Readable as _, Store};
+use dream_schema::{Run, RunId, RunSpec};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Verdict;
-use crate::args::Args;
+use crate::args::{Args, Format};
 use crate::session::{Session, Usage, data_dir};
+use crate::{memory, output};
 
 /// Where parameters come from.
 #[derive(Debug, clap::Args)]
@@ -81,8 +84,9 @@ impl Weights {
 /// Reads a preset that ships, by name, or from a file.
 pub fn read_preset(name: &str) -> Result<Preset> {
     let path = Path::new(name);
+    let read = |path: &Path| Preset::read(path).map_err(|error| Usage(error.to_string()).into());
     if path.extension().is_some_and(|e| e == "toml") {
-        return Ok(Preset::read(path)?);
+        return read(path);
     }
     let folder = data_dir()?.join("presets");
     let path = folder.join(name).with_extension("toml");
@@ -92,17 +96,33 @@ pub fn read_preset(name: &str) -> Result<Preset> {
         let mut names: Vec<String> = names.collect();
         names.sort_unstable();
         bail!(Usage(format!(
-            "there is no preset `{name}`; there are {}, or give a .toml file",
-            names.join(", ")
+            "there is no preset `{name}`; there are {}, or give a .toml file{}",
+            names.join(", "),
+            did_you_mean(name, names.iter().map(String::as_str))
         )));
     }
-    Ok(Preset::read(&path)?)
+    read(&path)
 }
 
 /// Says that a check found nothing.
-pub fn all_is_well() -> Result<Verdict> {
-    out!("all is well")?;
+pub fn all_is_well(args: &Args) -> Result<Verdict> {
+    match args.format {
+        Format::Table => out!("all is well")?,
+        Format::Json | Format::Csv => {
+            output::records(args.format, ["check"], &[[Value::from("all is well")]])?;
+        }
+    }
     Ok(Verdict::Good)
+}
+
+/// Prints runs that were asked for: their ids, or for programs what is on record of them.
+fn print_runs(session: &Session<'_>, runs: &[Run]) -> Result<()> {
+    match session.args.format {
+        Format::Table => runs.iter().try_for_each(|run| out!("{}", run.id)),
+        format @ (Format::Json | Format::Csv) => {
+            output::batch(format, runs_batch(runs, &session.store.aliases()?)?)
+        }
+    }
 }
 
 impl Base {
@@ -129,8 +149,9 @@ impl Base {
         session: &Session<'_>,
         ask: impl Fn(Reach) -> Result<Asked<S>>,
     ) -> Result<Option<RunSpec>> {
-        let mut refusals = self.refusals(S::NAME);
-        ask(Reach::Glance)?.plan(&session.store, &mut refusals)?;
+        let mut refusals = Refusals::of(S::NAME).within(memory::room(session.args));
+        let planned = ask(Reach::Glance)?.plan(&session.store, &mut refusals)?;
+        refuse_alias(session, self.alias.as_deref(), &planned, &mut refusals)?;
         refusals.finish()?;
         match self.check {
             true => Ok(None),
@@ -145,19 +166,10 @@ impl Base {
         ask: impl Fn(Reach) -> Result<Asked<S>>,
     ) -> Result<Verdict> {
         let Some(spec) = self.spec(session, ask)? else {
-            return all_is_well();
+            return all_is_well(session.args);
         };
-        out!("{}", session.run(&spec, self.alias.as_deref())?.id)?;
+        print_runs(session, &[session.run(&spec, self.alias.as_deref())?])?;
         Ok(Verdict::Good)
-    }
-
-    /// Returns what is refused of the options that all stages share.
-    fn refusals(&self, part: &str) -> Refusals {
-        let mut refusals = Refusals::of(part);
-        if let Some(Err(error)) = self.alias.as_deref().map(check_alias) {
-            refusals.refuse("alias", error.to_string());
-        }
-        refusals
     }
 
     fn preset(&self) -> Result<Preset> {
@@ -171,21 +183,59 @@ impl Base {
         options: &[(&str, Option<Value>)],
     ) -> Result<P> {
         let mut value = serde_json::to_value(params)?;
+        let mut told: Vec<&str> = Vec::new();
         for (key, given) in options {
             if let Some(given) = given {
                 set(&mut value, key, given.clone())?;
+                told.push(key);
             }
         }
         for pair in &self.set {
             let Some((key, text)) = pair.split_once('=') else {
                 bail!(Usage(format!("--set {pair}: expected KEY=VALUE")));
             };
+            if told.contains(&key) {
+                bail!(Usage(format!("--set {pair}: `{key}` is given twice")));
+            }
+            told.push(key);
             // What is no JSON is a string: `--set convention=openood`.
             let given = serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()));
             set(&mut value, key, given)?;
         }
-        serde_json::from_value(value).map_err(|e| Usage(format!("parameters: {e}")).into())
+        serde_path_to_error::deserialize(value).map_err(|error| {
+            let (path, message) = (error.path().to_string(), error.inner().to_string());
+            let place = if path == "." {
+                String::new()
+            } else {
+                format!("{path}: ")
+            };
+            Usage(format!("parameters: {place}{}", with_suggestion(&message))).into()
+        })
     }
+}
+
+/// Refuses an alias that cannot be given, or that names another run than the one that is asked for.
+fn refuse_alias(
+    session: &Session<'_>,
+    alias: Option<&str>,
+    asked: &Input,
+    refusals: &mut Refusals,
+) -> Result<()> {
+    let (Some(alias), Input::Planned(known)) = (alias, asked) else {
+        return Ok(());
+    };
+    let fault = match known.id {
+        Some(id) => session.alias_fault(alias, id)?,
+        // A run of another stage is another run whatever its id will be.
+        None => match session.named(alias)? {
+            Some(run) if session.store.run(run)?.spec.stage == known.stage => None,
+            _ => session.alias_fault(alias, RunId([0; 16]))?,
+        },
+    };
+    if let Some(fault) = fault {
+        refusals.refuse("alias", fault);
+    }
+    Ok(())
 }
 
 /// Sets the value at a dotted path.
@@ -226,10 +276,12 @@ fn model_or(
 ) -> Result<ModelSource> {
     let Some(name) = name else {
         let made_with = from.map(|run| lineage::source(&session.store, run, &Role::Model));
-        return match made_with.transpose()?.flatten() {
-            Some(model) => Ok(model),
-            None => Ok(preset.model(&session.store, reach)?),
-        };
+        if let Some(model) = made_with.transpose()?.flatten() {
+            return Ok(model);
+        }
+        let own = preset.model(&session.store, reach)?;
+        agree(&session.store, from, &Role::Model, &own)?;
+        return Ok(own);
     };
     let found = ask::model(&session.store, name, reach);
     if !Path::new(name).exists() {
@@ -265,5 +317,21 @@ fn images_or(
     {
         return Ok(images);
     }
-    Ok(preset.id_set(store, reach)?)
+    let own = preset.id_set(store, reach)?;
+    agree(store, from, &Role::Images, &own)?;
+    Ok(own)
+}
+
+/// Refuses what a preset names where the run `from` and what it came from were made of something else, which
+/// is not at hand.
+fn agree(store: &Store, from: Option<RunId>, role: &Role, own: &impl Source) -> Result<()> {
+    let Some(run) = from else { return Ok(()) };
+    match lineage::digest(store, run, role)? {
+        Some(digest) if own.is_registered() && own.digest() != digest => bail!(Usage(format!(
+            "run {run} was made of other {role} (digest {digest:.12}) than `{}` of the preset, and they are \
+             not where they were registered; register them again",
+            own.name()
+        ))),
+        Some(_) | None => Ok(()),
+    }
 }

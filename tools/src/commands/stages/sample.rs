@@ -5,7 +5,7 @@ use dream_ood::outlier::{Knn, Side};
 use dream_ood::stage::sample::{self, Method};
 use serde_json::Value;
 
-use super::{Base, json};
+use super::{Base, finite, json};
 use crate::args::Args;
 use crate::commands::Verdict;
 use crate::session::Usage;
@@ -47,13 +47,13 @@ pub struct Sample {
     #[arg(long)]
     keep: Option<usize>,
     /// knn, gaussian: standard deviation of the noise in every coordinate
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long, allow_negative_numbers = true, value_parser = finite)]
     sigma: Option<f64>,
     /// beyond: distance from the class, as a multiple of that of its outermost feature
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long, allow_negative_numbers = true, value_parser = finite)]
     overshoot: Option<f64>,
     /// boundary: change of every coordinate in a step
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long, allow_negative_numbers = true, value_parser = finite)]
     step: Option<f64>,
     /// boundary: steps after the boundary is crossed
     #[arg(long, value_name = "N")]
