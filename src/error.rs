@@ -142,6 +142,7 @@ impl HasKind for candle_core::Error {
     fn kind(&self) -> Kind {
         match self {
             Self::Io(error) => HasKind::kind(error),
+            Self::Cuda(error) if !is_out_of_memory(error.as_ref()) => Kind::Internal,
             Self::Cuda(_) | Self::Metal(_) => Kind::Resource,
             Self::NotCompiledWithCudaSupport | Self::NotCompiledWithMetalSupport => Kind::Unsupported,
             Self::SafeTensor(_) => Kind::Corrupt,
@@ -150,6 +151,14 @@ impl HasKind for candle_core::Error {
             _ => Kind::Internal,
         }
     }
+}
+
+/// Says whether a device has no memory left: its driver has a name for it, and no type that we could see.
+fn is_out_of_memory(error: &(dyn StdError + Send + Sync)) -> bool {
+    let text = error.to_string().to_lowercase();
+    ["out_of_memory", "out of memory"]
+        .iter()
+        .any(|words| text.contains(words))
 }
 
 impl HasKind for arrow::error::ArrowError {
@@ -216,6 +225,17 @@ mod tests {
             Kind::Resource
         );
         assert_eq!(Kind::of(&std::fmt::Error), None);
+    }
+
+    #[test]
+    fn a_device_without_memory_is_told_from_other_faults() {
+        let cuda = |text: &str| candle_core::Error::Cuda(text.into());
+        let full = cuda("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")");
+        assert_eq!(of(full), Kind::Resource);
+        assert_eq!(
+            of(StageError::from(cuda("CUBLAS_STATUS_NOT_INITIALIZED"))),
+            Kind::Internal
+        );
     }
 
     #[test]

@@ -51,6 +51,11 @@ impl Reproduction {
 pub fn reproduce(ctx: &Context<'_>, id: RunId, aside: &Path) -> Result<Reproduction, StageError> {
     let stored = ctx.store.run(id)?;
     super::input(ctx.store, "run", id, super::STAGES)?;
+    // Before anything is copied.
+    super::stage_of(&stored)?;
+    for (role, digest) in &stored.spec.sources {
+        super::source::with_digest(ctx.store, role, digest)?;
+    }
     let second = Store::create(aside)?;
     for dataset in ctx.store.datasets()? {
         second.put_dataset(&dataset)?;

@@ -10,6 +10,7 @@ use crate::session::Usage;
 
 /// What every command is told.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Shared options")]
 pub struct Args {
     /// The store: one redb file
     #[arg(
@@ -30,7 +31,7 @@ pub struct Args {
     pub format: Format,
 
     /// Threads to compute with; results do not depend on it
-    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=65536))]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1024))]
     pub threads: Option<u64>,
 
     /// Pictures that the diffusion model makes at once; results do not depend on it. Without it, as many as
@@ -102,6 +103,12 @@ impl Shared {
             Self::BatchSize => "batch_size",
             Self::Memory => "memory",
         }
+    }
+
+    /// Says whether an argument is a shared option that is none of those used.
+    pub fn is_idle(id: &str, used: &[Self]) -> bool {
+        let idle = Self::ALL.iter().filter(|option| !used.contains(option));
+        idle.into_iter().any(|option| option.id() == id)
     }
 
     /// Why a command has no use for it.

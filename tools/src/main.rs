@@ -15,7 +15,7 @@ mod words;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{CommandFactory, FromArgMatches};
+use clap::FromArgMatches as _;
 
 use crate::commands::{Cli, Verdict};
 
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<Verdict> {
-    let given = match Cli::command().try_get_matches() {
+    let given = match Cli::grammar().try_get_matches() {
         Ok(given) => given,
         Err(error) if error.use_stderr() => error.exit(),
         // What was asked for is the help or the version.

@@ -49,7 +49,8 @@ remedies! {
     LeaveOut: "`dream dataset add NAME PATH --skip-bad` leaves such images out";
     OtherStore: "`--store FILE` names another store";
     Verify: "`dream verify` says what else is damaged";
-    LessMemory: "lower `--batch-size` or `--memory`";
+    LessMemory: "lower `--batch-size` or `--memory` where pictures are made, `--set training.batch_size=N` \
+                 in a training";
     Replace: "`--force` replaces it";
 }
 
@@ -152,7 +153,7 @@ fn of_tensor(error: &candle_core::Error) -> Option<Remedy> {
 
 #[cfg(test)]
 mod tests {
-    use clap::{Command, CommandFactory};
+    use clap::Command;
 
     use super::*;
     use crate::commands::Cli;
@@ -165,7 +166,7 @@ mod tests {
 
     #[test]
     fn remedies_name_commands_and_options_that_there_are() {
-        let program = Cli::command();
+        let program = Cli::grammar();
         for remedy in Remedy::ALL {
             let mut named = 0;
             for quoted in remedy.text().split('`').skip(1).step_by(2) {

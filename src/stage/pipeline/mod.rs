@@ -205,6 +205,19 @@ impl Preset {
             model: self.model(ctx.store, Reach::Register)?,
             ood: self.ood_sets(ctx.store, Reach::Register)?,
         };
+        // Now that they are registered, more is known of them: how many pictures, which labels.
+        let mut refusals = Refusals::default();
+        let store = ctx.store;
+        self.walk(
+            store,
+            &sources,
+            seed,
+            &mut Check {
+                store,
+                refusals: &mut refusals,
+            },
+        )?;
+        refusals.finish()?;
         let mut work = Work {
             ctx,
             each,

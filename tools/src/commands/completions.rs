@@ -1,7 +1,6 @@
 //! `dream completions SHELL`.
 
 use anyhow::Result;
-use clap::CommandFactory;
 
 use super::{Cli, Verdict};
 use crate::args::Args;
@@ -18,7 +17,7 @@ impl Completions {
     pub fn execute(&self, _: &Args) -> Result<Verdict> {
         // Into memory first: the generator panics where its output cannot be written.
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "dream", &mut script);
+        clap_complete::generate(self.shell, &mut Cli::grammar(), "dream", &mut script);
         output::bytes(&script)?;
         Ok(Verdict::Good)
     }

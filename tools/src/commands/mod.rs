@@ -1,7 +1,7 @@
 //! The commands, one file each: its options and what it does.
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::args::{ANSWERS, Args, COMPUTES, PAINTS, PRINTS, Shared, WRITES};
 use crate::remedy;
@@ -53,6 +53,27 @@ pub struct Cli {
     pub command: Command,
 }
 
+impl Cli {
+    /// Returns the grammar of the command line. The help of a command does not show shared options that it has
+    /// no use for.
+    pub fn grammar() -> clap::Command {
+        let program = Self::command();
+        let shared: Vec<clap::Arg> = program
+            .get_arguments()
+            .filter(|arg| arg.is_global_set())
+            .cloned()
+            .collect();
+        let hidden = |command: clap::Command, uses: &[Shared]| {
+            let idle = |arg: &&clap::Arg| Shared::is_idle(arg.get_id().as_str(), uses);
+            let idle = shared.iter().filter(idle).cloned();
+            command.args(idle.map(|arg| arg.hide(true)))
+        };
+        USES.iter().fold(program, |program, (name, uses)| {
+            program.mut_subcommand(name.to_lowercase(), |command| hidden(command, uses))
+        })
+    }
+}
+
 /// The commands, each with the shared options that it uses. Their help texts are the docs of their options'
 /// types.
 macro_rules! commands {
@@ -62,6 +83,9 @@ macro_rules! commands {
         pub enum Command {
             $($(#[$when])* $name($options),)*
         }
+
+        /// The commands with the shared options that each has a use for.
+        const USES: &[(&str, &[Shared])] = &[$($(#[$when])* (stringify!($name), $uses),)*];
 
         impl Command {
             /// Returns the shared options that it has a use for.
@@ -114,13 +138,11 @@ commands! {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_sound_and_every_command_and_option_has_a_help_text() {
-        let mut program = Cli::command();
+        let mut program = Cli::grammar();
         program.build();
         program.clone().debug_assert();
         let mut waiting: Vec<&clap::Command> = program.get_subcommands().collect();

@@ -69,11 +69,14 @@ impl Detect {
             .as_deref()
             .map(|name| session.resolve(name))
             .transpose()?;
-        self.check(&session, &preset, &params, outliers)?;
+        let sources = self.sources(&session, &preset, outliers, Reach::Glance)?;
+        self.check(&session, &params, &sources, outliers)?;
         if self.base.check {
             return all_is_well(args);
         }
         let sources = self.sources(&session, &preset, outliers, Reach::Register)?;
+        // More is known of what is registered; after the first training it would be late.
+        self.check(&session, &params, &sources, outliers)?;
         let pair = self.pair(&params, &sources);
         let mut runs = Vec::new();
         let mut plain = None;
@@ -112,12 +115,11 @@ impl Detect {
     fn check(
         &self,
         session: &Session<'_>,
-        preset: &Preset,
         params: &Params,
+        sources: &Sources,
         outliers: Option<RunId>,
     ) -> Result<()> {
-        let sources = self.sources(session, preset, outliers, Reach::Glance)?;
-        let pair = self.pair(params, &sources);
+        let pair = self.pair(params, sources);
         let mut refusals = Refusals::of(detect::NAME).within(memory::room(session.args));
         let mut plain = None;
         if self.trains_plain(&pair) {

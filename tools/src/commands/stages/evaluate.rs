@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use dream_ood::ood::Convention;
 use dream_ood::stage::pipeline::Reach;
 use dream_ood::stage::{ImageSource, Refusals, Source as _, evaluate};
-use dream_schema::RunId;
+use dream_schema::{RunId, RunSpec};
 
 use super::{Base, all_is_well, images_or, json, refuse_alias};
 use crate::args::Args;
@@ -69,11 +69,11 @@ impl Evaluate {
             return all_is_well(args);
         }
         let (id, ood) = sets(Reach::Register)?;
-        let mut runs = Vec::new();
-        for detector in &detectors {
-            let spec = evaluate::ask(&params, *detector, &id, &ood).spec(store)?;
-            runs.push(session.run(&spec, self.base.alias.as_deref())?.id);
-        }
+        let spec = |detector: &RunId| evaluate::ask(&params, *detector, &id, &ood).spec(store);
+        let specs = detectors.iter().map(spec).collect::<Result<Vec<_>, _>>()?;
+        let alias = self.base.alias.as_deref();
+        let run = |spec: &RunSpec| Ok(session.run(spec, alias)?.id);
+        let runs = specs.iter().map(run).collect::<Result<Vec<_>>>()?;
         table::print(&session, &runs)?;
         Ok(Verdict::Good)
     }

@@ -183,21 +183,15 @@ impl Base {
         options: &[(&str, Option<Value>)],
     ) -> Result<P> {
         let mut value = serde_json::to_value(params)?;
-        let mut told: Vec<&str> = Vec::new();
         for (key, given) in options {
             if let Some(given) = given {
                 set(&mut value, key, given.clone())?;
-                told.push(key);
             }
         }
         for pair in &self.set {
             let Some((key, text)) = pair.split_once('=') else {
                 bail!(Usage(format!("--set {pair}: expected KEY=VALUE")));
             };
-            if told.contains(&key) {
-                bail!(Usage(format!("--set {pair}: `{key}` is given twice")));
-            }
-            told.push(key);
             // What is no JSON is a string: `--set convention=openood`.
             let given = serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()));
             set(&mut value, key, given)?;
