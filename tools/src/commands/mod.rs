@@ -54,8 +54,8 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// Returns the grammar of the command line. The help of a command does not show shared options that it has
-    /// no use for.
+    /// Returns the grammar of the command line. The help of a command does not show shared options that it
+    /// has no use for.
     pub fn grammar() -> clap::Command {
         let program = Self::command();
         let shared: Vec<clap::Arg> = program
