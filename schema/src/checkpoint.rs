@@ -5,7 +5,7 @@ use crate::table::table;
 table! {
     /// The state of a model; its bytes are a blob of the store.
     pub struct Checkpoint in Table::Checkpoints, "checkpoints", by run {
-        /// What it is a state of: `model` or `optimizer`.
+        /// What it is a state of: `model`, `optimizer`, or `head`, the last layer.
         pub name: String,
         /// Epochs trained.
         pub epoch: i32,

@@ -1,8 +1,7 @@
 //! The columns of a batch by name, read with errors that say which column of which table is wrong.
 
 use arrow::array::{
-    Array, BinaryArray, FixedSizeListArray, Float32Array, Int64Array, ListArray, PrimitiveArray, RecordBatch,
-    StringArray,
+    Array, BinaryArray, FixedSizeListArray, Float32Array, ListArray, PrimitiveArray, RecordBatch, StringArray,
 };
 use arrow::datatypes::{ArrowPrimitiveType, DataType};
 
@@ -162,24 +161,27 @@ impl<'a> Columns<'a> {
         self.required(column, array.iter().map(|v| v.map(<[u8]>::to_vec)).collect())
     }
 
-    /// Returns a column of shapes.
+    /// Returns a column of lists of numbers, each as long as its row has it.
     ///
     /// # Errors
     /// If it is missing, of another type, or null anywhere, in a list too.
-    pub fn shapes(&self, column: &'static str) -> Result<Vec<Vec<i64>>, SchemaError> {
-        let expected = Vec::<i64>::data_type(0);
-        let array = self.column::<ListArray>(column, &expected)?;
-        let mut shapes = Vec::with_capacity(array.len());
+    pub fn lists<T: ArrowPrimitiveType>(
+        &self,
+        column: &'static str,
+        expected: &DataType,
+    ) -> Result<Vec<Vec<T::Native>>, SchemaError> {
+        let array = self.column::<ListArray>(column, expected)?;
+        let mut lists = Vec::with_capacity(array.len());
         for (row, list) in array.iter().enumerate() {
             let list = list.ok_or(SchemaError::Null {
                 table: self.table,
                 column,
                 row,
             })?;
-            let numbers: &Int64Array = list
+            let numbers: &PrimitiveArray<T> = list
                 .as_any()
                 .downcast_ref()
-                .ok_or_else(|| self.wrong_type(column, &expected, array.data_type()))?;
+                .ok_or_else(|| self.wrong_type(column, expected, array.data_type()))?;
             if numbers.null_count() > 0 {
                 return Err(SchemaError::NullNumber {
                     table: self.table,
@@ -187,9 +189,9 @@ impl<'a> Columns<'a> {
                     row,
                 });
             }
-            shapes.push(numbers.values().to_vec());
+            lists.push(numbers.values().to_vec());
         }
-        Ok(shapes)
+        Ok(lists)
     }
 
     /// Returns a column of vectors.

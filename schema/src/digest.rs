@@ -114,28 +114,8 @@ impl Digest {
             DataType::Float64 => self.field(&column.as_primitive::<Float64Type>().value(row).to_le_bytes()),
             DataType::Utf8 => self.field(column.as_string::<i32>().value(row).as_bytes()),
             DataType::Binary => self.field(column.as_binary::<i32>().value(row)),
-            DataType::FixedSizeList(..) => {
-                let list = column.as_fixed_size_list().value(row);
-                let values = list.as_primitive::<Float32Type>().values();
-                self.field_with(4 * values.len(), |field| {
-                    let (fields, _) = field.as_chunks_mut::<4>();
-                    fields
-                        .iter_mut()
-                        .zip(values)
-                        .for_each(|(f, v)| *f = v.to_le_bytes());
-                });
-            }
-            DataType::List(_) => {
-                let list = column.as_list::<i32>().value(row);
-                let values = list.as_primitive::<Int64Type>().values();
-                self.field_with(8 * values.len(), |field| {
-                    let (fields, _) = field.as_chunks_mut::<8>();
-                    fields
-                        .iter_mut()
-                        .zip(values)
-                        .for_each(|(f, v)| *f = v.to_le_bytes());
-                });
-            }
+            DataType::FixedSizeList(..) => self.numbers(column.as_fixed_size_list().value(row).as_ref()),
+            DataType::List(_) => self.numbers(column.as_list::<i32>().value(row).as_ref()),
             other => {
                 return Err(SchemaError::ColumnType {
                     table: table.name,
@@ -146,6 +126,28 @@ impl Digest {
             }
         }
         Ok(())
+    }
+
+    /// Takes in the numbers of a list as one field.
+    fn numbers(&mut self, list: &dyn Array) {
+        if let Some(list) = list.as_primitive_opt::<Float32Type>() {
+            self.field_with(4 * list.len(), |field| {
+                let (fields, _) = field.as_chunks_mut::<4>();
+                fields
+                    .iter_mut()
+                    .zip(list.values())
+                    .for_each(|(f, v)| *f = v.to_le_bytes());
+            });
+        } else {
+            let list = list.as_primitive::<Int64Type>();
+            self.field_with(8 * list.len(), |field| {
+                let (fields, _) = field.as_chunks_mut::<8>();
+                fields
+                    .iter_mut()
+                    .zip(list.values())
+                    .for_each(|(f, v)| *f = v.to_le_bytes());
+            });
+        }
     }
 }
 

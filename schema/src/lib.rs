@@ -10,6 +10,7 @@
 //! between the two and all that is asked of the [`Table`]. A new table is a file with its declaration and a
 //! line in `tables!`; a new column of a table that is in use is a line with the value that older rows have.
 
+pub mod activation;
 pub mod checkpoint;
 pub mod class_embedding;
 pub mod columns;
@@ -35,6 +36,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
+pub use activation::Activation;
 pub use checkpoint::Checkpoint;
 pub use class_embedding::ClassEmbedding;
 pub use dataset::{Dataset, SkippedImage};
@@ -59,6 +61,7 @@ tables! {
     Checkpoints: Checkpoint,
     Scores: Score,
     Metrics: Metric,
+    Activations: Activation,
 }
 
 impl Table {

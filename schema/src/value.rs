@@ -6,6 +6,7 @@ use arrow::array::{
     ArrayRef, AsArray, BinaryArray, FixedSizeListArray, Float32Array, Float64Array, Int32Array, Int64Array,
     ListArray, StringArray, UInt64Array,
 };
+use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Int32Type, Int64Type, UInt64Type};
 
 use crate::SchemaError;
@@ -168,7 +169,38 @@ impl Value for Vec<i64> {
     }
 
     fn read(columns: &Columns<'_>, column: &'static str) -> Result<Vec<Self>, SchemaError> {
-        columns.shapes(column)
+        columns.lists::<Int64Type>(column, &Self::data_type(0))
+    }
+}
+
+/// Numbers of a row, as many as that row has.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Numbers(pub Vec<f32>);
+
+impl Value for Numbers {
+    fn data_type(_width: usize) -> DataType {
+        DataType::List(Arc::new(Field::new("item", DataType::Float32, true)))
+    }
+
+    fn write<'a>(
+        _table: &'static str,
+        values: impl Iterator<Item = &'a Self>,
+    ) -> Result<ArrayRef, SchemaError> {
+        let (mut flat, mut ends) = (Vec::new(), vec![0_i32]);
+        for Self(row) in values {
+            flat.extend_from_slice(row);
+            // The rows of a batch are a commit's: far below two thousand million numbers.
+            ends.push(flat.len() as i32);
+        }
+        let item = Arc::new(Field::new("item", DataType::Float32, true));
+        let numbers = Arc::new(Float32Array::from(flat));
+        let ends = OffsetBuffer::new(ends.into());
+        Ok(Arc::new(ListArray::try_new(item, ends, numbers, None)?))
+    }
+
+    fn read(columns: &Columns<'_>, column: &'static str) -> Result<Vec<Self>, SchemaError> {
+        let lists = columns.lists::<Float32Type>(column, &Self::data_type(0))?;
+        Ok(lists.into_iter().map(Self).collect())
     }
 }
 

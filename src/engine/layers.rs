@@ -107,6 +107,10 @@ pub(crate) trait Residual: Send + Sync + Debug {
     /// `x` f32 `[n, channels, h, w]`, of a size that the network can take. With `train` the running
     /// statistics change.
     fn forward(&self, variables: &Variables, x: &Tensor, run: Run) -> Result<Tensor>;
+
+    /// The last layer alone: logits of features `[n, features]`, both as `forward` gives them. No gradient
+    /// goes back through it.
+    fn last(&self, variables: &Variables, features: &Tensor) -> Result<Tensor>;
 }
 
 /// What SGD keeps of a variable between steps.

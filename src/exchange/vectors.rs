@@ -78,7 +78,11 @@ pub(crate) fn tensors(batch: &RecordBatch) -> Result<Tensors<'_>, ExchangeError>
         ExchangeError::Layout { what, hint }
     };
     let rows = Columns::new(Table::Latents, batch);
-    let (dtypes, shapes, data) = (rows.text("dtype")?, rows.shapes("shape")?, rows.bytes("data")?);
+    let (dtypes, shapes, data) = (
+        rows.text("dtype")?,
+        rows.read::<Vec<i64>>("shape")?,
+        rows.bytes("data")?,
+    );
     let shape = shapes.first().cloned().unwrap_or_default();
     let numbers = shape.iter().product::<i64>().max(0) as usize;
     let mut flat = Vec::with_capacity(numbers * data.len());

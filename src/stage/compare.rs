@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dream_schema::{Metric, Run, RunId};
 
-use super::evaluate::ScoreName;
 use super::metric::MetricName;
 use super::{Role, StageError, detect, evaluate, params, required_input};
 use crate::ood::Convention;
@@ -13,8 +12,8 @@ use crate::store::{Readable, Store};
 /// The results of one kind of network, over all its seeds.
 #[derive(Clone, Debug)]
 pub struct Network {
-    /// `plain`, or `dream` for one trained with imagined outliers; with the start of a run's id where two
-    /// kinds share a name.
+    /// `plain`, `dream` for one trained with imagined outliers, `other` for one of another program; with the
+    /// start of a run's id where two kinds share a name.
     pub name: String,
     /// Whose definition of the metrics.
     pub convention: Convention,
@@ -25,22 +24,22 @@ pub struct Network {
     /// Accuracy on the ID test set, a fraction, seed by seed.
     pub accuracy: Vec<f64>,
     /// (score, OOD set, metric) to its values, seed by seed; the set is none for the mean over all sets.
-    pub metrics: BTreeMap<(ScoreName, Option<String>, MetricName), Vec<f64>>,
+    pub metrics: BTreeMap<(String, Option<String>, MetricName), Vec<f64>>,
 }
 
 impl Network {
     /// Returns its scores.
-    pub fn scores(&self) -> Vec<ScoreName> {
-        let scores: BTreeSet<_> = self.metrics.keys().map(|(score, _, _)| *score).collect();
+    pub fn scores(&self) -> Vec<String> {
+        let scores: BTreeSet<_> = self.metrics.keys().map(|(score, _, _)| score.clone()).collect();
         scores.into_iter().collect()
     }
 
     /// Returns the pairs of a score and an OOD set that have metrics: the rows of a table, of every score the
     /// mean over all sets last.
-    pub fn rows(&self) -> Vec<(ScoreName, Option<String>)> {
+    pub fn rows(&self) -> Vec<(String, Option<String>)> {
         let keys = self.metrics.keys();
         let pairs: BTreeSet<_> = keys
-            .map(|(score, set, _)| (*score, set.is_none(), set.clone()))
+            .map(|(score, set, _)| (score.clone(), set.is_none(), set.clone()))
             .collect();
         pairs.into_iter().map(|(score, _, set)| (score, set)).collect()
     }
@@ -68,11 +67,11 @@ pub fn networks(store: &Store, evaluations: &[RunId]) -> Result<Vec<Network>, St
     for id in evaluations.iter().filter(|id| seen.insert(**id)) {
         let evaluation = store.run(*id)?;
         super::input(store, "evaluation", *id, &[evaluate::NAME])?;
-        let detector = store.run(required_input(&evaluation, &Role::Detector)?)?;
-        let kind = Kind::of(store, &evaluation, &detector)?;
+        let classifier = classifier(store, &evaluation)?;
+        let kind = Kind::of(store, &evaluation, &classifier)?;
         match groups.iter_mut().find(|(k, _)| *k == kind) {
-            Some((_, runs)) => runs.push((detector, *id)),
-            None => groups.push((kind, vec![(detector, *id)])),
+            Some((_, runs)) => runs.push((classifier, *id)),
+            None => groups.push((kind, vec![(classifier, *id)])),
         }
     }
     let names: Vec<&'static str> = groups.iter().map(|(kind, _)| kind.name).collect();
@@ -80,7 +79,7 @@ pub fn networks(store: &Store, evaluations: &[RunId]) -> Result<Vec<Network>, St
         let shared = names.iter().filter(|name| **name == kind.name).count() > 1;
         let first = runs
             .first()
-            .map(|(detector, _)| detector.id.to_string())
+            .map(|(classifier, _)| classifier.id.to_string())
             .unwrap_or_default();
         let name = if shared {
             format!("{} {:.6}", kind.name, first)
@@ -92,6 +91,15 @@ pub fn networks(store: &Store, evaluations: &[RunId]) -> Result<Vec<Network>, St
     groups.iter().map(network).collect()
 }
 
+/// Returns the run that an evaluation's classifier is of: a `detect` run, or where another program trained it
+/// the one that has its activations.
+fn classifier(store: &Store, evaluation: &Run) -> Result<Run, StageError> {
+    match evaluate::detector(store, evaluation)? {
+        Some(detector) => Ok(detector),
+        None => Ok(store.run(required_input(evaluation, &Role::Id)?)?),
+    }
+}
+
 /// What tells kinds of networks apart: everything but the seed, all the way up the lineage.
 #[derive(PartialEq)]
 struct Kind {
@@ -101,18 +109,21 @@ struct Kind {
 }
 
 impl Kind {
-    fn of(store: &Store, evaluation: &Run, detector: &Run) -> Result<Self, StageError> {
-        let with_outliers = params::<detect::Params>(detector)?.outlier.is_some();
+    fn of(store: &Store, evaluation: &Run, classifier: &Run) -> Result<Self, StageError> {
+        let name = match classifier.spec.stage == detect::NAME {
+            true if params::<detect::Params>(classifier)?.outlier.is_some() => "dream",
+            true => "plain",
+            false => "other",
+        };
         let settings = super::lineage::ancestors(store, evaluation.id)?;
         let mut settings: Vec<String> = settings
             .iter()
             .map(|run| serde_json::json!([run.spec.stage, run.spec.params, run.spec.sources]).to_string())
             .collect();
         settings.sort_unstable();
-        let convention = params::<evaluate::Params>(evaluation)?.convention;
         Ok(Self {
-            name: if with_outliers { "dream" } else { "plain" },
-            convention,
+            name,
+            convention: evaluate::convention(evaluation)?,
             settings,
         })
     }
@@ -132,17 +143,17 @@ fn summarise(
             let Some(metric) = MetricName::of(&row) else {
                 continue;
             };
-            match row.score.as_deref().map(ScoreName::from_name) {
-                Some(Some(score)) => {
+            match row.score {
+                Some(score) => {
                     let key = (score, row.dataset, metric);
                     values.entry(key).or_default().push(row.value);
                 }
                 None if metric == MetricName::Accuracy => accuracy.push(row.value),
-                Some(None) | None => {}
+                None => {}
             }
         }
     }
-    let seeds = runs.iter().map(|(detector, _)| detector.spec.seed).collect();
+    let seeds = runs.iter().map(|(classifier, _)| classifier.spec.seed).collect();
     let evaluations = runs.iter().map(|(_, evaluation)| *evaluation).collect();
     Ok(Network {
         name,

@@ -35,7 +35,8 @@ pub fn import(ctx: &Context<'_>, table: Table, file: &Path, embeddings: RunId) -
         | Table::Images
         | Table::Checkpoints
         | Table::Scores
-        | Table::Metrics => {
+        | Table::Metrics
+        | Table::Activations => {
             let message = format!("cannot be imported as {table}; features and outliers can");
             return Err(wrong(message));
         }

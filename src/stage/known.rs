@@ -54,6 +54,16 @@ impl Input {
     }
 }
 
+impl PartialEq for Input {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Stored(a), Self::Stored(b)) => a == b,
+            (Self::Planned(a), Self::Planned(b)) => Arc::ptr_eq(a, b),
+            (Self::Stored(_), Self::Planned(_)) | (Self::Planned(_), Self::Stored(_)) => false,
+        }
+    }
+}
+
 impl From<RunId> for Input {
     fn from(run: RunId) -> Self {
         Self::Stored(run)
@@ -99,6 +109,18 @@ impl Known {
     pub fn input(&self, role: &Role) -> Option<Input> {
         let found = self.inputs.iter().find(|(text, _)| role.is(text));
         found.map(|(_, input)| input.clone())
+    }
+
+    /// Says whether the other reads the same source as `role`, or neither reads one.
+    pub(super) fn same_source(&self, other: &Self, role: &Role) -> bool {
+        let digest = |known: &Self| {
+            let found = known.sources.iter().find(|(text, _)| role.is(text));
+            found.map(|(_, reference)| match reference {
+                Reference::Digest(digest) => digest.clone(),
+                Reference::Entry(entry) => entry.digest.clone(),
+            })
+        };
+        digest(self) == digest(other)
     }
 
     /// Returns the source that it reads as `role`.

@@ -21,6 +21,7 @@ pub mod import;
 mod known;
 pub mod lineage;
 mod metric;
+pub mod observe;
 mod phi;
 mod pictures;
 pub mod pipeline;
@@ -96,6 +97,7 @@ stages!(
     sample::Sample,
     imagine::Imagine,
     detect::Detect,
+    observe::Observe,
     evaluate::Evaluate
 );
 

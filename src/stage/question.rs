@@ -126,9 +126,9 @@ impl<S: Stage> Asked<S> {
         found.map(|(_, entry)| T::of(entry.clone())).transpose()
     }
 
-    /// Returns all sources, by role.
-    pub(super) fn sources(&self) -> &[(Role, Dataset)] {
-        &self.sources
+    /// Returns all runs to read from, by role.
+    pub(super) fn inputs(&self) -> &[(Role, Input)] {
+        &self.inputs
     }
 
     /// Returns the id of its run; none where it reads what is not made or registered yet. It is the one that

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::StageError;
-use crate::store::near_names;
+use crate::words::near_names;
 
 /// Something that was asked for and cannot be done.
 #[derive(Clone, Debug)]

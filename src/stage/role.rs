@@ -23,6 +23,10 @@ pub enum Role {
     Model,
     /// The in-distribution test set.
     Id,
+    /// Images that the classifier was trained on.
+    Train,
+    /// In-distribution images that it was not trained on, for what scores learn.
+    Validation,
     /// The out-of-distribution test set of that name.
     Ood(String),
     /// The file of an import.
@@ -43,6 +47,8 @@ impl fmt::Display for Role {
             Self::Images => "images",
             Self::Model => "model",
             Self::Id => "id",
+            Self::Train => "train",
+            Self::Validation => "validation",
             Self::Ood(name) => return write!(f, "{OOD}{name}"),
             Self::File => "file",
         })
@@ -84,6 +90,8 @@ mod tests {
             (Role::Images, "images"),
             (Role::Model, "model"),
             (Role::Id, "id"),
+            (Role::Train, "train"),
+            (Role::Validation, "validation"),
             (Role::Ood("a/b".into()), "ood/a/b"),
             (Role::File, "file"),
         ];

@@ -5,9 +5,9 @@ use std::path::Path;
 use dream_schema::Dataset;
 
 use super::error::At;
-use super::names::near_names;
 use super::view::{View, Writer};
 use super::{Result, Store, StoreError, layout};
+use crate::words::near_names;
 
 impl Store {
     /// Registers an image set, a model or a state dict. The same again may have moved: its path is brought up

@@ -110,7 +110,6 @@ pub use face::Readable;
 pub use gc::{Collected, TableUsage, Usage};
 pub use merge::Merged;
 pub use names::check_alias;
-pub(crate) use names::near_names;
 pub use runs::{Begun, Stamp};
 pub use snapshot::Snapshot;
 pub use upgrade::{UpgradePlan, Upgraded};

@@ -5,6 +5,7 @@ use dream_schema::RunId;
 use super::error::At;
 use super::view::View;
 use super::{Result, Store, StoreError, layout, runs};
+use crate::words::near_names;
 
 /// The shortest prefix of an id that names a run.
 const SHORTEST: usize = 4;
@@ -130,19 +131,4 @@ fn prefix(name: &str) -> Option<([u8; 16], [u8; 16])> {
         *high = (*high & !(0xF << shift)) | (digit << shift);
     }
     Some((low, high))
-}
-
-/// Returns the names that are like `name`, the nearest first: few edits away, or one a part of the other.
-pub(crate) fn near_names(name: &str, names: impl Iterator<Item = String>) -> Vec<String> {
-    let limit = (name.chars().count() / 3).max(2);
-    let distance = |other: &str| match strsim::levenshtein(name, other) {
-        edits if edits <= limit => Some(edits),
-        _ if name.len() >= 3 && (other.contains(name) || name.contains(other)) => Some(limit + 1),
-        _ => None,
-    };
-    let mut near: Vec<_> = names
-        .filter_map(|other| Some((distance(&other)?, other)))
-        .collect();
-    near.sort();
-    near.into_iter().take(3).map(|(_, name)| name).collect()
 }

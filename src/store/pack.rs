@@ -73,9 +73,10 @@ pub(super) fn row_sizes(batch: &RecordBatch) -> Vec<usize> {
         match column.data_type() {
             DataType::Utf8 => add(&mut sizes, 4, offsets(column.as_string::<i32>().value_offsets())),
             DataType::Binary => add(&mut sizes, 4, offsets(column.as_binary::<i32>().value_offsets())),
-            DataType::List(_) => {
+            DataType::List(item) => {
                 let items = offsets(column.as_list::<i32>().value_offsets());
-                add(&mut sizes, 4, items.map(|n| n * 8));
+                let bytes = item.data_type().primitive_width().unwrap_or(8);
+                add(&mut sizes, 4, items.map(|n| n * bytes));
             }
             DataType::FixedSizeList(_, width) => {
                 let bytes = *width as usize * 4;

@@ -43,7 +43,7 @@ fn a_pipeline_is_refused_as_a_whole_before_its_first_stage() {
             "sample: sampling: ",
             "imagine: steps: ",
             "detect: outlier.beta: -1",
-            "evaluate-plain: ood_split: there is no split of `digits` `al`; expected all; did you \
+            "observe-plain-digits-al: split: there is no split of `digits` `al`; expected all; did you \
              mean `all`?",
         ] {
             assert!(said.contains(words), "{words}: {said}");
@@ -87,7 +87,7 @@ fn a_stage_is_checked_without_being_run() {
             "{stage:?}"
         );
     }
-    let faults: [(&[&str], &[&str]); 4] = [
+    let faults: [(&[&str], &[&str]); 5] = [
         (
             &[
                 "encode",
@@ -111,9 +111,10 @@ fn a_stage_is_checked_without_being_run() {
             &["outlier.beta", "`imagine`"],
         ),
         (
-            &["evaluate", "quick-0-encode", "--set", "split=tset"],
-            &["`detect`", "did you mean `test`?"],
+            &["evaluate", "quick-0-detect", "--set", "split=tset"],
+            &["did you mean `test`?"],
         ),
+        (&["evaluate", "quick-0-encode"], &["`detect`"]),
         (
             &[
                 "sample",

@@ -87,7 +87,14 @@ fn stored_latents_give_the_stored_pictures_again() {
 
 #[test]
 fn every_stage_reproduces_its_digest() {
-    for stage in ["embed", "sample", "imagine", "detect", "evaluate"] {
+    for stage in [
+        "embed",
+        "sample",
+        "imagine",
+        "detect",
+        "observe-digits-all",
+        "evaluate",
+    ] {
         let said = good(demo(), &["reproduce", &format!("quick-0-{stage}")]);
         assert!(said.contains("reproduced"), "{stage}: {said}");
     }
@@ -305,7 +312,7 @@ fn an_interrupted_run_is_resumed_to_the_same_digest() {
 #[test]
 fn verify_du_and_gc() {
     let folder = demo();
-    assert!(good(folder, &["verify"]).starts_with("9 runs, "));
+    assert!(good(folder, &["verify"]).starts_with("19 runs, "));
     assert!(good(folder, &["du"]).contains("blobs"));
     assert!(good(folder, &["gc"]).contains("would be removed"));
 }

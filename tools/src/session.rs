@@ -149,6 +149,12 @@ impl<'a> Session<'a> {
         if let Some(alias) = alias {
             self.store.set_alias(alias, run.id)?;
         }
+        self.say(&run, how, started);
+        Ok(run)
+    }
+
+    /// Says how a run that was begun at `started` came about.
+    pub fn say(&self, run: &Run, how: How, started: std::time::Instant) {
         let seconds = format!("{:.1} s", started.elapsed().as_secs_f64());
         let how = match (how, run.status) {
             (How::Known, _) => "already in the store".to_owned(),
@@ -157,7 +163,6 @@ impl<'a> Session<'a> {
             (How::Resumed | How::Executed, _) => format!("part done in {seconds}, the run is unfinished"),
         };
         self.bars.say(&format!("{:>10} {} {how}", run.spec.stage, run.id));
-        Ok(run)
     }
 }
 

@@ -24,7 +24,7 @@ pub fn print(session: &Session<'_>, evaluations: &[RunId]) -> Result<()> {
     for network in &networks {
         for (score, set) in network.rows() {
             let number = |metric: MetricName| {
-                let key = (score, set.clone(), metric);
+                let key = (score.clone(), set.clone(), metric);
                 network
                     .metrics
                     .get(&key)
@@ -33,8 +33,15 @@ pub fn print(session: &Session<'_>, evaluations: &[RunId]) -> Result<()> {
             let set = set.clone().unwrap_or_else(|| "average".to_owned());
             let numbers = [Fpr95, Auroc, AuprIn, AuprOut].map(number);
             let [fpr95, auroc, aupr_in, aupr_out] = numbers;
-            let score = score.name().to_owned();
-            rows.push([network.name.clone(), score, set, fpr95, auroc, aupr_in, aupr_out]);
+            rows.push([
+                network.name.clone(),
+                score.clone(),
+                set,
+                fpr95,
+                auroc,
+                aupr_in,
+                aupr_out,
+            ]);
         }
     }
     if session.args.format == Format::Csv {
@@ -65,7 +72,7 @@ fn json(networks: &[Network]) -> Result<()> {
         for ((score, set, metric), values) in &network.metrics {
             let summary = Summary::of(values);
             let line = serde_json::json!({
-                "network": network.name, "score": score.name(), "dataset": set, "metric": metric.name(),
+                "network": network.name, "score": score, "dataset": set, "metric": metric.name(),
                 "mean": summary.mean, "spread": summary.spread, "seeds": network.seeds,
                 "convention": network.convention.name(), "id_accuracy": Summary::of(&network.accuracy).mean,
             });

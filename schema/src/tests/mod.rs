@@ -8,6 +8,7 @@ use arrow::ipc::writer::StreamWriter;
 
 use super::*;
 use crate::digest::Digest;
+use crate::value::Numbers;
 
 fn embedding(index: u64) -> ClassEmbedding {
     ClassEmbedding {
@@ -57,6 +58,21 @@ fn latent(index: u64) -> Latent {
         dtype: "f32".into(),
         shape: vec![4, 8, index as i64],
         data: vec![index as u8; 9],
+    }
+}
+
+fn activation(index: u64) -> Activation {
+    Activation {
+        class_id: None,
+        class_name: None,
+        index,
+        dataset: "set".into(),
+        split: "test".into(),
+        sample: index as i64,
+        label: None,
+        predicted: (index > 0).then_some(1),
+        logits: Numbers(vec![index as f32; index as usize]),
+        features: Numbers(vec![-0.5; 3]),
     }
 }
 
@@ -149,6 +165,7 @@ fn what_is_stored_is_pinned() {
         pins(&n.map(checkpoint)),
         pins(&n.map(score)),
         pins(&n.map(metric)),
+        pins(&n.map(activation)),
     ];
     let pinned = [
         "class_embeddings 0e258720 e0861ee4 975c4d49",
@@ -159,6 +176,7 @@ fn what_is_stored_is_pinned() {
         "checkpoints dbc196e7 fa1c2f61 ac76f96f",
         "scores f3a9f85e 7855d5d8 acd1dd26",
         "metrics a5370623 e16c98d4 64e3fbfd",
+        "activations",
     ];
     assert_eq!(found, pinned);
 }

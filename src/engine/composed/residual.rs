@@ -69,13 +69,20 @@ impl Residual for Network {
         }
         match run.head {
             Head::Features => Ok(features),
-            Head::Logits => {
-                let weight = variables.trained(plan.fc_weight, &[plan.outputs, plan.features])?;
-                let bias = variables.trained(plan.fc_bias, &[plan.outputs])?;
-                features.matmul(&weight.t()?)?.broadcast_add(&bias)
-            }
+            Head::Logits => last(plan, variables, &features),
         }
     }
+
+    fn last(&self, variables: &Variables, features: &Tensor) -> Result<Tensor> {
+        Ok(last(&self.plan, variables, features)?.detach())
+    }
+}
+
+/// The last layer, of features `[n, features]`.
+fn last(plan: &Plan, variables: &Variables, features: &Tensor) -> Result<Tensor> {
+    let weight = variables.trained(plan.fc_weight, &[plan.outputs, plan.features])?;
+    let bias = variables.trained(plan.fc_bias, &[plan.outputs])?;
+    features.matmul(&weight.t()?)?.broadcast_add(&bias)
 }
 
 impl Forward<'_> {

@@ -36,9 +36,11 @@ pub(super) fn properties(schema: &Schema, metadata: Vec<KeyValue>) -> WriterProp
             DataType::Float32 | DataType::Float64 => {
                 builder.set_column_encoding(path.clone(), Encoding::BYTE_STREAM_SPLIT)
             }
-            DataType::FixedSizeList(..) => builder
-                .set_column_encoding(path.clone(), Encoding::BYTE_STREAM_SPLIT)
-                .set_column_statistics_enabled(path.clone(), EnabledStatistics::None),
+            DataType::FixedSizeList(item, _) | DataType::List(item) if item.data_type().is_floating() => {
+                builder
+                    .set_column_encoding(path.clone(), Encoding::BYTE_STREAM_SPLIT)
+                    .set_column_statistics_enabled(path.clone(), EnabledStatistics::None)
+            }
             DataType::Binary => builder
                 .set_column_statistics_enabled(path.clone(), EnabledStatistics::None)
                 .set_write_batch_size(BATCH_OF_BYTES),

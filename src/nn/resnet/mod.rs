@@ -120,6 +120,23 @@ impl ResNet {
         self.run(x, train, Head::Features)
     }
 
+    /// Returns the logits `[n, num_outputs]` of pooled vectors `[n, feature_len]`: with [`Self::features`]
+    /// those that [`Self::forward`] gives. No gradient goes back through them.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if they do not fit; candle's errors.
+    pub fn last(&self, features: &Tensor) -> Result<Tensor> {
+        let width = self.config.feature_len();
+        if !matches!(features.dims(), &[n, len] if n > 0 && len == width) {
+            return Err(Error::Shape {
+                what: "features",
+                expected: format!("[n, {width}]"),
+                actual: features.dims().to_vec(),
+            });
+        }
+        Ok(self.network.last(self.tensors.variables(), features)?)
+    }
+
     fn run(&self, x: &Tensor, train: bool, head: Head) -> Result<Tensor> {
         let (h, w) = match x.dims() {
             &[n, channels, h, w] if n > 0 && channels == self.config.in_channels && h > 0 && w > 0 => (h, w),

@@ -234,3 +234,8 @@ pub static SCORES: &[&dyn Score] = &[
 pub fn by_name(name: &str) -> Option<&'static dyn Score> {
     SCORES.iter().copied().find(|score| score.card().name == name)
 }
+
+/// Returns the names of scores that are like `name`, the nearest first.
+pub fn near(name: &str) -> Vec<String> {
+    crate::words::near_names(name, SCORES.iter().map(|score| score.card().name.to_owned()))
+}

@@ -1,5 +1,7 @@
 //! The numbers that a score leaves open, with the values that a search tries.
 
+use std::fmt;
+
 use super::error::ScoreError;
 
 /// What values a hyperparameter may have.
@@ -31,15 +33,18 @@ impl Range {
             Self::Choice(count) => whole && value >= 0.0 && value < f64::from(count),
         }
     }
+}
 
-    fn words(self) -> String {
+/// In words: `a positive number`.
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Whole(least) => format!("a whole number of at least {least}"),
-            Self::Positive => "a positive number".to_owned(),
-            Self::NotNegative => "a number of at least 0".to_owned(),
-            Self::Percent => "a number between 0 and 100".to_owned(),
-            Self::Share => "a number above 0, at most 1".to_owned(),
-            Self::Choice(count) => format!("a whole number from 0 to {}", count - 1),
+            Self::Whole(least) => write!(f, "a whole number of at least {least}"),
+            Self::Positive => f.write_str("a positive number"),
+            Self::NotNegative => f.write_str("a number of at least 0"),
+            Self::Percent => f.write_str("a number between 0 and 100"),
+            Self::Share => f.write_str("a number above 0, at most 1"),
+            Self::Choice(count) => write!(f, "a whole number from 0 to {}", count - 1),
         }
     }
 }
@@ -90,7 +95,7 @@ impl Values {
                 true => Ok((known.name, value)),
                 false => Err(ScoreError::Range {
                     name: known.name,
-                    expected: known.range.words(),
+                    expected: known.range.to_string(),
                     actual: value,
                 }),
             }

@@ -1,23 +1,41 @@
-//! A trained classifier, for evaluations.
+//! A trained classifier, for what looks at images with it.
 
-use dream_schema::RunId;
+use candle_core::Tensor;
+use dream_schema::{Run, RunId};
 
 use super::Params;
 use crate::dataset::Preparation;
-use crate::nn::ResNet;
+use crate::nn::{self, ResNet, ResNetConfig, State};
 use crate::ood;
-use crate::stage::phi::TrainedPhi;
+use crate::stage::phi::{TrainedPhi, is_phi};
 use crate::stage::pictures::Pictures;
-use crate::stage::training::{self, Training};
+use crate::stage::training::{self, Still};
 use crate::stage::{Context, ImageSource, Role, Source, StageError, params};
 use crate::store::Readable;
 
-/// A trained classifier, read from a `detect` run.
+/// A trained classifier.
 pub struct Detector {
-    training: Training,
+    still: Still,
     classes: Vec<String>,
     network: ResNet,
-    phi: Option<ood::Phi>,
+}
+
+/// Returns phi of a `detect` run, if it was trained with outliers.
+///
+/// # Errors
+/// If it has no checkpoint.
+pub(in crate::stage) fn phi(ctx: &Context<'_>, run: &Run) -> Result<Option<ood::Phi>, StageError> {
+    let Some(loss) = params::<Params>(run)?.outlier else {
+        return Ok(None);
+    };
+    let phi = TrainedPhi::new(&loss.phi, 0, ctx.engine.device())?;
+    phi.load(&mut state(ctx, run)?)?;
+    Ok(Some(phi.frozen()?))
+}
+
+fn state(ctx: &Context<'_>, run: &Run) -> Result<State, StageError> {
+    let missing = || StageError::Mismatch(format!("run {} has no checkpoint", run.id));
+    training::used_model(ctx, run)?.ok_or_else(missing)
 }
 
 impl Detector {
@@ -32,23 +50,34 @@ impl Detector {
         let classes = ImageSource::find(ctx.store, &run, &Role::Images)?
             .classes()
             .to_vec();
-        let missing = || StageError::Mismatch(format!("run {id} has no checkpoint"));
-        let mut state = training::used_model(ctx, &run)?.ok_or_else(missing)?;
-        let phi = match &params.outlier {
-            Some(loss) => {
-                let phi = TrainedPhi::new(&loss.phi, 0, ctx.engine.device())?;
-                phi.load(&mut state)?;
-                Some(phi.frozen()?)
-            }
-            None => None,
-        };
+        let mut state = state(ctx, &run)?;
+        state.retain(|name, _| !is_phi(name));
         let network = params.training.network(classes.len(), 0, ctx)?;
         network.tensors().load_state_dict(&state)?;
         Ok(Self {
-            training: params.training,
+            still: params.training.still(),
             classes,
             network,
-            phi,
+        })
+    }
+
+    /// Makes a classifier of `classes` from weights that another program trained.
+    ///
+    /// # Errors
+    /// If the weights are not of this network.
+    pub(in crate::stage) fn of_state(
+        ctx: &Context<'_>,
+        config: ResNetConfig,
+        still: Still,
+        classes: &[String],
+        state: &State,
+    ) -> Result<Self, StageError> {
+        let network = ResNet::new(config, 0, ctx.engine)?;
+        network.tensors().load_state_dict(state)?;
+        Ok(Self {
+            still,
+            classes: classes.to_vec(),
+            network,
         })
     }
 
@@ -57,26 +86,42 @@ impl Detector {
         &self.classes
     }
 
-    /// Returns phi, if it was trained with outliers.
-    pub fn phi(&self) -> Option<&ood::Phi> {
-        self.phi.as_ref()
+    /// Length of its feature vectors.
+    pub fn feature_len(&self) -> usize {
+        self.network.config().feature_len()
     }
 
     /// Returns how images are brought to its input.
     pub fn preparation(&self) -> Preparation {
-        self.training.preparation()
+        self.still.preparation
     }
 
-    /// Returns the logits of every image, `[n, classes]`, flat.
+    /// Returns the tensors of the last layer, `fc.weight` `[classes, feature_len]` and `fc.bias` `[classes]`.
+    ///
+    /// # Errors
+    /// If they cannot be read back from the device.
+    pub(in crate::stage) fn head(&self) -> Result<State, StageError> {
+        let mut state = self.network.tensors().state_dict()?;
+        state.retain(|name, _| name.starts_with("fc."));
+        Ok(state)
+    }
+
+    /// Returns the features of the images `samples` and then their logits, `[samples, feature_len +
+    /// classes]`, flat.
     ///
     /// # Errors
     /// If an image cannot be read, or the user interrupts.
-    pub(in crate::stage) fn logits(
+    pub(in crate::stage) fn shown(
         &self,
         ctx: &Context<'_>,
         images: &Pictures<'_>,
+        samples: &[u32],
     ) -> Result<Vec<f32>, StageError> {
-        let samples: Vec<u32> = (0..images.len() as u32).collect();
-        self.training.outputs(ctx, &self.network, images, &samples, Ok)
+        let pass = |x: &Tensor| -> nn::Result<Tensor> {
+            let features = self.network.features(x, false)?.detach();
+            let logits = self.network.last(&features)?;
+            Ok(Tensor::cat(&[features, logits], 1)?)
+        };
+        self.still.outputs(ctx, images, samples, pass)
     }
 }

@@ -18,6 +18,7 @@ use crate::nn::{self, ResNet};
 use crate::store::{Readable, Store};
 
 pub use detector::Detector;
+pub(super) use detector::phi;
 use outliers::Outliers;
 pub use pair::Pair;
 

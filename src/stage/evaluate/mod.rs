@@ -1,89 +1,115 @@
-//! `evaluate`: scores the ID test set and every OOD set with a trained classifier, and takes the detection
-//! metrics.
+//! `evaluate`: takes detection scores of what a classifier showed of the ID test set and of every OOD set
+//! (`observe`, or an import), and from these the detection metrics. No network is run.
 
+mod check;
+mod chosen;
+mod metrics;
+mod shown;
 mod work;
+
+use std::collections::BTreeMap;
 
 use dream_schema::Run;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Asked, Context, ImageSource, Input, Order, Refusals, Role, Source, Stage, StageError, detect,
-    required_input,
-};
-use crate::ood::{self, Convention};
-use crate::store::Store;
-use crate::words::words;
+use super::{Asked, Context, Input, Order, Refusals, Role, Stage, StageError, detect, params};
+use crate::ood::Convention;
+use crate::store::{Readable, Store};
 
-use work::{Evaluation, sets};
+pub use chosen::{ALL, DREAM, ScoreSpec, Tuned, all};
 
 /// Name of the stage.
 pub const NAME: &str = "evaluate";
-/// Version of its algorithm.
-pub const VERSION: u32 = 1;
+/// Version of its algorithm: the first read the images itself.
+pub const VERSION: u32 = 2;
 
 /// What is measured, and by which convention.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Params {
-    /// The detection scores: `msp`, `max_logit`, `energy`, `dream`. Only a classifier with phi has `dream`,
-    /// phi(E(x)).
-    pub scores: Vec<ScoreName>,
+    /// The detection scores.
+    pub scores: Vec<ScoreSpec>,
     /// Whose definition of the metrics: `dream-ood`, `openood`, `pytorch-ood`.
+    pub convention: Convention,
+}
+
+/// What is evaluated of a classifier: [`Params`], and what is observed for it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// See [`Params::scores`]. Beside others, `dream` is left out for a classifier without phi.
+    pub scores: Vec<ScoreSpec>,
+    /// See [`Params::convention`].
     pub convention: Convention,
     /// The split of the ID set.
     pub split: String,
     /// The split of the OOD sets.
     pub ood_split: String,
+    /// The split of the ID set that scores learn from beside the training images, for those that do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_split: Option<String>,
 }
 
-words! {
-    /// A detection score; higher means more in-distribution. In the order of the names, as tables have it.
-    #[derive(PartialOrd, Ord)]
-    pub enum ScoreName {
-        /// phi(E(x)), the log-odds of being in-distribution (DREAM-OOD, Eq. 8).
-        Dream = "dream",
-        /// Energy E(x): logsumexp of the logits.
-        Energy = "energy",
-        /// Maximum logit.
-        MaxLogit = "max_logit",
-        /// Maximum softmax probability.
-        Msp = "msp",
+impl Settings {
+    /// Returns the parameters of an evaluation, of a classifier with phi or without.
+    pub fn params(&self, has_phi: bool) -> Params {
+        let mut scores = self.scores.clone();
+        let other = |score: &ScoreSpec| score.name() != DREAM;
+        if !has_phi && scores.iter().any(other) {
+            scores.retain(other);
+        }
+        Params {
+            scores,
+            convention: self.convention,
+        }
     }
 }
 
-impl ScoreName {
-    /// Returns the score of every row of `logits`, `[n, classes]`.
-    fn values(self, logits: &[f32], detector: &detect::Detector) -> Result<Vec<f32>, StageError> {
-        let classes = detector.classes().len();
-        Ok(match self {
-            ScoreName::Msp => ood::msp(logits, classes)?,
-            ScoreName::MaxLogit => ood::max_logit(logits, classes)?,
-            ScoreName::Energy => ood::energy(logits, classes, 1.0)?,
-            ScoreName::Dream => {
-                let missing = || StageError::Mismatch("the classifier has no phi to score with".into());
-                let phi = detector.phi().ok_or_else(missing)?;
-                ood::phi(&ood::energy(logits, classes, 1.0)?, phi)?
-            }
+impl Params {
+    /// Says whether a score learns from training images, and whether from validation images.
+    pub fn learns(&self) -> [bool; 2] {
+        let chosen = self
+            .scores
+            .iter()
+            .filter_map(|spec| chosen::Chosen::of(spec).ok());
+        chosen.fold([false; 2], |[train, validation], score| {
+            let needs = score.needs();
+            [train || needs.train, validation || needs.validation]
         })
     }
+}
+
+/// What an evaluation reads: runs with activations.
+#[derive(Clone, Debug)]
+pub struct Observations {
+    /// Of the ID test set.
+    pub id: Input,
+    /// Of the OOD sets, by name.
+    pub ood: Vec<(String, Input)>,
+    /// Of training images, where scores learn from them.
+    pub train: Option<Input>,
+    /// Of ID images that the classifier was not trained on, where scores learn from them.
+    pub validation: Option<Input>,
 }
 
 /// An evaluation of a classifier.
 #[derive(Clone, Debug)]
 pub struct Evaluate;
 
-/// Asks for the evaluation of the classifier of the run `detector`.
-pub fn ask(
-    params: &Params,
-    detector: impl Into<Input>,
-    id: &ImageSource,
-    ood: &[ImageSource],
-) -> Asked<Evaluate> {
-    let asked = Asked::new(params, 0)
-        .reads(Role::Detector, detector)
-        .from(Role::Id, id);
-    ood.iter().fold(asked, |asked, set| {
-        asked.from(Role::Ood(set.name().to_owned()), set)
+/// Asks for the evaluation of what a classifier showed.
+pub fn ask(params: &Params, observations: &Observations) -> Asked<Evaluate> {
+    let mut asked = Asked::new(params, 0).reads(Role::Id, observations.id.clone());
+    let learnt = [
+        (Role::Train, &observations.train),
+        (Role::Validation, &observations.validation),
+    ];
+    for (role, input) in learnt {
+        if let Some(input) = input {
+            asked = asked.reads(role, input.clone());
+        }
+    }
+    observations.ood.iter().fold(asked, |asked, (name, input)| {
+        asked.reads(Role::Ood(name.clone()), input.clone())
     })
 }
 
@@ -93,77 +119,65 @@ impl Stage for Evaluate {
     type Params = Params;
 
     fn check(store: &Store, asked: &mut Asked<Self>, refusals: &mut Refusals) -> Result<(), StageError> {
-        let scores = &asked.params.scores;
-        refusals.require(!scores.is_empty(), "scores", "there is none", "one at least");
-        for (n, score) in scores.iter().enumerate() {
-            if scores[..n].contains(score) {
-                refusals.refuse("scores", format!("`{}` is named twice", score.name()));
-            }
-        }
-        let mut sets: Vec<(Role, ImageSource)> = Vec::new();
-        for (role, entry) in asked.sources() {
-            if let Some(set) = refusals.take(role, ImageSource::of(entry.clone()))? {
-                sets.push((role.clone(), set));
-            }
-        }
-        for (n, (role, set)) in sets.iter().enumerate() {
-            let same = |(other, known): &(Role, ImageSource)| {
-                other == role || known.is_registered() && known.digest() == set.digest() && *other == Role::Id
-            };
-            if sets[..n].iter().any(same) {
-                refusals.refuse(role, format!("the image set `{}` is named twice", set.name()));
-            }
-            let (key, split) = match role {
-                Role::Id => ("split", &asked.params.split),
-                _ => ("ood_split", &asked.params.ood_split),
-            };
-            set.require_split(key, split, refusals);
-        }
-        refusals.require(
-            sets.len() > 1,
-            "ood",
-            "there is no OOD set to evaluate on",
-            "one at least",
-        );
-        let known = asked.known(store, &Role::Detector, &[detect::NAME], refusals)?;
-        let id = sets.iter().find(|(role, _)| *role == Role::Id);
-        if let (Some(known), Some((role, id))) = (known, id) {
-            id.require_labels(role, refusals);
-            detect::check_classes(store, &known, id, role, refusals)?;
-        }
-        Ok(())
+        check::check(store, asked, refusals)
     }
 
+    /// Executes the run: the rows of a set are committed score by score, the metrics at the end. Sets and
+    /// scores that are stored already are not made again.
     fn execute(ctx: &Context<'_>, order: &Order<'_, Params>) -> Result<(), StageError> {
-        execute(ctx, order.run, &order.params)
+        work::execute(ctx, order.run, &order.params)
     }
 }
 
-/// Executes the run: the rows of a set are committed score by score, the metrics at the end. Sets and scores
-/// that are stored already are not made again.
+/// Returns the `detect` run whose classifier an evaluation is of, whichever version made it; none where the
+/// activations are of another program's classifier.
 ///
 /// # Errors
-/// If an image set is not what it was, or the classifier gives NaN.
-fn execute(ctx: &Context<'_>, run: &Run, params: &Params) -> Result<(), StageError> {
-    let sets = sets(ctx.store, run, params)?;
-    ctx.progress.begin("evaluate", sets.len() as u64, "sets");
-    for set in &sets {
-        ctx.check_interrupt()?;
-        set.source.verify_images()?;
-    }
-    let detector = detect::Detector::load(ctx, required_input(run, &Role::Detector)?)?;
-    let has = |score: &ScoreName| *score != ScoreName::Dream || detector.phi().is_some();
-    let evaluation = Evaluation {
-        ctx,
-        run,
-        scores: params.scores.iter().copied().filter(has).collect(),
-        detector,
-        sets,
+/// If the store fails.
+pub fn detector(store: &Store, evaluation: &Run) -> Result<Option<Run>, StageError> {
+    let own = |run: &Run| Role::Detector.input_of(run);
+    let id = match (own(evaluation), Role::Id.input_of(evaluation)) {
+        (Some(detector), _) => Some(detector),
+        (None, Some(observed)) => own(&store.run(observed)?),
+        (None, None) => None,
     };
-    let all = 0..evaluation.sets.len();
-    let values = all
-        .map(|set| evaluation.set(set))
-        .collect::<Result<Vec<_>, _>>()?;
-    let metrics = evaluation.metrics(&values, params.convention)?;
-    Ok(ctx.store.put(run.id, &metrics)?)
+    Ok(id.map(|id| store.run(id)).transpose()?)
+}
+
+/// Returns what an evaluation's test sets are, by role: their sources, and how they were looked at.
+///
+/// # Errors
+/// If the store fails.
+pub fn sets(store: &Store, evaluation: &Run) -> Result<BTreeMap<String, String>, StageError> {
+    let tested = |role: &str| Role::Id.is(role) || Role::ood_name(role).is_some();
+    let mut sets = BTreeMap::new();
+    for input in evaluation.spec.inputs.iter().filter(|input| tested(&input.role)) {
+        let spec = store.run(input.run)?.spec;
+        let images = Role::Images.to_string();
+        let read = (spec.sources.get(&images), spec.params.get("split"));
+        sets.insert(input.role.clone(), format!("{read:?}"));
+    }
+    Ok(sets)
+}
+
+/// Returns the convention of an evaluation, whichever version made it.
+///
+/// # Errors
+/// If it has none.
+pub fn convention(evaluation: &Run) -> Result<Convention, StageError> {
+    /// What the versions have in common.
+    #[derive(Deserialize)]
+    struct Common {
+        convention: Convention,
+    }
+    Ok(params::<Common>(evaluation)?.convention)
+}
+
+/// Says whether a `detect` run has phi, or will have it.
+///
+/// # Errors
+/// If it is of another stage, or the store fails.
+pub fn has_phi(store: &Store, detector: &Input) -> Result<bool, StageError> {
+    let known = detector.known(store, &Role::Detector, &[detect::NAME])?;
+    Ok(known.params::<detect::Params>()?.outlier.is_some())
 }

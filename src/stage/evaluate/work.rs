@@ -1,73 +1,117 @@
-//! An evaluation under way: a set and a score at a time.
+//! An evaluation under way: what scores learn, then a set and a score at a time.
 
 use std::ops::Range;
 
-use dream_schema::{Metric, Run, Score};
+use dream_schema::{Metric, Run, RunId, Score, Table};
 
-use super::{Params, ScoreName};
-use crate::ood::{self, Convention, Detection};
-use crate::stage::detect::Detector;
+use super::chosen::{Chosen, Way};
+use super::shown::{Head, Shown};
+use super::{Params, detector, metrics};
+use crate::ood::score::{Fitted, Reference};
+use crate::ood::{self, Observed, Phi};
 use crate::stage::metric::MetricName;
-use crate::stage::pictures::{HELD_BYTES, Pictures};
 use crate::stage::rows::stretch;
-use crate::stage::{Context, ImageSource, Role, Source, StageError};
-use crate::store::Store;
+use crate::stage::{Context, Role, StageError, detect, required_input};
+use crate::store::{Readable, Snapshot};
 
 /// A set of test images.
 pub(super) struct TestSet {
     /// Its name in the rows.
-    name: String,
-    pub source: ImageSource,
-    split: String,
-    /// Number of its pictures.
+    pub name: String,
+    /// The run that has its activations.
+    run: RunId,
+    /// Number of its images.
     count: u64,
     /// Whether it is the in-distribution set.
-    is_id: bool,
+    pub is_id: bool,
+    /// Images that were left out of it.
+    pub left_out: f64,
 }
 
-impl TestSet {
-    fn new(name: &str, source: ImageSource, split: &str, is_id: bool) -> Result<Self, StageError> {
-        let missing = || {
-            let set = source.name();
-            StageError::Mismatch(format!("the image set `{set}` has no split `{split}`"))
-        };
-        Ok(Self {
-            name: name.to_owned(),
-            split: split.to_owned(),
-            count: source.count(split).ok_or_else(missing)?,
-            source,
-            is_id,
-        })
-    }
-}
-
-/// Returns the ID set, then the OOD sets in the order of their roles.
-pub(super) fn sets(store: &Store, run: &Run, params: &Params) -> Result<Vec<TestSet>, StageError> {
-    let id = ImageSource::find(store, run, &Role::Id)?;
-    let name = id.name().to_owned();
-    let mut sets = vec![TestSet::new(&name, id, &params.split, true)?];
-    for role in run.spec.sources.keys() {
-        if let Some(name) = Role::ood_name(role) {
-            let source = ImageSource::find(store, run, &Role::Ood(name.to_owned()))?;
-            sets.push(TestSet::new(name, source, &params.ood_split, false)?);
-        }
-    }
-    Ok(sets)
-}
-
-/// An evaluation under way. The rows of `scores` are numbered score by score, set by set, picture by picture;
+/// An evaluation under way. The rows of `scores` are numbered score by score, set by set, image by image;
 /// those of `metrics` begin with the accuracy.
-pub(super) struct Evaluation<'a> {
-    pub ctx: &'a Context<'a>,
-    pub run: &'a Run,
-    pub detector: Detector,
-    /// Those that the classifier has.
-    pub scores: Vec<ScoreName>,
-    pub sets: Vec<TestSet>,
+struct Evaluation<'a> {
+    ctx: &'a Context<'a>,
+    run: &'a Run,
+    snapshot: Snapshot,
+    scores: Vec<Chosen>,
+    sets: Vec<TestSet>,
+    head: Option<Head>,
+    phi: Option<Phi>,
 }
 
 /// The index of the accuracy among the metrics.
-const ACCURACY: u64 = 0;
+pub(super) const ACCURACY: u64 = 0;
+
+/// A score that has learnt what it must; none where all its rows are stored.
+type Ready = Option<Box<dyn Fitted>>;
+
+/// Executes the run.
+///
+/// # Errors
+/// If activations do not fit each other, or not what a score needs.
+pub(super) fn execute(ctx: &Context<'_>, run: &Run, params: &Params) -> Result<(), StageError> {
+    let snapshot = ctx.store.snapshot()?;
+    let of_id = required_input(run, &Role::Id)?;
+    let chosen = params.scores.iter().map(Chosen::of);
+    let chosen = chosen.collect::<Result<_, _>>().map_err(StageError::Mismatch)?;
+    let evaluation = Evaluation {
+        ctx,
+        run,
+        scores: chosen,
+        sets: sets(&snapshot, run)?,
+        head: Head::load(&snapshot, of_id)?,
+        phi: phi(ctx, run)?,
+        snapshot,
+    };
+    let steps = evaluation.scores.len() + evaluation.sets.len();
+    ctx.progress.begin("evaluate", steps as u64, "steps");
+    let ready = evaluation.learn()?;
+    let values = (0..evaluation.sets.len())
+        .map(|set| evaluation.set(set, &ready))
+        .collect::<Result<Vec<_>, _>>()?;
+    let labels: Vec<&str> = evaluation
+        .scores
+        .iter()
+        .map(|score| score.label.as_str())
+        .collect();
+    let metrics = metrics::of(&evaluation.sets, &labels, &values, params.convention)?;
+    Ok(ctx.store.put(run.id, &metrics)?)
+}
+
+/// Returns the ID set, then the OOD sets in the order of their roles.
+fn sets(snapshot: &Snapshot, run: &Run) -> Result<Vec<TestSet>, StageError> {
+    let set = |name: Option<&str>, input: RunId| -> Result<TestSet, StageError> {
+        let count = snapshot.count(input, Table::Activations)?;
+        if count == 0 {
+            return Err(StageError::Mismatch(format!("run {input} has no activations")));
+        }
+        Ok(TestSet {
+            name: name.unwrap_or_default().to_owned(),
+            run: input,
+            count,
+            is_id: name.is_none(),
+            left_out: super::shown::left_out(snapshot, input)?,
+        })
+    };
+    let mut sets = vec![set(None, required_input(run, &Role::Id)?)?];
+    for input in &run.spec.inputs {
+        if let Some(name) = Role::ood_name(&input.role) {
+            sets.push(set(Some(name), input.run)?);
+        }
+    }
+    sets[1..].sort_by(|a, b| a.name.cmp(&b.name));
+    sets[0].name = super::shown::dataset(snapshot, sets[0].run)?;
+    Ok(sets)
+}
+
+/// Returns phi, where the classifier is one of ours that was trained with outliers.
+fn phi(ctx: &Context<'_>, run: &Run) -> Result<Option<Phi>, StageError> {
+    match detector(ctx.store, run)? {
+        Some(detector) => Ok(detect::phi(ctx, &detector)?),
+        None => Ok(None),
+    }
+}
 
 impl Evaluation<'_> {
     /// The indices of a set's rows of the score of a place in `scores`.
@@ -77,138 +121,159 @@ impl Evaluation<'_> {
         start..start + self.sets[set].count
     }
 
+    /// Returns the values of a set's rows of a score, if all are stored.
+    fn stored(&self, set: usize, score: usize) -> Result<Option<Vec<f32>>, StageError> {
+        let rows: Vec<Score> = stretch(&self.snapshot, self.run.id, 0, &self.indices(set, score))?;
+        let whole = rows.len() as u64 == self.sets[set].count;
+        Ok(whole.then(|| rows.iter().map(|row| row.value).collect()))
+    }
+
+    /// Lets the scores that have work left learn what they must.
+    fn learn(&self) -> Result<Vec<Ready>, StageError> {
+        let wanted = |score: usize| -> Result<bool, StageError> {
+            for set in 0..self.sets.len() {
+                if self.stored(set, score)?.is_none() {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        };
+        let wanted = (0..self.scores.len())
+            .map(wanted)
+            .collect::<Result<Vec<_>, _>>()?;
+        let needs = |of: fn(&Chosen) -> bool| self.scores.iter().zip(&wanted).any(|(s, w)| *w && of(s));
+        let shown = |role: Role, needed: bool| match role.input_of(self.run).filter(|_| needed) {
+            Some(run) => Shown::load(&self.snapshot, run).map(Some),
+            None => Ok(None),
+        };
+        let train = shown(Role::Train, needs(|score| score.needs().train))?;
+        let validation = shown(Role::Validation, needs(|score| score.needs().validation))?;
+        let reference = Reference {
+            train: self.view(train.as_ref())?,
+            validation: self.view(validation.as_ref())?,
+        };
+        let mut ready = Vec::with_capacity(wanted.len());
+        for (score, wanted) in self.scores.iter().zip(wanted) {
+            self.ctx.check_interrupt()?;
+            self.ctx.progress.detail(&score.label);
+            ready.push(match (&score.way, wanted) {
+                (Way::Of(way, values), true) => Some(
+                    way.fit(values, &reference)
+                        .map_err(|error| of_score(score, "", &error))?,
+                ),
+                (Way::Of(..), false) | (Way::Dream, _) => None,
+            });
+            self.ctx.progress.advance(1);
+        }
+        Ok(ready)
+    }
+
+    /// Returns a set as scores see it.
+    fn view<'s>(&'s self, shown: Option<&'s Shown>) -> Result<Option<Observed<'s>>, StageError> {
+        let view = shown.map(|shown| shown.view(self.head.as_ref())).transpose();
+        view.map_err(|error| StageError::Mismatch(format!("activations of run {}: {error}", self.run.id)))
+    }
+
     /// Returns the scores of the images of a set, score by score, making and committing those that are not
     /// stored.
-    pub fn set(&self, number: usize) -> Result<Vec<Vec<f32>>, StageError> {
-        let (ctx, set) = (self.ctx, &self.sets[number]);
-        let snapshot = ctx.store.snapshot()?;
-        let stored = |score: usize| -> Result<Option<Vec<f32>>, StageError> {
-            let indices = self.indices(number, score);
-            let rows: Vec<Score> = stretch(&snapshot, self.run.id, 0, &indices)?;
-            let whole = rows.len() as u64 == set.count;
-            Ok(whole.then(|| rows.iter().map(|row| row.value).collect()))
-        };
-        let stored = (0..self.scores.len())
-            .map(stored)
-            .collect::<Result<Vec<_>, _>>()?;
-        let accuracy = stretch::<Metric>(&snapshot, self.run.id, 0, &(ACCURACY..ACCURACY + 1))?;
+    fn set(&self, number: usize, ready: &[Ready]) -> Result<Vec<Vec<f32>>, StageError> {
+        let set = &self.sets[number];
+        let stored = (0..self.scores.len()).map(|score| self.stored(number, score));
+        let stored = stored.collect::<Result<Vec<_>, _>>()?;
+        let accuracy = stretch::<Metric>(&self.snapshot, self.run.id, 0, &(ACCURACY..ACCURACY + 1))?;
         let measured = !set.is_id || !accuracy.is_empty();
         if measured && stored.iter().all(Option::is_some) {
-            ctx.progress.skip(1);
+            self.ctx.progress.skip(1);
             return Ok(stored.into_iter().flatten().collect());
         }
-        ctx.check_interrupt()?;
-        let (logits, labels) = self.look(set)?;
-        let classes = self.detector.classes();
-        if !measured {
-            let labels = labels.as_deref().unwrap_or_default();
-            let mut row = MetricName::Accuracy.row(ACCURACY, ood::accuracy(&logits, classes.len(), labels)?);
+        let shown = Shown::load(&self.snapshot, set.run)?;
+        let predicted = match shown.logits.is_empty() {
+            true => None,
+            false => Some(ood::predictions(&shown.logits, shown.classes)?),
+        };
+        if let (false, Some(labels), false) = (measured, &shown.labels, shown.logits.is_empty()) {
+            let accuracy = ood::accuracy(&shown.logits, shown.classes, labels)?;
+            let mut row = MetricName::Accuracy.row(ACCURACY, accuracy);
             row.dataset = Some(set.name.clone());
-            ctx.store.put(self.run.id, &[row])?;
+            self.ctx.store.put(self.run.id, &[row])?;
         }
-        let predicted = ood::predictions(&logits, classes.len())?;
         let mut all = Vec::with_capacity(stored.len());
         for (score, stored) in stored.into_iter().enumerate() {
+            self.ctx.check_interrupt()?;
             all.push(match stored {
                 Some(values) => values,
                 None => {
-                    let values = self.scores[score].values(&logits, &self.detector)?;
-                    let rows = self.rows(number, score, &values, &predicted, labels.as_deref());
-                    ctx.store.put(self.run.id, &rows)?;
+                    let values = self.values(score, &ready[score], set, &shown)?;
+                    let rows = self.rows(number, score, &values, &shown, predicted.as_deref());
+                    self.ctx.store.put(self.run.id, &rows)?;
                     values
                 }
             });
         }
-        ctx.progress.advance(1);
+        self.ctx.progress.advance(1);
         Ok(all)
     }
 
-    /// Returns the logits of a set, `[n, classes]`, and its labels. Those of an OOD set, if it has any, are
-    /// not the classifier's.
-    fn look(&self, set: &TestSet) -> Result<(Vec<f32>, Option<Vec<u32>>), StageError> {
-        let TestSet { source, split, .. } = set;
-        if !source.left_out(split).is_empty() {
-            self.ctx.progress.note(&source.say_left_out(split));
+    /// Returns the values of a score of every image of a set.
+    fn values(
+        &self,
+        score: usize,
+        ready: &Ready,
+        set: &TestSet,
+        shown: &Shown,
+    ) -> Result<Vec<f32>, StageError> {
+        let chosen = &self.scores[score];
+        match (ready, &self.phi) {
+            (Some(ready), _) => {
+                let view = shown.view(self.head.as_ref());
+                let values = view.and_then(|view| ready.score(&view));
+                values.map_err(|error| of_score(chosen, &set.name, &error))
+            }
+            (None, Some(phi)) => Ok(ood::phi(&ood::energy(&shown.logits, shown.classes, 1.0)?, phi)?),
+            (None, None) => Err(StageError::Mismatch(
+                "the classifier has no phi to score with".into(),
+            )),
         }
-        let images = Pictures::of_set(source, split, self.detector.preparation(), true, HELD_BYTES)?;
-        if images.len() as u64 != set.count {
-            let (name, found, count) = (&set.name, images.len(), set.count);
-            return Err(StageError::Mismatch(format!(
-                "the image set `{name}` has {found} pictures in the split {split}, on record are {count}"
-            )));
-        }
-        let labels = images.labels().filter(|_| set.is_id).map(<[u32]>::to_vec);
-        Ok((self.detector.logits(self.ctx, &images)?, labels))
     }
 
     fn rows(
         &self,
-        set: usize,
+        number: usize,
         score: usize,
         values: &[f32],
-        predicted: &[u32],
-        labels: Option<&[u32]>,
+        shown: &Shown,
+        predicted: Option<&[u32]>,
     ) -> Vec<Score> {
-        let classes = self.detector.classes();
-        let row = |(sample, ((index, value), predicted)): (usize, ((u64, &f32), &u32))| {
-            let label = labels.and_then(|labels| labels.get(sample)).copied();
+        let set = &self.sets[number];
+        let labels = shown.labels.as_ref().filter(|_| set.is_id);
+        let row = |(image, (index, value)): (usize, (u64, &f32))| {
+            let label = labels.map(|labels| labels[image]);
             Score {
                 class_id: label,
-                class_name: label.and_then(|label| classes.get(label as usize)).cloned(),
+                class_name: label.and_then(|_| shown.class_names[image].clone()),
                 index,
-                dataset: self.sets[set].name.clone(),
-                split: self.sets[set].split.clone(),
-                score: self.scores[score].name().into(),
-                sample: sample as i64,
+                dataset: set.name.clone(),
+                split: shown.split.clone(),
+                score: self.scores[score].label.clone(),
+                sample: shown.samples[image],
                 value: *value,
                 label: label.map(|label| label as i32),
-                predicted: *predicted as i32,
+                predicted: predicted.map_or(-1, |predicted| predicted[image] as i32),
             }
         };
-        let pairs = self.indices(set, score).zip(values).zip(predicted);
-        pairs.enumerate().map(row).collect()
+        self.indices(number, score)
+            .zip(values)
+            .enumerate()
+            .map(row)
+            .collect()
     }
+}
 
-    /// Returns all metrics behind the accuracy: of each score those of every OOD set, then their means, which
-    /// have no data set; and how many images were left out.
-    pub fn metrics(
-        &self,
-        values: &[Vec<Vec<f32>>],
-        convention: Convention,
-    ) -> Result<Vec<Metric>, StageError> {
-        let mut metrics = Vec::new();
-        let mut add = |name: MetricName, set: Option<&TestSet>, score: Option<ScoreName>, value: f64| {
-            let index = ACCURACY + 1 + metrics.len() as u64;
-            metrics.push(Metric {
-                dataset: set.map(|set| set.name.clone()),
-                score: score.map(|score| score.name().to_owned()),
-                ..name.row(index, value)
-            });
-        };
-        let is_id = |set: &TestSet| set.is_id;
-        for (place, score) in self.scores.iter().enumerate() {
-            let of = |set: usize| values[set][place].as_slice();
-            let mut found = Vec::new();
-            let mut detection = |set: Option<&TestSet>, d: &Detection| {
-                add(MetricName::Fpr95, set, Some(*score), d.fpr95);
-                add(MetricName::Auroc, set, Some(*score), d.auroc);
-                add(MetricName::AuprIn, set, Some(*score), d.aupr_in);
-                add(MetricName::AuprOut, set, Some(*score), d.aupr_out);
-            };
-            let id = self.sets.iter().position(is_id).unwrap_or_default();
-            for (number, set) in self.sets.iter().enumerate().filter(|(_, set)| !set.is_id) {
-                let d = ood::detection(of(id), of(number), convention)?;
-                detection(Some(set), &d);
-                found.push(d);
-            }
-            detection(None, &ood::mean(&found)?);
-        }
-        for set in &self.sets {
-            let left_out = set.source.left_out(&set.split).len();
-            if left_out > 0 {
-                add(MetricName::ImagesLeftOut, Some(set), None, left_out as f64);
-            }
-        }
-        Ok(metrics)
-    }
+/// Says which score of which set failed.
+fn of_score(score: &Chosen, set: &str, error: &ood::score::ScoreError) -> StageError {
+    let of_set = match set {
+        "" => String::new(),
+        set => format!(" of `{set}`"),
+    };
+    StageError::Mismatch(format!("the score `{}`{of_set}: {error}", score.label))
 }

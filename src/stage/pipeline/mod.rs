@@ -1,5 +1,6 @@
 //! The whole pipeline from one file: a preset names the data, the model and the parameters of every stage.
 
+mod evaluation;
 mod sources;
 mod walk;
 
@@ -17,6 +18,7 @@ use super::{
 use crate::dataset::Kind;
 use crate::store::Store;
 
+pub use evaluation::Evaluation;
 pub use sources::Reach;
 use sources::Sources;
 use walk::{Check, Work};
@@ -45,7 +47,7 @@ pub struct Preset {
     /// The classifier; its loss on outliers is left out for the plain one.
     pub detect: detect::Params,
     /// Scores and metrics.
-    pub evaluate: evaluate::Params,
+    pub evaluate: evaluate::Settings,
     /// The folder that relative paths start from.
     #[serde(skip)]
     pub folder: PathBuf,
@@ -224,27 +226,19 @@ impl Preset {
             done: Vec::new(),
         };
         self.walk(ctx.store, &sources, seed, &mut work)?;
-        let missing = |runs: Vec<Run>| StageError::Mismatch(format!("the pipeline made {} runs", runs.len()));
-        let runs = <[Run; 9]>::try_from(work.done).map_err(missing)?;
-        let [
-            embeddings,
-            encoder,
-            outliers,
-            imagined,
-            plain_pictures,
-            plain,
-            dream,
-            of_plain,
-            of_dream,
-        ] = runs;
+        let mut part = |name: &str| {
+            let missing = || StageError::Mismatch(format!("the pipeline made no run of its part {name}"));
+            let place = work.done.iter().position(|(done, _)| done == name);
+            Ok::<_, StageError>(work.done.swap_remove(place.ok_or_else(missing)?).1)
+        };
         Ok(Runs {
-            embeddings,
-            encoder,
-            outliers,
-            imagined,
-            plain_pictures,
-            detectors: [plain, dream],
-            evaluations: [of_plain, of_dream],
+            embeddings: part("embed")?,
+            encoder: part("encode")?,
+            outliers: part("sample")?,
+            imagined: part("imagine")?,
+            plain_pictures: part("imagine-plain")?,
+            detectors: [part("detect-plain")?, part("detect")?],
+            evaluations: [part("evaluate-plain")?, part("evaluate")?],
         })
     }
 }

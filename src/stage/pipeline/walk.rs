@@ -3,9 +3,9 @@
 use dream_schema::Run;
 
 use super::sources::Sources;
-use super::{Preset, Told};
+use super::{Evaluation, Preset, Told};
 use crate::stage::{
-    Asked, Context, Input, Refusals, Stage, StageError, detect, embed, encode, evaluate, imagine, run, sample,
+    Asked, Context, Input, Refusals, Stage, StageError, detect, embed, encode, imagine, run, sample,
 };
 use crate::store::Store;
 
@@ -41,8 +41,13 @@ impl Preset {
         };
         let plain = walker.part("detect-plain", pair.plain())?;
         let dream = walker.part("detect", pair.with_outliers(imagined, Some(plain.clone())))?;
-        walker.part("evaluate-plain", evaluate::ask(&self.evaluate, plain, id, ood))?;
-        walker.part("evaluate", evaluate::ask(&self.evaluate, dream, id, ood))?;
+        let evaluation = Evaluation {
+            settings: &self.evaluate,
+            id,
+            ood,
+        };
+        evaluation.walk(store, "-plain", plain, walker)?;
+        evaluation.walk(store, "", dream, walker)?;
         Ok(())
     }
 }
@@ -70,7 +75,8 @@ impl Walker for Check<'_> {
 pub(super) struct Work<'a, 'b> {
     pub ctx: &'a Context<'a>,
     pub each: Told<'b>,
-    pub done: Vec<Run>,
+    /// The runs by the names of their parts.
+    pub done: Vec<(String, Run)>,
 }
 
 impl Walker for Work<'_, '_> {
@@ -78,7 +84,7 @@ impl Walker for Work<'_, '_> {
         let (run, how) = run(self.ctx, &asked.spec(self.ctx.store)?)?;
         (self.each)(name, &run, how)?;
         let id = run.id;
-        self.done.push(run);
+        self.done.push((name.to_owned(), run));
         Ok(Input::Stored(id))
     }
 }

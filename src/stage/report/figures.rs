@@ -12,7 +12,6 @@ use crate::report::{
     ClassSheet, Curve, DetectionRow, DetectionTable, Mark, Picture, PointGroup, Projection, ScoreHistogram,
     ScoreSeries, pca2,
 };
-use crate::stage::evaluate::ScoreName;
 use crate::stage::metric::MetricName;
 use crate::stage::training::Training;
 use crate::stage::{
@@ -166,7 +165,7 @@ pub(super) fn tables(networks: &[compare::Network]) -> Vec<DetectionTable> {
     for network in networks {
         for score in network.scores() {
             let value = |set: &String, metric: MetricName, seed: usize| {
-                let key = (score, Some(set.clone()), metric);
+                let key = (score.clone(), Some(set.clone()), metric);
                 network
                     .metrics
                     .get(&key)
@@ -186,7 +185,7 @@ pub(super) fn tables(networks: &[compare::Network]) -> Vec<DetectionTable> {
             };
             rows.push(DetectionRow {
                 network: network.name.clone(),
-                score: score.name().to_owned(),
+                score: score.clone(),
                 id_accuracy: network.accuracy.clone(),
                 cells: datasets.iter().map(cell).collect(),
             });
@@ -214,7 +213,7 @@ pub(super) fn histograms(
         for row in store
             .rows::<Score>(*evaluation, None)?
             .into_iter()
-            .filter(|r| r.score == ScoreName::Energy.name())
+            .filter(|r| r.score == "energy")
         {
             if row.label.is_some() {
                 id = Some(row.dataset.clone());

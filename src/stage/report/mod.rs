@@ -25,11 +25,18 @@ pub fn siblings(store: &Store, run: RunId) -> Result<Vec<RunId>, StageError> {
     let same = |other: &Run| {
         let (a, b) = (&other.spec, &run.spec);
         other.status == Status::Finished
-            && a.stage == b.stage
-            && a.params == b.params
+            && (&a.stage, a.stage_version) == (&b.stage, b.stage_version)
             && a.sources == b.sources
     };
-    Ok(store.runs()?.iter().filter(|r| same(r)).map(|r| r.id).collect())
+    let convention = evaluate::convention(&run)?;
+    let sets = evaluate::sets(store, &run)?;
+    let mut found = Vec::new();
+    for other in store.runs()?.iter().filter(|other| same(other)) {
+        if evaluate::convention(other)? == convention && evaluate::sets(store, other)? == sets {
+            found.push(other.id);
+        }
+    }
+    Ok(found)
 }
 
 /// Gathers the report on `run`, comparing `evaluations`.

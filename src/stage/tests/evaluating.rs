@@ -42,22 +42,60 @@ impl Tested {
         }
     }
 
-    fn spec(&self, changes: serde_json::Value) -> Result<RunSpec, StageError> {
-        let mut params = serde_json::json!({
-            "scores": ["energy", "msp"], "convention": "openood", "split": "test", "ood_split": "train",
-        });
-        for (key, value) in changes.as_object().unwrap() {
-            params[key] = value.clone();
-        }
-        let params = serde_json::from_value(params).unwrap();
-        evaluate::ask(&params, self.detector.id, &self.id, &self.ood).spec(&self.bench.store)
+    /// What is refused of an evaluation on these sets.
+    fn refused(&self, settings: &evaluate::Settings, id: &ImageSource) -> String {
+        let evaluation = pipeline::Evaluation {
+            settings,
+            id,
+            ood: &self.ood,
+        };
+        let mut refusals = Refusals::of("evaluate");
+        let detector = self.detector.id.into();
+        evaluation
+            .check(&self.bench.store, detector, &mut refusals)
+            .unwrap();
+        refusals.finish().unwrap_err().to_string()
     }
+
+    /// Observes what `settings` need, and asks for the scores.
+    fn spec(&self, settings: &evaluate::Settings) -> Result<RunSpec, StageError> {
+        let classifier = observe::Classifier::Run(self.detector.id.into());
+        let observe = |set: &ImageSource, split: &str| {
+            let params = observe::Params {
+                split: split.to_owned(),
+                numbered: false,
+                network: None,
+            };
+            let spec = observe::ask(&params, &classifier, set).spec(&self.bench.store)?;
+            Ok::<_, StageError>(self.bench.run(&spec, &Watch::new(usize::MAX))?.id.into())
+        };
+        let ood = self.ood.iter();
+        let observations = evaluate::Observations {
+            id: observe(&self.id, &settings.split)?,
+            ood: ood
+                .map(|set| Ok((set.name().to_owned(), observe(set, &settings.ood_split)?)))
+                .collect::<Result<_, StageError>>()?,
+            train: Some(observe(&self.id, "train")?),
+            validation: None,
+        };
+        evaluate::ask(&settings.params(false), &observations).spec(&self.bench.store)
+    }
+}
+
+fn settings(changes: serde_json::Value) -> evaluate::Settings {
+    let mut settings = serde_json::json!({
+        "scores": ["energy", "msp"], "convention": "openood", "split": "test", "ood_split": "train",
+    });
+    for (key, value) in changes.as_object().unwrap() {
+        settings[key] = value.clone();
+    }
+    serde_json::from_value(settings).unwrap()
 }
 
 #[test]
 fn images_left_out_are_no_accuracy() {
     let tested = Tested::new(Some("test/grey/02.png"));
-    let spec = tested.spec(serde_json::json!({})).unwrap();
+    let spec = tested.spec(&settings(serde_json::json!({}))).unwrap();
     let run = tested.bench.run(&spec, &Watch::new(usize::MAX)).unwrap();
     assert_eq!(tested.bench.metrics(&run)["images_left_out"], [1.0]);
     let networks = compare::networks(&tested.bench.store, &[run.id]).unwrap();
@@ -70,7 +108,7 @@ fn images_left_out_are_no_accuracy() {
 #[test]
 fn an_interrupted_evaluation_goes_on_with_the_next_set() {
     let whole = Tested::new(None);
-    let spec = whole.spec(serde_json::json!({})).unwrap();
+    let spec = whole.spec(&settings(serde_json::json!({}))).unwrap();
     let run = whole.bench.run(&spec, &Watch::new(usize::MAX)).unwrap();
     // Rows are numbered score by score, set by set, picture by picture.
     let rows: Vec<Score> = whole.bench.store.rows(run.id, None).unwrap();
@@ -87,10 +125,10 @@ fn an_interrupted_evaluation_goes_on_with_the_next_set() {
     assert!(rows.iter().enumerate().all(|(i, row)| row.index == i as u64));
 
     let other = Tested::new(None);
-    let spec = other.spec(serde_json::json!({})).unwrap();
+    let spec = other.spec(&settings(serde_json::json!({}))).unwrap();
     let store = &other.bench.store;
     for sets in [1, 2] {
-        let error = other.bench.run(&spec, &Watch::new(sets)).unwrap_err();
+        let error = other.bench.run(&spec, &Watch::new(2 + sets)).unwrap_err();
         assert!(matches!(error, StageError::Interrupted), "{error}");
         let rows: Vec<Score> = store.rows(spec.id(), None).unwrap();
         let pictures: usize = [12, 15][..sets].iter().sum();
@@ -104,10 +142,7 @@ fn an_interrupted_evaluation_goes_on_with_the_next_set() {
 fn splits_are_checked_before_a_picture_is_read() {
     let tested = Tested::new(None);
     for (key, given) in [("split", "tset"), ("ood_split", "trian")] {
-        let error = tested
-            .spec(serde_json::json!({ key: given }))
-            .unwrap_err()
-            .to_string();
+        let error = tested.refused(&settings(serde_json::json!({ key: given })), &tested.id);
         assert!(
             error.contains(given) && error.contains("test") && error.contains("train"),
             "{error}"
@@ -135,10 +170,7 @@ fn a_set_of_other_classes_is_refused_with_both_lists() {
         }
         let store = &tested.bench.store;
         let other = register_images(store, to, folder.path(), &Reading::default()).unwrap();
-        let spec = tested.spec(serde_json::json!({})).unwrap();
-        let params = serde_json::from_value(spec.params).unwrap();
-        let asked = evaluate::ask(&params, tested.detector.id, &other, &tested.ood);
-        asked.spec(store).unwrap_err().to_string()
+        tested.refused(&settings(serde_json::json!({})), &other)
     };
     let said = refused("white", "snow");
     assert!(
@@ -153,4 +185,99 @@ fn a_set_of_other_classes_is_refused_with_both_lists() {
         .id
         .check_classes(&["white", "grey", "black"].map(str::to_owned), "the embeddings");
     assert!(order.unwrap_err().to_string().contains("in another order"));
+}
+
+#[test]
+fn every_score_of_activations_is_taken_and_told_apart_by_its_values() {
+    let tested = Tested::new(None);
+    let scores = serde_json::json!(["mds", "knn", { "name": "knn", "values": { "k": 3.0 } }, "dice", "gen"]);
+    let spec = tested
+        .spec(&settings(serde_json::json!({ "scores": scores })))
+        .unwrap();
+    let run = tested.bench.run(&spec, &Watch::new(usize::MAX));
+    // There are 30 training images, and knn takes 50 neighbours.
+    let error = run.unwrap_err().to_string();
+    assert!(error.contains("`knn`") && error.contains("50"), "{error}");
+
+    let scores = serde_json::json!(["mds", { "name": "knn", "values": { "k": 3.0 } }, "dice", "gen"]);
+    let spec = tested
+        .spec(&settings(serde_json::json!({ "scores": scores })))
+        .unwrap();
+    let run = tested.bench.run(&spec, &Watch::new(usize::MAX)).unwrap();
+    let rows: Vec<Score> = tested.bench.store.rows(run.id, None).unwrap();
+    let names: std::collections::BTreeSet<&str> = rows.iter().map(|row| row.score.as_str()).collect();
+    assert_eq!(Vec::from_iter(names), ["dice", "gen", "knn:k=3", "mds"]);
+    assert_eq!(rows.len(), 4 * (12 + 15 + 21));
+    assert_eq!(tested.bench.metrics(&run)["auroc"].len(), 4 * 3);
+}
+
+#[test]
+fn scores_that_cannot_be_taken_are_refused_by_name() {
+    let tested = Tested::new(None);
+    let refused = |scores: serde_json::Value| {
+        tested.refused(&settings(serde_json::json!({ "scores": scores })), &tested.id)
+    };
+    let said = refused(serde_json::json!(["nkn"]));
+    assert!(
+        said.contains("no score `knnn`") && said.contains("did you mean `knn`?"),
+        "{said}"
+    );
+    let said = refused(serde_json::json!(["msp", "msp"]));
+    assert!(said.contains("`msp` is named twice"), "{said}");
+    let said = refused(serde_json::json!([{ "name": "knn", "values": { "k": 0.0 } }]));
+    assert!(said.contains("knn:k=0") && said.contains("at least 1"), "{said}");
+    let said = refused(serde_json::json!([{ "name": "knn", "values": { "kk": 3.0 } }]));
+    assert!(said.contains("kk"), "{said}");
+    let said = refused(serde_json::json!(["react"]));
+    assert!(
+        said.contains("`react` needs") && said.contains("validation"),
+        "{said}"
+    );
+    assert!(refused(serde_json::json!([])).contains("one at least"));
+    // phi is only there after training with outliers.
+    let said = refused(serde_json::json!(["dream"]));
+    assert!(said.contains("`dream` needs phi"), "{said}");
+}
+
+#[test]
+fn activations_are_the_networks_own() {
+    let tested = Tested::new(Some("test/grey/02.png"));
+    let store = &tested.bench.store;
+    let params = observe::Params {
+        split: "test".to_owned(),
+        numbered: false,
+        network: None,
+    };
+    let classifier = observe::Classifier::Run(tested.detector.id.into());
+    let spec = observe::ask(&params, &classifier, &tested.id)
+        .spec(store)
+        .unwrap();
+    let run = tested.bench.run(&spec, &Watch::new(usize::MAX)).unwrap();
+    let rows: Vec<dream_schema::Activation> = store.rows(run.id, None).unwrap();
+    assert_eq!(rows.len(), 11);
+    let last = checkpoint(store, run.id);
+    let (weight, bias) = (last["fc.weight"].to_vec2::<f32>().unwrap(), &last["fc.bias"]);
+    let bias = bias.to_vec1::<f32>().unwrap();
+    for row in &rows {
+        assert_eq!((row.features.0.len(), row.logits.0.len()), (16, 3));
+        for (class, logit) in row.logits.0.iter().enumerate() {
+            let sum: f32 = weight[class]
+                .iter()
+                .zip(&row.features.0)
+                .map(|(w, x)| w * x)
+                .sum();
+            assert!((sum + bias[class] - logit).abs() < 1e-4 * logit.abs().max(1.0));
+        }
+        let (class, name) = (row.label.unwrap() as usize, row.class_name.as_deref());
+        assert_eq!(name, Some(["black", "grey", "white"][class]));
+    }
+    let right = rows.iter().filter(|row| row.label == row.predicted).count();
+    let metrics = tested.bench.metrics(&run);
+    assert_eq!(metrics["accuracy"], [right as f64 / 11.0]);
+    assert_eq!(metrics["images_left_out"], [1.0]);
+}
+
+fn checkpoint(store: &Store, run: RunId) -> crate::nn::State {
+    let rows: Vec<Checkpoint> = store.rows(run, None).unwrap();
+    crate::nn::from_safetensors(&store.blob(&rows[0].blob).unwrap(), &Device::Cpu).unwrap()
 }

@@ -14,6 +14,8 @@ words! {
     pub enum CheckpointName {
         /// The network that is used, where it is not the last: a row of its own for one of the states.
         Best = "best",
+        /// The last layer alone, beside activations.
+        Head = "head",
         /// The state of a network.
         Model = "model",
         /// The state of the optimizer beside it.
@@ -31,7 +33,7 @@ impl CheckpointName {
     /// from 2 on in pairs, so that a third of an epoch would take a range of its own, above all of them.
     fn place(self, epochs: usize) -> u64 {
         match self {
-            Self::Best => 0,
+            Self::Best | Self::Head => 0,
             Self::Model => 2 * epochs as u64,
             Self::Optimizer => 2 * epochs as u64 + 1,
         }

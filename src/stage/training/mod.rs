@@ -4,13 +4,14 @@
 mod check;
 mod checkpoint;
 mod divide;
+mod still;
 mod trainer;
 
 use candle_core::Tensor;
 use dream_schema::Run;
 use serde::{Deserialize, Serialize};
 
-use super::pictures::{HELD_BYTES, Look, Pictures, ahead};
+use super::pictures::{HELD_BYTES, Look, Pictures};
 use super::{Context, ImageSource, Role, Source, StageError, StateSource};
 use crate::dataset::{Channels, Preparation};
 use crate::nn::augment::{Augmentation, ColorJitter, ResizedCrop};
@@ -20,12 +21,8 @@ pub(super) use check::check_pace;
 pub(super) use checkpoint::used_model;
 pub use checkpoint::{CheckpointName, used_row};
 pub use divide::Validation;
+pub(super) use still::Still;
 pub(super) use trainer::{Step, Trainer};
-
-/// Images that a forward pass without gradients takes at once, at most, and their pixels. Results do not
-/// depend on it.
-const INFERENCE_BATCH: usize = 250;
-const INFERENCE_PIXELS: usize = 1 << 20;
 
 /// The network, and how it is trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -98,17 +95,24 @@ pub enum ChannelsName {
     Rgb,
 }
 
+impl ChannelsName {
+    /// Returns how images are brought to `size` and these channels; see [`Training::resize`].
+    pub(super) fn preparation(self, size: u32, resize: Option<u32>) -> Preparation {
+        let channels = match self {
+            Self::Gray => Channels::Gray3,
+            Self::Rgb => Channels::Rgb,
+        };
+        Preparation {
+            resize: resize.map(|side| side as usize),
+            ..Preparation::new(size as usize, size as usize, channels)
+        }
+    }
+}
+
 impl Training {
     /// Returns how images are brought to the network's input, wherever they come from.
     pub fn preparation(&self) -> Preparation {
-        let channels = match self.channels {
-            ChannelsName::Gray => Channels::Gray3,
-            ChannelsName::Rgb => Channels::Rgb,
-        };
-        Preparation {
-            resize: self.resize.map(|side| side as usize),
-            ..Preparation::new(self.size as usize, self.size as usize, channels)
-        }
+        self.channels.preparation(self.size, self.resize)
     }
 
     fn config(&self, outputs: usize) -> ResNetConfig {
@@ -148,6 +152,15 @@ impl Training {
         Ok([open(&self.split, whole)?, open(&self.test_split, true)?])
     }
 
+    /// How the network looks at whole images.
+    pub(super) fn still(&self) -> Still {
+        Still {
+            preparation: self.preparation(),
+            mean: self.mean,
+            std: self.std,
+        }
+    }
+
     /// Returns what the network makes of the images `samples`, without augmentation: `[samples, outputs]`,
     /// flat.
     pub(super) fn outputs(
@@ -158,23 +171,8 @@ impl Training {
         samples: &[u32],
         then: impl Fn(Tensor) -> nn::Result<Tensor>,
     ) -> Result<Vec<f32>, StageError> {
-        let varied = self.look();
-        let still = Look {
-            augmentation: varied.augmentation.still(),
-            resized_crop: None,
-        };
-        let area = (self.size as usize).pow(2).max(1);
-        let batch = (INFERENCE_PIXELS / area).clamp(1, INFERENCE_BATCH);
-        let mut all = Vec::new();
-        let make = |samples: &[u32]| Ok((samples.len(), images.batch(&still, samples, 0, 0)?));
-        ahead(samples.chunks(batch), make, |(n, x)| {
-            ctx.check_interrupt()?;
-            let x = Tensor::from_vec(x, &images.shape(n), ctx.engine.device())?;
-            let outputs = then(network.forward(&x, false)?.detach())?;
-            all.extend(outputs.flatten_all()?.to_vec1::<f32>()?);
-            Ok(())
-        })?;
-        Ok(all)
+        let pass = |x: &Tensor| then(network.forward(x, false)?.detach());
+        self.still().outputs(ctx, images, samples, pass)
     }
 }
 

@@ -20,6 +20,7 @@ mod regenerate;
 mod report;
 mod reproduce;
 mod run;
+mod scores;
 mod show;
 #[cfg(feature = "sql")]
 mod sql;
@@ -114,7 +115,9 @@ commands! {
     Sample(stages::Sample): COMPUTES,
     Imagine(stages::Imagine): PAINTS,
     Detect(stages::Detect): COMPUTES,
+    Observe(stages::Observe): COMPUTES,
     Evaluate(stages::Evaluate): COMPUTES,
+    Scores(scores::Scores): PRINTS,
     Ls(list::Ls): ANSWERS,
     Show(show::Show): ANSWERS,
     Lineage(lineage::Lineage): ANSWERS,

@@ -118,6 +118,10 @@ impl Residual for Network {
         };
         op::apply(engine, (&self.plan, self.precision), variables, x, run)
     }
+
+    fn last(&self, variables: &Variables, features: &Tensor) -> candle_core::Result<Tensor> {
+        self.composed.last(variables, features)
+    }
 }
 
 /// What stays from step to step: the library, the kernels, and memory.

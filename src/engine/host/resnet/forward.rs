@@ -346,7 +346,7 @@ fn max_pool(x: &[f32], [h, w]: [usize; 2], pool: &Arc<Pool>) -> (Buffer, Vec<u32
 }
 
 /// `pooled W^T + b`, `[n, outputs]`.
-fn linear(plan: &Plan, flat: &[f32], pooled: &[f32]) -> Vec<f32> {
+pub(super) fn linear(plan: &Plan, flat: &[f32], pooled: &[f32]) -> Vec<f32> {
     let (features, outputs) = (plan.features, plan.outputs);
     let weight = &flat[plan.fc_weight..][..outputs * features];
     let bias = &flat[plan.fc_bias..][..outputs];

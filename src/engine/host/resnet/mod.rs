@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{Device, Result, Tensor, bail};
 
-use self::forward::{Numbers, Statistics, Tape};
+use self::forward::{Numbers, Statistics, Tape, linear};
 use self::pool::Pool;
 use super::op::{Differentiable, Output, View, differentiable};
 use crate::engine::layers::Residual;
@@ -60,6 +60,12 @@ impl Residual for Network {
                 .set(&Tensor::from_vec(buffers, n, &Device::Cpu)?)?;
         }
         Ok(out)
+    }
+
+    fn last(&self, variables: &Variables, features: &Tensor) -> Result<Tensor> {
+        let flat = variables.flat.flatten_all()?.to_vec1::<f32>()?;
+        let logits = linear(&self.plan, &flat, &features.flatten_all()?.to_vec1::<f32>()?);
+        Tensor::from_vec(logits, (features.dim(0)?, self.plan.outputs), &Device::Cpu)
     }
 }
 

@@ -1,24 +1,33 @@
 //! `dream evaluate`.
 
+use std::time::Instant;
+
 use anyhow::{Result, bail};
 use dream_ood::ood::Convention;
-use dream_ood::stage::pipeline::Reach;
-use dream_ood::stage::{ImageSource, Refusals, Source as _, evaluate};
-use dream_schema::{RunId, RunSpec};
+use dream_ood::stage::evaluate::{self, Observations, ScoreSpec, Settings};
+use dream_ood::stage::pipeline::{Evaluation, Preset, Reach};
+use dream_ood::stage::{How, ImageSource, Refusals, Source as _};
+use dream_ood::store::Readable as _;
+use dream_schema::{Run, RunId, Table};
 
 use super::{Base, all_is_well, images_or, json, refuse_alias};
 use crate::args::Args;
 use crate::commands::Verdict;
 use crate::memory;
-use crate::session::Usage;
+use crate::session::{Session, Usage};
 use crate::table;
 use crate::words::Words;
 
-/// Stage 6: scores the test sets with trained classifiers and prints the detection table.
+/// Stage 6: takes detection scores of the test sets and prints the detection table. What classifiers show of
+/// the images is observed first, once for all scores.
 #[derive(Debug, clap::Args)]
 pub struct Evaluate {
     /// The classifiers: `detect` runs
-    #[arg(required = true, value_name = "RUN")]
+    #[arg(
+        required_unless_present = "activations",
+        conflicts_with = "activations",
+        value_name = "RUN"
+    )]
     detectors: Vec<String>,
     /// The registered in-distribution set; without it, the one that the first classifier was trained on
     #[arg(long)]
@@ -26,11 +35,41 @@ pub struct Evaluate {
     /// Registered out-of-distribution sets
     #[arg(long, value_name = "NAME", num_args = 1..)]
     ood: Vec<String>,
+    /// The scores, as in `msp,knn:k=10`, or `all`; `dream scores` lists them
+    #[arg(long, value_name = "NAME[:KEY=NUMBER],...|all", value_delimiter = ',')]
+    scores: Vec<ScoreSpec>,
+    /// Split of the in-distribution set that scores learn from beside the training images, for those that do
+    #[arg(long, value_name = "SPLIT")]
+    validation_split: Option<String>,
     /// Whose definition of the metrics: dream-ood, openood or pytorch-ood
     #[arg(long, value_parser = Words(&Convention::ALL))]
     convention: Option<Convention>,
     #[command(flatten)]
+    stored: Stored,
+    #[command(flatten)]
     base: Base,
+}
+
+/// Activations that are in the store, of any classifier.
+#[derive(Debug, clap::Args)]
+struct Stored {
+    /// In place of classifiers: activations of the in-distribution test images, of `observe` or an import
+    #[arg(long, value_name = "RUN", requires = "ood_activations", conflicts_with_all = ["dataset", "ood"])]
+    activations: Option<String>,
+    /// Activations of out-of-distribution images
+    #[arg(long, value_name = "RUN", num_args = 1.., requires = "activations")]
+    ood_activations: Vec<String>,
+    /// Activations of training images, for scores that learn from them
+    #[arg(long, value_name = "RUN", requires = "activations")]
+    train_activations: Option<String>,
+    /// Activations of in-distribution images held out of training, for scores that learn from them
+    #[arg(
+        long,
+        value_name = "RUN",
+        requires = "activations",
+        conflicts_with = "validation_split"
+    )]
+    validation_activations: Option<String>,
 }
 
 impl Evaluate {
@@ -43,15 +82,52 @@ impl Evaluate {
             )));
         }
         let preset = self.base.preset()?;
-        let params = self
-            .base
-            .apply(&preset.evaluate, &[("convention", json(&self.convention))])?;
+        let options = [
+            ("convention", json(&self.convention)),
+            ("validation_split", json(&self.validation_split)),
+        ];
+        let mut settings = self.base.apply(&preset.evaluate, &options)?;
+        if !self.scores.is_empty() {
+            settings.scores = self.chosen();
+        }
         let session = self.base.existing(args)?;
+        let runs = match &self.stored.activations {
+            Some(id) => self.of_activations(&session, &settings, id)?,
+            None => self.of_detectors(&session, &preset, &settings)?,
+        };
+        match runs {
+            Some(runs) => {
+                table::print(&session, &runs)?;
+                Ok(Verdict::Good)
+            }
+            None => all_is_well(args),
+        }
+    }
+
+    fn all(&self) -> bool {
+        self.scores.iter().any(|score| score.name() == evaluate::ALL)
+    }
+
+    /// The scores that are asked for.
+    fn chosen(&self) -> Vec<ScoreSpec> {
+        match self.all() {
+            true => evaluate::all(true),
+            false => self.scores.clone(),
+        }
+    }
+
+    /// Evaluates classifiers; none if `--check` ends here.
+    fn of_detectors(
+        &self,
+        session: &Session<'_>,
+        preset: &Preset,
+        settings: &Settings,
+    ) -> Result<Option<Vec<RunId>>> {
         let store = &session.store;
         let detectors = self.detectors.iter().map(|name| session.resolve(name));
         let detectors = detectors.collect::<Result<Vec<RunId>>>()?;
         let sets = |reach: Reach| -> Result<(ImageSource, Vec<ImageSource>)> {
-            let id = images_or(store, &self.dataset, detectors.first().copied(), reach, &preset)?;
+            let id = images_or(store, &self.dataset, detectors.first().copied(), reach, preset)?;
             if self.ood.is_empty() {
                 return Ok((id, preset.ood_sets(store, reach)?));
             }
@@ -60,21 +136,84 @@ impl Evaluate {
         };
         let mut refusals = Refusals::of(evaluate::NAME).within(memory::room(session.args));
         let (id, ood) = sets(Reach::Glance)?;
+        let (id, ood) = (&id, ood.as_slice());
         for detector in &detectors {
-            let planned = evaluate::ask(&params, *detector, &id, &ood).plan(store, &mut refusals)?;
-            refuse_alias(&session, self.base.alias.as_deref(), &planned, &mut refusals)?;
+            let evaluation = Evaluation { settings, id, ood };
+            if let Some(planned) = evaluation.check(store, (*detector).into(), &mut refusals)? {
+                refuse_alias(session, self.base.alias.as_deref(), &planned, &mut refusals)?;
+            }
         }
         refusals.finish()?;
         if self.base.check {
-            return all_is_well(args);
+            return Ok(None);
         }
         let (id, ood) = sets(Reach::Register)?;
-        let spec = |detector: &RunId| evaluate::ask(&params, *detector, &id, &ood).spec(store);
-        let specs = detectors.iter().map(spec).collect::<Result<Vec<_>, _>>()?;
-        let alias = self.base.alias.as_deref();
-        let run = |spec: &RunSpec| Ok(session.run(spec, alias)?.id);
-        let runs = specs.iter().map(run).collect::<Result<Vec<_>>>()?;
-        table::print(&session, &runs)?;
-        Ok(Verdict::Good)
+        let (id, ood) = (&id, ood.as_slice());
+        let mut runs = Vec::new();
+        for detector in &detectors {
+            let mut started = Instant::now();
+            let mut told = |_: &str, run: &Run, how: How| {
+                session.say(run, how, started);
+                started = Instant::now();
+                Ok(())
+            };
+            let evaluation = Evaluation { settings, id, ood };
+            let run = evaluation.run(&session.context(), (*detector).into(), &mut told)?;
+            if let Some(alias) = &self.base.alias {
+                store.set_alias(alias, run.id)?;
+            }
+            runs.push(run.id);
+        }
+        Ok(Some(runs))
+    }
+
+    /// Evaluates activations; none if `--check` ends here.
+    fn of_activations(
+        &self,
+        session: &Session<'_>,
+        settings: &Settings,
+        id: &str,
+    ) -> Result<Option<Vec<RunId>>> {
+        let Stored {
+            ood_activations,
+            train_activations,
+            validation_activations,
+            ..
+        } = &self.stored;
+        let resolve = |name: &str| session.resolve(name);
+        let optional = |name: &Option<String>| name.as_deref().map(resolve).transpose();
+        let mut ood = Vec::new();
+        for name in ood_activations {
+            let run = resolve(name)?;
+            ood.push((dataset(session, run)?, run.into()));
+        }
+        let observations = Observations {
+            id: resolve(id)?.into(),
+            ood,
+            train: optional(train_activations)?.map(Into::into),
+            validation: optional(validation_activations)?.map(Into::into),
+        };
+        let asked = evaluate::ask(&settings.params(true), &observations);
+        let mut refusals = Refusals::of(evaluate::NAME).within(memory::room(session.args));
+        let planned = asked.clone().plan(&session.store, &mut refusals)?;
+        refuse_alias(session, self.base.alias.as_deref(), &planned, &mut refusals)?;
+        refusals.finish()?;
+        if self.base.check {
+            return Ok(None);
+        }
+        let spec = asked.spec(&session.store)?;
+        Ok(Some(vec![session.run(&spec, self.base.alias.as_deref())?.id]))
+    }
+}
+
+/// Returns the data set that the activations of a run are of.
+fn dataset(session: &Session<'_>, run: RunId) -> Result<String> {
+    let rows = session.store.row::<dream_schema::Activation>(run, 0, 0)?;
+    match rows {
+        Some(row) => Ok(row.dataset),
+        None => bail!(Usage(format!(
+            "run {run} has no rows in the table {}",
+            Table::Activations
+        ))),
     }
 }

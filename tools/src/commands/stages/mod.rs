@@ -5,6 +5,7 @@ mod embed;
 mod encode;
 mod evaluate;
 mod imagine;
+mod observe;
 mod sample;
 
 pub use detect::Detect;
@@ -12,6 +13,7 @@ pub use embed::Embed;
 pub use encode::Encode;
 pub use evaluate::Evaluate;
 pub use imagine::Imagine;
+pub use observe::Observe;
 pub use sample::Sample;
 
 use std::path::Path;
@@ -68,17 +70,21 @@ impl Weights {
     /// Returns the weights, registering a file where the reach goes so far.
     fn source(&self, store: &Store, reach: Reach) -> Result<Option<StateSource>> {
         let Some(name) = &self.init else { return Ok(None) };
-        let found = ask::weights(store, name, reach);
-        Ok(Some(found.with_context(|| match Path::new(name).is_file() {
-            true => format!("--init {name}"),
-            false => format!("--init {name} is neither a file nor registered"),
-        })?))
+        Ok(Some(weights(store, "--init", name, reach)?))
     }
 
     /// Returns the parameter, if it is asked for.
     fn new_head(&self) -> Option<Value> {
         self.new_head.then_some(Value::Bool(true))
     }
+}
+
+/// Returns the weights that `option` names, registering a file where the reach goes so far.
+fn weights(store: &Store, option: &str, name: &str, reach: Reach) -> Result<StateSource> {
+    ask::weights(store, name, reach).with_context(|| match Path::new(name).is_file() {
+        true => format!("{option} {name}"),
+        false => format!("{option} {name} is neither a file nor registered"),
+    })
 }
 
 /// Reads a preset that ships, by name, or from a file.

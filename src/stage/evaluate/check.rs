@@ -1,0 +1,138 @@
+//! What is refused before an evaluation.
+
+use std::sync::Arc;
+
+use super::chosen::{self, Chosen, Way};
+use super::{DREAM, Evaluate, has_phi};
+use crate::stage::{
+    Asked, ImageSource, Input, Known, Refusals, Role, Source, StageError, detect, import, observe,
+};
+use crate::store::Store;
+
+pub(super) fn check(
+    store: &Store,
+    asked: &mut Asked<Evaluate>,
+    refusals: &mut Refusals,
+) -> Result<(), StageError> {
+    let chosen = chosen::check(&asked.params.scores, refusals);
+    let roles: Vec<Role> = asked.inputs().iter().map(|(role, _)| role.clone()).collect();
+    for (n, role) in roles.iter().enumerate() {
+        if roles[..n].contains(role) {
+            refusals.refuse(role, "the set is named twice");
+        }
+    }
+    let ood = roles.iter().any(|role| matches!(role, Role::Ood(_)));
+    refusals.require(ood, "ood", "there is no OOD set to evaluate on", "one at least");
+
+    let mut seen: Vec<(Role, Arc<Known>)> = Vec::new();
+    for role in roles {
+        let known = asked.known(store, &role, &[observe::NAME, import::NAME], refusals)?;
+        let Some(known) = known else { continue };
+        check_set(store, &role, &known, &seen, refusals)?;
+        seen.push((role, known));
+    }
+    check_needs(store, &chosen, &seen, refusals)
+}
+
+/// Refuses activations of another classifier than the first ones, and of a set that is there already.
+fn check_set(
+    store: &Store,
+    role: &Role,
+    known: &Known,
+    seen: &[(Role, Arc<Known>)],
+    refusals: &mut Refusals,
+) -> Result<(), StageError> {
+    let Some((_, first)) = seen.first() else {
+        return check_id(store, role, known, refusals);
+    };
+    // What another program made says nothing of its classifier.
+    let observed = |known: &Known| known.stage == observe::NAME;
+    if observed(known) && observed(first) && !same_classifier(known, first)? {
+        refusals.refuse(
+            role,
+            "the activations are of another classifier than those of the ID set",
+        );
+    }
+    let looks_at = |known: &Known| -> Result<Option<(String, String)>, StageError> {
+        if !observed(known) {
+            return Ok(None);
+        }
+        let set = known.source::<ImageSource>(store, &Role::Images)?;
+        let split = known.params::<observe::Params>()?.split;
+        Ok(set.is_registered().then(|| (set.digest().to_owned(), split)))
+    };
+    let id = seen.iter().find(|(other, _)| *other == Role::Id);
+    let id = id.map(|(_, id)| looks_at(id)).transpose()?.flatten();
+    if let (Some((set, split)), Some(id)) = (looks_at(known)?, id)
+        && set == id.0
+        && (matches!(role, Role::Ood(_)) || split == id.1)
+    {
+        refusals.refuse(role, "these are the images of the ID set once more");
+    }
+    Ok(())
+}
+
+/// Refuses an ID set whose classes are not the classifier's.
+fn check_id(store: &Store, role: &Role, known: &Known, refusals: &mut Refusals) -> Result<(), StageError> {
+    if known.stage != observe::NAME {
+        return Ok(());
+    }
+    let Some(id) = refusals.take(role, known.source::<ImageSource>(store, &Role::Images))? else {
+        return Ok(());
+    };
+    id.require_labels(role, refusals);
+    match known.input(&Role::Detector) {
+        Some(detector) => {
+            let detector = detector.known(store, &Role::Detector, &[detect::NAME])?;
+            detect::check_classes(store, &detector, &id, role, refusals)
+        }
+        None => {
+            let network = known.params::<observe::Params>()?.network;
+            let classes = network.map(|network| network.classes).unwrap_or_default();
+            refusals.take(role, id.check_classes(&classes, "the classifier"))?;
+            Ok(())
+        }
+    }
+}
+
+fn same_classifier(a: &Known, b: &Known) -> Result<bool, StageError> {
+    let network = |known: &Known| Ok::<_, StageError>(known.params::<observe::Params>()?.network);
+    let run = |known: &Known| known.input(&Role::Detector);
+    Ok(run(a) == run(b) && network(a)? == network(b)? && a.same_source(b, &Role::Initial))
+}
+
+/// Refuses scores that need what is not there.
+fn check_needs(
+    store: &Store,
+    chosen: &[Chosen],
+    seen: &[(Role, Arc<Known>)],
+    refusals: &mut Refusals,
+) -> Result<(), StageError> {
+    let there = |role: &Role| seen.iter().any(|(other, _)| other == role);
+    let id = seen.iter().find(|(role, _)| *role == Role::Id);
+    let detector: Option<Input> = id.and_then(|(_, known)| known.input(&Role::Detector));
+    for score in chosen {
+        let needs = score.needs();
+        let wanted = [
+            (needs.train, Role::Train, "activations of training images"),
+            (
+                needs.validation,
+                Role::Validation,
+                "activations of ID images held out of training",
+            ),
+        ];
+        for (needed, role, what) in wanted {
+            if needed && !there(&role) {
+                refusals.refuse("scores", format!("`{}` needs {what} as its {role}", score.label));
+            }
+        }
+        if matches!(score.way, Way::Dream) && id.is_some() {
+            let phi = detector.as_ref().map(|run| has_phi(store, run)).transpose()?;
+            if phi != Some(true) {
+                let found = format!("`{DREAM}` needs phi, and the classifier was not trained with outliers");
+                refusals.refuse("scores", found);
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,168 @@
+//! Which scores are taken, by name and with values of their hyperparameters.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ood::score::{self, Needs, SCORES, Score, Values};
+use crate::stage::Refusals;
+
+/// The score phi(E(x)) of a classifier that was trained with outliers (DREAM-OOD, Eq. 8).
+pub const DREAM: &str = "dream";
+
+/// The word for every score that reads logits, features and the last layer.
+pub const ALL: &str = "all";
+
+/// A score, and the values of its hyperparameters that are not the defaults.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ScoreSpec {
+    /// With its defaults.
+    Plain(String),
+    /// With other values.
+    Tuned(Tuned),
+}
+
+/// A score with values of its own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tuned {
+    /// The score's name.
+    pub name: String,
+    /// Its hyperparameters by name.
+    pub values: BTreeMap<String, f64>,
+}
+
+impl ScoreSpec {
+    /// The score's name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Plain(name) => name,
+            Self::Tuned(tuned) => &tuned.name,
+        }
+    }
+
+    fn values(&self) -> Vec<(&str, f64)> {
+        match self {
+            Self::Plain(_) => Vec::new(),
+            Self::Tuned(tuned) => {
+                (tuned.values.iter().map(|(name, value)| (name.as_str(), *value))).collect()
+            }
+        }
+    }
+}
+
+/// What rows and tables call it: `knn`, or with values `knn:k=10`.
+impl fmt::Display for ScoreSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())?;
+        self.values()
+            .iter()
+            .try_for_each(|(name, value)| write!(f, ":{name}={value}"))
+    }
+}
+
+/// Reads what [`Display`](fmt::Display) writes.
+impl FromStr for ScoreSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut parts = text.split(':');
+        let name = parts.next().unwrap_or_default().trim().to_owned();
+        let mut values = BTreeMap::new();
+        for part in parts {
+            let number = |(name, value): (&str, &str)| Some((name.to_owned(), value.trim().parse().ok()?));
+            let (name, value) = part
+                .split_once('=')
+                .and_then(number)
+                .ok_or_else(|| format!("`{part}` in `{text}`: expected NAME:HYPERPARAMETER=NUMBER"))?;
+            values.insert(name, value);
+        }
+        Ok(match values.is_empty() {
+            true => Self::Plain(name),
+            false => Self::Tuned(Tuned { name, values }),
+        })
+    }
+}
+
+/// Returns every score that reads activations alone, and [`DREAM`] where there is a phi.
+pub fn all(has_phi: bool) -> Vec<ScoreSpec> {
+    let names = SCORES.iter().map(|score| score.card().name);
+    let names = names.chain(has_phi.then_some(DREAM));
+    names.map(|name| ScoreSpec::Plain(name.to_owned())).collect()
+}
+
+/// A score that is there.
+pub(super) struct Chosen {
+    /// Its name in rows.
+    pub label: String,
+    pub way: Way,
+}
+
+/// How a score is computed.
+pub(super) enum Way {
+    /// By phi.
+    Dream,
+    /// By a score of the registry.
+    Of(&'static dyn Score, Values),
+}
+
+impl Chosen {
+    /// Returns what a specification means.
+    ///
+    /// # Errors
+    /// In words: no such score, or values that it cannot have.
+    pub fn of(spec: &ScoreSpec) -> Result<Self, String> {
+        let (label, name) = (spec.to_string(), spec.name());
+        if name == DREAM {
+            return match spec.values().is_empty() {
+                true => Ok(Self {
+                    label,
+                    way: Way::Dream,
+                }),
+                false => Err(format!("`{DREAM}` has no hyperparameters")),
+            };
+        }
+        let score = score::by_name(name).ok_or_else(|| format!("there is no score `{name}`"))?;
+        let values = score
+            .values(&spec.values())
+            .map_err(|error| format!("{label}: {error}"))?;
+        Ok(Self {
+            label,
+            way: Way::Of(score, values),
+        })
+    }
+
+    /// What it reads.
+    pub fn needs(&self) -> Needs {
+        match &self.way {
+            Way::Dream => Needs {
+                logits: true,
+                ..Needs::default()
+            },
+            Way::Of(score, _) => score.card().needs,
+        }
+    }
+}
+
+/// Returns the scores that are meant, refusing those that there are not and those that are named twice.
+pub(super) fn check(specs: &[ScoreSpec], refusals: &mut Refusals) -> Vec<Chosen> {
+    let mut chosen: Vec<Chosen> = Vec::new();
+    refusals.require(!specs.is_empty(), "scores", "none", "one at least");
+    for spec in specs {
+        match Chosen::of(spec) {
+            Ok(score) if chosen.iter().any(|known| known.label == score.label) => {
+                refusals.refuse("scores", format!("`{}` is named twice", score.label));
+            }
+            Ok(score) => chosen.push(score),
+            Err(_) if spec.name() != DREAM && score::by_name(spec.name()).is_none() => {
+                let known = SCORES.iter().map(|score| score.card().name).chain([DREAM]);
+                refusals.require_name("scores", "score", spec.name(), known);
+            }
+            Err(what) => refusals.refuse("scores", what),
+        }
+    }
+    chosen
+}

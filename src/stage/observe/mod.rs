@@ -1,0 +1,146 @@
+//! `observe`: passes the images of a split through a classifier once, and stores what it shows of each. Scores
+//! are arithmetic on these rows.
+
+mod network;
+mod rows;
+
+use dream_schema::{Run, Table};
+use serde::{Deserialize, Serialize};
+
+use super::pictures::{HELD_BYTES, Pictures};
+use super::{
+    Asked, Context, ImageSource, Input, MetricName, Order, Refusals, Role, Source, Stage, StageError,
+    StateSource, detect,
+};
+use crate::store::{Readable, Store};
+
+pub use network::Network;
+use rows::Rows;
+
+/// Name of the stage.
+pub const NAME: &str = "observe";
+/// Version of its algorithm.
+pub const VERSION: u32 = 1;
+
+/// Images whose rows are committed at once. Results do not depend on it.
+const STRETCH: usize = 2000;
+
+/// What is looked at, and with what.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Params {
+    /// The split of the image set.
+    pub split: String,
+    /// The labels of a set that numbers its classes, and does not name them, are the classifier's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub numbered: bool,
+    /// The network, where the classifier is weights in a file; of a `detect` run it is on record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Network>,
+}
+
+/// What looks at the images.
+#[derive(Clone, Debug)]
+pub enum Classifier {
+    /// A `detect` run.
+    Run(Input),
+    /// Weights in a file, of the network of [`Params::network`].
+    Weights(StateSource),
+}
+
+/// Activations of the images of a split.
+#[derive(Clone, Debug)]
+pub struct Observe;
+
+/// Asks for what `classifier` shows of `images`.
+pub fn ask(params: &Params, classifier: &Classifier, images: &ImageSource) -> Asked<Observe> {
+    let asked = Asked::new(params, 0).from(Role::Images, images);
+    match classifier {
+        Classifier::Run(run) => asked.reads(Role::Detector, run.clone()),
+        Classifier::Weights(weights) => asked.from(Role::Initial, weights),
+    }
+}
+
+impl Stage for Observe {
+    const NAME: &'static str = NAME;
+    const VERSION: u32 = VERSION;
+    type Params = Params;
+
+    fn check(store: &Store, asked: &mut Asked<Self>, refusals: &mut Refusals) -> Result<(), StageError> {
+        let images = refusals
+            .take(Role::Images, asked.source::<ImageSource>(&Role::Images))?
+            .flatten();
+        if let Some(images) = &images {
+            images.require_split("split", &asked.params.split, refusals);
+        }
+        match &asked.params.network {
+            Some(network) => {
+                network.check(refusals);
+                let weights = asked.source::<StateSource>(&Role::Initial);
+                if refusals.take(Role::Initial, weights)?.flatten().is_none() {
+                    refusals.refuse(Role::Initial, "`observe` needs the weights of the network");
+                }
+            }
+            None => {
+                asked.known(store, &Role::Detector, &[detect::NAME], refusals)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Executes the run: rows are committed a stretch at a time, the metrics at the end.
+    fn execute(ctx: &Context<'_>, order: &Order<'_, Params>) -> Result<(), StageError> {
+        execute(ctx, order.run, &order.params)
+    }
+}
+
+fn execute(ctx: &Context<'_>, run: &Run, params: &Params) -> Result<(), StageError> {
+    let source = ImageSource::find(ctx.store, run, &Role::Images)?;
+    source.verify_images()?;
+    let detector = match &params.network {
+        Some(network) => network.load(ctx, &StateSource::find(ctx.store, run, &Role::Initial)?)?,
+        None => detect::Detector::load(ctx, super::required_input(run, &Role::Detector)?)?,
+    };
+    let split = &params.split;
+    if !source.left_out(split).is_empty() {
+        ctx.progress.note(&source.say_left_out(split));
+    }
+    let images = Pictures::of_set(&source, split, detector.preparation(), true, HELD_BYTES)?;
+    let rows = Rows::new(&source, params, &detector, &images)?;
+    rows::put_head(ctx, run, &detector)?;
+
+    // Stretches are committed in order, so the rows that are there are the first ones.
+    let done = ctx.store.count(run.id, Table::Activations)? as usize;
+    ctx.progress.begin(NAME, images.len() as u64, "images");
+    ctx.progress.skip(done as u64);
+    let samples: Vec<u32> = (done as u32..images.len() as u32).collect();
+    for stretch in samples.chunks(STRETCH) {
+        let shown = detector.shown(ctx, &images, stretch)?;
+        ctx.store.put(run.id, &rows.of(stretch, &shown)?)?;
+        ctx.progress.advance(stretch.len() as u64);
+    }
+    put_metrics(ctx, run, &source, params)
+}
+
+/// Stores the accuracy, where the images have labels, and how many were left out.
+fn put_metrics(
+    ctx: &Context<'_>,
+    run: &Run,
+    source: &ImageSource,
+    params: &Params,
+) -> Result<(), StageError> {
+    let mut metrics = Vec::new();
+    let mut add = |name: MetricName, value: f64| {
+        let mut row = name.row(metrics.len() as u64, value);
+        row.dataset = Some(source.name().to_owned());
+        metrics.push(row);
+    };
+    if let Some(accuracy) = rows::accuracy(ctx.store, run.id)? {
+        add(MetricName::Accuracy, accuracy);
+    }
+    let left_out = source.left_out(&params.split).len();
+    if left_out > 0 {
+        add(MetricName::ImagesLeftOut, left_out as f64);
+    }
+    Ok(ctx.store.put(run.id, &metrics)?)
+}

@@ -1,0 +1,95 @@
+//! Classifiers that other programs trained: weights in a file, and what they do not say of themselves.
+
+use serde::{Deserialize, Serialize};
+
+use crate::nn::{ResNetConfig, Stem};
+use crate::stage::detect::Detector;
+use crate::stage::training::{ChannelsName, Still, Training};
+use crate::stage::{Context, Refusals, Source, StageError, StateSource};
+
+/// The network that a file of weights is of, how it looks at images, and what its outputs mean.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// Layers of the residual network: 10, 18, 34 or 50.
+    pub depth: usize,
+    /// Channels of its first stage: 64 in the literature.
+    pub width: usize,
+    /// `cifar`: 3x3 with stride 1 and no max-pool; `imagenet`: 7x7 with stride 2 and max-pool.
+    pub stem: Stem,
+    /// Height and width that all images are brought to.
+    pub size: u32,
+    /// `gray`: luma, three times; `rgb`.
+    pub channels: ChannelsName,
+    /// Mean of each channel, of values in [0, 1].
+    pub mean: [f64; 3],
+    /// Standard deviation of each channel.
+    pub std: [f64; 3],
+    /// Scales the shorter side of images to this before `size` is cut out of the middle; without it, to
+    /// `size`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resize: Option<u32>,
+    /// The names of its classes, in the order of its outputs.
+    pub classes: Vec<String>,
+}
+
+impl Network {
+    /// Returns the network of a training of `classes`.
+    pub fn of(training: &Training, classes: &[String]) -> Self {
+        Self {
+            depth: training.depth,
+            width: training.width,
+            stem: training.stem,
+            size: training.size,
+            channels: training.channels,
+            mean: training.mean,
+            std: training.std,
+            resize: training.resize,
+            classes: classes.to_vec(),
+        }
+    }
+
+    fn config(&self) -> ResNetConfig {
+        ResNetConfig {
+            depth: self.depth,
+            stem: self.stem,
+            width: self.width,
+            in_channels: 3,
+            num_outputs: self.classes.len(),
+        }
+    }
+
+    pub(super) fn check(&self, refusals: &mut Refusals) {
+        refusals.require(self.size > 0, "network.size", self.size, "at least 1");
+        let std = self.std.iter().all(|s| *s > 0.0 && s.is_finite());
+        refusals.require(std, "network.std", format!("{:?}", self.std), "positive numbers");
+        let mean = self.mean.iter().all(|m| m.is_finite());
+        refusals.require(mean, "network.mean", format!("{:?}", self.mean), "finite numbers");
+        if let Some(side) = self.resize {
+            let expected = "as long as size, or longer";
+            refusals.require(side >= self.size, "network.resize", side, expected);
+        }
+        if self.classes.is_empty() {
+            refusals.refuse("network.classes", "no class");
+        } else if let Err(error) = self.config().check() {
+            refusals.refuse("network", error.to_string());
+        }
+    }
+
+    /// Loads the weights.
+    ///
+    /// # Errors
+    /// If they have changed, or are not of this network.
+    pub(super) fn load(&self, ctx: &Context<'_>, weights: &StateSource) -> Result<Detector, StageError> {
+        let still = Still {
+            preparation: self.channels.preparation(self.size, self.resize),
+            mean: self.mean,
+            std: self.std,
+        };
+        let state = weights.load()?;
+        Detector::of_state(ctx, self.config(), still, &self.classes, &state).map_err(|error| {
+            let (name, path) = (weights.name(), weights.path());
+            StageError::Mismatch(format!("the weights `{name}` ({path}): {error}"))
+        })
+    }
+}

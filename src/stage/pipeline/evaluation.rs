@@ -1,0 +1,112 @@
+//! An evaluation in its parts: what is observed for it, then the scores.
+
+use dream_schema::Run;
+
+use super::Told;
+use super::walk::{Check, Walker, Work};
+use crate::stage::evaluate::{self, Observations, Settings};
+use crate::stage::observe::{self, Classifier};
+use crate::stage::{Context, ImageSource, Input, Refusals, Role, Source, StageError, detect};
+use crate::store::Store;
+
+/// What classifiers are evaluated on, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Evaluation<'a> {
+    #[expect(missing_docs)]
+    pub settings: &'a Settings,
+    /// The in-distribution set.
+    pub id: &'a ImageSource,
+    /// The out-of-distribution sets.
+    pub ood: &'a [ImageSource],
+}
+
+impl Evaluation<'_> {
+    /// Refuses what cannot be done of the evaluation of a `detect` run, and returns the planned evaluation,
+    /// if there is a classifier to evaluate.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn check(
+        &self,
+        store: &Store,
+        detector: Input,
+        refusals: &mut Refusals,
+    ) -> Result<Option<Input>, StageError> {
+        let known = detector.known(store, &Role::Detector, &[detect::NAME]);
+        if refusals.take(Role::Detector, known)?.is_none() {
+            return Ok(None);
+        }
+        self.walk(store, "", detector, &mut Check { store, refusals })
+            .map(Some)
+    }
+
+    /// Evaluates a `detect` run; `each` is told of every run as it is done.
+    ///
+    /// # Errors
+    /// Whatever a stage fails with; the runs before it stay.
+    pub fn run(&self, ctx: &Context<'_>, detector: Input, each: Told<'_>) -> Result<Run, StageError> {
+        let mut work = Work {
+            ctx,
+            each,
+            done: Vec::new(),
+        };
+        self.walk(ctx.store, "", detector, &mut work)?;
+        let last = work.done.pop().map(|(_, run)| run);
+        last.ok_or_else(|| StageError::Mismatch("the evaluation has no part".into()))
+    }
+
+    /// Goes through the parts; `of` ends their names.
+    pub(super) fn walk(
+        &self,
+        store: &Store,
+        of: &str,
+        detector: Input,
+        walker: &mut impl Walker,
+    ) -> Result<Input, StageError> {
+        let known = detector.known(store, &Role::Detector, &[detect::NAME])?;
+        let params = self.settings.params(evaluate::has_phi(store, &detector)?);
+        let classifier = Classifier::Run(detector);
+        let trained_on: ImageSource = known.source(store, &Role::Images)?;
+        // Whether the set's classes are the classifier's, under numbers in place of names.
+        let renumbers = |images: &ImageSource| {
+            let own = images.classes();
+            !own.is_empty() && own != trained_on.classes() && images.may_have_classes(trained_on.classes())
+        };
+        let mut observe = |images: &ImageSource, split: &str, is_ood: bool| {
+            let params = observe::Params {
+                split: split.to_owned(),
+                numbered: !is_ood && renumbers(images),
+                network: None,
+            };
+            let name = format!("observe{of}-{}-{split}", images.name());
+            walker.part(&name, observe::ask(&params, &classifier, images))
+        };
+        let Settings {
+            split,
+            ood_split,
+            validation_split,
+            ..
+        } = self.settings;
+        let [learns, validates] = params.learns();
+        let train = match learns {
+            true => {
+                let split = known.params::<detect::Params>()?.training.split;
+                Some(observe(&trained_on, &split, false)?)
+            }
+            false => None,
+        };
+        let validation = match validation_split.as_ref().filter(|_| validates) {
+            Some(split) => Some(observe(self.id, split, false)?),
+            None => None,
+        };
+        let observations = Observations {
+            id: observe(self.id, split, false)?,
+            ood: (self.ood.iter())
+                .map(|set| Ok((set.name().to_owned(), observe(set, ood_split, true)?)))
+                .collect::<Result<_, StageError>>()?,
+            train,
+            validation,
+        };
+        walker.part(&format!("evaluate{of}"), evaluate::ask(&params, &observations))
+    }
+}
