@@ -3,12 +3,14 @@
 use anyhow::{Result, bail};
 use dream_ood::stage::observe::{self, Classifier, Network, Params};
 use dream_ood::stage::pipeline::Reach;
-use dream_ood::stage::{ImageSource, Source as _};
+use dream_ood::stage::{ImageSource, Refusals, Source as _};
+use dream_schema::RunSpec;
 use serde_json::json;
 
-use super::{Base, all_is_well, images_or};
+use super::{Base, all_is_well, images_or, print_runs, refuse_alias};
 use crate::args::Args;
 use crate::commands::Verdict;
+use crate::memory;
 use crate::session::Usage;
 
 /// Passes images through a classifier once and stores its logits and features of each (table `activations`);
@@ -44,6 +46,13 @@ pub struct Observe {
 
 impl Observe {
     pub fn execute(&self, args: &Args) -> Result<Verdict> {
+        if let (Some(alias), true) = (&self.base.alias, self.datasets.len() > 1) {
+            let runs = self.datasets.len();
+            bail!(Usage(format!(
+                "--alias {alias} names one run, and {runs} are asked for: observe one set at a time, or leave \
+                 it out"
+            )));
+        }
         let preset = self.base.preset()?;
         let session = self.base.existing(args)?;
         let store = &session.store;
@@ -83,26 +92,26 @@ impl Observe {
             self.base
                 .apply(&params, &[("network", network.as_ref().map(|n| json!(n)))])
         };
-        let mut refusals = self.base.refusals(observe::NAME);
-        if self.base.alias.is_some() && sets.len() > 1 {
-            refusals.refuse(
-                "alias",
-                format!("one name for the {} runs of {0} sets", sets.len()),
-            );
-        }
+        let mut refusals = Refusals::of(observe::NAME).within(memory::room(args));
         for set in &sets {
             let asked = observe::ask(&params(set)?, &classifier(Reach::Glance)?, set);
-            asked.plan(store, &mut refusals)?;
+            let planned = asked.plan(store, &mut refusals)?;
+            refuse_alias(&session, self.base.alias.as_deref(), &planned, &mut refusals)?;
         }
         refusals.finish()?;
         if self.base.check {
-            return all_is_well();
+            return all_is_well(args);
         }
-        for set in &sets {
-            let asked = observe::ask(&params(set)?, &classifier(Reach::Register)?, set);
-            let run = session.run(&asked.spec(store)?, self.base.alias.as_deref())?;
-            out!("{}", run.id)?;
-        }
+        let spec = |set| -> Result<RunSpec> {
+            Ok(observe::ask(&params(set)?, &classifier(Reach::Register)?, set).spec(store)?)
+        };
+        let specs = sets.iter().map(spec).collect::<Result<Vec<_>>>()?;
+        let alias = self.base.alias.as_deref();
+        let runs = specs
+            .iter()
+            .map(|spec| session.run(spec, alias))
+            .collect::<Result<Vec<_>>>()?;
+        print_runs(&session, &runs)?;
         Ok(Verdict::Good)
     }
 }
