@@ -87,7 +87,7 @@ fn a_stage_is_checked_without_being_run() {
             "{stage:?}"
         );
     }
-    let faults: [(&[&str], &[&str]); 5] = [
+    let faults: [(&[&str], &[&str]); 4] = [
         (
             &[
                 "encode",
@@ -111,10 +111,16 @@ fn a_stage_is_checked_without_being_run() {
             &["outlier.beta", "`imagine`"],
         ),
         (
-            &["evaluate", "quick-0-detect", "--set", "split=tset"],
-            &["did you mean `test`?"],
+            &[
+                "evaluate",
+                "quick-0-detect",
+                "--set",
+                "split=tset",
+                "--scores",
+                "mps,knn:k=3",
+            ],
+            &["did you mean `test`?", "did you mean `msp`?"],
         ),
-        (&["evaluate", "quick-0-encode"], &["`detect`"]),
         (
             &[
                 "sample",
@@ -133,6 +139,8 @@ fn a_stage_is_checked_without_being_run() {
         assert!(said.contains("2 things are refused"), "{said}");
         assert!(words.iter().all(|word| said.contains(word)), "{words:?}: {said}");
     }
+    let said = refused(path, &[&["evaluate", "quick-0-encode"][..], &quick].concat());
+    assert!(said[0].contains("`detect`"), "{said:?}");
     assert_eq!(good(path, &["ls"]), runs);
 }
 

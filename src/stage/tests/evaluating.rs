@@ -217,7 +217,7 @@ fn scores_that_cannot_be_taken_are_refused_by_name() {
     let refused = |scores: serde_json::Value| {
         tested.refused(&settings(serde_json::json!({ "scores": scores })), &tested.id)
     };
-    let said = refused(serde_json::json!(["nkn"]));
+    let said = refused(serde_json::json!(["knnn"]));
     assert!(
         said.contains("no score `knnn`") && said.contains("did you mean `knn`?"),
         "{said}"
