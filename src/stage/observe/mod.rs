@@ -1,5 +1,5 @@
-//! `observe`: passes the images of a split through a classifier once, and stores what it shows of each. Scores
-//! are arithmetic on these rows.
+//! `observe`: passes the images of a split through a classifier once, and stores what it shows of each.
+//! Scores are arithmetic on these rows.
 
 mod network;
 mod rows;

@@ -99,7 +99,8 @@ fn describe(card: &Card) -> Result<()> {
 
 fn document(card: &Card) -> Value {
     let values = card.hyperparameters.iter().map(|h| {
-        let what = json!({ "default": h.default, "about": h.about, "range": h.range.to_string(), "search": h.search });
+        let (range, search) = (h.range.to_string(), h.search);
+        let what = json!({ "default": h.default, "about": h.about, "range": range, "search": search });
         (h.name.to_owned(), what)
     });
     json!({

@@ -49,8 +49,8 @@ impl Observe {
         if let (Some(alias), true) = (&self.base.alias, self.datasets.len() > 1) {
             let runs = self.datasets.len();
             bail!(Usage(format!(
-                "--alias {alias} names one run, and {runs} are asked for: observe one set at a time, or leave \
-                 it out"
+                "--alias {alias} names one run, and {runs} are asked for: observe one set at a time, or \
+                 leave it out"
             )));
         }
         let preset = self.base.preset()?;
