@@ -224,6 +224,16 @@ mod tests {
             }),
             Kind::Resource
         );
+        let read_only = QueryError::ReadOnly {
+            what: "DELETE".into(),
+        };
+        assert_eq!(of(read_only), Kind::Refused);
+        let access = |kind: io::ErrorKind| StageError::FileAccess {
+            path: path(),
+            source: kind.into(),
+        };
+        assert_eq!(of(access(io::ErrorKind::NotFound)), Kind::Missing);
+        assert_eq!(of(access(io::ErrorKind::StorageFull)), Kind::Resource);
         assert_eq!(Kind::of(&std::fmt::Error), None);
     }
 
@@ -242,6 +252,7 @@ mod tests {
     fn any_error_becomes_one_with_its_kind_and_its_words() {
         let error = Error::from(StageError::Store(StoreError::Locked {
             path: "a.redb".into(),
+            holder: None,
         }));
         assert_eq!(error.kind(), Kind::Locked);
         assert!(error.to_string().starts_with("a.redb is held"), "{error}");

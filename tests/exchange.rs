@@ -242,6 +242,7 @@ fn a_run_exported_and_imported_has_the_same_digest() {
         version: "0".into(),
         device: "cpu".into(),
         host: "here".into(),
+        process: None,
     };
     let store = std::sync::Arc::new(Store::create(directory.path().join("a.redb")).unwrap());
     let run = store.begin(&spec, &stamp).unwrap().into_run().id;

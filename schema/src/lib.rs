@@ -47,7 +47,7 @@ pub use image::Image;
 pub use latent::Latent;
 pub use metric::Metric;
 pub use outlier::{Outlier, OutlierKind};
-pub use run::{Run, RunId, RunInput, RunSpec, Status};
+pub use run::{Process, Run, RunId, RunInput, RunSpec, Status};
 pub use score::Score;
 
 use table::tables;

@@ -148,6 +148,16 @@ fn canonical(value: &Value) -> Value {
     }
 }
 
+/// The process that works at a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Its number on its machine.
+    pub pid: u32,
+    /// When it was started, in a unit of the system's; tells it from a later process of the same number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<u64>,
+}
+
 /// A run as the store keeps it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Run {
@@ -170,6 +180,10 @@ pub struct Run {
     pub device: String,
     /// The machine that it ran on.
     pub host: String,
+    /// The process that works at it, or did when it was interrupted; none of a run that is finished or
+    /// failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<Process>,
     /// The error of a failed run, or words of the user.
     pub note: Option<String>,
 }

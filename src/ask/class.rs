@@ -29,7 +29,7 @@ pub fn class(store: &Store, scope: Scope, word: &str) -> Result<Class, AskError>
         (Scope::Lineage(run), _) => lineage::ancestors(store, run)?,
         // What is no number can only be a name.
         (Scope::Store, None) => return Ok(Class::Name(word.to_owned())),
-        (Scope::Store, Some(_)) => store.runs()?,
+        (Scope::Store, Some(_)) => store.legible_runs()?.0,
     };
     let mut known: Vec<ClassEmbedding> = Vec::new();
     for run in runs.iter().filter(|run| run.spec.stage == embed::NAME) {

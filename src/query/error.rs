@@ -94,10 +94,11 @@ impl HasKind for QueryError {
     fn kind(&self) -> Kind {
         match self {
             Self::UnknownTable { .. } | Self::UnknownColumn { .. } => Kind::Missing,
-            Self::NotInTable { .. } | Self::Width { .. } | Self::Vector { .. } | Self::Sql { .. } => {
-                Kind::Refused
-            }
-            Self::ReadOnly { .. } => Kind::Locked,
+            Self::NotInTable { .. }
+            | Self::Width { .. }
+            | Self::Vector { .. }
+            | Self::ReadOnly { .. }
+            | Self::Sql { .. } => Kind::Refused,
             Self::NoSql => Kind::Unsupported,
             Self::Store(error) => error.kind(),
             Self::Schema(error) => error.kind(),

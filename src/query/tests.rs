@@ -48,6 +48,7 @@ pub(super) fn begin(store: &Store, stage: &str, seed: u64, inputs: &[(&str, &Run
         version: "0.1.0".into(),
         device: "cpu".into(),
         host: "here".into(),
+        process: None,
     };
     store.begin(&spec, &stamp).unwrap().into_run().id
 }

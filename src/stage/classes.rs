@@ -41,7 +41,7 @@ pub fn read_classes(path: &Path) -> Result<Vec<ClassRow>, StageError> {
         path: path.to_owned(),
         message,
     };
-    let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
+    let text = std::fs::read_to_string(path).map_err(StageError::access(path))?;
     let mut lines = text.lines().enumerate().filter(|(_, line)| !line.is_empty());
     let header: Vec<&str> = lines
         .next()

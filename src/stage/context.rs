@@ -1,5 +1,7 @@
 //! What a stage runs with: the store, the engine, the clock, and who is told how far it has come.
 
+use dream_schema::Process;
+
 use super::StageError;
 use crate::engine::Engine;
 use crate::store::{Stamp, Store};
@@ -39,6 +41,8 @@ pub struct Machine {
     pub device: String,
     /// The machine's name.
     pub host: String,
+    /// The process, where it is known.
+    pub process: Option<Process>,
 }
 
 impl Context<'_> {
@@ -48,6 +52,7 @@ impl Context<'_> {
             version: self.machine.version.clone(),
             device: self.machine.device.clone(),
             host: self.machine.host.clone(),
+            process: self.machine.process,
         }
     }
 

@@ -111,13 +111,22 @@ pub enum StageError {
         /// The digest that was found.
         actual: String,
     },
-    /// A preset or class table that cannot be read.
+    /// A preset, class table or file of vectors that is not what it should be.
     #[error("{}: {message}", path.display())]
     File {
         /// The file.
         path: std::path::PathBuf,
         /// What is wrong.
         message: String,
+    },
+    /// A file that the system does not let us read or write.
+    #[error("{}: {source}", path.display())]
+    FileAccess {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What it said.
+        #[source]
+        source: std::io::Error,
     },
     /// Two inputs that do not fit together.
     #[error("{0}")]
@@ -164,6 +173,16 @@ pub enum StageError {
     Candle(#[from] candle_core::Error),
 }
 
+impl StageError {
+    /// Returns what makes the system's error one of the file at `path`.
+    pub(super) fn access(path: &std::path::Path) -> impl Fn(std::io::Error) -> Self {
+        move |source| Self::FileAccess {
+            path: path.to_owned(),
+            source,
+        }
+    }
+}
+
 impl HasKind for StageError {
     fn kind(&self) -> Kind {
         match self {
@@ -178,6 +197,7 @@ impl HasKind for StageError {
             | Self::File { .. }
             | Self::Mismatch(_) => Kind::Refused,
             Self::UnknownSource { .. } => Kind::Missing,
+            Self::FileAccess { source, .. } => HasKind::kind(source),
             Self::SourceChanged { .. } => Kind::Changed,
             Self::Diverged { .. } => Kind::Diverged,
             Self::Store(error) => error.kind(),

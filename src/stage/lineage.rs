@@ -14,7 +14,9 @@ use crate::store::{Readable, Store};
 /// # Errors
 /// If the store cannot be read, or `run` is not in it.
 pub fn ancestors(store: &Store, run: RunId) -> Result<Vec<Run>, StageError> {
-    let known = store.runs()?.into_iter().map(|r| (r.id, r)).collect();
+    // A record that cannot be read is as one that is not there.
+    let (known, _) = store.legible_runs()?;
+    let known = known.into_iter().map(|r| (r.id, r)).collect();
     let mut order = Vec::new();
     visit(&known, &store.run(run)?, &mut BTreeSet::new(), &mut order);
     Ok(order)

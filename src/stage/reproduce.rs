@@ -97,6 +97,7 @@ fn copy(from: &Store, to: &Store, run: &Run) -> Result<(), StageError> {
             version,
             device,
             host,
+            process: None,
         },
     )?;
     for checkpoint in from.rows::<Checkpoint>(run.id, None)? {

@@ -75,6 +75,21 @@ pub(super) fn put(writer: &Writer<'_>, hash: &blake3::Hash, bytes: &[u8]) -> Res
     Ok(true)
 }
 
+/// Removes a blob, whatever of it is there.
+pub(super) fn remove(writer: &Writer<'_>, hash: &blake3::Hash) -> Result<()> {
+    let path = writer.path;
+    writer
+        .table(layout::BLOB_INFO)?
+        .remove(hash.as_bytes())
+        .at(path)?;
+    let low = layout::chunk_key(hash.as_bytes(), 0);
+    let high = layout::chunk_key(hash.as_bytes(), u32::MAX);
+    let mut chunks = writer.table(layout::BLOBS)?;
+    chunks
+        .retain_in::<&[u8; 36], _>(&low..=&high, |_, _| false)
+        .at(path)
+}
+
 /// Returns the hash and the length of a blob that must be there.
 pub(super) fn require(view: &View<'_>, hash: &str) -> Result<(blake3::Hash, u64)> {
     let unknown = || StoreError::UnknownBlob {

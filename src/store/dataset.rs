@@ -82,7 +82,20 @@ pub(super) fn all(view: &View<'_>) -> Result<Vec<Dataset>> {
     Ok(datasets)
 }
 
-fn parse(path: &Path, name: &str, json: &[u8]) -> Result<Dataset> {
+/// Returns the names of entries that cannot be read, and why.
+pub(super) fn illegible(view: &View<'_>) -> Result<Vec<(String, String)>> {
+    let table = view.table(layout::DATASETS)?;
+    let mut illegible = Vec::new();
+    for item in table.iter()? {
+        let (name, json) = item?;
+        if let Err(error) = Dataset::from_json(json.value()) {
+            illegible.push((name.value().to_owned(), error.to_string()));
+        }
+    }
+    Ok(illegible)
+}
+
+pub(super) fn parse(path: &Path, name: &str, json: &[u8]) -> Result<Dataset> {
     Dataset::from_json(json).map_err(|error| StoreError::CorruptRecord {
         path: path.to_owned(),
         record: format!("data set {name}"),

@@ -54,14 +54,34 @@ pub enum StoreError {
         /// The name of the feature.
         feature: String,
     },
+    /// The file ends before what its head says.
+    #[error("{} is cut short: {length} of {expected} bytes are there", .path.display())]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// Its length.
+        length: u64,
+        /// The length that it had.
+        expected: u64,
+    },
+    /// The pages in which the database keeps its tables do not hold what was written.
+    #[error("{} is damaged: {reason}", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What gives it away.
+        reason: String,
+    },
     /// Another process holds the file.
     #[error(
-        "{} is held by another process; wait for it to end, or open the store for reading only",
-        .path.display()
+        "{} is held by {}, which writes to it; it can be read meanwhile",
+        .path.display(), .holder.as_deref().unwrap_or("another process")
     )]
     Locked {
         /// The file.
         path: PathBuf,
+        /// Which process that is, in words, where it is known.
+        holder: Option<String>,
     },
     /// The last writer did not close the file, and a reader may not repair it.
     #[error(
@@ -77,6 +97,15 @@ pub enum StoreError {
     ReadOnly {
         /// The file.
         path: PathBuf,
+    },
+    /// The file may be read and not written to.
+    #[error("{} cannot be written to ({source}); it can be read", .path.display())]
+    NotWritable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
     },
     /// The file system failed: the disk is full, or broken, or access is denied.
     #[error(
@@ -101,8 +130,8 @@ pub enum StoreError {
     },
     /// A block does not hold what was written.
     #[error(
-        "{}: corrupt block: table {table}, run {run}, part {part}, index {index}: {reason}; \
-         restore the file from a copy, or remove the run and run it again", .path.display()
+        "{}: damaged block: table {table}, run {run}, part {part}, index {index}: {reason}",
+        .path.display()
     )]
     Corrupt {
         /// The file.
@@ -119,7 +148,7 @@ pub enum StoreError {
         reason: String,
     },
     /// A record other than a block does not hold what was written.
-    #[error("{}: corrupt record: {record}: {reason}; restore the file from a copy", .path.display())]
+    #[error("{}: damaged record: {record}: {reason}", .path.display())]
     CorruptRecord {
         /// The file.
         path: PathBuf,
@@ -156,7 +185,7 @@ pub enum StoreError {
         actual: usize,
     },
     /// A finished run was to be changed.
-    #[error("run {run} is finished and never changes; remove it first, or ask for something else")]
+    #[error("run {run} is finished and never changes")]
     Finished {
         /// The run.
         run: RunId,
@@ -185,6 +214,14 @@ pub enum StoreError {
         /// Names that are like it.
         near: Vec<String>,
     },
+    /// Another run has that alias.
+    #[error("the alias `{name}` names run {run}")]
+    AliasTaken {
+        /// The alias.
+        name: String,
+        /// The run that it names.
+        run: RunId,
+    },
     /// A name that cannot be an alias.
     #[error("`{name}` cannot be an alias: {reason}")]
     BadAlias {
@@ -202,10 +239,7 @@ pub enum StoreError {
         near: Vec<String>,
     },
     /// The data set of that name has other pictures.
-    #[error(
-        "the data set `{name}` is registered with the digest {stored}, this one has {given}; \
-         register it under another name"
-    )]
+    #[error("`{name}` is registered with the digest {stored}, this one has {given}")]
     DatasetChanged {
         /// The name.
         name: String,
@@ -227,7 +261,7 @@ pub enum StoreError {
         actual: String,
     },
     /// A run cannot be removed because others were made from it.
-    #[error("run {run} is an input of {}; remove these too", list(.by))]
+    #[error("run {run} is an input of {}", list(.by))]
     InUse {
         /// The run.
         run: RunId,
@@ -243,7 +277,7 @@ pub enum StoreError {
         hash: String,
     },
     /// A blob does not hold what was written.
-    #[error("{}: the blob {hash} is corrupt: {reason}; restore the file from a copy", .path.display())]
+    #[error("{}: the blob {hash} is damaged: {reason}", .path.display())]
     CorruptBlob {
         /// The file.
         path: PathBuf,
@@ -285,7 +319,8 @@ fn hint(names: &[String]) -> String {
     if names.is_empty() {
         String::new()
     } else {
-        format!("; did you mean {}?", names.join(" or "))
+        let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+        format!("; did you mean {}?", quoted.join(" or "))
     }
 }
 
@@ -308,8 +343,17 @@ impl<T, E: Into<redb::Error>> At<T> for Result<T, E> {
 fn from_redb(path: &Path, error: redb::Error) -> StoreError {
     let path = path.to_owned();
     match error {
+        redb::Error::Io(source) if source.kind() == std::io::ErrorKind::UnexpectedEof => {
+            StoreError::Damaged {
+                path,
+                reason: "it ends before a page that is named".to_owned(),
+            }
+        }
         redb::Error::Io(source) => StoreError::Io { path, source },
-        redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => StoreError::Locked { path },
+        redb::Error::Corrupted(reason) => StoreError::Damaged { path, reason },
+        redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => {
+            StoreError::Locked { path, holder: None }
+        }
         redb::Error::RepairAborted => StoreError::NeedsRecovery { path },
         other => StoreError::Redb {
             path,
@@ -326,8 +370,10 @@ impl HasKind for StoreError {
             | Self::UnknownAlias { .. }
             | Self::UnknownDataset { .. }
             | Self::UnknownBlob { .. } => Kind::Missing,
-            Self::Exists { .. } => Kind::Exists,
+            Self::Exists { .. } | Self::AliasTaken { .. } => Kind::Exists,
             Self::NotAStore { .. }
+            | Self::Truncated { .. }
+            | Self::Damaged { .. }
             | Self::Corrupt { .. }
             | Self::CorruptRecord { .. }
             | Self::CorruptBlob { .. } => Kind::Corrupt,
@@ -335,6 +381,7 @@ impl HasKind for StoreError {
             Self::Locked { .. }
             | Self::NeedsRecovery { .. }
             | Self::ReadOnly { .. }
+            | Self::NotWritable { .. }
             | Self::Finished { .. }
             | Self::InUse { .. } => Kind::Locked,
             Self::Io { source, .. } => HasKind::kind(source),
@@ -355,7 +402,6 @@ fn of_redb(error: &redb::Error) -> Kind {
     match error {
         redb::Error::Io(error) => HasKind::kind(error),
         redb::Error::PreviousIo => Kind::Io,
-        redb::Error::Corrupted(_) => Kind::Corrupt,
         redb::Error::UpgradeRequired(_) => Kind::Unsupported,
         redb::Error::ValueTooLarge(_) => Kind::Resource,
         _ => Kind::Internal,

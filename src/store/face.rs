@@ -54,6 +54,12 @@ pub trait Readable: Viewed {
         runs::all(&self.view()?)
     }
 
+    /// Returns the runs whose records can be read, in the order in which they were begun, and of the others
+    /// the ids and what is wrong.
+    fn legible_runs(&self) -> Result<(Vec<Run>, Vec<(RunId, String)>)> {
+        runs::legible(&self.view()?)
+    }
+
     /// Returns a run.
     ///
     /// # Errors

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dream_schema::{RunId, Table};
 
-use super::error::At;
+use super::face::Viewed;
 use super::view::View;
-use super::{Projection, Result, Store, blob, layout, runs};
+use super::{Projection, Result, Store, blob, layout, runs, upgrade};
 
 /// What [`Store::gc`] freed, or would free.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct Collected {
     pub blobs: Vec<(String, u64)>,
     /// Runs of which there are rows but no record.
     pub runs: Vec<RunId>,
+    /// Bytes of the copy that an upgrade left which was interrupted; none if there is no such copy.
+    pub upgrade_bytes: Option<u64>,
 }
 
 impl Collected {
@@ -53,43 +55,52 @@ pub struct Usage {
 }
 
 impl Store {
-    /// Frees blobs that no checkpoint names, and rows of runs that do not exist; with `dry_run` only says
-    /// what it would free. The file does not shrink until [`Store::compact`].
+    /// Frees blobs that no checkpoint names, rows of runs that do not exist, and the copy of an upgrade that
+    /// was interrupted; with `dry_run` only says what it would free. The file does not shrink until
+    /// [`Store::compact`].
     ///
     /// A blob that a stage has put and not yet named is freed too: put both in one [`Batch`](super::Batch).
     ///
     /// # Errors
     /// If a checkpoint cannot be read, or the disk fails; nothing is freed then.
     pub fn gc(&self, dry_run: bool) -> Result<Collected> {
-        let path = &self.path;
         let writer = self.write()?;
-        let unnamed = unnamed_blobs(&writer.view())?;
-        let hex = |(hash, size): &(blake3::Hash, u64)| (hash.to_hex().to_string(), *size);
-        let collected = Collected {
-            blobs: unnamed.iter().map(hex).collect(),
-            runs: orphans(&writer.view())?,
-        };
+        let (collected, unnamed) = look(&writer.view())?;
         if dry_run {
             return Ok(collected);
         }
         for run in &collected.runs {
             writer.remove_rows(*run)?;
         }
+        if collected.upgrade_bytes.is_some() {
+            upgrade::drop_copy(&writer)?;
+        }
         for (hash, _) in &unnamed {
-            writer
-                .table(layout::BLOB_INFO)?
-                .remove(hash.as_bytes())
-                .at(path)?;
-            let low = layout::chunk_key(hash.as_bytes(), 0);
-            let high = layout::chunk_key(hash.as_bytes(), u32::MAX);
-            writer
-                .table(layout::BLOBS)?
-                .retain_in::<&[u8; 36], _>(&low..=&high, |_, _| false)
-                .at(path)?;
+            blob::remove(&writer, hash)?;
         }
         writer.commit()?;
         Ok(collected)
     }
+
+    /// Returns what [`Store::gc`] would free, also of a store that is only read.
+    ///
+    /// # Errors
+    /// If a checkpoint cannot be read, or the disk fails.
+    pub fn garbage(&self) -> Result<Collected> {
+        Ok(look(&self.view()?)?.0)
+    }
+}
+
+/// Returns what nothing names, and the addresses of the blobs among it.
+fn look(view: &View<'_>) -> Result<(Collected, Vec<(blake3::Hash, u64)>)> {
+    let unnamed = unnamed_blobs(view)?;
+    let hex = |(hash, size): &(blake3::Hash, u64)| (hash.to_hex().to_string(), *size);
+    let collected = Collected {
+        blobs: unnamed.iter().map(hex).collect(),
+        runs: orphans(view)?,
+        upgrade_bytes: upgrade::abandoned(view)?,
+    };
+    Ok((collected, unnamed))
 }
 
 /// Returns what takes room.
@@ -124,7 +135,8 @@ pub(super) fn usage(view: &View<'_>) -> Result<Usage> {
     Ok(usage)
 }
 
-fn unnamed_blobs(view: &View<'_>) -> Result<Vec<(blake3::Hash, u64)>> {
+/// Returns the blobs that no checkpoint names.
+pub(super) fn unnamed_blobs(view: &View<'_>) -> Result<Vec<(blake3::Hash, u64)>> {
     let table = Table::Checkpoints;
     let mut named = BTreeSet::new();
     for info in view.infos(table, None, None, &Projection::All)? {
@@ -136,12 +148,10 @@ fn unnamed_blobs(view: &View<'_>) -> Result<Vec<(blake3::Hash, u64)>> {
 }
 
 fn orphans(view: &View<'_>) -> Result<Vec<RunId>> {
-    let known: BTreeSet<_> = runs::all(view)?.into_iter().map(|run| run.id).collect();
     let mut orphans = BTreeSet::new();
     for strip in view.format.all_strips() {
-        for (key, _) in view.entries(strip, None, None)? {
-            let (run, _, _) = layout::unkey(&key);
-            if !known.contains(&run) {
+        for run in view.runs_in(strip)? {
+            if !runs::is_there(view, run)? {
                 orphans.insert(run);
             }
         }

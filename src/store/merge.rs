@@ -1,13 +1,14 @@
 //! Taking over what another store has: whole runs, or parts of one run that several machines made.
 
-use dream_schema::{Run, RunId, Status, Table};
+use std::collections::BTreeMap;
+
+use dream_schema::{Run, RunId, Status};
 use redb::ReadableTable;
 
 use super::error::At;
 use super::face::Viewed;
 use super::view::{View, Writer};
-use super::write::{self, Group};
-use super::{Projection, Result, Store, StoreError, blob, dataset, layout, names, repack, runs};
+use super::{Result, Store, StoreError, blob, dataset, layout, names, repack, repair, runs};
 
 /// What [`Store::merge`] took over.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +27,13 @@ pub struct Merged {
     pub kept_aliases: Vec<String>,
 }
 
+/// How [`Store::merge`] goes about it.
+#[derive(Clone, Debug, Default)]
+pub struct MergeOptions {
+    /// Aliases and registered names of the other store, by what they are to be called here.
+    pub rename: BTreeMap<String, String>,
+}
+
 impl Store {
     /// Takes over the runs, rows, blobs, data sets and aliases of another store, all in one transaction. Rows
     /// of a run that is unfinished in both are united, so the shards of a run come together; it is not
@@ -35,13 +43,17 @@ impl Store {
     /// # Errors
     /// [`StoreError::MergeConflict`] if a finished run has another digest there, [`StoreError::Conflict`] if
     /// a row differs, [`StoreError::Finished`] if the other store has rows of a run that is finished here
-    /// without them, [`StoreError::DatasetChanged`]. Nothing is merged then.
-    pub fn merge(&self, other: &Store) -> Result<Merged> {
+    /// without them, [`StoreError::DatasetChanged`] if something else is registered here under a name of
+    /// theirs, [`StoreError::UnknownDataset`] if a name that is to be changed is none of theirs. Nothing is
+    /// merged then.
+    pub fn merge(&self, other: &Store, options: &MergeOptions) -> Result<Merged> {
         let mut merge = Merge {
             writer: self.write()?,
             theirs: other.view()?,
+            rename: &options.rename,
             merged: Merged::default(),
         };
+        merge.names()?;
         merge.blobs()?;
         for run in runs::all(&merge.theirs)? {
             merge.run(&run)?;
@@ -57,10 +69,33 @@ impl Store {
 struct Merge<'a> {
     writer: Writer<'a>,
     theirs: View<'a>,
+    rename: &'a BTreeMap<String, String>,
     merged: Merged,
 }
 
 impl Merge<'_> {
+    /// Refuses new names of what is not there, and such as cannot be names.
+    fn names(&self) -> Result<()> {
+        let aliases: Vec<String> = names::all(&self.theirs)?
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
+        for (old, new) in self.rename {
+            let is_alias = aliases.contains(old);
+            if is_alias {
+                names::check_alias(new)?;
+            } else {
+                dataset::require(&self.theirs, old)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns what a name of theirs is to be here.
+    fn renamed(&self, name: String) -> String {
+        self.rename.get(&name).cloned().unwrap_or(name)
+    }
+
     fn blobs(&mut self) -> Result<()> {
         for (hash, size) in blob::all(&self.theirs)? {
             let mut bytes = Vec::new();
@@ -71,7 +106,8 @@ impl Merge<'_> {
     }
 
     fn datasets(&mut self) -> Result<()> {
-        for set in dataset::all(&self.theirs)? {
+        for mut set in dataset::all(&self.theirs)? {
+            set.name = self.renamed(set.name);
             match dataset::find(&self.writer.view(), &set.name)? {
                 Some(stored) if stored.digest != set.digest => {
                     return Err(StoreError::DatasetChanged {
@@ -94,11 +130,17 @@ impl Merge<'_> {
         let path = self.writer.path;
         let mut aliases = self.writer.table(layout::ALIASES)?;
         for (name, run) in names::all(&self.theirs)? {
+            let renamed = self.rename.contains_key(&name);
+            let name = self.renamed(name);
             let stored = aliases
                 .get(name.as_str())
                 .at(path)?
                 .map(|run| RunId(*run.value()));
             match stored {
+                // A new name was chosen to be free.
+                Some(stored) if stored != run && renamed => {
+                    return Err(StoreError::AliasTaken { name, run: stored });
+                }
                 Some(stored) if stored != run => self.merged.kept_aliases.push(name),
                 Some(_) => {}
                 None => {
@@ -128,7 +170,7 @@ impl Merge<'_> {
                 Err(conflict(&ours.digest))
             };
         }
-        let put = self.rows(theirs.id)?;
+        let put = repair::rows_of(&self.theirs, &self.writer, theirs.id)?;
         let record = match ours {
             None => {
                 self.merged.new_runs.push(theirs.id);
@@ -162,22 +204,5 @@ impl Merge<'_> {
             runs::write(&self.writer, &record)?;
         }
         Ok(())
-    }
-
-    /// Takes over the rows of a run; returns how many were not here.
-    fn rows(&self, run: RunId) -> Result<u64> {
-        let mut put = 0;
-        for table in Table::ALL {
-            for info in self.theirs.infos(table, Some(run), None, &Projection::All)? {
-                let group = Group {
-                    table,
-                    part: info.part,
-                    first: info.first,
-                    rows: self.theirs.stretch(table, &info, &Projection::All)?,
-                };
-                put += write::put(&self.writer, run, &group)?;
-            }
-        }
-        Ok(put)
     }
 }

@@ -79,19 +79,26 @@ mod batch;
 mod blob;
 mod block;
 mod dataset;
+mod detached;
 mod error;
 mod face;
 mod format;
 mod gc;
+mod guard;
+mod head;
 mod layout;
 mod merge;
 mod names;
 mod open;
 mod pack;
 mod pages;
+mod problem;
+mod recover;
 mod remove;
 mod repack;
+mod repair;
 mod runs;
+mod salvage;
 mod snapshot;
 mod upgrade;
 mod verify;
@@ -108,12 +115,17 @@ pub use block::{BlockInfo, Blocks, Projection};
 pub use error::StoreError;
 pub use face::Readable;
 pub use gc::{Collected, TableUsage, Usage};
-pub use merge::Merged;
+pub use guard::panic_becomes_error;
+pub use merge::{MergeOptions, Merged};
 pub use names::check_alias;
+pub use problem::{BlockPlace, Place, Problem, ProblemKind};
+pub use recover::{LostRun, Recovered};
+pub use remove::Removal;
+pub use repair::{Fix, RepairOptions, Repaired};
 pub use runs::{Begun, Stamp};
 pub use snapshot::Snapshot;
 pub use upgrade::{UpgradePlan, Upgraded};
-pub use verify::{Problem, Verification};
+pub use verify::Verification;
 
 use error::At;
 use face::Viewed;
@@ -149,10 +161,10 @@ impl Store {
     /// Begins a read transaction: a snapshot of what is committed now.
     fn read(&self) -> Result<redb::ReadTransaction> {
         use redb::ReadableDatabase;
-        match &self.base {
+        guard::guard(&self.path, || match &self.base {
             Base::Write(database) => database.begin_read().at(&self.path),
             Base::Read(database) => database.begin_read().at(&self.path),
-        }
+        })
     }
 
     /// Begins a write transaction; waits for the one in progress, if there is one.

@@ -1,6 +1,7 @@
 //! Names of runs: ids, their prefixes, aliases.
 
 use dream_schema::RunId;
+use redb::ReadableTable;
 
 use super::error::At;
 use super::view::View;
@@ -12,20 +13,56 @@ const SHORTEST: usize = 4;
 /// How many ids or names an error lists.
 const LISTED: usize = 8;
 
+/// What becomes of a name that another run has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    Refused,
+    Moved,
+}
+
 impl Store {
-    /// Gives a run a name. A name that another run has moves to this one.
+    /// Gives a run a name.
+    ///
+    /// # Errors
+    /// [`StoreError::BadAlias`], [`StoreError::UnknownRun`], [`StoreError::AliasTaken`] if another run has
+    /// the name.
+    pub fn set_alias(&self, name: &str, run: RunId) -> Result<()> {
+        match self.give_alias(name, run, Taken::Refused)? {
+            None => Ok(()),
+            Some(other) => Err(StoreError::AliasTaken {
+                name: name.to_owned(),
+                run: other,
+            }),
+        }
+    }
+
+    /// Gives a run a name, also one that another run has; returns that run.
     ///
     /// # Errors
     /// [`StoreError::BadAlias`], [`StoreError::UnknownRun`].
-    pub fn set_alias(&self, name: &str, run: RunId) -> Result<()> {
+    pub fn move_alias(&self, name: &str, run: RunId) -> Result<Option<RunId>> {
+        self.give_alias(name, run, Taken::Moved)
+    }
+
+    /// Gives a run a name, if no other has it or it may be moved; returns the other run.
+    fn give_alias(&self, name: &str, run: RunId, taken: Taken) -> Result<Option<RunId>> {
         check_alias(name)?;
         let writer = self.write()?;
         runs::require(&writer.view(), run)?;
-        writer
-            .table(layout::ALIASES)?
-            .insert(name, &run.0)
-            .at(&self.path)?;
-        writer.commit()
+        let other = {
+            let mut aliases = writer.table(layout::ALIASES)?;
+            let named = aliases.get(name).at(&self.path)?;
+            let other = named
+                .map(|named| RunId(*named.value()))
+                .filter(|named| *named != run);
+            if other.is_some() && taken == Taken::Refused {
+                return Ok(other);
+            }
+            aliases.insert(name, &run.0).at(&self.path)?;
+            other
+        };
+        writer.commit()?;
+        Ok(other)
     }
 
     /// Takes a name away.

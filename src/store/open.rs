@@ -1,7 +1,7 @@
 //! Opening a store: what is refused, and the marks that a new one gets.
 
 use std::collections::BTreeSet;
-use std::io::Read;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use redb::{Builder, ConcurrencyMode, Database, ReadableTable, StorageBackend, TableHandle};
@@ -9,10 +9,10 @@ use redb::{Builder, ConcurrencyMode, Database, ReadableTable, StorageBackend, Ta
 use super::error::At;
 use super::face::Viewed;
 use super::format::Format;
+use super::guard::guard;
+use super::head::look;
 use super::{Base, Result, Store, StoreError, layout};
 
-/// The first bytes of every redb file.
-const REDB_MAGIC: [u8; 9] = [b'r', b'e', b'd', b'b', 0x1A, 0x0A, 0xA9, 0x0D, 0x0A];
 /// Memory for pages. redb's own default, 1 GiB, is much beside a model that is training.
 const CACHE: usize = 256 << 20;
 
@@ -34,13 +34,12 @@ impl Store {
     /// Opens a store for reading and writing.
     ///
     /// # Errors
-    /// If there is no file, it is not a store of a format that this program knows, or another process writes
-    /// to it.
+    /// If there is no file, it is not a store of a format that this program knows, it is cut short or
+    /// damaged, it may only be read, or another process writes to it.
     pub fn open(path: impl AsRef<Path>) -> Result<Store> {
         let path = path.as_ref();
         look(path)?;
-        let database = builder().open(path).at(path)?;
-        Self::complete(path, database, Unmarked::Refuse)
+        Self::complete(path, writable(path)?, Unmarked::Refuse)
     }
 
     /// Opens a store, or creates it if there is none.
@@ -54,8 +53,7 @@ impl Store {
             Err(StoreError::Missing { .. }) => return Self::create_at(path, Format::NEWEST),
             Err(error) => return Err(error),
         }
-        let database = builder().open(path).at(path)?;
-        Self::complete(path, database, Unmarked::Mark(Format::NEWEST))
+        Self::complete(path, writable(path)?, Unmarked::Mark(Format::NEWEST))
     }
 
     /// Opens a store for reading. Any number of processes may, also while another one writes; each read sees
@@ -67,7 +65,12 @@ impl Store {
     pub fn open_read_only(path: impl AsRef<Path>) -> Result<Store> {
         let path = path.as_ref();
         look(path)?;
-        let database = builder().open_read_only(path).at(path)?;
+        let database = guard(path, || builder().open_read_only(path).at(path))?;
+        Self::reading(path, database)
+    }
+
+    /// Returns the store of a database that is open for reading.
+    pub(super) fn reading(path: &Path, database: redb::ReadOnlyDatabase) -> Result<Store> {
         let store = Self {
             path: path.to_owned(),
             base: Base::Read(database),
@@ -99,7 +102,7 @@ impl Store {
     /// disk fails.
     pub fn compact(&mut self) -> Result<bool> {
         match &mut self.base {
-            Base::Write(database) => database.compact().at(&self.path),
+            Base::Write(database) => guard(&self.path, || database.compact().at(&self.path)),
             Base::Read(_) => Err(StoreError::ReadOnly {
                 path: self.path.clone(),
             }),
@@ -112,14 +115,14 @@ impl Store {
     /// If they cannot be repaired, or the disk fails.
     pub fn check_pages(&mut self) -> Result<bool> {
         match &mut self.base {
-            Base::Write(database) => database.check_integrity().at(&self.path),
+            Base::Write(database) => guard(&self.path, || database.check_integrity().at(&self.path)),
             Base::Read(_) => Err(StoreError::ReadOnly {
                 path: self.path.clone(),
             }),
         }
     }
 
-    fn create_at(path: &Path, format: Format) -> Result<Store> {
+    pub(super) fn create_at(path: &Path, format: Format) -> Result<Store> {
         let database = builder().create(path).at(path)?;
         Self::complete(path, database, Unmarked::Mark(format))
     }
@@ -160,8 +163,10 @@ impl Store {
             base: Base::Write(database),
         };
         let transaction = store.read()?;
-        let there = transaction.list_tables().at(path)?;
-        let there: BTreeSet<_> = there.map(|table| table.name().to_owned()).collect();
+        let there: BTreeSet<_> = guard(path, || {
+            let tables = transaction.list_tables().at(path)?;
+            Ok(tables.map(|table| table.name().to_owned()).collect())
+        })?;
         // A process that was killed while it created the store leaves a database without tables.
         let format = match unmarked {
             Unmarked::Mark(format) if there.is_empty() => format,
@@ -206,7 +211,7 @@ enum Unmarked {
     Refuse,
 }
 
-fn builder() -> Builder {
+pub(super) fn builder() -> Builder {
     let mut builder = Builder::new();
     builder
         .set_cache_size(CACHE)
@@ -214,32 +219,17 @@ fn builder() -> Builder {
     builder
 }
 
-/// Looks whether there is a redb file, before redb touches it.
-fn look(path: &Path) -> Result<()> {
-    let io = |source: std::io::Error| match source.kind() {
-        std::io::ErrorKind::NotFound => StoreError::Missing {
-            path: path.to_owned(),
-        },
-        _ => StoreError::Io {
-            path: path.to_owned(),
-            source,
-        },
-    };
-    let mut head = Vec::new();
-    let file = std::fs::File::open(path).map_err(io)?;
-    file.take(REDB_MAGIC.len() as u64)
-        .read_to_end(&mut head)
-        .map_err(io)?;
-    if head == REDB_MAGIC {
-        return Ok(());
-    }
-    let reason = if head.is_empty() {
-        "the file is empty"
-    } else {
-        "it is no redb file"
-    };
-    Err(StoreError::NotAStore {
-        path: path.to_owned(),
-        reason: reason.to_owned(),
+/// Opens the database of a file for writing.
+fn writable(path: &Path) -> Result<Database> {
+    guard(path, || builder().open(path).at(path)).map_err(|error| match error {
+        StoreError::Io { path, source }
+            if matches!(
+                source.kind(),
+                ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem
+            ) =>
+        {
+            StoreError::NotWritable { path, source }
+        }
+        other => other,
     })
 }

@@ -1,6 +1,6 @@
 //! The tables of artifacts: the only code that opens them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
@@ -17,6 +17,9 @@ use super::{BlockInfo, Projection, Result, StoreError};
 type Index1<'n> = TableDefinition<'n, &'static [u8; KEY], &'static [u8; v1::ENTRY]>;
 type Index2<'n> = TableDefinition<'n, &'static [u8; KEY], &'static [u8]>;
 type Blocks<'n> = TableDefinition<'n, &'static [u8; KEY], &'static [u8]>;
+
+/// Why a block that is not there cannot be read.
+pub(super) const MISSING: &str = "the block is missing";
 
 /// Successive index entries, from either end.
 type Entries<'i> = dyn DoubleEndedIterator<Item = Result<(Key, Entry)>> + 'i;
@@ -69,6 +72,22 @@ impl View<'_> {
         })
     }
 
+    /// Returns the runs that the index of a strip has entries of, whatever is in them.
+    pub(super) fn runs_in(&self, strip: Strip) -> Result<BTreeSet<RunId>> {
+        let name = strip.index_name();
+        let run = |key: &Key| layout::unkey(key).0;
+        match strip.share {
+            Share::Whole => {
+                let table = self.table(Index1::new(&name))?;
+                table.iter()?.map(|item| Ok(run(item?.0.value()))).collect()
+            }
+            Share::Narrow | Share::Wide => {
+                let table = self.table(Index2::new(&name))?;
+                table.iter()?.map(|item| Ok(run(item?.0.value()))).collect()
+            }
+        }
+    }
+
     /// Returns the blocks of a strip that have rows of (run, part) from `first` to before `end`, in order.
     pub(super) fn overlapping(
         &self,
@@ -107,7 +126,7 @@ impl View<'_> {
         let name = strip.blocks_name();
         let blocks = self.table(Blocks::new(&name))?;
         let block = blocks.get(key)?;
-        let block = block.ok_or_else(|| corrupt("the block is missing".to_owned()))?;
+        let block = block.ok_or_else(|| corrupt(MISSING.to_owned()))?;
         let block = strip.decode(key, entry, block.value()).map_err(corrupt)?;
         self.kept.put(strip, key, entry, &block);
         Ok(block)
@@ -229,7 +248,7 @@ impl View<'_> {
         }
         if next < info.end() {
             let key = layout::key(info.run, info.part, next);
-            return Err(self.corrupt(strip.table, &key, "the block is missing".to_owned()));
+            return Err(self.corrupt(strip.table, &key, MISSING.to_owned()));
         }
         match pieces.as_slice() {
             [piece] => Ok(piece.clone()),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use dream_schema::digest::Digest;
-use dream_schema::{Run, RunId, RunSpec, Status, Table};
+use dream_schema::{Process, Run, RunId, RunSpec, Status, Table};
 
 use super::error::At;
 use super::view::{View, Writer};
@@ -21,6 +21,8 @@ pub struct Stamp {
     pub device: String,
     /// The machine.
     pub host: String,
+    /// The process.
+    pub process: Option<Process>,
 }
 
 /// What [`Store::begin`] found.
@@ -67,6 +69,7 @@ impl Store {
                     version: stamp.version.clone(),
                     device: stamp.device.clone(),
                     host: stamp.host.clone(),
+                    process: stamp.process,
                     ..old
                 };
                 write(&writer, &run)?;
@@ -84,6 +87,7 @@ impl Store {
                     version: stamp.version.clone(),
                     device: stamp.device.clone(),
                     host: stamp.host.clone(),
+                    process: stamp.process,
                     note: None,
                 };
                 write(&writer, &run)?;
@@ -106,6 +110,7 @@ impl Store {
         sealed.digest = Some(digest(&writer.view(), run)?);
         sealed.status = Status::Finished;
         sealed.finished_at = Some(finished_at_micros);
+        sealed.process = None;
         write(&writer, &sealed)?;
         writer.commit()?;
         Ok(sealed)
@@ -120,6 +125,7 @@ impl Store {
         let mut failed = require_open(&writer.view(), run)?;
         failed.status = Status::Failed;
         failed.finished_at = Some(at_micros);
+        failed.process = None;
         failed.note = Some(error.to_owned());
         write(&writer, &failed)?;
         writer.commit()?;
@@ -160,6 +166,29 @@ pub(super) fn all(view: &View<'_>) -> Result<Vec<Run>> {
     Ok(runs)
 }
 
+/// Returns the runs whose records can be read, in the order in which they were begun, and of the others the
+/// ids and the reasons.
+pub(super) fn legible(view: &View<'_>) -> Result<(Vec<Run>, Vec<(RunId, String)>)> {
+    let table = view.table(layout::RUNS)?;
+    let (mut runs, mut damaged) = (Vec::new(), Vec::new());
+    for item in table.iter()? {
+        let (id, json) = item?;
+        let id = RunId(*id.value());
+        match parse(view.path, id, json.value()) {
+            Ok(run) => runs.push(run),
+            Err(StoreError::CorruptRecord { reason, .. }) => damaged.push((id, reason)),
+            Err(error) => return Err(error),
+        }
+    }
+    runs.sort_by_key(|run: &Run| (run.started_at, run.id));
+    Ok((runs, damaged))
+}
+
+/// Says whether there is a record of a run, legible or not.
+pub(super) fn is_there(view: &View<'_>, run: RunId) -> Result<bool> {
+    Ok(view.table(layout::RUNS)?.get(&run.0)?.is_some())
+}
+
 /// Returns a run, if it is there.
 pub(super) fn find(view: &View<'_>, run: RunId) -> Result<Option<Run>> {
     let table = view.table(layout::RUNS)?;
@@ -190,7 +219,8 @@ pub(super) fn dependents(all: &[Run], run: RunId) -> Vec<RunId> {
         .collect()
 }
 
-fn parse(path: &Path, id: RunId, json: &[u8]) -> Result<Run> {
+/// Reads the record of a run, which must be that of `id`, with a question that has this id.
+pub(super) fn parse(path: &Path, id: RunId, json: &[u8]) -> Result<Run> {
     let corrupt = |reason: String| StoreError::CorruptRecord {
         path: path.to_owned(),
         record: format!("run {id}"),
@@ -199,6 +229,12 @@ fn parse(path: &Path, id: RunId, json: &[u8]) -> Result<Run> {
     let run: Run = serde_json::from_slice(json).map_err(|error| corrupt(error.to_string()))?;
     if run.id != id {
         return Err(corrupt(format!("it says that it is {}", run.id)));
+    }
+    if run.spec.id() != id {
+        return Err(corrupt(format!(
+            "what it was asked for has the id {}",
+            run.spec.id()
+        )));
     }
     Ok(run)
 }

@@ -18,7 +18,7 @@ use super::error::At;
 use super::face::{Readable, Viewed};
 use super::format::Format;
 use super::layout::{self, PAGE_OVERHEAD};
-use super::view::View;
+use super::view::{View, Writer};
 use super::{BlockInfo, Projection, Result, Store, StoreError, runs};
 
 /// The key in `meta` of how far the copy is.
@@ -240,8 +240,7 @@ impl Upgrade<'_> {
     /// Drops the copy.
     fn discard(&self) -> Result<()> {
         let writer = self.store.writer(Format::NEWEST)?;
-        writer.drop_artifact_tables(Format::NEWEST)?;
-        writer.table(layout::META)?.remove(MARK).at(writer.path)?;
+        drop_copy(&writer)?;
         writer.commit()
     }
 
@@ -259,6 +258,29 @@ impl Upgrade<'_> {
         }
         writer.commit()
     }
+}
+
+/// Returns the bytes of the copy that an upgrade left which was interrupted, if there is one.
+pub(super) fn abandoned(view: &View<'_>) -> Result<Option<u64>> {
+    if view.format == Format::NEWEST || view.table(layout::META)?.get(MARK)?.is_none() {
+        return Ok(None);
+    }
+    let mut bytes = 0;
+    for strip in Format::NEWEST.all_strips() {
+        let entries = view.entries(strip, None, None)?;
+        bytes += entries
+            .iter()
+            .map(|(_, entry)| u64::from(entry.length))
+            .sum::<u64>();
+    }
+    Ok(Some(bytes))
+}
+
+/// Drops the copy of an upgrade.
+pub(super) fn drop_copy(writer: &Writer<'_>) -> Result<()> {
+    writer.drop_artifact_tables(Format::NEWEST)?;
+    writer.table(layout::META)?.remove(MARK).at(writer.path)?;
+    Ok(())
 }
 
 /// Returns the ids of the runs that there are records of.

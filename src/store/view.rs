@@ -2,6 +2,8 @@
 //!
 //! A table that is not there reads as an empty one: a store that was made before the program knew the table
 //! has no rows in it. Opening a store for writing makes what is missing.
+//!
+//! Whatever is read goes through [`guard`]: a damaged page is an error of the table that it belongs to.
 
 use std::borrow::Borrow;
 use std::ops::RangeBounds;
@@ -9,13 +11,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use redb::{
-    AccessGuard, Key, ReadOnlyTable, ReadTransaction, ReadableTable, TableDefinition, TableError, Value,
-    WriteTransaction,
+    AccessGuard, Key, ReadOnlyTable, ReadTransaction, ReadableTable, StorageError, TableDefinition,
+    TableError, Value, WriteTransaction,
 };
 
 use super::block::Kept;
 use super::error::At;
 use super::format::Format;
+use super::guard::guard;
 use super::{Result, Snapshot};
 
 /// A transaction that can be read from.
@@ -65,10 +68,12 @@ impl<'a> View<'a> {
         &self,
         definition: TableDefinition<'_, K, V>,
     ) -> Result<Opened<'_, K, V>> {
-        let read = |transaction: &ReadTransaction| match transaction.open_table(definition) {
-            Ok(table) => Ok(Access::Read(table)),
-            Err(TableError::TableDoesNotExist(_)) => Ok(Access::Missing),
-            Err(error) => Err(error).at(self.path),
+        let read = |transaction: &ReadTransaction| {
+            guard(self.path, || match transaction.open_table(definition) {
+                Ok(table) => Ok(Access::Read(table)),
+                Err(TableError::TableDoesNotExist(_)) => Ok(Access::Missing),
+                Err(error) => Err(error).at(self.path),
+            })
         };
         let access = match &self.transaction {
             Transaction::Own(transaction) => read(transaction)?,
@@ -99,11 +104,18 @@ pub(super) struct Opened<'t, K: Key + 'static, V: Value + 'static> {
 impl<K: Key, V: Value> Opened<'_, K, V> {
     /// Returns the value of a key, if it is there.
     pub fn get<'k>(&self, key: impl Borrow<K::SelfType<'k>>) -> Result<Option<AccessGuard<'_, V>>> {
-        match &self.access {
-            Access::Missing => Ok(None),
-            Access::Read(table) => table.get(key).at(self.path),
-            Access::Write(table) => table.get(key).at(self.path),
-        }
+        guard(self.path, || {
+            let found = match &self.access {
+                Access::Missing => None,
+                Access::Read(table) => table.get(key).at(self.path)?,
+                Access::Write(table) => table.get(key).at(self.path)?,
+            };
+            // The value lies where its page says, which is followed here.
+            if let Some(found) = &found {
+                let _ = found.value();
+            }
+            Ok(found)
+        })
     }
 
     /// Returns the entries of a range of keys, in order.
@@ -111,11 +123,11 @@ impl<K: Key, V: Value> Opened<'_, K, V> {
     where
         KR: Borrow<K::SelfType<'k>> + 'k,
     {
-        let range = match &self.access {
-            Access::Missing => None,
-            Access::Read(table) => Some(table.range(range).at(self.path)?),
-            Access::Write(table) => Some(table.range(range).at(self.path)?),
-        };
+        let range = guard(self.path, || match &self.access {
+            Access::Missing => Ok(None),
+            Access::Read(table) => Ok(Some(table.range(range).at(self.path)?)),
+            Access::Write(table) => Ok(Some(table.range(range).at(self.path)?)),
+        })?;
         Ok(Entries {
             path: self.path,
             range,
@@ -124,11 +136,11 @@ impl<K: Key, V: Value> Opened<'_, K, V> {
 
     /// Returns all entries, in order.
     pub fn iter(&self) -> Result<Entries<'_, K, V>> {
-        let range = match &self.access {
-            Access::Missing => None,
-            Access::Read(table) => Some(table.iter().at(self.path)?),
-            Access::Write(table) => Some(table.iter().at(self.path)?),
-        };
+        let range = guard(self.path, || match &self.access {
+            Access::Missing => Ok(None),
+            Access::Read(table) => Ok(Some(table.iter().at(self.path)?)),
+            Access::Write(table) => Ok(Some(table.iter().at(self.path)?)),
+        })?;
         Ok(Entries {
             path: self.path,
             range,
@@ -142,17 +154,45 @@ pub(super) struct Entries<'t, K: Key + 'static, V: Value + 'static> {
     range: Option<redb::Range<'t, K, V>>,
 }
 
+/// What redb gives of an entry.
+type Taken<'t, K, V> = std::result::Result<Pair<'t, K, V>, StorageError>;
+
+/// An entry of a table: its key and its value.
+type Pair<'t, K, V> = (AccessGuard<'t, K>, AccessGuard<'t, V>);
+
+impl<'t, K: Key, V: Value> Entries<'t, K, V> {
+    /// Takes an entry from one end. An error is the last that comes.
+    fn take(
+        &mut self,
+        next: impl FnOnce(&mut redb::Range<'t, K, V>) -> Option<Taken<'t, K, V>>,
+    ) -> Option<Result<Pair<'t, K, V>>> {
+        let range = self.range.as_mut()?;
+        let taken = guard(self.path, || {
+            let pair = next(range).transpose().at(self.path)?;
+            // Key and value lie where their page says, which is followed here.
+            if let Some((key, value)) = &pair {
+                let _ = (key.value(), value.value());
+            }
+            Ok(pair)
+        });
+        if taken.is_err() {
+            self.range = None;
+        }
+        taken.transpose()
+    }
+}
+
 impl<'t, K: Key, V: Value> Iterator for Entries<'t, K, V> {
-    type Item = Result<(AccessGuard<'t, K>, AccessGuard<'t, V>)>;
+    type Item = Result<Pair<'t, K, V>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        Some(self.range.as_mut()?.next()?.at(self.path))
+        self.take(Iterator::next)
     }
 }
 
 impl<K: Key, V: Value> DoubleEndedIterator for Entries<'_, K, V> {
     fn next_back(&mut self) -> Option<Self::Item> {
-        Some(self.range.as_mut()?.next_back()?.at(self.path))
+        self.take(DoubleEndedIterator::next_back)
     }
 }
 

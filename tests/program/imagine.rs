@@ -403,6 +403,7 @@ fn stamp() -> Stamp {
         version: "0".into(),
         device: "cpu".into(),
         host: "test".into(),
+        process: None,
     }
 }
 

@@ -5,6 +5,7 @@ mod check;
 mod every_command;
 mod golden;
 mod imagine;
+mod mend;
 mod models;
 mod output;
 mod pipeline;

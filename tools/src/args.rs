@@ -50,6 +50,23 @@ pub struct Args {
     pub quiet: bool,
 }
 
+impl Args {
+    /// Says whether a result that is no table is wanted as JSON.
+    ///
+    /// # Errors
+    /// If it is wanted as CSV, which is for tables.
+    pub fn as_json(&self) -> Result<bool, Usage> {
+        match self.format {
+            Format::Table => Ok(false),
+            Format::Json => Ok(true),
+            Format::Csv => Err(Usage(
+                "--format csv is for tables, and this result is none; `--format json` gives it to programs"
+                    .into(),
+            )),
+        }
+    }
+}
+
 /// How results are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -80,6 +97,8 @@ pub const COMPUTES: &[Shared] = &[Shared::Store, Shared::Format, Shared::Threads
 pub const PAINTS: &[Shared] = Shared::ALL;
 /// What a command uses whose output is a file.
 pub const WRITES: &[Shared] = &[Shared::Store, Shared::Threads];
+/// What a command uses that prints an answer about files which it is given.
+pub const SAVES: &[Shared] = &[Shared::Format];
 /// What a command uses that neither reads a store nor computes.
 pub const PRINTS: &[Shared] = &[];
 

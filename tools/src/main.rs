@@ -6,6 +6,7 @@ mod bars;
 mod output;
 mod commands;
 mod memory;
+mod process;
 mod remedy;
 mod session;
 mod table;
@@ -20,6 +21,7 @@ use clap::FromArgMatches as _;
 use crate::commands::{Cli, Verdict};
 
 fn main() -> ExitCode {
+    quiet_damage();
     match run() {
         Ok(Verdict::Good) => ExitCode::SUCCESS,
         Ok(Verdict::Found) => ExitCode::FAILURE,
@@ -30,6 +32,16 @@ fn main() -> ExitCode {
             ExitCode::from(remedy::exit_code(&error))
         }
     }
+}
+
+/// Leaves a panic unsaid that becomes an error: of the database, over pages that are damaged.
+fn quiet_damage() {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !dream_ood::store::panic_becomes_error() {
+            hook(panic);
+        }
+    }));
 }
 
 fn run() -> Result<Verdict> {

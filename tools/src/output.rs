@@ -57,6 +57,11 @@ pub fn records<const N: usize>(format: Format, names: [&str; N], rows: &[[Value;
     }
 }
 
+/// Prints a result as one JSON document, in one line.
+pub fn document(value: &Value) -> Result<()> {
+    line(value)
+}
+
 /// Prints a row of CSV.
 pub fn csv<const N: usize>(row: &[String; N]) -> Result<()> {
     let quoted = row

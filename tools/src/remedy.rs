@@ -22,7 +22,7 @@ pub const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed, or a check found som
 macro_rules! remedies {
     ($($name:ident: $text:literal;)*) => {
         /// What can be done.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Remedy {
             $(#[doc = $text] $name,)*
         }
@@ -49,6 +49,22 @@ remedies! {
     LeaveOut: "`dream dataset add NAME PATH --skip-bad` leaves such images out";
     OtherStore: "`--store FILE` names another store";
     Verify: "`dream verify` says what else is damaged";
+    Repair: "`dream repair` puts it right";
+    RepairFrom: "`dream repair --from FILE` takes sound copies from another store, `dream reproduce RUN \
+                 --repair` makes a run again, `dream rm RUN --cascade` removes it";
+    FreeRows: "`dream repair --from FILE` takes the record from another store, `dream gc --yes` removes the \
+               rows";
+    MergeInput: "`dream merge FILE` takes in a store that has the input";
+    Recover: "`dream recover FILE -o NEW` saves every run that is whole";
+    OtherOrRecover: "`--store FILE` names another store; if this was one, `dream recover FILE -o NEW` saves \
+                     what is whole of it";
+    RemoveRun: "`dream rm RUN` removes it";
+    Cascade: "`dream rm RUN --cascade` takes these too";
+    MoveAlias: "`dream alias set NAME RUN --move` moves it";
+    ListAliases: "`dream alias ls` lists them";
+    WhichIsRight: "`dream verify` says whether one of the stores is damaged, `dream reproduce RUN` which \
+                   result comes out again";
+    Rename: "`dream dataset add NAME PATH` registers it under another name";
     LessMemory: "lower `--batch-size` or `--memory` where pictures are made, `--set training.batch_size=N` \
                  in a training";
     Replace: "`--force` replaces it";
@@ -111,7 +127,17 @@ fn of_store(error: &StoreError) -> Option<Remedy> {
         StoreError::UnknownRun { .. } => Some(Remedy::ListRuns),
         StoreError::UnknownDataset { .. } => Some(Remedy::Register),
         StoreError::Missing { .. } => Some(Remedy::OtherStore),
-        StoreError::Corrupt { .. } | StoreError::CorruptBlob { .. } => Some(Remedy::Verify),
+        StoreError::Corrupt { .. } | StoreError::CorruptBlob { .. } | StoreError::CorruptRecord { .. } => {
+            Some(Remedy::Verify)
+        }
+        StoreError::NotAStore { .. } => Some(Remedy::OtherOrRecover),
+        StoreError::Truncated { .. } | StoreError::Damaged { .. } => Some(Remedy::Recover),
+        StoreError::Finished { .. } => Some(Remedy::RemoveRun),
+        StoreError::InUse { .. } => Some(Remedy::Cascade),
+        StoreError::AliasTaken { .. } => Some(Remedy::MoveAlias),
+        StoreError::UnknownAlias { .. } => Some(Remedy::ListAliases),
+        StoreError::MergeConflict { .. } => Some(Remedy::WhichIsRight),
+        StoreError::DatasetChanged { .. } => Some(Remedy::Rename),
         _ => None,
     }
 }

@@ -16,7 +16,7 @@ use dream_schema::{Run, RunId, RunSpec, Status};
 
 use crate::args::Args;
 use crate::bars::Bars;
-use crate::memory;
+use crate::{memory, process};
 
 /// Words that the program does not understand, found after clap's own checks: exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -37,12 +37,12 @@ pub struct Session<'a> {
 impl<'a> Session<'a> {
     /// Opens the store for writing, made new if there is none.
     pub fn writing(args: &'a Args) -> Result<Self> {
-        Self::new(args, Store::open_or_create(&args.store)?)
+        Self::new(args, store_to_be(args)?)
     }
 
     /// Opens a store that must be there, to be changed.
     pub fn existing(args: &'a Args) -> Result<Self> {
-        Self::new(args, Store::open(&args.store)?)
+        Self::new(args, store_to_write(args)?)
     }
 
     /// Opens a store that must be there, for reading only.
@@ -60,7 +60,8 @@ impl<'a> Session<'a> {
         let machine = Machine {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             device: args.device.clone(),
-            host: gethostname::gethostname().to_string_lossy().into_owned(),
+            host: process::host(),
+            process: Some(process::own()),
         };
         let (store, bars) = (Arc::new(store), Arc::new(Bars::new(args.quiet)));
         Ok(Self {
@@ -118,7 +119,13 @@ impl<'a> Session<'a> {
             return Ok(Some(error.to_string()));
         }
         let other = self.named(alias)?.filter(|other| *other != run);
-        Ok(other.map(|other| format!("`{alias}` names run {other} already; choose another name")))
+        let taken = |other| {
+            format!(
+                "`{alias}` names run {other} already; choose another name, or free it with `dream alias rm \
+                 {alias}`"
+            )
+        };
+        Ok(other.map(taken))
     }
 
     /// Executes a stage, or finds its result, and says so.
@@ -166,14 +173,46 @@ impl<'a> Session<'a> {
     }
 }
 
+/// Opens the store for writing, made new if there is none.
+pub fn store_to_be(args: &Args) -> Result<Store> {
+    with_holder(Store::open_or_create(&args.store))
+}
+
+/// Opens a store that must be there, for writing.
+pub fn store_to_write(args: &Args) -> Result<Store> {
+    with_holder(Store::open(&args.store))
+}
+
 /// Opens a store that must be there, for reading only.
-fn store_to_read(args: &Args) -> Result<Store> {
-    match Store::open_read_only(&args.store) {
+pub fn store_to_read(args: &Args) -> Result<Store> {
+    other_store(&args.store)
+}
+
+/// Opens any store that must be there, for reading only.
+pub fn other_store(path: &Path) -> Result<Store> {
+    match Store::open_read_only(path) {
         // Its last writer was killed; opening it for writing puts that right.
-        Err(StoreError::NeedsRecovery { .. }) => Store::open(&args.store)?,
+        Err(StoreError::NeedsRecovery { .. }) => match Store::open(path) {
+            // Where that is not allowed, it is read without.
+            Err(StoreError::NotWritable { .. }) => return Ok(Store::open_detached(path)?),
+            // Another process came first.
+            Ok(_) | Err(StoreError::Locked { .. }) => {}
+            Err(error) => return Err(error.into()),
+        },
         opened => return Ok(opened?),
-    };
-    Ok(Store::open_read_only(&args.store)?)
+    }
+    Ok(Store::open_read_only(path)?)
+}
+
+/// Says of a store that is held by another process which one that is, where it can be seen.
+fn with_holder(opened: Result<Store, StoreError>) -> Result<Store> {
+    match opened {
+        Err(StoreError::Locked { path, .. }) => {
+            let holder = process::writer_of(&path).or_else(|| process::begun_by(&path));
+            Err(StoreError::Locked { path, holder }.into())
+        }
+        opened => Ok(opened?),
+    }
 }
 
 /// Opens the store to check what could be done with it, for reading only; where there is none, an empty one

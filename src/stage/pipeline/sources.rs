@@ -88,10 +88,6 @@ impl Preset {
     fn path(&self, named: &Named) -> Result<Option<PathBuf>, StageError> {
         let Some(path) = &named.path else { return Ok(None) };
         let path = self.folder.join(path);
-        let absolute = path.canonicalize().map_err(|e| StageError::File {
-            path,
-            message: e.to_string(),
-        })?;
-        Ok(Some(absolute))
+        Ok(Some(path.canonicalize().map_err(StageError::access(&path))?))
     }
 }

@@ -58,6 +58,7 @@ fn finished<A: Artifact>(
         version: "test".into(),
         device: "cpu".into(),
         host: "here".into(),
+        process: None,
     };
     let run = store.begin(&spec, &stamp).unwrap().into_run();
     store.put(run.id, rows).unwrap();
@@ -127,6 +128,7 @@ impl Fixture {
             version: "test".into(),
             device: "cpu".into(),
             host: "here".into(),
+            process: None,
         };
         let ctx = Context {
             store: &self.store,

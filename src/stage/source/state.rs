@@ -76,13 +76,9 @@ impl StateSource {
 
 /// BLAKE3 of a file's bytes, in hex.
 fn file_digest(path: &Path) -> Result<String, StageError> {
-    let failed = |error: std::io::Error| StageError::File {
-        path: path.to_owned(),
-        message: error.to_string(),
-    };
     let mut hasher = blake3::Hasher::new();
     hasher
-        .update_reader(std::fs::File::open(path).map_err(failed)?)
-        .map_err(failed)?;
+        .update_reader(std::fs::File::open(path).map_err(StageError::access(path))?)
+        .map_err(StageError::access(path))?;
     Ok(hasher.finalize().to_hex().to_string())
 }

@@ -117,6 +117,7 @@ impl Bench {
             version: "test".into(),
             device: "cpu".into(),
             host: "test".into(),
+            process: None,
         };
         let ctx = Context {
             store: &self.store,

@@ -72,6 +72,7 @@ fn stored_pictures_have_the_same_bits_from_memory_and_from_the_store() {
         version: "test".into(),
         device: "cpu".into(),
         host: "test".into(),
+        process: None,
     };
     let Begun::New(run) = bench.store.begin(&spec, &stamp).unwrap() else {
         panic!()

@@ -4,6 +4,7 @@
 //! holds the strip's columns of consecutive rows of one run and one part. The first strip of a table says
 //! which rows there are.
 
+mod stream;
 pub(super) mod v1;
 pub(super) mod v2;
 
@@ -16,6 +17,7 @@ use dream_schema::{SchemaError, Table};
 use redb::{ReadTransaction, ReadableTable, TableError};
 
 use super::error::At;
+use super::guard::{caught, guard};
 use super::layout::{self, Key};
 use super::{Result, StoreError, pack};
 
@@ -48,11 +50,11 @@ impl Format {
     /// # Errors
     /// If it is not a store, or of a format that this program does not know.
     pub fn of(path: &Path, transaction: &ReadTransaction) -> Result<Self> {
-        match transaction.open_table(layout::META) {
+        guard(path, || match transaction.open_table(layout::META) {
             Ok(meta) => Self::marked(path, &meta),
             Err(TableError::Storage(error)) => Err(error).at(path),
             Err(_) => Err(not_a_store(path, "it is a redb file of another program")),
-        }
+        })
     }
 
     /// Returns the format that `meta` names.
@@ -212,6 +214,12 @@ impl Strip {
         if blake3::hash(block) != entry.hash {
             return Err("its bytes do not match their BLAKE3".to_owned());
         }
+        let decoded = caught(|| self.decode_bytes(key, entry, block));
+        decoded.unwrap_or_else(|| Err("its bytes are no record batch".to_owned()))
+    }
+
+    /// Reads the bytes of a block, which have the right hash.
+    fn decode_bytes(self, key: &Key, entry: &Entry, block: &[u8]) -> std::result::Result<Block, String> {
         let words = |error: &dyn std::fmt::Display| error.to_string();
         let schema = Arc::new(self.schema(entry.width as usize).map_err(|error| words(&error))?);
         let rows = entry.rows as usize;

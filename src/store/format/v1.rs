@@ -2,11 +2,10 @@
 
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
-use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use dream_schema::SchemaError;
 
-use super::{Cut, Entry};
+use super::{Cut, Entry, stream};
 use crate::store::{Result, pack};
 
 /// The length of an index entry.
@@ -45,8 +44,8 @@ fn encode(batch: &RecordBatch, size: usize) -> Result<Vec<u8>> {
 }
 
 /// Returns the rows of a block.
-pub(super) fn decode(block: &[u8]) -> std::result::Result<RecordBatch, ArrowError> {
-    let mut reader = StreamReader::try_new(block, None)?;
+pub(super) fn decode(mut block: &[u8]) -> std::result::Result<RecordBatch, ArrowError> {
+    let mut reader = stream::open(&mut block)?;
     reader
         .next()
         .unwrap_or_else(|| Err(ArrowError::IpcError("it holds no record batch".to_owned())))

@@ -22,11 +22,10 @@ use arrow::compute::kernels::cmp::not_distinct;
 use arrow::compute::take;
 use arrow::datatypes::{DataType, FieldRef, Int64Type, SchemaRef};
 use arrow::error::ArrowError;
-use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use dream_schema::{SchemaError, Table};
 
-use super::{Cut, Entry};
+use super::{Cut, Entry, stream};
 use crate::store::{Result, pack};
 
 /// The column that a block's key gives.
@@ -270,7 +269,7 @@ impl Narrow {
 
 /// Returns the batch of the stream that `bytes` begins with, and moves on to what is behind it.
 fn read(bytes: &mut &[u8]) -> Decoded<RecordBatch> {
-    let mut reader = StreamReader::try_new(bytes, None)?;
+    let mut reader = stream::open(bytes)?;
     let missing = || Err(ArrowError::IpcError("it holds no record batch".to_owned()));
     let batch = reader.next().unwrap_or_else(missing)?;
     match reader.next() {

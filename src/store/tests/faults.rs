@@ -8,7 +8,7 @@ use dream_schema::{Feature, Metric, Table};
 use super::disk::Disk;
 use super::*;
 use crate::rng::Stream;
-use crate::store::{Readable, StoreError};
+use crate::store::{BlockPlace, Place, Problem, ProblemKind, Readable, StoreError};
 
 /// The steps of a small history; returns how many were acknowledged.
 fn history(store: &Store) -> Result<(), (usize, StoreError)> {
@@ -261,8 +261,26 @@ fn a_flipped_bit_in_a_block_is_found_by_reading_and_by_verify() {
         let report = store.verify(&mut |_, _| {}).unwrap();
         // The block, and the digest of the run that it is missing from.
         assert_eq!(report.problems.len(), 2, "{report:?}");
-        assert!(report.problems.iter().all(|problem| problem.run == Some(run)));
-        assert!(report.problems[0].what.contains("part 3, index 0"), "{report:?}");
+        assert!(report.problems.iter().all(|problem| problem.run() == Some(run)));
+        let damaged = Problem {
+            place: Place::Block(BlockPlace {
+                table: Table::Features,
+                run,
+                part: 3,
+                index: 0,
+                rows: Some(2),
+                class_name: (FORMAT.get() == Format::V2).then(|| "class 3".to_owned()),
+            }),
+            kind: ProblemKind::Damaged,
+            reason: "its bytes do not match their BLAKE3".to_owned(),
+        };
+        assert_eq!(report.problems[0], damaged);
+        assert!(
+            damaged.to_string().contains("part 3, index 0 (2 rows"),
+            "{damaged}"
+        );
+        assert_eq!(report.problems[1].place, Place::Run(run));
+        assert_eq!(report.problems[1].kind, ProblemKind::Digest);
     });
 }
 
@@ -288,7 +306,7 @@ fn a_flipped_bit_in_a_blob_is_found_by_reading_and_by_verify() {
     assert_eq!(report.problems.len(), 1, "{report:?}");
     // A store that cannot be read is not merged.
     assert!(matches!(
-        temporary().store.merge(&store),
+        temporary().store.merge(&store, &MergeOptions::default()),
         Err(StoreError::CorruptBlob { .. })
     ));
 }

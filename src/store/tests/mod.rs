@@ -8,6 +8,7 @@ mod disk;
 mod faults;
 mod fixture;
 mod measure;
+mod mend;
 mod names;
 mod older;
 mod random;
@@ -25,7 +26,7 @@ use dream_schema::{Checkpoint, Feature, Latent, Metric, Run, RunId, RunInput, Ru
 use serde_json::json;
 
 use super::format::Format;
-use super::{Begun, Projection, Readable, Stamp, Store};
+use super::{Begun, MergeOptions, Projection, Readable, Stamp, Store};
 
 /// A store in a directory that goes away with it.
 pub struct Temporary {
@@ -84,6 +85,7 @@ pub fn stamp(time_micros: i64) -> Stamp {
         version: "1.2.3".into(),
         device: "cpu".into(),
         host: "here".into(),
+        process: None,
     }
 }
 

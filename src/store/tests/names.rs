@@ -32,12 +32,21 @@ fn runs_are_named_by_id_prefix_and_alias() {
     assert_eq!(t.store.resolve("baseline").unwrap(), runs[0]);
     assert_eq!(t.store.alias_of(runs[0]).unwrap().as_deref(), Some("baseline"));
     assert_eq!(t.store.alias_of(runs[2]).unwrap(), None);
-    t.store.set_alias("baseline", runs[2]).unwrap();
+    // It is moved only where that is asked for.
+    let error = t.store.set_alias("baseline", runs[2]).unwrap_err();
+    assert!(
+        matches!(&error, StoreError::AliasTaken { run, .. } if *run == runs[0]),
+        "{error}"
+    );
+    assert_eq!(t.store.resolve("baseline").unwrap(), runs[0]);
+    t.store.set_alias("baseline", runs[0]).unwrap();
+    assert_eq!(t.store.move_alias("baseline", runs[2]).unwrap(), Some(runs[0]));
+    assert_eq!(t.store.move_alias("baseline", runs[2]).unwrap(), None);
     assert_eq!(t.store.resolve("baseline").unwrap(), runs[2]);
     let error = t.store.resolve("basline").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "no run is named `basline`; did you mean baseline?"
+        "no run is named `basline`; did you mean `baseline`?"
     );
     let error = t.store.remove_alias("baselines").unwrap_err();
     assert!(

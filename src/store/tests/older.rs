@@ -47,7 +47,10 @@ fn a_store_from_before_a_table_existed_can_be_read_and_written() {
             .unwrap();
         assert_eq!(scores.count(), 0);
         let here = temporary();
-        assert_eq!(here.store.merge(&store).unwrap().rows, 1);
+        assert_eq!(
+            here.store.merge(&store, &MergeOptions::default()).unwrap().rows,
+            1
+        );
         drop((snapshot, store));
         // Opened for writing it gets the table.
         let store = Store::open(&path).unwrap();

@@ -140,16 +140,28 @@ fn shards_merged_have_the_digest_of_the_whole() {
         }
         let target = temporary();
         for shard in &shards {
-            target.store.merge(&shard.store).unwrap();
+            target
+                .store
+                .merge(&shard.store, &MergeOptions::default())
+                .unwrap();
         }
         // A second time changes nothing.
-        let again = target.store.merge(&shards[0].store).unwrap();
+        let again = target
+            .store
+            .merge(&shards[0].store, &MergeOptions::default())
+            .unwrap();
         assert_eq!((again.rows, again.grown_runs.len()), (0, 0));
         assert_eq!(target.store.rows::<Feature>(run, None).unwrap(), rows);
         let merged = target.store.finish(run, 7).unwrap();
         assert_eq!(merged.digest, expected.digest);
-        target.store.merge(&whole.store).unwrap();
-        target.store.merge(&shards[1].store).unwrap();
+        target
+            .store
+            .merge(&whole.store, &MergeOptions::default())
+            .unwrap();
+        target
+            .store
+            .merge(&shards[1].store, &MergeOptions::default())
+            .unwrap();
         assert!(target.store.verify(&mut |_, _| {}).unwrap().problems.is_empty());
     });
 }
@@ -168,7 +180,7 @@ fn merging_takes_over_everything_and_refuses_what_differs() {
         from.store.put_dataset(&set).unwrap();
 
         let to = temporary();
-        let merged = to.store.merge(&from.store).unwrap();
+        let merged = to.store.merge(&from.store, &MergeOptions::default()).unwrap();
         assert_eq!((merged.new_runs, merged.rows, merged.blobs), (vec![run], 1, 1));
         assert_eq!(to.store.resolve("best").unwrap(), run);
         assert_eq!(to.store.dataset("a").unwrap(), set);
@@ -179,7 +191,10 @@ fn merging_takes_over_everything_and_refuses_what_differs() {
         let second = begin(&other.store, 2);
         other.store.put(same, &[metric(0, 1.0)]).unwrap();
         other.store.finish(same, 5).unwrap();
-        let error = to.store.merge(&other.store).unwrap_err();
+        let error = to
+            .store
+            .merge(&other.store, &MergeOptions::default())
+            .unwrap_err();
         assert!(matches!(error, StoreError::MergeConflict { .. }), "{error}");
         assert!(matches!(to.store.run(second), Err(StoreError::UnknownRun { .. })));
 
@@ -187,12 +202,15 @@ fn merging_takes_over_everything_and_refuses_what_differs() {
         let other = temporary();
         let same = begin(&other.store, 1);
         other.store.put(same, &[metric(0, 1.0)]).unwrap();
-        let error = to.store.merge(&other.store).unwrap_err();
+        let error = to
+            .store
+            .merge(&other.store, &MergeOptions::default())
+            .unwrap_err();
         assert!(matches!(error, StoreError::Finished { .. }), "{error}");
     });
 }
 
-fn dataset(name: &str) -> Dataset {
+pub fn dataset(name: &str) -> Dataset {
     Dataset {
         name: name.into(),
         kind: "idx".into(),

@@ -210,7 +210,7 @@ fn stores_of_either_format_are_merged_into_the_other() {
         FORMAT.set(ours);
         let here = temporary();
         FORMAT.set(Format::NEWEST);
-        here.store.merge(&other.store).unwrap();
+        here.store.merge(&other.store, &MergeOptions::default()).unwrap();
         assert_eq!(contents(&here.store), contents(&other.store));
         assert_eq!(here.store.view().unwrap().format, ours);
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use dream_ood::stage::pipeline::Preset;
 use dream_ood::stage::{How, Refusals, StageError};
-use dream_ood::store::{Readable as _, check_alias};
+use dream_ood::store::check_alias;
 use dream_schema::{Run, RunId};
 
 use super::stages::{all_is_well, read_preset};
@@ -96,13 +96,9 @@ pub fn pipeline(session: &Session<'_>, preset: &Preset, seeds: Range<u64>) -> Re
                 How::Executed => format!("{:.1} s", since.elapsed().as_secs_f64()),
             };
             let alias = alias(preset, seed, part);
-            let aliases = session.store.aliases()?;
-            let before = aliases
-                .into_iter()
-                .find(|(name, id)| *name == alias && *id != run.id);
-            session.store.set_alias(&alias, run.id)?;
+            let before = session.store.move_alias(&alias, run.id)?;
             session.bars.say(&format!("  {part:<15} {}  {how}", run.id));
-            if let Some((_, other)) = before {
+            if let Some(other) = before {
                 session.bars.say(&format!(
                     "  the alias `{alias}` named {other} before; now it names this run"
                 ));

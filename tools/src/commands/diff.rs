@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use dream_schema::{Run, Table};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Verdict;
-use crate::args::Args;
+use crate::args::{Args, Format};
 use crate::output;
 use crate::session::Session;
 use dream_ood::store::Readable;
+
+/// What stands where only the other run has something.
+const NONE: &str = "-";
 
 /// Shows how two runs differ: parameters, seed, inputs, what they hold.
 ///
@@ -35,16 +38,34 @@ impl Diff {
         for key in keys {
             let (a, b) = (left.get(key), right.get(key));
             if a != b {
-                let side = |v: Option<&String>| v.cloned().unwrap_or_else(|| "-".to_owned());
+                let side = |v: Option<&String>| v.cloned().unwrap_or_else(|| NONE.to_owned());
                 rows.push([key.clone(), side(a), side(b)]);
             }
         }
-        if rows.len() == 1 {
-            session.bars.say("the runs are the same");
-            return Ok(Verdict::Good);
+        let (header, differences) = rows.split_at(1);
+        let verdict = if differences.is_empty() {
+            Verdict::Good
+        } else {
+            Verdict::Found
+        };
+        match args.format {
+            Format::Json => {
+                let side = |text: &String| Some(text.clone()).filter(|text| text != NONE);
+                let difference = |[what, left, right]: &[String; 3]| {
+                    let (left, right) = (side(left), side(right));
+                    json!({ "what": what, "left": left, "right": right })
+                };
+                output::document(&json!({
+                    "left": session.resolve(&self.left)?, "right": session.resolve(&self.right)?,
+                    "same": differences.is_empty(),
+                    "differences": differences.iter().map(difference).collect::<Vec<_>>(),
+                }))?;
+            }
+            Format::Csv => header.iter().chain(differences).try_for_each(output::csv)?,
+            Format::Table if differences.is_empty() => out!("the runs are the same")?,
+            Format::Table => output::columns(&rows)?,
         }
-        output::columns(&rows)?;
-        Ok(Verdict::Found)
+        Ok(verdict)
     }
 }
 

@@ -1,35 +1,68 @@
 //! `dream ls`.
 
+use std::sync::Arc;
+
 use anyhow::Result;
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
 use dream_ood::query::runs_batch;
+use dream_ood::stage::{STAGES, nearest_name};
 use dream_ood::store::Readable;
-use dream_schema::{Run, Table};
+use dream_schema::{Run, RunId, Table};
 
 use super::Verdict;
 use crate::args::{Args, Format};
 use crate::output;
-use crate::session::Session;
+use crate::process::State;
+use crate::session::{Session, Usage};
 
 /// Lists the runs, oldest first.
+///
+/// A run that is not finished is `running` if its process is alive, `interrupted` if it has ended (the same
+/// command goes on from there), `unknown` if it is on another machine.
 #[derive(Debug, clap::Args)]
 pub struct Ls {
     /// Only runs of this stage
     #[arg(long)]
     stage: Option<String>,
-    /// Only runs of this status: running, finished or failed
+    /// Only runs of this status: running, interrupted, unknown, finished or failed
     #[arg(long)]
     status: Option<String>,
 }
 
 impl Ls {
     pub fn execute(&self, args: &Args) -> Result<Verdict> {
+        if let Some(status) = &self.status
+            && !State::WORDS.contains(&status.as_str())
+        {
+            let words = State::WORDS.join(", ");
+            return Err(Usage(format!("--status {status}: expected one of {words}")).into());
+        }
         let session = Session::reading(args)?;
-        let mut runs = session.store.runs()?;
+        let (mut runs, damaged) = session.store.legible_runs()?;
+        if let Some(stage) = &self.stage
+            && !STAGES.contains(&stage.as_str())
+            && !runs.iter().any(|run| run.spec.stage == *stage)
+        {
+            let known = STAGES.iter().map(|stage| (*stage).to_owned());
+            let known = known.chain(runs.iter().map(|run| run.spec.stage.clone()));
+            return Err(Usage(format!("--stage {stage}: {}", unknown_stage(stage, known))).into());
+        }
         runs.retain(|r| self.stage.as_ref().is_none_or(|s| *s == r.spec.stage));
-        runs.retain(|r| self.status.as_ref().is_none_or(|s| s == r.status.as_str()));
+        runs.retain(|r| self.status.as_ref().is_none_or(|s| s == State::of(r).as_str()));
+        for (run, reason) in &damaged {
+            session.bars.say(&format!(
+                "run {run} is left out: its record is damaged ({reason}); `dream verify` says more"
+            ));
+        }
+        let verdict = if damaged.is_empty() {
+            Verdict::Good
+        } else {
+            Verdict::Found
+        };
         if args.format != Format::Table {
-            output::batch(args.format, runs_batch(&runs, &session.store.aliases()?)?)?;
-            return Ok(Verdict::Good);
+            output::batch(args.format, batch(&runs, &session.store.aliases()?)?)?;
+            return Ok(verdict);
         }
         let aliases = session.store.aliases()?;
         let mut rows = vec![["run", "stage", "status", "seconds", "rows", "alias"].map(str::to_owned)];
@@ -42,15 +75,39 @@ impl Ls {
             rows.push([
                 format!("{:.12}", run.id.to_string()),
                 run.spec.stage.clone(),
-                run.status.to_string(),
+                State::of(run).as_str().to_owned(),
                 seconds(run),
                 session.store_rows(run)?,
                 alias.join(" "),
             ]);
         }
         output::columns(&rows)?;
-        Ok(Verdict::Good)
+        Ok(verdict)
     }
+}
+
+/// Says that there is no such stage, and which are like it.
+fn unknown_stage(stage: &str, known: impl Iterator<Item = String>) -> String {
+    let mut known: Vec<String> = known.collect();
+    known.sort_unstable();
+    known.dedup();
+    match nearest_name(stage, known.iter().cloned()) {
+        Some(near) => format!("there is no such stage; did you mean `{near}`?"),
+        None => format!("there is no such stage; there are {}", known.join(", ")),
+    }
+}
+
+/// Returns runs as a table: that of SQL, and what can be seen of their processes from here.
+pub fn batch(runs: &[Run], aliases: &[(String, RunId)]) -> Result<RecordBatch> {
+    let stored = runs_batch(runs, aliases)?;
+    let states: Vec<State> = runs.iter().map(State::of).collect();
+    let words: ArrayRef = Arc::new(StringArray::from_iter_values(states.iter().map(State::as_str)));
+    let alive: ArrayRef = Arc::new(BooleanArray::from_iter(states.iter().map(State::is_alive)));
+    let mut fields = stored.schema().fields().to_vec();
+    fields.push(Arc::new(Field::new("state", DataType::Utf8, false)));
+    fields.push(Arc::new(Field::new("alive", DataType::Boolean, true)));
+    let columns = [stored.columns(), &[words, alive]].concat();
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }
 
 impl Session<'_> {

@@ -3,22 +3,30 @@
 use anyhow::Result;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::args::{ANSWERS, Args, COMPUTES, PAINTS, PRINTS, Shared, WRITES};
+use crate::args::{ANSWERS, Args, COMPUTES, PAINTS, PRINTS, SAVES, Shared, WRITES};
 use crate::remedy;
 
+mod alias;
 mod completions;
 mod dataset;
 mod demo;
 mod diff;
+mod du;
 mod export;
+mod gc;
 mod import;
 mod lineage;
 mod list;
+mod merge;
 mod nearest;
+mod note;
 mod query;
+mod recover;
 mod regenerate;
+mod repair;
 mod report;
 mod reproduce;
+mod rm;
 mod run;
 mod scores;
 mod show;
@@ -26,7 +34,7 @@ mod show;
 mod sql;
 mod stages;
 mod upgrade;
-mod upkeep;
+mod verify;
 
 /// What a command found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,10 +139,15 @@ commands! {
     Regenerate(regenerate::Regenerate): PAINTS,
     Reproduce(reproduce::Reproduce): PAINTS,
     Report(report::Report): ANSWERS,
-    Verify(upkeep::Verify): ANSWERS,
-    Gc(upkeep::Gc): ANSWERS,
-    Du(upkeep::Du): ANSWERS,
-    Merge(upkeep::Merge): ANSWERS,
+    Rm(rm::Rm): ANSWERS,
+    Alias(alias::Alias): ANSWERS,
+    Note(note::Note): ANSWERS,
+    Verify(verify::Verify): ANSWERS,
+    Repair(repair::Repair): ANSWERS,
+    Recover(recover::Recover): SAVES,
+    Gc(gc::Gc): ANSWERS,
+    Du(du::Du): ANSWERS,
+    Merge(merge::Merge): ANSWERS,
     Upgrade(upgrade::Upgrade): ANSWERS,
     Completions(completions::Completions): PRINTS,
 }

@@ -7,6 +7,7 @@ use dream_ood::exchange;
 use dream_ood::stage::StageError;
 use dream_ood::stage::regenerate::{Choice, Difference, regenerate};
 use dream_schema::Image;
+use serde_json::{Value, json};
 
 use super::Verdict;
 use crate::args::Args;
@@ -52,6 +53,14 @@ impl Tally {
         self.psnr = Some(self.psnr.map_or(psnr, |least| least.min(psnr)));
     }
 
+    fn json(&self) -> Value {
+        json!({
+            "compared": self.all, "equal": self.equal, "largest_difference": self.largest,
+            // Equal ones have no noise: JSON has no word for infinity.
+            "smallest_psnr_db": self.psnr.filter(|psnr| psnr.is_finite()),
+        })
+    }
+
     fn row(&self, what: &str, largest: String) -> [String; 5] {
         let psnr = self.psnr.map_or(String::new(), |p| format!("{p:.1} dB"));
         [
@@ -66,6 +75,7 @@ impl Tally {
 
 impl Regenerate {
     pub fn execute(&self, args: &Args) -> Result<Verdict> {
+        let as_json = args.as_json()?;
         let session = Session::reading(args)?;
         let run = session.resolve(&self.run)?;
         let choice = Choice {
@@ -90,13 +100,19 @@ impl Regenerate {
                 // run.
                 let text: Vec<(&str, &str)> = made.text.iter().map(|(k, v)| (&**k, &**v)).collect();
                 let png = exchange::encode_png(&made.picture, &text)?;
-                write(&file, &png).map_err(|e| StageError::File {
-                    path: file,
-                    message: format!("{e:#}"),
-                })?;
+                write(&file, &png).map_err(|source| StageError::FileAccess { path: file, source })?;
             }
             Ok(())
         })?;
+        let good = pictures.equal == pictures.all && latents.equal == latents.all;
+        let verdict = if good { Verdict::Good } else { Verdict::Found };
+        if as_json {
+            output::document(&json!({
+                "run": run, "same": good, "pictures": pictures.json(),
+                "latents": self.from_noise.then(|| latents.json()),
+            }))?;
+            return Ok(verdict);
+        }
         out!(
             "{} of {} pictures are the stored ones, bit for bit",
             pictures.equal,
@@ -109,7 +125,6 @@ impl Regenerate {
                 latents.all
             )?;
         }
-        let good = pictures.equal == pictures.all && latents.equal == latents.all;
         if self.from_noise || !good {
             let mut rows =
                 vec![["", "compared", "equal", "largest difference", "smallest PSNR"].map(str::to_owned)];
@@ -119,15 +134,15 @@ impl Regenerate {
             }
             output::columns(&rows)?;
         }
-        Ok(if good { Verdict::Good } else { Verdict::Found })
+        Ok(verdict)
     }
 }
 
-fn write(file: &std::path::Path, png: &[u8]) -> Result<()> {
+fn write(file: &std::path::Path, png: &[u8]) -> std::io::Result<()> {
     if let Some(folder) = file.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    Ok(std::fs::write(file, png)?)
+    std::fs::write(file, png)
 }
 
 /// Returns CLASS/INDEX.png. A class name that is not fit for a folder's is made so, and gets the class's

@@ -4,13 +4,13 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use dream_ood::exchange;
-use dream_ood::query::runs_batch;
 use dream_ood::store::Readable;
 use dream_schema::{Image, Run, Table};
 
 use super::{Verdict, list};
 use crate::args::{Args, Format};
 use crate::output;
+use crate::process::State;
 use crate::session::Session;
 
 /// Shows a run: parameters, inputs, what it holds.
@@ -32,7 +32,7 @@ impl Show {
         if args.format == Format::Table {
             print(&session, &run)?;
         } else {
-            output::batch(args.format, runs_batch(&[run], &session.store.aliases()?)?)?;
+            output::batch(args.format, list::batch(&[run], &session.store.aliases()?)?)?;
         }
         Ok(Verdict::Good)
     }
@@ -90,7 +90,7 @@ fn print(session: &Session<'_>, run: &Run) -> Result<()> {
             "stage".to_owned(),
             format!("{} (version {})", spec.stage, spec.stage_version),
         ],
-        ["status".to_owned(), run.status.to_string()],
+        ["status".to_owned(), State::of(run).in_words(run)],
         ["seed".to_owned(), spec.seed.to_string()],
         ["seconds".to_owned(), list::seconds(run)],
         [

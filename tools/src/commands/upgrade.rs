@@ -2,12 +2,14 @@
 
 use anyhow::Result;
 use dream_ood::stage::Progress as _;
-use dream_ood::store::Store;
+use dream_ood::store::Upgraded;
 use indicatif::HumanBytes;
+use serde_json::json;
 
 use super::Verdict;
 use crate::args::Args;
 use crate::bars::Bars;
+use crate::{output, session};
 
 /// Brings the store to the newest format, in which queries that need no vectors, tensors or pictures do not
 /// read them.
@@ -23,20 +25,33 @@ pub struct Upgrade {
 
 impl Upgrade {
     pub fn execute(&self, args: &Args) -> Result<Verdict> {
-        let mut store = Store::open(&args.store)?;
-        let Some(plan) = store.upgrade_plan()? else {
-            out!("{} has the newest format", args.store.display())?;
-            return Ok(Verdict::Good);
+        let as_json = args.as_json()?;
+        let mut store = session::store_to_write(args)?;
+        let plan = store.upgrade_plan()?;
+        if !as_json {
+            match &plan {
+                None => out!("{} has the newest format", args.store.display())?,
+                Some(plan) => out!(
+                    "format {} to {}: {} are copied; the file needs up to {} more room, which is free again \
+                     afterwards",
+                    plan.from,
+                    plan.to,
+                    HumanBytes(plan.bytes),
+                    HumanBytes(plan.room)
+                )?,
+            }
+        }
+        let facts = |upgraded: Option<Upgraded>| {
+            json!({
+                "store": args.store, "upgraded": upgraded.is_some(), "from": plan.map(|plan| plan.from),
+                "to": plan.map(|plan| plan.to), "bytes": plan.map(|plan| plan.bytes),
+                "room": plan.map(|plan| plan.room), "runs": upgraded.map(|upgraded| upgraded.runs),
+            })
         };
-        out!(
-            "format {} to {}: {} are copied; the file needs up to {} more room, which is free again \
-             afterwards",
-            plan.from,
-            plan.to,
-            HumanBytes(plan.bytes),
-            HumanBytes(plan.room)
-        )?;
-        if self.check {
+        if self.check || plan.is_none() {
+            if as_json {
+                output::document(&facts(None))?;
+            }
             return Ok(Verdict::Good);
         }
         let bars = Bars::new(args.quiet);
@@ -49,11 +64,14 @@ impl Upgrade {
             done = Some(now);
         })?;
         bars.end();
-        out!(
-            "{} is upgraded; the rows of {} runs are what they were",
-            args.store.display(),
-            upgraded.runs
-        )?;
+        match as_json {
+            true => output::document(&facts(Some(upgraded)))?,
+            false => out!(
+                "{} is upgraded; the rows of {} runs are what they were",
+                args.store.display(),
+                upgraded.runs
+            )?,
+        }
         Ok(Verdict::Good)
     }
 }

@@ -1,0 +1,55 @@
+//! `dream note RUN [TEXT]`.
+
+use anyhow::Result;
+use dream_ood::store::Readable;
+use serde_json::json;
+
+use super::Verdict;
+use crate::args::Args;
+use crate::output;
+use crate::session;
+
+/// Writes words of yours to a run, or shows them.
+///
+/// They are no part of the run's result: its digest stays.
+#[derive(Debug, clap::Args)]
+pub struct Note {
+    /// The run: id, prefix or alias
+    run: String,
+    /// The words; without them, those that are there are shown
+    text: Option<String>,
+    /// Takes the words away
+    #[arg(long, conflicts_with = "text")]
+    remove: bool,
+}
+
+impl Note {
+    pub fn execute(&self, args: &Args) -> Result<Verdict> {
+        let as_json = args.as_json()?;
+        let changes = self.remove || self.text.is_some();
+        let store = match changes {
+            true => session::store_to_write(args)?,
+            false => session::store_to_read(args)?,
+        };
+        let run = store.resolve(&self.run)?;
+        let before = store.run(run)?.note;
+        if changes {
+            store.set_note(run, self.text.as_deref())?;
+        }
+        let note = store.run(run)?.note;
+        if as_json {
+            output::document(&json!({ "run": run, "note": note, "before": before }))?;
+            return Ok(Verdict::Good);
+        }
+        match (note, before.filter(|_| changes)) {
+            (Some(note), Some(before)) if note != before => {
+                out!("run {run}: {note} (before: {before})")?;
+            }
+            (Some(note), _) if changes => out!("run {run}: {note}")?,
+            (Some(note), _) => out!("{note}")?,
+            (None, Some(before)) => out!("run {run} has no note any more; it was: {before}")?,
+            (None, None) => out!("run {run} has no note")?,
+        }
+        Ok(Verdict::Good)
+    }
+}

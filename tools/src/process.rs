@@ -1,0 +1,226 @@
+//! Processes: this one, the one that works at a run, the one that holds a store.
+
+use std::path::Path;
+
+use dream_ood::store::{Readable, Store};
+use dream_schema::{Process, Run, Status};
+
+/// Returns the machine's name.
+pub fn host() -> String {
+    gethostname::gethostname().to_string_lossy().into_owned()
+}
+
+/// Returns this process.
+pub fn own() -> Process {
+    let pid = std::process::id();
+    Process {
+        pid,
+        started: started(pid),
+    }
+}
+
+/// Returns when a process was started, in the kernel's ticks; none if there is no such process, or the system
+/// does not say.
+fn started(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the program's name in brackets, whatever is in it; when it was started is the 22nd.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_whitespace();
+    if fields.next()? == "Z" {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
+}
+
+/// How far a run has come, and whether someone works at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Finished.
+    Finished,
+    /// Given up with an error.
+    Failed,
+    /// A process works at it.
+    Running,
+    /// Begun, and no process works at it: asked for again, it goes on.
+    Interrupted,
+    /// Begun, and whether a process works at it cannot be seen from here.
+    Unknown,
+}
+
+impl State {
+    /// The words for all of them, which `dream ls --status` takes.
+    pub const WORDS: [&str; 5] = ["finished", "failed", "running", "interrupted", "unknown"];
+
+    /// Returns the state of a run, as it is seen from this machine.
+    pub fn of(run: &Run) -> Self {
+        match (run.status, run.process) {
+            (Status::Finished, _) => Self::Finished,
+            (Status::Failed, _) => Self::Failed,
+            (Status::Running, Some(process)) if run.host == host() => {
+                // Where this process cannot see its own beginning, it sees no other's.
+                match (process.started, started(std::process::id())) {
+                    (Some(_), Some(_)) if started(process.pid) == process.started => Self::Running,
+                    (Some(_), Some(_)) => Self::Interrupted,
+                    _ => Self::Unknown,
+                }
+            }
+            (Status::Running, _) => Self::Unknown,
+        }
+    }
+
+    /// Returns the word for it.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::Failed => "failed",
+            Self::Running => "running",
+            Self::Interrupted => "interrupted",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Says it at more length, with what follows from it.
+    pub fn in_words(&self, run: &Run) -> String {
+        let pid = run
+            .process
+            .map_or(String::new(), |process| format!("process {} ", process.pid));
+        match self {
+            Self::Finished | Self::Failed => self.as_str().to_owned(),
+            Self::Running => format!("running ({pid}works at it)"),
+            Self::Interrupted => {
+                format!("interrupted ({pid}has ended; the same command goes on from there)")
+            }
+            Self::Unknown => format!(
+                "running or interrupted ({pid}on {} cannot be seen from here)",
+                run.host
+            ),
+        }
+    }
+
+    /// Says of a run that is not finished whether a process works at it, where that can be seen.
+    pub fn is_alive(&self) -> Option<bool> {
+        match self {
+            Self::Running => Some(true),
+            Self::Interrupted => Some(false),
+            Self::Finished | Self::Failed | Self::Unknown => None,
+        }
+    }
+}
+
+/// Returns which process of this machine has a file open to write to it, in words, where that can be seen.
+pub fn writer_of(file: &Path) -> Option<String> {
+    let file = file.canonicalize().ok()?;
+    let writes = |pid: u32| {
+        let opened = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+        opened.flatten().find(|entry| {
+            let is_it = std::fs::read_link(entry.path()).is_ok_and(|path| path == file);
+            is_it && for_writing(pid, &entry.file_name().to_string_lossy())
+        })
+    };
+    let processes = std::fs::read_dir("/proc").ok()?.flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let pid = pids
+        .filter(|pid| *pid != std::process::id())
+        .find(|pid| writes(*pid).is_some())?;
+    let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words = command
+        .split(|byte| *byte == 0)
+        .map(|word| String::from_utf8_lossy(word).into_owned());
+    let words: Vec<String> = words.filter(|word| !word.is_empty()).collect();
+    let mut words = words.join(" ");
+    if words.chars().count() > 80 {
+        words = words.chars().take(77).collect::<String>() + "...";
+    }
+    Some(format!("process {pid} of {} ({words})", host()))
+}
+
+/// Returns which process of another machine a store says that works at a run of it, in words.
+pub fn begun_by(store: &Path) -> Option<String> {
+    let store = Store::open_read_only(store).ok()?;
+    let (runs, _) = store.legible_runs().ok()?;
+    let run = runs
+        .into_iter()
+        .rev()
+        .find(|run| State::of(run) == State::Unknown)?;
+    let pid = run.process.map(|process| format!("process {} ", process.pid));
+    let pid = pid.unwrap_or_else(|| "a process ".to_owned());
+    Some(format!(
+        "another process, perhaps {pid}of {} ({})",
+        run.host, run.spec.stage
+    ))
+}
+
+/// Says whether a process opened a file so that it can write to it.
+fn for_writing(pid: u32, descriptor: &str) -> bool {
+    let info = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{descriptor}")).unwrap_or_default();
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok());
+    // The last two bits: 0 reads, 1 writes, 2 does both.
+    flags.is_some_and(|flags| flags & 3 != 0)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use dream_schema::{RunId, RunSpec};
+
+    use super::*;
+
+    fn run(host: String, process: Option<Process>) -> Run {
+        Run {
+            id: RunId([0; 16]),
+            spec: RunSpec {
+                stage: "sample".into(),
+                stage_version: 1,
+                params: serde_json::json!({}),
+                seed: 0,
+                inputs: Vec::new(),
+                sources: std::collections::BTreeMap::new(),
+            },
+            status: Status::Running,
+            digest: None,
+            started_at: 0,
+            finished_at: None,
+            version: String::new(),
+            device: String::new(),
+            host,
+            process,
+            note: None,
+        }
+    }
+
+    #[test]
+    fn a_process_that_is_alive_is_told_from_one_that_ended_and_one_elsewhere() {
+        let here = own();
+        assert!(here.started.is_some());
+        assert_eq!(State::of(&run(host(), Some(here))), State::Running);
+        let earlier = Process {
+            started: here.started.map(|at| at - 1),
+            ..here
+        };
+        assert_eq!(State::of(&run(host(), Some(earlier))), State::Interrupted);
+        let none = Process {
+            pid: u32::MAX,
+            ..here
+        };
+        assert_eq!(State::of(&run(host(), Some(none))), State::Interrupted);
+        assert_eq!(State::of(&run("elsewhere".into(), Some(here))), State::Unknown);
+        assert_eq!(State::of(&run(host(), None)), State::Unknown);
+    }
+
+    #[test]
+    fn who_writes_to_a_file_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a");
+        std::fs::write(&file, "").unwrap();
+        assert_eq!(writer_of(&file), None);
+        let held = std::fs::OpenOptions::new().append(true).open(&file).unwrap();
+        assert!(for_writing(std::process::id(), &format!("{}", fd(&held))));
+        let read = std::fs::File::open(&file).unwrap();
+        assert!(!for_writing(std::process::id(), &format!("{}", fd(&read))));
+    }
+
+    fn fd(file: &std::fs::File) -> i32 {
+        use std::os::fd::AsRawFd;
+        file.as_raw_fd()
+    }
+}
