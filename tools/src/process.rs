@@ -90,6 +90,9 @@ impl State {
             Self::Interrupted => {
                 format!("interrupted ({pid}has ended; the same command goes on from there)")
             }
+            Self::Unknown if run.process.is_none() => {
+                "running or interrupted (its process is not on record)".to_owned()
+            }
             Self::Unknown => format!(
                 "running or interrupted ({pid}on {} cannot be seen from here)",
                 run.host

@@ -215,3 +215,16 @@ fn stores_of_either_format_are_merged_into_the_other() {
         assert_eq!(here.store.view().unwrap().format, ours);
     }
 }
+
+#[test]
+fn what_an_interrupted_upgrade_left_is_seen_and_freed() {
+    let mut store = interrupted();
+    let before = contents(&store);
+    let found = store.garbage().unwrap();
+    assert!(found.upgrade_bytes.is_some_and(|bytes| bytes > 0), "{found:?}");
+    assert_eq!(store.gc(false).unwrap(), found);
+    assert_eq!(store.garbage().unwrap().upgrade_bytes, None);
+    assert_eq!(contents(&store), before);
+    store.upgrade(&mut |_, _| {}).unwrap();
+    assert_eq!(contents(&store), before);
+}

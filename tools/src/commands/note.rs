@@ -1,13 +1,13 @@
 //! `dream note RUN [TEXT]`.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use dream_ood::store::Readable;
 use serde_json::json;
 
 use super::Verdict;
 use crate::args::Args;
 use crate::output;
-use crate::session;
+use crate::session::{self, Usage};
 
 /// Writes words of yours to a run, or shows them.
 ///
@@ -26,6 +26,9 @@ pub struct Note {
 impl Note {
     pub fn execute(&self, args: &Args) -> Result<Verdict> {
         let as_json = args.as_json()?;
+        if self.text.as_ref().is_some_and(|text| text.trim().is_empty()) {
+            bail!(Usage("a note has words; `--remove` takes one away".into()));
+        }
         let changes = self.remove || self.text.is_some();
         let store = match changes {
             true => session::store_to_write(args)?,
