@@ -58,7 +58,7 @@ remedies! {
     Recover: "`dream recover FILE -o NEW` saves every run that is whole";
     OtherOrRecover: "`--store FILE` names another store; if this was one, `dream recover FILE -o NEW` saves \
                      what is whole of it";
-    RemoveRun: "`dream rm RUN` removes it";
+    RemoveRun: "`dream rm RUN --yes` removes the run, so that it is made anew";
     Cascade: "`dream rm RUN --cascade` takes these too";
     MoveAlias: "`dream alias set NAME RUN --move` moves it";
     ListAliases: "`dream alias ls` lists them";
@@ -132,7 +132,8 @@ fn of_store(error: &StoreError) -> Option<Remedy> {
         }
         StoreError::NotAStore { .. } => Some(Remedy::OtherOrRecover),
         StoreError::Truncated { .. } | StoreError::Damaged { .. } => Some(Remedy::Recover),
-        StoreError::Finished { .. } => Some(Remedy::RemoveRun),
+        StoreError::BadCopy { .. } => Some(Remedy::Verify),
+        StoreError::Finished { .. } | StoreError::Conflict { .. } => Some(Remedy::RemoveRun),
         StoreError::InUse { .. } => Some(Remedy::Cascade),
         StoreError::AliasTaken { .. } => Some(Remedy::MoveAlias),
         StoreError::UnknownAlias { .. } => Some(Remedy::ListAliases),
