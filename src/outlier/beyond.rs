@@ -45,9 +45,9 @@ impl BeyondParams {
     pub fn check(&self) -> Result<(), OutlierError> {
         require_counts(&[("count", self.count), ("k", self.k)])?;
         require(
-            self.overshoot > 0.0 && self.overshoot.is_finite(),
+            self.overshoot > 0.0 && self.overshoot <= 1e6,
             "overshoot",
-            "above 0",
+            "above 0 and at most 1000000",
             self.overshoot,
         )
     }

@@ -66,6 +66,12 @@ impl Stage for Encode {
             features_per_class,
         } = &asked.params;
         training.check(refusals);
+        let has_weights = asked
+            .source::<StateSource>(&Role::Initial)
+            .ok()
+            .flatten()
+            .is_some();
+        training.check_head(has_weights, refusals);
         let usable = (1e-4..=1e4).contains(temperature);
         refusals.require(usable, "temperature", temperature, "0.0001 to 10000, such as 0.1");
         if let Some(count) = features_per_class {

@@ -133,7 +133,7 @@ impl<S: Stage> Asked<S> {
 
     /// Returns the id of its run; none where it reads what is not made or registered yet. It is the one that
     /// the run will have only after the question was checked, and so has its one form.
-    fn id(&self, store: &Store) -> Option<RunId> {
+    pub(super) fn id(&self, store: &Store) -> Option<RunId> {
         let registered = self.sources.iter().all(|(_, entry)| !entry.digest.is_empty());
         let spec = registered.then(|| self.spec_unchecked(store).ok()).flatten();
         spec.map(|spec| spec.id())

@@ -41,6 +41,8 @@ impl fmt::Display for Refusal {
 pub struct Room {
     /// Bytes of memory that are free.
     pub memory: Option<u64>,
+    /// Bytes of the store's disk that are free.
+    pub disk: Option<u64>,
     /// Pictures that the diffusion model is told to make at once.
     pub pictures: Option<usize>,
 }
@@ -92,14 +94,23 @@ impl Refusals {
     /// Refuses what at `key` needs more memory than there is: at least so many bytes. `lower` says what could
     /// be lowered.
     pub fn require_memory(&mut self, key: &str, needed: f64, lower: &str) {
-        let Some(free) = self.room.memory.filter(|free| needed > *free as f64) else {
+        self.require_bytes(key, needed, self.room.memory, "memory", lower);
+    }
+
+    /// Refuses what at `key` needs more of the disk than there is: at least so many bytes.
+    pub fn require_disk(&mut self, key: &str, needed: f64, lower: &str) {
+        self.require_bytes(key, needed, self.room.disk, "the store's disk", lower);
+    }
+
+    fn require_bytes(&mut self, key: &str, needed: f64, free: Option<u64>, of: &str, lower: &str) {
+        let Some(free) = free.filter(|free| needed > *free as f64) else {
             return;
         };
         let gigabytes = |bytes: f64| format!("{:.1} GiB", bytes / f64::from(1 << 30));
         let (needed, free) = (gigabytes(needed), gigabytes(free as f64));
         self.refuse(
             key,
-            format!("it takes at least {needed} of memory, {free} are free; lower {lower}"),
+            format!("it takes at least {needed} of {of}, {free} are free; lower {lower}"),
         );
     }
 

@@ -1,4 +1,5 @@
-//! How much memory there is for pictures in the making. The library asks for a number; here it is found.
+//! How much memory there is for pictures in the making, and what else there is room for. The library asks for
+//! numbers; here they are found.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -54,8 +55,26 @@ pub fn for_pictures(engine: &Engine) -> u64 {
 pub fn room(args: &Args) -> Room {
     Room {
         memory: (args.device == "cpu").then(free_of_machine).flatten(),
+        disk: free_of_disk(&args.store),
         pictures: args.batch_size.map(|n| n as usize),
     }
+}
+
+/// What is free where the store lies, or will lie.
+#[cfg(unix)]
+fn free_of_disk(store: &Path) -> Option<u64> {
+    let folder = match store.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let disk = rustix::fs::statvfs(folder).ok()?;
+    disk.f_bavail.checked_mul(disk.f_frsize)
+}
+
+/// Other systems are not asked.
+#[cfg(not(unix))]
+fn free_of_disk(_: &Path) -> Option<u64> {
+    None
 }
 
 /// What Linux says is available, and not more than what the control group of this process allows.

@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Arg, Command, Error};
+use dream_ood::stage::did_you_mean;
 use serde::Serialize;
 
 /// Reads one of the library's values by the word that it has in parameters.
@@ -30,7 +31,11 @@ impl<T: Serialize + Clone + Send + Sync + 'static> TypedValueParser for Words<T>
             .and_then(|place| self.0.get(place));
         found.cloned().ok_or_else(|| {
             let option = arg.map_or_else(String::new, |arg| format!("{arg}: "));
-            let said = format!("{option}there is no `{given}`; expected {}\n", words.join(", "));
+            let near = did_you_mean(&given, words.iter().map(String::as_str));
+            let said = format!(
+                "{option}there is no `{given}`; expected {}{near}\n",
+                words.join(", ")
+            );
             Error::raw(ErrorKind::InvalidValue, said).with_cmd(command)
         })
     }

@@ -100,3 +100,26 @@ fn io_error(source: io::Error) -> ExchangeError {
         source,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::TimestampMicrosecondArray;
+    use arrow::datatypes::{Field, TimeUnit};
+
+    use super::*;
+
+    /// Without SQL there is no table of time zones in the program.
+    #[test]
+    fn times_are_printed_whatever_is_built_in() {
+        let times = TimestampMicrosecondArray::from(vec![1_790_000_000_000_000, 0]).with_timezone("UTC");
+        let kind = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        let schema = Arc::new(Schema::new(vec![Field::new("at", kind, false)]));
+        let batch = RecordBatch::try_new(schema.clone(), vec![Arc::new(times)]).unwrap();
+        for format in [Format::Table, Format::Json, Format::Csv] {
+            let mut out = Vec::new();
+            write_rows(&mut out, format, &schema, [Ok(batch.clone())]).unwrap();
+            let text = String::from_utf8(out).unwrap();
+            assert!(text.contains("1970-01-01T00:00:00Z"), "{format:?}: {text}");
+        }
+    }
+}

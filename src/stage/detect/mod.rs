@@ -133,6 +133,7 @@ impl Stage for Detect {
         let weights = refusals
             .take(Role::Initial, asked.source::<StateSource>(&Role::Initial))?
             .flatten();
+        training.check_head(weights.is_some(), refusals);
         let fine_tunes = params.outlier.as_ref().is_some_and(|o| o.fine_tune.is_some());
         let wanted = [
             (Role::Outliers, params.outlier.is_some(), imagine::NAME),

@@ -48,10 +48,12 @@ pub(super) fn check_prompts(
     Ok(())
 }
 
-/// Refuses pictures that do not fit into memory: one at a time, or as many as are to be made at once.
-pub(super) fn check_memory(
+/// Refuses pictures that do not fit into memory, one at a time, or as many as are to be made at once, and more
+/// of them than fit on the disk, beside those that are there.
+pub(super) fn check_room(
     params: &Params,
-    classes: &[ClassEmbedding],
+    pictures: u64,
+    there: u64,
     model: &Outline,
     refusals: &mut Refusals,
 ) -> Result<(), StageError> {
@@ -68,11 +70,17 @@ pub(super) fn check_memory(
         policy: Policy::host(1),
     };
     refusals.require_memory("size", geometry.bytes(1, work) as f64, "it");
-    if let Some(pictures) = refusals.room().pictures {
-        let all = params.per_class.saturating_mul(params.chosen(classes).len());
-        let needed = geometry.bytes(pictures.min(all) as u64, work);
+    if let Some(batch) = refusals.room().pictures {
+        let needed = geometry.bytes(pictures.min(batch as u64), work);
         refusals.require_memory("batch size", needed as f64, "it");
     }
+    let [channels, ..] = geometry.latent_shape();
+    let latents = 4 * channels * latent.iter().product::<usize>();
+    let stored = params.resize.unwrap_or(size);
+    // PNG seldom makes less than a quarter of a picture's bytes.
+    let each = latents as f64 + 3.0 * (stored.width * stored.height) as f64 / 4.0;
+    let needed = pictures.saturating_sub(there) as f64 * each;
+    refusals.require_disk("per_class", needed, "it or size, or make the run in parts");
     Ok(())
 }
 

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::store::{Readable, Store};
 
-use check::{check_memory, check_outliers, check_prompts, refuse_synthesis, resolve_sizes};
+use check::{check_outliers, check_prompts, check_room, refuse_synthesis, resolve_sizes};
 pub use noise::{initial_latents, initial_noise};
 pub(super) use painter::{Painter, Wanted};
 pub use params::{Params, Partner, SchedulerName, Size, Synthesis};
@@ -122,7 +122,10 @@ impl Stage for Imagine {
         };
         match outline {
             Some(outline) if sound => {
-                check_memory(&asked.params, &classes, &outline, refusals)?;
+                let pictures = asked.params.chosen(&classes).len() as u64 * asked.params.per_class as u64;
+                let there = asked.id(store).map(|run| store.count(run, Table::Images));
+                let there = there.transpose()?.unwrap_or(0);
+                check_room(&asked.params, pictures, there, &outline, refusals)?;
                 check_prompts(&asked.params, &classes, &outline, refusals)
             }
             Some(_) | None => Ok(()),

@@ -15,6 +15,11 @@ impl Shard {
     /// The run as a whole.
     pub const WHOLE: Self = Self { part: 1, parts: 1 };
 
+    /// Returns how many parts there are.
+    pub fn parts(self) -> u64 {
+        self.parts
+    }
+
     /// Returns the pictures of a class with `per_class` pictures that belong to this part.
     pub fn indices(&self, per_class: usize) -> Range<u64> {
         let edge = |i: u64| (u128::from(i) * per_class as u128 / u128::from(self.parts)) as u64;

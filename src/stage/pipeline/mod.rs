@@ -173,7 +173,12 @@ impl Preset {
     pub fn check(&self, store: &Store, seed: u64, room: Room) -> Result<Vec<Refusal>, StageError> {
         let mut refusals = Refusals::of("data").within(room);
         let id = refusals.take("id", self.id_set(store, Reach::Glance))?;
-        let ood = refusals.take("ood", self.ood_sets(store, Reach::Glance))?;
+        let mut ood = Vec::new();
+        for named in &self.data.ood {
+            let key = format!("ood/{}", named.name);
+            ood.extend(refusals.take(key, self.images(store, named, Reach::Glance))?);
+        }
+        let ood = Some(ood).filter(|sets| sets.len() == self.data.ood.len());
         refusals.begin("model");
         let model = refusals.take("path", self.model(store, Reach::Glance))?;
         if let (Some(id), Some(ood), Some(model)) = (id, ood, model) {

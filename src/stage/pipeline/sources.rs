@@ -60,7 +60,13 @@ impl Preset {
         }
     }
 
-    fn images(&self, store: &Store, named: &Named, reach: Reach) -> Result<ImageSource, StageError> {
+    /// Returns an image set that the preset names.
+    pub(super) fn images(
+        &self,
+        store: &Store,
+        named: &Named,
+        reach: Reach,
+    ) -> Result<ImageSource, StageError> {
         let Some(path) = self.path(named)? else {
             return ImageSource::named(store, &named.name);
         };

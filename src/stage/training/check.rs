@@ -51,6 +51,12 @@ impl Training {
         self.check_memory(refusals);
     }
 
+    /// Refuses a new head where there are no weights whose head it could replace.
+    pub(in crate::stage) fn check_head(&self, has_weights: bool, refusals: &mut Refusals) {
+        let (key, found) = ("training.new_head", "true without weights to start from");
+        refusals.require(has_weights || !self.new_head, key, found, "false");
+    }
+
     /// Refuses momentum and decay with which SGD cannot converge.
     fn check_descent(&self, refusals: &mut Refusals) {
         let momentum = (0.0..1.0).contains(&self.momentum);

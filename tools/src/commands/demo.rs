@@ -1,6 +1,6 @@
 //! `dream demo`.
 
-use std::ops::Range;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -43,7 +43,7 @@ impl Demo {
             return all_is_well(args);
         }
         let session = Session::writing(args)?;
-        let evaluations = pipeline(&session, &preset, 0..self.seeds)?;
+        let evaluations = pipeline(&session, &preset, 0..=self.seeds - 1)?;
         table::print(&session, &evaluations)?;
         report::write(&session, &evaluations, &self.report)?;
         let store = args.store.display();
@@ -84,7 +84,7 @@ fn alias(preset: &Preset, seed: u64, part: &str) -> String {
 
 /// Runs the pipeline with every seed, names the runs, and returns the evaluations: plain and with outliers
 /// for each seed.
-pub fn pipeline(session: &Session<'_>, preset: &Preset, seeds: Range<u64>) -> Result<Vec<RunId>> {
+pub fn pipeline(session: &Session<'_>, preset: &Preset, seeds: RangeInclusive<u64>) -> Result<Vec<RunId>> {
     let mut evaluations = Vec::new();
     for seed in seeds {
         session.bars.say(&format!("{}, seed {seed}", preset.name));

@@ -33,19 +33,19 @@ pub struct RunFile {
 impl RunFile {
     pub fn execute(&self, args: &Args) -> Result<Verdict> {
         let preset = read_preset(&self.preset)?;
-        let Some(end) = self.seed.checked_add(self.seeds) else {
+        let Some(last) = self.seed.checked_add(self.seeds - 1) else {
             let (seed, seeds) = (self.seed, self.seeds);
             bail!(Usage(format!(
                 "--seed {seed} --seeds {seeds}: the last seed would be above {}",
                 u64::MAX
             )));
         };
-        check(args, &preset, end - 1, self.report.as_deref())?;
+        check(args, &preset, last, self.report.as_deref())?;
         if self.check {
             return all_is_well(args);
         }
         let session = Session::writing(args)?;
-        let evaluations = pipeline(&session, &preset, self.seed..end)?;
+        let evaluations = pipeline(&session, &preset, self.seed..=last)?;
         table::print(&session, &evaluations)?;
         if let Some(file) = &self.report {
             super::report::write(&session, &evaluations, file)?;

@@ -34,7 +34,7 @@ pub struct Detect {
     /// linear (slope held positive), linear-free or two-layer
     #[arg(long, requires = "outliers", value_parser = Words(&PhiName::ALL))]
     phi: Option<PhiName>,
-    /// Leaves the plain classifier out
+    /// Leaves the plain classifier out: not where the one with outliers starts from it
     #[arg(long, requires = "outliers")]
     only_outliers: bool,
     #[command(flatten)]
@@ -63,7 +63,18 @@ impl Detect {
                 "--set {pair}: without --outliers there is no loss on outliers"
             )));
         }
-        let session = self.base.writing(args)?;
+        let fine_tunes = params
+            .outlier
+            .as_ref()
+            .is_some_and(|loss| loss.fine_tune.is_some());
+        if self.only_outliers && fine_tunes && !self.weights.are_given() {
+            let why = "--only-outliers: with outlier.fine_tune the training starts from the plain classifier";
+            bail!(Usage(why.into()));
+        }
+        let session = match self.outliers {
+            Some(_) => self.base.existing(args)?,
+            None => self.base.writing(args)?,
+        };
         let outliers = self
             .outliers
             .as_deref()
@@ -80,7 +91,7 @@ impl Detect {
         let pair = self.pair(&params, &sources);
         let mut runs = Vec::new();
         let mut plain = None;
-        if self.trains_plain(&pair) {
+        if !self.only_outliers {
             let run = session.run(&pair.plain().spec(&session.store)?, self.plain_alias().as_deref())?;
             plain = Some(Input::Stored(run.id));
             runs.push(run);
@@ -93,9 +104,13 @@ impl Detect {
         Ok(Verdict::Good)
     }
 
-    /// Returns the alias of the plain classifier: the one given is that of the classifier with outliers.
+    /// Returns the alias of the plain classifier: where both are trained, the one given is that of the other.
     fn plain_alias(&self) -> Option<String> {
-        self.base.alias.as_ref().map(|alias| format!("{alias}-plain"))
+        let alias = self.base.alias.as_ref()?;
+        Some(match self.outliers {
+            Some(_) => format!("{alias}-plain"),
+            None => alias.clone(),
+        })
     }
 
     fn sources(
@@ -122,7 +137,7 @@ impl Detect {
         let pair = self.pair(params, sources);
         let mut refusals = Refusals::of(detect::NAME).within(memory::room(session.args));
         let mut plain = None;
-        if self.trains_plain(&pair) {
+        if !self.only_outliers {
             let planned = pair.plain().plan(&session.store, &mut refusals)?;
             refuse_alias(session, self.plain_alias().as_deref(), &planned, &mut refusals)?;
             plain = Some(planned);
@@ -142,10 +157,6 @@ impl Detect {
             images: &sources.images,
             weights: sources.weights.as_ref(),
         }
-    }
-
-    fn trains_plain(&self, pair: &Pair<'_>) -> bool {
-        !self.only_outliers || pair.fine_tunes()
     }
 }
 

@@ -9,6 +9,7 @@ use dream_ood::stage::embed::{self, ClassWord, Params, Tokens};
 use super::{Base, json, model_or};
 use crate::args::Args;
 use crate::commands::Verdict;
+use crate::session::Usage;
 use crate::words::Words;
 
 /// Stage 1: reads the class embeddings T(y) off the text encoder's token table.
@@ -44,7 +45,9 @@ impl Embed {
                 tokens: preset.class_tokens,
             }
         } else if let Some(path) = &self.classes {
-            let rows = read_classes(path)?.into_iter();
+            let rows = read_classes(path)
+                .map_err(|error| Usage(error.to_string()))?
+                .into_iter();
             Params {
                 classes: rows
                     .map(|c| ClassWord {

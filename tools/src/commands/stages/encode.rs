@@ -44,7 +44,7 @@ impl Encode {
             ("training.new_head", self.weights.new_head()),
         ];
         let params = self.base.apply(&preset.encode, &options)?;
-        let session = self.base.writing(args)?;
+        let session = self.base.existing(args)?;
         let store = &session.store;
         let embeddings = session.resolve(&self.embeddings)?;
         self.base.run(&session, |reach| {

@@ -126,6 +126,11 @@ impl Evaluate {
         let store = &session.store;
         let detectors = self.detectors.iter().map(|name| session.resolve(name));
         let detectors = detectors.collect::<Result<Vec<RunId>>>()?;
+        for (n, detector) in detectors.iter().enumerate() {
+            if detectors[..n].contains(detector) {
+                bail!(Usage(format!("the classifier {detector} is named twice")));
+            }
+        }
         let sets = |reach: Reach| -> Result<(ImageSource, Vec<ImageSource>)> {
             let id = images_or(store, &self.dataset, detectors.first().copied(), reach, preset)?;
             if self.ood.is_empty() {

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use dream_ood::diffusion::TokenRule;
 use dream_ood::stage::imagine::{self, Partner, SchedulerName, Shard, Size, Synthesis};
-use dream_ood::stage::{Role, embed};
+use dream_ood::stage::{Role, did_you_mean, embed};
 use dream_ood::store::{Readable, Store};
 use dream_schema::{ClassEmbedding, RunId, Status};
 use serde_json::{Value, json};
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::{Base, all_is_well, finite, json as option, model_or, print_runs};
 use crate::args::Args;
 use crate::commands::Verdict;
+use crate::memory;
 use crate::session::{Session, Usage};
 use crate::words::Words;
 
@@ -128,7 +129,12 @@ impl Imagine {
             ("synthesis", self.synthesis()),
         ];
         let params = self.base.apply(&preset.imagine, &options)?;
-        let spec = self.base.spec(&session, |reach| {
+        let mut room = memory::room(args);
+        if let Some(shard) = self.shard {
+            // The other parts go elsewhere.
+            room.disk = room.disk.map(|bytes| bytes.saturating_mul(shard.parts()));
+        }
+        let spec = self.base.spec(&session, room, |reach| {
             let model = model_or(&session, &self.model, Some(vectors), reach, &preset)?;
             Ok(imagine::ask(&session.store, &params, self.seed, vectors, &model)?)
         })?;
@@ -193,15 +199,32 @@ impl Imagine {
         Some(json!(Synthesis::Interpolation { with, fraction }))
     }
 
+    /// Refuses `--set suffixes.CLASS=..` for a class that there is not. A preset may have suffixes for more
+    /// classes than these embeddings have.
+    fn check_suffixes(&self, known: &[ClassEmbedding]) -> Result<()> {
+        let keys = self.base.set.iter().filter_map(|pair| pair.split('=').next());
+        for name in keys.filter_map(|key| key.strip_prefix("suffixes.")) {
+            let names = || known.iter().map(|class| class.class_name.as_str());
+            if names().all(|known| known != name) {
+                let near = did_you_mean(name, names());
+                bail!(Usage(format!(
+                    "--set suffixes.{name}: there is no class `{name}`{near}"
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// Returns the value of the parameter `classes`. A name may hold commas: what is a name as a whole is not
     /// cut.
     fn classes(&self, store: &Store, vectors: RunId) -> Result<Option<Value>> {
-        if self.class.is_empty() {
-            return Ok(None);
-        }
         let run = store.run(vectors)?;
         let own = Role::Embeddings.input_of(&run).unwrap_or(vectors);
         let known: Vec<ClassEmbedding> = store.rows(own, None)?;
+        self.check_suffixes(&known)?;
+        if self.class.is_empty() {
+            return Ok(None);
+        }
         let mut names: Vec<&str> = Vec::new();
         for given in &self.class {
             if known.iter().any(|c| c.class_name == *given) {

@@ -23,7 +23,7 @@ use dream_ood::ask;
 use dream_ood::query::runs_batch;
 use dream_ood::stage::pipeline::{Preset, Reach};
 use dream_ood::stage::{
-    Asked, ImageSource, Input, ModelSource, Refusals, Role, Source, Stage, StateSource, did_you_mean,
+    Asked, ImageSource, Input, ModelSource, Refusals, Role, Room, Source, Stage, StateSource, did_you_mean,
     lineage, with_suggestion,
 };
 use dream_ood::store::{Readable as _, Store};
@@ -46,7 +46,8 @@ pub struct Base {
     /// Changes any parameter of the stage, as in `--set training.depth=18`
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Names the run
+    /// Names the run, by a name that no other run has; beside a classifier with outliers the plain one is
+    /// ALIAS-plain
     #[arg(long)]
     alias: Option<String>,
     /// Says what is refused, or that all is well, and stops: nothing is read whole, registered or run
@@ -71,6 +72,10 @@ impl Weights {
     fn source(&self, store: &Store, reach: Reach) -> Result<Option<StateSource>> {
         let Some(name) = &self.init else { return Ok(None) };
         Ok(Some(weights(store, "--init", name, reach)?))
+    }
+
+    fn are_given(&self) -> bool {
+        self.init.is_some()
     }
 
     /// Returns the parameter, if it is asked for.
@@ -153,9 +158,10 @@ impl Base {
     fn spec<S: Stage>(
         &self,
         session: &Session<'_>,
+        room: Room,
         ask: impl Fn(Reach) -> Result<Asked<S>>,
     ) -> Result<Option<RunSpec>> {
-        let mut refusals = Refusals::of(S::NAME).within(memory::room(session.args));
+        let mut refusals = Refusals::of(S::NAME).within(room);
         let planned = ask(Reach::Glance)?.plan(&session.store, &mut refusals)?;
         refuse_alias(session, self.alias.as_deref(), &planned, &mut refusals)?;
         refusals.finish()?;
@@ -171,7 +177,7 @@ impl Base {
         session: &Session<'_>,
         ask: impl Fn(Reach) -> Result<Asked<S>>,
     ) -> Result<Verdict> {
-        let Some(spec) = self.spec(session, ask)? else {
+        let Some(spec) = self.spec(session, memory::room(session.args), ask)? else {
             return all_is_well(session.args);
         };
         print_runs(session, &[session.run(&spec, self.alias.as_deref())?])?;
