@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::StageError;
+use crate::store::StoreError;
 use crate::words::near_names;
 
 /// Something that was asked for and cannot be done.
@@ -132,7 +133,7 @@ impl Refusals {
     }
 
     /// Returns what a check found, or refuses what is at `key` for its error. Where it is the store that
-    /// fails, that is no matter of the question.
+    /// fails, and not a name that it does not have, that is no matter of the question.
     ///
     /// # Errors
     /// [`StageError::Store`].
@@ -143,7 +144,7 @@ impl Refusals {
     ) -> Result<Option<T>, StageError> {
         match result.map_err(Into::into) {
             Ok(value) => Ok(Some(value)),
-            Err(error @ StageError::Store(_)) => Err(error),
+            Err(StageError::Store(error)) if !is_of_the_question(&error) => Err(error.into()),
             Err(StageError::Refused(refusals)) => {
                 self.all.extend(refusals);
                 Ok(None)
@@ -208,6 +209,14 @@ impl Refusals {
             self.all.push(refusal);
         }
     }
+}
+
+/// Says whether the store is well, and only does not have what was named.
+fn is_of_the_question(error: &StoreError) -> bool {
+    matches!(
+        error,
+        StoreError::UnknownDataset { .. } | StoreError::UnknownRun { .. }
+    )
 }
 
 /// Returns the known name that is most like the one that was given.

@@ -176,3 +176,169 @@ fn a_model_follows_from_the_embeddings_it_made() {
     let said = refused(path, &[&plain[..], &["--model", "tiny"]].concat());
     assert!(said[0].contains("comes from the model"), "{said:?}");
 }
+
+#[test]
+fn a_preset_is_wrong_in_a_line_that_says_where() {
+    let folder = folder();
+    let path = folder.path();
+    for (from, to, words) in [
+        (
+            "lr = 0.1",
+            "lr = nan",
+            "encode.training.lr: expected a finite number",
+        ),
+        ("mean = [0.5, 0.5", "mean = [inf, 0.5", "encode.training.mean[0]"),
+        ("epochs = 2", "epoch = 2", "did you mean `epochs`?"),
+        (
+            "scheduler = \"plms\"",
+            "scheduler = \"plm\"",
+            "did you mean `plms`?",
+        ),
+        (
+            "suffixes = {}",
+            "suffixes = { sandel = \" shoe\" }",
+            "did you mean `sandal`?",
+        ),
+        ("name = \"quick\"", "name = \"my preset\"", "only letters"),
+        ("plain_per_class = 4", "plain_per_class = 0", "per_class 0"),
+        ("k = 200", "k = 700", "600 images a class"),
+        ("momentum = 0.9", "momentum = 2.0", "training.momentum: 2"),
+        (
+            "scores = [\"msp\", \"energy\", \"dream\"]",
+            "scores = []",
+            "scores",
+        ),
+        (
+            "scores = [\"msp\", \"energy\", \"dream\"]",
+            "scores = [\"dream\"]",
+            "has no phi",
+        ),
+    ] {
+        preset(path, &[(from, to)]);
+        let store = demo().join("dream.redb").display().to_string();
+        let said = refused(path, &["--store", &store, "run", "-q", "mine.toml", "--check"]).join("\n");
+        assert!(said.contains(words), "{to}: {said}");
+    }
+    // All sets that are missing are told at once.
+    let said = refused(path, &["run", "-q", "cifar100", "--check"]).join("\n");
+    for name in ["cifar100", "svhn", "isun", "textures", "stable-diffusion"] {
+        assert!(said.contains(&format!("`{name}`")), "{name}: {said}");
+    }
+    assert!(!path.join("dream.redb").exists());
+}
+
+#[test]
+fn an_alias_names_one_run() {
+    let folder = folder();
+    let path = folder.path();
+    std::fs::copy(demo().join("dream.redb"), path.join("dream.redb")).unwrap();
+    let sample = [
+        "sample",
+        "-q",
+        "--preset",
+        "quick",
+        "--features",
+        "quick-0-encode",
+    ];
+    for (more, words) in [
+        (&["--seed", "3", "--alias", "quick-0-embed"][..], "quick-0-embed"),
+        (
+            &["--seed", "3", "--alias", "quick-0-sample", "--check"],
+            "names run",
+        ),
+    ] {
+        let said = refused(path, &[&sample[..], more].concat()).join("\n");
+        assert!(said.contains(words) && said.contains("already"), "{said}");
+    }
+    good(path, &[&sample[..], &["--alias", "quick-0-sample"]].concat());
+    good(path, &[&sample[..], &["--alias", "another"]].concat());
+    let two = [
+        "evaluate",
+        "-q",
+        "--preset",
+        "quick",
+        "quick-0-detect",
+        "quick-0-detect-plain",
+    ];
+    let said = refused(path, &[&two[..], &["--alias", "both"]].concat()).join("\n");
+    assert!(said.contains("names one run"), "{said}");
+}
+
+#[test]
+fn options_that_would_do_nothing_are_refused() {
+    let path = demo();
+    let quick = ["-q", "--preset", "quick", "--check"];
+    let encode = ["encode", "--embeddings", "quick-0-embed"];
+    let imagine = ["imagine", "--outliers", "quick-0-sample"];
+    let cases: [(&[&str], &[&str], &str); 9] = [
+        (&encode, &["--batch-size", "64"], "training.batch_size=N"),
+        (&encode, &["--set", "training.new_head=true"], "training.new_head"),
+        (&["detect"], &["--beta", "2"], "--outliers"),
+        (&["detect"], &["--set", "outlier.beta=2"], "--outliers"),
+        (&imagine, &["--guidance", "0.5"], "guidance_scale 0.5"),
+        (
+            &imagine,
+            &["--guidance", "1", "--negative", "x"],
+            "without guidance",
+        ),
+        (
+            &imagine,
+            &["--set", "suffixes.sandel=x"],
+            "did you mean `sandal`?",
+        ),
+        (&["imagine", "--outliers", "quick-0-embed"], &[], "--embeddings"),
+        (
+            &["evaluate", "quick-0-detect", "quick-0-detect"],
+            &[],
+            "named twice",
+        ),
+    ];
+    for (command, option, words) in cases {
+        let said = refused(path, &[command, &quick, option].concat()).join("\n");
+        assert!(said.contains(words), "{command:?} {option:?}: {said}");
+    }
+    for args in [
+        &["ls", "--device", "cuda"][..],
+        &["--memory", "1G", "ls"],
+        &["export", "metrics", "--format", "csv", "-o", "x.csv"],
+        &["completions", "bash", "--store", "x.redb"],
+    ] {
+        let said = refused(path, args).join("\n");
+        assert!(said.contains("is of no use to `dream"), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn what_there_is_no_room_for_is_refused_before_it_is_asked_for() {
+    let path = demo();
+    let quick = ["-q", "--preset", "quick", "--check"];
+    let plain = ["imagine", "--embeddings", "quick-0-embed", "--plain"];
+    let encode = ["encode", "--embeddings", "quick-0-embed"];
+    let cases: [(&[&str], &[&str], &str); 5] = [
+        (&plain, &["--per-class", "1000000000"], "per_class 1000000000"),
+        (
+            &plain,
+            &["--size", "8192", "--per-class", "9999", "--batch-size", "65536"],
+            "batch size: it takes at least",
+        ),
+        (
+            &plain,
+            &["--per-class", "9999999", "--size", "1024"],
+            "of the store's disk",
+        ),
+        (
+            &encode,
+            &["--set", "training.width=4096", "--set", "training.size=1024"],
+            "of memory",
+        ),
+        (
+            &["sample", "--features", "quick-0-encode", "--rounds", "20000000"],
+            &[],
+            "of memory",
+        ),
+    ];
+    for (command, option, words) in cases {
+        let said = refused(path, &[command, &quick, option].concat()).join("\n");
+        assert!(said.contains(words), "{command:?} {option:?}: {said}");
+    }
+}

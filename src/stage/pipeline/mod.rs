@@ -124,6 +124,9 @@ impl Preset {
             });
             wrong(format!("{line}{}", with_suggestion(error.message())))
         })?;
+        if let Some(key) = toml::from_str(&text).ok().and_then(|table| not_finite(&table)) {
+            return Err(wrong(format!("{key}: expected a finite number")));
+        }
         preset.folder = path.parent().map(Path::to_owned).unwrap_or_default();
         let classes = preset.classes()?;
         let names = || classes.iter().map(|class| class.name.as_str());
@@ -245,6 +248,29 @@ impl Preset {
             detectors: [part("detect-plain")?, part("detect")?],
             evaluations: [part("evaluate-plain")?, part("evaluate")?],
         })
+    }
+}
+
+/// Returns the key of a number that is infinite or none. TOML has words for them; JSON, in which parameters
+/// are stored, has not.
+fn not_finite(table: &toml::Table) -> Option<String> {
+    table
+        .iter()
+        .find_map(|(key, value)| not_finite_at(key.clone(), value))
+}
+
+fn not_finite_at(key: String, value: &toml::Value) -> Option<String> {
+    match value {
+        toml::Value::Float(number) => (!number.is_finite()).then_some(key),
+        toml::Value::Table(table) => Some(format!("{key}.{}", not_finite(table)?)),
+        toml::Value::Array(values) => values
+            .iter()
+            .zip(0..)
+            .find_map(|(value, place): (_, usize)| not_finite_at(format!("{key}[{place}]"), value)),
+        toml::Value::String(_)
+        | toml::Value::Integer(_)
+        | toml::Value::Boolean(_)
+        | toml::Value::Datetime(_) => None,
     }
 }
 

@@ -1,6 +1,8 @@
 //! What is refused of a training before it begins: numbers that cannot be meant, sets that it cannot be done
 //! on, networks that do not fit into memory.
 
+use serde::Serialize;
+
 use super::{Training, Validation};
 use crate::nn::augment::{ColorJitter, ResizedCrop};
 use crate::stage::{ImageSource, Refusals, Role};
@@ -30,6 +32,20 @@ pub(in crate::stage) fn check_pace(
     refusals.require(!(lr > 100.0), &key, lr, "at most 100");
 }
 
+/// Refuses a section in which something is wrong, with its values.
+fn refuse_fault<T: Serialize>(
+    key: &str,
+    section: Option<&T>,
+    fault: impl Fn(&T) -> Option<&'static str>,
+    refusals: &mut Refusals,
+) {
+    if let Some(section) = section
+        && let Some(fault) = fault(section)
+    {
+        refusals.refuse(key, format!("{}: {fault}", serde_json::json!(section)));
+    }
+}
+
 impl Training {
     /// Refuses parameters that cannot be meant, and networks that there are not.
     pub(in crate::stage) fn check(&self, refusals: &mut Refusals) {
@@ -45,9 +61,12 @@ impl Training {
         if width && let Err(error) = self.config(1).check() {
             refusals.refuse("training", error.to_string());
         }
-        if let Some(fault) = self.validation.as_ref().and_then(Validation::fault) {
-            refusals.refuse("training.validation", fault);
-        }
+        refuse_fault(
+            "training.validation",
+            self.validation.as_ref(),
+            Validation::fault,
+            refusals,
+        );
         self.check_memory(refusals);
     }
 
@@ -99,13 +118,9 @@ impl Training {
             refusals.require(side >= self.size, key, side, expected);
             refusals.require(side <= SIDE, key, side, &format!("at most {SIDE}"));
         }
-        let crop = self.resized_crop.as_ref().and_then(ResizedCrop::fault);
-        let jitter = self.color_jitter.as_ref().and_then(ColorJitter::fault);
-        for (key, fault) in [("training.resized_crop", crop), ("training.color_jitter", jitter)] {
-            if let Some(fault) = fault {
-                refusals.refuse(key, fault);
-            }
-        }
+        let (crop, jitter) = (self.resized_crop.as_ref(), self.color_jitter.as_ref());
+        refuse_fault("training.resized_crop", crop, ResizedCrop::fault, refusals);
+        refuse_fault("training.color_jitter", jitter, ColorJitter::fault, refusals);
     }
 
     /// Refuses steps that do not fit into memory. The outputs of the network are the least of it.

@@ -77,6 +77,8 @@ impl Cli {
             let idle = shared.iter().filter(idle).cloned();
             command.args(idle.map(|arg| arg.hide(true)))
         };
+        // `--seed -1` is a wrong number, not an option that there is not.
+        let program = program.mut_subcommands(|command| command.allow_negative_numbers(true));
         USES.iter().fold(program, |program, (name, uses)| {
             program.mut_subcommand(name.to_lowercase(), |command| hidden(command, uses))
         })
