@@ -78,7 +78,11 @@ impl Cli {
             command.args(idle.map(|arg| arg.hide(true)))
         };
         // `--seed -1` is a wrong number, not an option that there is not.
-        let program = program.mut_subcommands(|command| command.allow_negative_numbers(true));
+        let negative = |arg: clap::Arg| match arg.get_action().takes_values() {
+            true => arg.allow_negative_numbers(true),
+            false => arg,
+        };
+        let program = program.mut_subcommands(|command| command.mut_args(negative));
         USES.iter().fold(program, |program, (name, uses)| {
             program.mut_subcommand(name.to_lowercase(), |command| hidden(command, uses))
         })
