@@ -182,12 +182,8 @@ fn a_preset_is_wrong_in_a_line_that_says_where() {
     let folder = folder();
     let path = folder.path();
     for (from, to, words) in [
-        (
-            "lr = 0.1",
-            "lr = nan",
-            "encode.training.lr: expected a finite number",
-        ),
-        ("mean = [0.5, 0.5", "mean = [inf, 0.5", "encode.training.mean[0]"),
+        ("lr = 0.1", "lr = nan", "training.lr: expected a finite number"),
+        ("mean = [0.5, 0.5", "mean = [inf, 0.5", "training.mean[0]"),
         ("epochs = 2", "epoch = 2", "did you mean `epochs`?"),
         (
             "scheduler = \"plms\"",
