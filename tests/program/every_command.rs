@@ -98,6 +98,12 @@ const TRIALS: &[Trial] = &[
         "quick-0-imagine",
     ),
     answers(
+        &["observe", QUICK, "quick-0-detect"],
+        &["observe", QUICK, "quick-0-detct"],
+        "quick-0-detect",
+    ),
+    answers(&["scores"], &["scores", "enrgy"], "energy"),
+    answers(
         &["evaluate", QUICK, "quick-0-detect"],
         &["evaluate", QUICK, "quick-0-detect", "--ood", "digit"],
         "digits",

@@ -95,6 +95,8 @@ pub const ANSWERS: &[Shared] = &[Shared::Store, Shared::Format, Shared::Threads]
 pub const COMPUTES: &[Shared] = &[Shared::Store, Shared::Format, Shared::Threads, Shared::Device];
 /// What a command uses that makes pictures, or may.
 pub const PAINTS: &[Shared] = Shared::ALL;
+/// What a command uses that prints what the program knows by itself.
+pub const LISTS: &[Shared] = &[Shared::Format];
 /// What a command uses whose output is a file.
 pub const WRITES: &[Shared] = &[Shared::Store, Shared::Threads];
 /// What a command uses that prints an answer about files which it is given.
@@ -135,7 +137,7 @@ impl Shared {
         match self {
             Self::Store => "it opens no store",
             Self::Device => "it computes nothing on a device",
-            Self::Format => "the ending of its output file says the format",
+            Self::Format => "its output has one format, in a file that of the name's ending",
             Self::Threads => "it computes nothing",
             Self::BatchSize => {
                 "it makes no pictures; the images of a training step are a parameter: \

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::args::{ANSWERS, Args, COMPUTES, PAINTS, PRINTS, SAVES, Shared, WRITES};
+use crate::args::{ANSWERS, Args, COMPUTES, LISTS, PAINTS, PRINTS, SAVES, Shared, WRITES};
 use crate::remedy;
 
 mod alias;
@@ -131,7 +131,7 @@ commands! {
     Detect(stages::Detect): COMPUTES,
     Observe(stages::Observe): COMPUTES,
     Evaluate(stages::Evaluate): COMPUTES,
-    Scores(scores::Scores): PRINTS,
+    Scores(scores::Scores): LISTS,
     Ls(list::Ls): ANSWERS,
     Show(show::Show): ANSWERS,
     Lineage(lineage::Lineage): ANSWERS,

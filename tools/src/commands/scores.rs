@@ -26,10 +26,7 @@ impl Scores {
                 .collect::<Result<Vec<_>>>()?,
         };
         match args.format {
-            Format::Json => {
-                let all: Vec<Value> = cards.iter().map(|card| document(card)).collect();
-                out!("{}", Value::Array(all))?;
-            }
+            Format::Json => cards.iter().try_for_each(|card| out!("{}", document(card)))?,
             Format::Csv => {
                 output::csv(&HEADER.map(str::to_owned))?;
                 cards.iter().try_for_each(|card| output::csv(&row(card)))?;
