@@ -48,8 +48,8 @@ pub(super) fn check_prompts(
     Ok(())
 }
 
-/// Refuses pictures that do not fit into memory, one at a time, or as many as are to be made at once, and more
-/// of them than fit on the disk, beside those that are there.
+/// Refuses pictures that do not fit into memory, one at a time, or as many as are to be made at once, and
+/// more of them than fit on the disk, beside those that are there.
 pub(super) fn check_room(
     params: &Params,
     pictures: u64,
