@@ -10,6 +10,7 @@ pub mod engine;
 pub mod error;
 pub mod exchange;
 mod floats;
+pub mod lfs;
 pub mod nn;
 pub mod ood;
 pub mod outlier;

@@ -236,6 +236,7 @@ fn a_run_exported_and_imported_has_the_same_digest() {
         seed: 1,
         inputs: vec![],
         sources: Default::default(),
+        source_names: Default::default(),
     };
     let stamp = Stamp {
         time_micros: 0,

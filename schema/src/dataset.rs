@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 pub struct Dataset {
     /// The name that runs and the command line use.
     pub name: String,
-    /// The reader: `idx`, `cifar-binary`, `cifar-python`, `image-folder`, `parquet`; `diffusers` and
-    /// `state-dict` of models.
+    /// The reader: `idx`, `cifar-binary`, `cifar-python`, `image-folder`, `image-list`, `parquet`, `svhn`;
+    /// `diffusers` and `state-dict` of models.
     pub kind: String,
     /// Where it was found.
     pub path: String,
@@ -30,6 +30,9 @@ pub struct Dataset {
     /// read; else empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub class_folders: Vec<String>,
+    /// The lists that name the images of each split, of a set that is read by lists; else empty.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub lists: BTreeMap<String, String>,
     /// The images left out because they cannot be decoded, by split; none if such an image is an error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped: Option<BTreeMap<String, Vec<SkippedImage>>>,

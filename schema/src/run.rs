@@ -109,6 +109,10 @@ pub struct RunSpec {
     pub inputs: Vec<RunInput>,
     /// Digests (hex) of what is read from outside the store, by role: data sets, the diffusion model.
     pub sources: BTreeMap<String, String>,
+    /// The names under which the sources were asked for, by role: of several that are registered with one
+    /// digest, the one that is read. They decide nothing of the result, and are no part of the id.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub source_names: BTreeMap<String, String>,
 }
 
 impl RunSpec {
@@ -206,6 +210,7 @@ mod tests {
             seed: 3,
             inputs,
             sources,
+            source_names: Default::default(),
         }
     }
 

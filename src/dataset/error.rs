@@ -19,6 +19,62 @@ pub enum DatasetError {
         /// What was looked for, or what does not fit.
         reason: String,
     },
+    /// A file of a format, or in a form of it, that is not read.
+    #[error("{} was taken for {what}: {reason}", path.display())]
+    Foreign {
+        path: PathBuf,
+        /// What it was taken for.
+        what: String,
+        /// Why it is not read.
+        reason: String,
+    },
+    /// A git-lfs pointer stands in the place of a file.
+    #[error("{} cannot be read: {}", path.display(), crate::lfs::POINTER)]
+    Pointer { path: PathBuf },
+    /// A repository of several sets.
+    #[error(
+        "{} holds several configurations ({}), each a set of its own",
+        path.display(), configs.join(", ")
+    )]
+    Configs { path: PathBuf, configs: Vec<String> },
+    /// Two classes that cannot be told apart by name.
+    #[error("{} has the classes `{first}` and `{second}`, {}", path.display(), alike(first, second))]
+    Alike {
+        path: PathBuf,
+        first: String,
+        second: String,
+    },
+    /// Splits whose directories are not of the same classes.
+    #[error(
+        "the splits of {} are not of the same classes: {split} has no {}, which {other} has",
+        path.display(), lacking.join(", ")
+    )]
+    ClassSets {
+        path: PathBuf,
+        split: String,
+        other: String,
+        /// Classes that `other` has and `split` has not.
+        lacking: Vec<String>,
+    },
+    /// A label that numbers more classes than a set can have.
+    #[error(
+        "image {name} of {} has the label {label}: labels number the classes from 0 on, and no set has more \
+         than {limit}",
+        path.display()
+    )]
+    FarLabel {
+        path: PathBuf,
+        name: String,
+        label: u32,
+        limit: u32,
+    },
+    /// A line of an image list.
+    #[error("{}, line {line}: {reason}", path.display())]
+    Line {
+        path: PathBuf,
+        line: usize,
+        reason: String,
+    },
     /// A file that belongs to the set is not there.
     #[error("{} has no {expected}; it belongs to the set", path.display())]
     Missing { path: PathBuf, expected: String },
@@ -130,9 +186,23 @@ pub enum DatasetError {
         /// Width and height wanted.
         target: (usize, usize),
     },
+    /// More pixels than memory holds.
+    #[error("{images} images of {width}x{height} do not fit into memory")]
+    Memory {
+        images: usize,
+        width: usize,
+        height: usize,
+    },
     /// A preparation to a size that cannot be.
     #[error("images cannot be prepared to {width}x{height}: both sides must be 1 to 65535")]
     TargetSize { width: usize, height: usize },
+}
+
+fn alike(first: &str, second: &str) -> &'static str {
+    match first == second {
+        true => "which are one name",
+        false => "which differ in nothing but Unicode's normal form",
+    }
 }
 
 impl HasKind for DatasetError {
@@ -141,6 +211,10 @@ impl HasKind for DatasetError {
             Self::Io { source, .. } => HasKind::kind(source),
             Self::Missing { .. } | Self::UnknownSplit { .. } | Self::Index { .. } => Kind::Missing,
             Self::Layout { .. }
+            | Self::Foreign { .. }
+            | Self::Pointer { .. }
+            | Self::FarLabel { .. }
+            | Self::Line { .. }
             | Self::Magic { .. }
             | Self::Size { .. }
             | Self::Corrupt { .. }
@@ -148,7 +222,11 @@ impl HasKind for DatasetError {
             | Self::Label { .. }
             | Self::Count { .. }
             | Self::Column { .. } => Kind::Corrupt,
-            Self::EmptyClass { .. }
+            Self::Memory { .. } => Kind::Resource,
+            Self::Configs { .. }
+            | Self::Alike { .. }
+            | Self::ClassSets { .. }
+            | Self::EmptyClass { .. }
             | Self::EmptySplit { .. }
             | Self::TooLarge { .. }
             | Self::Window { .. }

@@ -1,11 +1,10 @@
-//! Reading files, compressed or not, and listing directories in a fixed order.
+//! Reading files, and listing directories in a fixed order.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::error::DatasetError;
 
-fn io(path: &Path) -> impl FnOnce(std::io::Error) -> DatasetError {
+pub(super) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> DatasetError {
     let path = path.to_owned();
     move |source| DatasetError::Io { path, source }
 }
@@ -20,28 +19,6 @@ pub(super) fn is_gzip(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0x1f, 0x8b])
 }
 
-/// Reads a whole file and decompresses it if it is a gzip stream.
-pub(super) fn read_maybe_gzip(path: &Path) -> Result<Vec<u8>, DatasetError> {
-    let bytes = read(path)?;
-    match is_gzip(&bytes) {
-        true => gunzip(path, &bytes),
-        false => Ok(bytes),
-    }
-}
-
-/// Decompresses a gzip stream that came from `path`.
-pub(super) fn gunzip(path: &Path, bytes: &[u8]) -> Result<Vec<u8>, DatasetError> {
-    let mut out = Vec::new();
-    let mut decoder = flate2::read::MultiGzDecoder::new(bytes);
-    decoder
-        .read_to_end(&mut out)
-        .map_err(|error| DatasetError::Corrupt {
-            path: path.to_owned(),
-            reason: format!("gzip: {error}"),
-        })?;
-    Ok(out)
-}
-
 /// One entry of a directory.
 pub(super) struct Entry {
     pub name: String,
@@ -49,20 +26,38 @@ pub(super) struct Entry {
     pub is_dir: bool,
 }
 
-/// Lists a directory by name (bytes ascending), without hidden entries. Links are followed.
+/// What other programs leave beside a set, in folders and in archives.
+const LITTER: [&str; 9] = [
+    "__MACOSX",
+    "__pycache__",
+    "Thumbs.db",
+    "desktop.ini",
+    "lost+found",
+    "$RECYCLE.BIN",
+    "System Volume Information",
+    "@eaDir",
+    "#recycle",
+];
+
+/// Whether a file or folder of that name is no part of a set: hidden, or another program's.
+pub(super) fn is_litter(name: &str) -> bool {
+    name.starts_with('.') || LITTER.iter().any(|litter| litter.eq_ignore_ascii_case(name))
+}
+
+/// Lists a directory by name (bytes ascending), without what is no part of a set. Links are followed; one
+/// that leads nowhere is a file.
 pub(super) fn list(dir: &Path) -> Result<Vec<Entry>, DatasetError> {
     let mut entries = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(io(dir))? {
-        let path = entry.map_err(io(dir))?.path();
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        if !name.starts_with('.') {
-            let is_dir = std::fs::metadata(&path).map_err(io(&path))?.is_dir();
-            entries.push(Entry { name, path, is_dir });
+        let entry = entry.map_err(io(dir))?;
+        let path = entry.path();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if is_litter(&name) {
+            continue;
         }
+        let kind = entry.file_type().map_err(io(&path))?;
+        let is_dir = kind.is_dir() || kind.is_symlink() && path.is_dir();
+        entries.push(Entry { name, path, is_dir });
     }
     entries.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(entries)
@@ -71,10 +66,26 @@ pub(super) fn list(dir: &Path) -> Result<Vec<Entry>, DatasetError> {
 /// Class names, one a line, from text; empty lines at the end do not count.
 pub(super) fn lines(bytes: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(bytes);
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     text.trim_end()
         .lines()
         .map(|line| line.trim().to_owned())
         .collect()
+}
+
+/// Where something lies, as an absolute path without detours: its folder's real place and its own name. A
+/// link keeps its name, which says what it is; Hugging Face's cache links such names to files without one.
+///
+/// # Errors
+/// If there is nothing.
+pub fn place(path: &Path) -> std::io::Result<PathBuf> {
+    if let (Some(name), false) = (path.file_name(), path.is_dir()) {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        // What is named must be there; only a folder has a real place of its own.
+        std::fs::metadata(path)?;
+        return Ok(folder.unwrap_or(Path::new(".")).canonicalize()?.join(name));
+    }
+    path.canonicalize()
 }
 
 /// Class names from the file `classes.txt` of a directory, if there is one: for containers that name no

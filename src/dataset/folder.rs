@@ -1,19 +1,30 @@
-//! Folders of PNG and JPEG files: `split/class/*`, `class/*` (one split, "all"), or plain `*` (one split, no
-//! labels).
+//! Folders of PNG and JPEG files, and archives (tar, tar.gz, zip) of such folders: `split/class/*`, `class/*`
+//! (one split, "all"), plain `*`, or one folder `*/*` (one split, no labels).
 //!
 //! Classes are the sorted names of the class directories over all splits; images are sorted by class and then
 //! file name. Where a list of classes is given (ImageNet-100: a hundred of ImageNet's thousand directories),
 //! only these directories are read, and the list gives their order and names.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
+use super::archive::Archive;
 use super::error::DatasetError;
-use super::files::{self, Entry};
+use super::files;
 use super::item::{Container, Item, Stored};
+use super::layout::{Arrangement, arrange, unwrapped};
+use super::set::Reading;
+use super::sniff::Sort;
+use super::tiny::Tiny;
+use super::tree::{Entry, Folder, Place, Walk};
+use super::{sniff, tree};
 
 /// The split of a folder without splits.
 pub(super) const ALL: &str = "all";
+
+/// How deep the directories of a list of classes are looked for.
+const LIST_DEPTH: usize = 4;
 
 /// A class whose directory is not named as the class.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,113 +36,82 @@ pub struct ClassFolder {
 }
 
 /// A folder of images.
-pub(super) struct Folder {
+pub(super) struct FolderSet {
     classes: Vec<String>,
-    /// By split: (class if labelled, name within the split, file).
-    images: BTreeMap<String, Vec<(Option<u32>, String, PathBuf)>>,
+    images: BTreeMap<String, Vec<Item>>,
 }
 
-fn extension(name: &str) -> String {
-    let path = Path::new(name);
-    path.extension()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .to_lowercase()
+/// The class directories of a split, each with its images by path below it; without classes, it has no
+/// labels.
+pub(super) struct Split {
+    pub name: String,
+    pub content: Content,
 }
 
-fn is_image(entry: &Entry) -> bool {
-    !entry.is_dir && matches!(extension(&entry.name).as_str(), "png" | "jpg" | "jpeg")
+/// What a split holds.
+pub(super) enum Content {
+    Classes(Vec<(String, Vec<(String, Stored)>)>),
+    Unlabelled(Vec<(String, Stored)>),
 }
 
-/// Lists a directory; image formats that we cannot decode are refused rather than passed over.
-fn list(dir: &Path) -> Result<Vec<Entry>, DatasetError> {
-    let entries = files::list(dir)?;
-    let foreign = [
-        "bmp", "gif", "webp", "tif", "tiff", "ppm", "pgm", "avif", "heic", "jp2",
-    ];
-    let unsupported = entries
-        .iter()
-        .find(|e| !e.is_dir && foreign.contains(&extension(&e.name).as_str()));
-    match unsupported {
-        Some(entry) => Err(DatasetError::Layout {
-            path: entry.path.clone(),
-            reason: "only PNG and JPEG are read; convert it".to_owned(),
-        }),
-        None => Ok(entries),
+/// Whether the file at `path` is an archive that is read as a folder.
+pub(super) fn is_archive(path: &Path) -> bool {
+    match sniff::sort_of_file(path) {
+        Ok(Sort::Tar | Sort::Zip) => true,
+        Ok(Sort::Gzip) => has_tar_name(path) || matches!(sniff::sort_in_gzip(path), Ok(Sort::Tar)),
+        _ => has_tar_name(path),
     }
 }
 
-/// The class directories of a split.
-struct Split {
-    name: String,
-    path: PathBuf,
-    classes: Vec<Entry>,
+fn has_tar_name(path: &Path) -> bool {
+    let name = path
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .to_lowercase();
+    [".tar", ".tar.gz", ".tgz"].iter().any(|end| name.ends_with(end))
 }
 
-impl Folder {
-    /// Opens a folder; without `classes`, every directory is a class.
-    pub fn open(path: &Path, classes: &[ClassFolder]) -> Result<Self, DatasetError> {
-        if !classes.is_empty() {
-            return Self::of_list(path, classes);
-        }
-        let layout = |reason: &str| DatasetError::Layout {
-            path: path.to_owned(),
-            reason: reason.to_owned(),
+/// The folder at `path`, or in the archive at `path`.
+pub(super) fn root(path: &Path) -> Result<Folder, DatasetError> {
+    if path.is_dir() {
+        return Ok(Folder::Disk(path.to_owned()));
+    }
+    let archive = match sniff::sort_of_file(path).map_err(files::io(path))? {
+        Sort::Zip => Archive::zip(path)?,
+        _ => Archive::tar(path)?,
+    };
+    Ok(Folder::Packed(Arc::new(archive), String::new()))
+}
+
+impl FolderSet {
+    /// Opens a folder; without a list of classes, every directory is a class.
+    pub fn open(path: &Path, reading: &Reading) -> Result<Self, DatasetError> {
+        let root = root(path)?;
+        let walk = Walk {
+            path,
+            skip_bad: reading.skip_bad,
         };
-        let entries = list(path)?;
-        let images: Vec<&Entry> = entries.iter().filter(|e| is_image(e)).collect();
-        if !images.is_empty() {
-            if entries.iter().any(|e| e.is_dir) {
-                return Err(layout("images and directories side by side"));
-            }
-            let images = images
-                .iter()
-                .map(|e| (None, e.name.clone(), e.path.clone()))
-                .collect();
-            return Ok(Self {
-                classes: Vec::new(),
-                images: BTreeMap::from([(ALL.to_owned(), images)]),
-            });
+        if let Some(tiny) = Tiny::find(&root)? {
+            return tiny.read(&walk, &reading.classes);
         }
-        let directories: Vec<Entry> = entries.into_iter().filter(|e| e.is_dir).collect();
-        if directories.is_empty() {
-            return Err(layout("neither images nor directories in it"));
+        if !reading.classes.is_empty() {
+            return Self::of_list(&walk, &root, &reading.classes);
         }
-        // A directory that holds directories is a split; one class directory without images must not turn the
-        // rest into splits.
-        let mut nested = Vec::new();
-        for directory in &directories {
-            nested.push(list(&directory.path)?.iter().any(|e| e.is_dir));
+        let mut node = walk.node("", &root)?;
+        if node.count == 0 {
+            return Err(nothing(path, &node));
         }
-        let splits = match (nested.iter().all(|n| *n), nested.iter().any(|n| *n)) {
-            (true, _) => {
-                let mut splits = Vec::new();
-                for directory in directories {
-                    let entries = list(&directory.path)?;
-                    if entries.iter().any(is_image) {
-                        return Err(layout("a split with images beside its class directories"));
-                    }
-                    splits.push(Split {
-                        classes: entries.into_iter().filter(|e| e.is_dir).collect(),
-                        name: directory.name,
-                        path: directory.path,
-                    });
-                }
-                splits
-            }
-            (_, false) => vec![Split {
-                name: ALL.to_owned(),
-                path: path.to_owned(),
-                classes: directories,
-            }],
-            (false, true) => return Err(layout("some directories are classes and others splits")),
-        };
+        if matches!(root, Folder::Packed(..)) {
+            node = unwrapped(node);
+        }
+        let Arrangement { splits } = arrange(path, node)?;
         Self::of_all(splits)
     }
 
     /// The directories of a list of classes, in the folder or in its splits; whatever else is there is passed
     /// over.
-    fn of_list(path: &Path, list: &[ClassFolder]) -> Result<Self, DatasetError> {
+    fn of_list(walk: &Walk<'_>, root: &Folder, list: &[ClassFolder]) -> Result<Self, DatasetError> {
         let place: BTreeMap<&str, usize> = list
             .iter()
             .enumerate()
@@ -139,42 +119,57 @@ impl Folder {
             .collect();
         if place.len() < list.len() {
             return Err(DatasetError::Layout {
-                path: path.to_owned(),
+                path: walk.path.to_owned(),
                 reason: "the list of classes names a directory twice".to_owned(),
             });
         }
-        let listed = |dir: &Path| -> Result<Vec<Entry>, DatasetError> {
-            let mut found = files::list(dir)?;
-            found.retain(|e| e.is_dir && place.contains_key(e.name.as_str()));
-            // In the order of the list, and so of the labels.
-            found.sort_by_key(|e| place.get(e.name.as_str()).copied());
-            Ok(found)
-        };
-        let mut splits = vec![Split {
-            name: ALL.to_owned(),
-            path: path.to_owned(),
-            classes: listed(path)?,
-        }];
-        if splits.iter().all(|s| s.classes.is_empty()) {
-            splits.clear();
-            for entry in files::list(path)?.into_iter().filter(|e| e.is_dir) {
-                splits.push(Split {
-                    classes: listed(&entry.path)?,
-                    name: entry.name,
-                    path: entry.path,
-                });
+        let mut found = Vec::new();
+        let mut level = vec![(ALL.to_owned(), root.clone())];
+        for _ in 0..LIST_DEPTH {
+            let mut below = Vec::new();
+            for (name, folder) in level {
+                let inner = folder.list()?.into_iter().filter_map(directory);
+                let (mut classes, others): (Vec<_>, Vec<_>) =
+                    inner.partition(|(name, _)| place.contains_key(name.as_str()));
+                // In the order of the list, and so of the labels.
+                classes.sort_by_key(|(name, _)| place.get(name.as_str()).copied());
+                if classes.is_empty() {
+                    below.extend(others);
+                } else {
+                    found.push((name, classes));
+                }
             }
-            splits.retain(|s| !s.classes.is_empty());
+            level = below;
+            if !found.is_empty() {
+                break;
+            }
         }
         let has = |class: &&ClassFolder| {
-            splits
-                .iter()
-                .any(|s| s.classes.iter().any(|e| e.name == class.folder))
+            let mut classes = found.iter().flat_map(|(_, classes)| classes);
+            classes.any(|(name, _)| *name == class.folder)
         };
         if let Some(absent) = list.iter().find(|class| !has(class)) {
             return Err(DatasetError::Missing {
-                path: path.to_owned(),
+                path: walk.path.to_owned(),
                 expected: format!("directory {} of the class {}", absent.folder, absent.name),
+            });
+        }
+        let mut splits = Vec::new();
+        for (split, classes) in found {
+            let mut content = Vec::new();
+            for (class, folder) in classes {
+                let images = walk.node(&class, &folder)?.into_images();
+                if images.is_empty() {
+                    return Err(DatasetError::EmptyClass {
+                        path: walk.path.join(&split),
+                        class,
+                    });
+                }
+                content.push((class, images));
+            }
+            splits.push(Split {
+                name: split,
+                content: Content::Classes(content),
             });
         }
         // Only directories of the list were taken.
@@ -187,11 +182,13 @@ impl Folder {
     }
 
     fn of_all(splits: Vec<Split>) -> Result<Self, DatasetError> {
-        let names: BTreeSet<&String> = splits
-            .iter()
-            .flat_map(|s| s.classes.iter().map(|c| &c.name))
-            .collect();
-        let classes: Vec<String> = names.into_iter().cloned().collect();
+        let mut names = BTreeSet::new();
+        for split in &splits {
+            if let Content::Classes(classes) = &split.content {
+                names.extend(classes.iter().map(|(name, _)| name.clone()));
+            }
+        }
+        let classes: Vec<String> = names.into_iter().collect();
         let sorted = classes.clone();
         // Every name is in the sorted list that was made of them.
         Self::of(splits, classes, |folder| {
@@ -199,34 +196,97 @@ impl Folder {
         })
     }
 
-    fn of(
+    /// Puts splits together, with the label that `label` gives to a class directory.
+    pub fn of(
         splits: Vec<Split>,
         classes: Vec<String>,
         label: impl Fn(&str) -> usize,
     ) -> Result<Self, DatasetError> {
-        let mut images: BTreeMap<String, Vec<_>> = BTreeMap::new();
-        for split in &splits {
-            let rows = images.entry(split.name.clone()).or_default();
-            for class in &split.classes {
-                let label = label(&class.name) as u32;
-                let before = rows.len();
-                for entry in list(&class.path)?.into_iter().filter(is_image) {
-                    let name = format!("{}/{}", class.name, entry.name);
-                    rows.push((Some(label), name, entry.path));
-                }
-                if rows.len() == before {
-                    return Err(DatasetError::EmptyClass {
-                        path: split.path.clone(),
-                        class: class.name.clone(),
-                    });
+        let mut images: BTreeMap<String, Vec<Item>> = BTreeMap::new();
+        for split in splits {
+            let rows = images.entry(split.name).or_default();
+            match split.content {
+                Content::Unlabelled(files) => rows.extend(files.into_iter().map(|(name, stored)| Item {
+                    name,
+                    label: None,
+                    stored,
+                })),
+                Content::Classes(directories) => {
+                    for (class, files) in directories {
+                        let label = label(&class) as u32;
+                        rows.extend(files.into_iter().map(|(name, stored)| Item {
+                            name: format!("{class}/{name}"),
+                            label: Some(label),
+                            stored,
+                        }));
+                    }
                 }
             }
         }
         Ok(Self { classes, images })
     }
+
+    /// Makes a set of images that have their labels already.
+    pub fn of_items(classes: Vec<String>, images: BTreeMap<String, Vec<Item>>) -> Self {
+        Self { classes, images }
+    }
 }
 
-impl Container for Folder {
+/// A directory among the entries of a folder.
+fn directory(entry: Entry) -> Option<(String, Folder)> {
+    match entry.place {
+        Place::Folder(folder) => Some((entry.name, folder)),
+        Place::File(_) => None,
+    }
+}
+
+/// What is said of a folder without a picture: what is there instead.
+fn nothing(path: &Path, node: &tree::Node) -> DatasetError {
+    let mut others = Vec::new();
+    let mut nodes = vec![node];
+    while let Some(node) = nodes.pop() {
+        others.extend(node.others.iter().cloned());
+        nodes.extend(&node.folders);
+    }
+    let packed = match path.is_file() {
+        true => "; if the archive holds a set of another format, unpack it",
+        false => "",
+    };
+    let ends = |end: &str| others.iter().any(|name| name.to_lowercase().ends_with(end));
+    let archive = [".tar", ".tar.gz", ".tgz", ".zip"].iter().find(|end| ends(end));
+    let reason = if others
+        .iter()
+        .any(|name| name == "dataset_dict.json" || name == "dataset_info.json")
+        && ends(".arrow")
+    {
+        "it was taken for a data set that `save_to_disk` of Hugging Face's datasets wrote, as Arrow files; \
+         Parquet is read (`to_parquet` writes it)"
+            .to_owned()
+    } else if let Some(end) = archive {
+        format!(
+            "it was taken for a folder of images, but holds archives ({end}) and no picture; name one, or \
+                 unpack them"
+        )
+    } else if ends(".npy") || ends(".npz") {
+        "it was taken for a folder of images, but holds NumPy arrays and no picture; PNG, JPEG and Parquet \
+         are read"
+            .to_owned()
+    } else if others.is_empty() {
+        "it was taken for a folder of images, but there are neither images nor directories with any in it"
+            .to_owned()
+    } else {
+        let named = others.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+        format!(
+            "it was taken for a folder of images, but no PNG or JPEG file is in it; there are {named}{packed}"
+        )
+    };
+    DatasetError::Layout {
+        path: path.to_owned(),
+        reason,
+    }
+}
+
+impl Container for FolderSet {
     fn splits(&self) -> Vec<String> {
         self.images.keys().cloned().collect()
     }
@@ -236,13 +296,6 @@ impl Container for Folder {
     }
 
     fn items(&self, split: &str) -> Result<Vec<Item>, DatasetError> {
-        let rows = self.images.get(split).into_iter().flatten();
-        Ok(rows
-            .map(|(label, name, path)| Item {
-                name: name.clone(),
-                label: *label,
-                stored: Stored::File(path.clone()),
-            })
-            .collect())
+        Ok(self.images.get(split).cloned().unwrap_or_default())
     }
 }

@@ -5,10 +5,12 @@
 //! one a line.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::bulk::{Bulk, Part};
 use super::error::DatasetError;
 use super::files;
-use super::item::{Container, Item, Stored};
+use super::item::{Container, Item, Planes, Stored};
 
 const IMAGES: u32 = 0x803;
 const LABELS: u32 = 0x801;
@@ -26,6 +28,7 @@ fn find(dir: &Path, prefix: &str, what: &str, rank: u32) -> Option<PathBuf> {
         format!("{prefix}-{what}-idx{rank}-ubyte"),
         format!("{prefix}-{what}-idx{rank}-ubyte.gz"),
         format!("{prefix}-{what}.idx{rank}-ubyte"),
+        format!("{prefix}-{what}.idx{rank}-ubyte.gz"),
     ];
     names
         .iter()
@@ -33,37 +36,50 @@ fn find(dir: &Path, prefix: &str, what: &str, rank: u32) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
+/// The folder with the IDX files of `dir`: itself, or its `raw` or `MNIST/raw`, where torchvision puts them.
+fn home(dir: &Path) -> Option<PathBuf> {
+    let has = |dir: &Path| SPLITS.iter().any(|(_, p)| find(dir, p, "images", 3).is_some());
+    let inner = ["raw", "MNIST/raw", "FashionMNIST/raw", "KMNIST/raw"].map(|inner| dir.join(inner));
+    std::iter::once(dir.to_owned()).chain(inner).find(|dir| has(dir))
+}
+
 /// Whether `dir` holds IDX images.
 pub(super) fn is_idx(dir: &Path) -> bool {
-    SPLITS.iter().any(|(_, p)| find(dir, p, "images", 3).is_some())
+    home(dir).is_some()
 }
 
 impl Idx {
     pub fn open(path: &Path) -> Result<Self, DatasetError> {
-        if !is_idx(path) {
-            return Err(DatasetError::Layout {
-                path: path.to_owned(),
-                reason: "no train-images-idx3-ubyte[.gz] or t10k-images-idx3-ubyte[.gz] in it".to_owned(),
-            });
-        }
-        Ok(Self {
+        let home = home(path).ok_or_else(|| DatasetError::Layout {
             path: path.to_owned(),
-            classes: files::class_names(path)?,
+            reason: "no train-images-idx3-ubyte[.gz] or t10k-images-idx3-ubyte[.gz] in it".to_owned(),
+        })?;
+        Ok(Self {
+            classes: files::class_names(&home)?,
+            path: home,
         })
     }
 }
 
-/// Reads a file of magic number `magic`, and returns its dimensions (one or three) and its bytes.
-fn parse(path: &Path, magic: u32) -> Result<(Vec<usize>, Vec<u8>), DatasetError> {
-    let mut bytes = files::read_maybe_gzip(path)?;
+/// A file of IDX: its dimensions (one or three), and where its bytes begin.
+struct Parsed {
+    dims: Vec<usize>,
+    header: usize,
+    bulk: Arc<Bulk>,
+}
+
+/// Opens a file of magic number `magic`.
+fn parse(path: &Path, magic: u32) -> Result<Parsed, DatasetError> {
+    let bulk = Bulk::open(path)?;
     let rank = (magic & 0xff) as usize;
-    let size_error = |expected: String, actual: usize| DatasetError::Size {
+    let size_error = |expected: String| DatasetError::Size {
         path: path.to_owned(),
         expected,
-        actual,
+        actual: bulk.len as usize,
     };
     let header = 4 + 4 * rank;
-    let (words, _) = bytes.as_chunks::<4>();
+    let head = bulk.read(0, header.min(bulk.len as usize))?;
+    let (words, _) = head.as_chunks::<4>();
     let mut words = words.iter().map(|word| u32::from_be_bytes(*word));
     match words.next() {
         Some(word) if word == magic => {}
@@ -74,20 +90,18 @@ fn parse(path: &Path, magic: u32) -> Result<(Vec<usize>, Vec<u8>), DatasetError>
                 actual,
             });
         }
-        None => return Err(size_error(format!("at least {header}"), bytes.len())),
+        None => return Err(size_error(format!("at least {header}"))),
     }
     let dims: Vec<usize> = words.take(rank).map(|word| word as usize).collect();
     if dims.len() < rank {
-        return Err(size_error(format!("at least {header}"), bytes.len()));
+        return Err(size_error(format!("at least {header}")));
     }
     let body = dims.iter().try_fold(1_usize, |a, b| a.checked_mul(*b));
-    let expected = body.and_then(|body| body.checked_add(header));
-    match expected {
-        Some(expected) if expected == bytes.len() => {}
-        Some(expected) => return Err(size_error(format!("{expected} by its header"), bytes.len())),
-        None => return Err(size_error("less than its header says".to_owned(), bytes.len())),
+    match body.and_then(|body| body.checked_add(header)) {
+        Some(expected) if expected as u64 == bulk.len => Ok(Parsed { dims, header, bulk }),
+        Some(expected) => Err(size_error(format!("{expected} by its header"))),
+        None => Err(size_error("less than its header says".to_owned())),
     }
-    Ok((dims, bytes.split_off(header)))
 }
 
 impl Container for Idx {
@@ -110,9 +124,10 @@ impl Container for Idx {
             })
         };
         let images = file("images", 3)?;
-        let (dims, pixels) = parse(&images, IMAGES)?;
-        let (_, labels) = parse(&file("labels", 1)?, LABELS)?;
-        // `parse` gave three dimensions, whose product is the length of `pixels`.
+        let Parsed { dims, header, bulk } = parse(&images, IMAGES)?;
+        let labels = parse(&file("labels", 1)?, LABELS)?;
+        let labels = labels.bulk.read(labels.header as u64, labels.dims[0])?;
+        // `parse` gave three dimensions, whose product is the number of bytes behind the header.
         let (n, height, width) = (dims[0], dims[1], dims[2]);
         if labels.len() != n {
             return Err(DatasetError::Count {
@@ -122,25 +137,28 @@ impl Container for Idx {
                 labels: labels.len(),
             });
         }
-        if n > 0 && height * width == 0 {
+        let len = height * width;
+        if n > 0 && len == 0 {
             return Err(DatasetError::Corrupt {
                 path: images,
                 reason: "its images have no pixels".to_owned(),
             });
         }
-        let rows = pixels.chunks_exact((height * width).max(1)).zip(labels);
-        Ok(rows
-            .enumerate()
-            .map(|(i, (bytes, label))| Item {
-                name: i.to_string(),
-                label: Some(u32::from(label)),
-                stored: Stored::Planes {
-                    width,
-                    height,
-                    channels: 1,
-                    bytes: bytes.to_vec(),
+        let item = |(number, label): (usize, u8)| Item {
+            name: number.to_string(),
+            label: Some(u32::from(label)),
+            stored: Stored::Planes(Planes {
+                width,
+                height,
+                channels: 1,
+                by_column: false,
+                part: Part {
+                    bulk: bulk.clone(),
+                    offset: (header + number * len) as u64,
+                    len,
                 },
-            })
-            .collect())
+            }),
+        };
+        Ok(labels.into_iter().enumerate().map(item).collect())
     }
 }

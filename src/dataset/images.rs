@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::error::DatasetError;
 use super::item::{Item, Pixels};
 use super::prepare::Preparation;
-use super::set::{Reading, Set, Skipped};
+use super::set::{Reading, STRETCH, Set, Skipped};
 
 /// Images of one size, ready for a model.
 #[derive(Clone, Debug, PartialEq)]
@@ -140,15 +140,27 @@ impl Images {
     pub fn read(&self, indices: &[usize], preparation: &Preparation) -> Result<Vec<u8>, DatasetError> {
         preparation.check()?;
         let size = preparation.width * preparation.height * 3;
-        let mut pixels = vec![0; indices.len() * size];
-        pixels
-            .par_chunks_exact_mut(size)
-            .zip(indices)
-            .try_for_each(|(out, index)| {
-                let image = preparation.apply(self.decode(*index)?, self.name(*index).unwrap_or_default())?;
-                out.copy_from_slice(&image);
-                Ok::<_, DatasetError>(())
-            })?;
+        let total = indices.len().checked_mul(size);
+        let mut pixels = Vec::new();
+        if total.is_none_or(|total| pixels.try_reserve_exact(total).is_err()) {
+            return Err(DatasetError::Memory {
+                images: indices.len(),
+                width: preparation.width,
+                height: preparation.height,
+            });
+        }
+        pixels.resize(indices.len() * size, 0);
+        let stretches = pixels.chunks_mut(size * STRETCH).zip(indices.chunks(STRETCH));
+        for (pixels, indices) in stretches {
+            pixels
+                .par_chunks_exact_mut(size)
+                .zip(indices)
+                .try_for_each(|(out, index)| {
+                    let name = self.name(*index).unwrap_or_default();
+                    out.copy_from_slice(&preparation.apply(self.decode(*index)?, name)?);
+                    Ok::<_, DatasetError>(())
+                })?;
+        }
         Ok(pixels)
     }
 }

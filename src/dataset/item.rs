@@ -1,9 +1,15 @@
 //! One image as its container stores it, and as pixels.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use image::{ImageFormat, ImageReader, Limits};
+
+use super::bulk::Part;
 use super::error::DatasetError;
-use super::files;
+use super::sniff::{self, Sort};
+use super::{files, jpeg};
+use crate::lfs;
 
 /// What a reader of one container format offers.
 pub(super) trait Container {
@@ -16,6 +22,7 @@ pub(super) trait Container {
 }
 
 /// An image not yet decoded.
+#[derive(Clone)]
 pub(super) struct Item {
     /// File name, or number within the split.
     pub name: String,
@@ -24,20 +31,33 @@ pub(super) struct Item {
 }
 
 /// How a container stores an image.
+#[derive(Clone)]
 pub(super) enum Stored {
-    /// Bytes of pixels, in planes `[channels, height, width]`.
-    Planes {
-        width: usize,
-        height: usize,
-        channels: usize,
-        bytes: Vec<u8>,
-    },
+    /// Bytes of pixels, in planes.
+    Planes(Planes),
     /// A PNG or JPEG file.
     File(PathBuf),
-    /// The bytes of a PNG or JPEG file.
-    Encoded(Vec<u8>),
-    /// Nothing, where there should be an image.
-    Absent,
+    /// The bytes of a PNG or JPEG file, by number in what holds them.
+    Encoded(Arc<dyn Encoded>, usize),
+}
+
+/// Pixels as bytes, a plane a channel.
+#[derive(Clone)]
+pub(super) struct Planes {
+    pub width: usize,
+    pub height: usize,
+    /// 1 (grey) or 3 (RGB).
+    pub channels: usize,
+    /// Whether a plane goes column by column, as MATLAB's arrays do, and not row by row.
+    pub by_column: bool,
+    /// `[channels, height, width]`, or `[channels, width, height]` by column.
+    pub part: Part,
+}
+
+/// What holds the bytes of many encoded images.
+pub(super) trait Encoded: Send + Sync {
+    /// The bytes of one; none where there should be an image and is not.
+    fn bytes(&self, number: usize) -> Result<Option<Vec<u8>>, DatasetError>;
 }
 
 /// An image as decoded, of one channel where it is stored grey: such sets are scaled in a third of the time.
@@ -51,19 +71,43 @@ pub(crate) struct Pixels {
     pub(crate) bytes: Vec<u8>,
 }
 
+/// Memory that a decoder may ask for.
+const DECODER_MEMORY: u64 = 1 << 30;
+
 impl Pixels {
     /// Decodes the bytes of a PNG or JPEG file. Transparency is dropped, 16 bits become 8. `set` and `name`
     /// are for the error.
     ///
     /// # Errors
-    /// [`DatasetError::Image`] if they are no such file.
+    /// [`DatasetError::Image`] if they are no such file, or not all of one.
     pub(crate) fn decode(bytes: &[u8], set: &Path, name: &str) -> Result<Self, DatasetError> {
-        let image = image::load_from_memory(bytes).map_err(|error| DatasetError::Image {
+        Self::of_file(bytes).map_err(|reason| DatasetError::Image {
             path: set.to_owned(),
             name: name.to_owned(),
-            // Some decoders end their words with a line break.
-            reason: error.to_string().trim_end().to_owned(),
-        })?;
+            reason,
+        })
+    }
+
+    /// Decodes the bytes of a PNG or JPEG file; the error says what is wrong with them.
+    pub(super) fn of_file(bytes: &[u8]) -> Result<Self, String> {
+        let format = match sniff::sort(bytes) {
+            Sort::Png => ImageFormat::Png,
+            Sort::Jpeg => {
+                jpeg::whole(bytes)?;
+                ImageFormat::Jpeg
+            }
+            Sort::Pointer => return Err(lfs::POINTER.to_owned()),
+            Sort::Empty => return Err("the file is empty".to_owned()),
+            other => return Err(format!("it is {}; PNG and JPEG are read", other.words())),
+        };
+        let mut reader = ImageReader::with_format(std::io::Cursor::new(bytes), format);
+        let mut limits = Limits::default();
+        limits.max_alloc = Some(DECODER_MEMORY);
+        reader.limits(limits);
+        // Some decoders end their words with a line break.
+        let image = reader
+            .decode()
+            .map_err(|error| error.to_string().trim_end().to_owned())?;
         let (width, height) = (image.width() as usize, image.height() as usize);
         let (channels, bytes) = match image.color().has_color() {
             true => (3, image.into_rgb8().into_raw()),
@@ -86,38 +130,72 @@ impl Pixels {
     }
 }
 
+impl Stored {
+    /// The bytes of a file beside images, which a folder lists like them.
+    pub fn file_bytes(&self) -> Result<Vec<u8>, DatasetError> {
+        match self {
+            Self::File(path) => files::read(path),
+            Self::Encoded(held, number) => Ok(held.bytes(*number)?.unwrap_or_default()),
+            Self::Planes(planes) => planes.part.read(),
+        }
+    }
+}
+
+impl Planes {
+    fn pixels(&self) -> Result<Pixels, DatasetError> {
+        let Self {
+            width,
+            height,
+            channels,
+            ..
+        } = *self;
+        let planes = self.part.read()?;
+        let area = width * height;
+        let bytes = match (channels, self.by_column) {
+            (1, false) => planes,
+            (_, false) => {
+                let pixel = |i: usize| planes.iter().skip(i).step_by(area).copied();
+                (0..area).flat_map(pixel).collect()
+            }
+            (_, true) => {
+                let pixel = |i: usize| {
+                    let place = i % width * height + i / width;
+                    planes.iter().skip(place).step_by(area).copied()
+                };
+                (0..area).flat_map(pixel).collect()
+            }
+        };
+        Ok(Pixels {
+            width,
+            height,
+            channels,
+            bytes,
+        })
+    }
+}
+
 impl Item {
     /// Decodes the image.
     pub(super) fn decode(&self, set: &Path) -> Result<Pixels, DatasetError> {
+        let wrong = |reason: String| DatasetError::Image {
+            path: set.to_owned(),
+            name: self.name.clone(),
+            reason,
+        };
         match &self.stored {
-            Stored::Planes {
-                width,
-                height,
-                channels,
-                bytes,
-            } => {
-                let area = width * height;
-                let interleaved = match channels {
-                    1 => bytes.clone(),
-                    _ => {
-                        let pixel = |i: usize| bytes.iter().skip(i).step_by(area).copied();
-                        (0..area).flat_map(pixel).collect()
-                    }
-                };
-                Ok(Pixels {
-                    width: *width,
-                    height: *height,
-                    channels: *channels,
-                    bytes: interleaved,
-                })
-            }
-            Stored::File(path) => Pixels::decode(&files::read(path)?, set, &self.name),
-            Stored::Encoded(bytes) => Pixels::decode(bytes, set, &self.name),
-            Stored::Absent => Err(DatasetError::Image {
-                path: set.to_owned(),
-                name: self.name.clone(),
-                reason: "the row has no bytes".to_owned(),
-            }),
+            Stored::Planes(planes) => planes.pixels(),
+            Stored::File(path) => match files::read(path) {
+                Ok(bytes) => Pixels::decode(&bytes, set, &self.name),
+                // A link that leads nowhere, a file that may not be read: an image that is not there.
+                Err(DatasetError::Io { source, .. }) => {
+                    Err(wrong(format!("its file cannot be opened: {source}")))
+                }
+                Err(error) => Err(error),
+            },
+            Stored::Encoded(held, number) => match held.bytes(*number)? {
+                Some(bytes) => Pixels::decode(&bytes, set, &self.name),
+                None => Err(wrong("the row has no bytes".to_owned())),
+            },
         }
     }
 }

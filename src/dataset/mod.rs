@@ -8,6 +8,8 @@
 //! image that cannot be decoded is an error that names it; where a set is read with `skip_bad`, it is left
 //! out, by name.
 
+mod archive;
+mod bulk;
 mod cifar;
 mod error;
 mod files;
@@ -15,15 +17,29 @@ mod folder;
 mod idx;
 mod images;
 mod item;
+mod jpeg;
+mod layout;
+mod list;
+mod mat;
+mod names;
 mod parquet;
 mod prepare;
+mod preview;
 mod set;
+mod sniff;
+mod svhn;
 #[cfg(test)]
 mod tests;
+mod tiny;
+mod tree;
 
 pub use error::DatasetError;
+pub use files::place;
 pub use folder::ClassFolder;
 pub use images::{ImageSet, Images, load};
 pub(crate) use item::Pixels;
+pub use list::split_of as split_of_list;
+pub(crate) use names::{alike, same_but_form};
 pub use prepare::{Channels, Fit, Preparation, Window};
+pub use preview::{Preview, PreviewedSplit, preview};
 pub use set::{Description, Glance, Kind, Reading, Skipped, describe, glance};

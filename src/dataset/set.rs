@@ -9,7 +9,8 @@ use super::cifar::{self, Version};
 use super::error::DatasetError;
 use super::folder::ClassFolder;
 use super::item::{Container, Item};
-use super::{folder, idx, parquet};
+use super::sniff::{self, Sort};
+use super::{files, folder, idx, list, names, parquet, svhn};
 use crate::words::words;
 
 words! {
@@ -22,10 +23,14 @@ words! {
         /// CIFAR-10 and CIFAR-100, Python version (pickles, of which nothing is executed): a directory or a
         /// `.tar.gz`.
         CifarPython = "cifar-python",
-        /// `split/class/*.png|jpg`, `class/*.png|jpg` or `*.png|jpg`.
+        /// `split/class/*.png|jpg`, `class/*.png|jpg` or `*.png|jpg`; also in an archive (tar, tar.gz, zip).
         ImageFolder = "image-folder",
+        /// A folder whose images are named, and labelled, by lists.
+        ImageList = "image-list",
         /// A Parquet file or a directory of them.
         Parquet = "parquet",
+        /// SVHN's cropped digits as MATLAB files.
+        Svhn = "svhn",
     }
 }
 
@@ -35,10 +40,7 @@ impl Kind {
     /// # Errors
     /// Nothing is there, or a file of no known kind.
     pub fn guess(path: &Path) -> Result<Self, DatasetError> {
-        let exists = std::fs::metadata(path).map_err(|source| DatasetError::Io {
-            path: path.to_owned(),
-            source,
-        })?;
+        let exists = std::fs::metadata(path).map_err(files::io(path))?;
         if parquet::is_parquet(path) {
             Ok(Self::Parquet)
         } else if idx::is_idx(path) {
@@ -48,15 +50,53 @@ impl Kind {
                 Version::Binary => Self::CifarBinary,
                 Version::Python => Self::CifarPython,
             })
-        } else if exists.is_dir() {
+        } else if svhn::is_svhn(path) {
+            Ok(Self::Svhn)
+        } else if exists.is_dir() || folder::is_archive(path) {
             Ok(Self::ImageFolder)
         } else {
-            Err(DatasetError::Layout {
-                path: path.to_owned(),
-                reason: "expected a directory, a .parquet file or a .tar.gz".to_owned(),
-            })
+            Err(no_set(path)?)
         }
     }
+}
+
+/// What is said of a file that is no set.
+fn no_set(path: &Path) -> Result<DatasetError, DatasetError> {
+    let mut sort = sniff::sort_of_file(path).map_err(files::io(path))?;
+    if sort == Sort::Gzip {
+        sort = match sniff::sort_in_gzip(path).map_err(files::io(path))? {
+            inner @ (Sort::Idx | Sort::Mat | Sort::Parquet) => inner,
+            _ => sort,
+        };
+    }
+    let reason = match sort {
+        Sort::Pointer => {
+            return Ok(DatasetError::Pointer {
+                path: path.to_owned(),
+            });
+        }
+        Sort::Png | Sort::Jpeg => "one picture is no set; name its folder",
+        Sort::Idx => "its folder is the set, with the images and labels of a split beside each other",
+        Sort::Empty | Sort::Unknown => {
+            return Ok(DatasetError::Layout {
+                path: path.to_owned(),
+                reason: match sort {
+                    Sort::Empty => "the file is empty",
+                    _ => {
+                        "it is of no format that is known here; folders of images, archives of them (tar, \
+                         tar.gz, zip), Parquet, IDX, CIFAR and SVHN are read"
+                    }
+                }
+                .to_owned(),
+            });
+        }
+        _ => "folders of images, archives of them (tar, tar.gz, zip), Parquet, IDX, CIFAR and SVHN are read",
+    };
+    Ok(DatasetError::Foreign {
+        path: path.to_owned(),
+        what: sort.words().to_owned(),
+        reason: reason.to_owned(),
+    })
 }
 
 /// How a set is read.
@@ -65,13 +105,27 @@ pub struct Reading {
     /// The container format; guessed without it.
     pub kind: Option<Kind>,
     /// Of an image folder: the classes to take, in the order of their labels. Without them, every directory
-    /// is a class.
+    /// is a class. Of image lists: names for the labels.
     pub classes: Vec<ClassFolder>,
+    /// The lists that name the images of each split.
+    pub lists: BTreeMap<String, PathBuf>,
     /// Leaves out images that cannot be decoded, and says which. Without it, such an image is an error.
     pub skip_bad: bool,
 }
 
 impl Reading {
+    /// Returns the kind of the set at `path`: the one that is named, or that it looks like.
+    ///
+    /// # Errors
+    /// As [`Kind::guess`].
+    pub fn kind_at(&self, path: &Path) -> Result<Kind, DatasetError> {
+        match self.kind {
+            Some(kind) => Ok(kind),
+            None if !self.lists.is_empty() => Ok(Kind::ImageList),
+            None => Kind::guess(path),
+        }
+    }
+
     /// Returns the plain reading of a kind, or of the kind that the path looks like.
     pub fn of(kind: Option<Kind>) -> Self {
         Self {
@@ -115,20 +169,20 @@ pub struct Description {
     pub skipped: BTreeMap<String, Vec<Skipped>>,
 }
 
+/// Classes that a set has at most. ImageNet-21k has 21,841.
+const MOST_CLASSES: u32 = 1 << 20;
+
 /// An opened set.
 pub(super) struct Set {
-    kind: Kind,
+    pub kind: Kind,
     pub path: PathBuf,
     pub container: Box<dyn Container>,
 }
 
 impl Set {
     pub fn open(path: &Path, reading: &Reading) -> Result<Self, DatasetError> {
-        let kind = match reading.kind {
-            Some(kind) => kind,
-            None => Kind::guess(path)?,
-        };
-        if !reading.classes.is_empty() && kind != Kind::ImageFolder {
+        let kind = reading.kind_at(path)?;
+        if !reading.classes.is_empty() && !matches!(kind, Kind::ImageFolder | Kind::ImageList) {
             return Err(DatasetError::Layout {
                 path: path.to_owned(),
                 reason: format!(
@@ -141,9 +195,18 @@ impl Set {
             Kind::Idx => Box::new(idx::Idx::open(path)?),
             Kind::CifarBinary => Box::new(cifar::Binary::open(path)?),
             Kind::CifarPython => Box::new(cifar::Python::open(path)?),
-            Kind::ImageFolder => Box::new(folder::Folder::open(path, &reading.classes)?),
+            Kind::ImageFolder => Box::new(folder::FolderSet::open(path, reading)?),
+            Kind::ImageList => Box::new(list::Lists::open(path, &reading.lists, &reading.classes)?),
             Kind::Parquet => Box::new(parquet::ParquetSet::open(path)?),
+            Kind::Svhn => Box::new(svhn::Svhn::open(path)?),
         };
+        if let Some((first, second)) = names::alike(container.classes()) {
+            return Err(DatasetError::Alike {
+                path: path.to_owned(),
+                first: first.to_owned(),
+                second: second.to_owned(),
+            });
+        }
         Ok(Self {
             kind,
             path: path.to_owned(),
@@ -170,14 +233,33 @@ impl Set {
         }
         let classes = self.container.classes().len();
         let outside = |item: &&Item| classes > 0 && item.label.is_some_and(|l| l as usize >= classes);
-        match items.iter().find(outside) {
-            Some(item) => Err(DatasetError::Label {
+        if let Some(item) = items.iter().find(outside) {
+            return Err(DatasetError::Label {
                 path: self.path.clone(),
                 name: item.name.clone(),
                 label: item.label.map_or(-1, i64::from),
                 classes,
+            });
+        }
+        let far = |item: &Item| item.label.filter(|label| *label >= MOST_CLASSES);
+        if let Some((item, label)) = items.iter().find_map(|item| Some((item, far(item)?))) {
+            return Err(DatasetError::FarLabel {
+                path: self.path.clone(),
+                name: item.name.clone(),
+                label,
+                limit: MOST_CLASSES,
+            });
+        }
+        // Some images with labels and some without would be neither one set nor the other.
+        let labelled = items.iter().filter(|item| item.label.is_some()).count();
+        match labelled == 0 || labelled == items.len() {
+            true => Ok(items),
+            false => Err(DatasetError::Count {
+                path: self.path.clone(),
+                split: split.to_owned(),
+                images: items.len(),
+                labels: labelled,
             }),
-            None => Ok(items),
         }
     }
 }
@@ -266,6 +348,10 @@ type Size = (usize, usize, usize);
 /// Size and digest of an image, or why it is left out.
 type Look = Result<(Size, [u8; 32]), Skipped>;
 
+/// Images that are decoded between two looks at the next ones: their order is that of the files, so that what
+/// is read for one is there for its neighbours.
+pub(super) const STRETCH: usize = 256;
+
 /// Decodes the images of a split: size and digest of each, or what is left out.
 fn look(set: &Path, items: &[Item], skip_bad: bool) -> Result<Vec<Look>, DatasetError> {
     let decode = |(index, item): (usize, &Item)| match item.decode(set) {
@@ -276,7 +362,18 @@ fn look(set: &Path, items: &[Item], skip_bad: bool) -> Result<Vec<Look>, Dataset
         Err(DatasetError::Image { name, reason, .. }) if skip_bad => Ok(Err(Skipped { index, name, reason })),
         Err(error) => Err(error),
     };
-    items.par_iter().enumerate().map(decode).collect()
+    let mut all = Vec::with_capacity(items.len());
+    for (number, stretch) in items.chunks(STRETCH).enumerate() {
+        let indices = number * STRETCH..;
+        let stretch = indices.zip(stretch).collect::<Vec<_>>();
+        all.extend(
+            stretch
+                .into_par_iter()
+                .map(decode)
+                .collect::<Result<Vec<_>, _>>()?,
+        );
+    }
+    Ok(all)
 }
 
 /// Names the classes, by their numbers where the container does not, and counts the images of each in each

@@ -1,6 +1,9 @@
 //! The same pictures in every container, Pillow's grey and scaling (tests/fixtures/dataset/make.py), and
 //! damage.
 
+mod damage;
+mod layouts;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

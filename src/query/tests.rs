@@ -42,6 +42,7 @@ pub(super) fn begin(store: &Store, stage: &str, seed: u64, inputs: &[(&str, &Run
         seed,
         inputs: inputs.iter().map(input).collect(),
         sources: [("train".to_owned(), "cd".to_owned())].into(),
+        source_names: Default::default(),
     };
     let stamp = Stamp {
         time_micros: 1_700_000_000_000_000 + seed as i64 * 1_000_000,

@@ -5,7 +5,8 @@ use std::path::Path;
 use dream_schema::ClassEmbedding;
 
 use super::StageError;
-use crate::dataset::ClassFolder;
+use crate::dataset::{self, ClassFolder};
+use crate::lfs;
 
 /// A row of a class table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,32 +32,67 @@ impl ClassRow {
     }
 }
 
-/// Reads a class table: tab-separated, with a header that names at least `name` and `token_word`;
-/// `prompt_suffix` and `wnid` (the name of the class's directory) are optional.
+/// Reads a class table: separated by tabs, or by commas or semicolons with cells in quotes where needed, with
+/// a header that names at least `name` and `token_word`; `prompt_suffix` and `wnid` (the name of the class's
+/// directory) are optional. A byte order mark is passed over.
 ///
 /// # Errors
-/// If it cannot be read, lacks a column, or a row is too short.
+/// If it cannot be read, lacks a column, a row is too short, or two classes cannot be told apart by name.
 pub fn read_classes(path: &Path) -> Result<Vec<ClassRow>, StageError> {
     let wrong = |message: String| StageError::File {
         path: path.to_owned(),
         message,
     };
-    let text = std::fs::read_to_string(path).map_err(StageError::access(path))?;
-    let mut lines = text.lines().enumerate().filter(|(_, line)| !line.is_empty());
-    let header: Vec<&str> = lines
-        .next()
-        .map(|(_, line)| line.split('\t').collect())
-        .unwrap_or_default();
-    let column = |name: &str| header.iter().position(|h| *h == name);
-    let needed = |name: &str| column(name).ok_or_else(|| wrong(format!("the header has no column `{name}`")));
+    let bytes = std::fs::read(path).map_err(StageError::access(path))?;
+    parse_classes(&bytes).map_err(wrong)
+}
+
+/// Reads the bytes of a class table.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub(crate) fn parse_classes(bytes: &[u8]) -> Result<Vec<ClassRow>, String> {
+    if lfs::is_pointer(bytes) {
+        return Err(lfs::POINTER.to_owned());
+    }
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err("it is text in UTF-16; UTF-8 is read".to_owned());
+    }
+    let text = std::str::from_utf8(bytes).map_err(|e| format!("it is no text in UTF-8: {e}"))?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut lines = text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty());
+    let first = lines.next().map(|(_, line)| line).unwrap_or_default();
+    let separator = ['\t', ',', ';']
+        .into_iter()
+        .find(|c| first.contains(*c))
+        .unwrap_or('\t');
+    let header: Vec<String> = cells(first, separator)?
+        .iter()
+        .map(|cell| cell.trim().to_owned())
+        .collect();
+    let column = |name: &str| header.iter().position(|h| h == name);
+    let needed = |name: &str| {
+        column(name).ok_or_else(|| format!("the header has no column `{name}`; it has {}", header.join(", ")))
+    };
     let (name, word, suffix) = (needed("name")?, needed("token_word")?, column("prompt_suffix"));
     let folder = column("wnid");
-    let row = |(number, line): (usize, &str)| -> Result<ClassRow, StageError> {
-        let cells: Vec<&str> = line.split('\t').collect();
+    let row = |(number, line): (usize, &str)| -> Result<ClassRow, String> {
+        let at = |message: String| format!("line {}: {message}", number + 1);
+        let cells = cells(line, separator).map_err(at)?;
         let cell = |column: usize, what: &str| match cells.get(column) {
             Some(text) if !text.trim().is_empty() => Ok(text.trim().to_owned()),
-            _ => Err(wrong(format!("line {}: there is no {what}", number + 1))),
+            _ => Err(at(format!("there is no {what}"))),
         };
+        if cells.len() > header.len() {
+            return Err(at(format!(
+                "{} cells, the header has {}",
+                cells.len(),
+                header.len()
+            )));
+        }
         // A suffix keeps the space it starts with: it is put right behind the prompt.
         let suffix = suffix.and_then(|c| cells.get(c)).map_or("", |s| s.trim_end());
         Ok(ClassRow {
@@ -68,9 +104,57 @@ pub fn read_classes(path: &Path) -> Result<Vec<ClassRow>, StageError> {
     };
     let rows = lines.map(row).collect::<Result<Vec<_>, _>>()?;
     if rows.is_empty() {
-        Err(wrong("there is no class in it".into()))
-    } else {
-        Ok(rows)
+        return Err("there is no class in it".into());
+    }
+    match dataset::alike(rows.iter().map(|row| &row.name)) {
+        None => Ok(rows),
+        Some((first, second)) if first == second => Err(format!("the class `{first}` is named twice")),
+        Some((first, second)) => Err(format!(
+            "the classes `{first}` and `{second}` differ in nothing but Unicode's normal form"
+        )),
+    }
+}
+
+/// The cells of a line. A cell in double quotes may hold the separator, and a quote as two.
+fn cells(line: &str, separator: char) -> Result<Vec<String>, String> {
+    // Tables with tabs have no quotes: a word may hold one.
+    if separator == '\t' {
+        return Ok(line.split(separator).map(str::to_owned).collect());
+    }
+    let (mut cells, mut rest) = (Vec::new(), line);
+    loop {
+        let Some(mut quoted) = rest.strip_prefix('"') else {
+            let (cell, after) = rest
+                .split_once(separator)
+                .map_or((rest, None), |(c, after)| (c, Some(after)));
+            cells.push(cell.to_owned());
+            match after {
+                Some(after) => rest = after,
+                None => return Ok(cells),
+            }
+            continue;
+        };
+        let mut cell = String::new();
+        loop {
+            let (part, after) = quoted.split_once('"').ok_or("a cell's quotes are not closed")?;
+            cell.push_str(part);
+            match after.strip_prefix('"') {
+                Some(after) => {
+                    cell.push('"');
+                    quoted = after;
+                }
+                None => {
+                    quoted = after;
+                    break;
+                }
+            }
+        }
+        cells.push(cell);
+        match quoted.strip_prefix(separator) {
+            Some(after) => rest = after,
+            None if quoted.trim().is_empty() => return Ok(cells),
+            None => return Err("there is text behind a cell's quotes".to_owned()),
+        }
     }
 }
 
@@ -140,5 +224,33 @@ mod tests {
         );
         assert!(classes("name\ttoken_word\n").unwrap_err().contains("no class"));
         assert!(classes("").unwrap_err().contains("no column"));
+    }
+
+    #[test]
+    fn class_tables_as_spreadsheets_save_them() {
+        let plain = classes("name\ttoken_word\tprompt_suffix\na, b\then\t, a bird\nkite\tkite\t\n").unwrap();
+        for text in [
+            "\u{feff}name\ttoken_word\tprompt_suffix\r\na, b\then\t, a bird\r\nkite\tkite\t\r\n",
+            "\u{feff}name,token_word,prompt_suffix\r\n\"a, b\",hen,\", a bird\"\r\nkite,kite,\r\n",
+            "name;token_word;prompt_suffix\n\"a, b\";hen;, a bird\nkite;kite\n",
+        ] {
+            assert_eq!(classes(text).unwrap(), plain, "{text:?}");
+        }
+        let quote = classes("name,token_word\n\"a \"\"b\"\"\",hen\n").unwrap();
+        assert_eq!(quote[0].name, "a \"b\"");
+        for (text, said) in [
+            ("name,token_word\n\"hen,hen\n", "not closed"),
+            ("name,token_word\n\"hen\"s,hen\n", "behind"),
+            ("name,token_word\na,b,c\n", "3 cells"),
+            ("name,token_word\nhen,hen\nhen,cock\n", "named twice"),
+            ("name,token_word\ncafe\u{301},a\ncaf\u{e9},b\n", "normal form"),
+            (
+                "version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 1\n",
+                "git-lfs",
+            ),
+        ] {
+            let error = classes(text).unwrap_err();
+            assert!(error.contains(said), "{error}");
+        }
     }
 }

@@ -57,6 +57,7 @@ pub fn import(ctx: &Context<'_>, table: Table, file: &Path, embeddings: RunId) -
             &[embed::NAME],
         )?],
         sources: BTreeMap::from([(Role::File.to_string(), hasher.finalize().to_hex().to_string())]),
+        source_names: Default::default(),
     };
     let classes: Vec<ClassEmbedding> = ctx.store.rows(embeddings, None)?;
     let rows = Rows {

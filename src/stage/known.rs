@@ -31,7 +31,11 @@ impl Input {
         super::input(store, &role.to_string(), id, stages)?;
         let spec = store.run(id)?.spec;
         let input = |i: RunInput| (i.role, Self::Stored(i.run));
-        let source = |(role, digest)| (role, Reference::Digest(digest));
+        let mut names = spec.source_names;
+        let source = |(role, digest): (String, String)| {
+            let name = names.remove(&role);
+            (role, Reference::Digest { digest, name })
+        };
         Ok(Arc::new(Known {
             run: Some(id),
             id: Some(id),
@@ -87,8 +91,8 @@ pub struct Known {
 /// A source that a run reads.
 #[derive(Clone, Debug)]
 pub(super) enum Reference {
-    /// By the digest that the run has on record.
-    Digest(String),
+    /// By the digest that the run has on record, and the name that was asked for where it has that.
+    Digest { digest: String, name: Option<String> },
     /// Itself; before it is registered it has no digest.
     Entry(Dataset),
 }
@@ -116,7 +120,7 @@ impl Known {
         let digest = |known: &Self| {
             let found = known.sources.iter().find(|(text, _)| role.is(text));
             found.map(|(_, reference)| match reference {
-                Reference::Digest(digest) => digest.clone(),
+                Reference::Digest { digest, .. } => digest.clone(),
                 Reference::Entry(entry) => entry.digest.clone(),
             })
         };
@@ -135,7 +139,9 @@ impl Known {
         };
         let (text, reference) = found.ok_or_else(missing)?;
         T::of(match reference {
-            Reference::Digest(digest) => super::source::with_digest(store, text, digest)?,
+            Reference::Digest { digest, name } => {
+                super::source::with_digest(store, text, digest, name.as_deref())?
+            }
             Reference::Entry(entry) => entry.clone(),
         })
     }

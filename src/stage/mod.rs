@@ -52,8 +52,8 @@ pub use question::{Asked, Order, Stage};
 pub use refusal::{Refusal, Refusals, Room, did_you_mean, nearest_name, with_suggestion};
 pub use role::Role;
 pub use source::{
-    ImageSource, MODEL_KIND, ModelSource, STATE_KIND, Source, StateSource, register_images, register_model,
-    register_state,
+    ImageSource, MODEL_KIND, ModelSource, STATE_KIND, Source, StateSource, check_source_name, name_of_source,
+    register_images, register_model, register_state,
 };
 
 /// How [`run`] came by its result.

@@ -194,6 +194,11 @@ impl<S: Stage> Asked<S> {
                 .iter()
                 .map(|(role, entry)| (role.to_string(), entry.digest.clone()))
                 .collect(),
+            source_names: self
+                .sources
+                .iter()
+                .map(|(role, entry)| (role.to_string(), entry.name.clone()))
+                .collect(),
         })
     }
 

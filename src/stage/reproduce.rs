@@ -54,7 +54,8 @@ pub fn reproduce(ctx: &Context<'_>, id: RunId, aside: &Path) -> Result<Reproduct
     // Before anything is copied.
     super::stage_of(&stored)?;
     for (role, digest) in &stored.spec.sources {
-        super::source::with_digest(ctx.store, role, digest)?;
+        let name = stored.spec.source_names.get(role).map(String::as_str);
+        super::source::with_digest(ctx.store, role, digest, name)?;
     }
     let second = Store::create(aside)?;
     for dataset in ctx.store.datasets()? {

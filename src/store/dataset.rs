@@ -40,6 +40,26 @@ impl Store {
         writer.table(layout::DATASETS)?.remove(name).at(&self.path)?;
         writer.commit()
     }
+
+    /// Gives what is registered under a name another one. Runs that read it find it by its digest.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownDataset`], [`StoreError::BadName`], or [`StoreError::NameTaken`].
+    pub fn rename_dataset(&self, name: &str, new: &str) -> Result<()> {
+        super::check_name(new)?;
+        let writer = self.write()?;
+        let mut dataset = require(&writer.view(), name)?;
+        if name == new {
+            return Ok(());
+        }
+        if find(&writer.view(), new)?.is_some() {
+            return Err(StoreError::NameTaken { name: new.to_owned() });
+        }
+        writer.table(layout::DATASETS)?.remove(name).at(&self.path)?;
+        dataset.name = new.to_owned();
+        write(&writer, &dataset)?;
+        writer.commit()
+    }
 }
 
 /// Writes a record, over the one of the same name.

@@ -230,6 +230,20 @@ pub enum StoreError {
         /// Why not.
         reason: &'static str,
     },
+    /// A name that cannot be one of a data set or a model.
+    #[error("`{name}` cannot be the name of a data set or a model: {reason}")]
+    BadName {
+        /// The name.
+        name: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// A name under which something is registered already.
+    #[error("something is registered under `{name}` already")]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
     /// No data set has that name.
     #[error("no data set or model is named `{name}`{}", hint(.near))]
     UnknownDataset {
@@ -390,7 +404,11 @@ impl HasKind for StoreError {
             | Self::DatasetChanged { .. }
             | Self::InputChanged { .. }
             | Self::MergeConflict { .. } => Kind::Changed,
-            Self::Width { .. } | Self::AmbiguousRun { .. } | Self::BadAlias { .. } => Kind::Refused,
+            Self::Width { .. }
+            | Self::AmbiguousRun { .. }
+            | Self::BadAlias { .. }
+            | Self::BadName { .. }
+            | Self::NameTaken { .. } => Kind::Refused,
             Self::Schema(error) => error.kind(),
             Self::Json(_) | Self::BadCopy { .. } => Kind::Internal,
         }

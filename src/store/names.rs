@@ -130,27 +130,46 @@ pub(super) fn all(view: &View<'_>) -> Result<Vec<(String, RunId)>> {
     Ok(aliases)
 }
 
-/// Refuses a name that could not be told from an id, or not be written in a command.
+/// Refuses an alias that could not be told from an id, or not be written in a command.
 ///
 /// # Errors
 /// [`StoreError::BadAlias`].
 pub fn check_alias(name: &str) -> Result<()> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
-    let reason = if name.is_empty() || name.len() > 64 {
-        "it must have 1 to 64 characters"
-    } else if !name.chars().all(allowed) {
-        "only letters, digits and -_./ are allowed"
-    } else if name.starts_with('-') {
-        "it would look like an option"
-    } else if name.len() >= SHORTEST && name.bytes().all(|b| b.is_ascii_hexdigit()) {
-        "it looks like the id of a run"
-    } else {
-        return Ok(());
-    };
-    Err(StoreError::BadAlias {
-        name: name.to_owned(),
-        reason,
+    fault(name).map_or(Ok(()), |reason| {
+        Err(StoreError::BadAlias {
+            name: name.to_owned(),
+            reason,
+        })
     })
+}
+
+/// Refuses a name of a data set or a model by the rules of aliases.
+///
+/// # Errors
+/// [`StoreError::BadName`].
+pub fn check_name(name: &str) -> Result<()> {
+    fault(name).map_or(Ok(()), |reason| {
+        Err(StoreError::BadName {
+            name: name.to_owned(),
+            reason,
+        })
+    })
+}
+
+/// Returns why something cannot be a name, if it cannot.
+fn fault(name: &str) -> Option<&'static str> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+    if name.is_empty() || name.len() > 64 {
+        Some("it must have 1 to 64 characters")
+    } else if !name.chars().all(allowed) {
+        Some("only letters, digits and -_./ are allowed")
+    } else if name.starts_with('-') {
+        Some("it would look like an option")
+    } else if name.len() >= SHORTEST && name.bytes().all(|b| b.is_ascii_hexdigit()) {
+        Some("it looks like the id of a run")
+    } else {
+        None
+    }
 }
 
 /// Returns the first and last id that begin with the hex digits of `name`, if that is what it is.

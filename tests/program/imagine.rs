@@ -543,6 +543,7 @@ fn outliers(path: &Path, alias: &str, vector: impl Fn(&ClassEmbedding) -> Vec<f3
             digest: embeddings.digest.unwrap(),
         }],
         sources: BTreeMap::new(),
+        source_names: Default::default(),
     };
     let run: RunId = store.begin(&spec, &stamp()).unwrap().into_run().id;
     let rows: Vec<Outlier> = classes

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod check;
+mod datasets;
 mod every_command;
 mod golden;
 mod imagine;

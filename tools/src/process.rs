@@ -178,6 +178,7 @@ mod tests {
                 seed: 0,
                 inputs: Vec::new(),
                 sources: std::collections::BTreeMap::new(),
+                source_names: Default::default(),
             },
             status: Status::Running,
             digest: None,

@@ -47,6 +47,14 @@ remedies! {
     SeveralTokens: "`dream embed --tokens first` or `--tokens mean` and `dream imagine --tokens first` or \
                     `--tokens all` say what becomes of several tokens";
     LeaveOut: "`dream dataset add NAME PATH --skip-bad` leaves such images out";
+    FetchLfs: "`git lfs pull` in its folder fetches them";
+    NameConfig: "`dream dataset add NAME PATH/CONFIGURATION` reads one of them";
+    SayClasses: "`dream dataset add NAME PATH --classes FILE.tsv` says which directories are classes, and in \
+                 which order";
+    Unpack: "unpack or convert it, then `dream dataset add NAME FOLDER`; `dream dataset add NAME PATH \
+             --dry-run` shows what would be read";
+    LookFirst: "`dream dataset add NAME PATH --dry-run` shows what would be read, and `--kind` says what it \
+                is";
     OtherStore: "`--store FILE` names another store";
     Verify: "`dream verify` says what else is damaged";
     Repair: "`dream repair` puts it right";
@@ -160,7 +168,13 @@ fn of_exchange(error: &ExchangeError) -> Option<Remedy> {
 
 fn of_dataset(error: &DatasetError) -> Option<Remedy> {
     match error {
+        DatasetError::Image { reason, .. } if reason == dream_ood::lfs::POINTER => Some(Remedy::FetchLfs),
         DatasetError::Image { .. } => Some(Remedy::LeaveOut),
+        DatasetError::Pointer { .. } => Some(Remedy::FetchLfs),
+        DatasetError::Configs { .. } => Some(Remedy::NameConfig),
+        DatasetError::ClassSets { .. } => Some(Remedy::SayClasses),
+        DatasetError::Foreign { .. } => Some(Remedy::Unpack),
+        DatasetError::Layout { .. } => Some(Remedy::LookFirst),
         _ => None,
     }
 }

@@ -1,6 +1,7 @@
 //! The binary version: a CIFAR-10 record is a label and 3072 bytes; a CIFAR-100 record has a coarse label
 //! before the fine one. Class names come from `batches.meta.txt` or `fine_label_names.txt`.
 
+use std::io::{BufReader, Read};
 use std::path::Path;
 
 use super::super::error::DatasetError;
@@ -48,19 +49,25 @@ impl Container for Binary {
         let record = self.labels + PIXELS;
         let mut items = Vec::new();
         for name in self.files.of_split(split) {
-            let bytes = self.files.read(name)?;
-            if bytes.is_empty() || !bytes.len().is_multiple_of(record) {
+            let part = self.files.part(name)?;
+            if part.len == 0 || !part.len.is_multiple_of(record) {
                 return Err(DatasetError::Size {
                     path: self.files.path.join(name),
                     expected: format!("a multiple of {record}"),
-                    actual: bytes.len(),
+                    actual: part.len,
                 });
             }
-            for bytes in bytes.chunks_exact(record) {
-                let (labels, planes) = bytes.split_at(self.labels);
-                // There are one or two label bytes.
-                let label = labels.last().copied().unwrap_or_default();
-                items.push(item(items.len(), u32::from(label), planes));
+            let end = part.offset + part.len as u64;
+            let mut records = BufReader::with_capacity(1 << 20, part.bulk.between(part.offset, end));
+            let mut bytes = vec![0; record];
+            for number in 0..part.len / record {
+                records
+                    .read_exact(&mut bytes)
+                    .map_err(files::io(&self.files.path))?;
+                // The last of one or two label bytes.
+                let label = bytes.get(self.labels - 1).copied().unwrap_or_default();
+                let offset = part.offset + (number * record + self.labels) as u64;
+                items.push(item(items.len(), u32::from(label), &part.bulk, offset));
             }
         }
         Ok(items)

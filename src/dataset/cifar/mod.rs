@@ -10,10 +10,12 @@ mod python;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::bulk::{Bulk, Part};
 use super::error::DatasetError;
 use super::files;
-use super::item::{Item, Stored};
+use super::item::{Item, Planes, Stored};
 
 pub(super) use binary::Binary;
 pub(super) use python::Python;
@@ -37,12 +39,10 @@ impl Version {
     fn has(self, name: &str) -> bool {
         match self {
             Self::Binary => {
-                name.ends_with(".bin") || name == "batches.meta.txt" || name == "fine_label_names.txt"
+                self.settles(name) || name == "batches.meta.txt" || name == "fine_label_names.txt"
             }
             Self::Python => {
-                let batch = name.strip_prefix("data_batch_");
-                batch.is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()))
-                    || ["test_batch", "batches.meta", "train", "test", "meta"].contains(&name)
+                is_batch(name) || ["test_batch", "batches.meta", "train", "test", "meta"].contains(&name)
             }
         }
     }
@@ -50,11 +50,23 @@ impl Version {
     /// Whether such a file among others settles that the set is of this version.
     fn settles(self, name: &str) -> bool {
         match self {
-            Self::Binary => name.ends_with(".bin"),
+            // torchvision's `meta.bin` beside an ImageNet is none of it.
+            Self::Binary => name
+                .strip_suffix(".bin")
+                .is_some_and(|stem| is_batch(stem) || ["test_batch", "train", "test"].contains(&stem)),
             Self::Python => self.has(name),
         }
     }
 }
+
+/// Whether it is `data_batch_` and a number.
+fn is_batch(name: &str) -> bool {
+    let number = name.strip_prefix("data_batch_");
+    number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// Members of an archive that are looked at before it is taken for something else than a CIFAR set.
+const LOOKED_AT: usize = 64;
 
 /// The version of the CIFAR set at `path`, if it looks like one.
 pub(super) fn version(path: &Path) -> Option<Version> {
@@ -68,20 +80,19 @@ pub(super) fn version(path: &Path) -> Option<Version> {
     if ![".tar", ".tar.gz", ".tgz"].iter().any(|end| name.ends_with(end)) {
         return None;
     }
-    // The members say it; one that cannot be read is reported by the reader of the older version.
+    // The members say it.
     let file = std::fs::File::open(path).ok()?;
     let mut buffered = std::io::BufReader::new(file);
     let compressed = std::io::BufRead::fill_buf(&mut buffered).is_ok_and(files::is_gzip);
-    let found = match compressed {
+    match compressed {
         true => version_in_tar(flate2::bufread::MultiGzDecoder::new(buffered)),
         false => version_in_tar(buffered),
-    };
-    Some(found.unwrap_or(Version::Binary))
+    }
 }
 
 fn version_in_tar(reader: impl Read) -> Option<Version> {
     let mut archive = tar::Archive::new(reader);
-    for entry in archive.entries().ok()? {
+    for entry in archive.entries().ok()?.take(LOOKED_AT) {
         let entry = entry.ok()?;
         let name = member(&entry).ok()?;
         let settled = Version::ALL.into_iter().find(|version| version.settles(&name));
@@ -105,7 +116,8 @@ fn member(entry: &tar::Entry<'_, impl Read>) -> std::io::Result<String> {
 /// Where a file of the set lies.
 enum Source {
     Path(PathBuf),
-    Bytes(Vec<u8>),
+    /// A member of an archive.
+    Member(Part),
 }
 
 /// The set's files in `dir` or, if there are none, in one of its directories (`cifar-10-batches-bin`).
@@ -132,27 +144,28 @@ fn files_in(dir: &Path, version: Version) -> Result<BTreeMap<String, Source>, Da
 }
 
 fn files_in_tar(path: &Path, version: Version) -> Result<BTreeMap<String, Source>, DatasetError> {
-    let bytes = files::read_maybe_gzip(path)?;
-    let damaged = |error: std::io::Error| DatasetError::Corrupt {
+    let bulk = Bulk::open(path)?;
+    let damaged = |reason: String| DatasetError::Corrupt {
         path: path.to_owned(),
-        reason: format!("tar: {error}"),
+        reason: format!("tar: {reason}"),
     };
-    let mut archive = tar::Archive::new(&bytes[..]);
+    let mut archive = tar::Archive::new(bulk.between(0, bulk.len));
     let mut found = BTreeMap::new();
-    for entry in archive.entries().map_err(damaged)? {
-        let mut entry = entry.map_err(damaged)?;
-        let name = member(&entry).map_err(damaged)?;
+    for entry in archive.entries_with_seek().map_err(|e| damaged(e.to_string()))? {
+        let entry = entry.map_err(|e| damaged(e.to_string()))?;
+        let name = member(&entry).map_err(|e| damaged(e.to_string()))?;
         if version.has(&name) && entry.header().entry_type().is_file() {
-            let size = entry.size();
-            let mut data = Vec::new();
-            entry.read_to_end(&mut data).map_err(damaged)?;
-            if data.len() as u64 != size {
-                return Err(DatasetError::Corrupt {
-                    path: path.to_owned(),
-                    reason: format!("tar: {name} ends after {} of {size} bytes", data.len()),
-                });
+            let (offset, size) = (entry.raw_file_position(), entry.size());
+            let there = bulk.len.saturating_sub(offset);
+            if size > there {
+                return Err(damaged(format!("{name} ends after {there} of {size} bytes")));
             }
-            found.insert(name, Source::Bytes(data));
+            let part = Part {
+                bulk: bulk.clone(),
+                offset,
+                len: size as usize,
+            };
+            found.insert(name, Source::Member(part));
         }
     }
     Ok(found)
@@ -218,15 +231,28 @@ impl Files {
         })
     }
 
-    fn read(&self, name: &str) -> Result<Vec<u8>, DatasetError> {
+    /// A file of the set, read at any place.
+    fn part(&self, name: &str) -> Result<Part, DatasetError> {
         match self.files.get(name) {
-            Some(Source::Path(path)) => files::read(path),
-            Some(Source::Bytes(bytes)) => Ok(bytes.clone()),
+            Some(Source::Path(path)) => {
+                let bulk = Bulk::open(path)?;
+                Ok(Part {
+                    offset: 0,
+                    len: bulk.len as usize,
+                    bulk,
+                })
+            }
+            Some(Source::Member(part)) => Ok(part.clone()),
             None => Err(DatasetError::Missing {
                 path: self.path.clone(),
                 expected: name.to_owned(),
             }),
         }
+    }
+
+    /// A file of the set, whole.
+    fn read(&self, name: &str) -> Result<Vec<u8>, DatasetError> {
+        self.part(name)?.read()
     }
 
     /// The files of a split, in order.
@@ -235,16 +261,21 @@ impl Files {
     }
 }
 
-/// Image number `number` of a split, of planes `[3, 32, 32]`.
-fn item(number: usize, label: u32, planes: &[u8]) -> Item {
+/// Image number `number` of a split, of planes `[3, 32, 32]` that begin at `offset`.
+fn item(number: usize, label: u32, bulk: &Arc<Bulk>, offset: u64) -> Item {
     Item {
         name: number.to_string(),
         label: Some(label),
-        stored: Stored::Planes {
+        stored: Stored::Planes(Planes {
             width: SIDE,
             height: SIDE,
             channels: 3,
-            bytes: planes.to_vec(),
-        },
+            by_column: false,
+            part: Part {
+                bulk: bulk.clone(),
+                offset,
+                len: PIXELS,
+            },
+        }),
     }
 }

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use super::super::bulk::Bulk;
 use super::super::error::DatasetError;
 use super::super::item::{Container, Item};
 use super::{Files, PIXELS, Version, item};
@@ -91,14 +92,15 @@ impl Container for Python {
                     labels: labels.len(),
                 });
             }
-            for (planes, label) in images.chunks_exact(PIXELS).zip(labels) {
+            let bulk = Bulk::held(&self.files.path.join(name), images);
+            for (number, label) in labels.into_iter().enumerate() {
                 let known = u32::try_from(label).map_err(|_| DatasetError::Label {
                     path: self.files.path.clone(),
                     name: items.len().to_string(),
                     label,
                     classes: self.classes.len(),
                 })?;
-                items.push(item(items.len(), known, planes));
+                items.push(item(items.len(), known, &bulk, (number * PIXELS) as u64));
             }
         }
         Ok(items)

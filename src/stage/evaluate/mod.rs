@@ -12,7 +12,9 @@ use std::collections::BTreeMap;
 use dream_schema::Run;
 use serde::{Deserialize, Serialize};
 
-use super::{Asked, Context, Input, Order, Refusals, Role, Stage, StageError, detect, params};
+use super::{
+    Asked, Context, ImageSource, Input, Order, Refusals, Role, Source, Stage, StageError, detect, params,
+};
 use crate::ood::Convention;
 use crate::store::{Readable, Store};
 
@@ -43,14 +45,24 @@ pub struct Settings {
     pub convention: Convention,
     /// The split of the ID set.
     pub split: String,
-    /// The split of the OOD sets.
-    pub ood_split: String,
+    /// The split of the OOD sets. Without it, of each its only split, or "test".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ood_split: Option<String>,
+    /// The splits of OOD sets that have one of their own, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ood_splits: BTreeMap<String, String>,
     /// The split of the ID set that scores learn from beside the training images, for those that do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation_split: Option<String>,
 }
 
 impl Settings {
+    /// Returns the split of an OOD set that is looked at.
+    pub fn split_of<'a>(&'a self, set: &'a ImageSource) -> &'a str {
+        let own = self.ood_splits.get(set.name()).or(self.ood_split.as_ref());
+        own.map_or_else(|| set.usual_split(), String::as_str)
+    }
+
     /// Returns the parameters of an evaluation, of a classifier with phi or without.
     pub fn params(&self, has_phi: bool) -> Params {
         let mut scores = self.scores.clone();

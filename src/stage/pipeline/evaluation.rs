@@ -83,7 +83,6 @@ impl Evaluation<'_> {
         };
         let Settings {
             split,
-            ood_split,
             validation_split,
             ..
         } = self.settings;
@@ -102,7 +101,12 @@ impl Evaluation<'_> {
         let observations = Observations {
             id: observe(self.id, split, false)?,
             ood: (self.ood.iter())
-                .map(|set| Ok((set.name().to_owned(), observe(set, ood_split, true)?)))
+                .map(|set| {
+                    Ok((
+                        set.name().to_owned(),
+                        observe(set, self.settings.split_of(set), true)?,
+                    ))
+                })
                 .collect::<Result<_, StageError>>()?,
             train,
             validation,

@@ -74,6 +74,10 @@ pub struct Named {
     /// Where it lies, from the preset's folder; without it, it must be registered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
+    /// Of an OOD set, the split to test on; without it, that of `evaluate.ood_split`, else its only one or
+    /// "test".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<String>,
     /// The reader; guessed where it is not named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<Kind>,
@@ -142,6 +146,22 @@ impl Preset {
         let mut all: BTreeMap<String, String> = suffixes.map(|c| (c.name, c.suffix)).collect();
         all.append(&mut preset.imagine.suffixes);
         preset.imagine.suffixes = all;
+        for named in [&preset.data.id, &preset.model] {
+            if named.split.is_some() {
+                return Err(wrong(format!(
+                    "`{}`: only an OOD set takes a split here",
+                    named.name
+                )));
+            }
+        }
+        for named in &preset.data.ood {
+            if let Some(split) = &named.split {
+                preset
+                    .evaluate
+                    .ood_splits
+                    .insert(named.name.clone(), split.clone());
+            }
+        }
         Ok(preset)
     }
 

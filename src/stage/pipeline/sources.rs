@@ -1,9 +1,10 @@
 //! What the stages of a preset read from outside the store.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::{Named, Preset};
-use crate::dataset::Reading;
+use crate::dataset::{self, Reading};
 use crate::stage::classes::ClassRow;
 use crate::stage::{ImageSource, ModelSource, Source, StageError, register_images, register_model};
 use crate::store::Store;
@@ -82,6 +83,7 @@ impl Preset {
         };
         let reading = Reading {
             kind: named.kind,
+            lists: BTreeMap::new(),
             classes: folders.iter().map(ClassRow::class_folder).collect(),
             skip_bad: named.skip_bad,
         };
@@ -94,6 +96,6 @@ impl Preset {
     fn path(&self, named: &Named) -> Result<Option<PathBuf>, StageError> {
         let Some(path) = &named.path else { return Ok(None) };
         let path = self.folder.join(path);
-        Ok(Some(path.canonicalize().map_err(StageError::access(&path))?))
+        Ok(Some(dataset::place(&path).map_err(StageError::access(&path))?))
     }
 }

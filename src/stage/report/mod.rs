@@ -120,17 +120,15 @@ fn facts(store: &Store, about: &Run, runs: &[Run]) -> Result<Vec<(String, String
         ),
         ("time of all runs shown".to_owned(), format!("{seconds:.0} s")),
     ];
-    let mut sources: BTreeMap<&str, &str> = BTreeMap::new();
-    runs.iter().for_each(|r| {
-        sources.extend(
-            r.spec
-                .sources
-                .iter()
-                .map(|(role, digest)| (digest.as_str(), role.as_str())),
-        )
-    });
-    for (digest, role) in sources {
-        if let Ok(source) = with_digest(store, role, digest) {
+    let mut sources: BTreeMap<&str, (&str, Option<&str>)> = BTreeMap::new();
+    for spec in runs.iter().map(|run| &run.spec) {
+        for (role, digest) in &spec.sources {
+            let name = spec.source_names.get(role).map(String::as_str);
+            sources.insert(digest, (role, name));
+        }
+    }
+    for (digest, (role, name)) in sources {
+        if let Ok(source) = with_digest(store, role, digest, name) {
             facts.push((format!("source {}", source.name), digest.to_owned()));
         }
     }

@@ -52,6 +52,7 @@ fn finished<A: Artifact>(
         seed: 0,
         inputs,
         sources: BTreeMap::new(),
+        source_names: Default::default(),
     };
     let stamp = Stamp {
         time_micros: 1,
@@ -272,6 +273,7 @@ fn ids_of_every_method_are_pinned() {
             seed: 7,
             inputs: vec![input],
             sources: BTreeMap::new(),
+            source_names: Default::default(),
         };
         assert_eq!(spec.id().to_string(), expected, "{}", method.name());
     }

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use dream_schema::{Dataset, SkippedImage};
 
-use super::{Source, memo};
-use crate::dataset::{self, ClassFolder, Description, Images, Kind, Reading, Skipped};
+use super::{Source, check_source_name, memo};
+use crate::dataset::{self, ClassFolder, DatasetError, Description, Images, Kind, Reading, Skipped};
 use crate::stage::{Refusals, Role, StageError};
 use crate::store::Store;
 
@@ -41,8 +41,11 @@ pub fn register_images(
     path: &Path,
     reading: &Reading,
 ) -> Result<ImageSource, StageError> {
+    check_source_name(store, name)?;
     let description = memo::description(path, reading)?;
+    check_class_sets(&description, reading)?;
     let count = |(split, n): (&String, &usize)| (split.clone(), *n as u64);
+    let lists = reading.lists.iter();
     let source = Dataset {
         name: name.to_owned(),
         kind: description.kind.name().to_owned(),
@@ -51,11 +54,44 @@ pub fn register_images(
         splits: description.splits.iter().map(count).collect(),
         skipped: reading.skip_bad.then(|| skipped(&description)),
         class_folders: reading.classes.iter().map(|class| class.folder.clone()).collect(),
+        lists: lists
+            .map(|(split, list)| (split.clone(), list.display().to_string()))
+            .collect(),
         classes: description.classes.clone(),
         ..Dataset::default()
     };
     store.put_dataset(&source)?;
     Ok(ImageSource(source))
+}
+
+/// Refuses a folder whose splits have directories of other classes, unless a list says which are classes: the
+/// numbers of its labels would not be those that another tool gives them split by split.
+fn check_class_sets(description: &Description, reading: &Reading) -> Result<(), DatasetError> {
+    if description.kind != Kind::ImageFolder || !reading.classes.is_empty() {
+        return Ok(());
+    }
+    let labelled = || {
+        description
+            .class_sizes
+            .iter()
+            .filter(|(_, sizes)| !sizes.is_empty())
+    };
+    for (split, sizes) in labelled() {
+        for (other, others) in labelled() {
+            let pairs = sizes.iter().zip(others).zip(&description.classes);
+            let lacking = pairs.filter(|((own, other), _)| **own == 0 && **other > 0);
+            let lacking: Vec<String> = lacking.map(|(_, class)| class.clone()).collect();
+            if !lacking.is_empty() {
+                return Err(DatasetError::ClassSets {
+                    path: description.path.clone(),
+                    split: split.clone(),
+                    other: other.clone(),
+                    lacking,
+                });
+            }
+        }
+    }
+    Ok(())
 }
 
 fn skipped(description: &Description) -> BTreeMap<String, Vec<SkippedImage>> {
@@ -109,6 +145,15 @@ impl ImageSource {
         refusals.require_name(key, &format!("split of `{}`", self.name()), split, self.splits());
     }
 
+    /// Returns the split to test on where none is named: the only one that there is, or "test".
+    pub(in crate::stage) fn usual_split(&self) -> &str {
+        let mut splits = self.splits();
+        match (splits.next(), splits.next()) {
+            (Some(only), None) => only,
+            _ => "test",
+        }
+    }
+
     /// Refuses the set where it is known to have no labels.
     pub(in crate::stage) fn require_labels(&self, role: &Role, refusals: &mut Refusals) {
         if self.is_registered() && self.classes().is_empty() {
@@ -132,6 +177,9 @@ impl ImageSource {
         };
         let order = match sorted(self.classes()) == sorted(others) {
             true => ": they are the same, in another order",
+            false if dataset::same_but_form(self.classes(), others) => {
+                ": they differ in nothing but Unicode's normal form"
+            }
             false => "",
         };
         let (name, own, others) = (self.name(), self.classes().join(", "), others.join(", "));
@@ -182,6 +230,10 @@ impl ImageSource {
         Reading {
             kind: Kind::from_name(&self.0.kind),
             classes: pairs.map(class).collect(),
+            lists: {
+                let list = |(split, list): (&String, &String)| (split.clone(), list.into());
+                self.0.lists.iter().map(list).collect()
+            },
             skip_bad: self.0.skipped.is_some(),
         }
     }

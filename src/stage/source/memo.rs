@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::dataset::{DatasetError, Description, Kind, Reading, describe};
+use crate::dataset::{DatasetError, Description, Reading, describe};
 
 /// The sets that this process has read.
 static READ: Memo = Memo(Mutex::new(Vec::new()));
@@ -17,12 +17,8 @@ static READ: Memo = Memo(Mutex::new(Vec::new()));
 /// # Errors
 /// As [`describe`].
 pub(super) fn description(path: &Path, reading: &Reading) -> Result<Arc<Description>, DatasetError> {
-    let kind = match reading.kind {
-        Some(kind) => kind,
-        None => Kind::guess(path)?,
-    };
     let reading = Reading {
-        kind: Some(kind),
+        kind: Some(reading.kind_at(path)?),
         ..reading.clone()
     };
     READ.get(path, &reading, || describe(path, &reading))
@@ -45,7 +41,7 @@ impl Memo {
         read: impl FnOnce() -> Result<Description, DatasetError>,
     ) -> Result<Arc<Description>, DatasetError> {
         // Taken before the set is read: what changes meanwhile is read again the next time.
-        let Ok(fingerprint) = fingerprint(path) else {
+        let Ok(fingerprint) = fingerprint(path, reading) else {
             return read().map(Arc::new);
         };
         let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -66,10 +62,13 @@ impl Memo {
     }
 }
 
-/// A hash over the names, sizes and times of all files at `path`.
-fn fingerprint(path: &Path) -> io::Result<blake3::Hash> {
+/// A hash over the names, sizes and times of all files at `path`, and of the lists that name some of them.
+fn fingerprint(path: &Path, reading: &Reading) -> io::Result<blake3::Hash> {
     let mut hasher = blake3::Hasher::new();
     visit(path, &mut BTreeSet::new(), &mut hasher)?;
+    for list in reading.lists.values() {
+        visit(list, &mut BTreeSet::new(), &mut hasher)?;
+    }
     Ok(hasher.finalize())
 }
 
@@ -117,6 +116,7 @@ fn stamp(metadata: &Metadata) -> io::Result<String> {
 mod tests {
     use super::*;
     use crate::bitmap::Bitmap;
+    use crate::dataset::Kind;
     use crate::exchange::encode_png;
 
     #[test]

@@ -6,7 +6,7 @@ mod memo;
 mod model;
 mod state;
 
-use dream_schema::{Dataset, Run};
+use dream_schema::{Dataset, Run, RunSpec};
 
 use super::{Role, StageError};
 use crate::store::{Readable, Store};
@@ -59,7 +59,10 @@ pub trait Source: Sized {
     fn find(store: &Store, run: &Run, role: &Role) -> Result<Self, StageError> {
         let role = role.to_string();
         match run.spec.sources.get(&role) {
-            Some(digest) => Self::of(with_digest(store, &role, digest)?),
+            Some(digest) => {
+                let name = run.spec.source_names.get(&role).map(String::as_str);
+                Self::of(with_digest(store, &role, digest, name)?)
+            }
             None => Err(StageError::MissingInput {
                 stage: run.spec.stage.clone(),
                 role,
@@ -105,19 +108,48 @@ pub trait Source: Sized {
     }
 }
 
-/// Returns the registered entry with that digest. Of several, one that is where the store says: it may have
-/// been moved, or have come with another machine's store. Of those, the one that a role `ood/NAME` names.
+/// Returns the registered entry with that digest. Of several, the one that was `named`, or that a role
+/// `ood/NAME` names; but one that is where the store says comes before: it may have been moved, or have come
+/// with another machine's store.
 ///
 /// # Errors
 /// If no registered one has it.
-pub fn with_digest(store: &Store, role: &str, digest: &str) -> Result<Dataset, StageError> {
+pub fn with_digest(
+    store: &Store,
+    role: &str,
+    digest: &str,
+    named: Option<&str>,
+) -> Result<Dataset, StageError> {
     let mut same = store.datasets()?;
     same.retain(|entry| entry.digest == digest);
-    let named = |entry: &Dataset| Role::ood_name(role) == Some(entry.name.as_str());
+    let named = named.or(Role::ood_name(role));
+    let is_named = |entry: &Dataset| named == Some(entry.name.as_str());
     let there = |entry: &Dataset| std::path::Path::new(&entry.path).exists();
-    same.sort_by_key(|entry| (!there(entry), !named(entry)));
+    same.sort_by_key(|entry| (!there(entry), !is_named(entry)));
     same.into_iter().next().ok_or_else(|| StageError::UnknownSource {
         role: role.to_owned(),
         digest: digest.to_owned(),
     })
+}
+
+/// Returns the name of what a run read as a role, among what is registered: the one that was asked for, if it
+/// still has that digest, else another one with it.
+pub fn name_of_source<'a>(registered: &'a [Dataset], spec: &RunSpec, role: &str) -> Option<&'a str> {
+    let digest = spec.sources.get(role)?;
+    let mut same = registered.iter().filter(|entry| entry.digest == *digest);
+    let first = same.clone().next()?;
+    let named = same.find(|entry| spec.source_names.get(role) == Some(&entry.name));
+    Some(&named.unwrap_or(first).name)
+}
+
+/// Checks the name under which something is to be registered, before it is read: as those of aliases, unless
+/// it is in use already.
+///
+/// # Errors
+/// If it could be mistaken for something else.
+pub fn check_source_name(store: &Store, name: &str) -> Result<(), StageError> {
+    if store.datasets()?.iter().any(|entry| entry.name == name) {
+        return Ok(());
+    }
+    Ok(crate::store::check_name(name)?)
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use dream_schema::Dataset;
 
-use super::Source;
+use super::{Source, check_source_name};
 use crate::diffusion::{DiffusionError, Outline, Pipeline, PipelineOptions};
 use crate::engine::Engine;
 use crate::stage::{Context, StageError};
@@ -45,6 +45,7 @@ pub fn register_model(
     path: &Path,
     tokenizer: Option<&Path>,
 ) -> Result<ModelSource, StageError> {
+    check_source_name(store, name)?;
     let source = Dataset {
         name: name.to_owned(),
         kind: MODEL_KIND.to_owned(),

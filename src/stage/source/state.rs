@@ -5,7 +5,7 @@ use std::path::Path;
 use candle_core::Device;
 use dream_schema::Dataset;
 
-use super::Source;
+use super::{Source, check_source_name};
 use crate::nn::{self, State};
 use crate::stage::StageError;
 use crate::store::Store;
@@ -39,11 +39,13 @@ impl Source for StateSource {
 /// # Errors
 /// If the file holds no state, or the name belongs to another one.
 pub fn register_state(store: &Store, name: Option<&str>, path: &Path) -> Result<StateSource, StageError> {
+    if let Some(name) = name {
+        check_source_name(store, name)?;
+    }
     nn::read_state(path, &Device::Cpu)?;
     let digest = file_digest(path)?;
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let source = Dataset {
-        name: name.map_or_else(|| format!("{stem}-{digest:.8}"), str::to_owned),
+        name: name.map_or_else(|| own_name(path, &digest), str::to_owned),
         kind: STATE_KIND.to_owned(),
         path: path.display().to_string(),
         digest,
@@ -51,6 +53,18 @@ pub fn register_state(store: &Store, name: Option<&str>, path: &Path) -> Result<
     };
     store.put_dataset(&source)?;
     Ok(StateSource(source))
+}
+
+/// A name for weights that were given none: the file's, as far as names go, and the head of the digest.
+fn own_name(path: &Path, digest: &str) -> String {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let plain: String = stem
+        .chars()
+        .map(|c| if allowed(c) { c } else { '-' })
+        .take(48)
+        .collect();
+    format!("{}-{digest:.8}", plain.trim_start_matches('-'))
 }
 
 impl StateSource {

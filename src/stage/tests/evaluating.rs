@@ -73,7 +73,7 @@ impl Tested {
         let observations = evaluate::Observations {
             id: observe(&self.id, &settings.split)?,
             ood: ood
-                .map(|set| Ok((set.name().to_owned(), observe(set, &settings.ood_split)?)))
+                .map(|set| Ok((set.name().to_owned(), observe(set, settings.split_of(set))?)))
                 .collect::<Result<_, StageError>>()?,
             train: Some(observe(&self.id, "train")?),
             validation: None,
@@ -280,4 +280,65 @@ fn activations_are_the_networks_own() {
 fn checkpoint(store: &Store, run: RunId) -> crate::nn::State {
     let rows: Vec<Checkpoint> = store.rows(run, None).unwrap();
     crate::nn::from_safetensors(&store.blob(&rows[0].blob).unwrap(), &Device::Cpu).unwrap()
+}
+
+#[test]
+fn an_ood_set_has_a_split_of_its_own_or_its_only_one() {
+    let tested = Tested::new(None);
+    let flat = tempfile::tempdir().unwrap();
+    for file in files(&tested._folders[1].path().join("train/grey")) {
+        std::fs::copy(&file, flat.path().join(file.file_name().unwrap())).unwrap();
+    }
+    let flat = register_images(&tested.bench.store, "flat", flat.path(), &Reading::default()).unwrap();
+    let split = |set: &ImageSource, changes: serde_json::Value| {
+        let mut settings = serde_json::json!({ "scores": ["msp"], "convention": "openood", "split": "test" });
+        for (key, value) in changes.as_object().unwrap() {
+            settings[key] = value.clone();
+        }
+        let settings: evaluate::Settings = serde_json::from_value(settings).unwrap();
+        settings.split_of(set).to_owned()
+    };
+    let far = &tested.ood[0];
+    assert_eq!(split(&flat, serde_json::json!({})), "all");
+    assert_eq!(split(far, serde_json::json!({})), "test");
+    assert_eq!(
+        split(far, serde_json::json!({ "ood_splits": { "far": "train" } })),
+        "train"
+    );
+    // What is asked for by name must be there.
+    assert_eq!(split(&flat, serde_json::json!({ "ood_split": "train" })), "train");
+}
+
+#[test]
+fn of_two_sets_with_one_digest_the_named_one_is_read() {
+    let tested = Tested::new(None);
+    let (store, copy) = (&tested.bench.store, tempfile::tempdir().unwrap());
+    for split in ["train", "test"] {
+        for class in files(&tested._folders[0].path().join(split)) {
+            let to = copy.path().join(split).join(class.file_name().unwrap());
+            std::fs::create_dir_all(&to).unwrap();
+            for file in files(&class) {
+                std::fs::copy(&file, to.join(file.file_name().unwrap())).unwrap();
+            }
+        }
+    }
+    // Its name comes first, and last, by the alphabet; another split is another run.
+    for (name, split) in [("a-copy", "train"), ("z-copy", "test")] {
+        let copy = register_images(store, name, copy.path(), &Reading::default()).unwrap();
+        assert_eq!(copy.digest(), tested.id.digest());
+        let params = observe::Params {
+            split: split.to_owned(),
+            numbered: false,
+            network: None,
+        };
+        let classifier = observe::Classifier::Run(tested.detector.id.into());
+        let spec = observe::ask(&params, &classifier, &copy).spec(store).unwrap();
+        let run = tested.bench.run(&spec, &Watch::new(usize::MAX)).unwrap();
+        assert_eq!(
+            ImageSource::find(store, &run, &Role::Images).unwrap().name(),
+            name
+        );
+        let rows: Vec<dream_schema::Activation> = store.rows(run.id, None).unwrap();
+        assert_eq!(rows[0].dataset, name);
+    }
 }

@@ -66,6 +66,7 @@ fn stored_pictures_have_the_same_bits_from_memory_and_from_the_store() {
         seed: 0,
         inputs: Vec::new(),
         sources: BTreeMap::new(),
+        source_names: Default::default(),
     };
     let stamp = Stamp {
         time_micros: 0,

@@ -97,6 +97,7 @@ pub fn spec(seed: u64) -> RunSpec {
         seed,
         inputs: Vec::new(),
         sources: BTreeMap::new(),
+        source_names: Default::default(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! `dream lineage RUN`.
 
 use anyhow::Result;
+use dream_ood::stage::name_of_source;
 use dream_ood::store::Readable;
 use dream_schema::{Dataset, RunId};
 use serde_json::{Value, json};
@@ -79,10 +80,7 @@ fn node(
     let known = record.map(|record| {
         let source = |(role, digest): (&String, &String)| Source {
             role: role.clone(),
-            name: datasets
-                .iter()
-                .find(|d| d.digest == *digest)
-                .map(|d| d.name.clone()),
+            name: name_of_source(datasets, &record.spec, role).map(str::to_owned),
             digest: digest.clone(),
         };
         let inputs = record.spec.inputs.iter();

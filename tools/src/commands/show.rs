@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use dream_ood::exchange;
+use dream_ood::stage::name_of_source;
 use dream_ood::store::Readable;
 use dream_schema::{Image, Run, Table};
 
@@ -119,10 +120,7 @@ fn print(session: &Session<'_>, run: &Run) -> Result<()> {
     }
     let datasets = session.store.datasets()?;
     for (role, digest) in &spec.sources {
-        let name = datasets
-            .iter()
-            .find(|d| d.digest == *digest)
-            .map_or("not registered here", |d| d.name.as_str());
+        let name = name_of_source(&datasets, spec, role).unwrap_or("not registered here");
         rows.push([format!("source {role}"), format!("{name} ({digest:.12})")]);
     }
     for table in Table::ALL {

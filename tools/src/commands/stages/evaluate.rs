@@ -32,8 +32,9 @@ pub struct Evaluate {
     /// The registered in-distribution set; without it, the one that the first classifier was trained on
     #[arg(long)]
     dataset: Option<String>,
-    /// Registered out-of-distribution sets
-    #[arg(long, value_name = "NAME", num_args = 1..)]
+    /// Registered out-of-distribution sets, each with the split to look at where it has several and none is
+    /// `test`
+    #[arg(long, value_name = "NAME[:SPLIT]", num_args = 1..)]
     ood: Vec<String>,
     /// The scores, as in `msp,knn:k=10`, or `all`; `dream scores` lists them
     #[arg(long, value_name = "NAME[:KEY=NUMBER],...|all", value_delimiter = ',')]
@@ -87,6 +88,15 @@ impl Evaluate {
             ("validation_split", json(&self.validation_split)),
         ];
         let mut settings = self.base.apply(&preset.evaluate, &options)?;
+        if !self.ood.is_empty() {
+            // What the preset says of its own sets says nothing of these.
+            if settings.ood_split == preset.evaluate.ood_split {
+                settings.ood_split = None;
+            }
+            let own = self.ood.iter().map(|word| name_and_split(word));
+            let own = own.filter_map(|(name, split)| Some((name.to_owned(), split?.to_owned())));
+            settings.ood_splits = own.collect();
+        }
         if !self.scores.is_empty() {
             settings.scores = self.chosen();
         }
@@ -136,7 +146,8 @@ impl Evaluate {
             if self.ood.is_empty() {
                 return Ok((id, preset.ood_sets(store, reach)?));
             }
-            let ood = self.ood.iter().map(|name| ImageSource::named(store, name));
+            let names = self.ood.iter().map(|word| name_and_split(word).0);
+            let ood = names.map(|name| ImageSource::named(store, name));
             Ok((id, ood.collect::<Result<_, _>>()?))
         };
         let mut refusals = Refusals::of(evaluate::NAME).within(memory::room(session.args));
@@ -208,6 +219,14 @@ impl Evaluate {
         }
         let spec = asked.spec(&session.store)?;
         Ok(Some(vec![session.run(&spec, self.base.alias.as_deref())?.id]))
+    }
+}
+
+/// The name of a set, and the split that is named behind it: no name has a colon.
+fn name_and_split(word: &str) -> (&str, Option<&str>) {
+    match word.split_once(':') {
+        Some((name, split)) => (name, Some(split)),
+        None => (word, None),
     }
 }
 

@@ -1,0 +1,206 @@
+//! Archives of images: tar, tar.gz and zip. What is in them is listed once and read where it lies; a gzip
+//! stream around a tar is unpacked first, because one cannot read it at any place.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Component, Path};
+use std::sync::Arc;
+
+use super::bulk::{Bulk, Part};
+use super::error::DatasetError;
+use super::files;
+use super::item::{Encoded, Stored};
+use super::tree::{Entry, Place};
+
+/// A picture's file that is larger than this is not unpacked.
+const LARGEST: u64 = 256 << 20;
+
+/// The files in an archive.
+pub(super) struct Archive {
+    /// By folder (`""`, `train`, `train/cat`), the names in it: a folder, or the number of a member.
+    folders: BTreeMap<String, BTreeMap<String, Option<usize>>>,
+    members: Arc<Members>,
+}
+
+struct Members(Vec<Member>);
+
+struct Member {
+    part: Part,
+    /// Of a deflated member, its size and CRC-32 when unpacked.
+    deflated: Option<(u64, u32)>,
+}
+
+impl Archive {
+    fn new() -> (BTreeMap<String, BTreeMap<String, Option<usize>>>, Vec<Member>) {
+        (BTreeMap::from([(String::new(), BTreeMap::new())]), Vec::new())
+    }
+
+    /// Opens a tar, plain or gzip.
+    pub fn tar(path: &Path) -> Result<Self, DatasetError> {
+        let bulk = Bulk::open(path)?;
+        let damaged = |reason: String| DatasetError::Corrupt {
+            path: path.to_owned(),
+            reason: format!("tar: {reason}"),
+        };
+        let (mut folders, mut members) = Self::new();
+        let mut archive = tar::Archive::new(bulk.between(0, bulk.len));
+        for entry in archive.entries_with_seek().map_err(|e| damaged(e.to_string()))? {
+            let entry = entry.map_err(|e| damaged(e.to_string()))?;
+            if !entry.header().entry_type().is_file() {
+                continue;
+            }
+            let name = entry.path().map_err(|e| damaged(e.to_string()))?.into_owned();
+            let (offset, size) = (entry.raw_file_position(), entry.size());
+            if size > bulk.len.saturating_sub(offset) {
+                return Err(damaged(format!("it ends within its member {}", name.display())));
+            }
+            if put(&mut folders, &name, members.len()) {
+                let part = Part {
+                    bulk: bulk.clone(),
+                    offset,
+                    len: size as usize,
+                };
+                members.push(Member { part, deflated: None });
+            }
+        }
+        Ok(Self {
+            folders,
+            members: Arc::new(Members(members)),
+        })
+    }
+
+    /// Opens a zip.
+    pub fn zip(path: &Path) -> Result<Self, DatasetError> {
+        let file = std::fs::File::open(path).map_err(files::io(path))?;
+        let damaged = |reason: String| DatasetError::Corrupt {
+            path: path.to_owned(),
+            reason: format!("zip: {reason}"),
+        };
+        let bulk = Bulk::open(path)?;
+        let reader = std::io::BufReader::new(file);
+        let mut archive = zip::ZipArchive::new(reader).map_err(|e| damaged(e.to_string()))?;
+        let (mut folders, mut members) = Self::new();
+        for number in 0..archive.len() {
+            let entry = archive.by_index_raw(number).map_err(|e| damaged(e.to_string()))?;
+            if !entry.is_file() {
+                continue;
+            }
+            let name = entry.name().map_err(|e| damaged(e.to_string()))?.into_owned();
+            let deflated = match entry.compression() {
+                zip::CompressionMethod::Stored => None,
+                zip::CompressionMethod::DEFLATE => Some((entry.size(), entry.crc32())),
+                other => {
+                    return Err(DatasetError::Foreign {
+                        path: path.to_owned(),
+                        what: "a zip archive".to_owned(),
+                        reason: format!("its member {name} is compressed by {other}, which is not read"),
+                    });
+                }
+            };
+            if entry.encrypted() {
+                return Err(DatasetError::Foreign {
+                    path: path.to_owned(),
+                    what: "a zip archive".to_owned(),
+                    reason: format!("its member {name} is encrypted"),
+                });
+            }
+            let offset = entry.data_start().unwrap_or(u64::MAX);
+            let size = entry.compressed_size();
+            if size > bulk.len.saturating_sub(offset) {
+                return Err(damaged(format!("it ends within its member {name}")));
+            }
+            if put(&mut folders, Path::new(&name.replace('\\', "/")), members.len()) {
+                let part = Part {
+                    bulk: bulk.clone(),
+                    offset,
+                    len: size as usize,
+                };
+                members.push(Member { part, deflated });
+            }
+        }
+        Ok(Self {
+            folders,
+            members: Arc::new(Members(members)),
+        })
+    }
+
+    /// Lists one of its folders, by name.
+    pub fn list(self: &Arc<Self>, folder: &str) -> Vec<Entry> {
+        let names = self.folders.get(folder).into_iter().flatten();
+        let entry = |(name, member): (&String, &Option<usize>)| Entry {
+            name: name.clone(),
+            place: match member {
+                Some(number) => Place::File(Stored::Encoded(self.members.clone(), *number)),
+                None => {
+                    let inner = match folder {
+                        "" => name.clone(),
+                        _ => format!("{folder}/{name}"),
+                    };
+                    Place::Folder(super::tree::Folder::Packed(self.clone(), inner))
+                }
+            },
+        };
+        names.map(entry).collect()
+    }
+}
+
+/// Puts a member into its folder, unless it is no part of a set, or its path leads out of the archive.
+fn put(folders: &mut BTreeMap<String, BTreeMap<String, Option<usize>>>, path: &Path, number: usize) -> bool {
+    let mut names = Vec::new();
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => names.push(name.to_string_lossy().into_owned()),
+            Component::CurDir => {}
+            Component::RootDir | Component::ParentDir | Component::Prefix(_) => return false,
+        }
+    }
+    if names.iter().any(|name| files::is_litter(name)) {
+        return false;
+    }
+    let Some(name) = names.pop() else { return false };
+    let mut folder = String::new();
+    for inner in names {
+        folders
+            .entry(folder.clone())
+            .or_default()
+            .insert(inner.clone(), None);
+        if !folder.is_empty() {
+            folder.push('/');
+        }
+        folder.push_str(&inner);
+    }
+    // Of two members of one name the later one counts, as for tar itself.
+    folders.entry(folder).or_default().insert(name, Some(number));
+    true
+}
+
+impl Encoded for Members {
+    fn bytes(&self, number: usize) -> Result<Option<Vec<u8>>, DatasetError> {
+        let Some(member) = self.0.get(number) else {
+            return Ok(None);
+        };
+        let damaged = |reason: String| DatasetError::Corrupt {
+            path: member.part.bulk.path.clone(),
+            reason,
+        };
+        let size = member.deflated.map_or(member.part.len as u64, |(size, _)| size);
+        if size > LARGEST {
+            return Err(damaged(format!("a picture of {size} bytes, more than {LARGEST}")));
+        }
+        let packed = member.part.read()?;
+        let Some((size, crc)) = member.deflated else {
+            return Ok(Some(packed));
+        };
+        let mut bytes = Vec::new();
+        let mut unpacked = flate2::read::DeflateDecoder::new(&packed[..]).take(size + 1);
+        unpacked
+            .read_to_end(&mut bytes)
+            .map_err(|e| damaged(format!("zip: {e}")))?;
+        let mut check = flate2::Crc::new();
+        check.update(&bytes);
+        if bytes.len() as u64 != size || check.sum() != crc {
+            return Err(damaged("zip: a member is not what its checksum says".to_owned()));
+        }
+        Ok(Some(bytes))
+    }
+}

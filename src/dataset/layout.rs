@@ -1,0 +1,196 @@
+//! Which directories of a tree of images are splits, and which are classes.
+
+use std::path::Path;
+
+use super::error::DatasetError;
+use super::folder::{ALL, Content, Split};
+use super::item::Stored;
+use super::names::is_split;
+use super::tree::Node;
+
+/// A tree as splits.
+pub(super) struct Arrangement {
+    pub splits: Vec<Split>,
+}
+
+/// Goes into an archive's only folder, and its only folder, unless that is a split or holds the images
+/// itself.
+pub(super) fn unwrapped(mut node: Node) -> Node {
+    loop {
+        let full: Vec<usize> = (0..node.folders.len())
+            .filter(|i| node.folders[*i].count > 0)
+            .collect();
+        let &[only] = full.as_slice() else { return node };
+        let inner = &node.folders[only];
+        if !node.images.is_empty() || !inner.images.is_empty() || is_split(&inner.name) {
+            return node;
+        }
+        node = node.folders.swap_remove(only);
+    }
+}
+
+/// Says which directories are splits and which are classes, by where the images are:
+///
+/// - images right in it, or in its only directory: one split without labels;
+/// - directories of images: classes of the split "all", or if all are called as splits are, splits without
+///   labels;
+/// - directories of directories: splits of classes; one with images of its own may stand beside them if it is
+///   called as a split is, and has no labels;
+/// - what holds nothing but one of these is passed through (`Data/CLS-LOC`), and directories without any
+///   image (`labels`, `Annotations`) are passed over beside splits.
+pub(super) fn arrange(path: &Path, node: Node) -> Result<Arrangement, DatasetError> {
+    let layout = |reason: &str| DatasetError::Layout {
+        path: path.to_owned(),
+        reason: reason.to_owned(),
+    };
+    let (mut full, empty): (Vec<Node>, Vec<Node>) = node.folders.into_iter().partition(|f| f.count > 0);
+    if !node.images.is_empty() {
+        return match full.is_empty() {
+            true => Ok(one(ALL, Content::Unlabelled(node.images))),
+            false => Err(layout("images and directories side by side")),
+        };
+    }
+    let is_named = |f: &Node| is_split(&f.name);
+    if let Some(split) = empty.iter().find(|f| is_named(f) && full.iter().any(is_named)) {
+        return Err(DatasetError::EmptySplit {
+            path: path.to_owned(),
+            split: split.name.clone(),
+        });
+    }
+    if full.len() == 1
+        && let Some(only) = full.pop()
+    {
+        return of_one(path, only);
+    }
+    let flat = full.iter().filter(|f| is_flat(f)).count();
+    let flat_are_splits = full.iter().all(|f| !is_flat(f) || is_named(f));
+    if flat == full.len() && !flat_are_splits {
+        full.extend(empty);
+        full.sort_by(|a, b| a.name.cmp(&b.name));
+        let content = Content::Classes(classes(path, full)?);
+        return Ok(one(ALL, content));
+    }
+    let letter = |f: &Node| f.name.len() == 1 && f.name.bytes().all(|b| b.is_ascii_lowercase());
+    if flat == 0 && full.iter().all(letter) {
+        // Places365 sorts its classes into folders by their first letter.
+        let mut found = Vec::new();
+        full.into_iter().for_each(|folder| leaves(folder, "", &mut found));
+        return Ok(one(ALL, Content::Classes(found)));
+    }
+    if !flat_are_splits {
+        return Err(layout("some directories are classes and others splits"));
+    }
+    let splits = full.into_iter().map(|folder| split(path, folder));
+    Ok(Arrangement {
+        splits: splits.collect::<Result<_, _>>()?,
+    })
+}
+
+/// Whether the images of a directory are right in it, or in its only folder `images`, as Tiny ImageNet has
+/// it.
+fn is_flat(folder: &Node) -> bool {
+    let mut full = folder.folders.iter().filter(|f| f.count > 0);
+    match (full.next(), full.next()) {
+        _ if !folder.images.is_empty() => true,
+        (Some(only), None) => only.name.eq_ignore_ascii_case("images") && !only.images.is_empty(),
+        _ => false,
+    }
+}
+
+/// A folder whose images are all in one directory.
+fn of_one(path: &Path, only: Node) -> Result<Arrangement, DatasetError> {
+    if !only.images.is_empty() {
+        let name = match is_split(&only.name) {
+            true => {
+                return Ok(Arrangement {
+                    splits: vec![split(path, only)?],
+                });
+            }
+            false => ALL,
+        };
+        return Ok(one(name, Content::Unlabelled(only.into_images())));
+    }
+    let full: Vec<&Node> = only.folders.iter().filter(|f| f.count > 0).collect();
+    let wraps = full.iter().any(|f| is_split(&f.name)) || full.len() == 1 && full[0].images.is_empty();
+    let letters = full.iter().all(|f| f.name.len() == 1 && f.images.is_empty());
+    if !is_split(&only.name) && (wraps || letters) {
+        return arrange(path, only);
+    }
+    Ok(Arrangement {
+        splits: vec![split(path, only)?],
+    })
+}
+
+fn one(name: &str, content: Content) -> Arrangement {
+    Arrangement {
+        splits: vec![Split {
+            name: name.to_owned(),
+            content,
+        }],
+    }
+}
+
+/// A directory as a split: of class directories, or of images.
+fn split(path: &Path, folder: Node) -> Result<Split, DatasetError> {
+    let inner = folder.folders.iter().any(|f| f.count > 0);
+    let content = match (folder.images.is_empty(), inner) {
+        (false, true) => {
+            return Err(DatasetError::Layout {
+                path: path.join(&folder.name),
+                reason: "a split with images beside its class directories".to_owned(),
+            });
+        }
+        (false, false) => Content::Unlabelled(folder.images),
+        (true, _) => {
+            let mut folders = folder.folders;
+            // `train/images/*`: a split whose images lie one folder deeper.
+            let only_images = |f: &Node| f.name.eq_ignore_ascii_case("images") && !f.images.is_empty();
+            if folders.iter().filter(|f| f.count > 0).count() == 1
+                && let Some(at) = folders.iter().position(only_images)
+            {
+                Content::Unlabelled(folders.swap_remove(at).into_images())
+            } else {
+                Content::Classes(classes(&path.join(&folder.name), folders)?)
+            }
+        }
+    };
+    Ok(Split {
+        name: folder.name,
+        content,
+    })
+}
+
+/// Directories as classes, each with all images in it; none may be empty.
+fn classes(path: &Path, folders: Vec<Node>) -> Result<Vec<(String, Vec<(String, Stored)>)>, DatasetError> {
+    let class = |folder: Node| {
+        if folder.count == 0 {
+            return Err(DatasetError::EmptyClass {
+                path: path.to_owned(),
+                class: folder.name,
+            });
+        }
+        let name = folder.name.clone();
+        let mut folder = folder;
+        // `n01443537/images/*`, as Tiny ImageNet has it.
+        if folder.images.is_empty() && folder.folders.len() == 1 && folder.folders[0].name == "images" {
+            folder = folder.folders.swap_remove(0);
+        }
+        Ok((name, folder.into_images()))
+    };
+    folders.into_iter().map(class).collect()
+}
+
+/// The directories with images of their own, by path.
+fn leaves(mut folder: Node, above: &str, found: &mut Vec<(String, Vec<(String, Stored)>)>) {
+    let name = match above {
+        "" => folder.name.clone(),
+        _ => format!("{above}/{}", folder.name),
+    };
+    let images = std::mem::take(&mut folder.images);
+    if !images.is_empty() {
+        found.push((name.clone(), images));
+    }
+    for inner in folder.folders {
+        leaves(inner, &name, found);
+    }
+}

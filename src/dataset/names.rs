@@ -1,0 +1,68 @@
+//! Names of classes and splits.
+
+use std::collections::BTreeMap;
+
+use unicode_normalization::UnicodeNormalization;
+
+/// What folders and files of splits are called.
+const SPLITS: [&str; 17] = [
+    "train",
+    "training",
+    "train_set",
+    "test",
+    "testing",
+    "test_set",
+    "val",
+    "valid",
+    "validation",
+    "val_set",
+    "dev",
+    "eval",
+    "evaluation",
+    "extra",
+    "holdout",
+    "unlabeled",
+    "unlabelled",
+];
+
+/// Whether a split may be called so.
+pub(super) fn is_split(name: &str) -> bool {
+    SPLITS.iter().any(|split| split.eq_ignore_ascii_case(name))
+}
+
+/// The form in which names are compared: Unicode's normal form C, in which letters and their accents are one.
+fn normal(name: &str) -> String {
+    name.nfc().collect()
+}
+
+/// Returns two names that cannot be told apart: they are the same, or differ only in Unicode's normal form.
+pub(crate) fn alike<'a>(names: impl IntoIterator<Item = &'a String>) -> Option<(&'a str, &'a str)> {
+    let mut seen: BTreeMap<String, &str> = BTreeMap::new();
+    for name in names {
+        if let Some(first) = seen.insert(normal(name), name) {
+            return Some((first, name));
+        }
+    }
+    None
+}
+
+/// Whether two lists of names differ in nothing but Unicode's normal form.
+pub(crate) fn same_but_form(one: &[String], other: &[String]) -> bool {
+    one != other && one.len() == other.len() && one.iter().zip(other).all(|(a, b)| normal(a) == normal(b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_two_normal_forms_are_alike() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let two = names(&["cafe\u{301}", "bar", "caf\u{e9}"]);
+        assert_eq!(alike(&two), Some(("cafe\u{301}", "caf\u{e9}")));
+        assert_eq!(alike(&names(&["a", "b", "a"])), Some(("a", "a")));
+        assert_eq!(alike(&names(&["cafe", "caf\u{e9}", "Cafe"])), None);
+        assert!(same_but_form(&two[..1], &two[2..]));
+        assert!(!same_but_form(&two[..1], &two[..1]) && !same_but_form(&two[..1], &two[1..2]));
+    }
+}

@@ -1,0 +1,495 @@
+//! One Parquet file: names and labels of its rows are read at once, the images when they are asked for, a
+//! stretch of a row group at a time.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, StructArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Int64Type, Schema};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+    RowSelection, RowSelector,
+};
+use serde_json::Value;
+
+use super::super::error::DatasetError;
+use super::super::files;
+use super::super::item::Encoded;
+use super::pages::Values;
+use crate::lfs;
+
+const IMAGE_COLUMNS: [&str; 6] = ["image", "img", "jpg", "png", "jpeg", "image_bytes"];
+const LABEL_COLUMNS: [&str; 4] = ["label", "labels", "fine_label", "cls"];
+/// What a column of images holds.
+const IMAGE_TYPE: &str = "struct<bytes, path> or binary";
+/// Names and labels read at a time.
+const BATCH: usize = 8192;
+/// Bytes of images that are read at a time.
+const STRETCH: u64 = 64 << 20;
+/// Bytes of images, as they are stored, that all files of a set hold at most.
+const HELD: usize = 512 << 20;
+
+/// Name (where it has one) and label of a row.
+pub(super) struct Row {
+    pub name: Option<String>,
+    pub label: Option<i64>,
+}
+
+/// A Parquet file.
+pub(super) struct ImageFile {
+    path: PathBuf,
+    metadata: ArrowReaderMetadata,
+    columns: Columns,
+    stretches: Vec<Stretch>,
+    /// By row group: where its images lie, if it is a large one and that is known.
+    large: Vec<OnceLock<Option<Values>>>,
+    cache: Arc<Cache>,
+    /// Its number among the files of the set.
+    number: usize,
+}
+
+/// The leaves of the schema that are read.
+struct Columns {
+    bytes: usize,
+    path: Option<usize>,
+    label: Option<(String, usize)>,
+}
+
+/// Consecutive rows of a row group.
+struct Stretch {
+    group: usize,
+    /// Rows of the group before it.
+    skip: usize,
+    /// Rows of the file before it.
+    first: usize,
+    rows: usize,
+    /// Whether its row group is so large that only one stretch is read at a time.
+    large: bool,
+}
+
+fn damaged(path: &Path, error: impl ToString) -> DatasetError {
+    DatasetError::Corrupt {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    }
+}
+
+/// Runs a step of the Parquet reader. parquet 59 panics on some damaged pages (a bit width above the type's);
+/// to us that is damage like any other. The reader is not used again after it.
+fn contained<T>(path: &Path, step: impl FnOnce() -> T) -> Result<T, DatasetError> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(step))
+        .map_err(|_| damaged(path, "the Parquet reader gave up on one of its pages"))
+}
+
+fn open(path: &Path) -> Result<File, DatasetError> {
+    File::open(path).map_err(files::io(path))
+}
+
+fn column_of(schema: &Schema, names: &[&str]) -> Option<String> {
+    let exists = |name: &&str| schema.column_with_name(name).is_some();
+    names.iter().copied().find(exists).map(str::to_owned)
+}
+
+/// The features in the file's `huggingface` metadata, by column.
+fn features(path: &Path, metadata: &ArrowReaderMetadata) -> Result<Value, DatasetError> {
+    let pairs = metadata.metadata().file_metadata().key_value_metadata();
+    let pair = pairs.into_iter().flatten().find(|pair| pair.key == "huggingface");
+    let Some(text) = pair.and_then(|pair| pair.value.as_deref()) else {
+        return Ok(Value::Null);
+    };
+    let json: Value =
+        serde_json::from_str(text).map_err(|e| damaged(path, format!("huggingface metadata: {e}")))?;
+    Ok(json["info"]["features"].clone())
+}
+
+impl ImageFile {
+    /// Opens a file, the `number`th of its set; also returns the class names in its metadata, if there are
+    /// any.
+    pub fn open(path: &Path, number: usize, cache: &Arc<Cache>) -> Result<(Self, Vec<String>), DatasetError> {
+        if lfs::is_pointer_file(path) {
+            return Err(DatasetError::Pointer {
+                path: path.to_owned(),
+            });
+        }
+        // The Arrow schema that writers embed is not needed, and arrow-ipc 59 panics on a damaged one.
+        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+        let file = open(path)?;
+        let metadata = contained(path, || ArrowReaderMetadata::load(&file, options))?;
+        let metadata = metadata.map_err(|e| damaged(path, e))?;
+        let features = features(path, &metadata)?;
+        let columns = Columns::of(path, &metadata, &features)?;
+        let classes = match &columns.label {
+            Some((label, _)) => class_names(path, &features[label.as_str()])?,
+            None => Vec::new(),
+        };
+        let stretches = stretches(&metadata, columns.bytes);
+        let large = metadata
+            .metadata()
+            .row_groups()
+            .iter()
+            .map(|_| OnceLock::new())
+            .collect();
+        let file = Self {
+            large,
+            path: path.to_owned(),
+            metadata,
+            columns,
+            stretches,
+            cache: cache.clone(),
+            number,
+        };
+        Ok((file, classes))
+    }
+
+    fn reader(
+        &self,
+        leaves: Vec<usize>,
+        choose: impl FnOnce(ParquetRecordBatchReaderBuilder<File>) -> ParquetRecordBatchReaderBuilder<File>,
+    ) -> Result<ParquetRecordBatchReader, DatasetError> {
+        let builder =
+            ParquetRecordBatchReaderBuilder::new_with_metadata(open(&self.path)?, self.metadata.clone());
+        let mask = ProjectionMask::leaves(builder.parquet_schema(), leaves);
+        let reader = contained(&self.path, || choose(builder.with_projection(mask)).build())?;
+        reader.map_err(|e| damaged(&self.path, e))
+    }
+
+    /// Names and labels of all rows.
+    pub fn rows(&self) -> Result<Vec<Row>, DatasetError> {
+        let count = self.stretches.iter().map(|s| s.rows).sum::<usize>();
+        let label = self.columns.label.as_ref();
+        let leaves: Vec<usize> = self
+            .columns
+            .path
+            .into_iter()
+            .chain(label.map(|(_, leaf)| *leaf))
+            .collect();
+        let mut rows = Vec::new();
+        if leaves.is_empty() {
+            rows.resize_with(count, || Row {
+                name: None,
+                label: None,
+            });
+            return Ok(rows);
+        }
+        let mut reader = self.reader(leaves, |builder| builder.with_batch_size(BATCH))?;
+        while let Some(batch) = contained(&self.path, || reader.next())? {
+            let batch = batch.map_err(|e| damaged(&self.path, e))?;
+            let lost = || damaged(&self.path, "a column is lost");
+            let labels = match label {
+                Some((name, _)) => Some(self.labels(name, batch.column_by_name(name).ok_or_else(lost)?)?),
+                None => None,
+            };
+            let parts = batch
+                .columns()
+                .iter()
+                .find_map(|c| c.as_any().downcast_ref::<StructArray>());
+            let paths = match parts.and_then(|parts| parts.column_by_name("path")) {
+                Some(paths) => Some(cast(paths, &DataType::LargeUtf8).map_err(|e| damaged(&self.path, e))?),
+                None => None,
+            };
+            let paths = paths.as_ref().map(|paths| paths.as_string::<i64>());
+            let labels = labels.as_ref().map(|labels| labels.as_primitive::<Int64Type>());
+            for row in 0..batch.num_rows() {
+                let name = paths.filter(|p| p.is_valid(row)).map(|p| p.value(row).to_owned());
+                // A null is no label, and neither is -1.
+                let known = labels.filter(|l| l.is_valid(row)).map(|l| l.value(row));
+                rows.push(Row {
+                    name: name.filter(|name| !name.is_empty()),
+                    label: known.filter(|label| *label != -1),
+                });
+            }
+        }
+        match rows.len() == count {
+            true => Ok(rows),
+            false => Err(damaged(
+                &self.path,
+                format!("{} rows, of {count} by its metadata", rows.len()),
+            )),
+        }
+    }
+
+    fn labels(&self, name: &str, array: &ArrayRef) -> Result<ArrayRef, DatasetError> {
+        if !array.data_type().is_integer() && *array.data_type() != DataType::Null {
+            return Err(wrong(
+                &self.path,
+                name,
+                "an integer",
+                &array.data_type().to_string(),
+            ));
+        }
+        cast(array, &DataType::Int64).map_err(|e| damaged(&self.path, e))
+    }
+
+    /// Where the images of a large row group lie, if that is known.
+    fn values(&self, group: usize) -> Option<&Values> {
+        let about = self.metadata.metadata().row_groups().get(group)?;
+        let column = about.columns().get(self.columns.bytes)?;
+        self.large
+            .get(group)?
+            .get_or_init(|| Values::find(&self.path, column))
+            .as_ref()
+    }
+
+    /// Reads the images of a stretch.
+    fn read(&self, stretch: &Stretch) -> Result<Images, DatasetError> {
+        let _one = stretch.large.then(|| lock(&self.cache.large));
+        let selection = RowSelection::from(vec![
+            RowSelector::skip(stretch.skip),
+            RowSelector::select(stretch.rows),
+        ]);
+        let mut reader = self.reader(vec![self.columns.bytes], |builder| {
+            let group = builder.with_row_groups(vec![stretch.group]);
+            group.with_row_selection(selection).with_batch_size(stretch.rows)
+        })?;
+        let mut images = Images {
+            batches: Vec::new(),
+            bytes: 0,
+        };
+        let mut rows = 0;
+        while let Some(batch) = contained(&self.path, || reader.next())? {
+            let batch = batch.map_err(|e| damaged(&self.path, e))?;
+            let column = batch
+                .columns()
+                .first()
+                .ok_or_else(|| damaged(&self.path, "a column is lost"))?;
+            let (bytes, nulls) = match column.as_any().downcast_ref::<StructArray>() {
+                // A null struct leaves its parts undefined.
+                Some(parts) => (parts.column(0), parts.logical_nulls()),
+                None => (column, None),
+            };
+            let bytes = bytes
+                .as_any()
+                .downcast_ref::<BinaryArray>()
+                .ok_or_else(|| damaged(&self.path, "a column of images of another type"))?;
+            rows += bytes.len();
+            images.bytes += bytes.values().len();
+            images.batches.push((bytes.clone(), nulls));
+        }
+        match rows == stretch.rows {
+            true => Ok(images),
+            false => Err(damaged(
+                &self.path,
+                format!("{rows} images, of {} by its metadata", stretch.rows),
+            )),
+        }
+    }
+}
+
+impl Columns {
+    fn of(path: &Path, metadata: &ArrowReaderMetadata, features: &Value) -> Result<Self, DatasetError> {
+        let schema = metadata.schema();
+        let is_image = |name: &&String| features[name.as_str()]["_type"] == "Image";
+        let declared = schema
+            .fields()
+            .iter()
+            .map(|field| field.name())
+            .find(is_image)
+            .cloned();
+        let Some(image) = declared.or_else(|| column_of(schema, &IMAGE_COLUMNS)) else {
+            let others: Vec<&str> = schema
+                .fields()
+                .iter()
+                .map(|field| field.name().as_str())
+                .collect();
+            let absent = format!("absent; it has {}", others.join(", "));
+            return Err(wrong(path, "image", IMAGE_TYPE, &absent));
+        };
+        let columns = metadata.metadata().file_metadata().schema_descr().columns();
+        let leaf = |parts: &[&str]| columns.iter().position(|c| c.path().parts() == parts);
+        let bytes = leaf(&[&image, "bytes"]).or_else(|| leaf(&[&image]));
+        let kind = schema
+            .field_with_name(&image)
+            .map(|field| field.data_type().clone());
+        let kind = kind.map_err(|e| damaged(path, e))?;
+        let is_binary = |kind: &DataType| *kind == DataType::Binary;
+        let fits = match &kind {
+            DataType::Struct(fields) => fields
+                .find("bytes")
+                .is_some_and(|(_, f)| is_binary(f.data_type())),
+            other => is_binary(other),
+        };
+        let Some(bytes) = bytes.filter(|_| fits) else {
+            return Err(wrong(path, &image, IMAGE_TYPE, &kind.to_string()));
+        };
+        let label = column_of(schema, &LABEL_COLUMNS);
+        let label = label.and_then(|label| Some((label.clone(), leaf(&[&label])?)));
+        Ok(Self {
+            bytes,
+            path: leaf(&[&image, "path"]),
+            label,
+        })
+    }
+}
+
+fn wrong(path: &Path, column: &str, expected: &'static str, actual: &str) -> DatasetError {
+    DatasetError::Column {
+        path: path.to_owned(),
+        column: column.to_owned(),
+        expected,
+        actual: actual.to_owned(),
+    }
+}
+
+/// Class names of the label column; empty if there are none.
+fn class_names(path: &Path, feature: &Value) -> Result<Vec<String>, DatasetError> {
+    let names = feature["names"].as_array().into_iter().flatten();
+    names
+        .map(|name| {
+            let name = name.as_str().map(str::to_owned);
+            name.ok_or_else(|| damaged(path, "huggingface metadata: a class name that is no text"))
+        })
+        .collect()
+}
+
+/// Cuts the row groups into stretches of about [`STRETCH`] bytes of images.
+fn stretches(metadata: &ArrowReaderMetadata, leaf: usize) -> Vec<Stretch> {
+    let (mut stretches, mut first) = (Vec::new(), 0);
+    for (group, about) in metadata.metadata().row_groups().iter().enumerate() {
+        let rows = usize::try_from(about.num_rows()).unwrap_or_default();
+        let size = about
+            .columns()
+            .get(leaf)
+            .map_or(0, |column| column.uncompressed_size());
+        let bytes = u64::try_from(size).unwrap_or_default().max(1);
+        let each = (STRETCH.saturating_mul(rows as u64) / bytes).clamp(1, rows.max(1) as u64) as usize;
+        let mut skip = 0;
+        while skip < rows {
+            let rows = each.min(rows - skip);
+            stretches.push(Stretch {
+                group,
+                skip,
+                first: first + skip,
+                rows,
+                large: bytes > STRETCH,
+            });
+            skip += rows;
+        }
+        first += rows;
+    }
+    stretches
+}
+
+impl Encoded for ImageFile {
+    fn bytes(&self, row: usize) -> Result<Option<Vec<u8>>, DatasetError> {
+        let number = self.stretches.partition_point(|s| s.first + s.rows <= row);
+        let Some(stretch) = self.stretches.get(number) else {
+            return Ok(None);
+        };
+        if stretch.large
+            && let Some(values) = self.values(stretch.group)
+        {
+            return values.get(row - stretch.first + stretch.skip);
+        }
+        let images = self.cache.get((self.number, number), || self.read(stretch))?;
+        Ok(images.get(row - stretch.first))
+    }
+}
+
+/// The images of a stretch.
+struct Images {
+    batches: Vec<(BinaryArray, Option<arrow::buffer::NullBuffer>)>,
+    bytes: usize,
+}
+
+impl Images {
+    fn get(&self, mut row: usize) -> Option<Vec<u8>> {
+        for (bytes, nulls) in &self.batches {
+            if row < bytes.len() {
+                let absent = bytes.is_null(row) || nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
+                return (!absent).then(|| bytes.value(row).to_vec());
+            }
+            row -= bytes.len();
+        }
+        None
+    }
+}
+
+/// A stretch, by file and number in it.
+type Key = (usize, usize);
+/// A stretch that is held, or being read.
+type Held = Arc<Mutex<Option<Arc<Images>>>>;
+
+/// The stretches that were read last, up to [`HELD`] bytes.
+#[derive(Default)]
+pub(super) struct Cache {
+    held: Mutex<Vec<(Key, Held, usize)>>,
+    large: Mutex<()>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Cache {
+    fn get(
+        &self,
+        key: Key,
+        read: impl FnOnce() -> Result<Images, DatasetError>,
+    ) -> Result<Arc<Images>, DatasetError> {
+        let slot = {
+            let mut held = lock(&self.held);
+            // The last one in the list was asked for last.
+            let entry = match held.iter().position(|(known, _, _)| *known == key) {
+                Some(place) => held.remove(place),
+                None => (key, Held::default(), 0),
+            };
+            let slot = entry.1.clone();
+            held.push(entry);
+            slot
+        };
+        let mut slot = lock(&slot);
+        if let Some(images) = &*slot {
+            return Ok(images.clone());
+        }
+        let images = Arc::new(read()?);
+        *slot = Some(images.clone());
+        drop(slot);
+        let mut held = lock(&self.held);
+        if let Some(entry) = held.iter_mut().find(|(known, _, _)| *known == key) {
+            entry.2 = images.bytes;
+        }
+        let mut total: usize = held.iter().map(|(_, _, bytes)| bytes).sum();
+        while total > HELD && held.len() > 1 {
+            total -= held.remove(0).2;
+        }
+        Ok(images)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Both ways to an image give the same bytes.
+    #[test]
+    fn images_of_large_row_groups_are_found_where_they_lie() {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/dataset");
+        for name in [
+            "compressed/none",
+            "compressed/snappy",
+            "shapes/train",
+            "shards/data/train-00000-of-00002",
+        ] {
+            let path = fixtures.join(format!("{name}.parquet"));
+            let (file, _) = ImageFile::open(&path, 0, &Arc::default()).unwrap();
+            let mut seen = 0;
+            for stretch in &file.stretches {
+                let values = file.values(stretch.group).unwrap_or_else(|| panic!("{name}"));
+                let images = file.read(stretch).unwrap();
+                for row in 0..stretch.rows {
+                    assert_eq!(values.get(row + stretch.skip).unwrap(), images.get(row), "{name}");
+                    seen += 1;
+                }
+            }
+            assert!(seen > 0, "{name}");
+        }
+        let (null, _) = ImageFile::open(&fixtures.join("null_image.parquet"), 0, &Arc::default()).unwrap();
+        assert_eq!(null.values(0).unwrap().get(0).unwrap(), None);
+        let (other, _) =
+            ImageFile::open(&fixtures.join("compressed/zstd.parquet"), 0, &Arc::default()).unwrap();
+        assert!(other.values(0).is_none());
+    }
+}

@@ -1,0 +1,216 @@
+//! Which Parquet files of a folder are of which split, and of which configuration: the layouts of data set
+//! repositories of Hugging Face.
+//!
+//! - `train.parquet`, `train-00000-of-00002.parquet`, `train-00000-of-00001-a09b74b3ef9c3b56.parquet`, in the
+//!   folder, in `data`, or in the folder of a configuration;
+//! - `CONFIG/train/0000.parquet`, as Hugging Face converts sets itself;
+//! - `train/part-0.parquet`, as other writers shard.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::super::error::DatasetError;
+use super::super::files;
+use super::super::folder::ALL;
+use super::super::names::is_split;
+
+/// How deep files are looked for.
+const DEEPEST: usize = 4;
+
+/// Where a Parquet file stands in a folder.
+struct Found {
+    /// Names of the folders above it.
+    above: Vec<String>,
+    stem: String,
+    path: PathBuf,
+}
+
+fn find(dir: &Path, above: &[String], found: &mut Vec<Found>) -> Result<(), DatasetError> {
+    for entry in files::list(dir)? {
+        if entry.is_dir {
+            if above.len() < DEEPEST {
+                find(
+                    &entry.path,
+                    &[above, std::slice::from_ref(&entry.name)].concat(),
+                    found,
+                )?;
+            }
+        } else if let Some(stem) = entry.name.strip_suffix(".parquet") {
+            found.push(Found {
+                above: above.to_vec(),
+                stem: stem.to_owned(),
+                path: entry.path,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Whether a folder holds Parquet files, as far as a look at its first levels tells.
+pub(super) fn any(dir: &Path) -> bool {
+    let has = |dir: &Path| {
+        let entries = files::list(dir).unwrap_or_default();
+        entries.iter().any(|e| !e.is_dir && e.name.ends_with(".parquet"))
+    };
+    let inner = |dir: &Path| {
+        let entries = files::list(dir).unwrap_or_default();
+        let folders: Vec<PathBuf> = entries.into_iter().filter(|e| e.is_dir).map(|e| e.path).collect();
+        folders
+    };
+    // A folder of a thousand classes is none of a repository's.
+    let narrow = |folders: Vec<PathBuf>| if folders.len() > 64 { Vec::new() } else { folders };
+    let first = narrow(inner(dir));
+    has(dir)
+        || first.iter().any(|dir| has(dir))
+        || first.iter().any(|dir| narrow(inner(dir)).iter().any(|d| has(d)))
+}
+
+/// The split of a file name: what stands before the shard number (and the fingerprint) of
+/// `train-00000-of-00002`, or the whole stem; none if there is nothing but a number.
+fn split_of(stem: &str) -> Option<&str> {
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if number(stem) {
+        return None;
+    }
+    let (head, tail) = stem.rsplit_once("-of-").unwrap_or((stem, ""));
+    let mut tail = tail.splitn(2, '-');
+    let total = tail.next().is_some_and(number);
+    let fingerprint = tail
+        .next()
+        .is_none_or(|f| f.bytes().all(|b| b.is_ascii_hexdigit()));
+    match head.rsplit_once('-') {
+        Some((split, index)) if total && fingerprint && number(index) => Some(split),
+        _ => Some(stem),
+    }
+}
+
+/// The files of each split of the set at `path`, a file or a folder.
+pub(super) fn shards(path: &Path) -> Result<BTreeMap<String, Vec<PathBuf>>, DatasetError> {
+    if !path.is_dir() {
+        return Ok(BTreeMap::from([(of_file(path), vec![path.to_owned()])]));
+    }
+    let mut found = Vec::new();
+    find(path, &[], &mut found)?;
+    // Files right in the folder, or in its `data`, are the set.
+    let here: Vec<Found> = found.extract_if(.., |f| f.above.is_empty()).collect();
+    let mut found = if here.is_empty() { found } else { here };
+    for file in &mut found {
+        file.above.retain(|folder| folder != "data");
+    }
+    if found.iter().any(|f| f.above.is_empty()) {
+        found.retain(|f| f.above.is_empty());
+    }
+    let mut splits: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    let mut configs = BTreeSet::new();
+    for mut file in found {
+        let last = file.above.last().filter(|folder| is_split(folder)).cloned();
+        let own = split_of(&file.stem);
+        let split = match (last, own) {
+            (Some(folder), own) if own.is_none_or(|own| !is_split(own)) => {
+                file.above.pop();
+                folder
+            }
+            (_, Some(own)) => own.to_owned(),
+            (_, None) => file.above.pop().unwrap_or_else(|| ALL.to_owned()),
+        };
+        configs.insert(file.above.join("/"));
+        splits.entry(split).or_default().push(file.path);
+    }
+    if splits.is_empty() {
+        return Err(DatasetError::Layout {
+            path: path.to_owned(),
+            reason: "no .parquet files in it".to_owned(),
+        });
+    }
+    if configs.len() > 1 {
+        return Err(DatasetError::Configs {
+            path: path.to_owned(),
+            configs: configs.into_iter().collect(),
+        });
+    }
+    Ok(splits)
+}
+
+/// The split that one file is of.
+fn of_file(path: &Path) -> String {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let folder = path
+        .parent()
+        .and_then(Path::file_name)
+        .unwrap_or_default()
+        .to_string_lossy();
+    match split_of(&stem) {
+        Some(known @ ("train" | "test" | "validation" | "val")) => known.to_owned(),
+        None if is_split(&folder) => folder.into_owned(),
+        _ => ALL.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_shards() {
+        for (stem, split) in [
+            ("train", Some("train")),
+            ("train-00000-of-00002", Some("train")),
+            ("train-00000-of-00001-a09b74b3ef9c3b56", Some("train")),
+            ("my-test-0-of-1", Some("my-test")),
+            ("0000", None),
+            ("cifar-of-two", Some("cifar-of-two")),
+            ("train-00000-of-00001-notes", Some("train-00000-of-00001-notes")),
+        ] {
+            assert_eq!(split_of(stem), split, "{stem}");
+        }
+    }
+
+    #[test]
+    fn repositories() {
+        let splits = |files: &[&str]| {
+            let dir = tempfile::tempdir().unwrap();
+            for file in files {
+                let path = dir.path().join(file);
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(path, "").unwrap();
+            }
+            shards(dir.path()).map(|splits| {
+                let count = |(split, files): (String, Vec<PathBuf>)| format!("{split} {}", files.len());
+                splits.into_iter().map(count).collect::<Vec<_>>().join(", ")
+            })
+        };
+        let good = |files: &[&str]| splits(files).unwrap();
+        assert_eq!(
+            good(&[
+                "plain_text/train-00000-of-00001.parquet",
+                "plain_text/test-00000-of-00001.parquet"
+            ]),
+            "test 1, train 1"
+        );
+        assert_eq!(
+            good(&[
+                "default/train/0000.parquet",
+                "default/train/0001.parquet",
+                "default/test/0000.parquet"
+            ]),
+            "test 1, train 2"
+        );
+        assert_eq!(
+            good(&[
+                "data/train-00000-of-00002-0ff1.parquet",
+                "data/train-00001-of-00002-a1.parquet"
+            ]),
+            "train 2"
+        );
+        assert_eq!(good(&["data/default/train-00000-of-00001.parquet"]), "train 1");
+        assert_eq!(good(&["train/part-0.parquet", "train/part-1.parquet"]), "train 2");
+        assert_eq!(good(&["train.parquet", "other/train.parquet"]), "train 1");
+        match splits(&[
+            "full/train-00000-of-00001.parquet",
+            "cropped/train-00000-of-00001.parquet",
+        ]) {
+            Err(DatasetError::Configs { configs, .. }) => assert_eq!(configs, ["cropped", "full"]),
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -1,0 +1,483 @@
+//! Sets as they lie on disks: folders of every shape, archives, Tiny ImageNet, lists, SVHN, compressed
+//! Parquet, and what is refused.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::{fixture, gzip, png};
+use crate::dataset::{
+    Channels, ClassFolder, DatasetError, Description, Images, Kind, Preparation, Reading, describe, place,
+    preview,
+};
+
+/// A folder with these files: a PNG picture of its own each, or text where the name says so.
+pub(super) fn tree(files: &[&str]) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (number, file) in files.iter().enumerate() {
+        let path = dir.path().join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let is_picture = [".png", ".jpg", ".JPEG"].iter().any(|end| file.ends_with(end));
+        let bytes = match is_picture {
+            true => png(2, 1, &[number as u8, 7]),
+            false => b"text".to_vec(),
+        };
+        fs::write(path, bytes).unwrap();
+    }
+    dir
+}
+
+/// The splits in words: `train 3 [a b], test 2`.
+fn words(found: &Description) -> String {
+    let split = |(name, count): (&String, &usize)| {
+        let sizes = &found.class_sizes[name];
+        let classes = found.classes.iter().zip(sizes).filter(|(_, n)| **n > 0);
+        let classes = classes
+            .map(|(class, _)| class.as_str())
+            .collect::<Vec<_>>()
+            .join(" ");
+        match sizes.is_empty() {
+            true => format!("{name} {count}"),
+            false => format!("{name} {count} [{classes}]"),
+        }
+    };
+    found.splits.iter().map(split).collect::<Vec<_>>().join(", ")
+}
+
+fn read(path: &Path) -> Result<String, DatasetError> {
+    describe(path, &Reading::default()).map(|found| words(&found))
+}
+
+#[test]
+fn shapes_of_folders() {
+    for (files, wanted) in [
+        // Flat folders and flat sub-folders: LSUN, iSUN, Places365's validation images, Textures.
+        (&["a.png", "b.jpg"][..], "all 2"),
+        (&["iSUN_patches/a.png", "iSUN_patches/b.png"], "all 2"),
+        (&["test/a.png", "test/b.png"], "test 2"),
+        (&["train/a.png", "test/b.png", "test/c.png"], "test 2, train 1"),
+        // DTD: images by class, lists beside them.
+        (
+            &[
+                "images/banded/a.png",
+                "images/dotted/b.png",
+                "labels/train1.txt",
+                "imdb/imdb.mat",
+            ],
+            "images 2 [banded dotted]",
+        ),
+        // An ImageNet with torchvision's `meta.bin`, a flat validation split, and what else lies about.
+        (
+            &[
+                "train/n01/a.JPEG",
+                "train/n02/b.JPEG",
+                "val/c.JPEG",
+                "meta.bin",
+                "ILSVRC2012_devkit_t12/data/x.txt",
+            ],
+            "train 2 [n01 n02], val 1",
+        ),
+        (
+            &[
+                "ILSVRC/Data/CLS-LOC/train/n01/a.JPEG",
+                "ILSVRC/Data/CLS-LOC/train/n02/b.JPEG",
+                "ILSVRC/Data/CLS-LOC/test/c.JPEG",
+                "ILSVRC/Annotations/n01/a.xml",
+            ],
+            "test 1, train 2 [n01 n02]",
+        ),
+        (
+            &["train/a/x.png", "train/b/x.png", "test/x.png"],
+            "test 1, train 2 [a b]",
+        ),
+        // Hidden folders and those of other programs.
+        (
+            &[
+                "a/x.png",
+                "b/y.png",
+                "__MACOSX/a/._x.png",
+                ".ipynb_checkpoints/x.png",
+                "Thumbs.db",
+                "desktop.ini",
+            ],
+            "all 2 [a b]",
+        ),
+        (
+            &["a/x.png", "a/.ipynb_checkpoints/x.png", "b/._y.png", "b/y.png"],
+            "all 2 [a b]",
+        ),
+        // Images below the directory of their class are its own, as for torchvision.
+        (&["a/x.png", "a/more/y.png", "b/images/z.png"], "all 3 [a b]"),
+        // Places365 by letters.
+        (
+            &["a/abbey/x.png", "b/bar/indoor/x.png", "b/bar/outdoor/x.png"],
+            "all 3 [a/abbey b/bar/indoor b/bar/outdoor]",
+        ),
+        (
+            &["amazon/bike/x.png", "webcam/bike/x.png"],
+            "amazon 1 [bike], webcam 1 [bike]",
+        ),
+    ] {
+        let dir = tree(files);
+        assert_eq!(
+            read(dir.path()).unwrap_or_else(|e| panic!("{files:?}: {e}")),
+            wanted,
+            "{files:?}"
+        );
+    }
+}
+
+#[test]
+fn folders_that_say_what_is_wrong() {
+    for (files, said) in [
+        (&["a.png", "b/c.png"][..], "side by side"),
+        (
+            &["a/x.png", "b/c/y.png"],
+            "some directories are classes and others splits",
+        ),
+        (
+            &["train/a/x.png", "train/y.png", "test/a/x.png"],
+            "beside its class directories",
+        ),
+        (&["train/a/x.png", "test/notes.txt"], "split test"),
+        (
+            &["set/train/data-00000-of-00001.arrow", "set/dataset_dict.json"],
+            "save_to_disk",
+        ),
+        (&["images.tar.gz", "readme.txt"], "archives"),
+        (&["cifar-10-c/snow.npy"], "NumPy"),
+        (&["notes.txt"], "notes.txt"),
+    ] {
+        let error = read(tree(files).path()).unwrap_err().to_string();
+        assert!(error.contains(said), "{files:?}: {error}");
+    }
+}
+
+#[test]
+fn class_names_in_two_normal_forms_are_refused() {
+    let dir = tree(&[
+        "train/caf\u{e9}/a.png",
+        "train/bar/a.png",
+        "test/cafe\u{301}/b.png",
+        "test/bar/b.png",
+    ]);
+    let error = read(dir.path()).unwrap_err();
+    assert!(matches!(error, DatasetError::Alike { .. }), "{error}");
+}
+
+pub(super) fn tar(dir: &Path) -> Vec<u8> {
+    let mut tar = ::tar::Builder::new(Vec::new());
+    tar.append_dir_all("./set", dir).unwrap();
+    tar.into_inner().unwrap()
+}
+
+pub(super) fn zip(dir: &Path, files: &[&str]) -> Vec<u8> {
+    let mut out = ::zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let options =
+        ::zip::write::SimpleFileOptions::default().compression_method(::zip::CompressionMethod::Stored);
+    for file in files {
+        out.start_file(format!("set/{file}"), options).unwrap();
+        out.write_all(&fs::read(dir.join(file)).unwrap()).unwrap();
+    }
+    out.finish().unwrap().into_inner()
+}
+
+#[test]
+fn archives_hold_the_set_of_their_folder() {
+    let files = ["train/a/x.png", "train/b/y.png", "test/a/z.png", "test/b/w.png"];
+    let dir = tree(&files);
+    let wanted = describe(dir.path(), &Reading::default()).unwrap();
+    let out = tempfile::tempdir().unwrap();
+    let whole = tar(dir.path());
+    for (name, bytes) in [
+        ("set.tar", whole.clone()),
+        ("set.tar.gz", gzip(&whole)),
+        ("set.tgz", gzip(&whole)),
+        ("set.zip", zip(dir.path(), &files)),
+        ("name-says-nothing", zip(dir.path(), &files)),
+    ] {
+        let path = out.path().join(name);
+        fs::write(&path, &bytes).unwrap();
+        let found = describe(&path, &Reading::default()).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(
+            (found.kind, found.digest),
+            (Kind::ImageFolder, wanted.digest),
+            "{name}"
+        );
+        // A class list chooses in an archive too.
+        let class = |name: &str| ClassFolder {
+            folder: name.into(),
+            name: name.into(),
+        };
+        let reading = Reading {
+            classes: vec![class("b")],
+            ..Reading::default()
+        };
+        assert_eq!(
+            words(&describe(&path, &reading).unwrap()),
+            "test 1 [b], train 1 [b]",
+            "{name}"
+        );
+        fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+        assert!(describe(&path, &Reading::default()).is_err(), "{name} cut");
+    }
+}
+
+#[test]
+fn tiny_imagenet_as_unzipped() {
+    let dir = tree(&[
+        "tiny/train/n02/images/n02_0.JPEG",
+        "tiny/train/n01/images/n01_0.JPEG",
+        "tiny/train/n01/images/n01_1.JPEG",
+        "tiny/val/images/val_0.JPEG",
+        "tiny/val/images/val_1.JPEG",
+        "tiny/test/images/test_0.JPEG",
+    ]);
+    let put = |file: &str, text: &str| fs::write(dir.path().join("tiny").join(file), text).unwrap();
+    put("wnids.txt", "n02\nn01\n");
+    put(
+        "words.txt",
+        "n01\tgoldfish, Carassius auratus\nn02\tbullfrog, Rana\nn03\tentity\n",
+    );
+    put("train/n01/n01_boxes.txt", "n01_0.JPEG\t0\t0\t62\t62\n");
+    put(
+        "val/val_annotations.txt",
+        "val_0.JPEG\tn02\t0\t32\t44\t62\nval_1.JPEG\tn01\t1\t1\t2\t2\n",
+    );
+    for path in [dir.path().to_owned(), dir.path().join("tiny")] {
+        let found = describe(&path, &Reading::default()).unwrap();
+        assert_eq!(
+            words(&found),
+            "test 1, train 3 [goldfish bullfrog], val 2 [goldfish bullfrog]"
+        );
+        let images = Images::open(&path, &Reading::default(), "val", &[]).unwrap();
+        assert_eq!(
+            (images.name(0), images.labels()),
+            (Some("val_1.JPEG"), Some(&[0, 1][..]))
+        );
+    }
+    let class = ClassFolder {
+        folder: "n02".into(),
+        name: "frog".into(),
+    };
+    let reading = Reading {
+        classes: vec![class],
+        ..Reading::default()
+    };
+    assert_eq!(
+        words(&describe(dir.path(), &reading).unwrap()),
+        "train 1 [frog], val 1 [frog]"
+    );
+    put("words.txt", "n01\tbank, a\nn02\tbank, b\n");
+    assert_eq!(
+        describe(dir.path(), &Reading::default()).unwrap().classes,
+        ["bank, a", "bank, b"]
+    );
+}
+
+#[test]
+fn lists_of_openood() {
+    let dir = tree(&["cifar/test/cat/1.png", "cifar/test/dog/2.png", "texture/a b.jpg"]);
+    let list = |name: &str, text: &str| -> PathBuf {
+        let path = dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    };
+    let train = list(
+        "train_cifar.txt",
+        "cifar/test/cat/1.png 0\ncifar/test/dog/2.png 1\n",
+    );
+    let texture = list("test_texture.txt", "\u{feff}texture/a b.jpg -1\r\n\r\n");
+    let reading = |lists: &[(&str, &PathBuf)]| Reading {
+        lists: lists
+            .iter()
+            .map(|(split, list)| ((*split).to_owned(), (*list).clone()))
+            .collect(),
+        ..Reading::default()
+    };
+    let found = describe(dir.path(), &reading(&[("train", &train), ("test", &texture)])).unwrap();
+    assert_eq!(
+        (found.kind, words(&found)),
+        (Kind::ImageList, "test 1, train 2 [0 1]".to_owned())
+    );
+    let absent = list("absent.txt", "cifar/none.png 0\n");
+    let error = describe(dir.path(), &reading(&[("all", &absent)]))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("absent.txt, line 1") && error.contains("none.png"),
+        "{error}"
+    );
+}
+
+#[test]
+fn svhn_as_matlab_files() {
+    let found = describe(&fixture("svhn"), &Reading::default()).unwrap();
+    assert_eq!(
+        (found.kind, words(&found)),
+        (Kind::Svhn, "test 3 [0 1 5], train 2 [0 1]".to_owned())
+    );
+    for (path, split) in [
+        (fixture("svhn"), "test"),
+        (fixture("svhn/test_32x32.mat"), "test"),
+        (fixture("svhn"), "train"),
+    ] {
+        let images = Images::open(&path, &Reading::default(), split, &[]).unwrap();
+        assert_eq!(images.labels().unwrap()[..2], [1, 0]);
+        let prepared = images
+            .read(&[1], &Preparation::new(32, 32, Channels::Rgb))
+            .unwrap();
+        // Red is three times the row, green the column, blue the image's number.
+        let place = (5 * 32 + 9) * 3;
+        assert_eq!(prepared[place..place + 3], [15, 9, 1], "{split}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("train_32x32.mat");
+    let whole = fs::read(fixture("svhn/train_32x32.mat")).unwrap();
+    fs::write(&path, &whole[..5000]).unwrap();
+    assert!(describe(dir.path(), &Reading::default()).is_err());
+    fs::write(&path, [b"\x89HDF\r\n\x1a\n".as_slice(), &[0; 200]].concat()).unwrap();
+    let error = describe(&path, &Reading::default()).unwrap_err().to_string();
+    assert!(error.contains("7.3"), "{error}");
+}
+
+#[test]
+fn parquet_in_every_compression() {
+    let digest = |name: &str| {
+        let found = describe(
+            &fixture(&format!("compressed/{name}.parquet")),
+            &Reading::default(),
+        );
+        found.unwrap_or_else(|e| panic!("{name}: {e}")).digest
+    };
+    let wanted = digest("none");
+    for codec in ["gzip", "brotli", "lz4", "snappy", "zstd"] {
+        assert_eq!(digest(codec), wanted, "{codec}");
+    }
+}
+
+#[test]
+fn labels_that_are_none_or_too_large() {
+    for name in ["minus", "null"] {
+        let found = describe(
+            &fixture(&format!("compressed/label_{name}.parquet")),
+            &Reading::default(),
+        )
+        .unwrap();
+        assert_eq!(
+            (words(&found), found.classes.len()),
+            ("all 4".to_owned(), 0),
+            "{name}"
+        );
+    }
+    let error = describe(&fixture("compressed/label_far.parquet"), &Reading::default()).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            DatasetError::FarLabel {
+                label: 2_000_000_000,
+                ..
+            }
+        ),
+        "{error}"
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn links_go_by_their_names() {
+    use std::os::unix::fs::symlink;
+    let dir = tempfile::tempdir().unwrap();
+    let blobs = dir.path().join("blobs");
+    let data = dir.path().join("snapshots/abc/data");
+    fs::create_dir(&blobs).unwrap();
+    fs::create_dir_all(&data).unwrap();
+    fs::copy(fixture("shapes/test.parquet"), blobs.join("0a1b")).unwrap();
+    let link = data.join("test-00000-of-00001.parquet");
+    symlink("../../../blobs/0a1b", &link).unwrap();
+    assert!(
+        place(&link)
+            .unwrap()
+            .ends_with("snapshots/abc/data/test-00000-of-00001.parquet")
+    );
+    for path in [link, dir.path().join("snapshots/abc")] {
+        assert!(read(&place(&path).unwrap()).unwrap().starts_with("test 4"));
+    }
+    // The blob itself has no name, and is known by its bytes.
+    assert!(read(&blobs.join("0a1b")).unwrap().starts_with("all 4"));
+
+    // A link that leads nowhere is a picture that is not there.
+    let folder = tree(&["a/x.png", "b/y.png"]);
+    symlink("nowhere.png", folder.path().join("a/z.png")).unwrap();
+    let error = describe(folder.path(), &Reading::default())
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("a/z.png"), "{error}");
+    let skipping = Reading {
+        skip_bad: true,
+        ..Reading::default()
+    };
+    let found = describe(folder.path(), &skipping).unwrap();
+    assert_eq!(
+        (found.splits["all"], found.skipped["all"][0].name.as_str()),
+        (2, "a/z.png")
+    );
+}
+
+#[test]
+fn cut_pictures_and_pointers_are_told_in_every_container() {
+    let image = image::RgbImage::from_fn(60, 40, |x, y| image::Rgb([(4 * x) as u8, (6 * y) as u8, 9]));
+    for format in [image::ImageFormat::Jpeg, image::ImageFormat::Png] {
+        let mut out = std::io::Cursor::new(Vec::new());
+        image.write_to(&mut out, format).unwrap();
+        let whole = out.into_inner();
+        let dir = tree(&["a/x.png", "b/y.png"]);
+        let path = dir.path().join("a/cut.jpg");
+        fs::write(&path, &whole).unwrap();
+        describe(dir.path(), &Reading::default()).unwrap();
+        for end in [whole.len() / 4, whole.len() / 2, whole.len() * 9 / 10] {
+            fs::write(&path, &whole[..end]).unwrap();
+            let error = describe(dir.path(), &Reading::default()).unwrap_err();
+            assert!(
+                matches!(&error, DatasetError::Image { name, .. } if name == "a/cut.jpg"),
+                "{error}"
+            );
+            let archive = dir.path().with_extension("tar");
+            fs::write(&archive, tar(dir.path())).unwrap();
+            let error = describe(&archive, &Reading::default()).unwrap_err();
+            assert!(
+                matches!(&error, DatasetError::Image { name, .. } if name == "a/cut.jpg"),
+                "{error}"
+            );
+            fs::remove_file(&archive).unwrap();
+        }
+        let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
+        fs::write(&path, pointer).unwrap();
+        let error = describe(dir.path(), &Reading::default()).unwrap_err().to_string();
+        assert!(error.contains("git-lfs"), "{error}");
+        let parquet = dir.path().join("train.parquet");
+        fs::write(&parquet, pointer).unwrap();
+        let error = describe(&parquet, &Reading::default()).unwrap_err();
+        assert!(matches!(error, DatasetError::Pointer { .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_preview_decodes_nothing() {
+    let dir = tree(&["train/a/x.png", "train/b/y.png", "test/z.png"]);
+    fs::write(dir.path().join("train/a/x.png"), "no picture").unwrap();
+    let found = preview(dir.path(), &Reading::default()).unwrap();
+    assert_eq!(
+        (found.kind, found.classes.join(" ")),
+        (Kind::ImageFolder, "a b".into())
+    );
+    let train = &found.splits[1];
+    assert_eq!(
+        (train.name.as_str(), train.images, train.classes),
+        ("train", 2, Some(2))
+    );
+    assert_eq!(train.first, ["a/x.png", "b/y.png"]);
+    assert_eq!(found.splits[0].classes, None);
+}

@@ -1,0 +1,164 @@
+//! Folders, on disk or in an archive, as names and what they lead to.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::archive::Archive;
+use super::error::DatasetError;
+use super::files;
+use super::item::Stored;
+use super::sniff::{self, Sort};
+
+/// How deep folders may lie in folders: links may lead in circles.
+const DEEPEST: usize = 24;
+
+/// A folder.
+#[derive(Clone)]
+pub(super) enum Folder {
+    Disk(PathBuf),
+    /// A folder of an archive, by its path in it.
+    Packed(Arc<Archive>, String),
+}
+
+/// One entry of a folder.
+pub(super) struct Entry {
+    pub name: String,
+    pub place: Place,
+}
+
+/// What a name leads to.
+pub(super) enum Place {
+    Folder(Folder),
+    File(Stored),
+}
+
+impl Folder {
+    /// Lists it by name (bytes ascending), without what is no part of a set.
+    pub fn list(&self) -> Result<Vec<Entry>, DatasetError> {
+        match self {
+            Self::Packed(archive, inner) => Ok(archive.list(inner)),
+            Self::Disk(path) => {
+                let entry = |entry: files::Entry| Entry {
+                    name: entry.name,
+                    place: match entry.is_dir {
+                        true => Place::Folder(Self::Disk(entry.path)),
+                        false => Place::File(Stored::File(entry.path)),
+                    },
+                };
+                Ok(files::list(path)?.into_iter().map(entry).collect())
+            }
+        }
+    }
+}
+
+/// How file names of pictures end that are read.
+const READ: [&str; 4] = ["png", "jpg", "jpeg", "jpe"];
+/// How those end that are not.
+const NOT_READ: [&str; 11] = [
+    "bmp", "gif", "webp", "tif", "tiff", "ppm", "pgm", "pbm", "avif", "heic", "jp2",
+];
+
+/// The end of a file's name, in small letters.
+pub(super) fn extension(name: &str) -> String {
+    let extension = Path::new(name).extension().unwrap_or_default();
+    extension.to_string_lossy().to_lowercase()
+}
+
+/// A folder and what is in it, down to the last picture.
+pub(super) struct Node {
+    pub name: String,
+    /// Pictures right in it, by name.
+    pub images: Vec<(String, Stored)>,
+    /// Its folders, by name.
+    pub folders: Vec<Node>,
+    /// Names of the first other files.
+    pub others: Vec<String>,
+    /// Pictures in it and in its folders.
+    pub count: usize,
+}
+
+/// How a tree is read.
+#[derive(Clone, Copy)]
+pub(super) struct Walk<'a> {
+    /// Where the set lies, for errors.
+    pub path: &'a Path,
+    /// Takes pictures of formats that are not read, which then cannot be decoded; else they are an error.
+    pub skip_bad: bool,
+}
+
+impl Walk<'_> {
+    /// Reads a whole tree.
+    pub fn node(&self, name: &str, folder: &Folder) -> Result<Node, DatasetError> {
+        self.descend(name, folder, 0)
+    }
+
+    fn descend(&self, name: &str, folder: &Folder, depth: usize) -> Result<Node, DatasetError> {
+        if depth > DEEPEST {
+            return Err(DatasetError::Layout {
+                path: self.path.to_owned(),
+                reason: format!("folders lie more than {DEEPEST} deep in it, or a link leads in a circle"),
+            });
+        }
+        let mut node = Node {
+            name: name.to_owned(),
+            images: Vec::new(),
+            folders: Vec::new(),
+            others: Vec::new(),
+            count: 0,
+        };
+        for entry in folder.list()? {
+            match entry.place {
+                Place::Folder(inner) => node.folders.push(self.descend(&entry.name, &inner, depth + 1)?),
+                Place::File(stored) if self.is_image(&entry.name, &stored)? => {
+                    node.images.push((entry.name, stored));
+                }
+                Place::File(_) => {
+                    if node.others.len() < 8 {
+                        node.others.push(entry.name);
+                    }
+                }
+            }
+        }
+        node.count = node.images.len() + node.folders.iter().map(|inner| inner.count).sum::<usize>();
+        Ok(node)
+    }
+
+    fn is_image(&self, name: &str, stored: &Stored) -> Result<bool, DatasetError> {
+        let extension = extension(name);
+        if READ.contains(&extension.as_str()) {
+            return Ok(true);
+        }
+        if NOT_READ.contains(&extension.as_str()) {
+            return match self.skip_bad {
+                true => Ok(true),
+                false => Err(DatasetError::Layout {
+                    path: match stored {
+                        Stored::File(path) => path.clone(),
+                        Stored::Encoded(..) | Stored::Planes(_) => self.path.join(name),
+                    },
+                    reason: "only PNG and JPEG are read; convert it".to_owned(),
+                }),
+            };
+        }
+        // A name that does not say it, as in caches: the file does.
+        match stored {
+            Stored::File(path) if extension.is_empty() => {
+                Ok(matches!(sniff::sort_of_file(path), Ok(Sort::Png | Sort::Jpeg)))
+            }
+            Stored::File(_) | Stored::Encoded(..) | Stored::Planes(_) => Ok(false),
+        }
+    }
+}
+
+impl Node {
+    /// All pictures of it and of its folders, by path below it.
+    pub fn into_images(self) -> Vec<(String, Stored)> {
+        let mut all = self.images;
+        for folder in self.folders {
+            let name = folder.name.clone();
+            let inner = folder.into_images().into_iter();
+            all.extend(inner.map(|(path, stored)| (format!("{name}/{path}"), stored)));
+        }
+        all
+    }
+}

@@ -1,0 +1,100 @@
+//! Data sets by name: checked, shown before they are read, renamed, forgotten.
+
+use crate::support::{bad, data, dream, folder, good};
+
+#[test]
+fn names_of_data_sets_are_checked_as_aliases_are() {
+    let folder = folder();
+    let path = folder.path();
+    let set = data().join("ood/digits.parquet");
+    let set = set.to_str().unwrap();
+    for name in ["two words", "caf\u{e9}", "face", "-x"] {
+        let said = bad(path, 2, &["dataset", "add", "--", name, set]);
+        assert!(said.contains(name), "{said}");
+    }
+    good(path, &["-q", "dataset", "add", "digits", set]);
+    assert!(bad(path, 2, &["dataset", "rename", "digits", "two words"]).contains("two words"));
+}
+
+#[test]
+fn a_dry_run_shows_and_registers_nothing() {
+    let folder = folder();
+    let path = folder.path();
+    let set = data().join("fashion-mini");
+    let shown = good(
+        path,
+        &["dataset", "add", "fashion", set.to_str().unwrap(), "--dry-run"],
+    );
+    assert!(
+        shown.contains("parquet") && shown.contains("train") && shown.contains("6000"),
+        "{shown}"
+    );
+    let json = good(
+        path,
+        &[
+            "dataset",
+            "add",
+            "fashion",
+            set.to_str().unwrap(),
+            "--dry-run",
+            "--format",
+            "json",
+        ],
+    );
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["splits"][1]["images"], 6000);
+    assert!(!path.join("dream.redb").exists());
+}
+
+#[test]
+fn sets_are_renamed_and_forgotten() {
+    let folder = folder();
+    let path = folder.path();
+    let set = data().join("ood/digits.parquet");
+    let set = set.to_str().unwrap();
+    good(path, &["-q", "dataset", "add", "digits", set]);
+    good(
+        path,
+        &[
+            "-q",
+            "dataset",
+            "add",
+            "letters",
+            data().join("ood/letters.parquet").to_str().unwrap(),
+        ],
+    );
+    assert!(bad(path, 1, &["dataset", "rename", "digits", "letters"]).contains("letters"));
+    good(path, &["dataset", "rename", "digits", "numbers"]);
+    assert!(bad(path, 1, &["dataset", "show", "digits"]).contains("digits"));
+    let shown = dream(path, &["dataset", "rm", "numbers"]);
+    let said = String::from_utf8(shown.stdout).unwrap();
+    assert!(shown.status.code() == Some(1) && said.contains("--yes"), "{said}");
+    assert!(good(path, &["dataset", "ls"]).contains("numbers"));
+    good(path, &["dataset", "rm", "numbers", "--yes"]);
+    assert!(!good(path, &["dataset", "ls"]).contains("numbers"));
+    assert!(std::path::Path::new(set).exists());
+}
+
+#[test]
+fn splits_of_different_classes_are_refused() {
+    let folder = folder();
+    let path = folder.path();
+    let set = data().join("ood/digits.parquet");
+    let bytes = std::fs::read(set).unwrap();
+    let start = bytes.windows(8).position(|w| w == b"\x89PNG\r\n\x1a\n").unwrap();
+    let end = bytes.windows(8).position(|w| w == b"IEND\xaeB`\x82").unwrap() + 8;
+    for file in ["train/a", "train/b", "test/a"] {
+        std::fs::create_dir_all(path.join("set").join(file)).unwrap();
+        std::fs::write(path.join("set").join(file).join("x.png"), &bytes[start..end]).unwrap();
+    }
+    let said = bad(path, 1, &["dataset", "add", "set", "set"]);
+    assert!(
+        said.contains("test has no b") && said.contains("--classes"),
+        "{said}"
+    );
+    std::fs::write(path.join("classes.csv"), "name,token_word\na,a\nb,b\n").unwrap();
+    good(
+        path,
+        &["-q", "dataset", "add", "set", "set", "--classes", "classes.csv"],
+    );
+}

@@ -1,0 +1,87 @@
+//! `dream dataset add|ls|show|rename|rm`.
+
+mod add;
+mod change;
+
+use anyhow::Result;
+use clap::Subcommand;
+use dream_ood::query::datasets_batch;
+use dream_ood::store::Readable;
+
+use super::Verdict;
+use crate::args::Args;
+use crate::output;
+use crate::session::Session;
+
+/// Registers image sets, diffusion models and weights, and lists, renames and forgets them.
+#[derive(Debug, clap::Args)]
+pub struct Dataset {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Registers the image set, the diffusion model or the weights of a network at PATH under NAME.
+    ///
+    /// Image sets are folders of PNG and JPEG files (SPLIT/CLASS/*, CLASS/*, or * without labels), archives
+    /// of such folders (.tar, .tar.gz, .zip), Parquet files and repositories of Hugging Face, IDX (MNIST),
+    /// CIFAR (binary or Python), SVHN (.mat), Tiny ImageNet as unzipped, or what lists of OpenOOD name
+    /// (--list). A diffusion model is a folder in the diffusers layout, or one checkpoint file of Stable
+    /// Diffusion 1.x (.safetensors, .ckpt)
+    Add(add::Add),
+    /// Lists what is registered
+    Ls,
+    /// Shows one entry
+    Show {
+        /// Its name
+        name: String,
+    },
+    /// Gives an entry another name; runs find it by its digest
+    Rename {
+        /// Its name
+        name: String,
+        /// The name that it gets
+        new: String,
+    },
+    /// Forgets an entry; the files stay where they are. Without --yes it shows what would be forgotten, and
+    /// which runs read from it; the exit code is then 1
+    Rm {
+        /// Its name
+        name: String,
+        /// Forgets it
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+impl Dataset {
+    pub fn execute(&self, args: &Args) -> Result<Verdict> {
+        match &self.action {
+            Action::Add(options) => options.execute(args)?,
+            Action::Ls => list(args, None)?,
+            Action::Show { name } => list(args, Some(name))?,
+            Action::Rename { name, new } => change::rename(args, name, new)?,
+            Action::Rm { name, yes } => return change::remove(args, name, *yes),
+        }
+        Ok(Verdict::Good)
+    }
+}
+
+fn list(args: &Args, name: Option<&str>) -> Result<()> {
+    let session = Session::reading(args)?;
+    let sets = match name {
+        Some(name) => vec![session.store.dataset(name)?],
+        None => session.store.datasets()?,
+    };
+    if name.is_some() {
+        for (split, bad) in sets.iter().flat_map(|set| &set.skipped).flatten() {
+            for image in bad {
+                session
+                    .bars
+                    .say(&format!("left out of {split}: {} ({})", image.name, image.reason));
+            }
+        }
+    }
+    output::batch(args.format, datasets_batch(&sets)?)
+}
