@@ -224,6 +224,12 @@ mod tests {
             }),
             Kind::Resource
         );
+        let missing = || SchemaError::MissingColumn {
+            table: "features",
+            column: "vector",
+        };
+        assert_eq!(of(ExchangeError::from(missing())), Kind::Refused);
+        assert_eq!(of(StoreError::from(missing())), Kind::Corrupt);
         let read_only = QueryError::ReadOnly {
             what: "DELETE".into(),
         };

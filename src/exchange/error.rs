@@ -118,6 +118,8 @@ impl HasKind for ExchangeError {
             Self::Format { .. } | Self::Png { .. } | Self::Parquet { .. } => Kind::Corrupt,
             Self::Unsupported { .. } | Self::Layout { .. } => Kind::Refused,
             Self::Source(error) => Kind::of_box(error.as_ref()),
+            // Rows that someone brings: the file is sound, and not what was asked for.
+            Self::Schema(error) if error.kind() == Kind::Corrupt => Kind::Refused,
             Self::Schema(error) => error.kind(),
             Self::Arrow(error) => error.kind(),
         }
