@@ -319,9 +319,13 @@ fn whole_runs_are_saved_from_a_file_that_is_cut_or_overwritten() {
                 without.push(page);
             }
         }
-        // A page is of one run, or of what names them, of which older versions are at hand; but the records
-        // of so few runs are in one page, and the indexes of a table in another.
-        assert!(without.len() <= 4, "{without:?} of {}", used / 4096);
+        // A page is of one run, or of what names them, of which older versions are at hand; but in a store as
+        // small as this the records of all runs share a page, and so does each index.
+        assert!(
+            10 * without.len() <= used / 4096,
+            "{without:?} of {}",
+            used / 4096
+        );
     });
 }
 
