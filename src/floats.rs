@@ -66,6 +66,17 @@ pub(crate) fn from_bytes(format: Format, bytes: &[u8]) -> Vec<f32> {
     out
 }
 
+/// Returns the integers of `size` bytes each, 1 to 8, little-endian.
+pub(crate) fn integers(bytes: &[u8], size: usize, signed: bool) -> Vec<i64> {
+    let integer = |bytes: &[u8]| {
+        let negative = signed && bytes.last().is_some_and(|byte| *byte >= 0x80);
+        let mut word = [if negative { 0xff } else { 0 }; 8];
+        word[..bytes.len()].copy_from_slice(bytes); // at most 8
+        i64::from_le_bytes(word)
+    };
+    bytes.chunks_exact(size.clamp(1, 8)).map(integer).collect()
+}
+
 /// Returns the numbers as they lie in files, little-endian.
 pub(crate) fn to_bytes(numbers: &[f32]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(4 * numbers.len());
@@ -110,5 +121,13 @@ mod tests {
             assert!(read(&mut &bytes[..bytes.len() - 1], format, &mut read_back).is_err());
         }
         assert_eq!(to_bytes(&values), bytes(Format::F32));
+    }
+
+    #[test]
+    fn integers_of_every_size_are_read() {
+        assert_eq!(integers(&[1, 255], 1, false), [1, 255]);
+        assert_eq!(integers(&[1, 255], 1, true), [1, -1]);
+        assert_eq!(integers(&[0xfe, 0xff, 1, 0, 9], 2, true), [-2, 1]);
+        assert_eq!(integers(&(-3_i64).to_le_bytes(), 8, true), [-3]);
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod ask;
 pub mod bitmap;
+pub mod content;
 pub mod dataset;
 pub mod diffusion;
 pub mod engine;
@@ -14,12 +15,15 @@ pub mod lfs;
 pub mod nn;
 pub mod ood;
 pub mod outlier;
+#[doc(hidden)]
+pub mod outside;
 mod pickle;
 pub mod query;
 pub mod report;
 pub mod rng;
 pub mod stage;
 pub mod store;
+mod tensor_file;
 mod words;
 
 pub use error::{Error, Kind};

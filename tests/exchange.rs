@@ -46,7 +46,7 @@ fn outliers() -> Vec<Outlier> {
         vector: vector(class_id, index),
         anchor: 3,
         round: 1,
-        knn_distance: 0.5 + index as f32,
+        knn_distance: Some(0.5 + index as f32),
     })
 }
 

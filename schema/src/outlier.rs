@@ -98,7 +98,7 @@ table! {
         /// The round of noise that it was kept in; for `boundary` the steps that it took to the boundary;
         /// otherwise 0.
         pub round: i32,
-        /// Distance of the unit vector v to its k-th nearest ID feature of the class.
-        pub knn_distance: f32,
+        /// Distance of the unit vector v to its k-th nearest ID feature of the class, where it is known.
+        pub knn_distance: Option<f32>,
     }
 }

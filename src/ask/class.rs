@@ -32,7 +32,10 @@ pub fn class(store: &Store, scope: Scope, word: &str) -> Result<Class, AskError>
         (Scope::Store, Some(_)) => store.legible_runs()?.0,
     };
     let mut known: Vec<ClassEmbedding> = Vec::new();
-    for run in runs.iter().filter(|run| run.spec.stage == embed::NAME) {
+    for run in runs
+        .iter()
+        .filter(|run| embed::STAGES.contains(&run.spec.stage.as_str()))
+    {
         known.extend(store.rows::<ClassEmbedding>(run.id, None)?);
     }
     let named = by_word(&known, word).filter(|class| class.class_name == word);

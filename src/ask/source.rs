@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use super::AskError;
-use crate::diffusion;
 use crate::stage::pipeline::Reach;
 use crate::stage::{
     MODEL_KIND, ModelSource, STATE_KIND, Source as _, StateSource, register_model, register_state,
 };
 use crate::store::{Readable, Store};
+use crate::{diffusion, nn};
 
 /// A source that a word means.
 #[derive(Debug)]
@@ -19,21 +19,26 @@ pub struct Found<T> {
     pub registered: bool,
 }
 
-/// Returns what a path is, where it is no image set: a diffusion model or the weights of a network.
+/// Returns what a path is, where it is no image set: a diffusion model (or a part of one, for reading to say
+/// so) or the weights of a network. A file counts by its first bytes: `checkpoint.pth.tar` is no archive.
 pub fn guess_kind(path: &Path) -> Option<&'static str> {
-    let extension = path
-        .extension()
+    if path.join("model_index.json").is_file() || diffusion::is_part(path) {
+        return Some(MODEL_KIND);
+    }
+    let name = path
+        .file_name()
         .unwrap_or_default()
         .to_string_lossy()
         .to_lowercase();
-    let is_file = |extensions: &[&str]| path.is_file() && extensions.contains(&extension.as_str());
-    if path.join("model_index.json").is_file() || is_file(&["ckpt"]) || diffusion::is_checkpoint(path) {
-        Some(MODEL_KIND)
-    } else if is_file(&["pt", "pth", "safetensors"]) {
-        Some(STATE_KIND)
-    } else {
-        None
+    let ends = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
+    if !path.is_file() {
+        return None;
     }
+    if ends(&[".ckpt"]) || diffusion::is_checkpoint(path) {
+        return Some(MODEL_KIND);
+    }
+    let named = ends(&[".pt", ".pth", ".safetensors", ".pth.tar", ".pt.tar"]);
+    (named || nn::StateFile::open(path).is_ok()).then_some(STATE_KIND)
 }
 
 /// Returns the name under which the model at a path is registered if none is given: its last part.

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::PartKind;
+use crate::content::Content;
 use crate::error::{HasKind, Kind};
 
 /// An error of the diffusion models: what, where, what was expected and what was found.
@@ -22,6 +24,20 @@ pub enum DiffusionError {
         /// The system's reason.
         #[source]
         source: std::io::Error,
+    },
+    /// What is there is no model, but a part of one or something that goes with one.
+    #[error(
+        "{}: {kind}, so it is no whole checkpoint of Stable Diffusion 1.x; a model is one file with UNet, \
+         VAE and text encoder, or a folder in the diffusers layout (with model_index.json)",
+        path.display()
+    )]
+    Part { path: PathBuf, kind: PartKind },
+    /// A file of weights that is something else.
+    #[error("{}: it is {content}; expected weights", path.display())]
+    Other {
+        path: PathBuf,
+        /// What it is by its first bytes.
+        content: Content,
     },
     /// A JSON file of the model does not say what it must.
     #[error("{}: {message}", path.display())]
@@ -250,7 +266,10 @@ impl HasKind for DiffusionError {
             | Self::Pickle { .. }
             | Self::MissingTensor { .. }
             | Self::NonFiniteWeight { .. } => Kind::Corrupt,
+            Self::Other { content, .. } if content.stands_in() => Kind::Missing,
             Self::Unsupported { .. }
+            | Self::Part { .. }
+            | Self::Other { .. }
             | Self::UnexpectedTensors { .. }
             | Self::TensorShape { .. }
             | Self::TensorType { .. } => Kind::Unsupported,

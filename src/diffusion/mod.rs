@@ -33,6 +33,7 @@ mod geometry;
 mod layers;
 mod load;
 mod outline;
+mod part_kind;
 mod picture;
 mod pipeline;
 mod resnet;
@@ -47,8 +48,9 @@ mod weights;
 
 pub use error::{DiffusionError, Result};
 pub use geometry::{Geometry, Workload};
-pub use load::{is_checkpoint, weight_files};
+pub use load::{is_checkpoint, is_part, weight_files};
 pub use outline::Outline;
+pub use part_kind::PartKind;
 pub use pipeline::{Pipeline, PipelineOptions};
 pub use sampling::{Hooks, OnStep, Sampling, StepNoise};
 pub use scheduler::Scheduler;

@@ -197,7 +197,7 @@ mod tests {
             vector,
             anchor: 4,
             round: 5,
-            knn_distance: 0.1,
+            knn_distance: Some(0.1),
         }
     }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use dream_schema::SchemaError;
 
+use crate::content::Content;
 use crate::error::{HasKind, Kind};
 
 /// The error of whoever hands over the rows.
@@ -40,6 +41,26 @@ pub enum ExchangeError {
         what: String,
         expected: String,
         actual: String,
+    },
+    /// A file is something else.
+    #[error("{}: it is {content}; expected {expected}", path.display())]
+    Other {
+        path: PathBuf,
+        /// What it is by its first bytes.
+        content: Content,
+        expected: &'static str,
+    },
+    /// A file of arrays, none of which is meant for certain.
+    #[error(
+        "{}: {what}: {}",
+        path.display(),
+        if members.is_empty() { "the file has none".to_owned() } else { members.join(", ") }
+    )]
+    Members {
+        path: PathBuf,
+        what: &'static str,
+        /// Its arrays in words.
+        members: Vec<String>,
     },
     /// A column that this kind of file cannot hold.
     #[error("the column `{column}` holds {actual}, which {format} cannot hold; {hint}")]
@@ -115,6 +136,9 @@ impl HasKind for ExchangeError {
         match self {
             Self::Io { source, .. } => HasKind::kind(source),
             Self::Exists { .. } | Self::NotAnExport { .. } => Kind::Exists,
+            Self::Other { content, .. } if content.stands_in() => Kind::Missing,
+            Self::Other { .. } => Kind::Unsupported,
+            Self::Members { .. } => Kind::Refused,
             Self::Format { .. } | Self::Png { .. } | Self::Parquet { .. } => Kind::Corrupt,
             Self::Unsupported { .. } | Self::Layout { .. } => Kind::Refused,
             Self::Source(error) => Kind::of_box(error.as_ref()),

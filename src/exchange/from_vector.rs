@@ -1,7 +1,7 @@
 //! Rows from bare vectors: what an `.npy` or safetensors file becomes on the way in.
 //!
 //! Such a file knows nothing but the numbers. What else a row has is filled with values that no stage writes,
-//! so that an imported row is recognised: numbers that are unknown are -1 or NaN, texts that are unknown are
+//! so that an imported row is recognised: numbers that are unknown are -1 or null, texts that are unknown are
 //! empty.
 
 use dream_schema::{Artifact, ClassEmbedding, Feature, Outlier, OutlierKind};
@@ -54,7 +54,7 @@ impl FromVector for Outlier {
             vector,
             anchor: -1,
             round: -1,
-            knn_distance: f32::NAN,
+            knn_distance: None,
         }
     }
 }
@@ -86,7 +86,7 @@ mod tests {
         );
         assert_eq!(rows[1].vector, [0.0, 1.0]);
         let rows: Vec<Outlier> = rows_from_vectors(7, "otter", &flat, 4);
-        assert!(rows[0].knn_distance.is_nan() && rows[0].anchor == -1);
+        assert!(rows[0].knn_distance.is_none() && rows[0].anchor == -1);
         let rows: Vec<Feature> = rows_from_vectors(7, "otter", &flat, 4);
         assert_eq!(rows[0].sample, -1);
     }

@@ -4,6 +4,7 @@
 //! size takes little memory. A file is written beside its target and renamed at the end: a target is whole or
 //! not there. What is there already is not replaced unless [`Target::overwrite`] says so.
 
+mod arrays;
 mod atomic;
 pub mod csv;
 mod error;
@@ -12,9 +13,11 @@ pub mod images;
 pub mod npy;
 pub mod parquet;
 pub mod png;
+pub mod records;
 pub mod safetensors;
 mod vectors;
 
+pub use self::arrays::{Array, ArrayFile, Numbers};
 pub use self::parquet::{ParquetRows, write_parquet};
 pub use self::png::{Png, decode_png, encode_png};
 pub use self::safetensors::{check_checkpoint, write_checkpoint, write_vectors};

@@ -78,21 +78,12 @@ pub enum Error {
         path: std::path::PathBuf,
         reason: String,
     },
+    /// The weights in a file are not those of the network.
+    #[error(transparent)]
+    Misfit(#[from] super::fit::Misfit),
     /// An error of the tensor library.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
-}
-
-impl Error {
-    /// Returns the name of the tensor of a state that is missing, of no use, or of the wrong shape.
-    pub fn tensor(&self) -> Option<&str> {
-        match self {
-            Self::MissingTensor { name, .. }
-            | Self::ExtraTensor { name, .. }
-            | Self::TensorShape { name, .. } => Some(name),
-            _ => None,
-        }
-    }
 }
 
 impl From<Error> for candle_core::Error {
@@ -114,6 +105,7 @@ impl HasKind for Error {
                 Kind::Internal
             }
             Self::Config { .. }
+            | Self::Misfit(_)
             | Self::MissingTensor { .. }
             | Self::ExtraTensor { .. }
             | Self::TensorShape { .. } => Kind::Refused,

@@ -8,6 +8,7 @@
 pub mod augment;
 mod conv;
 mod error;
+mod fit;
 pub mod loss;
 mod optim;
 mod resnet;
@@ -17,8 +18,9 @@ mod tensors;
 
 pub use conv::{ConvOptions, conv2d};
 pub use error::{Error, Result};
+pub use fit::Misfit;
 pub use loss::{binary_cross_entropy_with_logits, cross_entropy, l2_normalize, logsumexp};
 pub use optim::{Sgd, SgdOptions};
 pub use resnet::{ResNet, ResNetConfig, Stem};
-pub use state::{State, from_safetensors, read_state, to_safetensors};
+pub use state::{State, StateFile, from_safetensors, read_state, to_safetensors};
 pub use tensors::{Init, Spec, Tensors};

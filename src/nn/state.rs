@@ -1,15 +1,15 @@
 //! States as safetensors bytes, and states in files of PyTorch's.
 
 use std::collections::BTreeMap;
-use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
-use super::{Error, Result};
+use super::fit::fit;
+use super::{Error, ResNetConfig, Result};
 use crate::floats::{self, Format};
-use crate::pickle::torch::{TorchFile, TorchTensor};
+use crate::tensor_file::{Entry, TensorFile, TensorFileError};
 
 /// Named tensors, in the order of their names.
 pub type State = BTreeMap<String, Tensor>;
@@ -49,63 +49,115 @@ pub fn from_safetensors(bytes: &[u8], device: &Device) -> Result<State> {
     Ok(state)
 }
 
-/// Bytes that tell what a file is.
-const HEAD: u64 = 32;
-
 /// What `DataParallel` puts before every name.
 const PARALLEL: &str = "module.";
 
-/// Reads the state in a file: safetensors, or what `torch.save` makes of a state dict (of any version of
-/// PyTorch), also one under the key `state_dict`, `model_state_dict` or `model`. Which of them it is, its
-/// first bytes say. `DataParallel`'s prefix `module.` is taken off; numbers become f32; counters are left
-/// out. Nothing in a pickle is executed.
+/// A file of weights whose list of tensors has been read: safetensors, or what `torch.save` writes, of any
+/// version of PyTorch. Which of them it is, its first bytes say. Nothing in a pickle is executed.
+pub struct StateFile {
+    path: PathBuf,
+    file: TensorFile,
+    entries: Vec<Entry>,
+}
+
+impl std::fmt::Debug for StateFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StateFile")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+impl StateFile {
+    /// Opens the file at `path`.
+    ///
+    /// # Errors
+    /// [`Error::StateFile`] if it cannot be read, or is no file of tensors.
+    pub fn open(path: &Path) -> Result<Self> {
+        let wrong = |error: TensorFileError| Error::StateFile {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        };
+        let file = TensorFile::open(path).map_err(wrong)?;
+        let mut entries = file.entries();
+        entries.retain(|entry| entry.format.is_some());
+        Ok(Self {
+            path: path.to_owned(),
+            entries,
+            file,
+        })
+    }
+
+    /// Returns the names of its tensors of floating-point numbers, with the path to each.
+    pub fn names(&self) -> Vec<String> {
+        self.entries.iter().map(Entry::full_name).collect()
+    }
+
+    /// Checks that the weights of this network are in the file, and returns what is
+    /// to be told of where they were found. Numbers are not read.
+    ///
+    /// # Errors
+    /// [`Error::Misfit`].
+    pub fn fits(&self, config: &ResNetConfig, new_head: bool) -> Result<Vec<String>> {
+        Ok(fit(&self.entries, &config.shapes()?, new_head)?.notes)
+    }
+
+    /// Reads the weights of this network, by torchvision's names and as f32, onto the CPU; those of its last
+    /// layer only without `new_head`.
+    ///
+    /// # Errors
+    /// [`Error::Misfit`], and [`Error::StateFile`] if a number cannot be read or is not finite.
+    pub fn read(&self, config: &ResNetConfig, new_head: bool) -> Result<State> {
+        let fit = fit(&self.entries, &config.shapes()?, new_head)?;
+        let mut state = State::new();
+        for (name, entry) in fit.tensors {
+            state.insert(name, self.tensor(entry, &Device::Cpu, true)?);
+        }
+        Ok(state)
+    }
+
+    fn tensor(&self, entry: &Entry, device: &Device, finite: bool) -> Result<Tensor> {
+        let wrong = |what: String| Error::StateFile {
+            path: self.path.clone(),
+            reason: format!("tensor `{}`: {what}", entry.full_name()),
+        };
+        let mut numbers = vec![0.0; entry.count()];
+        self.file
+            .read(entry, 0, &mut numbers)
+            .map_err(|error| wrong(error.to_string()))?;
+        if let Some(at) = numbers.iter().position(|number| finite && !number.is_finite()) {
+            return Err(wrong(format!(
+                "number {at} is {}; the file is broken",
+                numbers[at]
+            )));
+        }
+        Ok(Tensor::from_vec(numbers, entry.shape.as_slice(), device)?)
+    }
+}
+
+/// Reads the state dict in a file (see [`StateFile`]), also one under a key as training programs write it.
+/// `DataParallel`'s prefix `module.` is taken off; numbers become f32; counters are left out.
 ///
 /// # Errors
 /// [`Error::StateFile`] if the file cannot be read or holds no tensors.
 pub fn read_state(path: &Path, device: &Device) -> Result<State> {
-    let wrong = |reason: String| Error::StateFile {
-        path: path.to_owned(),
-        reason,
+    let file = StateFile::open(path)?;
+    let Some(container) = file.entries.first().map(|entry| &entry.container) else {
+        return Err(Error::StateFile {
+            path: path.to_owned(),
+            reason: "there is no tensor in it".into(),
+        });
     };
-    let mut head = Vec::new();
-    let file = std::fs::File::open(path).map_err(|e| wrong(e.to_string()))?;
-    file.take(HEAD)
-        .read_to_end(&mut head)
-        .map_err(|e| wrong(e.to_string()))?;
-    let state = if TorchFile::begins(&head) {
-        read_pickled(path, device).map_err(|e| wrong(format!("not a PyTorch file: {e}")))?
-    } else {
-        let bytes = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
-        from_safetensors(&bytes, device).map_err(|e| wrong(e.to_string()))?
+    let own = || file.entries.iter().filter(|entry| entry.container == *container);
+    let parallel = own().all(|entry| entry.name.starts_with(PARALLEL));
+    let named = |entry: &Entry| {
+        let name = entry.name.strip_prefix(PARALLEL).filter(|_| parallel);
+        Ok((
+            name.unwrap_or(&entry.name).to_owned(),
+            file.tensor(entry, device, false)?,
+        ))
     };
-    if state.is_empty() {
-        return Err(wrong(
-            "no tensor in it, nor under state_dict, model_state_dict or model".into(),
-        ));
-    }
-    match state.keys().all(|name| name.starts_with(PARALLEL)) {
-        true => Ok(state
-            .into_iter()
-            .map(|(name, t)| (name[PARALLEL.len()..].to_owned(), t))
-            .collect()),
-        false => Ok(state),
-    }
-}
-
-fn read_pickled(path: &Path, device: &Device) -> std::result::Result<State, String> {
-    let file = TorchFile::open(path).map_err(|e| e.to_string())?;
-    let floats = file
-        .tensors()
-        .iter()
-        .filter(|(_, tensor)| tensor.format().is_some());
-    let read = |(name, tensor): (&String, &TorchTensor)| {
-        let mut numbers = vec![0.0; tensor.count()];
-        file.read(tensor, &mut numbers)
-            .map_err(|reason| format!("tensor `{name}`: {reason}"))?;
-        let tensor = Tensor::from_vec(numbers, tensor.shape(), device).map_err(|e| e.to_string())?;
-        Ok((name.clone(), tensor))
-    };
-    floats.map(read).collect()
+    own().map(named).collect()
 }
 
 /// Checks that `state` holds exactly the tensors `expected`, of these shapes. `num_batches_tracked` counters,

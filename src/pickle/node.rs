@@ -4,6 +4,9 @@ use std::borrow::Cow;
 
 use super::{Id, Pickle, Value};
 
+/// Where a module of PyTorch's keeps what it holds.
+const MODULE: [&str; 3] = ["_modules", "_parameters", "_buffers"];
+
 /// A value of a pickle, which knows what it refers to.
 #[derive(Clone, Copy)]
 pub(crate) struct Node<'p> {
@@ -136,6 +139,50 @@ impl<'p> Node<'p> {
         let (module, name) = self.function()?.name()?;
         let own = matches!(module, "builtins" | "__builtin__" | "collections");
         self.arguments().filter(|_| own && names.contains(&name))?.next()
+    }
+
+    /// What it holds under names: entries, items by their number, else the attributes of an object. A module
+    /// of PyTorch's keeps what it holds in three dictionaries, whose own names are none of a tensor's.
+    pub(crate) fn parts(self) -> Vec<(Option<String>, Self)> {
+        let entries = self.entries().filter(|entries| !entries.is_empty());
+        if let Some(entries) = entries.or_else(|| self.attributes()) {
+            let named = |(key, value): (Self, Self)| Some((key.key()?, value));
+            let named = entries.into_iter().filter_map(named);
+            return named
+                .map(|(key, value)| (Some(key).filter(|key| !MODULE.contains(&key.as_str())), value))
+                .collect();
+        }
+        let items = self.items().into_iter().flatten();
+        items
+            .enumerate()
+            .map(|(number, item)| (Some(number.to_string()), item))
+            .collect()
+    }
+
+    /// The attributes of an object: the state that it gets, where that is a dictionary, or one beside slots.
+    fn attributes(self) -> Option<Vec<(Self, Self)>> {
+        let state = self.state()?;
+        let state = match state.value() {
+            Value::Tuple(items) => self.at(*items.first()?),
+            _ => state,
+        };
+        match state.value() {
+            Value::Dict(_) => state.entries(),
+            _ => None,
+        }
+    }
+
+    /// The key of an entry as text.
+    fn key(self) -> Option<String> {
+        match self.value() {
+            Value::Int(number) => Some(number.to_string()),
+            _ => Some(self.text()?.into_owned()),
+        }
+    }
+
+    /// What tells the value from all others of the pickle.
+    pub(crate) fn identity(self) -> u32 {
+        self.id.0
     }
 
     /// The value under a key. Of keys given twice the last counts, as in Python.

@@ -18,26 +18,15 @@ pub(crate) struct Array<'a> {
 impl<'a> Array<'a> {
     /// Reads an array whose numbers fill its shape; the error says what the value is instead.
     pub(crate) fn read(value: Node<'a>) -> Result<Self, String> {
-        let parts = Parts::of(value)?;
-        let code = parts
-            .kind
-            .arguments()
-            .and_then(|mut arguments| arguments.next()?.text());
-        let is_type = parts.kind.function().and_then(Node::name) == Some(("numpy", "dtype"));
-        let code = code.filter(|_| is_type).ok_or("an array without a type")?;
-        if code.trim_start_matches('|') != "u1" {
+        let raw = RawArray::read(value)?;
+        if raw.descr != "|u1" {
+            let code = &raw.descr;
             return Err(format!(
                 "an array of type {code:.8}, of which only u1 (bytes) is read"
             ));
         }
-        let shape = parts.shape.tuple().ok_or("an array without a shape")?;
-        let shape = shape.map(Node::size).collect::<Option<Vec<usize>>>();
-        let shape = shape.ok_or("an array without a shape")?;
-        let bytes = parts.numbers.bytes().ok_or("an array without its numbers")?;
-        if shape.iter().try_fold(1_usize, |a, b| a.checked_mul(*b)) != Some(bytes.len()) {
-            return Err(format!("an array of shape {shape:?} in {} bytes", bytes.len()));
-        }
-        let bytes = match (parts.first_fastest, shape.as_slice()) {
+        let (shape, bytes) = (raw.shape, raw.bytes);
+        let bytes = match (raw.first_fastest, shape.as_slice()) {
             (true, &[rows, columns]) => {
                 let at = |i: usize| bytes[i % columns * rows + i / columns];
                 (0..bytes.len()).map(at).collect::<Vec<u8>>().into()
@@ -47,6 +36,66 @@ impl<'a> Array<'a> {
         };
         Ok(Self { shape, bytes })
     }
+}
+
+/// An array as it was written.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RawArray<'a> {
+    /// NumPy's word for the type of its numbers: `<f4`.
+    pub(crate) descr: String,
+    /// Its length along each axis.
+    pub(crate) shape: Vec<usize>,
+    /// Its numbers.
+    pub(crate) bytes: Cow<'a, [u8]>,
+    /// Whether the first axis is the fastest, and not the last.
+    pub(crate) first_fastest: bool,
+}
+
+impl<'a> RawArray<'a> {
+    /// Reads an array of numbers which fill its shape; the error says what the value is instead.
+    pub(crate) fn read(value: Node<'a>) -> Result<Self, String> {
+        let parts = Parts::of(value)?;
+        let descr = descr(parts.kind).ok_or("an array without a type")?;
+        let shape = parts.shape.tuple().ok_or("an array without a shape")?;
+        let shape = shape.map(Node::size).collect::<Option<Vec<usize>>>();
+        let shape = shape.ok_or("an array without a shape")?;
+        // Objects are a list.
+        let bytes = parts.numbers.bytes().ok_or("an array without its numbers")?;
+        let size: usize = descr[2..]
+            .parse()
+            .map_err(|_| format!("an array of type {descr:.8}"))?;
+        let length = shape.iter().try_fold(size, |a, b| a.checked_mul(*b));
+        if length != Some(bytes.len()) {
+            return Err(format!("an array of shape {shape:?} in {} bytes", bytes.len()));
+        }
+        Ok(Self {
+            descr,
+            shape,
+            bytes,
+            first_fastest: parts.first_fastest,
+        })
+    }
+}
+
+/// NumPy's word for a type, with its order of bytes first: `dtype("f4", ..)` has that in its state.
+fn descr(kind: Node<'_>) -> Option<String> {
+    let is_type = kind.function().and_then(Node::name) == Some(("numpy", "dtype"));
+    let code = kind.arguments().filter(|_| is_type)?.next()?.text()?;
+    let state = kind
+        .state()
+        .and_then(Node::tuple)
+        .and_then(|mut state| state.nth(1)?.text());
+    let bare = code.trim_start_matches(['|', '<', '>', '=']);
+    // What is cut below: a letter and a size.
+    if bare.len() < 2 || !bare.is_ascii() {
+        return None;
+    }
+    let order = match (code.chars().next(), state.as_deref()) {
+        _ if bare.ends_with('1') && bare.len() == 2 => '|',
+        (Some('>'), _) | (_, Some(">")) => '>',
+        _ => '<',
+    };
+    Some(format!("{order}{bare}"))
 }
 
 /// What an array is made of.

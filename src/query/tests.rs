@@ -64,7 +64,7 @@ pub(super) fn outlier(class_id: u32, index: u64) -> Outlier {
         vector: (0..WIDTH).map(|_| stream.uniform() - 0.5).collect(),
         anchor: 1,
         round: (index / 2) as i32,
-        knn_distance: index as f32 * 0.001,
+        knn_distance: Some(index as f32 * 0.001),
     }
 }
 

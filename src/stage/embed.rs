@@ -4,11 +4,14 @@
 //! up.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use dream_schema::{ClassEmbedding, Run};
+use dream_schema::{ClassEmbedding, Run, Table};
 use serde::{Deserialize, Serialize};
 
-use super::{Asked, Context, Known, ModelSource, Order, Refusals, Role, Source, Stage, StageError};
+use super::{
+    Asked, Context, Input, Known, ModelSource, Order, Refusals, Role, Source, Stage, StageError, import,
+};
 use crate::diffusion::{Pipeline, TokenRule};
 use crate::store::{Readable, Store};
 use crate::words::words;
@@ -91,6 +94,36 @@ pub struct ClassWord {
     pub name: String,
     /// The word; one token of the tokenizer, unless [`Params::tokens`] says what to do with several.
     pub word: String,
+}
+
+/// The stages whose runs may hold class embeddings.
+pub const STAGES: &[&str] = &[NAME, import::NAME];
+
+/// Says whether a run, or one that is still to be made, is one of class embeddings.
+///
+/// # Errors
+/// If the store fails, or does not have the run.
+pub fn is_space(store: &Store, run: &Input) -> Result<bool, StageError> {
+    let (stage, params) = match run {
+        Input::Stored(run) => {
+            let spec = store.run(*run)?.spec;
+            (spec.stage, spec.params)
+        }
+        Input::Planned(known) => (known.stage.clone(), known.params.clone()),
+    };
+    let other = import::is_of_another(&stage, &params, Table::ClassEmbeddings);
+    Ok(STAGES.contains(&stage.as_str()) && !other)
+}
+
+/// Returns what is known of the class embeddings that a question is to read, refusing another run.
+pub(super) fn known<S: Stage>(
+    store: &Store,
+    asked: &Asked<S>,
+    refusals: &mut Refusals,
+) -> Result<Option<Arc<Known>>, StageError> {
+    let role = Role::Embeddings;
+    let known = asked.known(store, &role, STAGES, refusals)?;
+    Ok(known.filter(|known| import::require(known, Table::ClassEmbeddings, &role, refusals)))
 }
 
 /// Class embeddings of a diffusion model.
@@ -202,7 +235,9 @@ pub(super) fn classes(store: &Store, known: &Known) -> Result<Vec<ClassEmbedding
 
 /// Checks that the model with which words were embedded is the one that will use them.
 pub(super) fn check_model(rows: &[ClassEmbedding], digest: &str) -> Result<(), StageError> {
-    let Some(row) = rows.iter().find(|row| row.model != digest) else {
+    // Of an import the model is not known.
+    let other = |row: &&ClassEmbedding| !row.model.is_empty() && row.model != digest;
+    let Some(row) = rows.iter().find(other) else {
         return Ok(());
     };
     let (name, model) = (&row.class_name, &row.model);
@@ -211,6 +246,41 @@ pub(super) fn check_model(rows: &[ClassEmbedding], digest: &str) -> Result<(), S
         {digest:.12}: embed the \
          classes with this model first"
     )))
+}
+
+/// Tells where imported class embeddings are not those of the model: what they are of is not on record.
+pub(super) fn say_if_foreign(ctx: &Context<'_>, rows: &[ClassEmbedding], pipeline: &Pipeline) {
+    let is_foreign = |row: &&ClassEmbedding| {
+        let span = pipeline
+            .outline()
+            .tokenizer()
+            .span(&row.word, TokenRule::All)
+            .ok();
+        let token = span.and_then(|span| span.tokens().first().copied());
+        let own = token.and_then(|token| pipeline.token_embedding(token).ok());
+        own.is_none_or(|own| cosine(&own, &row.vector) < ALIKE)
+    };
+    let imported = || rows.iter().filter(|row| row.model.is_empty());
+    let foreign: Vec<&str> = imported()
+        .filter(is_foreign)
+        .map(|row| row.class_name.as_str())
+        .collect();
+    if let Some(first) = foreign.first() {
+        let (count, all) = (foreign.len(), imported().count());
+        ctx.progress.note(&format!(
+            "{count} of {all} imported class embeddings are not the model's own for their words, as of \
+             `{first}`: they may be of another model"
+        ));
+    }
+}
+
+/// The cosine above which two embeddings are one, rounded.
+const ALIKE: f64 = 0.99;
+
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot =
+        |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum() };
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }
 
 /// Checks that the vectors are as wide as the model's.

@@ -77,7 +77,7 @@ impl Stage for Encode {
         if let Some(count) = features_per_class {
             refusals.require(*count > 0, "features_per_class", count, "at least 1");
         }
-        let known = asked.known(store, &Role::Embeddings, &[embed::NAME], refusals)?;
+        let known = embed::known(store, asked, refusals)?;
         let images = refusals
             .take(Role::Images, asked.source::<ImageSource>(&Role::Images))?
             .flatten();
@@ -85,8 +85,16 @@ impl Stage for Encode {
             training.check_set(images, refusals);
         }
         let classes = known.map(|known| refusals.take(Role::Embeddings, embed::classes(store, &known)));
-        if let (Some(images), Some(classes)) = (images, classes.transpose()?.flatten()) {
+        let classes = classes.transpose()?.flatten();
+        let width = classes.as_ref().and_then(|classes| classes.first());
+        let width = width.map(|class| class.vector.len()).filter(|width| *width > 0);
+        if let (Some(images), Some(classes)) = (images, classes) {
             refusals.take(Role::Images, check_classes(&classes, &images))?;
+        }
+        let weights = refusals.take(Role::Initial, asked.source::<StateSource>(&Role::Initial))?;
+        // A finished run is answered without its weights.
+        if let Some(weights) = weights.flatten().filter(|_| !asked.is_answered(store)) {
+            training::check_initial(&weights, training, width, refusals)?;
         }
         Ok(())
     }

@@ -556,7 +556,7 @@ fn outliers(path: &Path, alias: &str, vector: impl Fn(&ClassEmbedding) -> Vec<f3
             vector: vector(class),
             anchor: 0,
             round: 0,
-            knn_distance: 0.0,
+            knn_distance: Some(0.0),
         })
         .collect();
     store.put(run, &rows).unwrap();

@@ -6,6 +6,7 @@ mod datasets;
 mod every_command;
 mod golden;
 mod imagine;
+mod import;
 mod mend;
 mod models;
 mod output;

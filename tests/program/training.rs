@@ -140,7 +140,7 @@ fn a_folder_of_a_class_list_with_a_bad_image() {
         &SMALL,
         &["--set", "training.width=8"],
     ];
-    let said = bad(path, 1, &wide.concat());
+    let said = bad(path, 2, &wide.concat());
     assert!(
         said.contains("best.safetensors") && said.contains("bn1.bias"),
         "{said}"

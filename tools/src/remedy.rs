@@ -46,6 +46,7 @@ remedies! {
     NameTokenizer: "`dream dataset add NAME PATH --tokenizer DIR` names the folder of the tokenizer";
     SeveralTokens: "`dream embed --tokens first` or `--tokens mean` and `dream imagine --tokens first` or \
                     `--tokens all` say what becomes of several tokens";
+    Member: "`dream import --member NAME` takes one of them";
     LeaveOut: "`dream dataset add NAME PATH --skip-bad` leaves such images out";
     FetchLfs: "`git lfs pull` in its folder fetches them";
     NameConfig: "`dream dataset add NAME PATH/CONFIGURATION` reads one of them";
@@ -162,6 +163,7 @@ fn of_query(error: &QueryError) -> Option<Remedy> {
 fn of_exchange(error: &ExchangeError) -> Option<Remedy> {
     match error {
         ExchangeError::Exists { .. } => Some(Remedy::Replace),
+        ExchangeError::Members { members, .. } if members.len() > 1 => Some(Remedy::Member),
         _ => None,
     }
 }

@@ -43,7 +43,7 @@ fn outlier(index: u64) -> Outlier {
         vector: vec![index as f32; 5],
         anchor: -1,
         round: 3,
-        knn_distance: f32::NAN,
+        knn_distance: Some(f32::NAN),
     }
 }
 

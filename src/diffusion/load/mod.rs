@@ -111,6 +111,11 @@ pub fn is_checkpoint(path: &Path) -> bool {
         && weights::open(path).is_ok_and(|file| file.names().any(|name| name.starts_with(compvis::UNET)))
 }
 
+/// Says whether the folder at `path` holds a part of a model, or what goes with one, and no whole model.
+pub fn is_part(path: &Path) -> bool {
+    diffusers::holds_part(path)
+}
+
 fn plan(path: &Path, tokenizer: Option<&Path>) -> Result<Plan> {
     let tokenizer = tokenizer.map(tokenizer_folder);
     if path.is_file() {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 use super::{Configs, Plan, PlannedWeights, read_tokenizer};
+use crate::diffusion::PartKind;
 use crate::diffusion::compvis;
 use crate::diffusion::error::{DiffusionError, Result};
 use crate::diffusion::folder::Folder;
@@ -19,6 +20,11 @@ use crate::diffusion::weights::{self, PartFiles, refuse_leftovers};
 const NAME: &str = "checkpoint";
 
 pub(super) fn plan(path: &Path, tokenizer: Option<PathBuf>) -> Result<Plan> {
+    let file = weights::open(path)?;
+    if let Some(kind) = PartKind::of(file.names().collect::<Vec<_>>().into_iter()) {
+        let path = path.to_path_buf();
+        return Err(DiffusionError::Part { path, kind });
+    }
     let beside = path.parent().unwrap_or(Path::new(""));
     let tokenizer = match tokenizer {
         Some(folder) => folder,
@@ -32,7 +38,6 @@ pub(super) fn plan(path: &Path, tokenizer: Option<PathBuf>) -> Result<Plan> {
     };
     let mut folder = Folder::new(beside, Some(tokenizer));
     folder.count(NAME, path);
-    let file = weights::open(path)?;
     let shapes = |name: &str| file.shape(name).map(<[usize]>::to_vec);
     let (text_path, text) = config(&mut folder, path, "text_encoder/config.json", || {
         compvis::text(path, &shapes)

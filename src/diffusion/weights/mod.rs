@@ -21,16 +21,28 @@ use self::safetensors::SafetensorsFile;
 pub(crate) use self::tensor_file::TensorFile;
 use super::compvis::Names;
 use super::error::{DiffusionError, Result};
+use crate::content::Content;
 use crate::engine::Engine;
 
-/// Opens a file, whose format its name says: `.safetensors`, or else PyTorch's own (`.bin`, `.ckpt`, `.pt`,
-/// `.pth`).
+/// Opens a file, whose format its first bytes say, or where they do not, its name: `.safetensors`, or else
+/// PyTorch's own (`.bin`, `.ckpt`, `.pt`, `.pth`).
 pub(crate) fn open(path: &Path) -> Result<Box<dyn TensorFile>> {
-    let extension = path.extension();
-    if extension.is_some_and(|e| e.eq_ignore_ascii_case("safetensors")) {
-        Ok(Box::new(SafetensorsFile::open(path)?))
-    } else {
-        Ok(Box::new(PickleFile::open(path)?))
+    let named = path
+        .extension()
+        .is_some_and(|e| e.eq_ignore_ascii_case("safetensors"));
+    let content = Content::at(path).map_err(DiffusionError::read(path))?;
+    let is_safetensors = match content {
+        Content::Safetensors => true,
+        Content::Zip | Content::Pickle => false,
+        _ if content.stands_in() && content != Content::Empty => {
+            let path = path.to_path_buf();
+            return Err(DiffusionError::Other { path, content });
+        }
+        _ => named,
+    };
+    match is_safetensors {
+        true => Ok(Box::new(SafetensorsFile::open(path)?)),
+        false => Ok(Box::new(PickleFile::open(path)?)),
     }
 }
 

@@ -23,6 +23,18 @@ pub(super) struct Header {
     pub(super) length: u64,
 }
 
+/// What a header says, whatever the array holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::exchange) struct AnyHeader {
+    /// NumPy's word for the type: `<f4`.
+    pub(in crate::exchange) descr: String,
+    /// Whether the first axis is the fastest.
+    pub(in crate::exchange) fortran: bool,
+    pub(in crate::exchange) shape: Vec<u64>,
+    /// Bytes before the first number.
+    pub(in crate::exchange) length: u64,
+}
+
 /// Returns the header of a file of little-endian 32-bit floats in C order, [`WRITTEN`] bytes long.
 pub(super) fn encode(shape: &[u64]) -> Vec<u8> {
     let dims: Vec<_> = shape.iter().map(u64::to_string).collect();
@@ -40,8 +52,24 @@ pub(super) fn encode(shape: &[u64]) -> Vec<u8> {
     bytes
 }
 
-/// Reads the header of the file at `path`.
+/// Reads the header of the file at `path`, which must be one of vectors.
 pub(super) fn decode(path: &Path, file: &mut impl Read) -> Result<Header, ExchangeError> {
+    let header = decode_any(path, file)?;
+    let format = format(path, &header.descr)?;
+    if header.fortran {
+        let expected = "C order (save it again with np.ascontiguousarray)";
+        let actual = "Fortran order";
+        return Err(ExchangeError::format(path, "the order", expected, actual));
+    }
+    Ok(Header {
+        format,
+        shape: header.shape,
+        length: header.length,
+    })
+}
+
+/// Reads the header of the file at `path`, or of an array in it.
+pub(in crate::exchange) fn decode_any(path: &Path, file: &mut impl Read) -> Result<AnyHeader, ExchangeError> {
     let mut take = |length: usize, what: &str| {
         let mut bytes = vec![0; length];
         file.read_exact(&mut bytes).map_err(|_| {
@@ -91,25 +119,19 @@ pub(super) fn decode(path: &Path, file: &mut impl Read) -> Result<Header, Exchan
     parse(path, &dict, length)
 }
 
-fn parse(path: &Path, dict: &str, length: u64) -> Result<Header, ExchangeError> {
+fn parse(path: &Path, dict: &str, length: u64) -> Result<AnyHeader, ExchangeError> {
     let value = |key: &str| {
         let missing = || ExchangeError::format(path, "the header", format!("a key {key}"), dict.trim());
         let (_, rest) = dict.split_once(key).ok_or_else(missing)?;
         let rest = rest.trim_start().strip_prefix(':').ok_or_else(missing)?;
         Ok::<_, ExchangeError>(rest.trim_start())
     };
-    let format = format(path, value("'descr'")?)?;
+    let descr = value("'descr'")?;
+    let quoted = descr.strip_prefix('\'').and_then(|v| v.split_once('\''));
+    let descr = quoted.map_or("a structured type", |(descr, _)| descr).to_owned();
     let order = value("'fortran_order'")?;
-    if order.starts_with("True") {
-        let expected = "C order (save it again with np.ascontiguousarray)";
-        return Err(ExchangeError::format(
-            path,
-            "the order",
-            expected,
-            "Fortran order",
-        ));
-    }
-    if !order.starts_with("False") {
+    let fortran = order.starts_with("True");
+    if !fortran && !order.starts_with("False") {
         return Err(ExchangeError::format(
             path,
             "the header",
@@ -127,27 +149,19 @@ fn parse(path: &Path, dict: &str, length: u64) -> Result<Header, ExchangeError> 
         if part.is_empty() && parts.peek().is_none() {
             break;
         }
-        shape.push(part.parse().map_err(|_| wrong())?);
+        // Python 2 writes long numbers with an L.
+        shape.push(part.trim_end_matches('L').parse().map_err(|_| wrong())?);
     }
-    Ok(Header {
-        format,
+    Ok(AnyHeader {
+        descr,
+        fortran,
         shape,
         length,
     })
 }
 
-fn format(path: &Path, value: &str) -> Result<Format, ExchangeError> {
+fn format(path: &Path, descr: &str) -> Result<Format, ExchangeError> {
     let expected = "little-endian f2, f4 or f8 (save it again as .astype('<f4'))";
-    let quoted = value.strip_prefix('\'').and_then(|v| v.split_once('\''));
-    let Some((descr, _)) = quoted else {
-        let actual = "a structured type";
-        return Err(ExchangeError::format(
-            path,
-            "the type of the numbers",
-            expected,
-            actual,
-        ));
-    };
     match descr {
         "<f2" => Ok(Format::F16),
         "<f4" => Ok(Format::F32),
@@ -155,7 +169,7 @@ fn format(path: &Path, value: &str) -> Result<Format, ExchangeError> {
         _ => {
             let actual = match descr.chars().next() {
                 Some('>') => format!("big-endian {descr}"),
-                _ if descr.contains('O') => format!("Python objects ({descr})"),
+                Some('|') if descr.contains('O') => format!("Python objects ({descr})"),
                 _ => descr.to_owned(),
             };
             Err(ExchangeError::format(

@@ -18,7 +18,8 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use read::{ParquetRows, runs_of};
+pub(in crate::exchange) use read::convert;
+pub use read::{ParquetRows, RawParquet, runs_of};
 pub use write::write_parquet;
 
 /// The most bytes of a row group before compression (a single larger row still makes one).

@@ -18,6 +18,9 @@ use super::{TABLE_KEY, image_column};
 use crate::exchange::ExchangeError;
 use crate::exchange::csv::list_value;
 
+/// Rows of a batch.
+const BATCH: usize = 4096;
+
 /// Rows of a table in a Parquet file, batch by batch, in the types of the store.
 ///
 /// The column `run` comes first if the file has one; `Artifact::from_batch` passes it over, and [`runs_of`]
@@ -61,7 +64,7 @@ impl ParquetRows {
         let batch = if table == Table::Images || table == Table::Latents {
             64
         } else {
-            4096
+            BATCH
         };
         let reader = builder
             .with_batch_size(batch)
@@ -117,6 +120,53 @@ impl Iterator for ParquetRows {
                 .map_err(ExchangeError::from)
                 .and_then(|batch| self.stored(&batch)),
         )
+    }
+}
+
+/// The batches of any Parquet file, as they are.
+pub struct RawParquet {
+    path: PathBuf,
+    table: Option<String>,
+    reader: Option<ParquetRecordBatchReader>,
+}
+
+impl RawParquet {
+    /// Opens the file.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is no Parquet file.
+    pub fn open(path: &Path) -> Result<Self, ExchangeError> {
+        let builder = builder(path)?;
+        let metadata = builder.metadata().file_metadata().key_value_metadata();
+        let named = metadata.and_then(|all| all.iter().find(|kv| kv.key == TABLE_KEY));
+        let table = named.and_then(|kv| kv.value.clone());
+        let reader = builder.with_batch_size(BATCH).build();
+        Ok(Self {
+            path: path.to_owned(),
+            table,
+            reader: Some(reader.map_err(ExchangeError::parquet(path))?),
+        })
+    }
+
+    /// Returns the table that the file says it is of, where it does.
+    pub fn table(&self) -> Option<&str> {
+        self.table.as_deref()
+    }
+}
+
+impl Iterator for RawParquet {
+    type Item = Result<RecordBatch, ExchangeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let reader = self.reader.as_mut()?;
+        match contained(&self.path, || reader.next()) {
+            Ok(batch) => Some(batch?.map_err(ExchangeError::from)),
+            Err(error) => {
+                // What has panicked is not used again.
+                self.reader = None;
+                Some(Err(error))
+            }
+        }
     }
 }
 
@@ -234,8 +284,15 @@ fn stored_schema(
 }
 
 /// Returns the column in the type of `field`, if that loses nothing.
-fn convert(path: &Path, field: &Field, column: &ArrayRef) -> Result<ArrayRef, ExchangeError> {
-    use DataType::{Binary, FixedSizeList, Int32, Int64, LargeBinary, LargeUtf8, List, UInt64, Utf8};
+pub(in crate::exchange) fn convert(
+    path: &Path,
+    field: &Field,
+    column: &ArrayRef,
+) -> Result<ArrayRef, ExchangeError> {
+    use DataType::{
+        Binary, FixedSizeList, Int8, Int16, Int32, Int64, LargeBinary, LargeUtf8, List, UInt8, UInt16,
+        UInt32, UInt64, Utf8,
+    };
     let column = &image_column::bytes(column).unwrap_or_else(|| column.clone());
     let wrong = || {
         let what = format!("the type of `{}`", field.name());
@@ -244,6 +301,7 @@ fn convert(path: &Path, field: &Field, column: &ArrayRef) -> Result<ArrayRef, Ex
     };
     let lossless = match (column.data_type(), field.data_type()) {
         (a, b) if a == b => return Ok(column.clone()),
+        (Int8 | Int16 | UInt8 | UInt16 | UInt32, Int32 | Int64 | UInt64) => true,
         (Int32 | Int64 | UInt64, Int32 | Int64 | UInt64) => true,
         (LargeUtf8 | Utf8 | DataType::Utf8View, Utf8) => true,
         (LargeBinary | DataType::BinaryView, Binary) => true,

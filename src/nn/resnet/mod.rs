@@ -1,5 +1,7 @@
 //! Residual networks (He et al. 2016) with torchvision's tensor names.
 
+use std::collections::BTreeMap;
+
 use candle_core::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +57,12 @@ impl ResNetConfig {
         let numbers = |shape: &[usize]| shape.iter().map(|n| *n as f64).product::<f64>();
         let weights: f64 = plan::specs(self)?.iter().map(|spec| numbers(&spec.shape)).sum();
         Ok(4.0 * (3.0 * weights + batch as f64 * plan::activations(self, side)?))
+    }
+
+    /// Returns the shape of each tensor of such a network, by torchvision's names.
+    pub(crate) fn shapes(&self) -> Result<BTreeMap<String, Vec<usize>>> {
+        let specs = plan::specs(self)?.into_iter();
+        Ok(specs.map(|spec| (spec.name, spec.shape)).collect())
     }
 
     /// Length of the pooled feature vector.

@@ -367,7 +367,7 @@ fn state_files_of_every_make_are_read_or_named() {
     std::fs::write(&text, "hello, this is no state").unwrap();
     for (path, words) in [
         (nn_fixture("empty.pth"), "no tensor"),
-        (cut, "not a PyTorch file"),
+        (cut, "not a readable PyTorch file"),
         (text, "safetensors"),
         (folder.path().join("nowhere.pth"), "No such file"),
     ] {

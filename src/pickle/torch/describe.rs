@@ -1,7 +1,7 @@
 //! What a pickle says of tensors, held against the storages that are in the file.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::{Place, Result, TorchError, TorchTensor};
 use crate::floats::Format;
@@ -11,6 +11,10 @@ use crate::pickle::Node;
 const KEYS: [&str; 3] = ["state_dict", "model_state_dict", "model"];
 /// Calls within each other that make one tensor: a parameter of a subclass of a tensor is three.
 const DEPTH: usize = 8;
+/// Containers within each other that are looked into: modules nest two at a time.
+const NESTED: usize = 64;
+/// Bytes of the longest name with all that it is in.
+const LONGEST: usize = 1000;
 /// Axes of a tensor: as many as PyTorch has.
 const AXES: usize = 64;
 
@@ -56,6 +60,21 @@ impl Numbers {
         }
     }
 
+    /// The bytes of an integer, and whether it has a sign, where these are integers.
+    pub(super) fn integer(&self) -> Option<(usize, bool)> {
+        match self {
+            Self::Floats(_) => None,
+            Self::Other(name, _) => match name.as_str() {
+                "LongStorage" => Some((8, true)),
+                "IntStorage" => Some((4, true)),
+                "ShortStorage" => Some((2, true)),
+                "CharStorage" => Some((1, true)),
+                "ByteStorage" => Some((1, false)),
+                _ => None,
+            },
+        }
+    }
+
     /// Bytes of a number.
     pub(super) fn size(&self) -> Option<u64> {
         match self {
@@ -92,37 +111,156 @@ impl<'p> Storage<'p> {
     }
 }
 
-/// The tensors of the state dict in what a pickle holds: of the one under one of [`KEYS`] if there is one.
+/// A tensor of a file, and where it was found.
+#[derive(Debug)]
+pub(crate) struct Named {
+    /// The path to the dictionary that holds it: empty where that is the whole.
+    pub(crate) container: String,
+    /// Its name there.
+    pub(crate) name: String,
+    pub(crate) tensor: TorchTensor,
+}
+
+/// All tensors in what a pickle holds, and the container that is the state dict: one of [`KEYS`], else the
+/// whole, else where most are. Those of the state dict must be sound, others are left out where they are not.
 /// `place` finds storages.
-pub(super) fn state_dict(
+pub(super) fn described(
     root: Node<'_>,
     mut place: impl FnMut(&str) -> Result<Place>,
-) -> Result<BTreeMap<String, TorchTensor>> {
-    let inner = KEYS.iter().filter_map(|key| root.get(key));
-    let mut dicts = inner.filter(|dict| {
-        dict.entries()
-            .is_some_and(|all| all.iter().any(|(_, v)| is_tensor(*v)))
-    });
-    let dict = dicts.next().unwrap_or(root);
-    let Some(entries) = dict.entries() else {
+) -> Result<(String, Vec<Named>)> {
+    let walked = Walk::over(root)?;
+    if walked.is_empty() && root.entries().is_none() {
         let reason = "it holds no dictionary of tensors; save the `state_dict()` of the model";
         return Err(TorchError::Layout(reason.into()));
-    };
-    let mut tensors = BTreeMap::new();
-    for (name, value) in entries {
-        let Some(name) = name.text().filter(|_| is_tensor(value)) else {
-            continue;
-        };
+    }
+    let main = main(&walked).to_owned();
+    let mut found = Vec::with_capacity(walked.len());
+    for Walked {
+        container,
+        name,
+        value,
+    } in walked
+    {
         let wrong = |reason: String| TorchError::Tensor {
-            name: name.to_string(),
+            name: name.clone(),
             reason,
         };
-        let described =
-            Described::of(value).ok_or_else(|| wrong("it is described in an unknown way".into()))?;
-        let place = place(&described.storage.name).map_err(|e| wrong(e.to_string()))?;
-        tensors.insert(name.to_string(), described.tensor(place).map_err(wrong)?);
+        let described = Described::of(value).ok_or_else(|| wrong("it is described in an unknown way".into()));
+        let tensor = described.and_then(|described| {
+            let place = place(&described.storage.name).map_err(|e| wrong(e.to_string()))?;
+            described.tensor(place).map_err(wrong)
+        });
+        match tensor {
+            Ok(tensor) => found.push(Named {
+                container,
+                name,
+                tensor,
+            }),
+            Err(error) if container == main => return Err(error),
+            Err(_) => {}
+        }
     }
-    Ok(tensors)
+    Ok((main, found))
+}
+
+/// The path to the state dict.
+fn main<'w>(walked: &'w [Walked<'_>]) -> &'w str {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for tensor in walked {
+        *counts.entry(&tensor.container).or_default() += 1;
+    }
+    let usual = KEYS.into_iter().chain([""]).find(|key| counts.contains_key(key));
+    let most = counts.iter().rev().max_by_key(|(_, count)| **count);
+    usual
+        .or(most.map(|(container, _)| *container))
+        .unwrap_or_default()
+}
+
+/// A tensor that was come upon.
+struct Walked<'p> {
+    container: String,
+    name: String,
+    value: Node<'p>,
+}
+
+/// A walk over all that a pickle holds, each value once: values may hold each other in circles.
+struct Walk<'p> {
+    seen: HashSet<u32>,
+    found: Vec<Walked<'p>>,
+}
+
+/// Where a walk is: the path, and how much of it is that of the container.
+#[derive(Clone)]
+struct Path {
+    text: String,
+    container: usize,
+    /// Whether this is one of the dictionaries in which a module keeps what it holds.
+    of_module: bool,
+    depth: usize,
+}
+
+impl<'p> Walk<'p> {
+    fn over(root: Node<'p>) -> Result<Vec<Walked<'p>>> {
+        let mut walk = Self {
+            seen: HashSet::new(),
+            found: Vec::new(),
+        };
+        let start = Path {
+            text: String::new(),
+            container: 0,
+            of_module: false,
+            depth: 0,
+        };
+        match is_tensor(root) {
+            true => walk.come_upon(root, &start),
+            false => walk.enter(root, &start)?,
+        }
+        Ok(walk.found)
+    }
+
+    /// Walks into a value. What a dictionary holds is a container of its own; what a module holds belongs to
+    /// the container that it is in.
+    fn enter(&mut self, value: Node<'p>, path: &Path) -> Result<()> {
+        if path.depth > NESTED || !self.seen.insert(value.identity()) {
+            return Ok(());
+        }
+        for (key, part) in value.parts() {
+            let text = match &key {
+                None => path.text.clone(),
+                Some(key) if path.text.is_empty() => key.clone(),
+                Some(key) => format!("{}.{key}", path.text),
+            };
+            if text.len() > LONGEST {
+                let reason = format!("the name of a part is longer than {LONGEST} bytes");
+                return Err(TorchError::Layout(reason));
+            }
+            let below = Path {
+                container: path.container,
+                of_module: key.is_none(),
+                depth: path.depth + 1,
+                text,
+            };
+            if is_tensor(part) {
+                self.come_upon(part, &below);
+                continue;
+            }
+            let container = match key.is_none() || path.of_module {
+                true => path.container,
+                false => below.text.len(),
+            };
+            self.enter(part, &Path { container, ..below })?;
+        }
+        Ok(())
+    }
+
+    fn come_upon(&mut self, value: Node<'p>, path: &Path) {
+        let (container, name) = path.text.split_at(path.container);
+        self.found.push(Walked {
+            container: container.to_owned(),
+            name: name.strip_prefix('.').unwrap_or(name).to_owned(),
+            value,
+        });
+    }
 }
 
 /// What makes a tensor.

@@ -3,12 +3,12 @@
 //! storage, its length as an i64 before it.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
-use super::describe::{Numbers, Storage};
-use super::{Place, Result, TorchError, TorchTensor, state_dict};
+use super::describe::{Numbers, Storage, described};
+use super::{Named, Place, Result, TorchError};
 use crate::pickle::{Pickle, PickleError};
 
 /// Bytes within which the magic number is.
@@ -26,7 +26,7 @@ pub(super) fn begins(head: &[u8]) -> bool {
     Pickle::parse(head).is_ok_and(|pickle| pickle.root().long() == Some(MAGIC))
 }
 
-pub(super) fn tensors(file: &mut File, length: u64) -> Result<BTreeMap<String, TorchTensor>> {
+pub(super) fn tensors(file: &mut File, length: u64) -> Result<(String, Vec<Named>)> {
     let mut bytes = Vec::new();
     let mut wanted = FIRST.min(length);
     loop {
@@ -79,9 +79,9 @@ impl<'a> Pickles<'a> {
         })
     }
 
-    fn tensors(&self, file: &mut File, length: u64) -> Result<BTreeMap<String, TorchTensor>> {
+    fn tensors(&self, file: &mut File, length: u64) -> Result<(String, Vec<Named>)> {
         let places = self.places(file, length)?;
-        state_dict(self.object.root(), |name| {
+        described(self.object.root(), |name| {
             let missing = || TorchError::Layout("its storage is not in the file".into());
             places.get(name).copied().ok_or_else(missing)
         })

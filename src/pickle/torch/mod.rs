@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use self::describe::{Numbers, state_dict};
+use self::describe::{Named, Numbers};
 use super::PickleError;
 use crate::floats::{self, Format};
 
@@ -49,7 +49,11 @@ type Result<T> = std::result::Result<T, TorchError>;
 #[derive(Debug)]
 pub(crate) struct TorchFile {
     path: PathBuf,
+    /// The path to the state dict: empty where it is the whole.
+    container: String,
     tensors: BTreeMap<String, TorchTensor>,
+    /// What else is in the file.
+    others: Vec<Named>,
 }
 
 /// Where a tensor's numbers are.
@@ -74,15 +78,27 @@ impl TorchFile {
         head.starts_with(b"PK\x03\x04") || legacy::begins(head)
     }
 
-    /// Reads the description of the tensors: of the state dict where a training program keeps one, else of
-    /// the whole.
+    /// Whether the file at `path` is a zip archive with a pickle of PyTorch's in it.
+    pub(crate) fn is_archive(path: &Path) -> bool {
+        File::open(path).is_ok_and(zip::holds_pickle)
+    }
+
+    /// Whether the file at `path` is of the format before 1.6, and no other pickle.
+    pub(crate) fn is_legacy(path: &Path) -> bool {
+        let mut head = Vec::new();
+        let read = File::open(path).and_then(|file| file.take(legacy::HEAD as u64).read_to_end(&mut head));
+        read.is_ok() && legacy::begins(&head)
+    }
+
+    /// Reads the description of all tensors, and which of them are the state dict: those where training
+    /// programs keep it, else the whole.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let mut file = File::open(path)?;
         let length = file.metadata()?.len();
         let mut head = Vec::new();
         (&mut file).take(legacy::HEAD as u64).read_to_end(&mut head)?;
         file.rewind()?;
-        let tensors = if legacy::begins(&head) {
+        let (container, all) = if legacy::begins(&head) {
             legacy::tensors(&mut file, length)?
         } else if Self::begins(&head) {
             zip::tensors(file, length)?
@@ -90,15 +106,18 @@ impl TorchFile {
             let reason = "it begins neither like a zip archive nor like PyTorch's format before 1.6";
             return Err(TorchError::Layout(reason.into()));
         };
-        let all = tensors.values().map(|tensor| tensor.count() as u64);
-        if all.fold(0, u64::saturating_add) > length.saturating_mul(COPIES) {
+        let counts = all.iter().map(|named| named.tensor.count() as u64);
+        if counts.fold(0, u64::saturating_add) > length.saturating_mul(COPIES) {
             let reason =
                 format!("its tensors would have more than {COPIES} numbers for each of its {length} bytes");
             return Err(TorchError::Layout(reason));
         }
+        let (own, others): (Vec<Named>, _) = all.into_iter().partition(|named| named.container == container);
         Ok(Self {
             path: path.to_owned(),
-            tensors,
+            tensors: own.into_iter().map(|named| (named.name, named.tensor)).collect(),
+            container,
+            others,
         })
     }
 
@@ -106,13 +125,26 @@ impl TorchFile {
         &self.path
     }
 
-    /// The tensors by name.
+    /// The tensors of the state dict by name.
     pub(crate) fn tensors(&self) -> &BTreeMap<String, TorchTensor> {
         &self.tensors
     }
 
+    /// All tensors: the path to what holds each, its name there, and itself. The state dict's come first.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&str, &str, &TorchTensor)> {
+        let own = self.tensors.iter();
+        let own = own.map(|(name, tensor)| (self.container.as_str(), name.as_str(), tensor));
+        let others = self.others.iter();
+        own.chain(others.map(|named| (named.container.as_str(), named.name.as_str(), &named.tensor)))
+    }
+
     /// Fills `out`, which has the tensor's length, with its numbers, the last axis fastest.
     pub(crate) fn read(&self, tensor: &TorchTensor, out: &mut [f32]) -> io::Result<()> {
+        self.read_from(tensor, 0, out)
+    }
+
+    /// Fills `out` with the tensor's numbers from the `skipped`th on, the last axis fastest.
+    pub(crate) fn read_from(&self, tensor: &TorchTensor, skipped: usize, out: &mut [f32]) -> io::Result<()> {
         let Some(format) = tensor.format() else {
             return Err(io::Error::other(format!("numbers of {}", tensor.kind())));
         };
@@ -124,15 +156,30 @@ impl TorchFile {
         };
         if tensor.is_contiguous() {
             let parts = out.par_chunks_mut(NUMBERS).enumerate();
-            return parts.try_for_each(|(i, part)| read(i * NUMBERS, part));
+            return parts.try_for_each(|(i, part)| read(skipped + i * NUMBERS, part));
         }
         // They are in the file: opening it has checked that.
         let mut numbers = vec![0.0; tensor.reach()];
         read(0, &mut numbers)?;
         for (i, out) in out.iter_mut().enumerate() {
-            *out = numbers[tensor.at(i)]; // at most the reach
+            *out = numbers[tensor.at(skipped + i)]; // at most the reach
         }
         Ok(())
+    }
+}
+
+impl TorchFile {
+    /// Returns a tensor's numbers, the last axis fastest, where they are integers.
+    pub(crate) fn integers(&self, tensor: &TorchTensor) -> io::Result<Option<Vec<i64>>> {
+        let Some((size, signed)) = tensor.numbers.integer() else {
+            return Ok(None);
+        };
+        let mut bytes = vec![0; tensor.reach() * size]; // they are in the file
+        let mut file = File::open(&self.path)?;
+        file.seek(SeekFrom::Start(tensor.start))?;
+        file.read_exact(&mut bytes)?;
+        let numbers = floats::integers(&bytes, size, signed);
+        Ok(Some((0..tensor.count).map(|i| numbers[tensor.at(i)]).collect()))
     }
 }
 
@@ -149,6 +196,11 @@ impl TorchTensor {
     /// PyTorch's name of the storage's type, such as `HalfStorage`.
     pub(crate) fn kind(&self) -> &str {
         self.numbers.name()
+    }
+
+    /// The bytes of an integer, and whether it has a sign, if the numbers are integers.
+    pub(crate) fn integer(&self) -> Option<(usize, bool)> {
+        self.numbers.integer()
     }
 
     /// The format of the numbers, if they are floating point.

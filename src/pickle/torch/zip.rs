@@ -1,25 +1,42 @@
 //! The zip archive: `data.pkl`, `byteorder` and `data/NAME` for each storage, in a folder of any name.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufReader, Read};
 
 use ::zip::{CompressionMethod, ZipArchive};
 
-use super::{Place, Result, TorchError, TorchTensor, state_dict};
+use super::describe::described;
+use super::{Named, Place, Result, TorchError};
 use crate::pickle::Pickle;
 
 /// The longest `byteorder` that is read.
 const WORD: u64 = 16;
 
-pub(super) fn tensors(file: File, length: u64) -> Result<BTreeMap<String, TorchTensor>> {
+/// Whether a file is an archive with a pickle in it.
+pub(super) fn holds_pickle(file: File) -> bool {
+    ZipArchive::new(BufReader::new(file)).is_ok_and(|archive| {
+        let mut names = archive.file_names().filter_map(std::result::Result::ok);
+        names.any(|name| is_pickle(&name))
+    })
+}
+
+fn is_pickle(name: &str) -> bool {
+    name == "data.pkl" || name.ends_with("/data.pkl")
+}
+
+pub(super) fn tensors(file: File, length: u64) -> Result<(String, Vec<Named>)> {
     let mut archive = ZipArchive::new(BufReader::new(file))?;
     let mut names = archive.file_names().filter_map(std::result::Result::ok);
-    let pickle = names.find(|name| *name == "data.pkl" || name.ends_with("/data.pkl"));
+    let pickle = names.find(|name| is_pickle(name));
+    let first = archive.file_names().filter_map(std::result::Result::ok).next();
     let Some(pickle) = pickle.map(std::borrow::Cow::into_owned) else {
-        return Err(TorchError::Layout("there is no data.pkl in the archive".into()));
+        let reason = match first {
+            Some(name) => format!("there is no data.pkl in the archive, which begins with `{name:.60}`"),
+            None => "the archive is empty".to_owned(),
+        };
+        return Err(TorchError::Layout(reason));
     };
-    drop(names);
+    drop((names, first));
     let root = pickle.strip_suffix("data.pkl").unwrap_or_default().to_owned();
     if let Ok(order) = archive.by_name(&format!("{root}byteorder")) {
         let mut text = String::new();
@@ -33,7 +50,7 @@ pub(super) fn tensors(file: File, length: u64) -> Result<BTreeMap<String, TorchT
     let mut bytes = Vec::new();
     archive.by_name(&pickle)?.read_to_end(&mut bytes)?;
     let pickle = Pickle::parse(&bytes)?;
-    state_dict(pickle.root(), |storage| {
+    described(pickle.root(), |storage| {
         let place = place(&mut archive, &format!("{root}data/{storage}"))?;
         match place.0.checked_add(place.1) {
             Some(end) if end <= length => Ok(place),

@@ -12,7 +12,7 @@ use super::pictures::Look;
 use super::training::{self, Trainer, Training};
 use super::{
     Asked, Context, ImageSource, Input, Known, Order, Refusals, Role, Source, Stage, StageError, StateSource,
-    embed, imagine,
+    embed, imagine, import,
 };
 use crate::nn::{self, ResNet};
 use crate::store::{Readable, Store};
@@ -134,6 +134,12 @@ impl Stage for Detect {
             .take(Role::Initial, asked.source::<StateSource>(&Role::Initial))?
             .flatten();
         training.check_head(weights.is_some(), refusals);
+        // A finished run is answered without its weights.
+        if let Some(weights) = weights.as_ref().filter(|_| !asked.is_answered(store)) {
+            let outputs = images.as_ref().map(|images| images.classes().len());
+            let outputs = outputs.filter(|count| *count > 0);
+            training::check_initial(weights, &training, outputs, refusals)?;
+        }
         let fine_tunes = params.outlier.as_ref().is_some_and(|o| o.fine_tune.is_some());
         let wanted = [
             (Role::Outliers, params.outlier.is_some(), imagine::NAME),
@@ -149,7 +155,14 @@ impl Stage for Detect {
                 }
                 continue;
             }
-            let known = asked.known(store, &role, &[stage], refusals)?;
+            let imported = [stage, import::NAME];
+            let stages = if role == Role::Outliers {
+                &imported[..]
+            } else {
+                &imported[..1]
+            };
+            let known = asked.known(store, &role, stages, refusals)?;
+            let known = known.filter(|known| import::require(known, Table::Images, &role, refusals));
             let Some(known) = known else { continue };
             match (&role, &images) {
                 (Role::Initial, Some(images)) => check_classes(store, &known, images, &role, refusals)?,
@@ -202,7 +215,7 @@ fn check_imagined(
     let Some(embeddings) = known.input(&Role::Embeddings) else {
         return Ok(());
     };
-    let embeddings = embeddings.known(store, &Role::Embeddings, &[embed::NAME])?;
+    let embeddings = embeddings.known(store, &Role::Embeddings, embed::STAGES)?;
     let classes = embed::classes(store, &embeddings)?;
     let names: Vec<String> = classes.into_iter().map(|class| class.class_name).collect();
     refusals.take(Role::Outliers, set.check_classes(&names, "the outliers"))?;

@@ -53,7 +53,7 @@ pub fn ask(
     model: &ModelSource,
 ) -> Result<Asked<Imagine>, StageError> {
     let vectors = vectors.into();
-    let role = match vectors.stage(store)? == embed::NAME {
+    let role = match embed::is_space(store, &vectors)? {
         true => Role::Embeddings,
         false => Role::Outliers,
     };
@@ -75,7 +75,10 @@ impl Stage for Imagine {
         let outliers = match asked.input(&Role::Outliers) {
             Some(_) => {
                 let stages = [sample::NAME, import::NAME];
-                let Some(known) = asked.known(store, &Role::Outliers, &stages, refusals)? else {
+                let known = asked.known(store, &Role::Outliers, &stages, refusals)?;
+                let known =
+                    known.filter(|known| import::require(known, Table::Outliers, &Role::Outliers, refusals));
+                let Some(known) = known else {
                     return Ok(());
                 };
                 if asked.params.synthesis.is_some() {
@@ -89,7 +92,7 @@ impl Stage for Imagine {
             }
             None => None,
         };
-        let Some(known) = asked.known(store, &Role::Embeddings, &[embed::NAME], refusals)? else {
+        let Some(known) = embed::known(store, asked, refusals)? else {
             return Ok(());
         };
         let classes = embed::classes(store, &known)?;

@@ -49,6 +49,7 @@ impl Painter {
         embed::check_model(classes, model.digest())?;
         let pipeline = model.load_pipeline(ctx)?;
         embed::check_width(classes, &pipeline)?;
+        embed::say_if_foreign(ctx, classes, &pipeline);
         let geometry = pipeline.outline().geometry();
         let [height, width] = geometry.image_size();
         let latent = match params.size {

@@ -237,7 +237,7 @@ mod tests {
             vector,
             anchor: 0,
             round: 0,
-            knn_distance: 0.0,
+            knn_distance: Some(0.0),
         };
         let run = RunId([1; 16]);
         check(run, &outlier(vec![0.0; 3]), 3).unwrap();

@@ -77,8 +77,11 @@ impl Stage for Observe {
             Some(network) => {
                 network.check(refusals);
                 let weights = asked.source::<StateSource>(&Role::Initial);
-                if refusals.take(Role::Initial, weights)?.flatten().is_none() {
-                    refusals.refuse(Role::Initial, "`observe` needs the weights of the network");
+                match refusals.take(Role::Initial, weights)?.flatten() {
+                    // A finished run is answered without its weights.
+                    Some(_) if asked.is_answered(store) => {}
+                    Some(weights) => network.check_weights(&weights, refusals)?,
+                    None => refusals.refuse(Role::Initial, "`observe` needs the weights of the network"),
                 }
             }
             None => {

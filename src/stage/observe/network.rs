@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::nn::{ResNetConfig, Stem};
 use crate::stage::detect::Detector;
 use crate::stage::training::{ChannelsName, Still, Training};
-use crate::stage::{Context, Refusals, Source, StageError, StateSource};
+use crate::stage::{Context, Refusals, Role, Source, StageError, StateSource};
 
 /// The network that a file of weights is of, how it looks at images, and what its outputs mean.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -76,6 +76,21 @@ impl Network {
         }
     }
 
+    /// Checks that these weights are of the network, as far as names and shapes tell.
+    pub(super) fn check_weights(
+        &self,
+        weights: &StateSource,
+        refusals: &mut Refusals,
+    ) -> Result<(), StageError> {
+        if self.classes.is_empty() || self.config().check().is_err() {
+            // That has been refused.
+            return Ok(());
+        }
+        refusals
+            .take(Role::Initial, weights.check(&self.config(), false))
+            .map(|_| ())
+    }
+
     /// Loads the weights.
     ///
     /// # Errors
@@ -86,7 +101,11 @@ impl Network {
             mean: self.mean,
             std: self.std,
         };
-        let state = weights.load()?;
+        let config = self.config();
+        for note in weights.check(&config, false)? {
+            ctx.progress.note(&format!("{}: {note}", weights.path()));
+        }
+        let state = weights.load(&config, false)?;
         Detector::of_state(ctx, self.config(), still, &self.classes, &state).map_err(|error| {
             let (name, path) = (weights.name(), weights.path());
             StageError::Mismatch(format!("the weights `{name}` ({path}): {error}"))

@@ -52,8 +52,10 @@ impl Stage for Sample {
     fn check(store: &Store, asked: &mut Asked<Self>, refusals: &mut Refusals) -> Result<(), StageError> {
         let section = asked.params.section();
         refusals.take(section, asked.params.sampler().check())?;
-        let Some(known) = asked.known(store, &Role::Features, &[encode::NAME, import::NAME], refusals)?
-        else {
+        let stages = [encode::NAME, import::NAME];
+        let known = asked.known(store, &Role::Features, &stages, refusals)?;
+        let known = known.filter(|known| import::require(known, Table::Features, &Role::Features, refusals));
+        let Some(known) = known else {
             return Ok(());
         };
         let Some(embeddings) = known.input(&Role::Embeddings) else {
@@ -75,7 +77,7 @@ impl Stage for Sample {
                 ),
             }
         }
-        let Some(known_classes) = asked.known(store, &Role::Embeddings, &[embed::NAME], refusals)? else {
+        let Some(known_classes) = embed::known(store, asked, refusals)? else {
             return Ok(());
         };
         let classes = embed::classes(store, &known_classes)?;
@@ -241,7 +243,7 @@ fn sample_class(
         vector: sampled.vector.into_iter().map(|v| v * class.norm).collect(),
         anchor: i64::from(sampled.anchor),
         round: sampled.round as i32,
-        knn_distance: sampled.knn_distance,
+        knn_distance: Some(sampled.knn_distance),
     };
     Ok(sampled.into_iter().enumerate().map(row).collect())
 }

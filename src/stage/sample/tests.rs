@@ -197,7 +197,10 @@ fn every_method_stores_its_name_and_what_each_vector_was_made_from() {
         for row in &rows {
             assert_eq!(row.kind, kind);
             assert!((0..20).contains(&row.anchor));
-            assert!(row.knn_distance > 0.0 && row.knn_distance < 2.0);
+            assert!(
+                row.knn_distance
+                    .is_some_and(|distance| distance > 0.0 && distance < 2.0)
+            );
             let embeddings: Vec<ClassEmbedding> = {
                 let embeddings = required_input(&run, &Role::Embeddings).unwrap();
                 fixture.store.rows(embeddings, Some(row.class_id)).unwrap()

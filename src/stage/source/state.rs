@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use candle_core::Device;
 use dream_schema::Dataset;
 
 use super::{Source, check_source_name};
-use crate::nn::{self, State};
+use crate::diffusion::PartKind;
+use crate::nn::{self, Misfit, ResNetConfig, State, StateFile};
 use crate::stage::StageError;
 use crate::store::Store;
 
@@ -33,16 +33,16 @@ impl Source for StateSource {
     }
 }
 
-/// Registers the weights in a file (see [`nn::read_state`]) under `name`, or without it under the file's name
+/// Registers the weights in a file (see [`StateFile`]) under `name`, or without it under the file's name
 /// and the head of its digest; registering them again is harmless.
 ///
 /// # Errors
-/// If the file holds no state, or the name belongs to another one.
+/// If the file holds no tensors, or a part of a diffusion model, or the name belongs to another one.
 pub fn register_state(store: &Store, name: Option<&str>, path: &Path) -> Result<StateSource, StageError> {
     if let Some(name) = name {
         check_source_name(store, name)?;
     }
-    nn::read_state(path, &Device::Cpu)?;
+    StateSource::glance(path).open()?;
     let digest = file_digest(path)?;
     let source = Dataset {
         name: name.map_or_else(|| own_name(path, &digest), str::to_owned),
@@ -77,14 +77,61 @@ impl StateSource {
         })
     }
 
-    /// Loads the weights, onto the CPU.
+    /// Opens the file, without reading numbers.
     ///
     /// # Errors
-    /// If the file cannot be read or has changed.
-    pub fn load(&self) -> Result<State, StageError> {
+    /// If it cannot be read, or what it holds are no weights of a network.
+    fn open(&self) -> Result<StateFile, StageError> {
+        let file = StateFile::open(Path::new(self.path()))?;
+        let names = file.names();
+        match PartKind::of(names.iter().map(String::as_str)) {
+            Some(kind) => Err(StageError::File {
+                path: self.path().into(),
+                message: format!("{kind}; weights to start from are those of a residual network"),
+            }),
+            None => Ok(file),
+        }
+    }
+
+    /// Checks that the file holds the weights of this network, as far as names and shapes tell, and returns
+    /// what is to be told of where they were found.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or the weights are others.
+    pub(in crate::stage) fn check(
+        &self,
+        config: &ResNetConfig,
+        new_head: bool,
+    ) -> Result<Vec<String>, StageError> {
+        self.open()?
+            .fits(config, new_head)
+            .map_err(|error| self.misfit(error, new_head))
+    }
+
+    /// Loads the weights of this network, onto the CPU; those of its last layer only without `new_head`.
+    ///
+    /// # Errors
+    /// If the file cannot be read or has changed, or the weights are others.
+    pub(in crate::stage) fn load(&self, config: &ResNetConfig, new_head: bool) -> Result<State, StageError> {
         let path = Path::new(self.path());
         self.check_digest(file_digest(path)?)?;
-        Ok(nn::read_state(path, &Device::Cpu)?)
+        let state = self.open()?.read(config, new_head);
+        state.map_err(|error| self.misfit(error, new_head))
+    }
+
+    fn misfit(&self, error: nn::Error, new_head: bool) -> StageError {
+        let nn::Error::Misfit(misfit) = error else {
+            return error.into();
+        };
+        let hint = match &misfit {
+            Misfit::Head { .. } if !new_head => "; new_head leaves the last layer out",
+            _ => "",
+        };
+        let name = match self.name() {
+            "" => String::new(),
+            name => format!(" `{name}`"),
+        };
+        StageError::Mismatch(format!("the weights{name} ({}): {misfit}{hint}", self.path()))
     }
 }
 

@@ -27,11 +27,16 @@ fn training_starts_from_weights_in_a_file() {
             weights: weights.cloned(),
             ..detect::Inputs::default()
         };
-        detect::ask(params, 7, from, &images).spec(&bench.store).unwrap()
+        detect::ask(params, 7, from, &images).spec(&bench.store)
     };
-    assert_ne!(spec(&still, Some(&weights)).id(), spec(&still, None).id());
+    let said =
+        |params: &detect::Params, weights: &StateSource| spec(params, Some(weights)).unwrap_err().to_string();
+    assert_ne!(
+        spec(&still, Some(&weights)).unwrap().id(),
+        spec(&still, None).unwrap().id()
+    );
     let run = bench
-        .run(&spec(&still, Some(&weights)), &Watch::new(usize::MAX))
+        .run(&spec(&still, Some(&weights)).unwrap(), &Watch::new(usize::MAX))
         .unwrap();
     let state =
         |row: Checkpoint| from_safetensors(&bench.store.blob(&row.blob).unwrap(), &Device::Cpu).unwrap();
@@ -60,33 +65,25 @@ fn training_starts_from_weights_in_a_file() {
     let other = folder.path().join("wide.safetensors");
     std::fs::write(&other, to_safetensors(&wide).unwrap()).unwrap();
     let wide = register_state(&bench.store, Some("wide"), &other).unwrap();
-    let error = bench
-        .run(&spec(&still, Some(&wide)), &Watch::new(usize::MAX))
-        .unwrap_err()
-        .to_string();
+    let error = said(&still, &wide);
     for word in ["wide.safetensors", "fc.bias", "[6]", "[3]", "new_head"] {
         assert!(error.contains(word), "{word}: {error}");
     }
     let new_head = with(serde_json::json!({ "epochs": 1, "new_head": true }));
     bench
-        .run(&spec(&new_head, Some(&wide)), &Watch::new(usize::MAX))
+        .run(&spec(&new_head, Some(&wide)).unwrap(), &Watch::new(usize::MAX))
         .unwrap();
 
     // A network of another width, and a file that has changed.
     let narrow = with(serde_json::json!({ "epochs": 1, "width": 4 }));
-    let error = bench
-        .run(&spec(&narrow, Some(&weights)), &Watch::new(usize::MAX))
-        .unwrap_err()
-        .to_string();
+    let error = said(&narrow, &weights);
     assert!(
         error.contains("bn1.bias") && error.contains("[2]") && error.contains("[4]"),
         "{error}"
     );
+    let again = spec(&with(serde_json::json!({ "epochs": 2 })), Some(&weights)).unwrap();
     std::fs::write(&path, std::fs::read(&other).unwrap()).unwrap();
-    let again = with(serde_json::json!({ "epochs": 2 }));
-    let error = bench
-        .run(&spec(&again, Some(&weights)), &Watch::new(usize::MAX))
-        .unwrap_err();
+    let error = bench.run(&again, &Watch::new(usize::MAX)).unwrap_err();
     assert!(matches!(error, StageError::SourceChanged { .. }), "{error}");
     let error = StateSource::named(&bench.store, images.name())
         .unwrap_err()

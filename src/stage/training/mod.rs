@@ -12,7 +12,7 @@ use dream_schema::Run;
 use serde::{Deserialize, Serialize};
 
 use super::pictures::{HELD_BYTES, Look, Pictures};
-use super::{Context, ImageSource, Role, Source, StageError, StateSource};
+use super::{Context, ImageSource, Refusals, Role, Source, StageError, StateSource};
 use crate::dataset::{Channels, Preparation};
 use crate::nn::augment::{Augmentation, ColorJitter, ResizedCrop};
 use crate::nn::{self, ResNet, ResNetConfig, Stem};
@@ -190,25 +190,32 @@ pub(super) fn initialize(
         return Ok(());
     }
     let source = StateSource::find(ctx.store, run, &Role::Initial)?;
-    let mut state = source.load()?;
-    state.retain(|name, _| !super::phi::is_phi(name));
+    let mut state = source.load(network.config(), training.new_head)?;
+    for note in source.check(network.config(), training.new_head)? {
+        ctx.progress.note(&format!("{}: {note}", source.path()));
+    }
     if training.new_head {
-        state.retain(|name, _| !name.starts_with("fc."));
         let own = network.tensors().state_dict()?;
         state.extend(own.into_iter().filter(|(name, _)| name.starts_with("fc.")));
     }
-    network.tensors().load_state_dict(&state).map_err(|error| {
-        let of_head = error.tensor().is_some_and(|name| name.starts_with("fc."));
-        let hint = match of_head && !training.new_head {
-            true => "; new_head leaves the last layer out",
-            false => "",
-        };
-        StageError::Mismatch(format!(
-            "the weights `{}` ({}): {error}{hint}",
-            source.name(),
-            source.path()
-        ))
-    })
+    Ok(network.tensors().load_state_dict(&state)?)
+}
+
+/// Refuses weights that are not of this network, as far as names and shapes tell; `outputs`, where they are
+/// known.
+pub(super) fn check_initial(
+    weights: &StateSource,
+    training: &Training,
+    outputs: Option<usize>,
+    refusals: &mut Refusals,
+) -> Result<(), StageError> {
+    let config = training.config(outputs.unwrap_or(1));
+    if config.check().is_err() {
+        // That has been refused.
+        return Ok(());
+    }
+    let fits = weights.check(&config, training.new_head || outputs.is_none());
+    refusals.take(Role::Initial, fits).map(|_| ())
 }
 
 /// Returns the labels of a set that must have them, one of each class at least.

@@ -36,7 +36,7 @@ fn outlier() -> Outlier {
         vector: vec![0.5, f32::MIN_POSITIVE],
         anchor: 3,
         round: 2,
-        knn_distance: 0.75,
+        knn_distance: Some(0.75),
     }
 }
 

@@ -24,7 +24,7 @@ fn outliers(class_id: u32, rows: u64) -> Vec<Outlier> {
         vector: vector.iter().map(|v| v + index as f32).collect(),
         anchor: index as i64 % 50,
         round: (index / 100) as i32,
-        knn_distance: 0.5 + (index as f32).sqrt(),
+        knn_distance: Some(0.5 + (index as f32).sqrt()),
     };
     (0..rows).map(row).collect()
 }

@@ -16,7 +16,7 @@ fn outlier(class_id: u32, index: u64) -> Outlier {
         vector: vec![index as f32; 768],
         anchor: index as i64 % 50,
         round: (index / 100) as i32,
-        knn_distance: 0.5 + index as f32,
+        knn_distance: Some(0.5 + index as f32),
     }
 }
 

@@ -3,44 +3,158 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use dream_ood::stage::import::import;
-use dream_schema::Table;
+use dream_ood::stage::classes::{ClassRow, read_classes};
+use dream_ood::stage::import::{Question, Rows, ScoresOf, VectorKind, import};
+use dream_ood::store::check_alias;
+use dream_schema::RunId;
 
 use super::Verdict;
 use crate::args::Args;
 use crate::session::{Session, Usage};
 
-/// Takes in features or outliers that another program made, as a run of their own: Parquet as we export it,
-/// or an .npy file of [classes, n, m] or [classes, m].
+/// Takes in what another program made, as a run of its own from which the pipeline goes on: class embeddings,
+/// ID features, outliers, pictures or scores.
+///
+/// Vectors may be in .npy, .npz, a PyTorch file or a pickle of arrays, .safetensors, Parquet or CSV. Arrays
+/// are [classes, n, m] or [classes, m] in the order of the classes, or [n, m] beside an array `labels` of
+/// integers; tables have a column `vector`, and `class_name` or `class_id`. Images lie in a folder for each
+/// class, called by its number or name. Scores are .npz as OpenOOD writes them (conf, pred, label) or a
+/// table.
 #[derive(Debug, clap::Args)]
 pub struct Import {
-    /// features or outliers
+    /// class_embeddings, features, outliers, images or scores
     table: String,
-    /// The .parquet or .npy file
+    /// The file; of images the folder
     file: PathBuf,
-    /// The class embeddings whose classes and width the vectors have: an `embed` run
+    /// Of features, outliers and images: the class embeddings whose classes and width they have, an `embed`
+    /// run or an import
     #[arg(long, value_name = "RUN")]
-    embeddings: String,
+    embeddings: Option<String>,
+    /// Of class embeddings: the table of the classes, in the order of the vectors (columns `name` and
+    /// `token_word`)
+    #[arg(long, value_name = "FILE.tsv")]
+    classes: Option<PathBuf>,
+    /// Of vectors: the array to take, where the file has several
+    #[arg(long, value_name = "NAME")]
+    member: Option<String>,
+    /// Of scores: the data set that they are of
+    #[arg(long, value_name = "NAME")]
+    dataset: Option<String>,
+    /// Of scores: the split of the data set; `test` without it
+    #[arg(long, value_name = "NAME")]
+    split: Option<String>,
+    /// Of scores: which score they are, such as `energy`; higher means more in-distribution
+    #[arg(long, value_name = "NAME")]
+    score: Option<String>,
     /// Names the run
     #[arg(long)]
     alias: Option<String>,
 }
 
+/// The tables that can be imported, each with the options that it takes.
+const OPTIONS: [(&str, &[&str]); 5] = [
+    ("class_embeddings", &["classes", "member"]),
+    ("features", &["embeddings", "member"]),
+    ("outliers", &["embeddings", "member"]),
+    ("images", &["embeddings"]),
+    ("scores", &["dataset", "split", "score"]),
+];
+
 impl Import {
     pub fn execute(&self, args: &Args) -> Result<Verdict> {
-        let Some(table) = Table::from_name(&self.table) else {
-            bail!(Usage(format!(
-                "there is no table `{}`; features and outliers can be imported",
-                self.table
-            )));
+        self.check()?;
+        let classes = self.classes.as_deref().map(read_classes).transpose()?;
+        let session = match self.embeddings {
+            Some(_) => Session::existing(args)?,
+            None => Session::writing(args)?,
         };
-        let session = Session::existing(args)?;
-        let embeddings = session.resolve(&self.embeddings)?;
-        let run = import(&session.context(), table, &self.file, embeddings)?;
+        let embeddings = self
+            .embeddings
+            .as_deref()
+            .map(|name| session.resolve(name))
+            .transpose()?;
+        let rows = self.rows(classes.as_deref().unwrap_or_default(), embeddings)?;
+        let file = &self.file;
+        let run = import(&session.context(), &Question { file, rows })?;
         if let Some(alias) = &self.alias {
             session.store.set_alias(alias, run.id)?;
         }
         out!("{}", run.id)?;
         Ok(Verdict::Good)
+    }
+
+    /// Refuses tables that there are not, and options that the table does not take.
+    fn check(&self) -> Result<()> {
+        let Some((_, taken)) = OPTIONS.iter().find(|(table, _)| *table == self.table) else {
+            let tables = OPTIONS.map(|(table, _)| table).join(", ");
+            bail!(Usage(format!(
+                "a file cannot be imported as {}; {tables} can",
+                self.table
+            )));
+        };
+        let given = [
+            ("embeddings", self.embeddings.is_some()),
+            ("classes", self.classes.is_some()),
+            ("member", self.member.is_some()),
+            ("dataset", self.dataset.is_some()),
+            ("split", self.split.is_some()),
+            ("score", self.score.is_some()),
+        ];
+        for (option, _) in given
+            .iter()
+            .filter(|(option, given)| *given && !taken.contains(option))
+        {
+            let taken: Vec<String> = taken.iter().map(|option| format!("--{option}")).collect();
+            bail!(Usage(format!(
+                "--{option} is not for {}, which takes {}",
+                self.table,
+                taken.join(", ")
+            )));
+        }
+        if let Some(alias) = &self.alias {
+            check_alias(alias).map_err(|error| Usage(error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    fn rows<'a>(&'a self, classes: &'a [ClassRow], embeddings: Option<RunId>) -> Result<Rows<'a>> {
+        let member = self.member.as_deref();
+        let table = &self.table;
+        let space = || -> Result<RunId> {
+            let missing = || {
+                Usage(format!(
+                    "--embeddings RUN is needed: the class embeddings that the {table} belong to (`dream \
+                     import class_embeddings` takes them in)"
+                ))
+            };
+            Ok(embeddings.ok_or_else(missing)?)
+        };
+        let needed = |option: &str, value: &'a Option<String>| {
+            let missing = || {
+                Usage(format!(
+                    "--{option} NAME is needed: scores do not say it themselves"
+                ))
+            };
+            value.as_deref().ok_or_else(missing)
+        };
+        let vectors = |kind| -> Result<Rows<'a>> {
+            let embeddings = space()?;
+            Ok(Rows::Vectors {
+                kind,
+                embeddings,
+                member,
+            })
+        };
+        match table.as_str() {
+            "class_embeddings" => Ok(Rows::ClassEmbeddings { classes, member }),
+            "features" => vectors(VectorKind::Features),
+            "outliers" => vectors(VectorKind::Outliers),
+            "images" => Ok(Rows::Images { embeddings: space()? }),
+            _ => Ok(Rows::Scores(ScoresOf {
+                dataset: needed("dataset", &self.dataset)?,
+                split: self.split.as_deref().unwrap_or("test"),
+                score: needed("score", &self.score)?,
+            })),
+        }
     }
 }

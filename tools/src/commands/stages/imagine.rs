@@ -165,13 +165,14 @@ impl Imagine {
         };
         let id = session.resolve(name)?;
         let run = session.store.run(id)?;
-        if self.outliers.is_some() && run.spec.stage == embed::NAME {
+        let is_space = embed::is_space(&session.store, &id.into())?;
+        if self.outliers.is_some() && is_space {
             bail!(Usage(format!(
                 "--outliers takes sampled vectors, and run {id} holds class embeddings: give \
                  --embeddings {name}"
             )));
         }
-        if (self.embeddings.is_some() || self.plain) && run.spec.stage != embed::NAME {
+        if (self.embeddings.is_some() || self.plain) && !is_space {
             let option = if self.plain { "--plain" } else { "--embeddings" };
             let own = Role::Embeddings.input_of(&run);
             let hint = own.map_or(String::new(), |run| format!(": give --embeddings {run}"));

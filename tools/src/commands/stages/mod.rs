@@ -58,8 +58,8 @@ pub struct Base {
 /// Weights that a network starts from.
 #[derive(Debug, clap::Args)]
 pub struct Weights {
-    /// Starts from the weights of a ResNet: safetensors or a PyTorch file (torchvision's names), or their
-    /// registered name
+    /// Starts from the weights of a ResNet: safetensors or a PyTorch file, by torchvision's names below any
+    /// prefix (DataParallel, Lightning, torch.compile, MoCo, ...), or their registered name
     #[arg(long, value_name = "FILE|NAME")]
     init: Option<String>,
     /// Leaves the last layer of these weights out

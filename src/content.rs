@@ -1,0 +1,288 @@
+//! What a file is by its first bytes, whatever its name says: for readers that choose by it, and for messages
+//! that say what was taken for what.
+//!
+//! What stands in the place of a large file in a repository cloned without it is told, too: the pointers of
+//! Git LFS (<https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md>) and of git-annex.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+/// Bytes that tell what a file is: a pointer of Git LFS is shorter, and tar's magic is at byte 257.
+pub const HEAD: usize = 1024;
+
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// No byte.
+    Empty,
+    /// A Git LFS pointer to a file of so many bytes.
+    LfsPointer(u64),
+    /// A git-annex pointer.
+    AnnexPointer,
+    /// A page of HTML.
+    Page,
+    /// JSON.
+    Json,
+    /// Other text.
+    Text,
+    /// A zip archive: files of `torch.save`, `.npz`.
+    Zip,
+    /// Compressed by gzip.
+    Gzip,
+    /// Compressed by bzip2.
+    Bzip2,
+    /// Compressed by xz.
+    Xz,
+    /// Compressed by zstd.
+    Zstd,
+    /// A 7z archive.
+    SevenZip,
+    /// A RAR archive.
+    Rar,
+    /// A tar archive.
+    Tar,
+    /// An array of NumPy's.
+    Npy,
+    /// A safetensors file.
+    Safetensors,
+    /// A Parquet file.
+    Parquet,
+    /// An Arrow file.
+    Arrow,
+    /// HDF5: Keras, MATLAB from 7.3 on.
+    Hdf5,
+    /// MATLAB before 7.3.
+    Matlab,
+    /// A Python pickle of protocol 2 or later.
+    Pickle,
+    /// PNG.
+    Png,
+    /// JPEG.
+    Jpeg,
+    /// A database of redb, such as a store.
+    Redb,
+    /// Nothing known.
+    Unknown,
+}
+
+/// How files begin.
+const MAGIC: [(&[u8], Content); 17] = [
+    (b"PK\x03\x04", Content::Zip),
+    (b"PK\x05\x06", Content::Zip), // without an entry
+    (b"\x1f\x8b", Content::Gzip),
+    (b"BZh", Content::Bzip2),
+    (b"\xfd7zXZ\x00", Content::Xz),
+    (b"\x28\xb5\x2f\xfd", Content::Zstd),
+    (b"7z\xbc\xaf\x27\x1c", Content::SevenZip),
+    (b"Rar!\x1a\x07", Content::Rar),
+    (b"\x93NUMPY", Content::Npy),
+    (b"PAR1", Content::Parquet),
+    (b"ARROW1", Content::Arrow),
+    (b"\x89HDF\r\n\x1a\n", Content::Hdf5),
+    (b"MATLAB 5.0 MAT-file", Content::Matlab),
+    (b"\x89PNG\r\n\x1a\n", Content::Png),
+    (b"\xff\xd8\xff", Content::Jpeg),
+    (b"redb\x1a\n", Content::Redb),
+    (b"/annex/objects/", Content::AnnexPointer),
+];
+
+impl Content {
+    /// Returns what a file is that begins so; of [`HEAD`] bytes all is known that is told apart here.
+    pub fn of(head: &[u8]) -> Self {
+        if head.is_empty() {
+            return Self::Empty;
+        }
+        if let Some((_, content)) = MAGIC.iter().find(|(magic, _)| head.starts_with(magic)) {
+            return *content;
+        }
+        if let Some(size) = lfs_pointer(head) {
+            return Self::LfsPointer(size);
+        }
+        match head {
+            _ if head.get(257..262) == Some(b"ustar") => Self::Tar,
+            // The length of a header that is JSON: no text begins with the zeros of a short length.
+            [_, _, _, _, 0, 0, 0, 0, b'{', ..] => Self::Safetensors,
+            [0x80, 2..=5, ..] => Self::Pickle,
+            _ => text(head),
+        }
+    }
+
+    /// Returns what the file at `path` is.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn at(path: &Path) -> io::Result<Self> {
+        let mut head = Vec::with_capacity(HEAD);
+        File::open(path)?.take(HEAD as u64).read_to_end(&mut head)?;
+        Ok(Self::of(&head))
+    }
+
+    /// Says whether it stands in the place of a file that was never fetched, or is what came instead of it:
+    /// no reader can do anything with it.
+    pub fn stands_in(self) -> bool {
+        match self {
+            Self::Empty | Self::LfsPointer(_) | Self::AnnexPointer | Self::Page => true,
+            Self::Json
+            | Self::Text
+            | Self::Zip
+            | Self::Gzip
+            | Self::Bzip2
+            | Self::Xz
+            | Self::Zstd
+            | Self::SevenZip
+            | Self::Rar
+            | Self::Tar
+            | Self::Npy
+            | Self::Safetensors
+            | Self::Parquet
+            | Self::Arrow
+            | Self::Hdf5
+            | Self::Matlab
+            | Self::Pickle
+            | Self::Png
+            | Self::Jpeg
+            | Self::Redb
+            | Self::Unknown => false,
+        }
+    }
+}
+
+/// What is no file of a known kind: a page, JSON, other text, or nothing that is known.
+fn text(head: &[u8]) -> Content {
+    let whole = match std::str::from_utf8(head) {
+        Ok(text) => text,
+        // The last character may be cut.
+        Err(error) if error.error_len().is_none() && head.len() >= HEAD => {
+            std::str::from_utf8(&head[..error.valid_up_to()]).unwrap_or_default()
+        }
+        Err(_) => return Content::Unknown,
+    };
+    let text = whole.trim_start_matches('\u{feff}').trim_start();
+    let starts = |word: &str| {
+        text.get(..word.len())
+            .is_some_and(|head| head.eq_ignore_ascii_case(word))
+    };
+    let is_text = |c: char| !c.is_control() || matches!(c, '\n' | '\r' | '\t');
+    match text.chars().next() {
+        _ if starts("<!doctype html") || starts("<html") => Content::Page,
+        Some('{' | '[') => Content::Json,
+        _ if whole.chars().all(is_text) => Content::Text,
+        _ => Content::Unknown,
+    }
+}
+
+/// Returns the size of the file that a Git LFS pointer stands for; none if `head` is no such pointer.
+pub fn lfs_pointer(head: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(head).ok().filter(|_| head.len() <= HEAD)?;
+    let mut lines = text.lines().map(|line| line.split_once(' '));
+    let version = match lines.next()?? {
+        ("version", version) => version,
+        _ => return None,
+    };
+    // Before its first release Git LFS was called Hawser.
+    let known = version.contains("git-lfs") || version.contains("hawser") || version.contains("git-media");
+    let rest: Vec<(&str, &str)> = lines.flatten().collect();
+    let value = |key: &str| {
+        rest.iter()
+            .find(|(found, _)| *found == key)
+            .map(|(_, value)| *value)
+    };
+    value("oid").filter(|_| known)?;
+    value("size")?.trim().parse().ok()
+}
+
+impl fmt::Display for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "an empty file",
+            Self::LfsPointer(size) => {
+                return write!(
+                    f,
+                    "a Git LFS pointer, which stands for a file of {size} bytes that is not there (`git lfs \
+                     pull` in its repository fetches it)"
+                );
+            }
+            Self::AnnexPointer => {
+                "a git-annex pointer, which stands for a file that is not there (`git annex get` fetches it)"
+            }
+            Self::Page => "a web page (HTML), as a download that was refused leaves behind",
+            Self::Json => "JSON",
+            Self::Text => "text",
+            Self::Zip => "a zip archive",
+            Self::Gzip => "compressed by gzip",
+            Self::Bzip2 => "compressed by bzip2",
+            Self::Xz => "compressed by xz",
+            Self::Zstd => "compressed by zstd",
+            Self::SevenZip => "a 7z archive",
+            Self::Rar => "a RAR archive",
+            Self::Tar => "a tar archive",
+            Self::Npy => "an array of NumPy's (.npy)",
+            Self::Safetensors => "a safetensors file",
+            Self::Parquet => "a Parquet file",
+            Self::Arrow => "an Arrow file",
+            Self::Hdf5 => "an HDF5 file",
+            Self::Matlab => "a MATLAB file",
+            Self::Pickle => "a Python pickle",
+            Self::Png => "a PNG image",
+            Self::Jpeg => "a JPEG image",
+            Self::Redb => "a redb database, such as a store",
+            Self::Unknown => "of an unknown format",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_known_by_their_first_bytes() {
+        let tar = [&[b'a'; 257][..], b"ustar\x0000", &[0; 100]].concat();
+        for (head, content) in [
+            (&b""[..], Content::Empty),
+            (b"PK\x03\x04rest", Content::Zip),
+            (b"\x93NUMPY\x01\x00", Content::Npy),
+            (b"\x40\x00\x00\x00\x00\x00\x00\x00{\"a\"", Content::Safetensors),
+            (b"\x80\x02}q\x00", Content::Pickle),
+            (b"PAR1\x15", Content::Parquet),
+            (b"\xff\xd8\xff\xe0", Content::Jpeg),
+            (b"\xef\xbb\xbf<!DOCTYPE HTML><html>", Content::Page),
+            (b"\n<html lang=en>", Content::Page),
+            (b"{\"error\": 404}", Content::Json),
+            (b"name\ttoken_word\nhen\then\n", Content::Text),
+            (b"\x00\x01\x02\x03", Content::Unknown),
+            (b"\xff\xfe\xfd", Content::Unknown),
+            (&tar, Content::Tar),
+            (b"/annex/objects/MD5E-s1--00.npy\n", Content::AnnexPointer),
+        ] {
+            assert_eq!(Content::of(head), content, "{head:?}");
+        }
+        let mut cut = vec![b'a'; HEAD - 1];
+        cut.push(0xc3);
+        assert_eq!(Content::of(&cut), Content::Text);
+    }
+
+    #[test]
+    fn pointers_are_called_by_their_name() {
+        let oid = "4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393";
+        let pointer = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize 12345\n");
+        assert_eq!(Content::of(pointer.as_bytes()), Content::LfsPointer(12345));
+        let windows = pointer.replace('\n', "\r\n");
+        assert_eq!(Content::of(windows.as_bytes()), Content::LfsPointer(12345));
+        let said = Content::LfsPointer(12345).to_string();
+        assert!(
+            said.contains("Git LFS pointer") && said.contains("12345"),
+            "{said}"
+        );
+        let old = pointer.replace("git-lfs.github.com", "hawser.github.com");
+        assert_eq!(lfs_pointer(old.as_bytes()), Some(12345));
+        for other in [
+            "version 1\noid a\nsize 3\n",
+            "version https://git-lfs.github.com/spec/v1\nsize 3\n",
+        ] {
+            assert_eq!(Content::of(other.as_bytes()), Content::Text, "{other}");
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! From the columns that a file has to rows of a table.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, FixedSizeListArray, Float32Array, RecordBatch, StringArray, UInt32Array,
+};
+use arrow::compute::{cast, take};
+use arrow::datatypes::{DataType, Field, Float16Type, Float32Type, Float64Type};
+
+use super::super::ExchangeError;
+use super::super::csv::list_value;
+use super::super::from_vector::FromVector;
+use super::super::parquet::convert;
+
+/// The column of vectors.
+const VECTOR: &str = "vector";
+
+/// What a file says of its rows beside the vectors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Given {
+    /// The numbers of classes.
+    pub class_id: bool,
+    /// The names of classes.
+    pub class_name: bool,
+    /// The places in classes.
+    pub index: bool,
+}
+
+/// Rows, and what of them is from the file.
+#[derive(Clone, Debug)]
+pub struct Conformed<A> {
+    /// The rows; what is not given is unknown.
+    pub rows: Vec<A>,
+    /// What is.
+    pub given: Given,
+    /// Whether numbers were rounded to f32.
+    pub rounded: bool,
+    /// The column that the vectors are from.
+    pub column: String,
+}
+
+/// Returns the rows of a batch of the file at `path`, whose first is the file's row `start`.
+///
+/// # Errors
+/// If there is no column of vectors, vectors differ in width or have a null in them, or a column of the table
+/// holds what does not fit it.
+pub fn conform<A: FromVector>(
+    path: &Path,
+    batch: &RecordBatch,
+    start: u64,
+) -> Result<Conformed<A>, ExchangeError> {
+    let column = vector_column(path, batch)?;
+    let vectors = batch
+        .column_by_name(&column)
+        .ok_or_else(|| no_vectors(path, batch))?;
+    let flat = flatten(path, &column, vectors, start)?;
+    let schema = A::schema(flat.width);
+    let unknown = A::to_batch(&[A::from_vector(0, "", 0, vec![0.0; flat.width])])?;
+    let mut columns: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
+    let first = UInt32Array::from(vec![0; batch.num_rows()]);
+    for (field, unknown) in schema.fields().iter().zip(unknown.columns()) {
+        columns.push(match batch.column_by_name(field.name()) {
+            _ if field.name() == VECTOR => flat.column.clone(),
+            Some(given) => given_column(path, field, given)?,
+            None => take(unknown, &first, None)?,
+        });
+    }
+    let rows = A::from_batch(&RecordBatch::try_new(schema, columns)?)?;
+    let has = |name| batch.column_by_name(name).is_some();
+    Ok(Conformed {
+        rows,
+        given: Given {
+            class_id: has("class_id"),
+            class_name: has("class_name"),
+            index: has("index"),
+        },
+        rounded: flat.rounded,
+        column,
+    })
+}
+
+/// Returns a column in the type of `field`. What is text is read as a number where that is wanted; an empty
+/// text is no number.
+fn given_column(path: &Path, field: &Field, column: &ArrayRef) -> Result<ArrayRef, ExchangeError> {
+    if column.data_type() != &DataType::Utf8 || field.data_type() == &DataType::Utf8 {
+        return convert(path, field, column);
+    }
+    let texts = column.as_string::<i32>();
+    let texts: StringArray = texts
+        .iter()
+        .map(|text| text.filter(|text| !text.is_empty()))
+        .collect();
+    let numbers = cast(&texts, field.data_type())?;
+    if numbers.null_count() != texts.null_count() {
+        let row = (0..texts.len()).find(|row| numbers.is_null(*row) && texts.is_valid(*row));
+        let text = row.map_or("", |row| texts.value(row));
+        let what = format!("the values of `{}`", field.name());
+        let (expected, actual) = (field.data_type().to_string(), format!("{text:?}"));
+        return Err(ExchangeError::format(path, what, expected, actual));
+    }
+    Ok(numbers)
+}
+
+/// The name of the column of vectors.
+fn vector_column(path: &Path, batch: &RecordBatch) -> Result<String, ExchangeError> {
+    if batch.column_by_name(VECTOR).is_some() {
+        return Ok(VECTOR.to_owned());
+    }
+    let schema = batch.schema();
+    let fields = schema.fields().iter();
+    let mut lists = fields.filter(|field| {
+        matches!(field.data_type(), DataType::FixedSizeList(item, _) | DataType::List(item)
+            | DataType::LargeList(item) if item.data_type().is_floating())
+    });
+    match (lists.next(), lists.next()) {
+        (Some(list), None) => Ok(list.name().clone()),
+        _ => Err(no_vectors(path, batch)),
+    }
+}
+
+fn no_vectors(path: &Path, batch: &RecordBatch) -> ExchangeError {
+    let schema = batch.schema();
+    let fields = schema.fields().iter();
+    let found = fields.map(|field| format!("`{}` {}", field.name(), field.data_type()));
+    let expected = "a column `vector` of lists of numbers, or one such column of another name";
+    ExchangeError::format(
+        path,
+        "the columns",
+        expected,
+        found.collect::<Vec<_>>().join(", "),
+    )
+}
+
+/// Vectors of one width.
+struct Flat {
+    column: ArrayRef,
+    width: usize,
+    rounded: bool,
+}
+
+impl Flat {
+    /// The column as it is, where it is one of whole vectors of 32-bit numbers.
+    fn as_it_is(column: &ArrayRef) -> Option<Self> {
+        let list = column.as_fixed_size_list_opt()?;
+        let numbers = list.values().as_primitive_opt::<Float32Type>()?;
+        let whole = list.null_count() == 0 && numbers.null_count() == 0 && list.value_length() > 0;
+        let item = Arc::new(Field::new("item", DataType::Float32, true));
+        let width = list.value_length();
+        // The name of the items may be another.
+        let start = list.value_offset(0) as usize;
+        let numbers = numbers.slice(start, list.len() * width as usize);
+        let column = FixedSizeListArray::try_new(item, width, Arc::new(numbers), None);
+        Some(Self {
+            column: Arc::new(column.ok().filter(|_| whole)?),
+            width: width as usize,
+            rounded: false,
+        })
+    }
+
+    fn of(numbers: Vec<f32>, width: usize, rounded: bool) -> Result<Self, ExchangeError> {
+        let item = Arc::new(Field::new("item", DataType::Float32, true));
+        let numbers = Arc::new(Float32Array::from(numbers));
+        let column = FixedSizeListArray::try_new(item, width as i32, numbers, None)?;
+        Ok(Self {
+            column: Arc::new(column),
+            width,
+            rounded,
+        })
+    }
+}
+
+/// Returns the vectors of a column as f32, checked for nulls at every depth and for one width.
+fn flatten(path: &Path, name: &str, column: &ArrayRef, start: u64) -> Result<Flat, ExchangeError> {
+    if let Some(flat) = Flat::as_it_is(column) {
+        return Ok(flat);
+    }
+    let (mut numbers, mut expected, mut rounded) = (Vec::new(), 0, false);
+    let at = |row: usize| format!("`{name}` of row {}", start + row as u64);
+    for row in 0..column.len() {
+        let before = numbers.len();
+        if column.is_null(row) {
+            return Err(ExchangeError::format(path, at(row), "a vector", "null"));
+        }
+        match column.data_type() {
+            DataType::Utf8 => {
+                let text = column.as_string::<i32>().value(row);
+                let read = numbers_of(text)
+                    .map_err(|found| ExchangeError::format(path, at(row), "numbers in brackets", found))?;
+                numbers.extend(read);
+            }
+            _ => {
+                let list = list_value(column, row);
+                let list = list.ok_or_else(|| {
+                    let actual = column.data_type().to_string();
+                    ExchangeError::format(path, at(row), "lists of numbers", actual)
+                })?;
+                if let Some(place) = (0..list.len()).find(|place| list.is_null(*place)) {
+                    let actual = format!("a null at number {place} (pandas writes NaN so)");
+                    return Err(ExchangeError::format(path, at(row), "numbers", actual));
+                }
+                rounded |= push(path, &mut numbers, &list, &at(row))?;
+            }
+        }
+        let width = numbers.len() - before;
+        if row == 0 {
+            expected = width;
+        }
+        if width != expected || width == 0 {
+            let expected = match expected {
+                0 => "at least one number".to_owned(),
+                width => format!("{width} numbers, as in the rows before"),
+            };
+            return Err(ExchangeError::format(
+                path,
+                at(row),
+                expected,
+                format!("{width} numbers"),
+            ));
+        }
+    }
+    Flat::of(numbers, expected, rounded)
+}
+
+/// Appends the numbers of a list; says whether they were rounded.
+fn push(path: &Path, numbers: &mut Vec<f32>, list: &ArrayRef, what: &str) -> Result<bool, ExchangeError> {
+    match list.data_type() {
+        DataType::Float32 => numbers.extend_from_slice(list.as_primitive::<Float32Type>().values()),
+        DataType::Float16 => {
+            let values = list.as_primitive::<Float16Type>().values().iter();
+            numbers.extend(values.map(|value| value.to_f32()));
+        }
+        DataType::Float64 => {
+            let values = list.as_primitive::<Float64Type>().values().iter();
+            numbers.extend(values.map(|value| *value as f32));
+            return Ok(true);
+        }
+        other => {
+            let expected = "floating-point numbers";
+            return Err(ExchangeError::format(path, what, expected, other.to_string()));
+        }
+    }
+    Ok(false)
+}
+
+/// Returns the numbers of a text such as `[0.1, 2]`, as JSON and NumPy write it; else what was found.
+fn numbers_of(text: &str) -> Result<Vec<f32>, String> {
+    let inner = text
+        .trim()
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'));
+    let Some(inner) = inner else {
+        return Err(format!("{text:.40}"));
+    };
+    if inner.contains("...") {
+        return Err("`...`: NumPy leaves numbers out where it prints an array".into());
+    }
+    let words = inner
+        .split([',', ' ', '\n', '\r', '\t'])
+        .filter(|word| !word.is_empty());
+    words
+        .map(|word| word.parse().map_err(|_| format!("{word:?}")))
+        .collect()
+}

@@ -1,0 +1,80 @@
+//! Rows of vectors in tables of other programs: Parquet or CSV, with the columns that they have.
+//!
+//! A file that we wrote has all columns of its table and comes back as it was. Of another one, the vectors
+//! are the column `vector`, or the only column of lists of numbers, or in CSV columns that are numbered; what
+//! else a row has and the file does not say is unknown.
+
+mod conform;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use std::path::Path;
+
+use arrow::array::RecordBatch;
+
+use super::ExchangeError;
+use super::parquet::RawParquet;
+use crate::content::Content;
+
+pub use conform::{Conformed, Given, conform};
+use text::CsvBatches;
+
+/// The batches of a table in a file.
+pub enum Records {
+    /// Of a Parquet file.
+    Parquet(RawParquet),
+    /// Of a CSV file.
+    Csv(Box<CsvBatches>),
+}
+
+impl std::fmt::Debug for Records {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Parquet(_) => "Records::Parquet",
+            Self::Csv(_) => "Records::Csv",
+        })
+    }
+}
+
+impl Records {
+    /// Opens the file at `path`.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is neither Parquet nor CSV with a header.
+    pub fn open(path: &Path) -> Result<Self, ExchangeError> {
+        match Content::at(path).map_err(ExchangeError::io(path))? {
+            Content::Parquet => RawParquet::open(path).map(Self::Parquet),
+            Content::Text | Content::Json => Ok(Self::Csv(Box::new(CsvBatches::open(path)?))),
+            content => Err(ExchangeError::Other {
+                path: path.to_owned(),
+                content,
+                expected: "Parquet or CSV",
+            }),
+        }
+    }
+
+    /// Says whether a file that is this is read so.
+    pub fn is_content(content: Content) -> bool {
+        matches!(content, Content::Parquet | Content::Text | Content::Json)
+    }
+
+    /// Returns the table that the file says it is of, where it does.
+    pub fn table(&self) -> Option<&str> {
+        match self {
+            Self::Parquet(file) => file.table(),
+            Self::Csv(_) => None,
+        }
+    }
+}
+
+impl Iterator for Records {
+    type Item = Result<RecordBatch, ExchangeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Parquet(file) => file.next(),
+            Self::Csv(file) => file.next(),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+use std::path::PathBuf;
+
+use arrow::array::{Array as _, Float64Array, ListArray};
+use arrow::datatypes::{DataType, Field, Float64Type, Schema};
+use dream_schema::{ClassEmbedding, Feature, Outlier};
+
+use super::*;
+use crate::exchange::{FromVector, Target, write_parquet};
+
+fn file(text: &[u8]) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.csv");
+    std::fs::write(&path, text).unwrap();
+    (folder, path)
+}
+
+fn rows<A: FromVector>(text: &str) -> Result<(Vec<A>, Given), String> {
+    let (_folder, path) = file(text.as_bytes());
+    let mut all = Vec::new();
+    let mut given = Given::default();
+    for batch in Records::open(&path).map_err(|e| e.to_string())? {
+        let batch = batch.map_err(|e| e.to_string())?;
+        let conformed = conform::<A>(&path, &batch, 0).map_err(|e| e.to_string())?;
+        given = conformed.given;
+        all.extend(conformed.rows);
+    }
+    Ok((all, given))
+}
+
+#[test]
+fn csv_of_every_make_gives_its_vectors() {
+    let expected = [vec![0.5, -1.0], vec![2.0, 1e-3]];
+    let named = Given {
+        class_name: true,
+        ..Given::default()
+    };
+    for (text, given) in [
+        (
+            "class_name,vector\nhen,\"[0.5,-1.0]\"\nkite,\"[2, 1e-3]\"\n",
+            named,
+        ),
+        (
+            "\u{feff}class_name;vector\r\nhen;[0.5 -1.0]\r\nkite;[2. 0.001]\r\n",
+            named,
+        ),
+        ("class_name,0,1\nhen,0.5,-1\nkite,2,0.001\n", named),
+        (",class_name,v_1,v_2\n0,hen,0.5,-1\n1,kite,2,0.001\n", named),
+        ("0.5,-1\n2,0.001\n", Given::default()),
+        ("5.0e-01 -1.0e+00\n2.0e+00 1.0e-03\n", Given::default()),
+    ] {
+        let (rows, found) = rows::<ClassEmbedding>(text).unwrap();
+        let vectors: Vec<Vec<f32>> = rows.iter().map(|row| row.vector.clone()).collect();
+        assert_eq!((vectors, found), (expected.to_vec(), given), "{text}");
+        if given.class_name {
+            assert_eq!(
+                (rows[1].class_name.as_str(), rows[1].token_id),
+                ("kite", -1),
+                "{text}"
+            );
+        }
+    }
+    let text = "class_id,index,kind,anchor,round,knn_distance,vector\n3,7,inlier,2,1,,\"[1,2]\"\n";
+    let (rows, given) = rows::<Outlier>(text).unwrap();
+    let row = &rows[0];
+    assert_eq!(
+        (row.class_id, row.index, row.anchor, row.knn_distance),
+        (3, 7, 2, None)
+    );
+    assert!(given.class_id && given.index && !given.class_name);
+}
+
+#[test]
+fn what_does_not_fit_is_named_with_its_row() {
+    for (text, words) in [
+        (
+            "class_name,vector\nhen,\"[1,2]\"\nkite,\"[1]\"\n",
+            &["row 1", "2 numbers, as in the rows before"][..],
+        ),
+        (
+            "class_name,vector\nhen,\"[0.1 ... 0.2]\"\n",
+            &["row 0", "leaves numbers out"],
+        ),
+        ("class_name,vector\nhen,\"[0.1,null]\"\n", &["row 0", "null"]),
+        (
+            "class_name,vector\nhen,\"[]\"\n",
+            &["row 0", "at least one number"],
+        ),
+        (
+            "class_name,x\nhen,3\n",
+            &["a column `vector`", "`class_name` Utf8"],
+        ),
+        ("class_id,vector\nhen,\"[1,2]\"\n", &["`class_id`", "\"hen\""]),
+        ("class_name,0,1\nhen,1,\n", &["number 2 of row 0", "\"\""]),
+        ("class_name,vector\nhen,\"[1,2]\",4\n", &["as many fields"]),
+    ] {
+        let said = rows::<ClassEmbedding>(text).unwrap_err();
+        assert!(words.iter().all(|word| said.contains(word)), "{text}: {said}");
+    }
+}
+
+/// A null in a list is what pandas makes of NaN.
+#[test]
+fn nulls_in_vectors_of_parquet_are_refused_and_64_bits_rounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.parquet");
+    let read = |third: Option<f64>| {
+        let lists = [Some(vec![Some(0.1), Some(2.0)]), Some(vec![third, Some(3.0)])];
+        let vectors = ListArray::from_iter_primitive::<Float64Type, _, _>(lists);
+        let fields = vec![
+            Field::new("label", DataType::Float64, true),
+            Field::new("embedding", vectors.data_type().clone(), true),
+        ];
+        let labels = Float64Array::from(vec![1.0, 2.0]);
+        let schema = std::sync::Arc::new(Schema::new(fields));
+        let columns: Vec<arrow::array::ArrayRef> =
+            vec![std::sync::Arc::new(labels), std::sync::Arc::new(vectors)];
+        let batch = RecordBatch::try_new(schema.clone(), columns);
+        let target = Target {
+            overwrite: true,
+            ..Target::new(path.clone())
+        };
+        write_parquet(&target, "anything", &schema, [batch]).unwrap();
+        let mut records = Records::open(&path).unwrap();
+        assert_eq!(records.table(), Some("anything"));
+        conform::<Feature>(&path, &records.next().unwrap().unwrap(), 40)
+    };
+    let whole = read(Some(5.0)).unwrap();
+    assert_eq!(whole.rows[0].vector, [0.1_f32, 2.0]);
+    assert!(whole.rounded && whole.column == "embedding");
+    let said = read(None).unwrap_err().to_string();
+    assert!(
+        said.contains("row 41") && said.contains("a null at number 0"),
+        "{said}"
+    );
+}

@@ -1,0 +1,109 @@
+//! The last layer, whatever it is called.
+
+use super::{COUNTER, Candidate, HEAD, Misfit, Wanted};
+use crate::tensor_file::Entry;
+
+/// A matrix as wide as the features, with its bias.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head<'f> {
+    pub(super) weight: &'f Entry,
+    pub(super) bias: &'f Entry,
+    /// Its name, below the prefix of the network where it is there.
+    pub(super) name: &'f str,
+    /// Whether it is not there.
+    pub(super) elsewhere: bool,
+}
+
+impl Head<'_> {
+    /// Its name with the path before it.
+    pub(super) fn full_name(&self) -> String {
+        let full = self.weight.full_name();
+        full.strip_suffix(".weight").unwrap_or(&full).to_owned()
+    }
+
+    /// Its outputs.
+    pub(super) fn outputs(&self) -> usize {
+        self.weight.shape.first().copied().unwrap_or(0)
+    }
+}
+
+/// Finds the last layer of the network at `chosen`: below its prefix, else in its container, else anywhere
+/// but in another network.
+pub(super) fn find<'f>(
+    entries: &'f [Entry],
+    chosen: &Candidate<'f>,
+    candidates: &[Candidate<'f>],
+    wanted: &Wanted,
+) -> Result<Head<'f>, Misfit> {
+    let shape = wanted.get("fc.weight").map_or(&[][..], Vec::as_slice);
+    let &[outputs, features] = shape else {
+        return Err(Misfit::Head {
+            found: Vec::new(),
+            outputs: 0,
+        });
+    };
+    let all = heads(entries, chosen, candidates, features);
+    let in_container = |head: &&Head<'_>| head.weight.container == chosen.container;
+    let nearest = [
+        all.iter().filter(|head| !head.elsewhere).collect::<Vec<_>>(),
+        all.iter().filter(in_container).collect(),
+        all.iter().collect(),
+    ];
+    let nearest = nearest
+        .into_iter()
+        .find(|tier| !tier.is_empty())
+        .unwrap_or_default();
+    let fitting: Vec<_> = nearest.iter().filter(|head| head.outputs() == outputs).collect();
+    let named = fitting
+        .iter()
+        .find(|head| head.name == HEAD.trim_end_matches('.'));
+    match (named, fitting.as_slice()) {
+        (Some(head), _) | (None, [head]) => Ok(***head),
+        (None, _) => Err(Misfit::Head {
+            found: nearest
+                .iter()
+                .map(|head| (head.full_name(), head.outputs()))
+                .collect(),
+            outputs,
+        }),
+    }
+}
+
+fn heads<'f>(
+    entries: &'f [Entry],
+    chosen: &Candidate<'f>,
+    candidates: &[Candidate<'f>],
+    features: usize,
+) -> Vec<Head<'f>> {
+    let of_another = |entry: &Entry| {
+        let others = candidates.iter().filter(|other| other.path != chosen.path);
+        let below = |other: &Candidate<'_>| {
+            entry.container == other.container && entry.name.starts_with(other.prefix)
+        };
+        let own = entry.container == chosen.container && entry.name.starts_with(chosen.prefix);
+        others
+            .into_iter()
+            .any(|other| below(other) && !(own && other.prefix.len() < chosen.prefix.len()))
+    };
+    let head = |weight: &'f Entry| {
+        let stem = weight.name.strip_suffix(".weight")?;
+        let is_matrix = matches!(weight.shape.as_slice(), &[_, width] if width == features);
+        if !is_matrix || weight.name.ends_with(COUNTER) || of_another(weight) {
+            return None;
+        }
+        let bias = entries.iter().find(|bias| {
+            let name = bias.name.strip_suffix(".bias");
+            bias.container == weight.container && name == Some(stem) && bias.shape[..] == weight.shape[..1]
+        })?;
+        let below = stem
+            .strip_prefix(chosen.prefix)
+            .filter(|_| weight.container == chosen.container);
+        Some(Head {
+            weight,
+            bias,
+            name: below.unwrap_or(stem),
+            elsewhere: below.is_none(),
+        })
+    };
+    entries.iter().filter_map(head).collect()
+}

@@ -1,0 +1,174 @@
+//! What is said where the weights in a file are not those of a network.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::{Candidate, Differences, HEAD, Wanted};
+use crate::tensor_file::Entry;
+
+/// Names that are shown of each list.
+const SHOWN: usize = 4;
+/// Names that are shown of a file in which no network was found.
+const LISTED: usize = 10;
+
+/// Why the tensors of a file are not those of a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Misfit {
+    /// There is no residual network in it.
+    NoNetwork {
+        /// The names that were found, as many as are shown.
+        found: Vec<String>,
+        /// How many there are.
+        count: usize,
+        /// Names that are wanted.
+        wanted: Vec<String>,
+    },
+    /// It is another one.
+    Body {
+        /// The network that was found, in words.
+        found: String,
+        /// The network that is wanted, in words.
+        wanted: String,
+        /// What is missing, of another shape, or too much, in words.
+        differences: Vec<String>,
+    },
+    /// It has no last layer that fits.
+    Head {
+        /// Names and outputs of what could be one.
+        found: Vec<(String, usize)>,
+        /// The outputs that are wanted.
+        outputs: usize,
+    },
+}
+
+impl Misfit {
+    pub(super) fn of_body(entries: &[Entry], candidates: &[Candidate<'_>], wanted: &Wanted) -> Self {
+        let body: Vec<(&str, &[usize])> = wanted
+            .iter()
+            .filter(|(name, _)| !name.starts_with(HEAD))
+            .map(|(name, shape)| (name.as_str(), shape.as_slice()))
+            .collect();
+        // The one that comes nearest.
+        let compared = candidates.iter().map(|c| (c, c.differences(&body)));
+        let far = |d: &Differences| d.missing.len() + d.shapes.len() + d.extra.len();
+        let Some((nearest, differences)) = compared.min_by_key(|(c, d)| (far(d), c.path.len())) else {
+            return Self::NoNetwork {
+                found: entries.iter().take(LISTED).map(Entry::full_name).collect(),
+                count: entries.len(),
+                wanted: body
+                    .iter()
+                    .filter(|(_, shape)| shape.len() == 4)
+                    .take(SHOWN)
+                    .map(|(name, _)| (*name).to_owned())
+                    .collect(),
+            };
+        };
+        let shapes = |name: &str| nearest.named.get(name).map(|entry| entry.shape.as_slice());
+        let below = match nearest.path.as_str() {
+            "" => String::new(),
+            path => format!(" (below `{path}`)"),
+        };
+        let names = nearest.named.keys().map(String::as_str);
+        Self::Body {
+            found: format!("{}{below}", architecture(names, &shapes)),
+            wanted: architecture(wanted.keys().map(String::as_str), &|name| {
+                wanted.get(name).map(Vec::as_slice)
+            }),
+            differences: in_words(&differences),
+        }
+    }
+}
+
+/// A residual network in words, read off its tensors.
+fn architecture<'a, 's>(
+    names: impl Iterator<Item = &'a str>,
+    shape: &dyn Fn(&str) -> Option<&'s [usize]>,
+) -> String {
+    let mut blocks: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut bottleneck = false;
+    for name in names {
+        if let [stage, _, "conv1", "weight"] = name.split('.').collect::<Vec<_>>()[..]
+            && stage.starts_with("layer")
+        {
+            *blocks.entry(stage).or_default() += 1;
+        }
+        bottleneck |= name.ends_with(".conv3.weight");
+    }
+    let convolutions: usize = blocks.values().sum::<usize>() * if bottleneck { 3 } else { 2 };
+    let (width, kernel) = match shape("conv1.weight") {
+        Some(&[width, _, kernel, _]) => (width.to_string(), format!("{kernel}x{kernel}")),
+        _ => ("unknown".into(), "unknown".into()),
+    };
+    format!(
+        "a ResNet-{} of width {width} with a stem of {kernel}",
+        convolutions + 2
+    )
+}
+
+fn in_words(differences: &Differences) -> Vec<String> {
+    let list = |what: &str, names: Vec<String>| {
+        let more = names.len().saturating_sub(SHOWN);
+        let shown = names.into_iter().take(SHOWN).collect::<Vec<_>>().join(", ");
+        let more = if more > 0 {
+            format!(" and {more} more")
+        } else {
+            String::new()
+        };
+        (!shown.is_empty()).then(|| format!("{what} {shown}{more}"))
+    };
+    let quoted = |names: &[String]| names.iter().map(|name| format!("`{name}`")).collect();
+    let shapes = differences.shapes.iter();
+    let shapes = shapes.map(|(name, found, wanted)| format!("`{name}` {found:?} for {wanted:?}"));
+    [
+        list("without", quoted(&differences.missing)),
+        list("with", shapes.collect()),
+        list("besides", quoted(&differences.extra)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let quoted = |names: &[String]| format!("`{}`", names.join("`, `"));
+        match self {
+            Self::NoNetwork { count: 0, .. } => f.write_str("there is no tensor in it"),
+            Self::NoNetwork { found, count, wanted } => write!(
+                f,
+                "no tensors of a residual network by torchvision's names ({}, ...) in it; the names of its \
+                 {count} tensors are {}{}",
+                quoted(wanted),
+                quoted(found),
+                if *count > found.len() { ", ..." } else { "" }
+            ),
+            Self::Body {
+                found,
+                wanted,
+                differences,
+            } => write!(
+                f,
+                "it holds {found}, wanted is {wanted}: {}",
+                differences.join("; ")
+            ),
+            Self::Head { found, outputs } if found.is_empty() => write!(
+                f,
+                "it has no last layer (a matrix as wide as the features, with its bias); the network needs \
+                 one of {outputs} outputs"
+            ),
+            Self::Head { found, outputs } => {
+                let found = found
+                    .iter()
+                    .map(|(name, outputs)| format!("`{name}.bias` [{outputs}]"));
+                let found = found.collect::<Vec<_>>().join(", ");
+                write!(
+                    f,
+                    "its last layer is of other outputs: {found}, the network's is [{outputs}]"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for Misfit {}

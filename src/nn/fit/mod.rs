@@ -1,0 +1,214 @@
+//! Which tensors of a file are the weights of a residual network: from the names of other training programs
+//! to torchvision's, by rules.
+//!
+//! 1. Everything before `layer1.0.conv1.weight` is a prefix, whatever it is and however the file nests its
+//!    dictionaries: `module.` (DataParallel), `model.` or `net.` below `state_dict` (Lightning), `_orig_mod.`
+//!    (`torch.compile`), `encoder.` (DREAM-OOD, SupCon), `backbone.` (OpenMMLab), `module.encoder_q.` (MoCo),
+//!    and any of them in each other. Where several prefixes lead to whole networks, averaged and momentum
+//!    copies come last.
+//! 2. `shortcut` is another word for `downsample` (DREAM-OOD, OpenOOD, the networks for CIFAR).
+//! 3. The last layer is a matrix as wide as the features with its bias, `fc` or any other name (`trans`,
+//!    `linear`, `head.fc`, `classifier`), below the prefix or beside it. Of several that one is taken which
+//!    has the outputs that are wanted.
+//! 4. Every tensor of the network must be there in its shape, and the file must have no more convolutions or
+//!    blocks below the prefix: weights of a deeper network are not cut down to a shallower one.
+//!
+//! What was taken from where is told.
+
+mod head;
+mod misfit;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use misfit::Misfit;
+
+use crate::tensor_file::Entry;
+
+/// A tensor that every residual network has, and nothing else.
+const ANCHOR: &str = "layer1.0.conv1.weight";
+/// The last layer.
+const HEAD: &str = "fc.";
+/// PyTorch's counters, which nothing here needs.
+const COUNTER: &str = "num_batches_tracked";
+/// Words in the names of copies that are averages of the trained weights, or follow them.
+const COPIES: [&str; 8] = [
+    "ema",
+    "swa",
+    "averaged",
+    "encoder_k",
+    "momentum_encoder",
+    "key_encoder",
+    "teacher",
+    "target",
+];
+
+/// The tensors that a network has: name and shape, as torchvision names them.
+pub(crate) type Wanted = BTreeMap<String, Vec<usize>>;
+
+/// Where a network's tensors are in a file.
+#[derive(Debug)]
+pub(crate) struct Fit<'f> {
+    /// For each tensor of the network the one of the file.
+    pub(crate) tensors: BTreeMap<String, &'f Entry>,
+    /// What a user should know of how they were found; empty where the file is as torchvision's.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Finds the tensors `wanted` in a file, without the last layer where `new_head` says so.
+///
+/// # Errors
+/// [`Misfit`] with what was found beside what is wanted.
+pub(crate) fn fit<'f>(entries: &'f [Entry], wanted: &Wanted, new_head: bool) -> Result<Fit<'f>, Misfit> {
+    let candidates = Candidate::all(entries);
+    let body: Vec<(&str, &[usize])> = wanted
+        .iter()
+        .filter(|(name, _)| !name.starts_with(HEAD))
+        .map(|(name, shape)| (name.as_str(), shape.as_slice()))
+        .collect();
+    let whole: Vec<&Candidate<'_>> = candidates
+        .iter()
+        .filter(|candidate| candidate.differences(&body).is_empty())
+        .collect();
+    let Some(chosen) = whole.iter().min_by_key(|candidate| candidate.rank()) else {
+        return Err(Misfit::of_body(entries, &candidates, wanted));
+    };
+    let mut tensors: BTreeMap<String, &Entry> = body
+        .iter()
+        .filter_map(|(name, _)| Some(((*name).to_owned(), *chosen.named.get(*name)?)))
+        .collect();
+    let mut notes = Vec::new();
+    if !chosen.path.is_empty() {
+        notes.push(format!("the weights are those below `{}`", chosen.path));
+    }
+    let others: Vec<&str> = whole
+        .iter()
+        .map(|c| c.path.as_str())
+        .filter(|p| *p != chosen.path)
+        .collect();
+    if !others.is_empty() {
+        notes.push(format!(
+            "the same network is also below `{}`, which is left aside",
+            others.join("`, `")
+        ));
+    }
+    if !new_head {
+        let head = head::find(entries, chosen, &candidates, wanted)?;
+        if head.name != "fc" || head.elsewhere {
+            notes.push(format!("the last layer is `{}`", head.full_name()));
+        }
+        tensors.insert("fc.weight".to_owned(), head.weight);
+        tensors.insert("fc.bias".to_owned(), head.bias);
+    }
+    Ok(Fit { tensors, notes })
+}
+
+/// A place in a file where a residual network seems to be.
+#[derive(Debug)]
+pub(super) struct Candidate<'f> {
+    /// The container that it is in.
+    container: &'f str,
+    /// What comes before its names there.
+    prefix: &'f str,
+    /// Both.
+    path: String,
+    /// The tensors below the prefix that belong to no other candidate, by torchvision's names.
+    named: BTreeMap<String, &'f Entry>,
+}
+
+/// How a candidate is not the network that is wanted.
+#[derive(Debug, Default)]
+pub(super) struct Differences {
+    missing: Vec<String>,
+    /// Name, shape that was found, shape that is wanted.
+    shapes: Vec<(String, Vec<usize>, Vec<usize>)>,
+    extra: Vec<String>,
+}
+
+impl Differences {
+    fn is_empty(&self) -> bool {
+        self.missing.is_empty() && self.shapes.is_empty() && self.extra.is_empty()
+    }
+}
+
+impl<'f> Candidate<'f> {
+    fn all(entries: &'f [Entry]) -> Vec<Self> {
+        let before = |entry: &'f Entry| {
+            let prefix = entry.name.strip_suffix(ANCHOR)?;
+            let whole = prefix.is_empty() || prefix.ends_with('.');
+            whole.then_some((entry.container.as_str(), prefix))
+        };
+        let places: BTreeSet<(&str, &str)> = entries.iter().filter_map(before).collect();
+        let candidate = |(container, prefix): &(&'f str, &'f str)| {
+            let inner = |entry: &&Entry| {
+                let closer = |(c, p): &&(&str, &str)| *c == *container && p.len() > prefix.len();
+                let mut closer = places.iter().filter(closer);
+                closer.any(|(_, p)| p.starts_with(prefix) && entry.name.starts_with(p))
+            };
+            let own = entries.iter().filter(|entry| entry.container == *container);
+            let named = own.filter(|entry| !inner(entry)).filter_map(|entry| {
+                let name = entry.name.strip_prefix(prefix)?;
+                (!name.ends_with(COUNTER)).then(|| (torchvision(name), entry))
+            });
+            Self {
+                container,
+                prefix,
+                path: joined(container, prefix),
+                named: named.collect(),
+            }
+        };
+        places.iter().map(candidate).collect()
+    }
+
+    /// Copies come last, then what is nested more deeply.
+    fn rank(&self) -> (bool, usize, &str) {
+        let words = self.path.split(['.', '_']);
+        let is_copy = words.clone().any(|word| COPIES.contains(&word))
+            || COPIES
+                .iter()
+                .any(|copy| self.path.split('.').any(|part| part.ends_with(copy)));
+        (is_copy, self.path.len(), &self.path)
+    }
+
+    fn differences(&self, body: &[(&str, &[usize])]) -> Differences {
+        let mut differences = Differences::default();
+        for (name, shape) in body {
+            match self.named.get(*name) {
+                None => differences.missing.push((*name).to_owned()),
+                Some(entry) if entry.shape != *shape => {
+                    let (found, wanted) = (entry.shape.clone(), shape.to_vec());
+                    differences.shapes.push(((*name).to_owned(), found, wanted));
+                }
+                Some(_) => {}
+            }
+        }
+        let wanted: BTreeSet<&str> = body.iter().map(|(name, _)| *name).collect();
+        let parts: BTreeSet<&str> = wanted.iter().map(|name| first(name)).collect();
+        let extra = self.named.iter().filter(|(name, entry)| {
+            let of_network = parts.contains(first(name)) || entry.shape.len() == 4;
+            of_network && !wanted.contains(name.as_str())
+        });
+        differences.extra = extra.map(|(name, _)| name.clone()).collect();
+        differences
+    }
+}
+
+/// A name with torchvision's words in it.
+fn torchvision(name: &str) -> String {
+    let word = |part| if part == "shortcut" { "downsample" } else { part };
+    name.split('.').map(word).collect::<Vec<_>>().join(".")
+}
+
+/// The part of a name before the first dot.
+fn first(name: &str) -> &str {
+    name.split('.').next().unwrap_or(name)
+}
+
+fn joined(container: &str, prefix: &str) -> String {
+    match (container, prefix.trim_end_matches('.')) {
+        ("", prefix) => prefix.to_owned(),
+        (container, "") => container.to_owned(),
+        (container, prefix) => format!("{container}.{prefix}"),
+    }
+}

@@ -1,0 +1,166 @@
+//! Pictures in folders of their classes, as the public code of DREAM-OOD writes them: a folder for each
+//! class, called by its number or its name.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use dream_schema::Image;
+
+use super::classes::Classes;
+use crate::bitmap::Bitmap;
+use crate::content::Content;
+use crate::dataset::Pixels;
+use crate::exchange::{ExchangeError, decode_png, encode_png};
+use crate::stage::StageError;
+
+/// Bytes of pictures that are held at once.
+const HELD: usize = 64 << 20;
+
+/// A folder of pictures, and the classes that they are of.
+pub(super) struct PictureFolder<'a> {
+    pub(super) path: &'a Path,
+    pub(super) classes: &'a Classes,
+}
+
+impl PictureFolder<'_> {
+    fn wrong(&self, message: String) -> StageError {
+        StageError::File {
+            path: self.path.to_owned(),
+            message,
+        }
+    }
+
+    /// The files of each class, in the order of their names; and what was passed over.
+    fn files(&self) -> Result<(BTreeMap<u32, Vec<PathBuf>>, Vec<String>), StageError> {
+        let mut files: BTreeMap<u32, Vec<PathBuf>> = BTreeMap::new();
+        let mut passed = Vec::new();
+        for folder in sorted(self.path)? {
+            let name = folder
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            if !folder.is_dir() || name.starts_with('.') {
+                passed.push(name);
+                continue;
+            }
+            let number = name.parse().ok();
+            let found = self
+                .classes
+                .find(None, Some(&name))
+                .or_else(|error| match number {
+                    Some(number) => self.classes.find(Some(number), None),
+                    None => Err(error),
+                });
+            let (id, _) = found.map_err(|what| self.wrong(format!("the folder `{name}`: {what}")))?;
+            for file in sorted(&folder)? {
+                match Content::at(&file) {
+                    Ok(Content::Png | Content::Jpeg) => files.entry(id).or_default().push(file),
+                    Ok(content) if content.stands_in() => {
+                        return Err(self.wrong(format!("{}: it is {content}", file.display())));
+                    }
+                    _ => passed.push(format!(
+                        "{name}/{}",
+                        file.file_name().unwrap_or_default().to_string_lossy()
+                    )),
+                }
+            }
+        }
+        if files.is_empty() {
+            return Err(self.wrong(
+                "there is no PNG or JPEG in folders of classes (`0/`, or the class's name) in it".into(),
+            ));
+        }
+        Ok((files, passed))
+    }
+
+    /// Hands over all pictures in pieces, and returns what is to be told of how they were read.
+    pub(super) fn each(
+        &self,
+        take: &mut dyn FnMut(Vec<Image>) -> Result<(), StageError>,
+    ) -> Result<Vec<String>, StageError> {
+        let (files, passed) = self.files()?;
+        let mut told = Vec::new();
+        if let Some(first) = passed.first() {
+            told.push(format!(
+                "{} files are no pictures and are passed over: {first}, ...",
+                passed.len()
+            ));
+        }
+        let (mut rows, mut held, mut changed) = (Vec::new(), 0, 0);
+        for (id, files) in files {
+            let (_, name) = self
+                .classes
+                .find(Some(id), None)
+                .map_err(|what| self.wrong(what))?;
+            for (index, file) in (0..).zip(files) {
+                let (bitmap, png, kept) = read(&file)?;
+                changed += usize::from(!kept);
+                held += png.len();
+                rows.push(Image {
+                    class_id: id,
+                    class_name: name.to_owned(),
+                    index,
+                    outlier: None,
+                    width: bitmap.width as i32,
+                    height: bitmap.height as i32,
+                    blake3: blake3::hash(&png).to_hex().to_string(),
+                    png,
+                });
+                if held > HELD {
+                    take(std::mem::take(&mut rows))?;
+                    held = 0;
+                }
+            }
+        }
+        take(rows)?;
+        if changed > 0 {
+            told.push(format!(
+                "{changed} pictures that are no opaque PNG are stored as PNG anew"
+            ));
+        }
+        Ok(told)
+    }
+
+    /// BLAKE3 over the names and the bytes of all pictures, in hex.
+    pub(super) fn digest(&self) -> Result<String, StageError> {
+        let mut hasher = blake3::Hasher::new();
+        for (id, files) in self.files()?.0 {
+            for file in files {
+                let bytes = std::fs::read(&file).map_err(ExchangeError::io(&file))?;
+                hasher.update(&id.to_le_bytes());
+                hasher.update(blake3::hash(&bytes).as_bytes());
+            }
+        }
+        Ok(hasher.finalize().to_hex().to_string())
+    }
+}
+
+/// What is in a folder, in the order of the names.
+fn sorted(folder: &Path) -> Result<Vec<PathBuf>, StageError> {
+    let entries = std::fs::read_dir(folder).map_err(ExchangeError::io(folder))?;
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+    let mut paths = paths
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(ExchangeError::io(folder))?;
+    paths.sort_unstable();
+    Ok(paths)
+}
+
+/// A picture, the PNG that is stored of it, and whether that is the file as it was.
+fn read(file: &Path) -> Result<(Bitmap, Vec<u8>, bool), StageError> {
+    let bytes = std::fs::read(file).map_err(ExchangeError::io(file))?;
+    if let Ok(png) = decode_png(&bytes) {
+        return Ok((png.bitmap, bytes, true));
+    }
+    let name = file.display().to_string();
+    let pixels = Pixels::decode(&bytes, file, &name)?;
+    let (width, height) = (pixels.width, pixels.height);
+    let rgb = match pixels.channels {
+        1 => pixels.bytes.into_iter().flat_map(|grey| [grey; 3]).collect(),
+        _ => pixels.bytes,
+    };
+    let bitmap = Bitmap { width, height, rgb };
+    let png = encode_png(&bitmap, &[])?;
+    Ok((bitmap, png, false))
+}

@@ -1,0 +1,286 @@
+//! Takes in what another program made, as a run of its own that later stages read: class embeddings, ID
+//! features, outlier vectors, pictures and scores.
+//!
+//! Every row is checked before the first is stored, so a file that is refused leaves no run behind. A large
+//! one is read twice for it, in pieces, so it may be larger than memory.
+
+mod checker;
+mod classes;
+mod images;
+mod row;
+mod scores;
+#[cfg(test)]
+mod tests;
+mod vectors;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use dream_schema::{ClassEmbedding, Feature, Outlier, Run, RunId, RunSpec, Table};
+use serde_json::json;
+
+use self::checker::Checker;
+use self::classes::Classes;
+use self::images::PictureFolder;
+use self::row::Vectored;
+pub use self::scores::ScoresOf;
+use self::vectors::VectorFile;
+use super::classes::ClassRow;
+use super::{Context, Known, Refusals, Role, StageError, embed, input};
+use crate::exchange::ExchangeError;
+use crate::store::{Begun, Readable, Store};
+
+/// Name under which imports stand among the stages.
+pub const NAME: &str = "import";
+/// 2: an unknown distance is null and no longer NaN; the norm of a class embedding is its vector's.
+const VERSION: u32 = 2;
+/// Numbers of a file's vectors that are held between checking and storing them: 512 MiB.
+const HELD: usize = 1 << 27;
+/// The key of the parameters under which the table's name stands.
+const TABLE: &str = "table";
+
+/// What is to be taken in.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// The file; of images a folder.
+    pub file: &'a Path,
+    /// What its rows are.
+    pub rows: Rows<'a>,
+}
+
+/// What the rows of a file are.
+#[derive(Clone, Copy, Debug)]
+pub enum Rows<'a> {
+    /// Class embeddings of these classes, in their order; without them a table must name its own.
+    ClassEmbeddings {
+        /// The classes.
+        classes: &'a [ClassRow],
+        /// The array, where there are several.
+        member: Option<&'a str>,
+    },
+    /// ID features or outliers.
+    Vectors {
+        /// The table.
+        kind: VectorKind,
+        /// The class embeddings whose classes and width they have: an `embed` run or an import.
+        embeddings: RunId,
+        /// The array, where there are several.
+        member: Option<&'a str>,
+    },
+    /// Pictures of these classes.
+    Images {
+        /// The class embeddings: an `embed` run or an import.
+        embeddings: RunId,
+    },
+    /// Detection scores.
+    Scores(ScoresOf<'a>),
+}
+
+/// Vectors that belong to classes which have embeddings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VectorKind {
+    /// ID features.
+    Features,
+    /// Outliers.
+    Outliers,
+}
+
+impl Rows<'_> {
+    /// The table that they go into.
+    fn table(&self) -> Table {
+        match self {
+            Self::ClassEmbeddings { .. } => Table::ClassEmbeddings,
+            Self::Vectors { kind, .. } => match kind {
+                VectorKind::Features => Table::Features,
+                VectorKind::Outliers => Table::Outliers,
+            },
+            Self::Images { .. } => Table::Images,
+            Self::Scores(_) => Table::Scores,
+        }
+    }
+
+    fn member(&self) -> Option<&str> {
+        match self {
+            Self::ClassEmbeddings { member, .. } | Self::Vectors { member, .. } => *member,
+            Self::Images { .. } | Self::Scores(_) => None,
+        }
+    }
+
+    fn embeddings(&self) -> Option<RunId> {
+        match self {
+            Self::Vectors { embeddings, .. } | Self::Images { embeddings } => Some(*embeddings),
+            Self::ClassEmbeddings { .. } | Self::Scores(_) => None,
+        }
+    }
+}
+
+/// Stores the rows of a file. Parquet as we export it keeps its other columns; of any other file what it does
+/// not say is unknown: numbers are -1, a distance is null. The run is named by the file's contents, so
+/// importing it again is harmless.
+///
+/// # Errors
+/// If the file cannot be read, or its classes or widths are not those that are asked for.
+pub fn import(ctx: &Context<'_>, question: &Question<'_>) -> Result<Run, StageError> {
+    let Question { file, rows } = question;
+    match rows {
+        Rows::ClassEmbeddings { classes, .. } => {
+            vectors::<ClassEmbedding>(ctx, question, &Classes::listed(file, classes)?)
+        }
+        Rows::Vectors { kind, embeddings, .. } => {
+            let classes = Classes::of_run(ctx.store, *embeddings)?;
+            match kind {
+                VectorKind::Features => vectors::<Feature>(ctx, question, &classes),
+                VectorKind::Outliers => vectors::<Outlier>(ctx, question, &classes),
+            }
+        }
+        Rows::Images { embeddings } => {
+            let classes = Classes::of_run(ctx.store, *embeddings)?;
+            let folder = PictureFolder {
+                path: file,
+                classes: &classes,
+            };
+            let told = folder.each(&mut |_| ctx.check_interrupt())?;
+            let spec = spec(ctx.store, question, json!({}), folder.digest()?)?;
+            store(ctx, question, &spec, told, |run| {
+                folder
+                    .each(&mut |rows| Ok(ctx.store.put(run, &rows)?))
+                    .map(|_| ())
+            })
+        }
+        Rows::Scores(of) => {
+            let rows = scores::read(file, *of)?;
+            let params = json!({ "dataset": of.dataset, "split": of.split, "score": of.score });
+            let spec = spec(ctx.store, question, params, digest(file)?)?;
+            store(ctx, question, &spec, Vec::new(), |run| {
+                Ok(ctx.store.put(run, &rows)?)
+            })
+        }
+    }
+}
+
+fn vectors<A: Vectored>(
+    ctx: &Context<'_>,
+    question: &Question<'_>,
+    classes: &Classes,
+) -> Result<Run, StageError> {
+    let source = VectorFile {
+        path: question.file,
+        member: question.rows.member(),
+        classes,
+    };
+    let mut checker = Checker::new(&source);
+    let mut held = Some((0, Vec::new()));
+    let told = source.each::<A>(&mut |rows| {
+        ctx.check_interrupt()?;
+        checker.check(&rows)?;
+        // What is small is not read again.
+        if let Some((numbers, pieces)) = &mut held {
+            *numbers += rows.iter().map(|row| row.vector().len()).sum::<usize>();
+            pieces.push(rows);
+        }
+        held.take_if(|(numbers, _)| *numbers > HELD);
+        Ok(())
+    })?;
+    checker.finish::<A>()?;
+    let mut params = json!({});
+    if let Some(words) = classes.words() {
+        params["classes"] = json!(words);
+    }
+    let spec = spec(ctx.store, question, params, digest(question.file)?)?;
+    store(ctx, question, &spec, told, |run| {
+        if let Some((_, pieces)) = held {
+            let rows: Vec<A> = pieces.into_iter().flatten().collect();
+            return Ok(ctx.store.put(run, &rows)?);
+        }
+        let told = source.each::<A>(&mut |rows| {
+            ctx.check_interrupt()?;
+            Ok(ctx.store.put(run, &rows)?)
+        });
+        told.map(|_| ())
+    })
+}
+
+/// Begins the run, puts its rows and finishes it, unless it is there.
+fn store(
+    ctx: &Context<'_>,
+    question: &Question<'_>,
+    spec: &RunSpec,
+    told: Vec<String>,
+    put: impl FnOnce(RunId) -> Result<(), StageError>,
+) -> Result<Run, StageError> {
+    for note in told {
+        ctx.progress.note(&format!("{}: {note}", question.file.display()));
+    }
+    let run = match ctx.store.begin(spec, &ctx.stamp())? {
+        Begun::Finished(run) => return Ok(run),
+        Begun::Resumed(run) | Begun::New(run) => run,
+    };
+    put(run.id)?;
+    Ok(ctx.store.finish(run.id, (ctx.now)())?)
+}
+
+fn spec(
+    store: &Store,
+    question: &Question<'_>,
+    mut params: serde_json::Value,
+    digest: String,
+) -> Result<RunSpec, StageError> {
+    let rows = &question.rows;
+    params[TABLE] = rows.table().name().into();
+    if let Some(member) = rows.member() {
+        params["member"] = member.into();
+    }
+    let role = Role::Embeddings.to_string();
+    let embeddings = rows
+        .embeddings()
+        .map(|run| input(store, &role, run, embed::STAGES));
+    Ok(RunSpec {
+        stage: NAME.into(),
+        stage_version: VERSION,
+        params,
+        seed: 0,
+        inputs: embeddings.into_iter().collect::<Result<_, _>>()?,
+        sources: BTreeMap::from([(Role::File.to_string(), digest)]),
+        source_names: BTreeMap::new(),
+    })
+}
+
+/// BLAKE3 of a file, in hex.
+fn digest(file: &Path) -> Result<String, StageError> {
+    let mut hasher = blake3::Hasher::new();
+    let opened = std::fs::File::open(file).map_err(ExchangeError::io(file))?;
+    hasher.update_reader(opened).map_err(ExchangeError::io(file))?;
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+/// Says whether a run of these parameters is an import of another table.
+pub(super) fn is_of_another(stage: &str, params: &serde_json::Value, table: Table) -> bool {
+    stage == NAME && params.get(TABLE).is_some_and(|name| name != table.name())
+}
+
+/// Refuses an import of another table than is needed as `role`; says whether it is the right one.
+pub(super) fn require(known: &Known, table: Table, role: &Role, refusals: &mut Refusals) -> bool {
+    let wrong = is_of_another(&known.stage, &known.params, table);
+    if wrong {
+        let found = known
+            .params
+            .get(TABLE)
+            .and_then(|name| name.as_str())
+            .unwrap_or_default();
+        refusals.refuse(
+            role,
+            format!("the run is an import of {found}, {table} are needed"),
+        );
+    }
+    !wrong
+}
+
+/// Returns the class embeddings of a run that is to give them.
+fn embeddings(store: &Store, run: RunId) -> Result<Vec<ClassEmbedding>, StageError> {
+    input(store, &Role::Embeddings.to_string(), run, embed::STAGES)?;
+    let rows: Vec<ClassEmbedding> = store.rows(run, None)?;
+    if rows.is_empty() {
+        return Err(StageError::Mismatch(format!("run {run} has no class embeddings")));
+    }
+    Ok(rows)
+}

@@ -1,0 +1,89 @@
+//! Rows with a vector.
+
+use dream_schema::{ClassEmbedding, Feature, Outlier};
+
+use crate::exchange::FromVector;
+use crate::stage::embed;
+
+/// A row with a vector.
+pub(super) trait Vectored: FromVector {
+    fn key(&self) -> (u32, &str, u64);
+
+    fn vector(&self) -> &[f32];
+
+    /// Puts the row into its class.
+    fn place(&mut self, class: (u32, &str), index: u64);
+
+    /// Brings what follows from the rest, and what is unknown, into its one form.
+    fn settle(&mut self, word: Option<&str>) -> Result<(), String>;
+
+    /// Whether each class has one row.
+    const ONE_EACH: bool = false;
+}
+
+macro_rules! vectored {
+    ($Row:ty, $row:ident, $word:ident, $settle:expr $(, $one:literal)?) => {
+        impl Vectored for $Row {
+            $(const ONE_EACH: bool = $one;)?
+
+            fn key(&self) -> (u32, &str, u64) {
+                (self.class_id, &self.class_name, self.index)
+            }
+
+            fn vector(&self) -> &[f32] {
+                &self.vector
+            }
+
+            fn place(&mut self, class: (u32, &str), index: u64) {
+                self.class_id = class.0;
+                class.1.clone_into(&mut self.class_name);
+                self.index = index;
+            }
+
+            fn settle(&mut self, $word: Option<&str>) -> Result<(), String> {
+                let $row = self;
+                $settle
+            }
+        }
+    };
+}
+
+vectored!(
+    ClassEmbedding,
+    row,
+    word,
+    {
+        row.norm = embed::norm(&row.vector);
+        match word {
+            Some(word) => word.clone_into(&mut row.word),
+            None if row.word.is_empty() => row.word.clone_from(&row.class_name),
+            None => {}
+        }
+        match row.norm > 0.0 {
+            true => Ok(()),
+            false => Err("its vector is zero, which has no direction".into()),
+        }
+    },
+    true
+);
+
+vectored!(Feature, row, _word, {
+    match row.vector.iter().any(|number| *number != 0.0) {
+        true => Ok(()),
+        false => Err("its vector is zero, which has no direction".into()),
+    }
+});
+
+vectored!(Outlier, row, _word, {
+    row.knn_distance = row.knn_distance.filter(|distance| !distance.is_nan());
+    match row.knn_distance {
+        Some(distance) if distance.is_infinite() => Err(format!("its knn_distance is {distance}")),
+        _ => Ok(()),
+    }
+});
+
+/// A row in words.
+pub(super) fn named<A: Vectored>(row: &A) -> String {
+    let (_, name, index) = row.key();
+    format!("row {index} of the class `{name}`")
+}

@@ -1,0 +1,319 @@
+use std::path::PathBuf;
+
+use dream_schema::{Artifact as _, OutlierKind};
+
+use super::*;
+use crate::engine::Engine;
+use crate::exchange::{Target, write_npy, write_parquet};
+use crate::stage::{BatchSize, Machine, Silent, sample};
+
+const CLASSES: [&str; 3] = ["bag", "coat", "hen"];
+
+struct Bench {
+    folder: tempfile::TempDir,
+    store: Store,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            store: Store::in_memory().unwrap(),
+        }
+    }
+
+    fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    /// A `.npy` file of 32-bit floats.
+    fn npy(&self, name: &str, shape: &str, numbers: &[f32]) -> PathBuf {
+        let dict = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}\n");
+        let length = (dict.len() as u16).to_le_bytes();
+        let numbers = crate::floats::to_bytes(numbers);
+        let parts = [b"\x93NUMPY\x01\x00", &length[..], dict.as_bytes(), &numbers];
+        self.file(name, &parts.concat())
+    }
+
+    fn import(&self, question: &Question<'_>) -> Result<Run, String> {
+        let machine = Machine {
+            version: "test".into(),
+            device: "cpu".into(),
+            host: "here".into(),
+            process: None,
+        };
+        let ctx = Context {
+            store: &self.store,
+            engine: &Engine::default(),
+            machine: &machine,
+            now: &|| 1,
+            progress: &Silent,
+            batch_size: BatchSize::Pictures(1),
+        };
+        import(&ctx, question).map_err(|error| error.to_string())
+    }
+
+    fn space(&self, file: &Path, classes: &[ClassRow]) -> Result<Run, String> {
+        let member = None;
+        let rows = Rows::ClassEmbeddings { classes, member };
+        self.import(&Question { file, rows })
+    }
+
+    fn vectors(&self, kind: VectorKind, file: &Path, embeddings: RunId) -> Result<Run, String> {
+        let member = None;
+        let rows = Rows::Vectors {
+            kind,
+            embeddings,
+            member,
+        };
+        self.import(&Question { file, rows })
+    }
+}
+
+fn classes() -> Vec<ClassRow> {
+    let row = |name: &&str| ClassRow {
+        name: (*name).to_owned(),
+        // Two classes of one word.
+        word: if *name == "hen" {
+            "bag".to_owned()
+        } else {
+            (*name).to_owned()
+        },
+        suffix: String::new(),
+        folder: None,
+    };
+    CLASSES.iter().map(row).collect()
+}
+
+const SPACE: [f32; 6] = [3.0, 4.0, 0.0, 1.0, -2.0, 0.0];
+
+#[test]
+fn class_embeddings_need_no_model_and_the_pipeline_goes_on_from_them() {
+    let bench = Bench::new();
+    let file = bench.npy("space.npy", "(3, 2)", &SPACE);
+    let said = bench.space(&file, &[]).unwrap_err();
+    assert!(
+        said.contains("table of the classes") && said.contains("[3, 2]"),
+        "{said}"
+    );
+    let space = bench.space(&file, &classes()).unwrap();
+    assert!(embed::is_space(&bench.store, &space.id.into()).unwrap());
+    let rows: Vec<ClassEmbedding> = bench.store.rows(space.id, None).unwrap();
+    let row = |i: usize| {
+        (
+            rows[i].class_id,
+            rows[i].class_name.as_str(),
+            rows[i].word.as_str(),
+            rows[i].norm,
+        )
+    };
+    assert_eq!((row(0), row(2)), ((0, "bag", "bag", 5.0), (2, "hen", "bag", 2.0)));
+    assert_eq!(bench.space(&file, &classes()).unwrap().id, space.id);
+    let mut others = classes();
+    others[1].word = "jacket".into();
+    assert_ne!(bench.space(&file, &others).unwrap().id, space.id);
+
+    let numbers: Vec<f32> = (0..24).map(|i| 1.0 + (i * i % 7) as f32).collect();
+    let file = bench.npy("features.npy", "(3, 4, 2)", &numbers);
+    let features = bench.vectors(VectorKind::Features, &file, space.id).unwrap();
+    let rows: Vec<Feature> = bench.store.rows(features.id, Some(1)).unwrap();
+    assert_eq!(
+        (rows.len(), rows[3].index, &rows[0].vector[..]),
+        (4, 3, &numbers[8..10])
+    );
+    let params: sample::Params = serde_json::from_value(json!({
+        "sampling": { "kind": "outlier", "knn": "paper", "k": 2, "select": 2,
+                      "rounds": 1, "noise_per_round": 4, "anchors_per_round": 1,
+                      "keep": 1, "sigma": 0.1 }
+    }))
+    .unwrap();
+    let spec = sample::ask(&params, 1, features.id).spec(&bench.store).unwrap();
+    assert_eq!(spec.inputs.len(), 2);
+
+    // Each in the place of another is called by its name.
+    let outliers = bench.vectors(VectorKind::Outliers, &file, space.id).unwrap();
+    let said = sample::ask(&params, 1, outliers.id)
+        .spec(&bench.store)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        said.contains("import of outliers") && said.contains("features are needed"),
+        "{said}"
+    );
+    let said = bench
+        .vectors(VectorKind::Features, &file, outliers.id)
+        .unwrap_err();
+    assert!(said.contains("no class embeddings"), "{said}");
+    let rows: Vec<Outlier> = bench.store.rows(outliers.id, None).unwrap();
+    assert!(
+        rows.iter()
+            .all(|row| row.knn_distance.is_none() && row.anchor == -1)
+    );
+}
+
+#[test]
+fn what_does_not_fit_is_refused_and_leaves_no_run() {
+    let bench = Bench::new();
+    let space = bench
+        .space(&bench.npy("space.npy", "(3, 2)", &SPACE), &classes())
+        .unwrap();
+    let said = |kind, file: &Path| bench.vectors(kind, file, space.id).unwrap_err();
+    let nan = [1.0, 2.0, 3.0, f32::NAN, 5.0, 6.0];
+    let text = said(VectorKind::Features, &bench.npy("a.npy", "(3, 2)", &nan));
+    assert!(
+        text.contains("row 0 of the class `coat`") && text.contains("NaN at 1"),
+        "{text}"
+    );
+    let text = said(VectorKind::Features, &bench.npy("a.npy", "(2, 3)", &SPACE));
+    assert!(
+        text.contains("[2, 3]") && text.contains("3 classes") && text.contains("labels"),
+        "{text}"
+    );
+    let text = said(VectorKind::Features, &bench.npy("a.npy", "(3, 1)", &SPACE[..3]));
+    assert!(text.contains("1 wide, the class embeddings are 2"), "{text}");
+    let csv = |text: &str| bench.file("a.csv", text.as_bytes());
+    for (text, words) in [
+        ("class_name,0,1\nowl,1,2\n", &["row 0", "`owl`"][..]),
+        (
+            "class_name,0,1\nbag,1,2\ncat,1,2\n",
+            &["row 1", "did you mean `coat`"],
+        ),
+        (
+            "class_id,class_name,0,1\n0,hen,1,2\n",
+            &["class 0 `hen`", "class 2"],
+        ),
+        ("class_id,0,1\n7,1,2\n", &["class 7"]),
+        (
+            "class_id,index,0,1\n1,3,1,2\n1,3,1,2\n",
+            &["row 3 of the class `coat`", "twice"],
+        ),
+        ("x,0,1\na,1,2\n", &["neither a column class_id"]),
+        ("class_id,0,1\n", &["no row"]),
+        ("class_id,0,1\n1,0,0\n", &["no direction"]),
+    ] {
+        let said = said(VectorKind::Features, &csv(text));
+        assert!(words.iter().all(|word| said.contains(word)), "{text}: {said}");
+    }
+    let text = bench
+        .space(&csv("class_name,0,1\nbag,1,2\ncoat,1,2\n"), &classes())
+        .unwrap_err();
+    assert!(text.contains("no vector of the class `hen`"), "{text}");
+    assert_eq!(bench.store.runs().unwrap().len(), 1);
+}
+
+#[test]
+fn our_own_exports_come_back_with_the_same_digest() {
+    let bench = Bench::new();
+    let space = bench
+        .space(&bench.npy("space.npy", "(3, 2)", &SPACE), &classes())
+        .unwrap();
+    let rows: Vec<Outlier> = (0..6_u32)
+        .map(|i| Outlier {
+            class_id: i / 2,
+            class_name: CLASSES[(i / 2) as usize].into(),
+            index: 5 * u64::from(i % 2),
+            kind: OutlierKind::Inlier,
+            vector: vec![i as f32, -1.5],
+            anchor: i64::from(i),
+            round: 3,
+            knn_distance: (i > 0).then_some(0.25 * i as f32),
+        })
+        .collect();
+
+    let target = Target::new(bench.folder.path().join("o.parquet"));
+    let batch = Outlier::to_batch(&rows);
+    write_parquet(&target, "outliers", &Outlier::schema(2), [batch]).unwrap();
+    let run = bench
+        .vectors(VectorKind::Outliers, &target.path, space.id)
+        .unwrap();
+    assert_eq!(bench.store.rows::<Outlier>(run.id, None).unwrap(), rows);
+    let said = bench
+        .vectors(VectorKind::Features, &target.path, space.id)
+        .unwrap_err();
+    assert!(said.contains("an export of outliers"), "{said}");
+
+    let spaces: Vec<ClassEmbedding> = bench.store.rows(space.id, None).unwrap();
+    let target = Target::new(bench.folder.path().join("s.npy"));
+    write_npy(
+        &target,
+        crate::exchange::NpyLayout::Auto,
+        &ClassEmbedding::schema(2),
+        [ClassEmbedding::to_batch(&spaces)],
+    )
+    .unwrap();
+    let again = bench.space(&target.path, &classes()).unwrap();
+    assert_eq!(again.digest, space.digest);
+}
+
+#[test]
+fn pictures_in_folders_of_their_classes_are_taken_in() {
+    let bench = Bench::new();
+    let space = bench
+        .space(&bench.npy("space.npy", "(3, 2)", &SPACE), &classes())
+        .unwrap();
+    let folder = bench.folder.path().join("samples");
+    let png = |grey: u8| {
+        let bitmap = crate::bitmap::Bitmap {
+            width: 2,
+            height: 1,
+            rgb: vec![grey; 6],
+        };
+        crate::exchange::encode_png(&bitmap, &[]).unwrap()
+    };
+    // Upstream's numbers, and a name.
+    for (class, file, grey) in [
+        ("0", "bag_00001.png", 1),
+        ("0", "bag_00000.png", 2),
+        ("hen", "a.png", 3),
+    ] {
+        std::fs::create_dir_all(folder.join(class)).unwrap();
+        std::fs::write(folder.join(class).join(file), png(grey)).unwrap();
+    }
+    std::fs::write(folder.join("grid.png"), png(9)).unwrap();
+    let rows = Rows::Images { embeddings: space.id };
+    let question = Question { file: &folder, rows };
+    let run = bench.import(&question).unwrap();
+    let rows: Vec<dream_schema::Image> = bench.store.rows(run.id, None).unwrap();
+    let shown: Vec<_> = rows
+        .iter()
+        .map(|row| (row.class_id, row.index, row.png.clone()))
+        .collect();
+    assert_eq!(shown, [(0, 0, png(2)), (0, 1, png(1)), (2, 0, png(3))]);
+    assert_eq!(
+        (rows[2].class_name.as_str(), rows[2].width, rows[2].height),
+        ("hen", 2, 1)
+    );
+    std::fs::create_dir(folder.join("owl")).unwrap();
+    let said = bench.import(&question).unwrap_err();
+    assert!(said.contains("`owl`"), "{said}");
+}
+
+#[test]
+fn scores_of_a_table_are_taken_in() {
+    let bench = Bench::new();
+    let of = ScoresOf {
+        dataset: "svhn",
+        split: "test",
+        score: "msp",
+    };
+    let import = |text: &str| {
+        let file = bench.file("scores.csv", text.as_bytes());
+        bench.import(&Question {
+            file: &file,
+            rows: Rows::Scores(of),
+        })
+    };
+    let run = import("conf,pred,label\n0.5,3,-1\n0.25,1,\n1,0,2\n").unwrap();
+    let rows: Vec<dream_schema::Score> = bench.store.rows(run.id, None).unwrap();
+    let shown: Vec<_> = rows
+        .iter()
+        .map(|row| (row.value, row.predicted, row.label))
+        .collect();
+    assert_eq!(shown, [(0.5, 3, None), (0.25, 1, None), (1.0, 0, Some(2))]);
+    assert_eq!((rows[1].dataset.as_str(), rows[1].sample), ("svhn", 1));
+    assert!(import("pred\n3\n").unwrap_err().contains("`value` or `conf`"));
+    assert!(import("conf\nx\n").unwrap_err().contains("`conf` of row 0"));
+    assert!(import("conf\nNaN\n").unwrap_err().contains("score 0 is NaN"));
+}

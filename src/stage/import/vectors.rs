@@ -1,0 +1,270 @@
+//! Vectors from files of any make, piece by piece.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::classes::Classes;
+use super::row::{Vectored, named};
+use crate::content::Content;
+use crate::exchange::records::{Given, Records, conform};
+use crate::exchange::{Array, ArrayFile, ExchangeError};
+use crate::stage::StageError;
+
+/// Numbers of the rows that are held at once.
+const HELD: usize = 16 << 20;
+/// The widest vector: no text encoder has one by far.
+const WIDEST: usize = 1 << 20;
+/// How arrays are called that say the class of each row.
+const LABELS: [&str; 9] = [
+    "class_id",
+    "class_ids",
+    "labels",
+    "label",
+    "targets",
+    "target",
+    "y",
+    "classes",
+    "class",
+];
+/// How arrays are called that say the place of each row in its class.
+const PLACES: [&str; 1] = ["index"];
+
+/// A file of vectors, and the classes that they are of.
+pub(super) struct VectorFile<'a> {
+    pub(super) path: &'a Path,
+    pub(super) member: Option<&'a str>,
+    pub(super) classes: &'a Classes,
+}
+
+/// Who takes the rows.
+type Take<'t, A> = dyn FnMut(Vec<A>) -> Result<(), StageError> + 't;
+
+impl VectorFile<'_> {
+    pub(super) fn wrong(&self, message: String) -> StageError {
+        StageError::File {
+            path: self.path.to_owned(),
+            message,
+        }
+    }
+
+    /// Hands over all rows in pieces, each in its class and with its place, and returns what is to be told of
+    /// how the file was read.
+    pub(super) fn each<A: Vectored>(&self, take: &mut Take<'_, A>) -> Result<Vec<String>, StageError> {
+        let content = Content::at(self.path).map_err(ExchangeError::io(self.path))?;
+        if Records::is_content(content) {
+            if let Some(member) = self.member {
+                return Err(self.wrong(format!("it is {content}, which has no array `{member}`")));
+            }
+            return self.each_record(take);
+        }
+        let file = ArrayFile::open(self.path)?;
+        let array = file.vectors(self.member)?.clone();
+        let mut told = Vec::new();
+        if array.is_rounded() {
+            told.push(format!("{} is rounded to 32 bits", array.in_words()));
+        }
+        let classes = self.classes;
+        if classes.are_unknown() {
+            return Err(self.wrong(format!(
+                "{} has vectors without class names: the table of the classes is needed",
+                array.in_words()
+            )));
+        }
+        let (rows, width) = match array.shape.as_slice() {
+            &[n, rows, width] if n == classes.count() => (Some(rows), width),
+            &[n, width] if n == classes.count() => (Some(1), width),
+            &[_, width] => (None, width),
+            _ => return Err(self.wrong(self.no_layout(&file, &array))),
+        };
+        if width > WIDEST {
+            return Err(self.wrong(format!("vectors of {width} numbers; {WIDEST} are the most")));
+        }
+        let labels = match array.shape.as_slice() {
+            &[n, _] => file.column(&LABELS, n)?,
+            _ => None,
+        };
+        match (labels, rows) {
+            // Where labels are given they count, even if there are as many rows as classes.
+            (Some((name, labels)), _) => {
+                told.push(format!("the classes of the rows are `{name}`"));
+                self.each_labelled(&file, &array, &labels, take)?;
+            }
+            (None, Some(rows)) => self.each_class(&file, &array, rows, width, take)?,
+            (None, None) => return Err(self.wrong(self.no_layout(&file, &array))),
+        }
+        Ok(told)
+    }
+
+    fn no_layout(&self, file: &ArrayFile, array: &Array) -> String {
+        let n = self.classes.count();
+        let others = file.arrays().iter().filter(|other| other.name != array.name);
+        let others: Vec<String> = others.map(Array::in_words).collect();
+        let others = match others.is_empty() {
+            true => String::new(),
+            false => format!(" (beside it there are {})", others.join(", ")),
+        };
+        format!(
+            "{}, an array of {} classes or rows, is neither [{n}, rows, width] nor [{n}, width] for the {n} \
+             classes, nor [rows, width] beside an array of integers `labels` or `class_id`, one a \
+             row{others}",
+            array.in_words(),
+            array.shape.first().copied().unwrap_or_default(),
+        )
+    }
+
+    /// Rows class by class, `[classes, rows, width]`.
+    fn each_class<A: Vectored>(
+        &self,
+        file: &ArrayFile,
+        array: &Array,
+        rows: usize,
+        width: usize,
+        take: &mut Take<'_, A>,
+    ) -> Result<(), StageError> {
+        let mut numbers = file.numbers(array)?;
+        let most = (HELD / width).max(1);
+        for (id, name) in self.classes.iter() {
+            let mut next = 0;
+            while next < rows {
+                let mut flat = vec![0.0; (rows - next).min(most) * width];
+                numbers.fill(&mut flat).map_err(ExchangeError::io(self.path))?;
+                let vectors = flat.chunks_exact(width).zip(next as u64..);
+                let made: Vec<A> = vectors
+                    .map(|(vector, index)| A::from_vector(id, name, index, vector.to_vec()))
+                    .collect();
+                next += made.len();
+                take(self.settled(made)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows in any order, `[rows, width]`, with the class of each.
+    fn each_labelled<A: Vectored>(
+        &self,
+        file: &ArrayFile,
+        array: &Array,
+        labels: &[i64],
+        take: &mut Take<'_, A>,
+    ) -> Result<(), StageError> {
+        let width = array.shape.last().copied().unwrap_or(1);
+        let places = file.column(&PLACES, labels.len())?.map(|(_, places)| places);
+        let mut counts: BTreeMap<u32, u64> = BTreeMap::new();
+        let mut numbers = file.numbers(array)?;
+        let mut row = 0;
+        for labels in labels.chunks((HELD / width).max(1)) {
+            let mut flat = vec![0.0; labels.len() * width];
+            numbers.fill(&mut flat).map_err(ExchangeError::io(self.path))?;
+            let mut made: Vec<A> = Vec::with_capacity(labels.len());
+            for (label, vector) in labels.iter().zip(flat.chunks_exact(width)) {
+                let wrong = |what: String| self.wrong(format!("row {row}: {what}"));
+                let id = u32::try_from(*label).map_err(|_| wrong(format!("its label is {label}")))?;
+                let (id, name) = self.classes.find(Some(id), None).map_err(wrong)?;
+                let count = counts.entry(id).or_default();
+                let index = match &places {
+                    Some(places) => {
+                        u64::try_from(places[row]).map_err(|_| wrong("its index is negative".into()))?
+                    }
+                    None => *count,
+                };
+                *count += 1;
+                made.push(A::from_vector(id, name, index, vector.to_vec()));
+                row += 1;
+            }
+            take(self.settled(made)?)?;
+        }
+        Ok(())
+    }
+
+    /// Rows of Parquet or CSV.
+    fn each_record<A: Vectored>(&self, take: &mut Take<'_, A>) -> Result<Vec<String>, StageError> {
+        let records = Records::open(self.path)?;
+        if let Some(table) = records.table()
+            && table != A::TABLE.name()
+        {
+            return Err(self.wrong(format!("it is an export of {table}; wanted are {}", A::TABLE)));
+        }
+        let mut told = Vec::new();
+        let mut counts: BTreeMap<u32, u64> = BTreeMap::new();
+        let (mut row, mut run) = (0_u64, None);
+        for batch in records {
+            let batch = batch?;
+            if batch.num_rows() == 0 {
+                continue;
+            }
+            self.one_run(&batch, &mut run)?;
+            let conformed = conform::<A>(self.path, &batch, row)?;
+            if row == 0 && conformed.rounded {
+                told.push(format!(
+                    "the 64-bit numbers of `{}` are rounded to 32 bits",
+                    conformed.column
+                ));
+            }
+            let mut made = conformed.rows;
+            for made in &mut made {
+                self.place(made, conformed.given, row, &mut counts)?;
+                row += 1;
+            }
+            take(self.settled(made)?)?;
+        }
+        Ok(told)
+    }
+
+    /// Puts a row into the class that the file says, or, where it says none, into the next one.
+    fn place<A: Vectored>(
+        &self,
+        made: &mut A,
+        given: Given,
+        row: u64,
+        counts: &mut BTreeMap<u32, u64>,
+    ) -> Result<(), StageError> {
+        let (id, name, index) = made.key();
+        let (id, name) = match (given.class_id, given.class_name) {
+            (true, true) if self.classes.are_unknown() => (id, name.to_owned()),
+            // The table is its own list of the classes.
+            (false, true) if A::ONE_EACH && self.classes.are_unknown() => (row as u32, name.to_owned()),
+            (false, false) if A::ONE_EACH && !self.classes.are_unknown() => {
+                let nth = self.classes.iter().nth(row as usize);
+                let more = || self.wrong(format!("there are more rows than the {row} classes"));
+                nth.map(|(id, name)| (id, name.to_owned())).ok_or_else(more)?
+            }
+            (false, false) => {
+                return Err(self.wrong("it has neither a column class_id nor a column class_name".into()));
+            }
+            (has_id, has_name) => {
+                let found = self.classes.find(has_id.then_some(id), has_name.then_some(name));
+                let (id, name) = found.map_err(|what| self.wrong(format!("row {row}: {what}")))?;
+                (id, name.to_owned())
+            }
+        };
+        let count = counts.entry(id).or_default();
+        let index = if given.index { index } else { *count };
+        *count += 1;
+        made.place((id, &name), index);
+        Ok(())
+    }
+
+    /// Refuses rows of several runs: their keys are the same.
+    fn one_run(&self, batch: &arrow::array::RecordBatch, run: &mut Option<String>) -> Result<(), StageError> {
+        for (found, _) in crate::exchange::parquet::runs_of(batch)? {
+            let Some(found) = found else { continue };
+            match run {
+                Some(first) if *first != found => {
+                    return Err(self.wrong(format!("it has rows of two runs, {first} and {found}")));
+                }
+                Some(_) => {}
+                None => *run = Some(found),
+            }
+        }
+        Ok(())
+    }
+
+    fn settled<A: Vectored>(&self, mut rows: Vec<A>) -> Result<Vec<A>, StageError> {
+        for row in &mut rows {
+            let word = self.classes.word(row.key().0).map(str::to_owned);
+            row.settle(word.as_deref())
+                .map_err(|what| self.wrong(format!("{}: {what}", named(row))))?;
+        }
+        Ok(rows)
+    }
+}

@@ -1,0 +1,128 @@
+//! What other programs made becomes runs, and the pipeline goes on from them.
+
+use crate::support::{bad, data, demo, folder, good, json};
+
+#[test]
+fn the_pipeline_goes_on_from_imported_vectors_without_a_model() {
+    let folder = folder();
+    let path = folder.path();
+    let export = |table: &str, run: &str, file: &str| {
+        let target = path.join(file);
+        let target = target.to_str().unwrap();
+        good(demo(), &["export", table, "--run", run, "-o", target]);
+    };
+    export("class_embeddings", "quick-0-embed", "space.npy");
+    export("features", "quick-0-encode", "features.npy");
+    export("outliers", "quick-0-sample", "outliers.parquet");
+    let classes = data().join("classes/fashion-mini.tsv");
+    let classes = classes.to_str().unwrap();
+    let space = ["import", "class_embeddings", "space.npy", "-q"];
+    let said = bad(path, 1, &space);
+    assert!(said.contains("table of the classes"), "{said}");
+    let run = good(
+        path,
+        &[&space[..], &["--classes", classes, "--alias", "space"]].concat(),
+    );
+    let rows = json(path, &["query", "class_embeddings", "--run", run.trim()]);
+    let own = json(demo(), &["query", "class_embeddings", "--run", "quick-0-embed"]);
+    assert_eq!(rows.len(), own.len());
+    for (row, own) in rows.iter().zip(&own) {
+        for column in ["class_id", "class_name", "word", "norm", "vector"] {
+            assert_eq!(row[column], own[column], "{column}");
+        }
+        assert_eq!(row["token_id"], -1);
+    }
+    let features = [
+        "import",
+        "features",
+        "features.npy",
+        "--embeddings",
+        "space",
+        "-q",
+    ];
+    let run = good(path, &features);
+    let sample = ["sample", "-q", "--preset", "quick", "--features", run.trim()];
+    let sampled = good(path, &sample);
+    let rows = json(
+        path,
+        &["query", "outliers", "--run", sampled.trim(), "--limit", "1"],
+    );
+    assert!(rows[0]["knn_distance"].is_number());
+    let outliers = [
+        "import",
+        "outliers",
+        "outliers.parquet",
+        "--embeddings",
+        "space",
+        "-q",
+    ];
+    let digest = |folder, run: &str| json(folder, &["show", run])[0]["digest"].clone();
+    let run = good(path, &outliers);
+    assert_eq!(digest(path, run.trim()), digest(demo(), "quick-0-sample"));
+    let imagine = [
+        "imagine",
+        "-q",
+        "--preset",
+        "quick",
+        "--per-class",
+        "1",
+        "--check",
+        "--outliers",
+    ];
+    good(path, &[&imagine[..], &[run.trim()]].concat());
+    let vectors = good(
+        path,
+        &[
+            "import",
+            "outliers",
+            "features.npy",
+            "--embeddings",
+            "space",
+            "-q",
+        ],
+    );
+    let rows = json(
+        path,
+        &["query", "outliers", "--run", vectors.trim(), "--limit", "1"],
+    );
+    assert!(rows[0]["knn_distance"].is_null(), "{}", rows[0]);
+}
+
+#[test]
+fn options_and_files_that_cannot_be_imported_are_named() {
+    let folder = folder();
+    let path = folder.path();
+    assert!(
+        bad(path, 2, &["import", "latents", "a.npy"])
+            .contains("cannot be imported as latents; class_embeddings, features")
+    );
+    assert!(bad(path, 2, &["import", "features", "a.npy", "--score", "msp"]).contains("--score"));
+    assert!(bad(path, 2, &["import", "scores", "a.npz"]).contains("--dataset"));
+    let table = "name\ttoken_word\na\tbag\nb\tbag\n";
+    std::fs::write(path.join("c.tsv"), table).unwrap();
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 307328\n";
+    std::fs::write(path.join("a.npy"), pointer).unwrap();
+    let import = ["import", "class_embeddings", "a.npy", "--classes", "c.tsv"];
+    let said = bad(path, 1, &import);
+    assert!(
+        said.contains("Git LFS pointer") && said.contains("307328"),
+        "{said}"
+    );
+    for (name, kind) in [("x.pth", "Git LFS"), ("x.safetensors", "Git LFS")] {
+        std::fs::write(path.join(name), pointer).unwrap();
+        let said = bad(path, 1, &["dataset", "add", "x", name]);
+        assert!(said.contains(kind) && said.contains(name), "{said}");
+    }
+    std::fs::write(path.join("two.csv"), "class_name,0,1\na,1,2\nb,3,4\n").unwrap();
+    good(
+        path,
+        &[
+            "import",
+            "class_embeddings",
+            "two.csv",
+            "--classes",
+            "c.tsv",
+            "-q",
+        ],
+    );
+}
