@@ -62,7 +62,8 @@ pub(crate) fn near_names(name: &str, names: impl Iterator<Item = String>) -> Vec
     let limit = (name.chars().count() / 3).max(2);
     let distance = |other: &str| match strsim::levenshtein(name, other) {
         edits if edits <= limit => Some(edits),
-        _ if name.len() >= 3 && (other.contains(name) || name.contains(other)) => Some(limit + 1),
+        _ if name.len() >= 3 && other.contains(name) => Some(limit + 1),
+        _ if other.len() >= 3 && name.contains(other) => Some(limit + 1),
         _ => None,
     };
     let mut near: Vec<_> = names

@@ -31,8 +31,23 @@ impl Target {
         self
     }
 
-    /// Refuses a target that is there and may not be replaced.
-    pub(crate) fn check(&self) -> Result<(), ExchangeError> {
+    /// Refuses a target that is there and may not be replaced, or whose folder is not there: to be asked
+    /// before any work.
+    ///
+    /// # Errors
+    /// [`ExchangeError::Exists`], [`ExchangeError::NoFolder`].
+    pub fn check(&self) -> Result<(), ExchangeError> {
+        let folder = match self.path.parent() {
+            Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
+            Some(folder) => folder,
+            None => Path::new("/"),
+        };
+        if !folder.is_dir() {
+            return Err(ExchangeError::NoFolder {
+                path: self.path.clone(),
+                folder: folder.to_owned(),
+            });
+        }
         if !self.overwrite && self.path.symlink_metadata().is_ok() {
             let path = self.path.clone();
             return Err(ExchangeError::Exists { path });
@@ -52,6 +67,10 @@ impl AtomicFile {
     /// Opens a new file beside the target.
     pub(crate) fn create(target: &Target) -> Result<Self, ExchangeError> {
         target.check()?;
+        if target.path.is_dir() {
+            let path = target.path.clone();
+            return Err(ExchangeError::IsFolder { path });
+        }
         let file = beside(&target.path, 0o666, |builder, folder| builder.tempfile_in(folder))?;
         Ok(Self {
             target: target.clone(),

@@ -1,17 +1,17 @@
-//! CSV: one line a row, with a header.
+//! CSV as RFC 4180 has it: one line a row, with a header; lines end with a line feed.
 //!
 //! A vector or a shape is one field that holds a JSON array, so that a table has the same header whatever its
 //! width (`json.loads` in Python, `from_json` in DuckDB). Numbers are the shortest text that reads back to
 //! the same bits; what JSON has no word for is written as `NaN`, `Infinity` and `-Infinity`, as Python does.
-//! Null is the empty field. Byte strings are refused.
+//! Null is the empty field, and an empty text the field `""`; only in a table of one column, where an empty
+//! line would not count as a row, null is `""` too. Byte strings are refused.
 
 use std::fmt::Write as _;
 use std::io::Write;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
-use arrow::csv::WriterBuilder;
-use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Int64Type, Schema, SchemaRef};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Float32Type, Float64Type, Int64Type, Schema, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use super::atomic::AtomicFile;
@@ -39,8 +39,9 @@ pub fn write_csv<E: Into<BoxError>>(
 /// Writes batches to anything as CSV. The header comes with the first batch, or at the end where there is
 /// none.
 pub struct CsvWriter<W: Write> {
-    writer: arrow::csv::Writer<W>,
+    out: W,
     schema: SchemaRef,
+    begun: bool,
     rows: u64,
 }
 
@@ -50,11 +51,11 @@ impl<W: Write> CsvWriter<W> {
     /// # Errors
     /// If a column holds bytes.
     pub fn new(out: W, schema: &Schema) -> Result<Self, ExchangeError> {
-        let schema = text_schema(schema)?;
-        let writer = WriterBuilder::new().with_header(true).build(out);
+        check(schema)?;
         Ok(Self {
-            writer,
-            schema,
+            out,
+            schema: Arc::new(schema.clone()),
+            begun: false,
             rows: 0,
         })
     }
@@ -62,15 +63,38 @@ impl<W: Write> CsvWriter<W> {
     /// Writes the rows of a batch.
     ///
     /// # Errors
-    /// If the batch has other columns, or if the bytes cannot be written.
+    /// If the batch has another number of columns, or if the bytes cannot be written.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<(), ExchangeError> {
-        let columns = batch
-            .columns()
-            .iter()
-            .map(text_column)
+        if batch.num_columns() != self.schema.fields().len() {
+            let (expected, found) = (self.schema.fields().len(), batch.num_columns());
+            let what = format!("a batch has {found} columns, those before it {expected}");
+            let hint = "write rows of one table";
+            return Err(ExchangeError::Layout { what, hint });
+        }
+        let mut text = self.header();
+        let options = FormatOptions::default();
+        let columns = batch.columns().iter();
+        let columns: Vec<_> = columns
+            .map(|c| Cells::new(c, &options))
             .collect::<Result<_, _>>()?;
-        let batch = RecordBatch::try_new(self.schema.clone(), columns)?;
-        self.writer.write(&batch)?;
+        for row in 0..batch.num_rows() {
+            for (place, column) in columns.iter().enumerate() {
+                if place > 0 {
+                    text.push(',');
+                }
+                column.push(row, &mut text)?;
+            }
+            if let [column] = columns.as_slice()
+                && column.array.is_null(row)
+            {
+                text.push_str("\"\"");
+            }
+            text.push('\n');
+            if text.len() >= FULL {
+                self.put(&mut text)?;
+            }
+        }
+        self.put(&mut text)?;
         self.rows += batch.num_rows() as u64;
         Ok(())
     }
@@ -80,47 +104,123 @@ impl<W: Write> CsvWriter<W> {
     /// # Errors
     /// If the bytes cannot be written.
     pub fn finish(mut self) -> Result<u64, ExchangeError> {
-        if self.rows == 0 {
-            self.writer.write(&RecordBatch::new_empty(self.schema.clone()))?;
-        }
+        let mut header = self.header();
+        self.put(&mut header)?;
+        self.out.flush().map_err(written)?;
         Ok(self.rows)
     }
+
+    /// Returns the header, once.
+    fn header(&mut self) -> String {
+        let mut text = String::new();
+        if !std::mem::replace(&mut self.begun, true) {
+            for (place, field) in self.schema.fields().iter().enumerate() {
+                if place > 0 {
+                    text.push(',');
+                }
+                push_field(&mut text, field.name());
+            }
+            text.push('\n');
+        }
+        text
+    }
+
+    fn put(&mut self, text: &mut String) -> Result<(), ExchangeError> {
+        self.out.write_all(text.as_bytes()).map_err(written)?;
+        text.clear();
+        Ok(())
+    }
 }
 
-/// Returns the schema with every list as text.
-fn text_schema(schema: &Schema) -> Result<SchemaRef, ExchangeError> {
-    let text = |field: &Arc<Field>| match field.data_type() {
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::Struct(_) => {
-            Err(ExchangeError::Unsupported {
-                column: field.name().clone(),
-                actual: field.data_type().to_string(),
-                format: "CSV",
-                hint: "export to Parquet, export images to a directory, or leave the column out",
-            })
+/// Text is handed on when it has so many bytes.
+const FULL: usize = 1 << 16;
+
+/// Returns the error of an output that took no more.
+fn written(source: std::io::Error) -> ExchangeError {
+    ExchangeError::Io {
+        path: "the output".into(),
+        source,
+    }
+}
+
+/// Appends a field, in quotes where its text needs them; an empty text does, to be told from null.
+fn push_field(text: &mut String, field: &str) {
+    if field.is_empty() || field.contains([',', '"', '\n', '\r']) {
+        text.push('"');
+        text.push_str(&field.replace('"', "\"\""));
+        text.push('"');
+    } else {
+        text.push_str(field);
+    }
+}
+
+/// A column whose values become fields.
+struct Cells<'a> {
+    array: &'a ArrayRef,
+    formatter: ArrayFormatter<'a>,
+}
+
+impl<'a> Cells<'a> {
+    fn new(array: &'a ArrayRef, options: &'a FormatOptions<'a>) -> Result<Self, ExchangeError> {
+        let formatter = ArrayFormatter::try_new(array.as_ref(), options)?;
+        Ok(Self { array, formatter })
+    }
+
+    /// Appends the field of a row.
+    fn push(&self, row: usize, text: &mut String) -> Result<(), ExchangeError> {
+        if self.array.is_null(row) {
+            return Ok(());
         }
-        DataType::FixedSizeList(..) | DataType::List(_) | DataType::LargeList(_) => {
-            Ok(Arc::new(Field::new(field.name(), DataType::Utf8, true)))
+        let special = match self.array.data_type() {
+            DataType::FixedSizeList(..) | DataType::List(_) | DataType::LargeList(_) => {
+                let list = list_value(self.array, row);
+                push_field(
+                    text,
+                    &list
+                        .map(|list| json_array(&list))
+                        .transpose()?
+                        .unwrap_or_default(),
+                );
+                return Ok(());
+            }
+            DataType::Utf8 => {
+                push_field(text, self.array.as_string::<i32>().value(row));
+                return Ok(());
+            }
+            DataType::Float32 => not_finite(f64::from(self.array.as_primitive::<Float32Type>().value(row))),
+            DataType::Float64 => not_finite(self.array.as_primitive::<Float64Type>().value(row)),
+            _ => None,
+        };
+        match special {
+            Some(word) => text.push_str(word),
+            None => push_field(text, &self.formatter.value(row).try_to_string()?),
         }
-        _ => Ok(field.clone()),
+        Ok(())
+    }
+}
+
+/// Refuses columns that CSV cannot hold.
+fn check(schema: &Schema) -> Result<(), ExchangeError> {
+    let held = |data_type: &DataType| {
+        !matches!(
+            data_type,
+            DataType::Binary
+                | DataType::LargeBinary
+                | DataType::BinaryView
+                | DataType::FixedSizeBinary(_)
+                | DataType::Struct(_)
+                | DataType::Map(..)
+        )
     };
-    let fields = schema.fields().iter().map(text).collect::<Result<Vec<_>, _>>()?;
-    Ok(Arc::new(Schema::new(fields)))
-}
-
-/// Returns a list column as JSON arrays, any other as it is.
-fn text_column(column: &ArrayRef) -> Result<ArrayRef, ExchangeError> {
-    if !column.data_type().is_nested() {
-        return Ok(column.clone());
+    match schema.fields().iter().find(|field| !held(field.data_type())) {
+        None => Ok(()),
+        Some(field) => Err(ExchangeError::Unsupported {
+            column: field.name().clone(),
+            actual: field.data_type().to_string(),
+            format: "CSV",
+            hint: "export to Parquet, export images to a directory, or leave the column out",
+        }),
     }
-    let mut texts = Vec::with_capacity(column.len());
-    for row in 0..column.len() {
-        texts.push(
-            list_value(column, row)
-                .map(|list| json_array(&list))
-                .transpose()?,
-        );
-    }
-    Ok(Arc::new(StringArray::from(texts)))
 }
 
 /// Returns the list in a row of a list column; none where it is null or the column holds no lists.
@@ -174,17 +274,28 @@ pub(crate) fn json_array(values: &dyn Array) -> Result<String, ExchangeError> {
 
 /// Appends a number: `shown` is the number in its own type, whose text is the shortest that reads back.
 fn push_float(text: &mut String, value: f64, shown: &dyn std::fmt::Debug) {
-    if value.is_nan() {
-        text.push_str("NaN");
-    } else if value.is_infinite() {
-        text.push_str(if value > 0.0 { "Infinity" } else { "-Infinity" });
-    } else {
-        let _ = write!(text, "{shown:?}");
+    match not_finite(value) {
+        Some(word) => text.push_str(word),
+        None => {
+            let _ = write!(text, "{shown:?}");
+        }
+    }
+}
+
+/// Returns the word for a number that is not finite.
+fn not_finite(value: f64) -> Option<&'static str> {
+    match value {
+        _ if value.is_finite() => None,
+        _ if value.is_nan() => Some("NaN"),
+        _ if value > 0.0 => Some("Infinity"),
+        _ => Some("-Infinity"),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::{Float64Array, StringArray};
+
     use super::*;
     use dream_schema::{Artifact, Image, Outlier, OutlierKind, RunId, with_run};
 
@@ -229,6 +340,26 @@ mod tests {
         let read: Vec<f32> = serde_json::from_str(array).unwrap();
         assert_eq!(read, vectors[0]);
         assert!(lines[2].contains("\"[NaN,Infinity,-0.0]\""), "{}", lines[2]);
+    }
+
+    #[test]
+    fn null_is_told_from_an_empty_text() {
+        let column = |values: &[Option<&str>]| -> ArrayRef { Arc::new(StringArray::from(values.to_vec())) };
+        let a = column(&[None, Some(""), Some("a\nb\r\"c\""), Some(" d ")]);
+        let b: ArrayRef = Arc::new(Float64Array::from(vec![
+            Some(f64::NAN),
+            None,
+            Some(f64::NEG_INFINITY),
+            Some(0.25),
+        ]));
+        let columns = [("a", a.clone(), true), ("b, \"c\"", b, true)];
+        let two = text(&RecordBatch::try_from_iter_with_nullable(columns).unwrap()).unwrap();
+        assert_eq!(
+            two,
+            "a,\"b, \"\"c\"\"\"\n,NaN\n\"\",\n\"a\nb\r\"\"c\"\"\",-Infinity\n d ,0.25\n"
+        );
+        let one = text(&RecordBatch::try_from_iter_with_nullable([("a", a, true)]).unwrap()).unwrap();
+        assert!(one.starts_with("a\n\"\"\n\"\"\n"), "{one}");
     }
 
     #[test]

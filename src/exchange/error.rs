@@ -27,6 +27,12 @@ pub enum ExchangeError {
     /// The target is there already.
     #[error("{} is there already; name another one, or allow overwriting", path.display())]
     Exists { path: PathBuf },
+    /// The folder of the target is not there.
+    #[error("{}: there is no folder {}", path.display(), folder.display())]
+    NoFolder { path: PathBuf, folder: PathBuf },
+    /// A file is to take the place of a folder.
+    #[error("{} is a folder, which a file does not replace", path.display())]
+    IsFolder { path: PathBuf },
     /// The directory is to be replaced, and is not an export of ours.
     #[error(
         "{} is a directory without a metadata.csv, so it is no image export; remove it yourself, or name \
@@ -135,7 +141,8 @@ impl HasKind for ExchangeError {
     fn kind(&self) -> Kind {
         match self {
             Self::Io { source, .. } => HasKind::kind(source),
-            Self::Exists { .. } | Self::NotAnExport { .. } => Kind::Exists,
+            Self::Exists { .. } | Self::NotAnExport { .. } | Self::IsFolder { .. } => Kind::Exists,
+            Self::NoFolder { .. } => Kind::Missing,
             Self::Other { content, .. } if content.stands_in() => Kind::Missing,
             Self::Other { .. } => Kind::Unsupported,
             Self::Members { .. } => Kind::Refused,

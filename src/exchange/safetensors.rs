@@ -77,8 +77,8 @@ pub fn read_checkpoint(path: &Path) -> Result<(Vec<u8>, Vec<TensorEntry>), Excha
 /// returns the number of rows.
 ///
 /// # Errors
-/// If a column is missing, if the shapes differ, if an index does not fit 32 bits, if the rows cannot be had,
-/// or if the file cannot be written or is there already.
+/// If a column is missing, if the rows are of several runs, if the shapes differ, if an index does not fit 32
+/// bits, if the rows cannot be had, or if the file cannot be written or is there already.
 pub fn write_vectors<E: Into<BoxError>>(
     target: &Target,
     batches: impl IntoIterator<Item = Result<RecordBatch, E>>,
@@ -88,6 +88,7 @@ pub fn write_vectors<E: Into<BoxError>>(
     file.write_all(&[b' '; HEADER]).map_err(ExchangeError::io(path))?;
     let (mut item, mut name) = (None, "vector");
     let (mut classes, mut indices) = (Vec::new(), Vec::new());
+    let mut run = None;
     for batch in batches {
         let batch = batch.map_err(|e| ExchangeError::Source(e.into()))?;
         if batch.num_rows() == 0 {
@@ -105,6 +106,7 @@ pub fn write_vectors<E: Into<BoxError>>(
         file.write_all(&floats::to_bytes(&rows.flat))
             .map_err(ExchangeError::io(path))?;
         keys(&batch, &mut classes, &mut indices)?;
+        one_run(&batch, &mut run)?;
     }
     for number in classes.iter().chain(&indices) {
         let number: &i32 = number;
@@ -117,6 +119,19 @@ pub fn write_vectors<E: Into<BoxError>>(
         .map_err(ExchangeError::io(path))?;
     file.commit()?;
     Ok(rows as u64)
+}
+
+/// Refuses rows of another run than those before: nothing in the file would tell them apart.
+fn one_run(batch: &RecordBatch, known: &mut Option<String>) -> Result<(), ExchangeError> {
+    let runs = batch.column_by_name("run").and_then(|c| c.as_string_opt::<i32>());
+    for run in runs.into_iter().flatten().flatten() {
+        if known.get_or_insert_with(|| run.to_owned()) != run {
+            let what = "the rows are of several runs, and the file has no place for the run".to_owned();
+            let hint = "export one run at a time, or to Parquet";
+            return Err(ExchangeError::Layout { what, hint });
+        }
+    }
+    Ok(())
 }
 
 /// Appends the classes and indices of a batch.

@@ -1,5 +1,33 @@
 //! The counts behind ROC and precision-recall curves: one point a distinct score, highest score first.
 
+use std::cmp::Ordering;
+use std::ops::{Add, Neg};
+
+/// A floating-point number that samples are ordered by.
+pub trait Threshold: Copy + Default + PartialOrd + Add<Output = Self> + Neg<Output = Self> {
+    /// Returns the total order of IEEE 754.
+    fn total_cmp(&self, other: &Self) -> Ordering;
+
+    /// Says whether it is no number.
+    fn is_nan(self) -> bool;
+}
+
+macro_rules! threshold {
+    ($($float:ty),+) => {
+        $(impl Threshold for $float {
+            fn total_cmp(&self, other: &Self) -> Ordering {
+                <$float>::total_cmp(self, other)
+            }
+
+            fn is_nan(self) -> bool {
+                <$float>::is_nan(self)
+            }
+        })+
+    };
+}
+
+threshold!(f32, f64);
+
 /// Positives and negatives at or above one threshold.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Point {
@@ -12,10 +40,10 @@ pub(super) struct Point {
 /// Returns the points of every distinct score, from the strictest threshold to the one that accepts all.
 ///
 /// Both lists are not empty and hold no NaN; -0 and 0 are one score.
-pub(super) fn points(positives: &[f32], negatives: &[f32]) -> Vec<Point> {
-    let sorted = |values: &[f32]| {
+pub(super) fn points<T: Threshold>(positives: &[T], negatives: &[T]) -> Vec<Point> {
+    let sorted = |values: &[T]| {
         // Adding zero turns -0 into 0, so that the total order puts both at one place.
-        let mut values: Vec<f32> = values.iter().map(|v| v + 0.0).collect();
+        let mut values: Vec<T> = values.iter().map(|v| *v + T::default()).collect();
         values.sort_unstable_by(|a, b| b.total_cmp(a));
         values
     };
@@ -25,7 +53,8 @@ pub(super) fn points(positives: &[f32], negatives: &[f32]) -> Vec<Point> {
     let mut points = Vec::new();
     loop {
         let threshold = match (p.peek(), n.peek()) {
-            (Some(a), Some(b)) => a.max(**b),
+            (Some(a), Some(b)) if a > b => **a,
+            (Some(_), Some(b)) => **b,
             (Some(a), None) => **a,
             (None, Some(b)) => **b,
             (None, None) => return points,

@@ -1,5 +1,6 @@
 //! What can be wrong with scores and logits.
 
+use super::curve::Threshold;
 use crate::error::{HasKind, Kind};
 
 /// Why a score or a metric could not be computed.
@@ -47,7 +48,7 @@ pub enum OodError {
 }
 
 /// Checks that `values` is neither empty nor holds a NaN.
-pub(super) fn check(what: &'static str, values: &[f32]) -> Result<(), OodError> {
+pub(super) fn check<T: Threshold>(what: &'static str, values: &[T]) -> Result<(), OodError> {
     if values.is_empty() {
         return Err(OodError::Empty { what });
     }

@@ -1,6 +1,6 @@
 //! AUROC, FPR at a TPR, AUPR and accuracy, in the conventions of three toolkits.
 
-use super::curve::{Point, drop_intermediate, points};
+use super::curve::{Point, Threshold, drop_intermediate, points};
 use super::error::{OodError, check, check_logits};
 use crate::words::words;
 
@@ -63,13 +63,13 @@ pub struct Detection {
     pub aupr_out: f64,
 }
 
-fn check_both(id: &[f32], ood: &[f32]) -> Result<(), OodError> {
+fn check_both<T: Threshold>(id: &[T], ood: &[T]) -> Result<(), OodError> {
     check("ID scores", id)?;
     check("OOD scores", ood)
 }
 
-fn negated(values: &[f32]) -> Vec<f32> {
-    values.iter().map(|v| -v).collect()
+fn negated<T: Threshold>(values: &[T]) -> Vec<T> {
+    values.iter().map(|v| -*v).collect()
 }
 
 /// Returns the area under the ROC curve: the probability that an ID sample scores higher than an OOD one,
@@ -77,7 +77,7 @@ fn negated(values: &[f32]) -> Vec<f32> {
 ///
 /// # Errors
 /// Empty lists or NaN.
-pub fn auroc(id: &[f32], ood: &[f32]) -> Result<f64, OodError> {
+pub fn auroc<T: Threshold>(id: &[T], ood: &[T]) -> Result<f64, OodError> {
     check_both(id, ood)?;
     let mut before = Point { tp: 0, fp: 0 };
     // Twice the number of ordered pairs: 2 for each pair in order, 1 for each tie. Below 2^128 for any list
@@ -95,7 +95,12 @@ pub fn auroc(id: &[f32], ood: &[f32]) -> Result<f64, OodError> {
 ///
 /// # Errors
 /// Empty lists, NaN, or a `tpr` outside (0, 1].
-pub fn fpr_at_tpr(id: &[f32], ood: &[f32], tpr: f64, convention: Convention) -> Result<f64, OodError> {
+pub fn fpr_at_tpr<T: Threshold>(
+    id: &[T],
+    ood: &[T],
+    tpr: f64,
+    convention: Convention,
+) -> Result<f64, OodError> {
     check_both(id, ood)?;
     if !(tpr > 0.0 && tpr <= 1.0) {
         return Err(OodError::Range {
@@ -132,9 +137,9 @@ pub fn fpr_at_tpr(id: &[f32], ood: &[f32], tpr: f64, convention: Convention) -> 
 ///
 /// # Errors
 /// Empty lists or NaN.
-pub fn aupr(
-    id: &[f32],
-    ood: &[f32],
+pub fn aupr<T: Threshold>(
+    id: &[T],
+    ood: &[T],
     positive: Positive,
     interpolation: Interpolation,
 ) -> Result<f64, OodError> {

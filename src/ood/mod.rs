@@ -4,9 +4,9 @@
 //!
 //! Every score here is *higher for in-distribution (ID) inputs*, whatever the toolkit it is compared with.
 //! The metrics of toolkits differ by tens of points on one and the same pair of score lists, so none is
-//! computed without a named [`Convention`]. Scores are `f32` (what the store holds), counts are integers,
-//! ratios are `f64`; scores that are equal are one threshold and never ordered by chance. A NaN or an empty
-//! list is an error.
+//! computed without a named [`Convention`]. Scores are `f32` (what the store holds) or `f64`, counts are
+//! integers, ratios are `f64`; scores that are equal are one threshold and never ordered by chance. A NaN or
+//! an empty list is an error.
 
 mod curve;
 mod error;
@@ -18,6 +18,7 @@ mod summary;
 #[cfg(test)]
 mod tests;
 
+pub use curve::Threshold;
 pub use error::OodError;
 pub use logits::{Phi, energy, max_logit, msp, phi};
 pub use metric::{

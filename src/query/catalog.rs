@@ -1,5 +1,5 @@
-//! `runs`, `run_inputs` and `datasets` as record batches. A column is declared where its values are put
-//! together.
+//! `runs`, `run_inputs`, `run_params`, `run_sources` and `datasets` as record batches. A column is declared
+//! where its values are put together.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,6 +42,34 @@ pub(super) fn run_inputs_schema() -> SchemaRef {
 /// If Arrow refuses, which it does not.
 pub fn run_inputs_batch(runs: &[Run]) -> Result<RecordBatch> {
     batch(run_inputs_columns(runs))
+}
+
+/// Returns the schema of `run_params`.
+pub(super) fn run_params_schema() -> SchemaRef {
+    schema(&run_params_columns(&[]))
+}
+
+/// Returns the rows of `run_params`: for every run, its parameters in the order of their dotted keys
+/// (`sampling.sigma`). A value is JSON; a list is one value.
+///
+/// # Errors
+/// If Arrow refuses, which it does not.
+pub fn run_params_batch(runs: &[Run]) -> Result<RecordBatch> {
+    batch(run_params_columns(runs))
+}
+
+/// Returns the schema of `run_sources`.
+pub(super) fn run_sources_schema() -> SchemaRef {
+    schema(&run_sources_columns(&[], &[]))
+}
+
+/// Returns the rows of `run_sources`: for every run, what it read from outside the store. `dataset` is a
+/// registered set, model or state dict of that digest.
+///
+/// # Errors
+/// If Arrow refuses, which it does not.
+pub fn run_sources_batch(runs: &[Run], datasets: &[Dataset]) -> Result<RecordBatch> {
+    batch(run_sources_columns(runs, datasets))
 }
 
 /// Returns the schema of `datasets`. `splits` is JSON: the number of pictures of each split.
@@ -106,6 +134,68 @@ fn run_inputs_columns(runs: &[Run]) -> Columns {
         ("input", text(&edges, |(_, input)| input.run.to_string())),
         ("role", text(&edges, |(_, input)| input.role.clone())),
         ("digest", text(&edges, |(_, input)| input.digest.clone())),
+    ]
+}
+
+fn run_params_columns(runs: &[Run]) -> Columns {
+    let mut params = Vec::new();
+    for run in runs {
+        let mut leaves = BTreeMap::new();
+        flatten(String::new(), &run.spec.params, &mut leaves);
+        params.extend(leaves.into_iter().map(|(key, value)| (run.id, key, value)));
+    }
+    vec![
+        ("run", text(&params, |(run, ..)| run.to_string())),
+        ("key", text(&params, |(_, key, _)| key.clone())),
+        ("value", text(&params, |(.., value)| value.to_string())),
+    ]
+}
+
+/// Gathers the values below `value`, whose key is `key`.
+fn flatten<'a>(key: String, value: &'a Value, leaves: &mut BTreeMap<String, &'a Value>) {
+    match value {
+        Value::Object(map) if !map.is_empty() => {
+            for (name, below) in map {
+                let dotted = match key.is_empty() {
+                    true => name.clone(),
+                    false => format!("{key}.{name}"),
+                };
+                flatten(dotted, below, leaves);
+            }
+        }
+        // A run without parameters.
+        Value::Object(_) if key.is_empty() => {}
+        Value::Object(_)
+        | Value::Array(_)
+        | Value::String(_)
+        | Value::Number(_)
+        | Value::Bool(_)
+        | Value::Null => {
+            leaves.insert(key, value);
+        }
+    }
+}
+
+fn run_sources_columns(runs: &[Run], datasets: &[Dataset]) -> Columns {
+    let mut names: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for set in datasets {
+        names.entry(&set.digest).or_default().push(&set.name);
+    }
+    let sources: Vec<_> = runs
+        .iter()
+        .flat_map(|run| {
+            run.spec
+                .sources
+                .iter()
+                .map(move |(role, digest)| (run.id, role, digest))
+        })
+        .collect();
+    let name = |digest: &str| names.get(digest).map(|names| names.join(","));
+    vec![
+        ("run", text(&sources, |(run, ..)| run.to_string())),
+        ("role", text(&sources, |(_, role, _)| (*role).clone())),
+        ("digest", text(&sources, |(.., digest)| (*digest).clone())),
+        ("dataset", optional_text(&sources, |(.., digest)| name(digest))),
     ]
 }
 

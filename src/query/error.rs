@@ -1,30 +1,41 @@
 //! What can go wrong with a question.
 
+use std::path::PathBuf;
+
 use dream_schema::{RunId, SchemaError};
 
 use crate::error::{HasKind, Kind};
 use crate::exchange::ExchangeError;
 use crate::store::StoreError;
+use crate::words::near_names;
 
 /// A question that cannot be answered.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum QueryError {
     /// There is no table of that name.
-    #[error("there is no table `{table}`; the tables are {tables}")]
+    #[error("there is no table `{table}`{}", among("tables", table, tables))]
     UnknownTable {
         /// The name.
         table: String,
         /// The names that there are.
-        tables: String,
+        tables: Vec<String>,
     },
     /// There is no column of that name.
-    #[error("there is no column `{column}`; the columns are {columns}")]
+    #[error("there is no column `{column}`{}", among("columns", column, columns))]
     UnknownColumn {
         /// The name.
         column: String,
         /// The names that there are.
-        columns: String,
+        columns: Vec<String>,
+    },
+    /// Nothing in the store is of that class.
+    #[error("there is no class `{class}`{}", among("classes", class, classes))]
+    UnknownClass {
+        /// Its name or number.
+        class: String,
+        /// The names that there are.
+        classes: Vec<String>,
     },
     /// The table has no column that the question needs.
     #[error("the table {table} has no {what}; {hint}")]
@@ -36,6 +47,61 @@ pub enum QueryError {
         /// What to do.
         hint: String,
     },
+    /// A folder without any table.
+    #[error("there is no Parquet file in {}", folder.display())]
+    NoParquet {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The folder cannot be read.
+    #[error("{}: {source}", folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Files of one table differ in the type of a column.
+    #[error("{}: the column `{column}` holds {found}, in the files before it {expected}", file.display())]
+    ColumnTypes {
+        /// The file.
+        file: PathBuf,
+        /// The column.
+        column: String,
+        /// The type in the file.
+        found: String,
+        /// The type in those before it.
+        expected: String,
+    },
+    /// The query's expressions are nested too deep to be planned.
+    #[error(
+        "the query nests some {depth} operators and brackets in each other, and {deepest} at most are \
+         planned; write a long chain of comparisons as `IN (..)` or as a join with `(VALUES ..)`"
+    )]
+    Depth {
+        /// How deep it can be by its words.
+        depth: usize,
+        /// How deep a query may be.
+        deepest: usize,
+    },
+    /// What the query must hold at once is more than it may take.
+    #[error("the query needs more memory than it may take: {reason}")]
+    Memory {
+        /// The query engine's words.
+        reason: String,
+    },
+    /// The caller asked to stop.
+    #[error("stopped before the answer was complete")]
+    Interrupted,
+    /// No thread could be had to execute the query.
+    #[error("no thread for the query: {source}")]
+    Thread {
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A fault of the query engine.
+    #[error("the query engine failed without saying why")]
+    Engine,
     /// A vector has another width than those of a run.
     #[error(
         "the vectors of run {run} have width {actual}, the one asked for {expected}; \
@@ -87,18 +153,44 @@ pub enum QueryError {
     Arrow(#[from] arrow::error::ArrowError),
 }
 
+/// The most names that an error lists.
+const LISTED: usize = 30;
+
+/// Returns which names there are, those like `name` first.
+fn among(what: &str, name: &str, names: &[String]) -> String {
+    let near = near_names(&name.to_lowercase(), names.iter().cloned());
+    let mut listed: Vec<&str> = names.iter().take(LISTED).map(String::as_str).collect();
+    if listed.len() < names.len() {
+        listed.push("...");
+    }
+    match (near.is_empty(), listed.join(", ")) {
+        (true, all) if all.is_empty() => format!("; there are no {what}"),
+        (true, all) => format!("; the {what} are {all}"),
+        (false, all) => format!("; did you mean {}? The {what} are {all}", near.join(" or ")),
+    }
+}
+
 /// The result of a question.
 pub type Result<T> = std::result::Result<T, QueryError>;
 
 impl HasKind for QueryError {
     fn kind(&self) -> Kind {
         match self {
-            Self::UnknownTable { .. } | Self::UnknownColumn { .. } => Kind::Missing,
+            Self::UnknownTable { .. }
+            | Self::UnknownColumn { .. }
+            | Self::UnknownClass { .. }
+            | Self::NoParquet { .. } => Kind::Missing,
             Self::NotInTable { .. }
+            | Self::ColumnTypes { .. }
             | Self::Width { .. }
             | Self::Vector { .. }
+            | Self::Depth { .. }
             | Self::ReadOnly { .. }
             | Self::Sql { .. } => Kind::Refused,
+            Self::Memory { .. } => Kind::Resource,
+            Self::Interrupted => Kind::Interrupted,
+            Self::Thread { source } | Self::Folder { source, .. } => HasKind::kind(source),
+            Self::Engine => Kind::Internal,
             Self::NoSql => Kind::Unsupported,
             Self::Store(error) => error.kind(),
             Self::Schema(error) => error.kind(),

@@ -8,10 +8,11 @@ use arrow::array::AsArray;
 use arrow::compute::filter_record_batch;
 use dream_schema::{RunId, Table};
 
+use super::classes;
 use super::scan::{Scan, ScanOptions};
 use super::selection::Selection;
-use super::{QueryError, Result, Rows, TableName};
-use crate::store::{Snapshot, Store};
+use super::{QueryError, QueryOptions, Result, Rows, TableName};
+use crate::store::{Projection, Snapshot, Store};
 
 /// A class, as one names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub struct Filter {
     pub condition: Option<String>,
     /// The most rows.
     pub limit: Option<usize>,
+    /// What it may take, and when it is to stop.
+    pub options: QueryOptions,
 }
 
 impl Filter {
@@ -46,6 +49,7 @@ impl Filter {
             class: None,
             condition: None,
             limit: None,
+            options: QueryOptions::default(),
         }
     }
 
@@ -57,11 +61,35 @@ impl Filter {
     pub fn rows(&self, store: &Store) -> Result<Rows> {
         self.check()?;
         let snapshot = Arc::new(store.snapshot()?);
+        if let Some(class) = &self.class {
+            classes::check(&snapshot, self.table, &self.runs, class)?;
+        }
         match (&self.condition, self.table) {
             (Some(condition), _) => self.conditional(snapshot, condition),
             (None, TableName::Artifacts(table)) => self.artifacts(snapshot, table),
-            (None, TableName::Runs | TableName::RunInputs | TableName::Datasets) => self.catalog(&snapshot),
+            (
+                None,
+                TableName::Runs
+                | TableName::RunInputs
+                | TableName::RunParams
+                | TableName::RunSources
+                | TableName::Datasets,
+            ) => self.catalog(&snapshot),
         }
+    }
+
+    /// Returns the runs whose rows can pass the typed part of the filter; none for a table that is kept as a
+    /// whole.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn runs_with_rows(&self, store: &Store) -> Result<BTreeSet<RunId>> {
+        let TableName::Artifacts(table) = self.table else {
+            return Ok(BTreeSet::new());
+        };
+        let keys = Projection::Only(Vec::new());
+        let infos = self.selection().blocks(&store.snapshot()?, table, &keys)?;
+        Ok(infos.into_iter().map(|info| info.run).collect())
     }
 
     /// Checks that the table has what is chosen by.
@@ -96,7 +124,11 @@ impl Filter {
                 actual: other.width as usize,
             });
         }
-        Ok(Rows::new(self.table.schema(expected as usize), scan))
+        Ok(Rows::new(
+            self.table.schema(expected as usize),
+            &self.options,
+            scan,
+        ))
     }
 
     fn selection(&self) -> Selection {
@@ -122,7 +154,7 @@ impl Filter {
             batch = filter_record_batch(&batch, &mask.collect())?;
         }
         let batch = batch.slice(0, batch.num_rows().min(self.limit.unwrap_or(usize::MAX)));
-        Ok(Rows::new(batch.schema(), iter::once(Ok(batch))))
+        Ok(Rows::new(batch.schema(), &self.options, iter::once(Ok(batch))))
     }
 
     #[cfg(feature = "sql")]

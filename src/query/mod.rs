@@ -6,11 +6,13 @@
 //! block by block.
 
 mod catalog;
+mod classes;
 mod error;
 mod filter;
 #[cfg(feature = "sql")]
 mod known;
 mod nearest;
+mod options;
 pub mod print;
 mod rows;
 mod scan;
@@ -22,14 +24,15 @@ mod table;
 mod tests;
 pub mod vector;
 
-pub use catalog::{datasets_batch, run_inputs_batch, runs_batch};
+pub use catalog::{datasets_batch, run_inputs_batch, run_params_batch, run_sources_batch, runs_batch};
 pub use error::{QueryError, Result};
 pub use filter::{Class, Filter};
 pub use nearest::{Distance, Neighbour, nearest, neighbours_batch};
+pub use options::QueryOptions;
 pub use print::{Format, write_rows};
 pub use rows::Rows;
 pub use scan::{Counter, Scan, ScanOptions};
 pub use selection::Selection;
 #[cfg(feature = "sql")]
-pub use sql::Sql;
+pub use sql::{FUNCTIONS, Sql};
 pub use table::TableName;

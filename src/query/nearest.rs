@@ -18,7 +18,7 @@ use super::scan::{Counter, Reader, stored};
 use super::selection::Selection;
 use super::vector::{dot, norm, squared_distance};
 use super::{QueryError, Result};
-use crate::store::{BlockInfo, Snapshot};
+use crate::store::{BlockInfo, Snapshot, Tally};
 
 /// How far two vectors are from each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -115,6 +115,7 @@ pub fn nearest(
         selection,
         columns: &columns,
         counter: &Counter::default(),
+        tally: &Tally::default(),
     };
     let best = infos
         .par_iter()

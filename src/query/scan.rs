@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, RecordBatchOptions, StringArray};
+use arrow::datatypes::Schema;
 use dream_schema::{RunId, Table, with_run_schema};
 
 use super::Result;
 #[cfg(feature = "sql")]
 use super::known::Known;
 use super::selection::Selection;
-use crate::store::{BlockInfo, Projection, Readable, Snapshot};
+use crate::store::{BlockInfo, Projection, Readable, Snapshot, Tally};
 
 /// How much was read, for whoever wants to know.
 #[derive(Debug, Default)]
@@ -48,6 +49,8 @@ pub struct ScanOptions {
     pub limit: Option<usize>,
     /// Counts what is read.
     pub counter: Arc<Counter>,
+    /// Counts the blocks of the file that are read for it.
+    pub tally: Arc<Tally>,
 }
 
 /// The wanted rows of a table, block by block in key order, with the column `run` in front. One block is in
@@ -60,6 +63,7 @@ pub struct Scan {
     columns: Vec<usize>,
     left: usize,
     counter: Arc<Counter>,
+    tally: Arc<Tally>,
     /// The class that is known to have another name.
     skipped: Option<(RunId, u32)>,
 }
@@ -104,6 +108,7 @@ impl Scan {
             columns,
             left: options.limit.unwrap_or(usize::MAX),
             counter: options.counter,
+            tally: options.tally,
             skipped: None,
         }
     }
@@ -128,6 +133,7 @@ impl Scan {
             selection: &self.selection,
             columns: &self.columns,
             counter: &self.counter,
+            tally: &self.tally,
         };
         let rows = reader.rows(&info)?;
         if rows.num_rows() == 0 {
@@ -167,6 +173,7 @@ pub(super) struct Reader<'a> {
     /// Places in the schema with `run` in front.
     pub(super) columns: &'a [usize],
     pub(super) counter: &'a Counter,
+    pub(super) tally: &'a Tally,
 }
 
 impl Reader<'_> {
@@ -186,20 +193,17 @@ impl Reader<'_> {
     /// wanted. What the index says is not read.
     fn read(&self, info: &BlockInfo, deciding: &[&'static str]) -> Result<RecordBatch> {
         let schema = with_run_schema(&self.table.schema(info.width as usize));
-        let mut places = self.columns.to_vec();
-        for column in deciding {
-            let place = schema.index_of(column)?;
-            if !places.contains(&place) {
-                places.push(place);
-            }
-        }
+        let places = places(&schema, self.columns, deciding)?;
         let schema = schema.project(&places)?;
         let fields = schema.fields().iter();
         let mut columns: Vec<_> = fields.map(|field| self.indexed(info, field.name())).collect();
         let missing = places.iter().zip(&columns).filter(|(_, column)| column.is_none());
         let missing: Vec<_> = missing.map(|(place, _)| *place).collect();
         if !missing.is_empty() {
-            let rows = self.snapshot.block(self.table, info, &stored(&missing))?;
+            let columns_read = stored(&missing);
+            let rows = self
+                .snapshot
+                .block_tallied(self.table, info, &columns_read, self.tally)?;
             self.counter.blocks.fetch_add(1, Ordering::Relaxed);
             let mut read = rows.columns().iter().cloned();
             for column in columns.iter_mut().filter(|column| column.is_none()) {
@@ -232,6 +236,60 @@ impl Reader<'_> {
             _ => None,
         }
     }
+}
+
+/// Returns the places of the columns asked for, and after them those of the columns that decide.
+fn places(schema: &Schema, columns: &[usize], deciding: &[&'static str]) -> Result<Vec<usize>> {
+    let mut places = columns.to_vec();
+    for column in deciding {
+        let place = schema.index_of(column)?;
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    Ok(places)
+}
+
+/// What a scan of a table whose index is known would read at most.
+#[cfg(feature = "sql")]
+pub(super) struct Cost {
+    /// Rows of the stretches that it goes through.
+    pub(super) rows: u64,
+    /// Blocks of the file.
+    pub(super) blocks: u64,
+    /// Their bytes.
+    pub(super) bytes: u64,
+}
+
+/// Returns what a scan would read at most, from the index alone.
+#[cfg(feature = "sql")]
+pub(super) fn cost(known: &Known, options: &ScanOptions) -> Result<Cost> {
+    let (table, asked) = (known.table, columns(known.table, options));
+    let infos = known.blocks(&options.selection, &stored(&asked))?;
+    let rows = infos.iter().map(|info| u64::from(info.rows)).sum();
+    let mut cost = Cost {
+        rows,
+        blocks: 0,
+        bytes: 0,
+    };
+    // What must be read differs only where the index has no name of the class.
+    let (named, nameless): (Vec<_>, Vec<_>) = infos.into_iter().partition(|info| info.class_name.is_some());
+    for infos in [named, nameless] {
+        let Some(info) = infos.first() else { continue };
+        let schema = with_run_schema(&table.schema(info.width as usize));
+        let by_index = |place: &usize| match schema.field(*place).name().as_str() {
+            "run" | "index" => true,
+            "class_id" => table.by_class(),
+            "class_name" => table.by_class() && info.class_name.is_some(),
+            _ => false,
+        };
+        let mut places = places(&schema, &asked, &options.selection.deciding(table, info))?;
+        places.retain(|place| !by_index(place));
+        let tally = known.snapshot.cost(table, &infos, &stored(&places))?;
+        cost.blocks += tally.blocks();
+        cost.bytes += tally.bytes();
+    }
+    Ok(cost)
 }
 
 /// Returns the places of the columns that are asked for, `run` counted.

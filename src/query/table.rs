@@ -17,6 +17,10 @@ pub enum TableName {
     Runs,
     /// Which run read from which.
     RunInputs,
+    /// Parameters of runs, key by key.
+    RunParams,
+    /// What runs read from outside the store.
+    RunSources,
     /// Registered image sets.
     Datasets,
     /// A table of artifacts.
@@ -26,7 +30,13 @@ pub enum TableName {
 impl TableName {
     /// Returns every table.
     pub fn all() -> impl Iterator<Item = TableName> {
-        let catalog = [TableName::Runs, TableName::RunInputs, TableName::Datasets];
+        let catalog = [
+            TableName::Runs,
+            TableName::RunInputs,
+            TableName::RunParams,
+            TableName::RunSources,
+            TableName::Datasets,
+        ];
         catalog.into_iter().chain(Table::ALL.map(TableName::Artifacts))
     }
 
@@ -35,6 +45,8 @@ impl TableName {
         match self {
             TableName::Runs => "runs",
             TableName::RunInputs => "run_inputs",
+            TableName::RunParams => "run_params",
+            TableName::RunSources => "run_sources",
             TableName::Datasets => "datasets",
             TableName::Artifacts(table) => table.name(),
         }
@@ -45,6 +57,8 @@ impl TableName {
         match self {
             TableName::Runs => "A stage execution.".to_owned(),
             TableName::RunInputs => "An edge of the lineage: a run and one that it read from.".to_owned(),
+            TableName::RunParams => "A parameter of a run: a dotted key and its value as JSON.".to_owned(),
+            TableName::RunSources => "What a run read from outside the store, by its digest.".to_owned(),
             TableName::Datasets => "A registered image set, diffusion model or state dict.".to_owned(),
             TableName::Artifacts(table) => table.declaration().sentence(),
         }
@@ -55,6 +69,8 @@ impl TableName {
         match self {
             TableName::Runs => catalog::runs_schema(),
             TableName::RunInputs => catalog::run_inputs_schema(),
+            TableName::RunParams => catalog::run_params_schema(),
+            TableName::RunSources => catalog::run_sources_schema(),
             TableName::Datasets => catalog::datasets_schema(),
             TableName::Artifacts(table) => with_run_schema(&table.schema(width)),
         }
@@ -65,17 +81,16 @@ impl TableName {
         match self {
             TableName::Runs => catalog::runs_batch(&snapshot.runs()?, &snapshot.aliases()?),
             TableName::RunInputs => catalog::run_inputs_batch(&snapshot.runs()?),
+            TableName::RunParams => catalog::run_params_batch(&snapshot.runs()?),
+            TableName::RunSources => catalog::run_sources_batch(&snapshot.runs()?, &snapshot.datasets()?),
             TableName::Datasets => catalog::datasets_batch(&snapshot.datasets()?),
             TableName::Artifacts(_) => Ok(RecordBatch::new_empty(self.schema(0))),
         }
     }
 
-    /// Returns the names of all tables, as an error shows them.
-    pub(crate) fn names() -> String {
-        TableName::all()
-            .map(TableName::name)
-            .collect::<Vec<_>>()
-            .join(", ")
+    /// Returns the names of all tables.
+    pub(super) fn names() -> Vec<String> {
+        TableName::all().map(|table| table.name().to_owned()).collect()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Stretches of rows: where they are, and reading them one after the other.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use arrow::array::RecordBatch;
@@ -126,6 +127,31 @@ pub(super) fn first_difference(a: &RecordBatch, b: &RecordBatch) -> Option<usize
     };
     // Types that differ (vector widths) make the first row differ.
     Some((0..a.num_rows().min(b.num_rows())).find(differs).unwrap_or(0))
+}
+
+/// What was read from the file.
+#[derive(Debug, Default)]
+pub struct Tally {
+    blocks: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Tally {
+    /// Returns the number of blocks.
+    pub fn blocks(&self) -> u64 {
+        self.blocks.load(Ordering::Relaxed)
+    }
+
+    /// Returns the number of their bytes.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Counts a block.
+    pub(crate) fn add(&self, bytes: usize) {
+        self.blocks.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
 }
 
 /// How many blocks are kept.

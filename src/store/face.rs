@@ -9,7 +9,9 @@ use dream_schema::{Artifact, Dataset, Run, RunId, Table};
 use super::StoreError;
 use super::format::Format;
 use super::view::{View, Writer};
-use super::{BlockInfo, Blocks, Projection, Result, Snapshot, Store, Usage, blob, dataset, gc, names, runs};
+use super::{
+    BlockInfo, Blocks, Projection, Result, Snapshot, Store, Tally, Usage, blob, dataset, gc, names, runs,
+};
 
 /// What shows one state of a store.
 pub trait Viewed {
@@ -122,6 +124,22 @@ pub trait Readable: Viewed {
     /// Returns some rows of `table`, in the order of their indexes, without the column `run`.
     fn block(&self, table: Table, info: &BlockInfo, columns: &Projection) -> Result<RecordBatch> {
         self.view()?.stretch(table, info, columns)
+    }
+
+    /// Returns some rows of `table` as [`block`](Readable::block) does, and counts what was read for it.
+    fn block_tallied(
+        &self,
+        table: Table,
+        info: &BlockInfo,
+        columns: &Projection,
+        tally: &Tally,
+    ) -> Result<RecordBatch> {
+        self.view()?.tallied(tally).stretch(table, info, columns)
+    }
+
+    /// Counts the blocks that reading some columns of these stretches takes, without reading them.
+    fn cost(&self, table: Table, infos: &[BlockInfo], columns: &Projection) -> Result<Tally> {
+        self.view()?.cost(table, infos, columns)
     }
 
     /// Returns the rows of a table (without the column `run`), of one run or all, of one part or all, in key

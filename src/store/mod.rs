@@ -111,7 +111,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 pub use batch::Batch;
-pub use block::{BlockInfo, Blocks, Projection};
+pub use block::{BlockInfo, Blocks, Projection, Tally};
 pub use error::StoreError;
 pub use face::Readable;
 pub use gc::{Collected, TableUsage, Usage};

@@ -12,7 +12,7 @@ use super::error::At;
 use super::format::{self, Block, Entry, Format, Share, Strip, v1};
 use super::layout::{self, KEY, Key};
 use super::view::{View, Writer};
-use super::{BlockInfo, Projection, Result, StoreError};
+use super::{BlockInfo, Projection, Result, StoreError, Tally};
 
 type Index1<'n> = TableDefinition<'n, &'static [u8; KEY], &'static [u8; v1::ENTRY]>;
 type Index2<'n> = TableDefinition<'n, &'static [u8; KEY], &'static [u8]>;
@@ -127,6 +127,9 @@ impl View<'_> {
         let blocks = self.table(Blocks::new(&name))?;
         let block = blocks.get(key)?;
         let block = block.ok_or_else(|| corrupt(MISSING.to_owned()))?;
+        if let Some(tally) = self.tally {
+            tally.add(block.value().len());
+        }
         let block = strip.decode(key, entry, block.value()).map_err(corrupt)?;
         self.kept.put(strip, key, entry, &block);
         Ok(block)
@@ -197,6 +200,26 @@ impl View<'_> {
             let first = entries.next().transpose()?;
             Ok(first.map(|(_, entry)| entry.width as usize))
         })
+    }
+
+    /// Counts the blocks that reading some columns of these stretches takes, without reading them.
+    pub(super) fn cost(&self, table: Table, infos: &[BlockInfo], columns: &Projection) -> Result<Tally> {
+        let (tally, places) = (Tally::default(), columns.places(table));
+        for strip in self.format.strips(table) {
+            if !strip.columns().iter().any(|place| places.contains(place)) {
+                continue;
+            }
+            let mut counted = BTreeSet::new();
+            for info in infos {
+                let range = (info.first, info.end());
+                for (key, entry) in self.overlapping(strip, (info.run, info.part), range)? {
+                    if counted.insert(key) {
+                        tally.add(entry.length as usize);
+                    }
+                }
+            }
+        }
+        Ok(tally)
     }
 
     /// Returns rows that are stored, in the order of their indexes.

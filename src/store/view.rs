@@ -15,7 +15,7 @@ use redb::{
     TableError, Value, WriteTransaction,
 };
 
-use super::block::Kept;
+use super::block::{Kept, Tally};
 use super::error::At;
 use super::format::Format;
 use super::guard::guard;
@@ -34,6 +34,8 @@ pub struct View<'a> {
     pub(super) format: Format,
     transaction: Transaction<'a>,
     pub(super) kept: Arc<Kept>,
+    /// Counts what is read, where someone wants to know.
+    pub(super) tally: Option<&'a Tally>,
 }
 
 impl<'a> View<'a> {
@@ -45,6 +47,7 @@ impl<'a> View<'a> {
             format,
             transaction: Transaction::Own(transaction),
             kept: Arc::default(),
+            tally: None,
         })
     }
 
@@ -55,6 +58,15 @@ impl<'a> View<'a> {
             format: snapshot.format,
             transaction: Transaction::Read(&snapshot.transaction),
             kept: snapshot.kept.clone(),
+            tally: None,
+        }
+    }
+
+    /// Returns the view, which counts what it reads.
+    pub(super) fn tallied(self, tally: &'a Tally) -> Self {
+        Self {
+            tally: Some(tally),
+            ..self
         }
     }
 
@@ -220,6 +232,7 @@ impl<'a> Writer<'a> {
             format: self.format,
             transaction: Transaction::Write(&self.transaction),
             kept: Arc::default(),
+            tally: None,
         }
     }
 

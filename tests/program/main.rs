@@ -11,6 +11,7 @@ mod mend;
 mod models;
 mod output;
 mod pipeline;
+mod questions;
 mod sample;
 mod support;
 mod training;

@@ -40,8 +40,8 @@ pub struct Args {
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=65536))]
     pub batch_size: Option<u64>,
 
-    /// Memory for pictures in the making, beside the model's weights, such as 8G; without it, half of what is
-    /// free
+    /// Memory for pictures in the making, beside the model's weights, or for what a query holds, such as 8G;
+    /// without it, half of what is free
     #[arg(long, global = true, value_name = "BYTES", conflicts_with = "batch_size")]
     pub memory: Option<Bytes>,
 
@@ -91,6 +91,8 @@ pub enum Shared {
 
 /// What a command uses that prints an answer.
 pub const ANSWERS: &[Shared] = &[Shared::Store, Shared::Format, Shared::Threads];
+/// What a command uses that answers questions of any size.
+pub const ASKS: &[Shared] = &[Shared::Store, Shared::Format, Shared::Threads, Shared::Memory];
 /// What a command uses that computes on a device.
 pub const COMPUTES: &[Shared] = &[Shared::Store, Shared::Format, Shared::Threads, Shared::Device];
 /// What a command uses that makes pictures, or may.
@@ -143,7 +145,7 @@ impl Shared {
                 "it makes no pictures; the images of a training step are a parameter: \
                  `--set training.batch_size=N`"
             }
-            Self::Memory => "it makes no pictures",
+            Self::Memory => "it makes no pictures and answers no query",
         }
     }
 }

@@ -10,6 +10,10 @@ use dream_ood::stage::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::output::aside;
+use crate::remedy;
+
+/// How long a command that only reads has to remove what it was writing, after Ctrl-C.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// How often a log gets a line.
 const EVERY: Duration = Duration::from_secs(30);
@@ -27,21 +31,39 @@ impl Bars {
     /// Starts with no bar, and takes over Ctrl-C: the first one stops the work after its current step, a
     /// second one at once.
     pub fn new(quiet: bool) -> Self {
-        let cancelled = Arc::new(AtomicBool::new(false));
-        let flag = cancelled.clone();
+        let bars = Self::silent(quiet);
+        let flag = bars.cancelled.clone();
         // Without the handler Ctrl-C stops the program at once, which loses no committed work either.
         let _ = ctrlc::set_handler(move || {
             if flag.swap(true, Ordering::SeqCst) {
-                std::process::exit(130);
+                std::process::exit(remedy::INTERRUPTED.into());
             }
             aside("stopping after this step; press Ctrl-C again to stop at once");
         });
+        bars
+    }
+
+    /// Starts with no bar, for a command that only reads: Ctrl-C ends it at once, as soon as what it was
+    /// writing is removed.
+    pub fn reading(quiet: bool) -> Self {
+        let bars = Self::silent(quiet);
+        let flag = bars.cancelled.clone();
+        let _ = ctrlc::set_handler(move || {
+            flag.store(true, Ordering::SeqCst);
+            // Time to clean up for a command that looks; one that waits for its reader does not.
+            std::thread::sleep(GRACE);
+            std::process::exit(remedy::INTERRUPTED.into());
+        });
+        bars
+    }
+
+    fn silent(quiet: bool) -> Self {
         Self {
             bar: Mutex::new(None),
             log: Mutex::new(None),
             quiet,
             terminal: std::io::stderr().is_terminal(),
-            cancelled,
+            cancelled: Arc::new(AtomicBool::new(false)),
         }
     }
 

@@ -77,6 +77,11 @@ fn free_of_disk(_: &Path) -> Option<u64> {
     None
 }
 
+/// Returns the bytes that a query may hold: half of what is free now.
+pub fn for_queries() -> u64 {
+    free_of_machine().unwrap_or(ASSUMED) / 2
+}
+
 /// What Linux says is available, and not more than what the control group of this process allows.
 fn free_of_machine() -> Option<u64> {
     let available = meminfo(&std::fs::read_to_string("/proc/meminfo").ok()?)?;

@@ -10,6 +10,7 @@ use std::io::{self, Write};
 use anyhow::{Context as _, Result};
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
+use arrow::util::display::array_value_to_string;
 use dream_ood::query::{self, Rows};
 use dream_ood::stage::Refusal;
 use serde_json::Value;
@@ -101,6 +102,36 @@ pub fn rows(format: Format, rows: Rows) -> Result<()> {
     batches(format, &rows.schema(), rows)
 }
 
+/// Prints rows of texts of several lines: the first column, then the others below it.
+pub fn texts(rows: Rows) -> Result<()> {
+    for batch in rows {
+        let batch = batch?;
+        for row in 0..batch.num_rows() {
+            for column in batch.columns() {
+                line(array_value_to_string(column, row)?.trim_end())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Prints the first rows of an answer and says whether there are more; without a number, all.
+pub fn first_rows(format: Format, rows: Rows, number: Option<usize>) -> Result<bool> {
+    let (schema, mut left, mut more) = (rows.schema(), number.unwrap_or(usize::MAX), false);
+    let first = rows.map_while(|batch| match batch {
+        Ok(_) if more => None,
+        Ok(batch) => {
+            more = batch.num_rows() > left;
+            let shown = batch.slice(0, batch.num_rows().min(left));
+            left -= shown.num_rows();
+            Some(Ok(shown))
+        }
+        Err(error) => Some(Err(error)),
+    });
+    batches(format, &schema, first)?;
+    Ok(more)
+}
+
 /// Prints one record batch as a table.
 pub fn batch(format: Format, batch: RecordBatch) -> Result<()> {
     batches(format, &batch.schema(), [Ok(batch)])
@@ -109,7 +140,11 @@ pub fn batch(format: Format, batch: RecordBatch) -> Result<()> {
 /// Prints rows of text in aligned columns, the last one as long as it is.
 pub fn columns<const N: usize>(rows: &[[String; N]]) -> Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let width = |column: usize| rows.iter().map(|r| r[column].chars().count()).max().unwrap_or(0);
+    // A text that is longer sticks out.
+    let width = |column: usize| {
+        let widths = rows.iter().map(|r| r[column].chars().count());
+        widths.max().unwrap_or(0).min(400)
+    };
     let widths: [usize; N] = std::array::from_fn(width);
     for row in rows {
         let cells = row

@@ -17,7 +17,10 @@ use crate::session::Usage;
 
 /// The rule of exit codes.
 pub const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed, or a check found something; 2 wrong usage, or a \
-                              value that is refused before any work.";
+                              value that is refused before any work; 130 stopped by Ctrl-C.";
+
+/// The exit code of a program that Ctrl-C stopped, as shells have it.
+pub const INTERRUPTED: u8 = 130;
 
 macro_rules! remedies {
     ($($name:ident: $text:literal;)*) => {
@@ -74,6 +77,7 @@ remedies! {
     WhichIsRight: "`dream verify` says whether one of the stores is damaged, `dream reproduce RUN` which \
                    result comes out again";
     Rename: "`dream dataset add NAME PATH` registers it under another name";
+    MoreMemory: "raise `--memory`";
     LessMemory: "lower `--batch-size` or `--memory` where pictures are made, `--set training.batch_size=N` \
                  in a training";
     Replace: "`--force` replaces it";
@@ -81,9 +85,15 @@ remedies! {
 
 /// Returns the exit code of a failure.
 pub fn exit_code(error: &Error) -> u8 {
-    match error.is::<Usage>() || refusals(error).is_some() {
-        true => 2,
-        false => 1,
+    let not_there = error
+        .chain()
+        .any(|cause| matches!(cause.downcast_ref(), Some(QueryError::NotInTable { .. })));
+    if error.is::<Usage>() || refusals(error).is_some() || not_there {
+        2
+    } else if Kind::of(error.as_ref()) == Some(Kind::Interrupted) {
+        INTERRUPTED
+    } else {
+        1
     }
 }
 
@@ -155,6 +165,7 @@ fn of_store(error: &StoreError) -> Option<Remedy> {
 fn of_query(error: &QueryError) -> Option<Remedy> {
     match error {
         QueryError::Store(error) => of_store(error),
+        QueryError::Memory { .. } => Some(Remedy::MoreMemory),
         QueryError::Exchange(error) => of_exchange(error),
         _ => None,
     }

@@ -7,10 +7,9 @@ use anyhow::{Context as _, Result, bail};
 use candle_core::Device;
 use dream_ood::ask::{self, Scope};
 use dream_ood::engine::Engine;
-use dream_ood::query::Class;
-
+use dream_ood::query::{Class, QueryOptions};
 use dream_ood::stage::imagine::Shard;
-use dream_ood::stage::{BatchSize, Context, How, Machine, StageError};
+use dream_ood::stage::{BatchSize, Context, How, Machine, Progress as _, StageError};
 use dream_ood::store::{Readable, Store, StoreError, check_alias};
 use dream_schema::{Run, RunId, RunSpec, Status};
 
@@ -37,25 +36,25 @@ pub struct Session<'a> {
 impl<'a> Session<'a> {
     /// Opens the store for writing, made new if there is none.
     pub fn writing(args: &'a Args) -> Result<Self> {
-        Self::new(args, store_to_be(args)?)
+        Self::new(args, store_to_be(args)?, Bars::new)
     }
 
     /// Opens a store that must be there, to be changed.
     pub fn existing(args: &'a Args) -> Result<Self> {
-        Self::new(args, store_to_write(args)?)
+        Self::new(args, store_to_write(args)?, Bars::new)
     }
 
     /// Opens a store that must be there, for reading only.
     pub fn reading(args: &'a Args) -> Result<Self> {
-        Self::new(args, store_to_read(args)?)
+        Self::new(args, store_to_read(args)?, Bars::reading)
     }
 
     /// Opens the store to check what could be done with it, as [`store_to_check`] does.
     pub fn checking(args: &'a Args) -> Result<Self> {
-        Self::new(args, store_to_check(args)?)
+        Self::new(args, store_to_check(args)?, Bars::reading)
     }
 
-    fn new(args: &'a Args, store: Store) -> Result<Self> {
+    fn new(args: &'a Args, store: Store, bars: fn(bool) -> Bars) -> Result<Self> {
         let engine = Engine::of(&device(&args.device)?);
         let machine = Machine {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -63,7 +62,7 @@ impl<'a> Session<'a> {
             host: process::host(),
             process: Some(process::own()),
         };
-        let (store, bars) = (Arc::new(store), Arc::new(Bars::new(args.quiet)));
+        let (store, bars) = (Arc::new(store), Arc::new(bars(args.quiet)));
         Ok(Self {
             args,
             ask: ask::Session {
@@ -81,6 +80,11 @@ impl<'a> Session<'a> {
     /// Returns what stages run with.
     pub fn context(&self) -> Context<'_> {
         self.ask.context(self.batch_size())
+    }
+
+    /// Returns what a question may take, and when it is to stop.
+    pub fn query_options(&self) -> QueryOptions {
+        query_options(self.args, &self.bars)
     }
 
     fn batch_size(&self) -> BatchSize {
@@ -170,6 +174,17 @@ impl<'a> Session<'a> {
             (How::Resumed | How::Executed, _) => format!("part done in {seconds}, the run is unfinished"),
         };
         self.bars.say(&format!("{:>10} {} {how}", run.spec.stage, run.id));
+    }
+}
+
+/// Returns what a question may take, and when it is to stop.
+pub fn query_options(args: &Args, bars: &Arc<Bars>) -> QueryOptions {
+    let memory = args.memory.map_or_else(memory::for_queries, |bytes| bytes.0);
+    let bars = bars.clone();
+    QueryOptions {
+        memory: usize::try_from(memory).unwrap_or(usize::MAX),
+        spill: None,
+        cancelled: Arc::new(move || bars.cancelled()),
     }
 }
 

@@ -11,6 +11,8 @@
 
 mod encoding;
 mod features;
+#[cfg(feature = "sql")]
+mod file;
 mod image_column;
 mod read;
 mod write;
@@ -18,6 +20,8 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "sql")]
+pub(crate) use file::ParquetFile;
 pub(in crate::exchange) use read::convert;
 pub use read::{ParquetRows, RawParquet, runs_of};
 pub use write::write_parquet;

@@ -217,7 +217,7 @@ fn builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, Exchang
 
 /// Runs a step of the Parquet library, which panics on some damaged files; to us that is damage like any
 /// other.
-fn contained<T>(path: &Path, step: impl FnOnce() -> T) -> Result<T, ExchangeError> {
+pub(super) fn contained<T>(path: &Path, step: impl FnOnce() -> T) -> Result<T, ExchangeError> {
     catch_unwind(AssertUnwindSafe(step))
         .map_err(|_| ExchangeError::format(path, "the file", "whole Parquet pages", "damaged ones"))
 }

@@ -13,6 +13,9 @@ use crate::query::Result;
 /// Rows whose widths are looked at before the first is written; later ones may stick out.
 const AHEAD: usize = 1000;
 
+/// The widest a column is made; longer texts stick out.
+const WIDEST: usize = 400;
+
 /// Numbers shown of a vector.
 const NUMBERS: usize = 3;
 
@@ -74,6 +77,7 @@ impl Table {
                     .map(|cell| cell.chars().count())
                     .max()
                     .unwrap_or(0)
+                    .min(WIDEST)
             };
             self.widths = self.names.iter().enumerate().map(width).collect();
             self.line(out, &self.names)?;

@@ -40,16 +40,19 @@ pub(super) fn error(error: DataFusionError) -> QueryError {
         columns.dedup();
         return QueryError::UnknownColumn {
             column: field.name().to_owned(),
-            columns: columns.join(", "),
+            columns,
         };
     }
     match ours(error) {
         Ok(error) => error,
         Err(error) => {
-            let text = error.find_root().message().into_owned();
-            let message = text.lines().map(str::trim).filter(|line| !line.is_empty());
-            QueryError::Sql {
-                message: message.collect::<Vec<_>>().join(" "),
+            let root = error.find_root();
+            let text = root.message();
+            let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+            let message = lines.collect::<Vec<_>>().join(" ");
+            match root {
+                DataFusionError::ResourcesExhausted(_) => QueryError::Memory { reason: message },
+                _ => QueryError::Sql { message },
             }
         }
     }

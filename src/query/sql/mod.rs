@@ -1,49 +1,118 @@
-//! SQL over a store, by DataFusion. Only reading.
+//! SQL by DataFusion, over a store or over Parquet files exported from one. Only reading.
 //!
 //! Every query sees one snapshot, of which the tables that it names are made: so their vector columns have
-//! the width of what is stored now, and of the others not even the index is read. A query runs on the thread
-//! that asks for its rows, with one more that reads and decodes blocks ahead of it.
+//! the width of what is stored now, and of the others not even the index is read. A query is planned and
+//! computed on a thread of its own, with one more that reads and decodes blocks ahead of it; its rows are
+//! handed out as they come. What it holds is limited, and spilled to files where the operation allows it.
 
+mod aggregates;
+mod answer;
+mod balance;
+mod depth;
+mod dialect;
 mod functions;
+mod json;
 mod message;
+mod parquet;
 mod provider;
 mod pushdown;
+mod row_groups;
+mod scan;
 mod tables;
 #[cfg(test)]
 mod tests;
 
-use std::future::poll_fn;
+use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use datafusion::config::Dialect;
+use datafusion::common::plan_err;
+use datafusion::config::ConfigOptions;
 use datafusion::dataframe::DataFrame;
 use datafusion::error::DataFusionError;
-use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::{SQLOptions, SessionContext};
 use datafusion::logical_expr::{Expr, LogicalPlan, col, lit};
-use tokio::runtime::Runtime;
+use datafusion::sql::parser::{DFParserBuilder, Statement};
 
 use super::scan::Counter;
-use super::{Class, Filter, QueryError, Result, Rows, TableName};
+use super::{Class, Filter, QueryError, QueryOptions, Result, Rows};
 use crate::store::{Snapshot, Store};
+use parquet::Folder;
+use tables::Source;
 
-/// Answers SQL queries on a store.
+/// What SQL has here beyond what DataFusion has of itself: names with arguments, and what they are.
+pub const FUNCTIONS: &[(&str, &str)] = &[
+    ("dot(a, b)", "a . b of two vectors"),
+    ("norm(a)", "|a|, the length of a vector"),
+    (
+        "l2_distance(a, b)",
+        "|a - b|, the Euclidean distance of two vectors",
+    ),
+    ("cosine_similarity(a, b)", "cos(a, b), 0 if one is all zeros"),
+    (
+        "json_value(json, 'key.key')",
+        "the value at a dotted key as text: strings bare, the rest as JSON; '' is the whole",
+    ),
+    (
+        "auroc(score, is_ood)",
+        "an aggregate: area under the ROC curve, scores higher for ID, ties counted half",
+    ),
+    (
+        "fpr95(score, is_ood)",
+        "an aggregate: share of OOD samples above the threshold that keeps 95 % of ID",
+    ),
+    (
+        "aupr_in(score, is_ood)",
+        "an aggregate: area under the precision-recall curve, ID positive; also called aupr",
+    ),
+    (
+        "aupr_out(score, is_ood)",
+        "the same with OOD positive and scores negated",
+    ),
+];
+
+/// Answers SQL queries on a store, or on Parquet files.
 ///
-/// The tables are those of [`TableName`]. Beyond DataFusion's own functions there are `dot(a, b)`, `norm(a)`,
-/// `l2_distance(a, b)` and `cosine_similarity(a, b)` on vectors.
+/// The tables of a store are those of [`TableName`](super::TableName), those of a folder its files. Beyond
+/// DataFusion's own functions there are [`FUNCTIONS`].
 pub struct Sql<'a> {
-    store: &'a Store,
+    from: From<'a>,
     counter: Arc<Counter>,
+    options: QueryOptions,
+}
+
+/// Where the rows are.
+enum From<'a> {
+    Store(&'a Store),
+    Parquet(Arc<Folder>),
 }
 
 impl<'a> Sql<'a> {
     /// Prepares to query `store`.
     pub fn new(store: &'a Store) -> Self {
+        Self::from(From::Store(store))
+    }
+
+    /// Prepares to query the Parquet files of `folder`: each is a table by the name that an export wrote into
+    /// it, or else by its file name; several of one name are one table.
+    ///
+    /// # Errors
+    /// If the folder or the head of a file cannot be read, if there is no Parquet file in it, or if files of
+    /// one name differ in the type of a column.
+    pub fn parquet(folder: &Path) -> Result<Self> {
+        Ok(Self::from(From::Parquet(Arc::new(Folder::open(folder)?))))
+    }
+
+    fn from(from: From<'a>) -> Self {
         Self {
-            store,
+            from,
             counter: Arc::default(),
+            options: QueryOptions::default(),
         }
+    }
+
+    /// Sets what queries may take, and when they are to stop.
+    pub fn with_options(self, options: QueryOptions) -> Self {
+        Self { options, ..self }
     }
 
     /// Returns how much the queries have read so far.
@@ -54,11 +123,18 @@ impl<'a> Sql<'a> {
     /// Returns the rows that a SELECT gives.
     ///
     /// # Errors
-    /// If the query is wrong or would change something, or if the store cannot be read.
+    /// If the query is wrong, nests too deep or would change something, if it needs more than it may take, or
+    /// if the store cannot be read.
     pub fn query(&self, sql: &str) -> Result<Rows> {
-        let context = tables::context(Arc::new(self.store.snapshot()?), &self.counter)?;
-        rows(async {
-            let plan = plan(&context, sql).await?;
+        let source = match &self.from {
+            From::Store(store) => Source::Snapshot(Arc::new(store.snapshot()?)),
+            From::Parquet(folder) => Source::Parquet(folder.clone()),
+        };
+        let (counter, options, sql) = (self.counter.clone(), self.options.clone(), sql.to_owned());
+        let depth = depth::of(&sql);
+        answer::rows(&self.options, depth, move || async move {
+            let context = tables::context(source, &counter, &options, depth)?;
+            let plan = plan(&context, &sql).await?;
             context.execute_logical_plan(plan).await.map_err(message::error)
         })
     }
@@ -66,13 +142,16 @@ impl<'a> Sql<'a> {
 
 /// Returns the rows of a filter that meet a condition. Only the condition is parsed.
 pub(super) fn filtered(snapshot: Arc<Snapshot>, filter: &Filter, condition: &str) -> Result<Rows> {
-    let context = tables::context(snapshot, &Arc::default())?;
-    rows(async {
-        // A line of its own, so that a comment at its end does not swallow the bracket.
-        let sql = format!("SELECT * FROM {} WHERE ({condition}\n)", filter.table);
+    // A line of its own, so that a comment at its end does not swallow the bracket.
+    let sql = format!("SELECT * FROM {} WHERE ({condition}\n)", filter.table);
+    let (filter, depth) = (filter.clone(), depth::of(&sql));
+    let options = filter.options.clone();
+    answer::rows(&options, depth, move || async move {
+        let source = Source::Snapshot(snapshot);
+        let context = tables::context(source, &Arc::default(), &filter.options, depth)?;
         let plan = plan(&context, &sql).await?;
         let mut frame = DataFrame::new(context.state(), plan);
-        for chosen in chosen(filter) {
+        for chosen in chosen(&filter) {
             frame = frame.filter(chosen).map_err(message::error)?;
         }
         frame.limit(0, filter.limit).map_err(message::error)
@@ -94,59 +173,35 @@ fn chosen(filter: &Filter) -> Vec<Expr> {
     chosen
 }
 
-/// Begins to execute a query and returns its rows.
-fn rows(frame: impl Future<Output = Result<DataFrame>>) -> Result<Rows> {
-    // Timers are not enabled: nothing here waits for a clock.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .map_err(|e| QueryError::Sql {
-            message: format!("no thread for the query: {e}"),
-        })?;
-    let stream = runtime.block_on(async {
-        let frame = frame.await?;
-        frame.execute_stream().await.map_err(message::error)
-    })?;
-    Ok(Rows::new(stream.schema(), Answer { stream, runtime }))
-}
-
-/// The rows of a query that is being executed.
-struct Answer {
-    /// Dropped first: what reads ahead ends when nobody takes its rows any more.
-    stream: SendableRecordBatchStream,
-    runtime: Runtime,
-}
-
-impl Iterator for Answer {
-    type Item = Result<RecordBatch>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let stream = &mut self.stream;
-            let next = poll_fn(|context| stream.as_mut().poll_next(context));
-            match self.runtime.block_on(next)? {
-                Ok(batch) if batch.num_rows() == 0 => {}
-                batch => return Some(batch.map_err(message::error)),
-            }
-        }
+/// Returns the one statement that a query is.
+fn parse(sql: &str, options: &ConfigOptions) -> datafusion::error::Result<Statement> {
+    let mut statements = DFParserBuilder::new(sql)
+        .with_dialect(&dialect::Queries)
+        .with_recursion_limit(options.sql_parser.recursion_limit.get())
+        .build()?
+        .parse_statements()?;
+    match (statements.pop_front(), statements.is_empty()) {
+        (Some(statement), true) => Ok(statement),
+        (Some(_), false) => plan_err!("one query at a time, please: there are several"),
+        (None, _) => plan_err!("the query is empty"),
     }
 }
 
 /// Returns the plan of a query that only reads.
 async fn plan(context: &SessionContext, sql: &str) -> Result<LogicalPlan> {
     let state = context.state();
-    let statement = state
-        .sql_to_statement(sql, &Dialect::PostgreSQL)
-        .map_err(message::error)?;
+    let mut statement = parse(sql, state.config().options()).map_err(message::error)?;
     message::check_statement(&statement)?;
+    balance::balance(&mut statement);
+    let tables = tables::names(context);
     for table in state
         .resolve_table_references(&statement)
         .map_err(message::error)?
     {
-        let known = TableName::all().any(|t| t.name() == table.table());
-        if table.schema().is_none() && !known {
+        if table.schema().is_none() && !tables.iter().any(|known| known == table.table()) {
             return Err(QueryError::UnknownTable {
                 table: table.table().to_owned(),
-                tables: TableName::names(),
+                tables,
             });
         }
     }

@@ -9,18 +9,16 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::error::{DataFusionError, Result};
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::stream::RecordBatchReceiverStream;
-use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use dream_schema::Table;
 
 use super::pushdown;
+use super::scan::{Batches, Reads, ScanExec};
 use crate::query::known::Known;
-use crate::query::scan::{Counter, Scan, ScanOptions};
-use crate::query::{QueryError, TableName};
-use crate::store::Snapshot;
+use crate::query::scan::{Cost, Counter, Scan, ScanOptions, cost};
+use crate::query::{QueryError, Selection, TableName};
+use crate::store::{Snapshot, Tally};
 
 /// A table of artifacts in one snapshot of a store.
 pub(super) struct StoreTable {
@@ -53,7 +51,7 @@ impl StoreTable {
 }
 
 /// Returns the schema with vectors of any width.
-fn with_lists(schema: &Schema) -> SchemaRef {
+pub(super) fn with_lists(schema: &Schema) -> SchemaRef {
     let list = |field: &FieldRef| match field.data_type() {
         DataType::FixedSizeList(item, _) => {
             Arc::new(Field::new(field.name(), DataType::List(item.clone()), true))
@@ -98,62 +96,95 @@ impl TableProvider for StoreTable {
             Some(columns) => Arc::new(self.schema.project(columns)?),
             None => self.schema.clone(),
         };
-        let partition = Partition {
+        let reads = StoreRows {
             known: self.known.clone(),
-            schema: schema.clone(),
+            schema,
             options: ScanOptions {
                 selection: pushdown::selection(state, &self.known, filters)?,
                 columns: projection.cloned(),
                 limit,
                 counter: self.counter.clone(),
+                tally: Arc::default(),
             },
         };
-        let exec = StreamingTableExec::try_new(schema, vec![Arc::new(partition)], None, [], false, limit)?;
-        Ok(Arc::new(exec))
+        Ok(Arc::new(ScanExec::new(Arc::new(reads))))
     }
 }
 
 /// The rows of one scan.
-struct Partition {
+struct StoreRows {
     known: Arc<Known>,
     schema: SchemaRef,
     options: ScanOptions,
 }
 
-impl fmt::Debug for Partition {
+impl fmt::Debug for StoreRows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut debug = f.debug_struct("Partition");
-        debug
-            .field("table", &self.known.table)
-            .field("selection", &self.options.selection)
-            .finish()
+        self.describe(f)
     }
 }
 
-impl PartitionStream for Partition {
+impl Reads for StoreRows {
     fn schema(&self) -> &SchemaRef {
         &self.schema
     }
 
-    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        // One batch is computed on, one waits, one is being read.
-        let mut builder = RecordBatchReceiverStream::builder(self.schema.clone(), 1);
-        let sender = builder.tx();
-        let (known, schema, options) = (self.known.clone(), self.schema.clone(), self.options.clone());
-        builder.spawn_blocking(move || {
-            for batch in Scan::known(&known, options).map_err(external)? {
-                let batch = batch
-                    .map_err(external)
-                    .and_then(|batch| with_schema(&schema, &batch));
-                let failed = batch.is_err();
-                // A closed channel means that nobody wants more.
-                if sender.blocking_send(batch).is_err() || failed {
-                    break;
-                }
-            }
-            Ok(())
-        });
-        builder.build()
+    /// The columns that are read, the keys that rows are looked for under, and what that costs by the index.
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let columns: Vec<_> = self
+            .schema
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect();
+        write!(
+            f,
+            "StoreScan: table={}, columns=[{}]",
+            self.known.table,
+            columns.join(", ")
+        )?;
+        let Selection {
+            runs,
+            classes,
+            class_names,
+            index,
+        } = &self.options.selection;
+        if let Some(runs) = runs {
+            write!(f, ", runs={} of {}", runs.len(), self.known.runs().len())?;
+        }
+        if let Some(classes) = classes {
+            write!(f, ", classes={} of {}", classes.len(), self.known.classes().len())?;
+        }
+        if let Some(names) = class_names {
+            let names: Vec<_> = names.iter().map(String::as_str).collect();
+            write!(f, ", class_names=[{}]", names.join(", "))?;
+        }
+        match (*index.start(), *index.end()) {
+            (0, u64::MAX) => {}
+            (first, u64::MAX) => write!(f, ", index={first}..")?,
+            (first, last) => write!(f, ", index={first}..={last}")?,
+        }
+        if let Some(limit) = self.options.limit {
+            write!(f, ", limit={limit}")?;
+        }
+        match cost(&self.known, &self.options) {
+            Ok(Cost { rows, blocks, bytes }) => write!(f, ", rows={rows}, blocks={blocks}, bytes={bytes}"),
+            Err(error) => write!(f, ", {error}"),
+        }
+    }
+
+    fn batches(&self, tally: &Arc<Tally>) -> Result<Batches> {
+        let options = ScanOptions {
+            tally: tally.clone(),
+            ..self.options.clone()
+        };
+        let scan = Scan::known(&self.known, options).map_err(external)?;
+        let schema = self.schema.clone();
+        Ok(Box::new(scan.map(move |batch| {
+            batch
+                .map_err(external)
+                .and_then(|batch| with_schema(&schema, &batch))
+        })))
     }
 }
 
@@ -162,8 +193,8 @@ pub(super) fn external(error: QueryError) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }
 
-/// Returns the batch with its vectors as lists where the schema says so.
-fn with_schema(schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch> {
+/// Returns the batch with the types of the schema: vectors become lists where it says so.
+pub(super) fn with_schema(schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch> {
     if schema.fields() == batch.schema_ref().fields() {
         return Ok(batch.clone());
     }

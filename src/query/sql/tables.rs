@@ -1,47 +1,110 @@
-//! The tables of a store as a schema of DataFusion's: each is made when a query names it.
+//! The tables of a store, or of a folder of Parquet files, as a schema of DataFusion's: each is made when a
+//! query names it.
 
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::catalog::{MemTable, SchemaProvider, TableProvider};
+use datafusion::config::ConfigNonZeroUsize;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::context::SessionContext;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::logical_expr::TableType;
 use datafusion::prelude::SessionConfig;
 
+use super::parquet::Folder;
 use super::provider::{StoreTable, external};
-use super::{functions, message};
+use super::{aggregates, functions, json, message};
 use crate::query::scan::Counter;
-use crate::query::{self, QueryError, TableName};
+use crate::query::{self, QueryError, QueryOptions, TableName};
 use crate::store::Snapshot;
 
-/// Returns what queries on a snapshot are planned and executed with.
-pub(super) fn context(snapshot: Arc<Snapshot>, counter: &Arc<Counter>) -> query::Result<SessionContext> {
-    const CATALOG: &str = "store";
-    const SCHEMA: &str = "public";
-    let config = SessionConfig::new()
-        // The thread that asks for rows is the only one that computes.
-        .with_target_partitions(1)
-        .with_default_catalog_and_schema(CATALOG, SCHEMA)
-        .with_information_schema(true);
-    let context = SessionContext::new_with_config(config);
-    for function in functions::all() {
+const CATALOG: &str = "store";
+const SCHEMA: &str = "public";
+
+/// The most that is set aside for merging.
+const RESERVED: usize = 10 << 20;
+
+/// Memory for each row of a batch: a thousand batches or so fit, and of rows of vectors forty.
+const MEMORY_OF_A_ROW: usize = 128 << 10;
+
+/// Rows of a batch, at least and at most.
+const FEWEST: usize = 64;
+const MOST: usize = 8192;
+
+/// Levels of the parser's own beyond those of the query.
+const MARGIN: usize = 50;
+
+/// Where the rows of the tables are.
+#[derive(Clone)]
+pub(super) enum Source {
+    Snapshot(Arc<Snapshot>),
+    Parquet(Arc<Folder>),
+}
+
+/// Returns what a query that nests `depth` deep is planned and executed with.
+pub(super) fn context(
+    source: Source,
+    counter: &Arc<Counter>,
+    options: &QueryOptions,
+    depth: usize,
+) -> query::Result<SessionContext> {
+    let config = config(options, depth).map_err(message::error)?;
+    let runtime = runtime(options).map_err(message::error)?;
+    let context = SessionContext::new_with_config_rt(config, runtime);
+    for function in functions::all().chain(json::all()) {
         context.register_udf(function);
     }
+    for aggregate in aggregates::all() {
+        context.register_udaf(aggregate);
+    }
     let counter = counter.clone();
-    let catalog = context.catalog(CATALOG).ok_or_else(|| QueryError::Sql {
-        message: "the query engine has no catalog".to_owned(),
-    })?;
+    let catalog = context.catalog(CATALOG).ok_or(QueryError::Engine)?;
     catalog
-        .register_schema(SCHEMA, Arc::new(Tables { snapshot, counter }))
+        .register_schema(SCHEMA, Arc::new(Tables { source, counter }))
         .map_err(message::error)?;
     Ok(context)
 }
 
-/// The tables of a snapshot.
+/// Returns the names of the tables that queries can name.
+pub(super) fn names(context: &SessionContext) -> Vec<String> {
+    let schema = context
+        .catalog(CATALOG)
+        .and_then(|catalog| catalog.schema(SCHEMA));
+    schema.map_or_else(Vec::new, |schema| schema.table_names())
+}
+
+fn config(options: &QueryOptions, depth: usize) -> Result<SessionConfig> {
+    let mut config = SessionConfig::new()
+        // The thread that executes the query is the only one that computes.
+        .with_target_partitions(1)
+        .with_default_catalog_and_schema(CATALOG, SCHEMA)
+        .with_information_schema(true)
+        // What merging the files of a sort sets aside, and the rows of each of them that it holds.
+        .with_sort_spill_reservation_bytes((options.memory / 8).min(RESERVED))
+        .with_batch_size((options.memory / MEMORY_OF_A_ROW).clamp(FEWEST, MOST));
+    config.options_mut().sql_parser.recursion_limit = ConfigNonZeroUsize::try_new(depth + MARGIN)?;
+    Ok(config)
+}
+
+/// Returns the limit of memory, and the place of what goes beyond it.
+fn runtime(options: &QueryOptions) -> Result<Arc<RuntimeEnv>> {
+    let mode = match &options.spill {
+        Some(folder) => DiskManagerMode::Directories(vec![folder.clone()]),
+        None => DiskManagerMode::OsTmpDirectory,
+    };
+    RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(FairSpillPool::new(options.memory)))
+        .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(mode))
+        .build_arc()
+}
+
+/// The tables of a source.
 struct Tables {
-    snapshot: Arc<Snapshot>,
+    source: Source,
     counter: Arc<Counter>,
 }
 
@@ -52,20 +115,33 @@ impl fmt::Debug for Tables {
 }
 
 impl Tables {
-    fn named(name: &str) -> Option<TableName> {
-        TableName::all().find(|table| table.name() == name)
+    fn make(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        let made = match &self.source {
+            Source::Snapshot(snapshot) => {
+                let table = TableName::all().find(|table| table.name() == name);
+                table.map(|table| self.of_store(snapshot, table)).transpose()?
+            }
+            Source::Parquet(folder) => folder.table(name),
+        };
+        if made.is_some() {
+            self.counter.add_table();
+        }
+        Ok(made)
     }
 
-    fn make(&self, table: TableName) -> Result<Arc<dyn TableProvider>> {
-        self.counter.add_table();
+    fn of_store(&self, snapshot: &Arc<Snapshot>, table: TableName) -> Result<Arc<dyn TableProvider>> {
         match table {
             TableName::Artifacts(table) => {
-                let (snapshot, counter) = (self.snapshot.clone(), self.counter.clone());
+                let (snapshot, counter) = (snapshot.clone(), self.counter.clone());
                 let table = StoreTable::new(snapshot, table, counter).map_err(external)?;
                 Ok(Arc::new(table))
             }
-            TableName::Runs | TableName::RunInputs | TableName::Datasets => {
-                let batch = table.catalog(&self.snapshot).map_err(external)?;
+            TableName::Runs
+            | TableName::RunInputs
+            | TableName::RunParams
+            | TableName::RunSources
+            | TableName::Datasets => {
+                let batch = table.catalog(snapshot).map_err(external)?;
                 Ok(Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?))
             }
         }
@@ -75,18 +151,21 @@ impl Tables {
 #[async_trait]
 impl SchemaProvider for Tables {
     fn table_names(&self) -> Vec<String> {
-        TableName::all().map(|table| table.name().to_owned()).collect()
+        match &self.source {
+            Source::Snapshot(_) => TableName::names(),
+            Source::Parquet(folder) => folder.names(),
+        }
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
-        Self::named(name).map(|table| self.make(table)).transpose()
+        self.make(name)
     }
 
     async fn table_type(&self, name: &str) -> Result<Option<TableType>> {
-        Ok(Self::named(name).map(|_| TableType::Base))
+        Ok(self.table_exist(name).then_some(TableType::Base))
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        Self::named(name).is_some()
+        self.table_names().iter().any(|known| known == name)
     }
 }

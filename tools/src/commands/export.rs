@@ -6,10 +6,11 @@ use anyhow::{Context as _, Result, bail};
 use arrow::array::RecordBatch;
 use clap::ValueEnum;
 use dream_ood::exchange::{self, BoxError, NpyLayout, Target};
+use dream_ood::query::TableName;
 use dream_ood::stage::imagine;
 use dream_ood::stage::training::{CheckpointName, used_row};
 use dream_ood::store::Readable;
-use dream_schema::Checkpoint;
+use dream_schema::{Checkpoint, Table};
 
 use super::Verdict;
 use super::query::Choice;
@@ -28,10 +29,10 @@ pub struct Export {
     output: PathBuf,
     #[command(flatten)]
     choice: Choice,
-    /// Of latents: the final ones, which decode to the pictures, or the initial noise that they were sampled
-    /// from
-    #[arg(long, value_enum, default_value = "final")]
-    stage: Stage,
+    /// Of latents: the final ones (the default), which decode to the pictures, or the initial noise that they
+    /// were sampled from
+    #[arg(long, value_enum)]
+    stage: Option<Stage>,
     /// For a checkpoint: the epoch; without it, the one that is used: the best on validation images if there
     /// are any, or the last
     #[arg(long)]
@@ -48,29 +49,116 @@ enum Stage {
     Initial,
 }
 
+/// What an export writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Parquet,
+    Csv,
+    Npy,
+    Safetensors,
+    Pictures,
+}
+
+/// What is exported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    Table(TableName, Form),
+    Checkpoint,
+}
+
 impl Export {
     pub fn execute(&self, args: &Args) -> Result<Verdict> {
-        let session = Session::reading(args)?;
+        let what = self.what()?;
         let target = Target::new(&self.output).overwrite(self.force);
-        if self.what == "checkpoint" {
-            self.checkpoint(&session, &target)?;
-        } else if let Some(stray) = &self.checkpoint_run {
-            bail!(Usage(format!("{stray}: choose the run of a table with --run")));
-        } else {
-            self.table(&session, &target)?;
+        target.check()?;
+        let session = Session::reading(args)?;
+        match what {
+            What::Table(table, form) => self.table(&session, &target, table, form)?,
+            What::Checkpoint => self.checkpoint(&session, &target)?,
         }
         Ok(Verdict::Good)
     }
 
-    fn table(&self, session: &Session<'_>, target: &Target) -> Result<()> {
-        let initial = self.stage == Stage::Initial;
-        if initial && self.what != "latents" {
-            bail!(Usage(format!(
-                "--stage initial is for latents; {} have no stages",
-                self.what
-            )));
+    /// Returns what is exported and how, after a look at which options go together.
+    fn what(&self) -> Result<What> {
+        let refuse = |option: &str, why: &str| bail!(Usage(format!("{option}: {why}")));
+        if self.what == "checkpoint" {
+            let extension = self.extension();
+            return match (&self.choice, self.stage) {
+                (Choice { run, .. }, _) if !run.is_empty() => refuse(
+                    "--run",
+                    "a checkpoint's run is named without it: `export checkpoint RUN`",
+                ),
+                (Choice { class: Some(_), .. }, _) => refuse("--class", "a checkpoint has no classes"),
+                (_, Some(_)) => refuse("--stage", "a checkpoint is no latent"),
+                _ if extension != "safetensors" => bail!(Usage(format!(
+                    "-o {}: a checkpoint is written as .safetensors",
+                    self.output.display()
+                ))),
+                _ => Ok(What::Checkpoint),
+            };
         }
-        let rows = self.choice.filter(session, &self.what)?.rows(&session.store)?;
+        let table = self.what.parse::<TableName>()?;
+        if let Some(stray) = &self.checkpoint_run {
+            return refuse(stray, "choose the run of a table with --run");
+        }
+        if self.epoch.is_some() {
+            return refuse(
+                "--epoch",
+                "chooses a checkpoint: `export checkpoint RUN --epoch N`",
+            );
+        }
+        let is = |other: Table| table == TableName::Artifacts(other);
+        if self.stage.is_some() && !is(Table::Latents) {
+            return refuse("--stage", &format!("is for latents; {table} have no stages"));
+        }
+        let form = self.form(table)?;
+        let has_arrays = Table::ALL
+            .into_iter()
+            .any(|of| is(of) && (of.has_vectors() || of == Table::Latents));
+        if matches!(form, Form::Npy | Form::Safetensors) && !has_arrays {
+            let output = self.output.display();
+            return refuse(
+                &format!("-o {output}"),
+                &format!("{table} has no vectors; export it as .parquet or .csv"),
+            );
+        }
+        Ok(What::Table(table, form))
+    }
+
+    fn extension(&self) -> String {
+        let extension = self.output.extension().unwrap_or_default();
+        extension.to_string_lossy().to_lowercase()
+    }
+
+    fn form(&self, table: TableName) -> Result<Form> {
+        Ok(match self.extension().as_str() {
+            "parquet" => Form::Parquet,
+            "csv" => Form::Csv,
+            "npy" => Form::Npy,
+            "safetensors" => Form::Safetensors,
+            "" if table == TableName::Artifacts(Table::Images) => Form::Pictures,
+            _ => bail!(Usage(format!(
+                "-o {}: expected .parquet, .csv, .npy or .safetensors, or a folder for images",
+                self.output.display()
+            ))),
+        })
+    }
+
+    fn table(&self, session: &Session<'_>, target: &Target, table: TableName, form: Form) -> Result<()> {
+        let initial = self.stage == Some(Stage::Initial);
+        let filter = self.choice.filter(session, table)?;
+        let rows = filter.rows(&session.store)?;
+        if matches!(form, Form::Safetensors | Form::Pictures) {
+            let runs = filter.runs_with_rows(&session.store)?.len();
+            if runs > 1 {
+                bail!(Usage(format!(
+                    "-o {}: rows of {runs} runs could not be told apart there; choose one with --run, or \
+                     export to Parquet",
+                    self.output.display()
+                )));
+            }
+        }
         let schema = rows.schema();
         let rows = rows.map(|batch| -> Result<RecordBatch, BoxError> {
             Ok(if initial {
@@ -79,17 +167,11 @@ impl Export {
                 batch?
             })
         });
-        let extension = self
-            .output
-            .extension()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        let written = match extension.as_str() {
-            "parquet" => exchange::write_parquet(target, &self.what, &schema, rows)?,
-            "csv" => exchange::write_csv(target, &schema, rows)?,
-            "safetensors" => exchange::write_vectors(target, rows)?,
-            "npy" => {
+        let written = match form {
+            Form::Parquet => exchange::write_parquet(target, table.name(), &schema, rows)?,
+            Form::Csv => exchange::write_csv(target, &schema, rows)?,
+            Form::Safetensors => exchange::write_vectors(target, rows)?,
+            Form::Npy => {
                 let written = exchange::write_npy(target, NpyLayout::Auto, &schema, rows)?;
                 let (shape, rows) = (&written.shape, written.rows.display());
                 session
@@ -97,17 +179,11 @@ impl Export {
                     .say(&format!("an array {shape:?}; the other columns are in {rows}"));
                 written.count
             }
-            "" if self.what == "images" => exchange::write_images(target, &schema, rows)?,
-            _ => bail!(Usage(format!(
-                "-o {}: expected .parquet, .csv, .npy or .safetensors, or a folder for images",
-                self.output.display()
-            ))),
+            Form::Pictures => exchange::write_images(target, &schema, rows)?,
         };
-        session.bars.say(&format!(
-            "{written} rows of {} in {}",
-            self.what,
-            self.output.display()
-        ));
+        session
+            .bars
+            .say(&format!("{written} rows of {table} in {}", self.output.display()));
         Ok(())
     }
 

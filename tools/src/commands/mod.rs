@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::args::{ANSWERS, Args, COMPUTES, LISTS, PAINTS, PRINTS, SAVES, Shared, WRITES};
+use crate::args::{ANSWERS, ASKS, Args, COMPUTES, LISTS, PAINTS, PRINTS, SAVES, Shared, WRITES};
 use crate::remedy;
 
 mod alias;
@@ -136,9 +136,9 @@ commands! {
     Show(show::Show): ANSWERS,
     Lineage(lineage::Lineage): ANSWERS,
     Diff(diff::Diff): ANSWERS,
-    Query(query::Query): ANSWERS,
+    Query(query::Query): ASKS,
     #[cfg(feature = "sql")]
-    Sql(sql::Sql): ANSWERS,
+    Sql(sql::Sql): ASKS,
     Nearest(nearest::Nearest): ANSWERS,
     Export(export::Export): WRITES,
     Import(import::Import): ANSWERS,

@@ -20,8 +20,8 @@ pub struct Nearest {
     #[arg(long, value_name = "TABLE:RUN:CLASS:INDEX")]
     to: String,
     /// So many neighbours
-    #[arg(short, default_value_t = 10)]
-    k: usize,
+    #[arg(short, value_name = "K", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    k: u64,
     /// Only in this run
     #[arg(long)]
     run: Option<String>,
@@ -45,7 +45,7 @@ impl Nearest {
             table(&self.table)?,
             &selection,
             &vector,
-            self.k,
+            usize::try_from(self.k).unwrap_or(usize::MAX),
             distance,
         )?;
         output::batch(args.format, neighbours_batch(&found)?)?;

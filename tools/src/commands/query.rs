@@ -5,9 +5,12 @@ use dream_ood::ask::{self, Scope};
 use dream_ood::query::{Filter, TableName};
 
 use super::Verdict;
-use crate::args::Args;
+use crate::args::{Args, Format};
 use crate::output;
 use crate::session::Session;
+
+/// Rows that a table for the eye shows where no number is asked for.
+const SHOWN: usize = 20;
 
 /// Shows rows of a table, chosen by run, class and condition.
 #[derive(Debug, clap::Args)]
@@ -19,9 +22,9 @@ pub struct Query {
     /// An SQL condition on the columns, such as "knn_distance > 0.5"
     #[arg(long = "where", value_name = "CONDITION")]
     condition: Option<String>,
-    /// At most so many rows
-    #[arg(long, default_value_t = 20)]
-    limit: usize,
+    /// At most so many rows; without it, all as JSON and CSV, and 20 as a table
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
 }
 
 /// Which runs and which class.
@@ -29,15 +32,15 @@ pub struct Query {
 pub struct Choice {
     /// Only these runs: id, prefix or alias
     #[arg(long, value_name = "RUN")]
-    run: Vec<String>,
+    pub run: Vec<String>,
     /// Only this class: name or number
     #[arg(long)]
-    class: Option<String>,
+    pub class: Option<String>,
 }
 
 impl Choice {
     /// Returns the filter of a table for them.
-    pub fn filter(&self, session: &Session<'_>, table: &str) -> Result<Filter> {
+    pub fn filter(&self, session: &Session<'_>, table: TableName) -> Result<Filter> {
         let runs = self
             .run
             .iter()
@@ -51,21 +54,33 @@ impl Choice {
         Ok(Filter {
             runs,
             class,
-            ..Filter::all(table.parse::<TableName>()?)
+            options: session.query_options(),
+            ..Filter::all(table)
         })
     }
 }
 
 impl Query {
     pub fn execute(&self, args: &Args) -> Result<Verdict> {
+        let table = self.table.parse()?;
         let session = Session::reading(args)?;
-        let condition = self.condition.clone();
-        let filter = Filter {
-            condition,
-            limit: Some(self.limit),
-            ..self.choice.filter(&session, &self.table)?
+        let shown = match (self.limit, args.format) {
+            (Some(limit), _) => Some(limit),
+            (None, Format::Table) => Some(SHOWN),
+            (None, Format::Json | Format::Csv) => None,
         };
-        output::rows(args.format, filter.rows(&session.store)?)?;
+        let filter = Filter {
+            condition: self.condition.clone(),
+            // One more tells whether there are more.
+            limit: shown.map(|rows| rows.saturating_add(1)),
+            ..self.choice.filter(&session, table)?
+        };
+        let more = output::first_rows(args.format, filter.rows(&session.store)?, shown)?;
+        if more && self.limit.is_none() {
+            session.bars.say(&format!(
+                "the first {SHOWN} rows of more; --limit N shows N, --format csv or json all of them"
+            ));
+        }
         Ok(Verdict::Good)
     }
 }

@@ -1,34 +1,80 @@
 //! `dream sql "SELECT ..."`.
 
-use anyhow::Result;
-use dream_ood::query::{Sql as Engine, TableName};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use dream_ood::query::{FUNCTIONS, QueryOptions, Sql as Engine, TableName};
 
 use super::Verdict;
-use crate::args::Args;
+use crate::args::{Args, Format};
+use crate::bars::Bars;
 use crate::output;
-use crate::session::Session;
+use crate::session::{self, Session};
 
-/// Answers an SQL query over the tables of the store.
+/// Answers an SQL query over the tables of the store, or over exported Parquet files.
 ///
-/// Vectors have the functions cosine_similarity, l2_distance, dot and norm.
+/// EXPLAIN before a query shows which runs, classes, blocks and bytes it would read; EXPLAIN ANALYZE what it
+/// did read.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = tables())]
+#[command(after_help = FUNCTIONS_ARE_BELOW, after_long_help = tables_and_functions())]
 pub struct Sql {
-    /// The query
+    /// The query; `-` reads it from standard input
     query: String,
+    /// Asks the Parquet files in this folder instead of the store: each is a table, by the name that `dream
+    /// export` wrote into it or else by its file name
+    #[arg(long, value_name = "DIR")]
+    parquet: Option<PathBuf>,
+    /// The folder for what does not fit into --memory while the query runs; without it, the system's folder
+    /// of temporary files
+    #[arg(long, value_name = "DIR")]
+    spill: Option<PathBuf>,
 }
+
+/// What the short help says of the rest.
+const FUNCTIONS_ARE_BELOW: &str = "Vectors have dot, norm, l2_distance and cosine_similarity, detection \
+                                   scores the aggregates auroc, fpr95, aupr_in and aupr_out; --help lists \
+                                   them and the tables.";
 
 impl Sql {
     pub fn execute(&self, args: &Args) -> Result<Verdict> {
-        let session = Session::reading(args)?;
-        let rows = Engine::new(&session.store).query(&self.query)?;
-        output::rows(args.format, rows)?;
+        let query = match self.query.as_str() {
+            "-" => io::read_to_string(io::stdin()).context("standard input")?,
+            query => query.to_owned(),
+        };
+        let with_spill = |options: QueryOptions| QueryOptions {
+            spill: self.spill.clone(),
+            ..options
+        };
+        let rows = match &self.parquet {
+            Some(folder) => {
+                let bars = Arc::new(Bars::reading(args.quiet));
+                let options = with_spill(session::query_options(args, &bars));
+                Engine::parquet(folder)?.with_options(options).query(&query)?
+            }
+            None => {
+                let session = Session::reading(args)?;
+                let options = with_spill(session.query_options());
+                Engine::new(&session.store).with_options(options).query(&query)?
+            }
+        };
+        let schema = rows.schema();
+        let columns: Vec<_> = schema
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect();
+        match (columns.as_slice(), args.format) {
+            (["plan_type", "plan"], Format::Table) => output::texts(rows)?,
+            _ => output::rows(args.format, rows)?,
+        }
         Ok(Verdict::Good)
     }
 }
 
-/// Returns the tables and their columns.
-fn tables() -> String {
+/// Returns the tables with their columns, and the functions.
+fn tables_and_functions() -> String {
     let mut text = "Tables:\n".to_owned();
     for table in TableName::all() {
         let schema = table.schema(0);
@@ -36,5 +82,17 @@ fn tables() -> String {
         let columns = columns.collect::<Vec<_>>().join(", ");
         text += &format!("  {table}: {}\n      {columns}\n", table.sentence());
     }
+    text += "\nFunctions, beside those of DataFusion:\n";
+    for (name, sentence) in FUNCTIONS {
+        text += &format!("  {name}\n      {sentence}\n");
+    }
+    text += "\nThe convention of fpr95, aupr_in and aupr_out is DREAM-OOD's; 'openood' or 'pytorch-ood' as a \
+             third argument names another. Of score and is_ood, rows with a null are left out; a group \
+             without ID or without OOD samples has null.\n";
+    text += "\nAn example, for every run, score and OOD set:\n  \
+             SELECT o.run, o.score, o.dataset, auroc(s.value, s.label IS NULL) FROM scores s\n  \
+             JOIN (SELECT DISTINCT run, score, dataset FROM scores WHERE label IS NULL) o\n  \
+             ON s.run = o.run AND s.score = o.score AND (s.dataset = o.dataset OR s.label IS NOT NULL)\n  \
+             GROUP BY 1, 2, 3\n";
     text
 }

@@ -1,0 +1,108 @@
+//! The same questions to exported files.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow::util::display::array_value_to_string;
+
+use super::lines;
+use crate::exchange::{Target, write_parquet};
+use crate::query::tests::{Sample, sample};
+use crate::query::{Filter, QueryError, Sql, TableName};
+
+/// Exports every table that vectors of one width allow.
+fn export(s: &Sample, folder: &Path) {
+    for table in TableName::all() {
+        let rows = Filter::all(table).rows(&s.store).unwrap();
+        let target = Target::new(folder.join(format!("{table}-export.parquet")));
+        write_parquet(&target, table.name(), &rows.schema(), rows).unwrap();
+    }
+}
+
+fn ask(folder: &Path, sql: &str) -> Result<Vec<String>, QueryError> {
+    let mut lines = Vec::new();
+    for batch in Sql::parquet(folder)?.query(sql)? {
+        let batch = batch?;
+        for row in 0..batch.num_rows() {
+            let values = batch
+                .columns()
+                .iter()
+                .map(|c| array_value_to_string(c, row).unwrap());
+            lines.push(values.collect::<Vec<_>>().join(" "));
+        }
+    }
+    Ok(lines)
+}
+
+#[test]
+fn files_answer_as_the_store_does() {
+    let s = sample();
+    let folder = tempfile::tempdir().unwrap();
+    export(&s, folder.path());
+    for sql in [
+        "SELECT class_name, count(*), max(index), avg(knn_distance) FROM outliers GROUP BY 1 ORDER BY 1",
+        "SELECT r.stage, count(*) FROM outliers o JOIN runs r ON o.run = r.run
+         WHERE r.alias = 'best' GROUP BY 1",
+        "SELECT index, norm(vector), vector FROM outliers WHERE class_id = 1 AND index < 3 ORDER BY index",
+        "SELECT count(*) FROM outliers WHERE class_name IN ('class 0', 'class 2') AND knn_distance > 1.5",
+        "SELECT * FROM features ORDER BY index",
+        "SELECT key, value FROM run_params ORDER BY run",
+        "SELECT name, classes[2], splits FROM datasets",
+        "SELECT started_at, finished_at, inputs, seed FROM runs ORDER BY started_at",
+        "SELECT name, value FROM metrics WHERE class_id IS NULL",
+        "SELECT png, width FROM images",
+        "SELECT count(*) FROM outliers a, features b",
+    ] {
+        assert_eq!(ask(folder.path(), sql).unwrap(), lines(&s, sql), "{sql}");
+    }
+    let plan = ask(
+        folder.path(),
+        "EXPLAIN SELECT knn_distance FROM outliers WHERE class_id = 7",
+    )
+    .unwrap();
+    let plan = plan.join("\n");
+    assert!(
+        plan.contains("columns=[class_id, knn_distance]") && plan.contains("row_groups=0 of 1"),
+        "{plan}"
+    );
+    let err = ask(folder.path(), "SELECT * FROM outlier")
+        .unwrap_err()
+        .to_string();
+    assert!(err.contains("did you mean outliers?"), "{err}");
+    let err = ask(folder.path(), "DROP TABLE outliers").unwrap_err();
+    assert!(matches!(err, QueryError::ReadOnly { .. }), "{err}");
+}
+
+#[test]
+fn files_of_others_are_tables_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let err = ask(folder.path(), "SELECT 1").unwrap_err().to_string();
+    assert!(err.contains("no Parquet file"), "{err}");
+    let ints = |values: Vec<i64>| -> ArrayRef { Arc::new(Int64Array::from(values)) };
+    let one = RecordBatch::try_from_iter([("a", ints(vec![1, 2])), ("b", ints(vec![3, 4]))]).unwrap();
+    let more: ArrayRef = Arc::new(StringArray::from(vec!["x"]));
+    let two = RecordBatch::try_from_iter([("c", more), ("a", ints(vec![5]))]).unwrap();
+    for (file, batch) in [("one", &one), ("two", &two)] {
+        let target = Target::new(folder.path().join(format!("{file}.PARQUET")));
+        let rows = [Ok::<_, QueryError>(batch.clone())];
+        write_parquet(&target, "mine", &batch.schema(), rows).unwrap();
+    }
+    let found = ask(folder.path(), "SELECT a, b, c FROM mine ORDER BY a").unwrap();
+    assert_eq!(found, ["1 3 ", "2 4 ", "5  x"]);
+    let other: ArrayRef = Arc::new(StringArray::from(vec!["x"]));
+    let clash = RecordBatch::try_from_iter([("a", other)]).unwrap();
+    let target = Target::new(folder.path().join("three.parquet"));
+    write_parquet(
+        &target,
+        "mine",
+        &clash.schema(),
+        [Ok::<_, QueryError>(clash.clone())],
+    )
+    .unwrap();
+    let err = ask(folder.path(), "SELECT 1").unwrap_err().to_string();
+    assert!(err.contains("two.PARQUET") || err.contains("`a` holds"), "{err}");
+    std::fs::write(target.path, b"PAR1 no").unwrap();
+    assert!(ask(folder.path(), "SELECT 1").is_err());
+    assert!(ask(Path::new("/no/such/folder"), "SELECT 1").is_err());
+}

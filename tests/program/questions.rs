@@ -1,0 +1,232 @@
+//! Questions as a user asks them: SQL, queries and exports, and what is refused.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::support::{bad, data, demo, dream, folder, good, json};
+
+/// Runs `dream` and returns what it says beside the result.
+fn said(folder: &Path, args: &[&str]) -> String {
+    let output = dream(folder, args);
+    assert!(output.status.success(), "{args:?}");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn machine_formats_give_all_rows_and_a_cut_table_says_so() {
+    let path = demo();
+    let csv = good(path, &["query", "outliers", "--format", "csv"]);
+    let rows = json(path, &["sql", "SELECT count(*) AS n FROM outliers"]).remove(0);
+    assert_eq!(csv.lines().count() as u64, rows["n"].as_u64().unwrap() + 1);
+    assert_eq!(json(path, &["query", "outliers"]).len(), csv.lines().count() - 1);
+    assert_eq!(json(path, &["query", "outliers", "--limit", "3"]).len(), 3);
+    assert_eq!(good(path, &["query", "outliers"]).lines().count(), 21);
+    assert!(said(path, &["query", "outliers"]).contains("the first 20 rows of more"));
+    assert_eq!(said(path, &["query", "datasets"]), "");
+    assert_eq!(said(path, &["query", "outliers", "--limit", "20"]), "");
+}
+
+#[test]
+fn names_that_there_are_not_are_no_empty_answers() {
+    let path = demo();
+    for (args, words) in [
+        (&["query", "outlier"][..], "did you mean outliers?"),
+        (
+            &["query", "outliers", "--class", "sandel"],
+            "did you mean sandal?",
+        ),
+        (
+            &["query", "outliers", "--class", "5000"],
+            "there is no class `5000`",
+        ),
+        (
+            &["query", "outliers", "--run", "quick-0-smaple"],
+            "did you mean quick-0-sample",
+        ),
+        (
+            &["query", "outliers", "--where", "knn_distanc > 1"],
+            "did you mean knn_distance?",
+        ),
+        (&["sql", "SELECT * FROM outlires"], "did you mean outliers?"),
+        (&["sql", "SELECT knn FROM outliers"], "did you mean knn_distance?"),
+        (&["sql", "SELECT aurok(value, true) FROM scores"], "auroc"),
+        (&["export", "outlier", "-o", "x.csv"], "did you mean outliers?"),
+        (
+            &["export", "outliers", "--class", "sandel", "-o", "x.csv"],
+            "did you mean sandal?",
+        ),
+    ] {
+        let line = bad(path, 1, args);
+        assert!(line.contains(words), "{args:?}: {line}");
+    }
+}
+
+#[test]
+fn what_has_no_meaning_is_refused_before_any_work() {
+    let path = demo();
+    for (args, words) in [
+        (
+            &["query", "datasets", "--class", "sandal"][..],
+            "datasets has no classes",
+        ),
+        (
+            &["query", "datasets", "--run", "quick-0-sample"],
+            "datasets has no runs",
+        ),
+        (&["export", "metrics", "-o", "x.npy"], "metrics has no vectors"),
+        (&["export", "metrics", "--epoch", "3", "-o", "x.csv"], "--epoch"),
+        (
+            &["export", "features", "--stage", "final", "-o", "x.csv"],
+            "latents",
+        ),
+        (
+            &["export", "checkpoint", "quick-0-detect", "-o", "x.pth"],
+            ".safetensors",
+        ),
+        (
+            &[
+                "export",
+                "checkpoint",
+                "quick-0-detect",
+                "--class",
+                "bag",
+                "-o",
+                "x.safetensors",
+            ],
+            "--class",
+        ),
+        (&["export", "images", "-o", "mixed"], "2 runs"),
+        (
+            &[
+                "nearest",
+                "outliers",
+                "-k",
+                "0",
+                "--to",
+                "outliers:quick-0-sample:bag:0",
+            ],
+            "0",
+        ),
+        (
+            &[
+                "--memory",
+                "1G",
+                "nearest",
+                "outliers",
+                "--to",
+                "outliers:quick-0-sample:bag:0",
+            ],
+            "--memory",
+        ),
+    ] {
+        let output = dream(path, args);
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {errors}");
+        assert!(errors.contains(words), "{args:?}: {errors}");
+    }
+    let line = bad(path, 1, &["export", "outliers", "-o", "no/such/x.parquet"]);
+    assert!(line.contains("no folder no/such"), "{line}");
+    assert!(!path.join("x.csv").exists() && !path.join("mixed").exists());
+}
+
+#[test]
+fn metrics_in_sql_are_the_stored_ones() {
+    let sql = "SELECT o.run, o.score, o.dataset, auroc(s.value, s.label IS NULL) AS auroc,
+                      fpr95(s.value, s.label IS NULL) AS fpr95, aupr(s.value, s.label IS NULL) AS aupr_in
+               FROM scores s JOIN (SELECT DISTINCT run, score, dataset FROM scores WHERE label IS NULL) o
+               ON s.run = o.run AND s.score = o.score AND (s.dataset = o.dataset OR s.label IS NOT NULL)
+               GROUP BY 1, 2, 3";
+    let stored = json(demo(), &["query", "metrics"]);
+    let mut compared = 0;
+    for row in json(demo(), &["sql", sql]) {
+        for name in ["auroc", "fpr95", "aupr_in"] {
+            let same = |metric: &&serde_json::Value| {
+                metric["name"] == name
+                    && ["run", "score", "dataset"]
+                        .iter()
+                        .all(|key| metric[*key] == row[*key])
+            };
+            let metric = stored
+                .iter()
+                .find(same)
+                .unwrap_or_else(|| panic!("{name} of {row}"));
+            let (found, expected) = (row[name].as_f64().unwrap(), metric["value"].as_f64().unwrap());
+            assert!((found - expected).abs() < 1e-12, "{name}: {row}");
+            compared += 1;
+        }
+    }
+    assert!(compared >= 12, "{compared}");
+}
+
+#[test]
+fn sql_asks_exported_files_and_reads_standard_input() {
+    let (path, folder) = (demo(), folder());
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    for table in ["outliers", "runs", "run_params"] {
+        good(path, &["export", table, "-o", &file(&format!("{table}.parquet"))]);
+    }
+    let files = folder.path().display().to_string();
+    for sql in [
+        "SELECT class_name, count(*) AS n, max(knn_distance) AS m FROM outliers GROUP BY 1 ORDER BY 1",
+        "SELECT r.stage, p.value FROM run_params p JOIN runs r ON p.run = r.run WHERE key = 'sampling.sigma'",
+    ] {
+        let rows = json(path, &["sql", sql]);
+        assert!(!rows.is_empty());
+        assert_eq!(
+            rows,
+            json(folder.path(), &["sql", "--parquet", &files, sql]),
+            "{sql}"
+        );
+    }
+    assert!(bad(path, 1, &["sql", "--parquet", &files, "SELECT * FROM outlier"]).contains("did you mean"));
+
+    let mut program = Command::new(env!("CARGO_BIN_EXE_dream"))
+        .args(["--format", "csv", "sql", "-"])
+        .current_dir(path)
+        .env("DREAM_DATA", data())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let ors: Vec<_> = (0..9000).map(|i| format!("index = {i}")).collect();
+    let sql = format!(
+        "SELECT count(*) AS n FROM outliers WHERE class_id = 3 AND ({})",
+        ors.join(" OR ")
+    );
+    program.stdin.take().unwrap().write_all(sql.as_bytes()).unwrap();
+    let output = program.wait_with_output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "n\n100\n");
+}
+
+#[cfg(unix)]
+#[test]
+fn interrupted_questions_end_at_once_and_exports_leave_nothing() {
+    let (path, folder) = (demo(), folder());
+    let endless = "SELECT count(*) FROM scores a, scores b, scores c WHERE a.value + b.value < c.value";
+    let started = std::time::Instant::now();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_dream"))
+        .args(["sql", endless])
+        .current_dir(path)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let id = program.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert_eq!(program.wait().unwrap().code(), Some(130));
+    assert!(started.elapsed().as_secs() < 20);
+
+    // A query that fails in the middle of an export.
+    let target = folder.path().join("x.csv").display().to_string();
+    bad(path, 1, &["export", "images", "-o", &target]);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
