@@ -117,7 +117,7 @@ fn a_stage_is_checked_without_being_run() {
                 "--set",
                 "split=tset",
                 "--scores",
-                "mps,knn:k=3",
+                "mspp,knn:k=3",
             ],
             &["did you mean `test`?", "did you mean `msp`?"],
         ),
@@ -207,7 +207,7 @@ fn a_preset_is_wrong_in_a_line_that_says_where() {
         (
             "scores = [\"msp\", \"energy\", \"dream\"]",
             "scores = [\"dream\"]",
-            "has no phi",
+            "needs phi",
         ),
     ] {
         preset(path, &[(from, to)]);
