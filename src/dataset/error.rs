@@ -38,7 +38,10 @@ pub enum DatasetError {
     )]
     Configs { path: PathBuf, configs: Vec<String> },
     /// Two classes that cannot be told apart by name.
-    #[error("{} has the classes `{first}` and `{second}`, {}", path.display(), alike(first, second))]
+    #[error(
+        "{} has the classes `{}` and `{}`, {}",
+        path.display(), told(first, second), told(second, first), alike(first, second)
+    )]
     Alike {
         path: PathBuf,
         first: String,
@@ -196,6 +199,14 @@ pub enum DatasetError {
     /// A preparation to a size that cannot be.
     #[error("images cannot be prepared to {width}x{height}: both sides must be 1 to 65535")]
     TargetSize { width: usize, height: usize },
+}
+
+/// A name beside one that may look the same: then by the numbers of its characters.
+fn told(name: &str, other: &str) -> String {
+    match name == other {
+        true => name.to_owned(),
+        false => name.escape_default().to_string(),
+    }
 }
 
 fn alike(first: &str, second: &str) -> &'static str {

@@ -165,6 +165,11 @@ fn class_names_in_two_normal_forms_are_refused() {
     ]);
     let error = read(dir.path()).unwrap_err();
     assert!(matches!(error, DatasetError::Alike { .. }), "{error}");
+    let said = error.to_string();
+    assert!(
+        said.contains("`cafe\\u{301}`") && said.contains("`caf\\u{e9}`"),
+        "{said}"
+    );
 }
 
 pub(super) fn tar(dir: &Path) -> Vec<u8> {
