@@ -98,11 +98,13 @@ pub fn batches(
 }
 
 /// Prints the rows of an answer as they come.
+#[cfg_attr(not(feature = "sql"), allow(dead_code, reason = "only SQL answers so"))]
 pub fn rows(format: Format, rows: Rows) -> Result<()> {
     batches(format, &rows.schema(), rows)
 }
 
 /// Prints rows of texts of several lines: the first column, then the others below it.
+#[cfg_attr(not(feature = "sql"), allow(dead_code, reason = "only SQL answers so"))]
 pub fn texts(rows: Rows) -> Result<()> {
     for batch in rows {
         let batch = batch?;
