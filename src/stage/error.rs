@@ -56,6 +56,16 @@ pub enum StageError {
         /// What it would serve as.
         role: String,
     },
+    /// A score learns from images that are not there.
+    #[error("`{score}` learns from {what}, and no activations of such are given (its {role})")]
+    ScoreInput {
+        /// The score.
+        score: String,
+        /// The images.
+        what: &'static str,
+        /// What they would serve as.
+        role: super::Role,
+    },
     /// An input run of the wrong stage.
     #[error("run {run} is of the stage `{stage}`; the {role} must come from `{expected}`")]
     InputStage {
@@ -192,6 +202,7 @@ impl HasKind for StageError {
             | Self::Params { .. }
             | Self::SourceKind { .. }
             | Self::MissingInput { .. }
+            | Self::ScoreInput { .. }
             | Self::InputStage { .. }
             | Self::InputUnfinished { .. }
             | Self::File { .. }

@@ -10,7 +10,7 @@ use dream_ood::dataset::DatasetError;
 use dream_ood::diffusion::DiffusionError;
 use dream_ood::exchange::ExchangeError;
 use dream_ood::query::QueryError;
-use dream_ood::stage::{Refusal, StageError};
+use dream_ood::stage::{Refusal, Role, StageError};
 use dream_ood::store::StoreError;
 
 use crate::session::Usage;
@@ -81,6 +81,8 @@ remedies! {
     LessMemory: "lower `--batch-size` or `--memory` where pictures are made, `--set training.batch_size=N` \
                  in a training";
     Replace: "`--force` replaces it";
+    NameTraining: "`dream evaluate --train-activations RUN` names them";
+    NameValidation: "`dream evaluate --validation-split SPLIT` or `--validation-activations RUN` names them";
 }
 
 /// Returns the exit code of a failure.
@@ -124,6 +126,10 @@ pub fn of(error: &Error) -> Option<Remedy> {
 pub fn of_stage(error: &StageError) -> Option<Remedy> {
     match error {
         StageError::UnknownSource { .. } => Some(Remedy::Register),
+        StageError::ScoreInput {
+            role: Role::Train, ..
+        } => Some(Remedy::NameTraining),
+        StageError::ScoreInput { .. } => Some(Remedy::NameValidation),
         StageError::Store(error) => of_store(error),
         StageError::Dataset(error) => of_dataset(error),
         StageError::Diffusion(error) => of_diffusion(error),

@@ -114,16 +114,20 @@ fn check_needs(
     for score in chosen {
         let needs = score.needs();
         let wanted = [
-            (needs.train, Role::Train, "activations of training images"),
+            (needs.train, Role::Train, "training images"),
             (
                 needs.validation,
                 Role::Validation,
-                "activations of ID images held out of training",
+                "ID images held out of training",
             ),
         ];
         for (needed, role, what) in wanted {
             if needed && !there(&role) {
-                refusals.refuse("scores", format!("`{}` needs {what} as its {role}", score.label));
+                let score = score.label.clone();
+                refusals.take(
+                    "scores",
+                    Err::<(), _>(StageError::ScoreInput { score, what, role }),
+                )?;
             }
         }
         if matches!(score.way, Way::Dream) && id.is_some() {

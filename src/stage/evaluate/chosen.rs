@@ -12,7 +12,7 @@ use crate::stage::Refusals;
 /// The score phi(E(x)) of a classifier that was trained with outliers (DREAM-OOD, Eq. 8).
 pub const DREAM: &str = "dream";
 
-/// The word for every score that reads logits, features and the last layer.
+/// The word for every score of [`all`].
 pub const ALL: &str = "all";
 
 /// A score, and the values of its hyperparameters that are not the defaults.
@@ -87,10 +87,11 @@ impl FromStr for ScoreSpec {
     }
 }
 
-/// Returns every score that reads activations alone, and [`DREAM`] where there is a phi.
-pub fn all(has_phi: bool) -> Vec<ScoreSpec> {
-    let names = SCORES.iter().map(|score| score.card().name);
-    let names = names.chain(has_phi.then_some(DREAM));
+/// Returns every score, without those that learn from validation images where there are none.
+pub fn all(validates: bool) -> Vec<ScoreSpec> {
+    let cards = SCORES.iter().map(|score| score.card());
+    let cards = cards.filter(|card| validates || !card.needs.validation);
+    let names = cards.map(|card| card.name).chain([DREAM]);
     names.map(|name| ScoreSpec::Plain(name.to_owned())).collect()
 }
 

@@ -230,7 +230,7 @@ fn scores_that_cannot_be_taken_are_refused_by_name() {
     assert!(said.contains("kk"), "{said}");
     let said = refused(serde_json::json!(["react"]));
     assert!(
-        said.contains("`react` needs") && said.contains("validation"),
+        said.contains("`react` learns from") && said.contains("validation"),
         "{said}"
     );
     assert!(refused(serde_json::json!([])).contains("one at least"));

@@ -36,7 +36,8 @@ pub struct Evaluate {
     /// `test`
     #[arg(long, value_name = "NAME[:SPLIT]", num_args = 1..)]
     ood: Vec<String>,
-    /// The scores, as in `msp,knn:k=10`, or `all`; `dream scores` lists them
+    /// The scores, as in `msp,knn:k=10`, or `all`: those that learn from validation images only where such
+    /// are given; `dream scores` lists them
     #[arg(long, value_name = "NAME[:KEY=NUMBER],...|all", value_delimiter = ',')]
     scores: Vec<ScoreSpec>,
     /// Split of the in-distribution set that scores learn from beside the training images, for those that do
@@ -98,7 +99,8 @@ impl Evaluate {
             settings.ood_splits = own.collect();
         }
         if !self.scores.is_empty() {
-            settings.scores = self.chosen();
+            let split = settings.validation_split.is_some();
+            settings.scores = self.chosen(split || self.stored.validation_activations.is_some())?;
         }
         let session = self.base.existing(args)?;
         let runs = match &self.stored.activations {
@@ -114,15 +116,12 @@ impl Evaluate {
         }
     }
 
-    fn all(&self) -> bool {
-        self.scores.iter().any(|score| score.name() == evaluate::ALL)
-    }
-
     /// The scores that are asked for.
-    fn chosen(&self) -> Vec<ScoreSpec> {
-        match self.all() {
-            true => evaluate::all(true),
-            false => self.scores.clone(),
+    fn chosen(&self, validates: bool) -> Result<Vec<ScoreSpec>> {
+        match self.scores.iter().any(|score| score.name() == evaluate::ALL) {
+            true if self.scores.len() > 1 => bail!(Usage("--scores: `all` stands alone".to_owned())),
+            true => Ok(evaluate::all(validates)),
+            false => Ok(self.scores.clone()),
         }
     }
 
