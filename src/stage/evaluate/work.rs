@@ -186,7 +186,9 @@ impl Evaluation<'_> {
             self.ctx.progress.skip(1);
             return Ok(stored.into_iter().flatten().collect());
         }
-        let shown = Shown::load(&self.snapshot, set.run)?;
+        let mut shown = Shown::load(&self.snapshot, set.run)?;
+        // What labels an OOD set has are not classes of the classifier.
+        shown.labels = shown.labels.filter(|_| set.is_id);
         let predicted = match shown.logits.is_empty() {
             true => None,
             false => Some(ood::predictions(&shown.logits, shown.classes)?),
@@ -245,7 +247,7 @@ impl Evaluation<'_> {
         predicted: Option<&[u32]>,
     ) -> Vec<Score> {
         let set = &self.sets[number];
-        let labels = shown.labels.as_ref().filter(|_| set.is_id);
+        let labels = shown.labels.as_ref();
         let row = |(image, (index, value)): (usize, (u64, &f32))| {
             let label = labels.map(|labels| labels[image]);
             Score {
