@@ -4,7 +4,11 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use redb::{Builder, ConcurrencyMode, Database, ReadableTable, StorageBackend, TableHandle};
+use dream_schema::Table;
+use redb::{
+    Builder, ConcurrencyMode, Database, ReadTransaction, ReadableTable, ReadableTableMetadata,
+    StorageBackend, TableHandle,
+};
 
 use super::error::At;
 use super::face::Viewed;
@@ -167,6 +171,7 @@ impl Store {
             let tables = transaction.list_tables().at(path)?;
             Ok(tables.map(|table| table.name().to_owned()).collect())
         })?;
+        guard(path, || unknown_table(path, &transaction))?;
         // A process that was killed while it created the store leaves a database without tables.
         let format = match unmarked {
             Unmarked::Mark(format) if there.is_empty() => format,
@@ -201,6 +206,34 @@ impl Store {
         writer.make_artifact_tables()?;
         writer.commit()
     }
+}
+
+/// Refuses a store with rows in a table of artifacts that this program does not know: it could neither check
+/// the runs that have them nor remove them whole.
+///
+/// # Errors
+/// [`StoreError::UnknownFeature`].
+pub(super) fn unknown_table(path: &Path, transaction: &ReadTransaction) -> Result<()> {
+    for handle in transaction.list_tables().at(path)? {
+        let name = handle.name().to_owned();
+        let Some((table, _)) = name.split_once('/') else {
+            continue;
+        };
+        let known = Table::from_name(table).is_some();
+        if !known
+            && !transaction
+                .open_untyped_table(handle)
+                .at(path)?
+                .is_empty()
+                .at(path)?
+        {
+            return Err(StoreError::UnknownFeature {
+                path: path.to_owned(),
+                feature: format!("table {table}"),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// What becomes of a database without any table.

@@ -7,7 +7,9 @@ use dream_schema::{Run, RunId, Status, Table};
 
 use super::face::Viewed;
 use super::format::Strip;
+use super::guard::guard;
 use super::layout::Key;
+use super::open::unknown_table;
 use super::pages::MISSING;
 use super::problem::{BlockPlace, Place, Problem, ProblemKind};
 use super::view::View;
@@ -49,6 +51,7 @@ impl Store {
     /// # Errors
     /// If the disk fails. What is wrong with the file's contents is in the result.
     pub fn verify(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<Verification> {
+        guard(&self.path, || unknown_table(&self.path, &self.read()?))?;
         let view = self.view()?;
         let bytes = |usage: gc::Usage| usage.blob_bytes + usage.tables.iter().map(|t| t.bytes).sum::<u64>();
         // Where it cannot be read, this is found below.

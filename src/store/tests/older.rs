@@ -1,8 +1,9 @@
-//! Stores of older programs, which did not know all of today's tables.
+//! Stores of other programs: older ones, which did not know all of today's tables, and newer ones.
 
 use dream_schema::{Feature, Score, Table};
 
 use super::*;
+use crate::store::StoreError;
 
 /// Takes the tables of `table` out of the file, as if the program that made the store had not known it.
 fn forget(path: &std::path::Path, table: Table) {
@@ -60,4 +61,36 @@ fn a_store_from_before_a_table_existed_can_be_read_and_written() {
         assert_eq!(store.rows::<Score>(run, None).unwrap(), [fixture::score()]);
         assert_eq!(store.rows::<Feature>(run, None).unwrap(), [feature(0, 0, 1.0)]);
     });
+}
+
+#[test]
+fn rows_in_a_table_of_a_newer_program_are_left_alone() {
+    const NEW: redb::TableDefinition<'_, u64, u64> = redb::TableDefinition::new("novelties/narrow/index");
+    let t = temporary();
+    let run = begin(&t.store, 1);
+    t.store.put(run, &[feature(0, 0, 1.0)]).unwrap();
+    drop(t.store);
+    let insert = |rows: u64| {
+        let database = redb::Database::create(&t.path).unwrap();
+        let transaction = database.begin_write().unwrap();
+        let mut table = transaction.open_table(NEW).unwrap();
+        (0..rows).for_each(|row| drop(table.insert(row, row).unwrap()));
+        drop(table);
+        transaction.commit().unwrap();
+    };
+    insert(0);
+    Store::open(&t.path).unwrap();
+    insert(1);
+    let refused = |error: StoreError| {
+        let text = error.to_string();
+        assert!(
+            text.contains("table novelties") && text.contains("newer"),
+            "{text}"
+        );
+    };
+    refused(Store::open(&t.path).unwrap_err());
+    // What is known can still be read.
+    let store = Store::open_read_only(&t.path).unwrap();
+    assert_eq!(store.rows::<Feature>(run, None).unwrap(), [feature(0, 0, 1.0)]);
+    refused(store.verify(&mut |_, _| {}).unwrap_err());
 }
