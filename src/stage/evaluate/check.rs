@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use dream_schema::Table;
+
 use super::chosen::{self, Chosen, Way};
 use super::{DREAM, Evaluate, has_phi};
 use crate::stage::{
@@ -28,6 +30,9 @@ pub(super) fn check(
     for role in roles {
         let known = asked.known(store, &role, &[observe::NAME, import::NAME], refusals)?;
         let Some(known) = known else { continue };
+        if !import::require(&known, Table::Activations, &role, refusals) {
+            continue;
+        }
         check_set(store, &role, &known, &seen, refusals)?;
         seen.push((role, known));
     }

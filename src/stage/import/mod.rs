@@ -1,9 +1,10 @@
 //! Takes in what another program made, as a run of its own that later stages read: class embeddings, ID
-//! features, outlier vectors, pictures and scores.
+//! features, outlier vectors, pictures, scores and activations.
 //!
 //! Every row is checked before the first is stored, so a file that is refused leaves no run behind. A large
 //! one is read twice for it, in pieces, so it may be larger than memory.
 
+mod activations;
 mod checker;
 mod classes;
 mod images;
@@ -19,6 +20,7 @@ use std::path::Path;
 use dream_schema::{ClassEmbedding, Feature, Outlier, Run, RunId, RunSpec, Table};
 use serde_json::json;
 
+pub use self::activations::ActivationsOf;
 use self::checker::Checker;
 use self::classes::Classes;
 use self::images::PictureFolder;
@@ -26,7 +28,7 @@ use self::row::Vectored;
 pub use self::scores::ScoresOf;
 use self::vectors::VectorFile;
 use super::classes::ClassRow;
-use super::{Context, Known, Refusals, Role, StageError, embed, input};
+use super::{Context, Known, Refusals, Role, StageError, embed, input, observe};
 use crate::exchange::ExchangeError;
 use crate::store::{Begun, Readable, Store};
 
@@ -36,6 +38,8 @@ pub const NAME: &str = "import";
 const VERSION: u32 = 2;
 /// Numbers of a file's vectors that are held between checking and storing them: 512 MiB.
 const HELD: usize = 1 << 27;
+/// Activations that are committed at once.
+const PIECE: usize = 2000;
 /// The key of the parameters under which the table's name stands.
 const TABLE: &str = "table";
 
@@ -74,6 +78,8 @@ pub enum Rows<'a> {
     },
     /// Detection scores.
     Scores(ScoresOf<'a>),
+    /// What a classifier shows of images: features, logits or both.
+    Activations(ActivationsOf<'a>),
 }
 
 /// Vectors that belong to classes which have embeddings.
@@ -96,20 +102,21 @@ impl Rows<'_> {
             },
             Self::Images { .. } => Table::Images,
             Self::Scores(_) => Table::Scores,
+            Self::Activations(_) => Table::Activations,
         }
     }
 
     fn member(&self) -> Option<&str> {
         match self {
             Self::ClassEmbeddings { member, .. } | Self::Vectors { member, .. } => *member,
-            Self::Images { .. } | Self::Scores(_) => None,
+            Self::Images { .. } | Self::Scores(_) | Self::Activations(_) => None,
         }
     }
 
     fn embeddings(&self) -> Option<RunId> {
         match self {
             Self::Vectors { embeddings, .. } | Self::Images { embeddings } => Some(*embeddings),
-            Self::ClassEmbeddings { .. } | Self::Scores(_) => None,
+            Self::ClassEmbeddings { .. } | Self::Scores(_) | Self::Activations(_) => None,
         }
     }
 }
@@ -153,6 +160,18 @@ pub fn import(ctx: &Context<'_>, question: &Question<'_>) -> Result<Run, StageEr
             let spec = spec(ctx.store, question, params, digest(file)?)?;
             store(ctx, question, &spec, Vec::new(), |run| {
                 Ok(ctx.store.put(run, &rows)?)
+            })
+        }
+        Rows::Activations(of) => {
+            let activations::Read { rows, head } = activations::read(file, *of)?;
+            let params = json!({ "dataset": of.dataset, "split": of.split });
+            let spec = spec(ctx.store, question, params, digest(file)?)?;
+            store(ctx, question, &spec, Vec::new(), |run| {
+                if let Some(head) = &head {
+                    observe::put_head(ctx, run, head)?;
+                }
+                rows.chunks(PIECE)
+                    .try_for_each(|rows| Ok(ctx.store.put(run, rows)?))
             })
         }
     }

@@ -38,6 +38,14 @@ impl Bench {
     }
 
     fn import(&self, question: &Question<'_>) -> Result<Run, String> {
+        self.with(|ctx| import(ctx, question))
+    }
+
+    fn run(&self, spec: &RunSpec) -> Result<Run, String> {
+        self.with(|ctx| crate::stage::run(ctx, spec).map(|(run, _)| run))
+    }
+
+    fn with(&self, work: impl FnOnce(&Context<'_>) -> Result<Run, StageError>) -> Result<Run, String> {
         let machine = Machine {
             version: "test".into(),
             device: "cpu".into(),
@@ -52,7 +60,7 @@ impl Bench {
             progress: &Silent,
             batch_size: BatchSize::Pictures(1),
         };
-        import(&ctx, question).map_err(|error| error.to_string())
+        work(&ctx).map_err(|error| error.to_string())
     }
 
     fn space(&self, file: &Path, classes: &[ClassRow]) -> Result<Run, String> {
@@ -316,4 +324,70 @@ fn scores_of_a_table_are_taken_in() {
     assert!(import("pred\n3\n").unwrap_err().contains("`value` or `conf`"));
     assert!(import("conf\nx\n").unwrap_err().contains("`conf` of row 0"));
     assert!(import("conf\nNaN\n").unwrap_err().contains("score 0 is NaN"));
+}
+
+#[test]
+fn activations_of_any_network_are_taken_in_and_scored() {
+    let bench = Bench::new();
+    let file = |name: &str, rows: &[[f32; 3]], labels: &[i64]| {
+        let features = crate::floats::to_bytes(rows.as_flattened());
+        // The last layer passes the features on.
+        let weight = crate::floats::to_bytes(&[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]);
+        let bias = crate::floats::to_bytes(&[0.0; 3]);
+        let labels: Vec<u8> = labels.iter().flat_map(|label| label.to_le_bytes()).collect();
+        let view = |dtype, shape: &[usize], bytes| {
+            safetensors::tensor::TensorView::new(dtype, shape.to_vec(), bytes).unwrap()
+        };
+        let floats = safetensors::Dtype::F32;
+        let arrays = [
+            ("features", view(floats, &[rows.len(), 3], &features)),
+            ("logits", view(floats, &[rows.len(), 3], &features)),
+            ("labels", view(safetensors::Dtype::I64, &[rows.len()], &labels)),
+            ("fc.weight", view(floats, &[3, 3], &weight)),
+            ("fc.bias", view(floats, &[3], &bias)),
+        ];
+        bench.file(name, &safetensors::serialize(arrays, None).unwrap())
+    };
+    let import = |name: &str, file: &Path| {
+        let rows = Rows::Activations(ActivationsOf {
+            dataset: name,
+            split: "test",
+        });
+        bench.import(&Question { file, rows })
+    };
+    let known = [[9.0, 1.0, 0.0], [0.0, 8.0, 1.0], [1.0, 0.0, 7.0], [6.0, 5.0, 0.0]];
+    let id = import("id", &file("id.safetensors", &known, &[0, 1, 2, 1])).unwrap();
+    let far = import("far", &file("far.safetensors", &[[1.0, 1.0, 1.0]; 2], &[-1, -1])).unwrap();
+    let train = import("train", &file("train.safetensors", &known, &[0, 1, 2, 1])).unwrap();
+    let rows: Vec<dream_schema::Activation> = bench.store.rows(id.id, None).unwrap();
+    assert_eq!(rows[1].logits.0, [0.0, 8.0, 1.0]);
+    assert_eq!((rows[3].label, rows[3].predicted), (Some(1), Some(0)));
+    let rows: Vec<dream_schema::Activation> = bench.store.rows(far.id, None).unwrap();
+    assert_eq!(rows[0].label, None);
+
+    let params = serde_json::json!({
+        "scores": ["max_logit", { "name": "knn", "values": { "k": 1.0 } }, "ash_p"],
+        "convention": "openood",
+    });
+    let observations = crate::stage::evaluate::Observations {
+        id: id.id.into(),
+        ood: vec![("far".to_owned(), far.id.into())],
+        train: Some(train.id.into()),
+        validation: None,
+    };
+    let params = serde_json::from_value(params).unwrap();
+    let spec = crate::stage::evaluate::ask(&params, &observations)
+        .spec(&bench.store)
+        .unwrap();
+    let run = bench.run(&spec).unwrap();
+    let metrics: Vec<dream_schema::Metric> = bench.store.rows(run.id, None).unwrap();
+    assert_eq!((metrics[0].name.as_str(), metrics[0].value), ("accuracy", 0.75));
+    let perfect = |metric: &&dream_schema::Metric| metric.name == "auroc" && metric.value == 1.0;
+    assert_eq!(metrics.iter().filter(perfect).count(), 6);
+
+    let said = import("nan", &file("nan.safetensors", &[[1.0, f32::NAN, 0.0]], &[0])).unwrap_err();
+    assert!(said.contains("feature 1 of row 0 is NaN"), "{said}");
+    let space = bench.npy("space.npy", "(3, 2)", &SPACE);
+    let said = import("space", &space).unwrap_err();
+    assert!(said.contains("features") && said.contains("[3, 2]"), "{said}");
 }

@@ -16,6 +16,7 @@ use crate::store::{Readable, Store};
 
 pub use network::Network;
 use rows::Rows;
+pub(super) use rows::put_head;
 
 /// Name of the stage.
 pub const NAME: &str = "observe";
@@ -110,7 +111,7 @@ fn execute(ctx: &Context<'_>, run: &Run, params: &Params) -> Result<(), StageErr
     }
     let images = Pictures::of_set(&source, split, detector.preparation(), true, HELD_BYTES)?;
     let rows = Rows::new(&source, params, &detector, &images)?;
-    rows::put_head(ctx, run, &detector)?;
+    put_head(ctx, run.id, &detector.head()?)?;
 
     // Stretches are committed in order, so the rows that are there are the first ones.
     let done = ctx.store.count(run.id, Table::Activations)? as usize;

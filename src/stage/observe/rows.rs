@@ -3,10 +3,10 @@
 use arrow::datatypes::Int32Type;
 use dream_schema::columns::Columns;
 use dream_schema::value::Numbers;
-use dream_schema::{Activation, Checkpoint, Run, RunId, Table};
+use dream_schema::{Activation, Checkpoint, RunId, Table};
 
 use super::Params;
-use crate::nn;
+use crate::nn::{self, State};
 use crate::ood;
 use crate::stage::detect::Detector;
 use crate::stage::pictures::Pictures;
@@ -88,10 +88,10 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// Stores the last layer, which some scores read, as a checkpoint.
-pub(super) fn put_head(ctx: &Context<'_>, run: &Run, detector: &Detector) -> Result<(), StageError> {
-    let bytes = nn::to_safetensors(&detector.head()?)?;
-    let mut batch = ctx.store.batch(run.id);
+/// Stores the last layer (`fc.weight`, `fc.bias`), which some scores read, as a checkpoint.
+pub(in crate::stage) fn put_head(ctx: &Context<'_>, run: RunId, head: &State) -> Result<(), StageError> {
+    let bytes = nn::to_safetensors(head)?;
+    let mut batch = ctx.store.batch(run);
     let row = Checkpoint {
         class_id: None,
         class_name: None,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use dream_ood::stage::classes::{ClassRow, read_classes};
-use dream_ood::stage::import::{Question, Rows, ScoresOf, VectorKind, import};
+use dream_ood::stage::import::{ActivationsOf, Question, Rows, ScoresOf, VectorKind, import};
 use dream_ood::store::check_alias;
 use dream_schema::RunId;
 
@@ -13,16 +13,18 @@ use crate::args::Args;
 use crate::session::{Session, Usage};
 
 /// Takes in what another program made, as a run of its own from which the pipeline goes on: class embeddings,
-/// ID features, outliers, pictures or scores.
+/// ID features, outliers, pictures, scores or activations.
 ///
 /// Vectors may be in .npy, .npz, a PyTorch file or a pickle of arrays, .safetensors, Parquet or CSV. Arrays
 /// are [classes, n, m] or [classes, m] in the order of the classes, or [n, m] beside an array `labels` of
 /// integers; tables have a column `vector`, and `class_name` or `class_id`. Images lie in a folder for each
 /// class, called by its number or name. Scores are .npz as OpenOOD writes them (conf, pred, label) or a
-/// table.
+/// table. Activations are arrays `features` and `logits` (`[images, numbers]`, one of them at least) and
+/// integers `labels`, with the last layer `fc.weight` and `fc.bias` where it is at hand; or a table with such
+/// columns.
 #[derive(Debug, clap::Args)]
 pub struct Import {
-    /// class_embeddings, features, outliers, images or scores
+    /// class_embeddings, features, outliers, images, scores or activations
     table: String,
     /// The file; of images the folder
     file: PathBuf,
@@ -37,10 +39,10 @@ pub struct Import {
     /// Of vectors: the array to take, where the file has several
     #[arg(long, value_name = "NAME")]
     member: Option<String>,
-    /// Of scores: the data set that they are of
+    /// Of scores and activations: the data set that they are of
     #[arg(long, value_name = "NAME")]
     dataset: Option<String>,
-    /// Of scores: the split of the data set; `test` without it
+    /// Of scores and activations: the split of the data set; `test` without it
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
     /// Of scores: which score they are, such as `energy`; higher means more in-distribution
@@ -52,12 +54,13 @@ pub struct Import {
 }
 
 /// The tables that can be imported, each with the options that it takes.
-const OPTIONS: [(&str, &[&str]); 5] = [
+const OPTIONS: [(&str, &[&str]); 6] = [
     ("class_embeddings", &["classes", "member"]),
     ("features", &["embeddings", "member"]),
     ("outliers", &["embeddings", "member"]),
     ("images", &["embeddings"]),
     ("scores", &["dataset", "split", "score"]),
+    ("activations", &["dataset", "split"]),
 ];
 
 impl Import {
@@ -132,7 +135,7 @@ impl Import {
         let needed = |option: &str, value: &'a Option<String>| {
             let missing = || {
                 Usage(format!(
-                    "--{option} NAME is needed: scores do not say it themselves"
+                    "--{option} NAME is needed: {table} do not say it themselves"
                 ))
             };
             value.as_deref().ok_or_else(missing)
@@ -150,6 +153,10 @@ impl Import {
             "features" => vectors(VectorKind::Features),
             "outliers" => vectors(VectorKind::Outliers),
             "images" => Ok(Rows::Images { embeddings: space()? }),
+            "activations" => Ok(Rows::Activations(ActivationsOf {
+                dataset: needed("dataset", &self.dataset)?,
+                split: self.split.as_deref().unwrap_or("test"),
+            })),
             _ => Ok(Rows::Scores(ScoresOf {
                 dataset: needed("dataset", &self.dataset)?,
                 split: self.split.as_deref().unwrap_or("test"),
