@@ -19,7 +19,7 @@ use crate::exchange::{ArrayFile, NpyVectors, ParquetRows, safetensors};
 use crate::pickle::Pickle;
 use crate::stage::classes::read_classes;
 use crate::stage::pipeline::Preset;
-use crate::{content, nn};
+use crate::{content, nn, store};
 
 /// Numbers that are read at once.
 const PART: usize = 1 << 16;
@@ -49,6 +49,7 @@ macro_rules! readers {
 
 readers! {
     "arrays" "npz" arrays;
+    "block" "bin" block;
     "classes" "tsv" class_table;
     "content" "bin" first_bytes;
     "csv" "csv" records;
@@ -56,9 +57,11 @@ readers! {
     "parquet" "parquet" parquet;
     "pickle" "pkl" pickle;
     "preset" "toml" preset;
+    "record" "bin" record;
     "records" "parquet" records;
     "safetensors" "safetensors" vectors;
     "state" "pth" state;
+    "store" "redb" whole_store;
     "torch_pickle" "pkl" torch_pickle;
 }
 
@@ -180,4 +183,24 @@ fn torch_pickle(path: &Path) -> Outcome {
     let whole = path.with_extension("pth");
     std::fs::write(&whole, zip.finish().map_err(text)?.into_inner()).map_err(text)?;
     state(&whole)
+}
+
+fn block(path: &Path) -> Outcome {
+    store::outside::block(&bytes(path)?)
+}
+
+fn record(path: &Path) -> Outcome {
+    store::outside::record(&bytes(path)?)
+}
+
+fn whole_store(path: &Path) -> Outcome {
+    store::outside::store(path).map_err(text)
+}
+
+/// Returns valid files of the readers of what a store is made of; they are written in `folder`.
+///
+/// # Errors
+/// If the disk fails.
+pub fn stored(reader: &str, folder: &Path) -> Result<Vec<Vec<u8>>, String> {
+    store::outside::valid(reader, folder).map_err(text)
 }

@@ -90,6 +90,7 @@ mod layout;
 mod merge;
 mod names;
 mod open;
+pub(crate) mod outside;
 mod pack;
 mod pages;
 mod problem;

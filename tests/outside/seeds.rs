@@ -30,6 +30,10 @@ pub fn of(reader: &str) -> Vec<Vec<u8>> {
             b"class_id,index,kind,anchor,round,knn_distance,v_0,v_1\n3,7,inlier,2,1,,1.5,2\n".to_vec(),
             b"0.5 -1\n2 0.001\n".to_vec(),
         ],
+        "block" | "record" | "store" => {
+            let folder = tempfile::tempdir().unwrap();
+            dream_ood::outside::stored(reader, folder.path()).unwrap()
+        }
         "npy" => fixtures(&[
             "exchange/f16_2x1x4.npy",
             "exchange/f32_2x3x4.npy",
