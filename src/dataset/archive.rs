@@ -15,10 +15,12 @@ use super::tree::{Entry, Place};
 /// A picture's file that is larger than this is not unpacked.
 const LARGEST: u64 = 256 << 20;
 
+/// By folder (`""`, `train`, `train/cat`), the names in it: a folder, or the number of a member.
+type Folders = BTreeMap<String, BTreeMap<String, Option<usize>>>;
+
 /// The files in an archive.
 pub(super) struct Archive {
-    /// By folder (`""`, `train`, `train/cat`), the names in it: a folder, or the number of a member.
-    folders: BTreeMap<String, BTreeMap<String, Option<usize>>>,
+    folders: Folders,
     members: Arc<Members>,
 }
 
@@ -31,8 +33,9 @@ struct Member {
 }
 
 impl Archive {
-    fn new() -> (BTreeMap<String, BTreeMap<String, Option<usize>>>, Vec<Member>) {
-        (BTreeMap::from([(String::new(), BTreeMap::new())]), Vec::new())
+    /// The folders of an archive without a member.
+    fn root() -> Folders {
+        BTreeMap::from([(String::new(), BTreeMap::new())])
     }
 
     /// Opens a tar, plain or gzip.
@@ -42,7 +45,7 @@ impl Archive {
             path: path.to_owned(),
             reason: format!("tar: {reason}"),
         };
-        let (mut folders, mut members) = Self::new();
+        let (mut folders, mut members) = (Self::root(), Vec::new());
         let mut archive = tar::Archive::new(bulk.between(0, bulk.len));
         for entry in archive.entries_with_seek().map_err(|e| damaged(e.to_string()))? {
             let entry = entry.map_err(|e| damaged(e.to_string()))?;
@@ -79,7 +82,7 @@ impl Archive {
         let bulk = Bulk::open(path)?;
         let reader = std::io::BufReader::new(file);
         let mut archive = zip::ZipArchive::new(reader).map_err(|e| damaged(e.to_string()))?;
-        let (mut folders, mut members) = Self::new();
+        let (mut folders, mut members) = (Self::root(), Vec::new());
         for number in 0..archive.len() {
             let entry = archive.by_index_raw(number).map_err(|e| damaged(e.to_string()))?;
             if !entry.is_file() {
@@ -145,7 +148,7 @@ impl Archive {
 }
 
 /// Puts a member into its folder, unless it is no part of a set, or its path leads out of the archive.
-fn put(folders: &mut BTreeMap<String, BTreeMap<String, Option<usize>>>, path: &Path, number: usize) -> bool {
+fn put(folders: &mut Folders, path: &Path, number: usize) -> bool {
     let mut names = Vec::new();
     for part in path.components() {
         match part {

@@ -160,8 +160,11 @@ fn split(path: &Path, folder: Node) -> Result<Split, DatasetError> {
     })
 }
 
+/// Classes by name, each with its images.
+type Classes = Vec<(String, Vec<(String, Stored)>)>;
+
 /// Directories as classes, each with all images in it; none may be empty.
-fn classes(path: &Path, folders: Vec<Node>) -> Result<Vec<(String, Vec<(String, Stored)>)>, DatasetError> {
+fn classes(path: &Path, folders: Vec<Node>) -> Result<Classes, DatasetError> {
     let class = |folder: Node| {
         if folder.count == 0 {
             return Err(DatasetError::EmptyClass {
@@ -181,7 +184,7 @@ fn classes(path: &Path, folders: Vec<Node>) -> Result<Vec<(String, Vec<(String, 
 }
 
 /// The directories with images of their own, by path.
-fn leaves(mut folder: Node, above: &str, found: &mut Vec<(String, Vec<(String, Stored)>)>) {
+fn leaves(mut folder: Node, above: &str, found: &mut Classes) {
     let name = match above {
         "" => folder.name.clone(),
         _ => format!("{above}/{}", folder.name),

@@ -56,9 +56,8 @@ pub trait Readable: Viewed {
         runs::all(&self.view()?)
     }
 
-    /// Returns the runs whose records can be read, in the order in which they were begun, and of the others
-    /// the ids and what is wrong.
-    fn legible_runs(&self) -> Result<(Vec<Run>, Vec<(RunId, String)>)> {
+    /// Returns the runs, as far as their records can be read.
+    fn legible_runs(&self) -> Result<runs::Legible> {
         runs::legible(&self.view()?)
     }
 

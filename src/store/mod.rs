@@ -123,7 +123,7 @@ pub use problem::{BlockPlace, Place, Problem, ProblemKind};
 pub use recover::{LostRun, Recovered};
 pub use remove::Removal;
 pub use repair::{Fix, RepairOptions, Repaired};
-pub use runs::{Begun, Stamp};
+pub use runs::{Begun, Legible, Stamp};
 pub use snapshot::Snapshot;
 pub use upgrade::{UpgradePlan, Upgraded};
 pub use verify::Verification;

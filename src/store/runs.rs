@@ -166,9 +166,12 @@ pub(super) fn all(view: &View<'_>) -> Result<Vec<Run>> {
     Ok(runs)
 }
 
-/// Returns the runs whose records can be read, in the order in which they were begun, and of the others the
-/// ids and the reasons.
-pub(super) fn legible(view: &View<'_>) -> Result<(Vec<Run>, Vec<(RunId, String)>)> {
+/// The runs whose records can be read, in the order in which they were begun, and of the others the ids and
+/// what is wrong.
+pub type Legible = (Vec<Run>, Vec<(RunId, String)>);
+
+/// Returns the runs, as far as their records can be read.
+pub(super) fn legible(view: &View<'_>) -> Result<Legible> {
     let table = view.table(layout::RUNS)?;
     let (mut runs, mut damaged) = (Vec::new(), Vec::new());
     for item in table.iter()? {

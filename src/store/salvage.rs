@@ -261,12 +261,14 @@ impl Salvage {
     fn blob(&self, first: &[u8; 36]) -> Option<(blake3::Hash, Vec<u8>)> {
         let hash = blake3::Hash::from_bytes(*first.first_chunk()?);
         // Freed pages may hold a chunk again, whole or overwritten.
-        let ends: [fn(&[Range<usize>]) -> Option<&Range<usize>>; 2] = [<[_]>::first, <[_]>::last];
-        ends.iter().find_map(|end| {
+        [true, false].into_iter().find_map(|is_first| {
             let mut bytes = Vec::new();
             for number in 0.. {
                 let key = layout::chunk_key(hash.as_bytes(), number);
-                let Some(chunk) = self.chunks.get(&key).and_then(|chunks| end(chunks)) else {
+                let Some(chunk) = self.chunks.get(&key).and_then(|chunks| match is_first {
+                    true => chunks.first(),
+                    false => chunks.last(),
+                }) else {
                     break;
                 };
                 bytes.extend_from_slice(self.at(chunk));

@@ -17,6 +17,13 @@ use crate::stage::StageError;
 const HELD: usize = 64 << 20;
 
 /// A folder of pictures, and the classes that they are of.
+struct Found {
+    /// The files of each class, in the order of their names.
+    files: BTreeMap<u32, Vec<PathBuf>>,
+    /// What was passed over.
+    passed: Vec<String>,
+}
+
 pub(super) struct PictureFolder<'a> {
     pub(super) path: &'a Path,
     pub(super) classes: &'a Classes,
@@ -30,8 +37,7 @@ impl PictureFolder<'_> {
         }
     }
 
-    /// The files of each class, in the order of their names; and what was passed over.
-    fn files(&self) -> Result<(BTreeMap<u32, Vec<PathBuf>>, Vec<String>), StageError> {
+    fn files(&self) -> Result<Found, StageError> {
         let mut files: BTreeMap<u32, Vec<PathBuf>> = BTreeMap::new();
         let mut passed = Vec::new();
         for folder in sorted(self.path)? {
@@ -71,7 +77,7 @@ impl PictureFolder<'_> {
                 "there is no PNG or JPEG in folders of classes (`0/`, or the class's name) in it".into(),
             ));
         }
-        Ok((files, passed))
+        Ok(Found { files, passed })
     }
 
     /// Hands over all pictures in pieces, and returns what is to be told of how they were read.
@@ -79,7 +85,7 @@ impl PictureFolder<'_> {
         &self,
         take: &mut dyn FnMut(Vec<Image>) -> Result<(), StageError>,
     ) -> Result<Vec<String>, StageError> {
-        let (files, passed) = self.files()?;
+        let Found { files, passed } = self.files()?;
         let mut told = Vec::new();
         if let Some(first) = passed.first() {
             told.push(format!(
@@ -125,7 +131,7 @@ impl PictureFolder<'_> {
     /// BLAKE3 over the names and the bytes of all pictures, in hex.
     pub(super) fn digest(&self) -> Result<String, StageError> {
         let mut hasher = blake3::Hasher::new();
-        for (id, files) in self.files()?.0 {
+        for (id, files) in self.files()?.files {
             for file in files {
                 let bytes = std::fs::read(&file).map_err(ExchangeError::io(&file))?;
                 hasher.update(&id.to_le_bytes());

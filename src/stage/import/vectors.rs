@@ -70,10 +70,10 @@ impl VectorFile<'_> {
                 array.in_words()
             )));
         }
-        let (rows, width) = match array.shape.as_slice() {
-            &[n, rows, width] if n == classes.count() => (Some(rows), width),
-            &[n, width] if n == classes.count() => (Some(1), width),
-            &[_, width] => (None, width),
+        let (rows, width) = match *array.shape.as_slice() {
+            [n, rows, width] if n == classes.count() => (Some(rows), width),
+            [n, width] if n == classes.count() => (Some(1), width),
+            [_, width] => (None, width),
             _ => return Err(self.wrong(self.no_layout(&file, &array))),
         };
         if width > WIDEST {

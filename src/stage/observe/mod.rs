@@ -46,7 +46,7 @@ pub enum Classifier {
     /// A `detect` run.
     Run(Input),
     /// Weights in a file, of the network of [`Params::network`].
-    Weights(StateSource),
+    Weights(Box<StateSource>),
 }
 
 /// Activations of the images of a split.
@@ -58,7 +58,7 @@ pub fn ask(params: &Params, classifier: &Classifier, images: &ImageSource) -> As
     let asked = Asked::new(params, 0).from(Role::Images, images);
     match classifier {
         Classifier::Run(run) => asked.reads(Role::Detector, run.clone()),
-        Classifier::Weights(weights) => asked.from(Role::Initial, weights),
+        Classifier::Weights(weights) => asked.from(Role::Initial, weights.as_ref()),
     }
 }
 

@@ -29,7 +29,7 @@ pub(in crate::stage) fn check_pace(
     }
     let key = format!("{section}.lr");
     refusals.require(lr > 0.0, &key, lr, "a positive number");
-    refusals.require(!(lr > 100.0), &key, lr, "at most 100");
+    refusals.require(lr.is_nan() || lr <= 100.0, &key, lr, "at most 100");
 }
 
 /// Refuses a section in which something is wrong, with its values.

@@ -103,10 +103,10 @@ impl Import {
             ("split", self.split.is_some()),
             ("score", self.score.is_some()),
         ];
-        for (option, _) in given
+        let idle = given
             .iter()
-            .filter(|(option, given)| *given && !taken.contains(option))
-        {
+            .find(|(option, given)| *given && !taken.contains(option));
+        if let Some((option, _)) = idle {
             let taken: Vec<String> = taken.iter().map(|option| format!("--{option}")).collect();
             bail!(Usage(format!(
                 "--{option} is not for {}, which takes {}",

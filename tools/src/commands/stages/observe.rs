@@ -76,7 +76,7 @@ impl Observe {
             match (&self.weights, detector) {
                 (Some(name), _) => {
                     let weights = super::weights(store, "--weights", name, reach)?;
-                    Ok(Classifier::Weights(weights))
+                    Ok(Classifier::Weights(Box::new(weights)))
                 }
                 (None, Some(run)) => Ok(Classifier::Run(run.into())),
                 (None, None) => bail!(Usage("name a `detect` run, or --weights".to_owned())),
