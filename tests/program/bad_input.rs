@@ -29,7 +29,7 @@ fn a_store_held_by_another_writer() {
     good(path, &["embed", "-q"]);
     let _held = dream_ood::store::Store::open(path.join("dream.redb")).unwrap();
     let said = bad(path, 1, &["embed", "-q"]);
-    assert!(said.contains("another process"), "{said}");
+    assert!(said.contains("is held by process"), "{said}");
     // Reading goes on.
     good(path, &["ls"]);
 }

@@ -535,7 +535,7 @@ fn outliers(path: &Path, alias: &str, vector: impl Fn(&ClassEmbedding) -> Vec<f3
     let spec = RunSpec {
         stage: "import".into(),
         stage_version: 1,
-        params: serde_json::json!({ "made": alias }),
+        params: serde_json::json!({ "made": alias, "table": "outliers" }),
         seed: 0,
         inputs: vec![RunInput {
             role: "embeddings".into(),

@@ -42,7 +42,7 @@ fn names_that_there_are_not_are_no_empty_answers() {
         ),
         (
             &["query", "outliers", "--run", "quick-0-smaple"],
-            "did you mean quick-0-sample",
+            "did you mean `quick-0-sample`",
         ),
         (
             &["query", "outliers", "--where", "knn_distanc > 1"],
