@@ -38,18 +38,18 @@ fn names_that_there_are_not_are_no_empty_answers() {
         ),
         (
             &["query", "outliers", "--class", "5000"],
-            "there is no class `5000`",
+            "there is no class 5000",
         ),
         (
             &["query", "outliers", "--run", "quick-0-smaple"],
-            "did you mean `quick-0-sample`",
+            "did you mean quick-0-sample",
         ),
         (
             &["query", "outliers", "--where", "knn_distanc > 1"],
             "did you mean knn_distance?",
         ),
         (&["sql", "SELECT * FROM outlires"], "did you mean outliers?"),
-        (&["sql", "SELECT knn FROM outliers"], "did you mean knn_distance?"),
+        (&["sql", "SELECT knn FROM outliers"], "or knn_distance?"),
         (&["sql", "SELECT aurok(value, true) FROM scores"], "auroc"),
         (&["export", "outlier", "-o", "x.csv"], "did you mean outliers?"),
         (
@@ -57,7 +57,7 @@ fn names_that_there_are_not_are_no_empty_answers() {
             "did you mean sandal?",
         ),
     ] {
-        let line = bad(path, 1, args);
+        let line = bad(path, 1, args).replace('`', "");
         assert!(line.contains(words), "{args:?}: {line}");
     }
 }
