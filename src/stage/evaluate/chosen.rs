@@ -97,6 +97,8 @@ pub fn all(validates: bool) -> Vec<ScoreSpec> {
 
 /// A score that is there.
 pub(super) struct Chosen {
+    /// Its place among those that were asked for.
+    pub place: usize,
     /// Its name in rows.
     pub label: String,
     pub way: Way,
@@ -120,6 +122,7 @@ impl Chosen {
         if name == DREAM {
             return match spec.values().is_empty() {
                 true => Ok(Self {
+                    place: 0,
                     label,
                     way: Way::Dream,
                 }),
@@ -131,6 +134,7 @@ impl Chosen {
             .values(&spec.values())
             .map_err(|error| format!("{label}: {error}"))?;
         Ok(Self {
+            place: 0,
             label,
             way: Way::Of(score, values),
         })

@@ -33,6 +33,9 @@ pub struct Params {
     pub scores: Vec<ScoreSpec>,
     /// Whose definition of the metrics: `dream-ood`, `openood`, `pytorch-ood`.
     pub convention: Convention,
+    /// Leaves out scores that cannot learn from these activations, with a note.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub where_possible: bool,
 }
 
 /// What is evaluated of a classifier: [`Params`], and what is observed for it.
@@ -43,6 +46,9 @@ pub struct Settings {
     pub scores: Vec<ScoreSpec>,
     /// See [`Params::convention`].
     pub convention: Convention,
+    /// See [`Params::where_possible`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub where_possible: bool,
     /// The split of the ID set.
     pub split: String,
     /// The split of the OOD sets. Without it, of each its only split, or "test".
@@ -73,6 +79,7 @@ impl Settings {
         Params {
             scores,
             convention: self.convention,
+            where_possible: self.where_possible,
         }
     }
 }

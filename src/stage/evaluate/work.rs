@@ -7,7 +7,7 @@ use dream_schema::{Metric, Run, RunId, Score, Table};
 use super::chosen::{Chosen, Way};
 use super::shown::{Head, Shown};
 use super::{Params, detector, metrics};
-use crate::ood::score::{Fitted, Reference};
+use crate::ood::score::{Fitted, Reference, ScoreError};
 use crate::ood::{self, Observed, Phi};
 use crate::stage::metric::MetricName;
 use crate::stage::rows::stretch;
@@ -34,6 +34,7 @@ struct Evaluation<'a> {
     ctx: &'a Context<'a>,
     run: &'a Run,
     snapshot: Snapshot,
+    where_possible: bool,
     scores: Vec<Chosen>,
     sets: Vec<TestSet>,
     head: Option<Head>,
@@ -54,10 +55,15 @@ pub(super) fn execute(ctx: &Context<'_>, run: &Run, params: &Params) -> Result<(
     let snapshot = ctx.store.snapshot()?;
     let of_id = required_input(run, &Role::Id)?;
     let chosen = params.scores.iter().map(Chosen::of);
-    let chosen = chosen.collect::<Result<_, _>>().map_err(StageError::Mismatch)?;
-    let evaluation = Evaluation {
+    let chosen = chosen.collect::<Result<Vec<_>, _>>();
+    let mut chosen = chosen.map_err(StageError::Mismatch)?;
+    for (place, score) in chosen.iter_mut().enumerate() {
+        score.place = place;
+    }
+    let mut evaluation = Evaluation {
         ctx,
         run,
+        where_possible: params.where_possible,
         scores: chosen,
         sets: sets(&snapshot, run)?,
         head: Head::load(&snapshot, of_id)?,
@@ -114,10 +120,10 @@ fn phi(ctx: &Context<'_>, run: &Run) -> Result<Option<Phi>, StageError> {
 }
 
 impl Evaluation<'_> {
-    /// The indices of a set's rows of the score of a place in `scores`.
+    /// The indices of a set's rows of a score in `scores`: by its place among those that were asked for.
     fn indices(&self, set: usize, score: usize) -> Range<u64> {
         let count = |sets: &[TestSet]| sets.iter().map(|set| set.count).sum::<u64>();
-        let start = score as u64 * count(&self.sets) + count(&self.sets[..set]);
+        let start = self.scores[score].place as u64 * count(&self.sets) + count(&self.sets[..set]);
         start..start + self.sets[set].count
     }
 
@@ -128,8 +134,8 @@ impl Evaluation<'_> {
         Ok(whole.then(|| rows.iter().map(|row| row.value).collect()))
     }
 
-    /// Lets the scores that have work left learn what they must.
-    fn learn(&self) -> Result<Vec<Ready>, StageError> {
+    /// Lets the scores that have work left learn what they must; those that cannot are left out or an error.
+    fn learn(&mut self) -> Result<Vec<Ready>, StageError> {
         let wanted = |score: usize| -> Result<bool, StageError> {
             for set in 0..self.sets.len() {
                 if self.stored(set, score)?.is_none() {
@@ -152,19 +158,31 @@ impl Evaluation<'_> {
             train: self.view(train.as_ref())?,
             validation: self.view(validation.as_ref())?,
         };
-        let mut ready = Vec::with_capacity(wanted.len());
+        let (mut ready, mut left_out) = (Vec::with_capacity(wanted.len()), Vec::new());
         for (score, wanted) in self.scores.iter().zip(wanted) {
             self.ctx.check_interrupt()?;
             self.ctx.progress.detail(&score.label);
-            ready.push(match (&score.way, wanted) {
-                (Way::Of(way, values), true) => Some(
-                    way.fit(values, &reference)
-                        .map_err(|error| of_score(score, "", &error))?,
-                ),
-                (Way::Of(..), false) | (Way::Dream, _) => None,
-            });
+            match (&score.way, wanted) {
+                (Way::Of(way, values), true) => {
+                    let what = "the head";
+                    let learnt = match score.needs().head && self.head.is_none() {
+                        true => Err(ScoreError::Missing { what }),
+                        false => way.fit(values, &reference),
+                    };
+                    match learnt.map_err(|error| of_score(score, "", &error)) {
+                        Ok(learnt) => ready.push(Some(learnt)),
+                        Err(error) if self.where_possible => {
+                            self.ctx.progress.note(&format!("left out: {error}"));
+                            left_out.push(score.place);
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
+                (Way::Of(..), false) | (Way::Dream, _) => ready.push(None),
+            }
             self.ctx.progress.advance(1);
         }
+        self.scores.retain(|score| !left_out.contains(&score.place));
         Ok(ready)
     }
 
@@ -272,7 +290,7 @@ impl Evaluation<'_> {
 }
 
 /// Says which score of which set failed.
-fn of_score(score: &Chosen, set: &str, error: &ood::score::ScoreError) -> StageError {
+fn of_score(score: &Chosen, set: &str, error: &ScoreError) -> StageError {
     let of_set = match set {
         "" => String::new(),
         set => format!(" of `{set}`"),

@@ -198,6 +198,15 @@ fn every_score_of_activations_is_taken_and_told_apart_by_its_values() {
     // There are 30 training images, and knn takes 50 neighbours.
     let error = run.unwrap_err().to_string();
     assert!(error.contains("`knn`") && error.contains("50"), "{error}");
+    let possible = serde_json::json!({ "scores": scores, "where_possible": true });
+    let spec = tested.spec(&settings(possible)).unwrap();
+    let watch = Watch::new(usize::MAX);
+    let run = tested.bench.run(&spec, &watch).unwrap();
+    let said = watch.said.lock().unwrap().join(" ");
+    assert!(said.contains("left out") && said.contains("`knn`"), "{said}");
+    let rows: Vec<Score> = tested.bench.store.rows(run.id, None).unwrap();
+    assert_eq!(rows.len(), 4 * (12 + 15 + 21));
+    assert!(rows.iter().all(|row| row.score != "knn"));
 
     let scores = serde_json::json!(["mds", { "name": "knn", "values": { "k": 3.0 } }, "dice", "gen"]);
     let spec = tested

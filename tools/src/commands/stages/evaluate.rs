@@ -36,8 +36,8 @@ pub struct Evaluate {
     /// `test`
     #[arg(long, value_name = "NAME[:SPLIT]", num_args = 1..)]
     ood: Vec<String>,
-    /// The scores, as in `msp,knn:k=10`, or `all`: those that learn from validation images only where such
-    /// are given; `dream scores` lists them
+    /// The scores, as in `msp,knn:k=10`, or `all`, without those that cannot learn from what is there (no
+    /// validation images, features too narrow); `dream scores` lists them
     #[arg(long, value_name = "NAME[:KEY=NUMBER],...|all", value_delimiter = ',')]
     scores: Vec<ScoreSpec>,
     /// Split of the in-distribution set that scores learn from beside the training images, for those that do
@@ -100,6 +100,7 @@ impl Evaluate {
         }
         if !self.scores.is_empty() {
             let split = settings.validation_split.is_some();
+            settings.where_possible = self.scores.iter().any(|score| score.name() == evaluate::ALL);
             settings.scores = self.chosen(split || self.stored.validation_activations.is_some())?;
         }
         let session = self.base.existing(args)?;
