@@ -97,8 +97,6 @@ pub fn all(validates: bool) -> Vec<ScoreSpec> {
 
 /// A score that is there.
 pub(super) struct Chosen {
-    /// Its place among those that were asked for.
-    pub place: usize,
     /// Its name in rows.
     pub label: String,
     pub way: Way,
@@ -122,7 +120,6 @@ impl Chosen {
         if name == DREAM {
             return match spec.values().is_empty() {
                 true => Ok(Self {
-                    place: 0,
                     label,
                     way: Way::Dream,
                 }),
@@ -134,7 +131,6 @@ impl Chosen {
             .values(&spec.values())
             .map_err(|error| format!("{label}: {error}"))?;
         Ok(Self {
-            place: 0,
             label,
             way: Way::Of(score, values),
         })

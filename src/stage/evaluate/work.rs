@@ -34,18 +34,28 @@ struct Evaluation<'a> {
     ctx: &'a Context<'a>,
     run: &'a Run,
     snapshot: Snapshot,
-    where_possible: bool,
     scores: Vec<Chosen>,
     sets: Vec<TestSet>,
     head: Option<Head>,
-    phi: Option<Phi>,
 }
 
 /// The index of the accuracy among the metrics.
 pub(super) const ACCURACY: u64 = 0;
 
-/// A score that has learnt what it must; none where all its rows are stored.
-type Ready = Option<Box<dyn Fitted>>;
+/// A score before the first set is scored.
+enum Ready {
+    /// It has learnt what it must.
+    Fitted(Box<dyn Fitted>),
+    /// It is phi of the energy.
+    Phi(Phi),
+    /// Nothing is left to do: all its rows are stored.
+    Stored,
+    /// It cannot learn from what is there.
+    LeftOut,
+}
+
+/// The values of each score of a set's images, where all of them are stored.
+type Stored = Vec<Option<Vec<f32>>>;
 
 /// Executes the run.
 ///
@@ -55,32 +65,28 @@ pub(super) fn execute(ctx: &Context<'_>, run: &Run, params: &Params) -> Result<(
     let snapshot = ctx.store.snapshot()?;
     let of_id = required_input(run, &Role::Id)?;
     let chosen = params.scores.iter().map(Chosen::of);
-    let chosen = chosen.collect::<Result<Vec<_>, _>>();
-    let mut chosen = chosen.map_err(StageError::Mismatch)?;
-    for (place, score) in chosen.iter_mut().enumerate() {
-        score.place = place;
-    }
-    let mut evaluation = Evaluation {
+    let evaluation = Evaluation {
         ctx,
         run,
-        where_possible: params.where_possible,
-        scores: chosen,
+        scores: chosen.collect::<Result<_, _>>().map_err(StageError::Mismatch)?,
         sets: sets(&snapshot, run)?,
         head: Head::load(&snapshot, of_id)?,
-        phi: phi(ctx, run)?,
         snapshot,
     };
-    let steps = evaluation.scores.len() + evaluation.sets.len();
+    let sets = 0..evaluation.sets.len();
+    let steps = evaluation.scores.len() + sets.len();
     ctx.progress.begin("evaluate", steps as u64, "steps");
-    let ready = evaluation.learn()?;
-    let values = (0..evaluation.sets.len())
-        .map(|set| evaluation.set(set, &ready))
+    let stored = sets.map(|set| evaluation.stored(set));
+    let stored = stored.collect::<Result<Vec<Stored>, _>>()?;
+    let ready = evaluation.learn(&stored, params.where_possible)?;
+    let values = stored
+        .into_iter()
+        .enumerate()
+        .map(|(set, stored)| evaluation.set(set, &ready, stored))
         .collect::<Result<Vec<_>, _>>()?;
-    let labels: Vec<&str> = evaluation
-        .scores
-        .iter()
-        .map(|score| score.label.as_str())
-        .collect();
+    let taken = evaluation.scores.iter().zip(&ready);
+    let taken = taken.filter(|(_, ready)| !matches!(ready, Ready::LeftOut));
+    let labels: Vec<&str> = taken.map(|(score, _)| score.label.as_str()).collect();
     let metrics = metrics::of(&evaluation.sets, &labels, &values, params.convention)?;
     Ok(ctx.store.put(run.id, &metrics)?)
 }
@@ -120,34 +126,29 @@ fn phi(ctx: &Context<'_>, run: &Run) -> Result<Option<Phi>, StageError> {
 }
 
 impl Evaluation<'_> {
-    /// The indices of a set's rows of a score in `scores`: by its place among those that were asked for.
+    /// The indices of a set's rows of the score of a place in `scores`.
     fn indices(&self, set: usize, score: usize) -> Range<u64> {
         let count = |sets: &[TestSet]| sets.iter().map(|set| set.count).sum::<u64>();
-        let start = self.scores[score].place as u64 * count(&self.sets) + count(&self.sets[..set]);
+        let start = score as u64 * count(&self.sets) + count(&self.sets[..set]);
         start..start + self.sets[set].count
     }
 
-    /// Returns the values of a set's rows of a score, if all are stored.
-    fn stored(&self, set: usize, score: usize) -> Result<Option<Vec<f32>>, StageError> {
-        let rows: Vec<Score> = stretch(&self.snapshot, self.run.id, 0, &self.indices(set, score))?;
-        let whole = rows.len() as u64 == self.sets[set].count;
-        Ok(whole.then(|| rows.iter().map(|row| row.value).collect()))
+    /// Returns what is stored of a set.
+    fn stored(&self, set: usize) -> Result<Stored, StageError> {
+        let of_score = |score: usize| {
+            let rows: Vec<Score> = stretch(&self.snapshot, self.run.id, 0, &self.indices(set, score))?;
+            let whole = rows.len() as u64 == self.sets[set].count;
+            Ok(whole.then(|| rows.iter().map(|row| row.value).collect()))
+        };
+        (0..self.scores.len()).map(of_score).collect()
     }
 
-    /// Lets the scores that have work left learn what they must; those that cannot are left out or an error.
-    fn learn(&mut self) -> Result<Vec<Ready>, StageError> {
-        let wanted = |score: usize| -> Result<bool, StageError> {
-            for set in 0..self.sets.len() {
-                if self.stored(set, score)?.is_none() {
-                    return Ok(true);
-                }
-            }
-            Ok(false)
-        };
-        let wanted = (0..self.scores.len())
-            .map(wanted)
-            .collect::<Result<Vec<_>, _>>()?;
-        let needs = |of: fn(&Chosen) -> bool| self.scores.iter().zip(&wanted).any(|(s, w)| *w && of(s));
+    /// Lets the scores that have work left learn what they must. Those that cannot are an error, or
+    /// `where_possible` left out.
+    fn learn(&self, stored: &[Stored], where_possible: bool) -> Result<Vec<Ready>, StageError> {
+        let wanted = |score: &usize| stored.iter().any(|set| set[*score].is_none());
+        let wanted: Vec<usize> = (0..self.scores.len()).filter(wanted).collect();
+        let needs = |of: fn(&Chosen) -> bool| wanted.iter().any(|score| of(&self.scores[*score]));
         let shown = |role: Role, needed: bool| match role.input_of(self.run).filter(|_| needed) {
             Some(run) => Shown::load(&self.snapshot, run).map(Some),
             None => Ok(None),
@@ -158,32 +159,43 @@ impl Evaluation<'_> {
             train: self.view(train.as_ref())?,
             validation: self.view(validation.as_ref())?,
         };
-        let (mut ready, mut left_out) = (Vec::with_capacity(wanted.len()), Vec::new());
-        for (score, wanted) in self.scores.iter().zip(wanted) {
+        let mut ready = Vec::with_capacity(self.scores.len());
+        for (place, score) in self.scores.iter().enumerate() {
             self.ctx.check_interrupt()?;
             self.ctx.progress.detail(&score.label);
-            match (&score.way, wanted) {
-                (Way::Of(way, values), true) => {
-                    let what = "the head";
-                    let learnt = match score.needs().head && self.head.is_none() {
-                        true => Err(ScoreError::Missing { what }),
-                        false => way.fit(values, &reference),
-                    };
-                    match learnt.map_err(|error| of_score(score, "", &error)) {
-                        Ok(learnt) => ready.push(Some(learnt)),
-                        Err(error) if self.where_possible => {
-                            self.ctx.progress.note(&format!("left out: {error}"));
-                            left_out.push(score.place);
-                        }
-                        Err(error) => return Err(error),
-                    }
+            let learnt = match wanted.contains(&place) {
+                true => self.fit(score, &reference),
+                false => Ok(Ready::Stored),
+            };
+            ready.push(match learnt {
+                Err(error @ StageError::Mismatch(_)) if where_possible => {
+                    self.ctx.progress.note(&format!("left out: {error}"));
+                    Ready::LeftOut
                 }
-                (Way::Of(..), false) | (Way::Dream, _) => ready.push(None),
-            }
+                learnt => learnt?,
+            });
             self.ctx.progress.advance(1);
         }
-        self.scores.retain(|score| !left_out.contains(&score.place));
         Ok(ready)
+    }
+
+    /// Lets a score learn what it must.
+    fn fit(&self, score: &Chosen, reference: &Reference<'_>) -> Result<Ready, StageError> {
+        let (way, values) = match &score.way {
+            Way::Of(way, values) => (way, values),
+            Way::Dream => {
+                let missing = || StageError::Mismatch("the classifier has no phi to score with".into());
+                return phi(self.ctx, self.run)?.map(Ready::Phi).ok_or_else(missing);
+            }
+        };
+        let what = "the head";
+        let fitted = match score.needs().head && self.head.is_none() {
+            true => Err(ScoreError::Missing { what }),
+            false => way.fit(values, reference),
+        };
+        fitted
+            .map(Ready::Fitted)
+            .map_err(|error| of_score(score, "", &error))
     }
 
     /// Returns a set as scores see it.
@@ -194,13 +206,13 @@ impl Evaluation<'_> {
 
     /// Returns the scores of the images of a set, score by score, making and committing those that are not
     /// stored.
-    fn set(&self, number: usize, ready: &[Ready]) -> Result<Vec<Vec<f32>>, StageError> {
+    fn set(&self, number: usize, ready: &[Ready], stored: Stored) -> Result<Vec<Vec<f32>>, StageError> {
         let set = &self.sets[number];
-        let stored = (0..self.scores.len()).map(|score| self.stored(number, score));
-        let stored = stored.collect::<Result<Vec<_>, _>>()?;
+        let is_done =
+            |(ready, stored): (&Ready, &Option<_>)| stored.is_some() || matches!(ready, Ready::LeftOut);
         let accuracy = stretch::<Metric>(&self.snapshot, self.run.id, 0, &(ACCURACY..ACCURACY + 1))?;
         let measured = !set.is_id || !accuracy.is_empty();
-        if measured && stored.iter().all(Option::is_some) {
+        if measured && ready.iter().zip(&stored).all(is_done) {
             self.ctx.progress.skip(1);
             return Ok(stored.into_iter().flatten().collect());
         }
@@ -218,12 +230,13 @@ impl Evaluation<'_> {
             self.ctx.store.put(self.run.id, &[row])?;
         }
         let mut all = Vec::with_capacity(stored.len());
-        for (score, stored) in stored.into_iter().enumerate() {
+        for (score, (ready, stored)) in ready.iter().zip(stored).enumerate() {
             self.ctx.check_interrupt()?;
-            all.push(match stored {
-                Some(values) => values,
-                None => {
-                    let values = self.values(score, &ready[score], set, &shown)?;
+            all.push(match (stored, ready) {
+                (_, Ready::LeftOut) => continue,
+                (Some(values), _) => values,
+                (None, ready) => {
+                    let values = self.values(score, ready, set, &shown)?;
                     let rows = self.rows(number, score, &values, &shown, predicted.as_deref());
                     self.ctx.store.put(self.run.id, &rows)?;
                     values
@@ -243,16 +256,20 @@ impl Evaluation<'_> {
         shown: &Shown,
     ) -> Result<Vec<f32>, StageError> {
         let chosen = &self.scores[score];
-        match (ready, &self.phi) {
-            (Some(ready), _) => {
+        match ready {
+            Ready::Fitted(fitted) => {
                 let view = shown.view(self.head.as_ref());
-                let values = view.and_then(|view| ready.score(&view));
+                let values = view.and_then(|view| fitted.score(&view));
                 values.map_err(|error| of_score(chosen, &set.name, &error))
             }
-            (None, Some(phi)) => Ok(ood::phi(&ood::energy(&shown.logits, shown.classes, 1.0)?, phi)?),
-            (None, None) => Err(StageError::Mismatch(
-                "the classifier has no phi to score with".into(),
-            )),
+            Ready::Phi(phi) => Ok(ood::phi(&ood::energy(&shown.logits, shown.classes, 1.0)?, phi)?),
+            // The snapshot had the rows when this was said of the score.
+            Ready::Stored | Ready::LeftOut => {
+                let label = &chosen.label;
+                Err(StageError::Mismatch(format!(
+                    "the rows of the score `{label}` are gone"
+                )))
+            }
         }
     }
 
