@@ -21,7 +21,7 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use super::provider::external;
 use super::row_groups;
-use super::scan::{Batches, Reads, ScanExec};
+use super::scan::{Batches, Reads, ScanExec, column_names};
 use crate::exchange::parquet::ParquetFile;
 use crate::query::{self, QueryError};
 use crate::store::Tally;
@@ -284,12 +284,6 @@ impl Reads for FileRows {
     }
 
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let columns: Vec<_> = self
-            .schema
-            .fields()
-            .iter()
-            .map(|field| field.name().as_str())
-            .collect();
         let all = self
             .parts
             .iter()
@@ -299,7 +293,7 @@ impl Reads for FileRows {
             f,
             "ParquetScan: table={}, columns=[{}], files={}, row_groups={} of {}, rows={}, bytes={}",
             self.table,
-            columns.join(", "),
+            column_names(&self.schema),
             self.parts.len(),
             groups.sum::<usize>(),
             all.sum::<usize>(),

@@ -14,7 +14,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use dream_schema::Table;
 
 use super::pushdown;
-use super::scan::{Batches, Reads, ScanExec};
+use super::scan::{Batches, Reads, ScanExec, column_names};
 use crate::query::known::Known;
 use crate::query::scan::{Cost, Counter, Scan, ScanOptions, cost};
 use crate::query::{QueryError, Selection, TableName};
@@ -131,17 +131,11 @@ impl Reads for StoreRows {
 
     /// The columns that are read, the keys that rows are looked for under, and what that costs by the index.
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let columns: Vec<_> = self
-            .schema
-            .fields()
-            .iter()
-            .map(|field| field.name().as_str())
-            .collect();
         write!(
             f,
             "StoreScan: table={}, columns=[{}]",
             self.known.table,
-            columns.join(", ")
+            column_names(&self.schema)
         )?;
         let Selection {
             runs,

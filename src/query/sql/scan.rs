@@ -36,6 +36,12 @@ pub(super) trait Reads: fmt::Debug + Send + Sync {
     fn batches(&self, tally: &Arc<Tally>) -> Result<Batches>;
 }
 
+/// The names of columns, as `describe` says them.
+pub(super) fn column_names(schema: &SchemaRef) -> String {
+    let names = schema.fields().iter().map(|field| field.name().as_str());
+    names.collect::<Vec<_>>().join(", ")
+}
+
 /// The leaf of a plan.
 #[derive(Debug)]
 pub(super) struct ScanExec {

@@ -206,17 +206,20 @@ impl Preset {
         let model = refusals.take("path", self.model(store, Reach::Glance))?;
         if let (Some(id), Some(ood), Some(model)) = (id, ood, model) {
             let sources = Sources { id, ood, model };
-            self.walk(
-                store,
-                &sources,
-                seed,
-                &mut Check {
-                    store,
-                    refusals: &mut refusals,
-                },
-            )?;
+            self.refuse(store, &sources, seed, &mut refusals)?;
         }
         Ok(refusals.into_inner())
+    }
+
+    /// Refuses what cannot be done of any part, as far as is known of these sources.
+    fn refuse(
+        &self,
+        store: &Store,
+        sources: &Sources,
+        seed: u64,
+        refusals: &mut Refusals,
+    ) -> Result<(), StageError> {
+        self.walk(store, sources, seed, &mut Check { store, refusals })
     }
 
     /// Checks the whole pipeline, then runs every stage that is not in the store yet. `each` is told of every
@@ -237,16 +240,7 @@ impl Preset {
         };
         // Now that they are registered, more is known of them: how many pictures, which labels.
         let mut refusals = Refusals::default();
-        let store = ctx.store;
-        self.walk(
-            store,
-            &sources,
-            seed,
-            &mut Check {
-                store,
-                refusals: &mut refusals,
-            },
-        )?;
+        self.refuse(ctx.store, &sources, seed, &mut refusals)?;
         refusals.finish()?;
         let mut work = Work {
             ctx,
