@@ -126,3 +126,53 @@ fn options_and_files_that_cannot_be_imported_are_named() {
         ],
     );
 }
+
+#[test]
+fn activations_of_another_program_are_evaluated_as_our_own() {
+    let folder = folder();
+    let path = folder.path();
+    for (run, set) in [("fashion-mini-test", "garments"), ("digits-all", "digits")] {
+        let (run, file) = (format!("quick-0-observe-plain-{run}"), format!("{set}.parquet"));
+        let target = path.join(&file);
+        good(
+            demo(),
+            &[
+                "export",
+                "activations",
+                "--run",
+                &run,
+                "-o",
+                target.to_str().unwrap(),
+            ],
+        );
+        good(
+            path,
+            &["import", "activations", &file, "--dataset", set, "--alias", set],
+        );
+    }
+    let evaluate = [
+        "evaluate",
+        "--activations",
+        "garments",
+        "--ood-activations",
+        "digits",
+    ];
+    // Neither phi nor training images are there: what needs them is no part of all scores.
+    let metrics = json(path, &[&evaluate[..], &["--scores", "all"]].concat());
+    let auroc = |rows: &[serde_json::Value], of: &str| {
+        let is_it = |row: &&serde_json::Value| {
+            row["score"] == of && row["dataset"] == "digits" && row["metric"] == "auroc"
+        };
+        rows.iter().find(is_it).map(|row| row["mean"].as_f64().unwrap())
+    };
+    let own = json(demo(), &["evaluate", "quick-0-detect-plain", "--preset", "quick"]);
+    for score in ["energy", "msp"] {
+        assert_eq!(auroc(&metrics, score), auroc(&own, score), "{score}");
+    }
+    assert!(auroc(&metrics, "gen").is_some());
+    assert_eq!(auroc(&metrics, "dream").or(auroc(&metrics, "mds")), None);
+    let said = bad(path, 2, &[&evaluate[..], &["--scores", "mds"]].concat());
+    assert!(said.contains("--train-activations"), "{said}");
+    let said = bad(path, 2, &[&evaluate[..], &["--scores", "dream"]].concat());
+    assert!(said.contains("phi"), "{said}");
+}

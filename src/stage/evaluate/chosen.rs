@@ -87,9 +87,11 @@ impl FromStr for ScoreSpec {
     }
 }
 
-/// Returns every score, without those that learn from validation images where there are none.
-pub fn all(validates: bool) -> Vec<ScoreSpec> {
+/// Returns every score, without those that learn from training images or validation images where there are
+/// none.
+pub fn all(trains: bool, validates: bool) -> Vec<ScoreSpec> {
     let cards = SCORES.iter().map(|score| score.card());
+    let cards = cards.filter(|card| trains || !card.needs.train);
     let cards = cards.filter(|card| validates || !card.needs.validation);
     let names = cards.map(|card| card.name).chain([DREAM]);
     names.map(|name| ScoreSpec::Plain(name.to_owned())).collect()

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use dream_ood::ood::Convention;
 use dream_ood::stage::evaluate::{self, Observations, ScoreSpec, Settings};
 use dream_ood::stage::pipeline::{Evaluation, Preset, Reach};
-use dream_ood::stage::{How, ImageSource, Refusals, Source as _};
+use dream_ood::stage::{How, ImageSource, Refusals, Role, Source as _};
 use dream_ood::store::Readable as _;
 use dream_schema::{Run, RunId, Table};
 
@@ -99,9 +99,8 @@ impl Evaluate {
             settings.ood_splits = own.collect();
         }
         if !self.scores.is_empty() {
-            let split = settings.validation_split.is_some();
-            settings.where_possible = self.scores.iter().any(|score| score.name() == evaluate::ALL);
-            settings.scores = self.chosen(split || self.stored.validation_activations.is_some())?;
+            settings.where_possible = self.asks_for_all();
+            settings.scores = self.chosen(settings.validation_split.is_some())?;
         }
         let session = self.base.existing(args)?;
         let runs = match &self.stored.activations {
@@ -117,11 +116,21 @@ impl Evaluate {
         }
     }
 
-    /// The scores that are asked for.
+    fn asks_for_all(&self) -> bool {
+        self.scores.iter().any(|score| score.name() == evaluate::ALL)
+    }
+
+    /// The scores that are asked for; `validates` says whether a split is named for those that learn from
+    /// one.
     fn chosen(&self, validates: bool) -> Result<Vec<ScoreSpec>> {
-        match self.scores.iter().any(|score| score.name() == evaluate::ALL) {
+        // Training images of a `detect` run are known; of other activations they must be named.
+        let trains = self.stored.activations.is_none() || self.stored.train_activations.is_some();
+        match self.asks_for_all() {
             true if self.scores.len() > 1 => bail!(Usage("--scores: `all` stands alone".to_owned())),
-            true => Ok(evaluate::all(validates)),
+            true => Ok(evaluate::all(
+                trains,
+                validates || self.stored.validation_activations.is_some(),
+            )),
             false => Ok(self.scores.clone()),
         }
     }
@@ -203,13 +212,18 @@ impl Evaluate {
             let run = resolve(name)?;
             ood.push((dataset(session, run)?, run.into()));
         }
+        let id = resolve(id)?;
+        let has_phi = match Role::Detector.input_of(&session.store.run(id)?) {
+            Some(detector) => evaluate::has_phi(&session.store, &detector.into())?,
+            None => false,
+        };
         let observations = Observations {
-            id: resolve(id)?.into(),
+            id: id.into(),
             ood,
             train: optional(train_activations)?.map(Into::into),
             validation: optional(validation_activations)?.map(Into::into),
         };
-        let asked = evaluate::ask(&settings.params(true), &observations);
+        let asked = evaluate::ask(&settings.params(has_phi), &observations);
         let mut refusals = Refusals::of(evaluate::NAME).within(memory::room(session.args));
         let planned = asked.clone().plan(&session.store, &mut refusals)?;
         refuse_alias(session, self.base.alias.as_deref(), &planned, &mut refusals)?;
