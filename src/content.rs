@@ -61,14 +61,23 @@ pub enum Content {
     Png,
     /// JPEG.
     Jpeg,
+    /// A picture of a format that nothing here reads, with its article.
+    Picture(&'static str),
+    /// An IDX file, of images or labels.
+    Idx,
     /// A database of redb, such as a store.
     Redb,
+    /// A database of SQLite.
+    Sqlite,
     /// Nothing known.
     Unknown,
 }
 
+/// What is said of a file that is a pointer of Git LFS, where its size is of no interest.
+pub const POINTER: &str = "it is a git-lfs pointer: the bytes of the file itself were not fetched";
+
 /// How files begin.
-const MAGIC: [(&[u8], Content); 17] = [
+const MAGIC: [(&[u8], Content); 22] = [
     (b"PK\x03\x04", Content::Zip),
     (b"PK\x05\x06", Content::Zip), // without an entry
     (b"\x1f\x8b", Content::Gzip),
@@ -85,12 +94,33 @@ const MAGIC: [(&[u8], Content); 17] = [
     (b"\x89PNG\r\n\x1a\n", Content::Png),
     (b"\xff\xd8\xff", Content::Jpeg),
     (b"redb\x1a\n", Content::Redb),
+    (b"SQLite format 3\0", Content::Sqlite),
     (b"/annex/objects/", Content::AnnexPointer),
+    (b"GIF8", Content::Picture("a GIF picture")),
+    (b"II*\0", Content::Picture("a TIFF picture")),
+    (b"MM\0*", Content::Picture("a TIFF picture")),
+    (b"\0\0\0\x0cjP  ", Content::Picture("a JPEG 2000 picture")),
+];
+
+/// How pictures are marked behind their first bytes.
+const INNER: [(usize, &[u8], &str); 3] = [
+    (8, b"WEBP", "a WebP picture"),
+    (4, b"ftypavif", "an AVIF picture"),
+    (4, b"ftyphei", "a HEIC picture"),
+];
+
+/// How pictures begin whose marks a text may begin with, too.
+const SHORT: [(&[u8], &str); 3] = [
+    (b"BM", "a BMP picture"),
+    (b"P5", "a PGM picture"),
+    (b"P6", "a PPM picture"),
 ];
 
 impl Content {
-    /// Returns what a file is that begins so; of [`HEAD`] bytes all is known that is told apart here.
+    /// Returns what a file is that begins so; of [`HEAD`] bytes all is known that is told apart here, and no
+    /// others are looked at.
     pub fn of(head: &[u8]) -> Self {
+        let head = &head[..head.len().min(HEAD)];
         if head.is_empty() {
             return Self::Empty;
         }
@@ -105,7 +135,11 @@ impl Content {
             // The length of a header that is JSON: no text begins with the zeros of a short length.
             [_, _, _, _, 0, 0, 0, 0, b'{', ..] => Self::Safetensors,
             [0x80, 2..=5, ..] => Self::Pickle,
-            _ => text(head),
+            [0, 0, 8, 1 | 3, ..] => Self::Idx,
+            _ => match text(head) {
+                Self::Unknown => picture(head).map_or(Self::Unknown, Self::Picture),
+                content => content,
+            },
         }
     }
 
@@ -117,6 +151,23 @@ impl Content {
         let mut head = Vec::with_capacity(HEAD);
         File::open(path)?.take(HEAD as u64).read_to_end(&mut head)?;
         Ok(Self::of(&head))
+    }
+
+    /// Returns what is in the gzip stream at `path`.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub fn in_gzip(path: &Path) -> io::Result<Self> {
+        let mut head = Vec::with_capacity(HEAD);
+        let mut unpacked = flate2::read::GzDecoder::new(File::open(path)?).take(HEAD as u64);
+        // A stream that ends early is for its reader to report.
+        let _ = unpacked.read_to_end(&mut head);
+        Ok(Self::of(&head))
+    }
+
+    /// Says whether these bytes, a whole file or its head, are a pointer of Git LFS.
+    pub fn is_lfs_pointer(bytes: &[u8]) -> bool {
+        matches!(Self::of(bytes), Self::LfsPointer(_))
     }
 
     /// Says whether it stands in the place of a file that was never fetched, or is what came instead of it:
@@ -143,7 +194,10 @@ impl Content {
             | Self::Pickle
             | Self::Png
             | Self::Jpeg
+            | Self::Picture(_)
+            | Self::Idx
             | Self::Redb
+            | Self::Sqlite
             | Self::Unknown => false,
         }
     }
@@ -173,9 +227,18 @@ fn text(head: &[u8]) -> Content {
     }
 }
 
+/// Returns the picture that bytes are which are no text.
+fn picture(head: &[u8]) -> Option<&'static str> {
+    let starts = |at: usize, magic: &[u8]| head.get(at..).is_some_and(|rest| rest.starts_with(magic));
+    let inner = INNER.iter().find(|(at, magic, _)| starts(*at, magic));
+    let short = || SHORT.iter().find(|(magic, _)| starts(0, magic));
+    let inner = inner.map(|(_, _, name)| *name);
+    inner.or_else(|| short().map(|(_, name)| *name))
+}
+
 /// Returns the size of the file that a Git LFS pointer stands for; none if `head` is no such pointer.
-pub fn lfs_pointer(head: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(head).ok().filter(|_| head.len() <= HEAD)?;
+fn lfs_pointer(head: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(head).ok()?;
     let mut lines = text.lines().map(|line| line.split_once(' '));
     let version = match lines.next()?? {
         ("version", version) => version,
@@ -211,10 +274,10 @@ impl fmt::Display for Content {
             Self::Json => "JSON",
             Self::Text => "text",
             Self::Zip => "a zip archive",
-            Self::Gzip => "compressed by gzip",
-            Self::Bzip2 => "compressed by bzip2",
-            Self::Xz => "compressed by xz",
-            Self::Zstd => "compressed by zstd",
+            Self::Gzip => "a gzip stream",
+            Self::Bzip2 => "a bzip2 stream",
+            Self::Xz => "an xz stream",
+            Self::Zstd => "a zstd stream",
             Self::SevenZip => "a 7z archive",
             Self::Rar => "a RAR archive",
             Self::Tar => "a tar archive",
@@ -227,7 +290,10 @@ impl fmt::Display for Content {
             Self::Pickle => "a Python pickle",
             Self::Png => "a PNG image",
             Self::Jpeg => "a JPEG image",
+            Self::Picture(name) => name,
+            Self::Idx => "an IDX file",
             Self::Redb => "a redb database, such as a store",
+            Self::Sqlite => "a database of SQLite",
             Self::Unknown => "of an unknown format",
         })
     }
@@ -254,6 +320,14 @@ mod tests {
             (b"name\ttoken_word\nhen\then\n", Content::Text),
             (b"\x00\x01\x02\x03", Content::Unknown),
             (b"\xff\xfe\xfd", Content::Unknown),
+            (b"\x00\x00\x08\x03\x00\x00", Content::Idx),
+            (
+                b"RIFF\xff\x00\x00\x00WEBPVP8 ",
+                Content::Picture("a WebP picture"),
+            ),
+            (b"BM\x36\x00\x00\x00", Content::Picture("a BMP picture")),
+            (b"BMI,age\n21,40\n", Content::Text),
+            (b"version https://git-lfs.github.com/spec/v1", Content::Text),
             (&tar, Content::Tar),
             (b"/annex/objects/MD5E-s1--00.npy\n", Content::AnnexPointer),
         ] {
@@ -269,6 +343,12 @@ mod tests {
         let oid = "4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393";
         let pointer = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize 12345\n");
         assert_eq!(Content::of(pointer.as_bytes()), Content::LfsPointer(12345));
+        assert!(Content::is_lfs_pointer(pointer.as_bytes()) && !Content::is_lfs_pointer(b""));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.safetensors");
+        std::fs::write(&path, &pointer).unwrap();
+        assert_eq!(Content::at(&path).unwrap(), Content::LfsPointer(12345));
+        assert!(Content::at(&folder.path().join("absent")).is_err());
         let windows = pointer.replace('\n', "\r\n");
         assert_eq!(Content::of(windows.as_bytes()), Content::LfsPointer(12345));
         let said = Content::LfsPointer(12345).to_string();

@@ -11,7 +11,6 @@ pub mod engine;
 pub mod error;
 pub mod exchange;
 mod floats;
-pub mod lfs;
 pub mod nn;
 pub mod ood;
 pub mod outlier;

@@ -29,7 +29,7 @@ pub enum DatasetError {
         reason: String,
     },
     /// A git-lfs pointer stands in the place of a file.
-    #[error("{} cannot be read: {}", path.display(), crate::lfs::POINTER)]
+    #[error("{} cannot be read: {}", path.display(), crate::content::POINTER)]
     Pointer { path: PathBuf },
     /// A repository of several sets.
     #[error(

@@ -15,10 +15,10 @@ use super::files;
 use super::item::{Container, Item, Stored};
 use super::layout::{Arrangement, arrange, unwrapped};
 use super::set::Reading;
-use super::sniff::Sort;
 use super::tiny::Tiny;
+use super::tree;
 use super::tree::{Entry, Folder, Place, Walk};
-use super::{sniff, tree};
+use crate::content::Content as FileContent;
 
 /// The split of a folder without splits.
 pub(super) const ALL: &str = "all";
@@ -56,9 +56,11 @@ pub(super) enum Content {
 
 /// Whether the file at `path` is an archive that is read as a folder.
 pub(super) fn is_archive(path: &Path) -> bool {
-    match sniff::sort_of_file(path) {
-        Ok(Sort::Tar | Sort::Zip) => true,
-        Ok(Sort::Gzip) => has_tar_name(path) || matches!(sniff::sort_in_gzip(path), Ok(Sort::Tar)),
+    match FileContent::at(path) {
+        Ok(FileContent::Tar | FileContent::Zip) => true,
+        Ok(FileContent::Gzip) => {
+            has_tar_name(path) || matches!(FileContent::in_gzip(path), Ok(FileContent::Tar))
+        }
         _ => has_tar_name(path),
     }
 }
@@ -77,8 +79,8 @@ pub(super) fn root(path: &Path) -> Result<Folder, DatasetError> {
     if path.is_dir() {
         return Ok(Folder::Disk(path.to_owned()));
     }
-    let archive = match sniff::sort_of_file(path).map_err(files::io(path))? {
-        Sort::Zip => Archive::zip(path)?,
+    let archive = match FileContent::at(path).map_err(files::io(path))? {
+        FileContent::Zip => Archive::zip(path)?,
         _ => Archive::tar(path)?,
     };
     Ok(Folder::Packed(Arc::new(archive), String::new()))

@@ -7,9 +7,8 @@ use image::{ImageFormat, ImageReader, Limits};
 
 use super::bulk::Part;
 use super::error::DatasetError;
-use super::sniff::{self, Sort};
 use super::{files, jpeg};
-use crate::lfs;
+use crate::content::{self, Content};
 
 /// What a reader of one container format offers.
 pub(super) trait Container {
@@ -90,15 +89,15 @@ impl Pixels {
 
     /// Decodes the bytes of a PNG or JPEG file; the error says what is wrong with them.
     pub(super) fn of_file(bytes: &[u8]) -> Result<Self, String> {
-        let format = match sniff::sort(bytes) {
-            Sort::Png => ImageFormat::Png,
-            Sort::Jpeg => {
+        let format = match Content::of(bytes) {
+            Content::Png => ImageFormat::Png,
+            Content::Jpeg => {
                 jpeg::whole(bytes)?;
                 ImageFormat::Jpeg
             }
-            Sort::Pointer => return Err(lfs::POINTER.to_owned()),
-            Sort::Empty => return Err("the file is empty".to_owned()),
-            other => return Err(format!("it is {}; PNG and JPEG are read", other.words())),
+            Content::LfsPointer(_) => return Err(content::POINTER.to_owned()),
+            Content::Empty => return Err("the file is empty".to_owned()),
+            other => return Err(format!("it is {other}; PNG and JPEG are read")),
         };
         let mut reader = ImageReader::with_format(std::io::Cursor::new(bytes), format);
         let mut limits = Limits::default();

@@ -26,7 +26,6 @@ mod parquet;
 mod prepare;
 mod preview;
 mod set;
-mod sniff;
 mod svhn;
 #[cfg(test)]
 mod tests;

@@ -9,8 +9,8 @@ use super::cifar::{self, Version};
 use super::error::DatasetError;
 use super::folder::ClassFolder;
 use super::item::{Container, Item};
-use super::sniff::{self, Sort};
 use super::{files, folder, idx, list, names, parquet, svhn};
+use crate::content::Content;
 use crate::words::words;
 
 words! {
@@ -62,39 +62,57 @@ impl Kind {
 
 /// What is said of a file that is no set.
 fn no_set(path: &Path) -> Result<DatasetError, DatasetError> {
-    let mut sort = sniff::sort_of_file(path).map_err(files::io(path))?;
-    if sort == Sort::Gzip {
-        sort = match sniff::sort_in_gzip(path).map_err(files::io(path))? {
-            inner @ (Sort::Idx | Sort::Mat | Sort::Parquet) => inner,
-            _ => sort,
+    let mut content = Content::at(path).map_err(files::io(path))?;
+    if content == Content::Gzip {
+        content = match Content::in_gzip(path).map_err(files::io(path))? {
+            inner @ (Content::Idx | Content::Matlab | Content::Parquet) => inner,
+            _ => content,
         };
     }
-    let reason = match sort {
-        Sort::Pointer => {
+    const READ: &str = "folders of images, archives of them (tar, tar.gz, zip), Parquet, IDX, CIFAR and SVHN \
+                        are read";
+    let layout = |reason: String| DatasetError::Layout {
+        path: path.to_owned(),
+        reason,
+    };
+    let reason = match content {
+        Content::LfsPointer(_) => {
             return Ok(DatasetError::Pointer {
                 path: path.to_owned(),
             });
         }
-        Sort::Png | Sort::Jpeg => "one picture is no set; name its folder",
-        Sort::Idx => "its folder is the set, with the images and labels of a split beside each other",
-        Sort::Empty | Sort::Unknown => {
-            return Ok(DatasetError::Layout {
-                path: path.to_owned(),
-                reason: match sort {
-                    Sort::Empty => "the file is empty",
-                    _ => {
-                        "it is of no format that is known here; folders of images, archives of them (tar, \
-                         tar.gz, zip), Parquet, IDX, CIFAR and SVHN are read"
-                    }
-                }
-                .to_owned(),
-            });
+        Content::Empty => return Ok(layout("the file is empty".to_owned())),
+        Content::AnnexPointer => return Ok(layout(format!("it is {content}"))),
+        Content::Json
+        | Content::Text
+        | Content::Safetensors
+        | Content::Pickle
+        | Content::Redb
+        | Content::Sqlite
+        | Content::Unknown => {
+            return Ok(layout(format!("it is of no format that is known here; {READ}")));
         }
-        _ => "folders of images, archives of them (tar, tar.gz, zip), Parquet, IDX, CIFAR and SVHN are read",
+        Content::Png | Content::Jpeg => "one picture is no set; name its folder",
+        Content::Idx => "its folder is the set, with the images and labels of a split beside each other",
+        Content::Page
+        | Content::Zip
+        | Content::Gzip
+        | Content::Bzip2
+        | Content::Xz
+        | Content::Zstd
+        | Content::SevenZip
+        | Content::Rar
+        | Content::Tar
+        | Content::Npy
+        | Content::Parquet
+        | Content::Arrow
+        | Content::Hdf5
+        | Content::Matlab
+        | Content::Picture(_) => READ,
     };
     Ok(DatasetError::Foreign {
         path: path.to_owned(),
-        what: sort.words().to_owned(),
+        what: content.to_string(),
         reason: reason.to_owned(),
     })
 }

@@ -7,7 +7,7 @@ use super::archive::Archive;
 use super::error::DatasetError;
 use super::files;
 use super::item::Stored;
-use super::sniff::{self, Sort};
+use crate::content::Content;
 
 /// How deep folders may lie in folders: links may lead in circles.
 const DEEPEST: usize = 24;
@@ -143,7 +143,7 @@ impl Walk<'_> {
         // A name that does not say it, as in caches: the file does.
         match stored {
             Stored::File(path) if extension.is_empty() => {
-                Ok(matches!(sniff::sort_of_file(path), Ok(Sort::Png | Sort::Jpeg)))
+                Ok(matches!(Content::at(path), Ok(Content::Png | Content::Jpeg)))
             }
             Stored::File(_) | Stored::Encoded(..) | Stored::Planes(_) => Ok(false),
         }

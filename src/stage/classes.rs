@@ -5,8 +5,8 @@ use std::path::Path;
 use dream_schema::ClassEmbedding;
 
 use super::StageError;
+use crate::content::{self, Content};
 use crate::dataset::{self, ClassFolder};
-use crate::lfs;
 
 /// A row of a class table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,8 +52,8 @@ pub fn read_classes(path: &Path) -> Result<Vec<ClassRow>, StageError> {
 /// # Errors
 /// Says what is wrong with it.
 pub(crate) fn parse_classes(bytes: &[u8]) -> Result<Vec<ClassRow>, String> {
-    if lfs::is_pointer(bytes) {
-        return Err(lfs::POINTER.to_owned());
+    if Content::is_lfs_pointer(bytes) {
+        return Err(content::POINTER.to_owned());
     }
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err("it is text in UTF-16; UTF-8 is read".to_owned());

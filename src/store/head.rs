@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{Result, StoreError};
+use crate::content::Content;
 
 /// The first bytes of every redb file.
 const REDB_MAGIC: [u8; 9] = [b'r', b'e', b'd', b'b', 0x1A, 0x0A, 0xA9, 0x0D, 0x0A];
@@ -104,23 +105,15 @@ pub(super) fn expected(head: &[u8]) -> Option<u64> {
 }
 
 /// Says what a file is whose first bytes are not redb's.
-fn looks_like(head: &[u8]) -> &'static str {
-    let known: [(&[u8], &str); 9] = [
-        (b"SQLite format 3\0", "is a database of SQLite"),
-        (b"PAR1", "is a Parquet file: `export` writes such files"),
-        (b"\x93NUMPY", "is an array of NumPy"),
-        (b"PK\x03\x04", "is a ZIP archive (also .npz and .pt are such)"),
-        (b"\x1f\x8b", "is compressed with gzip: unpack it"),
-        (b"\x28\xb5\x2f\xfd", "is compressed with zstd: unpack it"),
-        (b"\x89PNG", "is a picture"),
-        (b"\x89HDF", "is an HDF5 file"),
-        (
-            b"version https://git-lfs",
-            "is a pointer of git-lfs, whose file was not fetched",
-        ),
-    ];
-    let found = known.iter().find(|(magic, _)| head.starts_with(magic));
-    found.map_or("is no redb file", |(_, what)| what)
+fn looks_like(head: &[u8]) -> String {
+    let content = Content::of(head);
+    match content {
+        Content::Text | Content::Json | Content::Redb | Content::Unknown => "is no redb file".to_owned(),
+        Content::Parquet => format!("is {content}: `export` writes such files"),
+        Content::Zip => format!("is {content} (also .npz and .pt are such)"),
+        Content::Gzip | Content::Bzip2 | Content::Xz | Content::Zstd => format!("is {content}: unpack it"),
+        other => format!("is {other}"),
+    }
 }
 
 #[cfg(test)]

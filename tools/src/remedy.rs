@@ -187,7 +187,7 @@ fn of_exchange(error: &ExchangeError) -> Option<Remedy> {
 
 fn of_dataset(error: &DatasetError) -> Option<Remedy> {
     match error {
-        DatasetError::Image { reason, .. } if reason == dream_ood::lfs::POINTER => Some(Remedy::FetchLfs),
+        DatasetError::Image { reason, .. } if reason == dream_ood::content::POINTER => Some(Remedy::FetchLfs),
         DatasetError::Image { .. } => Some(Remedy::LeaveOut),
         DatasetError::Pointer { .. } => Some(Remedy::FetchLfs),
         DatasetError::Configs { .. } => Some(Remedy::NameConfig),

@@ -19,7 +19,7 @@ use super::super::error::DatasetError;
 use super::super::files;
 use super::super::item::Encoded;
 use super::pages::Values;
-use crate::lfs;
+use crate::content::Content;
 
 const IMAGE_COLUMNS: [&str; 6] = ["image", "img", "jpg", "png", "jpeg", "image_bytes"];
 const LABEL_COLUMNS: [&str; 4] = ["label", "labels", "fine_label", "cls"];
@@ -109,7 +109,7 @@ impl ImageFile {
     /// Opens a file, the `number`th of its set; also returns the class names in its metadata, if there are
     /// any.
     pub fn open(path: &Path, number: usize, cache: &Arc<Cache>) -> Result<(Self, Vec<String>), DatasetError> {
-        if lfs::is_pointer_file(path) {
+        if matches!(Content::at(path), Ok(Content::LfsPointer(_))) {
             return Err(DatasetError::Pointer {
                 path: path.to_owned(),
             });

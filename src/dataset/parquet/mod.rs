@@ -18,7 +18,7 @@ use std::sync::Arc;
 use super::error::DatasetError;
 use super::files;
 use super::item::{Container, Item, Stored};
-use super::sniff::{self, Sort};
+use crate::content::Content;
 use file::ImageFile;
 
 /// A set of Parquet files.
@@ -35,7 +35,7 @@ pub(super) fn is_parquet(path: &Path) -> bool {
         true => shards::any(path),
         false => {
             path.extension().is_some_and(|e| e == "parquet")
-                || matches!(sniff::sort_of_file(path), Ok(Sort::Parquet))
+                || matches!(Content::at(path), Ok(Content::Parquet))
         }
     }
 }
