@@ -1,7 +1,7 @@
 //! `dream`: the command-line program of `dream-ood`. The only place of the project that prints.
 
-mod args;
 mod bars;
+mod globals;
 #[macro_use]
 mod output;
 mod commands;
@@ -54,9 +54,9 @@ fn run() -> Result<Verdict> {
             return Ok(Verdict::Good);
         }
     };
-    let Cli { args, command } = Cli::from_arg_matches(&given).unwrap_or_else(|error| error.exit());
-    args::refuse_unused(&given, command.uses())?;
-    session::check_device(&args.device)?;
-    session::set_threads(&args)?;
-    command.execute(&args)
+    let Cli { globals, command } = Cli::from_arg_matches(&given).unwrap_or_else(|error| error.exit());
+    globals::refuse_unused(&given, command.uses())?;
+    session::check_device(&globals.device)?;
+    session::set_threads(&globals)?;
+    command.execute(&globals)
 }

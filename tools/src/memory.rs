@@ -7,7 +7,7 @@ use std::str::FromStr;
 use dream_ood::engine::Engine;
 use dream_ood::stage::Room;
 
-use crate::args::Args;
+use crate::globals::Globals;
 
 /// What is assumed where the machine does not say.
 const ASSUMED: u64 = 4 << 30;
@@ -52,11 +52,11 @@ pub fn for_pictures(engine: &Engine) -> u64 {
 
 /// Returns what there is room for, for checks before any work. What another processor than the CPU has free
 /// is known only once it is used.
-pub fn room(args: &Args) -> Room {
+pub fn room(globals: &Globals) -> Room {
     Room {
-        memory: (args.device == "cpu").then(free_of_machine).flatten(),
-        disk: free_of_disk(&args.store),
-        pictures: args.batch_size.map(|n| n as usize),
+        memory: (globals.device == "cpu").then(free_of_machine).flatten(),
+        disk: free_of_disk(&globals.store),
+        pictures: globals.batch_size.map(|n| n as usize),
     }
 }
 

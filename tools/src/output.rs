@@ -15,7 +15,7 @@ use dream_ood::query::{self, Rows};
 use dream_ood::stage::Refusal;
 use serde_json::Value;
 
-use crate::args::Format;
+use crate::globals::Format;
 use crate::remedy::{self, Remedy};
 
 /// Where an error of the output happened.

@@ -13,8 +13,8 @@ use dream_ood::stage::{BatchSize, Context, How, Machine, Progress as _, StageErr
 use dream_ood::store::{Readable, Store, StoreError, check_alias};
 use dream_schema::{Run, RunId, RunSpec, Status};
 
-use crate::args::Args;
 use crate::bars::Bars;
+use crate::globals::Globals;
 use crate::{memory, process};
 
 /// Words that the program does not understand, found after clap's own checks: exit code 2.
@@ -25,7 +25,7 @@ pub struct Usage(pub String);
 /// Everything that a command works with.
 pub struct Session<'a> {
     /// The options that all commands share.
-    pub args: &'a Args,
+    pub globals: &'a Globals,
     /// The store.
     pub store: Arc<Store>,
     /// Progress on the terminal.
@@ -35,36 +35,36 @@ pub struct Session<'a> {
 
 impl<'a> Session<'a> {
     /// Opens the store for writing, made new if there is none.
-    pub fn writing(args: &'a Args) -> Result<Self> {
-        Self::new(args, store_to_be(args)?, Bars::new)
+    pub fn writing(globals: &'a Globals) -> Result<Self> {
+        Self::new(globals, store_to_be(globals)?, Bars::new)
     }
 
     /// Opens a store that must be there, to be changed.
-    pub fn existing(args: &'a Args) -> Result<Self> {
-        Self::new(args, store_to_write(args)?, Bars::new)
+    pub fn existing(globals: &'a Globals) -> Result<Self> {
+        Self::new(globals, store_to_write(globals)?, Bars::new)
     }
 
     /// Opens a store that must be there, for reading only.
-    pub fn reading(args: &'a Args) -> Result<Self> {
-        Self::new(args, store_to_read(args)?, Bars::reading)
+    pub fn reading(globals: &'a Globals) -> Result<Self> {
+        Self::new(globals, store_to_read(globals)?, Bars::reading)
     }
 
     /// Opens the store to check what could be done with it, as [`store_to_check`] does.
-    pub fn checking(args: &'a Args) -> Result<Self> {
-        Self::new(args, store_to_check(args)?, Bars::reading)
+    pub fn checking(globals: &'a Globals) -> Result<Self> {
+        Self::new(globals, store_to_check(globals)?, Bars::reading)
     }
 
-    fn new(args: &'a Args, store: Store, bars: fn(bool) -> Bars) -> Result<Self> {
-        let engine = Engine::of(&device(&args.device)?);
+    fn new(globals: &'a Globals, store: Store, bars: fn(bool) -> Bars) -> Result<Self> {
+        let engine = Engine::of(&device(&globals.device)?);
         let machine = Machine {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            device: args.device.clone(),
+            device: globals.device.clone(),
             host: process::host(),
             process: Some(process::own()),
         };
-        let (store, bars) = (Arc::new(store), Arc::new(bars(args.quiet)));
+        let (store, bars) = (Arc::new(store), Arc::new(bars(globals.quiet)));
         Ok(Self {
-            args,
+            globals,
             ask: ask::Session {
                 store: store.clone(),
                 engine,
@@ -84,11 +84,11 @@ impl<'a> Session<'a> {
 
     /// Returns what a question may take, and when it is to stop.
     pub fn query_options(&self) -> QueryOptions {
-        query_options(self.args, &self.bars)
+        query_options(self.globals, &self.bars)
     }
 
     fn batch_size(&self) -> BatchSize {
-        match (self.args.batch_size, self.args.memory) {
+        match (self.globals.batch_size, self.globals.memory) {
             (Some(n), _) => BatchSize::Pictures(n as usize),
             (None, Some(bytes)) => BatchSize::Memory(bytes.0),
             (None, None) => BatchSize::Memory(memory::for_pictures(&self.ask.engine)),
@@ -178,8 +178,8 @@ impl<'a> Session<'a> {
 }
 
 /// Returns what a question may take, and when it is to stop.
-pub fn query_options(args: &Args, bars: &Arc<Bars>) -> QueryOptions {
-    let memory = args.memory.map_or_else(memory::for_queries, |bytes| bytes.0);
+pub fn query_options(globals: &Globals, bars: &Arc<Bars>) -> QueryOptions {
+    let memory = globals.memory.map_or_else(memory::for_queries, |bytes| bytes.0);
     let bars = bars.clone();
     QueryOptions {
         memory: usize::try_from(memory).unwrap_or(usize::MAX),
@@ -189,18 +189,18 @@ pub fn query_options(args: &Args, bars: &Arc<Bars>) -> QueryOptions {
 }
 
 /// Opens the store for writing, made new if there is none.
-pub fn store_to_be(args: &Args) -> Result<Store> {
-    with_holder(Store::open_or_create(&args.store))
+pub fn store_to_be(globals: &Globals) -> Result<Store> {
+    with_holder(Store::open_or_create(&globals.store))
 }
 
 /// Opens a store that must be there, for writing.
-pub fn store_to_write(args: &Args) -> Result<Store> {
-    with_holder(Store::open(&args.store))
+pub fn store_to_write(globals: &Globals) -> Result<Store> {
+    with_holder(Store::open(&globals.store))
 }
 
 /// Opens a store that must be there, for reading only.
-pub fn store_to_read(args: &Args) -> Result<Store> {
-    other_store(&args.store)
+pub fn store_to_read(globals: &Globals) -> Result<Store> {
+    other_store(&globals.store)
 }
 
 /// Opens any store that must be there, for reading only.
@@ -232,9 +232,9 @@ fn with_holder(opened: Result<Store, StoreError>) -> Result<Store> {
 
 /// Opens the store to check what could be done with it, for reading only; where there is none, an empty one
 /// in memory stands in.
-pub fn store_to_check(args: &Args) -> Result<Store> {
-    match args.store.exists() {
-        true => store_to_read(args),
+pub fn store_to_check(globals: &Globals) -> Result<Store> {
+    match globals.store.exists() {
+        true => store_to_read(globals),
         false => Ok(Store::in_memory()?),
     }
 }
@@ -247,8 +247,8 @@ pub fn now() -> i64 {
 }
 
 /// Sets how many threads compute, for the whole program: to be called once, before anything is computed.
-pub fn set_threads(args: &Args) -> Result<()> {
-    let Some(threads) = args.threads else {
+pub fn set_threads(globals: &Globals) -> Result<()> {
+    let Some(threads) = globals.threads else {
         return Ok(());
     };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads as usize);

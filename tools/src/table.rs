@@ -6,7 +6,7 @@ use dream_ood::stage::MetricName::{self, AuprIn, AuprOut, Auroc, Fpr95};
 use dream_ood::stage::compare::{Network, networks};
 use dream_schema::RunId;
 
-use crate::args::Format;
+use crate::globals::Format;
 use crate::output;
 use crate::session::Session;
 
@@ -14,7 +14,7 @@ use crate::session::Session;
 /// over seeds.
 pub fn print(session: &Session<'_>, evaluations: &[RunId]) -> Result<()> {
     let networks = networks(&session.store, evaluations)?;
-    if session.args.format == Format::Json {
+    if session.globals.format == Format::Json {
         return json(&networks);
     }
     let header = [
@@ -44,7 +44,7 @@ pub fn print(session: &Session<'_>, evaluations: &[RunId]) -> Result<()> {
             ]);
         }
     }
-    if session.args.format == Format::Csv {
+    if session.globals.format == Format::Csv {
         return rows.iter().try_for_each(output::csv);
     }
     output::columns(&rows)?;

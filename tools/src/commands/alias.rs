@@ -6,7 +6,7 @@ use dream_ood::store::{Readable, StoreError, check_alias};
 use serde_json::json;
 
 use super::Verdict;
-use crate::args::{Args, Format};
+use crate::globals::{Format, Globals};
 use crate::output;
 use crate::session::{self, Usage};
 
@@ -39,12 +39,12 @@ enum Action {
 }
 
 impl Alias {
-    pub fn execute(&self, args: &Args) -> Result<Verdict> {
+    pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
         match &self.action {
-            Action::Set { name, run, moves } => set(args, name, run, *moves)?,
+            Action::Set { name, run, moves } => set(globals, name, run, *moves)?,
             Action::Rm { name } => {
-                let as_json = args.as_json()?;
-                let store = session::store_to_write(args)?;
+                let as_json = globals.as_json()?;
+                let store = session::store_to_write(globals)?;
                 let run = store.aliases()?.into_iter().find(|(other, _)| other == name);
                 store.remove_alias(name)?;
                 let run = run.map(|(_, run)| run);
@@ -54,18 +54,18 @@ impl Alias {
                     (false, None) => out!("`{name}` is removed")?,
                 }
             }
-            Action::Ls => list(args)?,
+            Action::Ls => list(globals)?,
         }
         Ok(Verdict::Good)
     }
 }
 
-fn set(args: &Args, name: &str, run: &str, moves: bool) -> Result<()> {
-    let as_json = args.as_json()?;
+fn set(globals: &Globals, name: &str, run: &str, moves: bool) -> Result<()> {
+    let as_json = globals.as_json()?;
     if let Err(error) = check_alias(name) {
         bail!(Usage(error.to_string()));
     }
-    let store = session::store_to_write(args)?;
+    let store = session::store_to_write(globals)?;
     let run = store.resolve(run)?;
     let before = match moves {
         true => store.move_alias(name, run)?,
@@ -87,14 +87,14 @@ fn set(args: &Args, name: &str, run: &str, moves: bool) -> Result<()> {
     }
 }
 
-fn list(args: &Args) -> Result<()> {
-    let store = session::store_to_read(args)?;
+fn list(globals: &Globals) -> Result<()> {
+    let store = session::store_to_read(globals)?;
     let mut rows = Vec::new();
     for (name, run) in store.aliases()? {
         let stage = store.run(run).map(|run| run.spec.stage).ok();
         rows.push((name, run, stage));
     }
-    if args.format == Format::Json {
+    if globals.format == Format::Json {
         return rows.iter().try_for_each(|(name, run, stage)| {
             output::document(&json!({ "alias": name, "run": run, "stage": stage }))
         });
@@ -105,7 +105,7 @@ fn list(args: &Args) -> Result<()> {
         rows.into_iter()
             .map(|(name, run, stage)| [name, run.to_string(), text(stage)]),
     );
-    match args.format {
+    match globals.format {
         Format::Csv => lines.iter().try_for_each(output::csv),
         Format::Table | Format::Json => output::columns(&lines),
     }

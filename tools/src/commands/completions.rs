@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::{Cli, Verdict};
-use crate::args::Args;
+use crate::globals::Globals;
 use crate::output;
 
 /// Writes the completions of a shell to stdout.
@@ -14,7 +14,7 @@ pub struct Completions {
 }
 
 impl Completions {
-    pub fn execute(&self, _: &Args) -> Result<Verdict> {
+    pub fn execute(&self, _: &Globals) -> Result<Verdict> {
         // Into memory first: the generator panics where its output cannot be written.
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::grammar(), "dream", &mut script);

@@ -11,7 +11,7 @@ use dream_schema::{Run, RunId};
 
 use super::stages::{all_is_well, read_preset};
 use super::{Verdict, report};
-use crate::args::Args;
+use crate::globals::Globals;
 use crate::memory;
 use crate::session::{Session, store_to_check};
 use crate::table;
@@ -36,17 +36,17 @@ pub struct Demo {
 }
 
 impl Demo {
-    pub fn execute(&self, args: &Args) -> Result<Verdict> {
+    pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
         let preset = read_preset(if self.quick { "quick" } else { "fashion-mini" })?;
-        check(args, &preset, self.seeds - 1, Some(&self.report))?;
+        check(globals, &preset, self.seeds - 1, Some(&self.report))?;
         if self.check {
-            return all_is_well(args);
+            return all_is_well(globals);
         }
-        let session = Session::writing(args)?;
+        let session = Session::writing(globals)?;
         let evaluations = pipeline(&session, &preset, 0..=self.seeds - 1)?;
         table::print(&session, &evaluations)?;
         report::write(&session, &evaluations, &self.report)?;
-        let store = args.store.display();
+        let store = globals.store.display();
         session
             .bars
             .say(&format!("everything is in {store}; ask it, for example:"));
@@ -60,8 +60,8 @@ impl Demo {
 
 /// Refuses what cannot be done of the pipeline with the last of its seeds, and of its report, before a store
 /// is made.
-pub fn check(args: &Args, preset: &Preset, seed: u64, report: Option<&Path>) -> Result<()> {
-    let mut refused = preset.check(&store_to_check(args)?, seed, memory::room(args))?;
+pub fn check(globals: &Globals, preset: &Preset, seed: u64, report: Option<&Path>) -> Result<()> {
+    let mut refused = preset.check(&store_to_check(globals)?, seed, memory::room(globals))?;
     let mut refusals = Refusals::of("preset");
     if let Err(error) = check_alias(&alias(preset, seed, "evaluate-plain")) {
         refusals.refuse("name", format!("the aliases of its runs begin with it: {error}"));

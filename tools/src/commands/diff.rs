@@ -7,7 +7,7 @@ use dream_schema::{Run, Table};
 use serde_json::{Value, json};
 
 use super::Verdict;
-use crate::args::{Args, Format};
+use crate::globals::{Format, Globals};
 use crate::output;
 use crate::session::Session;
 use dream_ood::store::Readable;
@@ -27,8 +27,8 @@ pub struct Diff {
 }
 
 impl Diff {
-    pub fn execute(&self, args: &Args) -> Result<Verdict> {
-        let session = Session::reading(args)?;
+    pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
+        let session = Session::reading(globals)?;
         let left = facts(&session, &session.store.run(session.resolve(&self.left)?)?)?;
         let right = facts(&session, &session.store.run(session.resolve(&self.right)?)?)?;
         let mut keys: Vec<&String> = left.keys().chain(right.keys()).collect();
@@ -48,7 +48,7 @@ impl Diff {
         } else {
             Verdict::Found
         };
-        match args.format {
+        match globals.format {
             Format::Json => {
                 let side = |text: &String| Some(text.clone()).filter(|text| text != NONE);
                 let difference = |[what, left, right]: &[String; 3]| {

@@ -6,7 +6,7 @@ use indicatif::HumanBytes;
 use serde_json::json;
 
 use super::Verdict;
-use crate::args::{Args, Format};
+use crate::globals::{Format, Globals};
 use crate::output;
 use crate::session;
 
@@ -15,10 +15,10 @@ use crate::session;
 pub struct Du {}
 
 impl Du {
-    pub fn execute(&self, args: &Args) -> Result<Verdict> {
-        let store = session::store_to_read(args)?;
+    pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
+        let store = session::store_to_read(globals)?;
         let usage = store.usage()?;
-        if args.format == Format::Json {
+        if globals.format == Format::Json {
             let table = |used: &dream_ood::store::TableUsage| {
                 json!({
                     "run": used.run, "table": used.table.name(), "rows": used.rows, "blocks": used.blocks,
@@ -26,12 +26,12 @@ impl Du {
                 })
             };
             output::document(&json!({
-                "store": args.store, "tables": usage.tables.iter().map(table).collect::<Vec<_>>(),
+                "store": globals.store, "tables": usage.tables.iter().map(table).collect::<Vec<_>>(),
                 "blobs": usage.blobs, "blob_bytes": usage.blob_bytes, "file_bytes": usage.file_bytes,
             }))?;
             return Ok(Verdict::Good);
         }
-        let is_csv = args.format == Format::Csv;
+        let is_csv = globals.format == Format::Csv;
         let size = |bytes: u64| match is_csv {
             true => bytes.to_string(),
             false => HumanBytes(bytes).to_string(),
@@ -51,7 +51,7 @@ impl Du {
         }
         output::columns(&rows)?;
         if let Some(bytes) = usage.file_bytes {
-            out!("{} is {} long", args.store.display(), HumanBytes(bytes))?;
+            out!("{} is {} long", globals.store.display(), HumanBytes(bytes))?;
         }
         Ok(Verdict::Good)
     }

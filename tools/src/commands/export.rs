@@ -14,7 +14,7 @@ use dream_schema::{Checkpoint, Table};
 
 use super::Verdict;
 use super::query::Choice;
-use crate::args::Args;
+use crate::globals::Globals;
 use crate::session::{Session, Usage};
 
 /// Writes a table as Parquet, CSV or NumPy, pictures as PNG files, or a checkpoint as safetensors.
@@ -67,11 +67,11 @@ enum What {
 }
 
 impl Export {
-    pub fn execute(&self, args: &Args) -> Result<Verdict> {
+    pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
         let what = self.what()?;
         let target = Target::new(&self.output).overwrite(self.force);
         target.check()?;
-        let session = Session::reading(args)?;
+        let session = Session::reading(globals)?;
         match what {
             What::Table(table, form) => self.table(&session, &target, table, form)?,
             What::Checkpoint => self.checkpoint(&session, &target)?,

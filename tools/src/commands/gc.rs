@@ -7,7 +7,7 @@ use indicatif::HumanBytes;
 use serde_json::json;
 
 use super::Verdict;
-use crate::args::Args;
+use crate::globals::Globals;
 use crate::output;
 use crate::session;
 
@@ -31,11 +31,11 @@ enum Shortened {
 }
 
 impl Gc {
-    pub fn execute(&self, args: &Args) -> Result<Verdict> {
-        let as_json = args.as_json()?;
+    pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
+        let as_json = globals.as_json()?;
         let mut store = match self.yes {
-            true => session::store_to_write(args)?,
-            false => session::store_to_read(args)?,
+            true => session::store_to_write(globals)?,
+            false => session::store_to_read(globals)?,
         };
         let found = match self.yes {
             true => store.gc(false)?,

@@ -9,7 +9,7 @@ use dream_ood::store::{Readable as _, check_alias};
 use dream_schema::RunId;
 
 use super::Verdict;
-use crate::args::Args;
+use crate::globals::Globals;
 use crate::session::{Session, Usage};
 
 /// Takes in what another program made, as a run of its own from which the pipeline goes on: class embeddings,
@@ -64,12 +64,12 @@ const OPTIONS: [(&str, &[&str]); 6] = [
 ];
 
 impl Import {
-    pub fn execute(&self, args: &Args) -> Result<Verdict> {
+    pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
         self.check()?;
         let classes = self.classes.as_deref().map(read_classes).transpose()?;
         let session = match self.embeddings {
-            Some(_) => Session::existing(args)?,
-            None => Session::writing(args)?,
+            Some(_) => Session::existing(globals)?,
+            None => Session::writing(globals)?,
         };
         let embeddings = self
             .embeddings

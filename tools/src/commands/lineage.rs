@@ -7,7 +7,7 @@ use dream_schema::{Dataset, RunId};
 use serde_json::{Value, json};
 
 use super::Verdict;
-use crate::args::{Args, Format};
+use crate::globals::{Format, Globals};
 use crate::output;
 use crate::process::State;
 use crate::session::Session;
@@ -49,12 +49,12 @@ struct Source {
 }
 
 impl Lineage {
-    pub fn execute(&self, args: &Args) -> Result<Verdict> {
-        let session = Session::reading(args)?;
+    pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
+        let session = Session::reading(globals)?;
         let id = session.resolve(&self.run)?;
         let datasets = session.store.datasets()?;
         let root = node(&session, &datasets, id, "", None)?;
-        match args.format {
+        match globals.format {
             Format::Table => root.print(0)?,
             Format::Json => output::document(&root.json())?,
             Format::Csv => {

@@ -11,7 +11,7 @@ use dream_ood::store::Readable;
 use dream_schema::{Run, RunId, Table};
 
 use super::Verdict;
-use crate::args::{Args, Format};
+use crate::globals::{Format, Globals};
 use crate::output;
 use crate::process::State;
 use crate::session::{Session, Usage};
@@ -31,14 +31,14 @@ pub struct Ls {
 }
 
 impl Ls {
-    pub fn execute(&self, args: &Args) -> Result<Verdict> {
+    pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
         if let Some(status) = &self.status
             && !State::WORDS.contains(&status.as_str())
         {
             let words = State::WORDS.join(", ");
             return Err(Usage(format!("--status {status}: expected one of {words}")).into());
         }
-        let session = Session::reading(args)?;
+        let session = Session::reading(globals)?;
         let (mut runs, damaged) = session.store.legible_runs()?;
         if let Some(stage) = &self.stage
             && !STAGES.contains(&stage.as_str())
@@ -60,8 +60,8 @@ impl Ls {
         } else {
             Verdict::Found
         };
-        if args.format != Format::Table {
-            output::batch(args.format, batch(&runs, &session.store.aliases()?)?)?;
+        if globals.format != Format::Table {
+            output::batch(globals.format, batch(&runs, &session.store.aliases()?)?)?;
             return Ok(verdict);
         }
         let aliases = session.store.aliases()?;

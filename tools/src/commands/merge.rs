@@ -8,7 +8,7 @@ use dream_ood::store::{MergeOptions, Merged, Readable, StoreError};
 use serde_json::{Value, json};
 
 use super::Verdict;
-use crate::args::Args;
+use crate::globals::Globals;
 use crate::output;
 use crate::session::{self, Usage};
 
@@ -35,8 +35,8 @@ fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 impl Merge {
-    pub fn execute(&self, args: &Args) -> Result<Verdict> {
-        let as_json = args.as_json()?;
+    pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
+        let as_json = globals.as_json()?;
         let rename: BTreeMap<String, String> = self.rename.iter().cloned().collect();
         if rename.len() < self.rename.len() {
             bail!(Usage("--rename: a name is given twice".into()));
@@ -59,7 +59,7 @@ impl Merge {
                 )));
             }
         }
-        let store = session::store_to_be(args)?;
+        let store = session::store_to_be(globals)?;
         let mut all = Vec::new();
         for (file, other) in self.files.iter().zip(&others) {
             let here = |name: &&String| {

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::args::{ANSWERS, ASKS, Args, COMPUTES, LISTS, PAINTS, PRINTS, SAVES, Shared, WRITES};
+use crate::globals::{ANSWERS, ASKS, COMPUTES, Globals, LISTS, PAINTS, PRINTS, SAVES, Shared, WRITES};
 use crate::remedy;
 
 mod alias;
@@ -56,7 +56,7 @@ pub enum Verdict {
 )]
 pub struct Cli {
     #[command(flatten)]
-    pub args: Args,
+    pub globals: Globals,
     /// What to do
     #[command(subcommand)]
     pub command: Command,
@@ -111,9 +111,9 @@ macro_rules! commands {
             }
 
             /// Executes the command.
-            pub fn execute(&self, args: &Args) -> Result<Verdict> {
+            pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
                 match self {
-                    $($(#[$when])* Self::$name(options) => options.execute(args),)*
+                    $($(#[$when])* Self::$name(options) => options.execute(globals),)*
                 }
             }
         }

@@ -7,7 +7,7 @@ use dream_schema::Table;
 use dream_schema::columns::Columns;
 
 use super::Verdict;
-use crate::args::Args;
+use crate::globals::Globals;
 use crate::output;
 use crate::session::{Session, Usage};
 
@@ -31,8 +31,8 @@ pub struct Nearest {
 }
 
 impl Nearest {
-    pub fn execute(&self, args: &Args) -> Result<Verdict> {
-        let session = Session::reading(args)?;
+    pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
+        let session = Session::reading(globals)?;
         let vector = self.vector(&session)?;
         let selection = match &self.run {
             Some(run) => Selection::run(session.resolve(run)?),
@@ -48,7 +48,7 @@ impl Nearest {
             usize::try_from(self.k).unwrap_or(usize::MAX),
             distance,
         )?;
-        output::batch(args.format, neighbours_batch(&found)?)?;
+        output::batch(globals.format, neighbours_batch(&found)?)?;
         Ok(Verdict::Good)
     }
 

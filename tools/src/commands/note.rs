@@ -5,7 +5,7 @@ use dream_ood::store::Readable;
 use serde_json::json;
 
 use super::Verdict;
-use crate::args::Args;
+use crate::globals::Globals;
 use crate::output;
 use crate::session::{self, Usage};
 
@@ -24,15 +24,15 @@ pub struct Note {
 }
 
 impl Note {
-    pub fn execute(&self, args: &Args) -> Result<Verdict> {
-        let as_json = args.as_json()?;
+    pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
+        let as_json = globals.as_json()?;
         if self.text.as_ref().is_some_and(|text| text.trim().is_empty()) {
             bail!(Usage("a note has words; `--remove` takes one away".into()));
         }
         let changes = self.remove || self.text.is_some();
         let store = match changes {
-            true => session::store_to_write(args)?,
-            false => session::store_to_read(args)?,
+            true => session::store_to_write(globals)?,
+            false => session::store_to_read(globals)?,
         };
         let run = store.resolve(&self.run)?;
         let before = store.run(run)?.note;

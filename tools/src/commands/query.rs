@@ -5,7 +5,7 @@ use dream_ood::ask::{self, Scope};
 use dream_ood::query::{Filter, TableName};
 
 use super::Verdict;
-use crate::args::{Args, Format};
+use crate::globals::{Format, Globals};
 use crate::output;
 use crate::session::Session;
 
@@ -61,10 +61,10 @@ impl Choice {
 }
 
 impl Query {
-    pub fn execute(&self, args: &Args) -> Result<Verdict> {
+    pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
         let table = self.table.parse()?;
-        let session = Session::reading(args)?;
-        let shown = match (self.limit, args.format) {
+        let session = Session::reading(globals)?;
+        let shown = match (self.limit, globals.format) {
             (Some(limit), _) => Some(limit),
             (None, Format::Table) => Some(SHOWN),
             (None, Format::Json | Format::Csv) => None,
@@ -75,7 +75,7 @@ impl Query {
             limit: shown.map(|rows| rows.saturating_add(1)),
             ..self.choice.filter(&session, table)?
         };
-        let more = output::first_rows(args.format, filter.rows(&session.store)?, shown)?;
+        let more = output::first_rows(globals.format, filter.rows(&session.store)?, shown)?;
         if more && self.limit.is_none() {
             session.bars.say(&format!(
                 "the first {SHOWN} rows of more; --limit N shows N, --format csv or json all of them"

@@ -7,7 +7,7 @@ use dream_ood::store::{Recovered, Store};
 use serde_json::json;
 
 use super::Verdict;
-use crate::args::Args;
+use crate::globals::Globals;
 use crate::output;
 
 /// Saves every run that is whole of a damaged or cut store to a new one.
@@ -25,8 +25,8 @@ pub struct Recover {
 }
 
 impl Recover {
-    pub fn execute(&self, args: &Args) -> Result<Verdict> {
-        let as_json = args.as_json()?;
+    pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
+        let as_json = globals.as_json()?;
         let recovered = Store::recover(&self.old, &self.output)?;
         match as_json {
             true => {

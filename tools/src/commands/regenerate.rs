@@ -10,7 +10,7 @@ use dream_schema::Image;
 use serde_json::{Value, json};
 
 use super::Verdict;
-use crate::args::Args;
+use crate::globals::Globals;
 use crate::output;
 use crate::session::Session;
 
@@ -74,9 +74,9 @@ impl Tally {
 }
 
 impl Regenerate {
-    pub fn execute(&self, args: &Args) -> Result<Verdict> {
-        let as_json = args.as_json()?;
-        let session = Session::reading(args)?;
+    pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
+        let as_json = globals.as_json()?;
+        let session = Session::reading(globals)?;
         let run = session.resolve(&self.run)?;
         let choice = Choice {
             class: self

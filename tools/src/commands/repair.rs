@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::Verdict;
 use super::verify::{check, problem_json};
-use crate::args::Args;
 use crate::bars::Bars;
+use crate::globals::Globals;
 use crate::output;
 use crate::session;
 
@@ -32,12 +32,12 @@ pub struct Repair {
 }
 
 impl Repair {
-    pub fn execute(&self, args: &Args) -> Result<Verdict> {
-        let as_json = args.as_json()?;
+    pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
+        let as_json = globals.as_json()?;
         // What would be done is tried and taken back, which needs the store for writing.
-        let store = session::store_to_write(args)?;
+        let store = session::store_to_write(globals)?;
         let from = self.from.as_deref().map(session::other_store).transpose()?;
-        let report = check(&store, &Bars::new(args.quiet))?;
+        let report = check(&store, &Bars::new(globals.quiet))?;
         let options = RepairOptions {
             from: from.as_ref(),
             run: None,

@@ -10,7 +10,7 @@ use dream_schema::RunId;
 use serde_json::Value;
 
 use super::Verdict;
-use crate::args::{Args, Format};
+use crate::globals::{Format, Globals};
 use crate::output;
 use crate::session::{Session, Usage};
 use crate::target::{self, Over};
@@ -37,9 +37,9 @@ pub struct Report {
 pub const ENDINGS: &[&str] = &["html", "htm"];
 
 impl Report {
-    pub fn execute(&self, args: &Args) -> Result<Verdict> {
+    pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
         self.check_files()?;
-        let session = Session::reading(args)?;
+        let session = Session::reading(globals)?;
         let run = session.resolve(&self.run)?;
         let mut runs = siblings(&session.store, run)?;
         runs.retain(|other| *other != run);
@@ -50,11 +50,11 @@ impl Report {
             let png = comparison_sheet(&gather(&session.store, run, &evaluations)?.pictures, 6, 2)?;
             std::fs::write(sheet, png).with_context(|| sheet.display().to_string())?;
         }
-        if args.format != Format::Table {
+        if globals.format != Format::Table {
             let path = |file: &Path| Value::from(file.display().to_string());
             let sheet = self.sheet.as_deref().map_or(Value::Null, path);
             let row = [Value::from(run.to_string()), path(&self.output), sheet];
-            output::records(args.format, ["run", "report", "sheet"], &[row])?;
+            output::records(globals.format, ["run", "report", "sheet"], &[row])?;
         }
         Ok(Verdict::Good)
     }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::Verdict;
 use super::repair::in_words;
 use super::verify::check;
-use crate::args::Args;
+use crate::globals::Globals;
 use crate::output;
 use crate::session::Session;
 
@@ -28,11 +28,11 @@ pub struct Reproduce {
 }
 
 impl Reproduce {
-    pub fn execute(&self, args: &Args) -> Result<Verdict> {
-        let as_json = args.as_json()?;
+    pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
+        let as_json = globals.as_json()?;
         let session = match self.repair {
-            true => Session::existing(args)?,
-            false => Session::reading(args)?,
+            true => Session::existing(globals)?,
+            false => Session::reading(globals)?,
         };
         let run = session.resolve(&self.run)?;
         let damage = match self.repair {
@@ -54,8 +54,8 @@ impl Reproduce {
             None => None,
         };
         match as_json {
-            true => output::document(&facts(run, &result, repaired.as_ref(), args))?,
-            false => print(run, &result, repaired.as_ref(), args)?,
+            true => output::document(&facts(run, &result, repaired.as_ref(), globals))?,
+            false => print(run, &result, repaired.as_ref(), globals)?,
         }
         let good = result.is_equal() && repaired.is_none_or(|repaired| repaired.left.is_empty());
         Ok(if good { Verdict::Good } else { Verdict::Found })
@@ -85,7 +85,7 @@ fn repair(session: &Session<'_>, report: &Verification, run: RunId, aside: &Path
     Ok(session.store.repair(report, options)?)
 }
 
-fn facts(run: RunId, result: &Reproduction, repaired: Option<&Repaired>, args: &Args) -> Value {
+fn facts(run: RunId, result: &Reproduction, repaired: Option<&Repaired>, globals: &Globals) -> Value {
     let table = |table: &Closeness| {
         json!({
             "table": table.table.name(), "rows": table.rows, "equal": table.equal,
@@ -96,7 +96,7 @@ fn facts(run: RunId, result: &Reproduction, repaired: Option<&Repaired>, args: &
     };
     json!({
         "run": run, "same": result.is_equal(), "stored_digest": result.stored.digest,
-        "stored_device": result.stored.device, "digest": result.digest, "device": args.device,
+        "stored_device": result.stored.device, "digest": result.digest, "device": globals.device,
         "tables": result.tables.iter().map(table).collect::<Vec<_>>(),
         "repaired": repaired.map(|repaired| repaired.fixes.iter().map(in_words).collect::<Vec<_>>()),
         "left": repaired.map(|repaired| repaired.left.iter().map(left).collect::<Vec<_>>()),
@@ -107,7 +107,7 @@ fn left((problem, why): &(Problem, String)) -> String {
     format!("{problem}; {why}")
 }
 
-fn print(run: RunId, result: &Reproduction, repaired: Option<&Repaired>, args: &Args) -> Result<()> {
+fn print(run: RunId, result: &Reproduction, repaired: Option<&Repaired>, globals: &Globals) -> Result<()> {
     if result.is_equal() {
         out!("{run} reproduced: the digest is {} again", result.digest)?;
         if let Some(repaired) = repaired {
@@ -127,7 +127,7 @@ fn print(run: RunId, result: &Reproduction, repaired: Option<&Repaired>, args: &
         "{run} differs: stored {before} ({}), now {} ({})",
         result.stored.device,
         result.digest,
-        args.device
+        globals.device
     )?;
     let mut rows = vec![["table", "rows", "equal", "largest difference", "PSNR"].map(str::to_owned)];
     for table in &result.tables {

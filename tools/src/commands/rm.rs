@@ -7,7 +7,7 @@ use indicatif::HumanBytes;
 use serde_json::{Value, json};
 
 use super::Verdict;
-use crate::args::Args;
+use crate::globals::Globals;
 use crate::output;
 use crate::session::{self, Usage};
 
@@ -29,11 +29,11 @@ pub struct Rm {
 }
 
 impl Rm {
-    pub fn execute(&self, args: &Args) -> Result<Verdict> {
-        let as_json = args.as_json()?;
+    pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
+        let as_json = globals.as_json()?;
         let store = match self.yes {
-            true => session::store_to_write(args)?,
-            false => session::store_to_read(args)?,
+            true => session::store_to_write(globals)?,
+            false => session::store_to_read(globals)?,
         };
         let runs: Vec<RunId> = self
             .runs

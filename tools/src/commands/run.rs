@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use super::Verdict;
 use super::demo::{check, pipeline};
 use super::stages::{all_is_well, read_preset};
-use crate::args::Args;
+use crate::globals::Globals;
 use crate::session::{Session, Usage};
 use crate::table;
 
@@ -31,7 +31,7 @@ pub struct RunFile {
 }
 
 impl RunFile {
-    pub fn execute(&self, args: &Args) -> Result<Verdict> {
+    pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
         let preset = read_preset(&self.preset)?;
         let Some(last) = self.seed.checked_add(self.seeds - 1) else {
             let (seed, seeds) = (self.seed, self.seeds);
@@ -40,11 +40,11 @@ impl RunFile {
                 u64::MAX
             )));
         };
-        check(args, &preset, last, self.report.as_deref())?;
+        check(globals, &preset, last, self.report.as_deref())?;
         if self.check {
-            return all_is_well(args);
+            return all_is_well(globals);
         }
-        let session = Session::writing(args)?;
+        let session = Session::writing(globals)?;
         let evaluations = pipeline(&session, &preset, self.seed..=last)?;
         table::print(&session, &evaluations)?;
         if let Some(file) = &self.report {

@@ -5,7 +5,7 @@ use dream_ood::ood::score::{self, Card, Needs, SCORES};
 use serde_json::{Map, Value, json};
 
 use super::Verdict;
-use crate::args::{Args, Format};
+use crate::globals::{Format, Globals};
 use crate::output;
 use crate::session::Usage;
 
@@ -18,14 +18,14 @@ pub struct Scores {
 }
 
 impl Scores {
-    pub fn execute(&self, args: &Args) -> Result<Verdict> {
+    pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
         let cards = match self.names.is_empty() {
             true => SCORES.iter().map(|score| score.card()).collect(),
             false => (self.names.iter())
                 .map(|name| card(name))
                 .collect::<Result<Vec<_>>>()?,
         };
-        match args.format {
+        match globals.format {
             Format::Json => cards.iter().try_for_each(|card| out!("{}", document(card)))?,
             Format::Csv => {
                 output::csv(&HEADER.map(str::to_owned))?;

@@ -9,7 +9,7 @@ use dream_ood::store::Readable;
 use dream_schema::{Image, Run, Table};
 
 use super::{Verdict, list};
-use crate::args::{Args, Format};
+use crate::globals::{Format, Globals};
 use crate::output;
 use crate::process::State;
 use crate::session::Session;
@@ -24,16 +24,16 @@ pub struct Show {
 }
 
 impl Show {
-    pub fn execute(&self, args: &Args) -> Result<Verdict> {
-        let session = Session::reading(args)?;
+    pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
+        let session = Session::reading(globals)?;
         if self.what.ends_with(".png") {
             return self.picture(&session);
         }
         let run = session.store.run(session.resolve(&self.what)?)?;
-        if args.format == Format::Table {
+        if globals.format == Format::Table {
             print(&session, &run)?;
         } else {
-            output::batch(args.format, list::batch(&[run], &session.store.aliases()?)?)?;
+            output::batch(globals.format, list::batch(&[run], &session.store.aliases()?)?)?;
         }
         Ok(Verdict::Good)
     }

@@ -8,8 +8,8 @@ use anyhow::{Context as _, Result};
 use dream_ood::query::{FUNCTIONS, QueryOptions, Sql as Engine, TableName};
 
 use super::Verdict;
-use crate::args::{Args, Format};
 use crate::bars::Bars;
+use crate::globals::{Format, Globals};
 use crate::output;
 use crate::session::{self, Session};
 
@@ -38,7 +38,7 @@ const FUNCTIONS_ARE_BELOW: &str = "Vectors have dot, norm, l2_distance and cosin
                                    them and the tables.";
 
 impl Sql {
-    pub fn execute(&self, args: &Args) -> Result<Verdict> {
+    pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
         let query = match self.query.as_str() {
             "-" => io::read_to_string(io::stdin()).context("standard input")?,
             query => query.to_owned(),
@@ -49,12 +49,12 @@ impl Sql {
         };
         let rows = match &self.parquet {
             Some(folder) => {
-                let bars = Arc::new(Bars::reading(args.quiet));
-                let options = with_spill(session::query_options(args, &bars));
+                let bars = Arc::new(Bars::reading(globals.quiet));
+                let options = with_spill(session::query_options(globals, &bars));
                 Engine::parquet(folder)?.with_options(options).query(&query)?
             }
             None => {
-                let session = Session::reading(args)?;
+                let session = Session::reading(globals)?;
                 let options = with_spill(session.query_options());
                 Engine::new(&session.store).with_options(options).query(&query)?
             }
@@ -65,9 +65,9 @@ impl Sql {
             .iter()
             .map(|field| field.name().as_str())
             .collect();
-        match (columns.as_slice(), args.format) {
+        match (columns.as_slice(), globals.format) {
             (["plan_type", "plan"], Format::Table) => output::texts(rows)?,
-            _ => output::rows(args.format, rows)?,
+            _ => output::rows(globals.format, rows)?,
         }
         Ok(Verdict::Good)
     }

@@ -7,8 +7,8 @@ use indicatif::HumanBytes;
 use serde_json::json;
 
 use super::Verdict;
-use crate::args::Args;
 use crate::bars::Bars;
+use crate::globals::Globals;
 use crate::{output, session};
 
 /// Brings the store to the newest format, in which queries that need no vectors, tensors or pictures do not
@@ -24,13 +24,13 @@ pub struct Upgrade {
 }
 
 impl Upgrade {
-    pub fn execute(&self, args: &Args) -> Result<Verdict> {
-        let as_json = args.as_json()?;
-        let mut store = session::store_to_write(args)?;
+    pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
+        let as_json = globals.as_json()?;
+        let mut store = session::store_to_write(globals)?;
         let plan = store.upgrade_plan()?;
         if !as_json {
             match &plan {
-                None => out!("{} has the newest format", args.store.display())?,
+                None => out!("{} has the newest format", globals.store.display())?,
                 Some(plan) => out!(
                     "format {} to {}: {} are copied; the file needs up to {} more room, which is free again \
                      afterwards",
@@ -43,7 +43,7 @@ impl Upgrade {
         }
         let facts = |upgraded: Option<Upgraded>| {
             json!({
-                "store": args.store, "upgraded": upgraded.is_some(), "from": plan.map(|plan| plan.from),
+                "store": globals.store, "upgraded": upgraded.is_some(), "from": plan.map(|plan| plan.from),
                 "to": plan.map(|plan| plan.to), "bytes": plan.map(|plan| plan.bytes),
                 "room": plan.map(|plan| plan.room), "runs": upgraded.map(|upgraded| upgraded.runs),
             })
@@ -54,7 +54,7 @@ impl Upgrade {
             }
             return Ok(Verdict::Good);
         }
-        let bars = Bars::new(args.quiet);
+        let bars = Bars::new(globals.quiet);
         let mut done = None;
         let upgraded = store.upgrade(&mut |now, total| {
             if done.is_none() {
@@ -68,7 +68,7 @@ impl Upgrade {
             true => output::document(&facts(Some(upgraded)))?,
             false => out!(
                 "{} is upgraded; the rows of {} runs are what they were",
-                args.store.display(),
+                globals.store.display(),
                 upgraded.runs
             )?,
         }

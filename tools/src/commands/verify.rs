@@ -7,8 +7,8 @@ use indicatif::HumanBytes;
 use serde_json::{Value, json};
 
 use super::Verdict;
-use crate::args::Args;
 use crate::bars::Bars;
+use crate::globals::Globals;
 use crate::output;
 use crate::remedy::Remedy;
 use crate::session;
@@ -20,14 +20,14 @@ use crate::session;
 pub struct Verify {}
 
 impl Verify {
-    pub fn execute(&self, args: &Args) -> Result<Verdict> {
-        let as_json = args.as_json()?;
-        let store = session::store_to_read(args)?;
-        let report = check(&store, &Bars::new(args.quiet))?;
+    pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
+        let as_json = globals.as_json()?;
+        let store = session::store_to_read(globals)?;
+        let report = check(&store, &Bars::new(globals.quiet))?;
         let sound = report.problems.is_empty();
         if as_json {
             output::document(&json!({
-                "store": args.store, "sound": sound, "runs": report.runs, "rows": report.rows,
+                "store": globals.store, "sound": sound, "runs": report.runs, "rows": report.rows,
                 "blocks": report.blocks, "blobs": report.blobs, "bytes": report.bytes,
                 "problems": report.problems.iter().map(problem_json).collect::<Vec<_>>(),
             }))?;

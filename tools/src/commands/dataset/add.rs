@@ -14,7 +14,7 @@ use dream_ood::stage::{
     register_state,
 };
 
-use crate::args::{Args, Format};
+use crate::globals::{Format, Globals};
 use crate::output;
 use crate::session::{Session, Usage};
 
@@ -53,7 +53,7 @@ pub struct Add {
 }
 
 impl Add {
-    pub fn execute(&self, args: &Args) -> Result<()> {
+    pub fn execute(&self, globals: &Globals) -> Result<()> {
         let (name, path) = (&self.name, place(&self.path)?);
         let tokenizer = self.tokenizer.as_deref().map(place).transpose()?;
         let kind = self.kind.as_deref().or(self.guess(&path));
@@ -68,9 +68,9 @@ impl Add {
             )));
         }
         if self.dry_run {
-            return show(args, &path, &self.reading(kind)?);
+            return show(globals, &path, &self.reading(kind)?);
         }
-        let session = Session::writing(args)?;
+        let session = Session::writing(globals)?;
         check_source_name(&session.store, name).map_err(|error| Usage(error.to_string()))?;
         let entry = match kind {
             Some(MODEL_KIND) => register_model(&session.store, name, &path, tokenizer.as_deref())?
@@ -92,8 +92,8 @@ impl Add {
             "registered {} with the digest {:.12}",
             entry.name, entry.digest
         ));
-        if args.format != Format::Table {
-            output::batch(args.format, datasets_batch(std::slice::from_ref(&entry))?)?;
+        if globals.format != Format::Table {
+            output::batch(globals.format, datasets_batch(std::slice::from_ref(&entry))?)?;
         }
         let Ok(source) = ImageSource::of(entry) else {
             return Ok(());
@@ -159,10 +159,10 @@ fn place(path: &Path) -> Result<PathBuf> {
 }
 
 /// Shows what would be read of an image set.
-fn show(args: &Args, path: &Path, reading: &Reading) -> Result<()> {
+fn show(globals: &Globals, path: &Path, reading: &Reading) -> Result<()> {
     let preview = dataset::preview(path, reading)?;
     let number = |number: Option<usize>| number.map_or("no labels".to_owned(), |n| n.to_string());
-    if args.format == Format::Json {
+    if globals.format == Format::Json {
         let splits = preview.splits.iter().map(|split| {
             serde_json::json!({
                 "split": split.name, "images": split.images, "classes": split.classes, "first": split.first,
@@ -186,7 +186,7 @@ fn show(args: &Args, path: &Path, reading: &Reading) -> Result<()> {
         ]
     });
     let rows: Vec<[String; 4]> = std::iter::once(head).chain(rows).collect();
-    if args.format == Format::Csv {
+    if globals.format == Format::Csv {
         return rows.iter().try_for_each(output::csv);
     }
     out!(

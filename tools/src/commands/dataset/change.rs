@@ -4,27 +4,27 @@ use anyhow::Result;
 use dream_ood::store::{Readable, check_name};
 use dream_schema::Dataset;
 
-use crate::args::{Args, Format};
 use crate::commands::Verdict;
+use crate::globals::{Format, Globals};
 use crate::session::{Session, Usage};
 
 /// Runs that are named of those that read from an entry.
 const NAMED: usize = 5;
 
-pub(super) fn rename(args: &Args, name: &str, new: &str) -> Result<()> {
+pub(super) fn rename(globals: &Globals, name: &str, new: &str) -> Result<()> {
     check_name(new).map_err(|error| Usage(error.to_string()))?;
-    let session = Session::existing(args)?;
+    let session = Session::existing(globals)?;
     session.store.rename_dataset(name, new)?;
-    match args.format {
+    match globals.format {
         Format::Json => out!("{}", serde_json::json!({ "name": name, "new": new })),
         Format::Table | Format::Csv => out!("`{name}` is `{new}` now"),
     }
 }
 
-pub(super) fn remove(args: &Args, name: &str, yes: bool) -> Result<Verdict> {
+pub(super) fn remove(globals: &Globals, name: &str, yes: bool) -> Result<Verdict> {
     let session = match yes {
-        true => Session::existing(args)?,
-        false => Session::reading(args)?,
+        true => Session::existing(globals)?,
+        false => Session::reading(globals)?,
     };
     let entry = session.store.dataset(name)?;
     let others = session.store.datasets()?.into_iter();
@@ -39,7 +39,7 @@ pub(super) fn remove(args: &Args, name: &str, yes: bool) -> Result<Verdict> {
             readers.push(alias.unwrap_or_else(|| format!("{:.12}", run.id.to_string())));
         }
     }
-    if args.format == Format::Json {
+    if globals.format == Format::Json {
         let read_by = &readers;
         out!(
             "{}",
@@ -51,7 +51,7 @@ pub(super) fn remove(args: &Args, name: &str, yes: bool) -> Result<Verdict> {
     if yes {
         session.store.remove_dataset(name)?;
     }
-    if args.format != Format::Json {
+    if globals.format != Format::Json {
         match yes {
             true => out!("forgotten")?,
             false => out!("nothing is forgotten yet: it would be, with --yes")?,

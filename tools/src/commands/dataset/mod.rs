@@ -9,7 +9,7 @@ use dream_ood::query::datasets_batch;
 use dream_ood::store::Readable;
 
 use super::Verdict;
-use crate::args::Args;
+use crate::globals::Globals;
 use crate::output;
 use crate::session::Session;
 
@@ -56,20 +56,20 @@ enum Action {
 }
 
 impl Dataset {
-    pub fn execute(&self, args: &Args) -> Result<Verdict> {
+    pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
         match &self.action {
-            Action::Add(options) => options.execute(args)?,
-            Action::Ls => list(args, None)?,
-            Action::Show { name } => list(args, Some(name))?,
-            Action::Rename { name, new } => change::rename(args, name, new)?,
-            Action::Rm { name, yes } => return change::remove(args, name, *yes),
+            Action::Add(options) => options.execute(globals)?,
+            Action::Ls => list(globals, None)?,
+            Action::Show { name } => list(globals, Some(name))?,
+            Action::Rename { name, new } => change::rename(globals, name, new)?,
+            Action::Rm { name, yes } => return change::remove(globals, name, *yes),
         }
         Ok(Verdict::Good)
     }
 }
 
-fn list(args: &Args, name: Option<&str>) -> Result<()> {
-    let session = Session::reading(args)?;
+fn list(globals: &Globals, name: Option<&str>) -> Result<()> {
+    let session = Session::reading(globals)?;
     let sets = match name {
         Some(name) => vec![session.store.dataset(name)?],
         None => session.store.datasets()?,
@@ -83,5 +83,5 @@ fn list(args: &Args, name: Option<&str>) -> Result<()> {
             }
         }
     }
-    output::batch(args.format, datasets_batch(&sets)?)
+    output::batch(globals.format, datasets_batch(&sets)?)
 }

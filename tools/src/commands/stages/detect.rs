@@ -7,8 +7,8 @@ use dream_ood::stage::{ImageSource, Input, Refusals, StateSource};
 use dream_schema::RunId;
 
 use super::{Base, Weights, all_is_well, finite, images_or, json, print_runs, refuse_alias};
-use crate::args::Args;
 use crate::commands::Verdict;
+use crate::globals::Globals;
 use crate::memory;
 use crate::session::{Session, Usage};
 use crate::words::Words;
@@ -44,7 +44,7 @@ pub struct Detect {
 }
 
 impl Detect {
-    pub fn execute(&self, args: &Args) -> Result<Verdict> {
+    pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
         let preset = self.base.preset()?;
         let options = [
             ("training.epochs", json(&self.epochs)),
@@ -72,8 +72,8 @@ impl Detect {
             bail!(Usage(why.into()));
         }
         let session = match self.outliers {
-            Some(_) => self.base.existing(args)?,
-            None => self.base.writing(args)?,
+            Some(_) => self.base.existing(globals)?,
+            None => self.base.writing(globals)?,
         };
         let outliers = self
             .outliers
@@ -83,7 +83,7 @@ impl Detect {
         let sources = self.sources(&session, &preset, outliers, Reach::Glance)?;
         self.check(&session, &params, &sources, outliers)?;
         if self.base.check {
-            return all_is_well(args);
+            return all_is_well(globals);
         }
         let sources = self.sources(&session, &preset, outliers, Reach::Register)?;
         // More is known of what is registered; after the first training it would be late.
@@ -135,7 +135,7 @@ impl Detect {
         outliers: Option<RunId>,
     ) -> Result<()> {
         let pair = self.pair(params, sources);
-        let mut refusals = Refusals::of(detect::NAME).within(memory::room(session.args));
+        let mut refusals = Refusals::of(detect::NAME).within(memory::room(session.globals));
         let mut plain = None;
         if !self.only_outliers {
             let planned = pair.plain().plan(&session.store, &mut refusals)?;

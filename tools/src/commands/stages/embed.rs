@@ -7,8 +7,8 @@ use dream_ood::stage::classes::read_classes;
 use dream_ood::stage::embed::{self, ClassWord, Params, Tokens};
 
 use super::{Base, json, model_or};
-use crate::args::Args;
 use crate::commands::Verdict;
+use crate::globals::Globals;
 use crate::session::Usage;
 use crate::words::Words;
 
@@ -33,7 +33,7 @@ pub struct Embed {
 }
 
 impl Embed {
-    pub fn execute(&self, args: &Args) -> Result<Verdict> {
+    pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
         let preset = self.base.preset()?;
         let params = if !self.words.is_empty() {
             let word = |w: &String| ClassWord {
@@ -61,7 +61,7 @@ impl Embed {
             preset.embed()?
         };
         let params = self.base.apply(&params, &[("tokens", json(&self.tokens))])?;
-        let session = self.base.writing(args)?;
+        let session = self.base.writing(globals)?;
         self.base.run(&session, |reach| {
             Ok(embed::ask(
                 &params,

@@ -4,8 +4,8 @@ use anyhow::Result;
 use dream_ood::stage::encode;
 
 use super::{Base, Weights, finite, images_or, json};
-use crate::args::Args;
 use crate::commands::Verdict;
+use crate::globals::Globals;
 
 /// Stage 2: trains the image encoder in the token-embedding space and stores the ID features.
 #[derive(Debug, clap::Args)]
@@ -35,7 +35,7 @@ pub struct Encode {
 }
 
 impl Encode {
-    pub fn execute(&self, args: &Args) -> Result<Verdict> {
+    pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
         let preset = self.base.preset()?;
         let options = [
             ("training.epochs", json(&self.epochs)),
@@ -44,7 +44,7 @@ impl Encode {
             ("training.new_head", self.weights.new_head()),
         ];
         let params = self.base.apply(&preset.encode, &options)?;
-        let session = self.base.existing(args)?;
+        let session = self.base.existing(globals)?;
         let store = &session.store;
         let embeddings = session.resolve(&self.embeddings)?;
         self.base.run(&session, |reach| {

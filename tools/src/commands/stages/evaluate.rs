@@ -11,8 +11,8 @@ use dream_ood::store::Readable as _;
 use dream_schema::{Run, RunId, Table};
 
 use super::{Base, all_is_well, images_or, json, refuse_alias};
-use crate::args::Args;
 use crate::commands::Verdict;
+use crate::globals::Globals;
 use crate::memory;
 use crate::session::{Session, Usage};
 use crate::table;
@@ -75,7 +75,7 @@ struct Stored {
 }
 
 impl Evaluate {
-    pub fn execute(&self, args: &Args) -> Result<Verdict> {
+    pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
         if let (Some(alias), true) = (&self.base.alias, self.detectors.len() > 1) {
             let runs = self.detectors.len();
             bail!(Usage(format!(
@@ -102,7 +102,7 @@ impl Evaluate {
             settings.where_possible = self.asks_for_all();
             settings.scores = self.chosen(settings.validation_split.is_some())?;
         }
-        let session = self.base.existing(args)?;
+        let session = self.base.existing(globals)?;
         let runs = match &self.stored.activations {
             Some(id) => self.of_activations(&session, &settings, id)?,
             None => self.of_detectors(&session, &preset, &settings)?,
@@ -112,7 +112,7 @@ impl Evaluate {
                 table::print(&session, &runs)?;
                 Ok(Verdict::Good)
             }
-            None => all_is_well(args),
+            None => all_is_well(globals),
         }
     }
 
@@ -159,7 +159,7 @@ impl Evaluate {
             let ood = names.map(|name| ImageSource::named(store, name));
             Ok((id, ood.collect::<Result<_, _>>()?))
         };
-        let mut refusals = Refusals::of(evaluate::NAME).within(memory::room(session.args));
+        let mut refusals = Refusals::of(evaluate::NAME).within(memory::room(session.globals));
         let (id, ood) = sets(Reach::Glance)?;
         let (id, ood) = (&id, ood.as_slice());
         for detector in &detectors {
@@ -224,7 +224,7 @@ impl Evaluate {
             validation: optional(validation_activations)?.map(Into::into),
         };
         let asked = evaluate::ask(&settings.params(has_phi), &observations);
-        let mut refusals = Refusals::of(evaluate::NAME).within(memory::room(session.args));
+        let mut refusals = Refusals::of(evaluate::NAME).within(memory::room(session.globals));
         let planned = asked.clone().plan(&session.store, &mut refusals)?;
         refuse_alias(session, self.base.alias.as_deref(), &planned, &mut refusals)?;
         refusals.finish()?;

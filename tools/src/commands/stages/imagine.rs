@@ -9,8 +9,8 @@ use dream_schema::{ClassEmbedding, RunId, Status};
 use serde_json::{Value, json};
 
 use super::{Base, all_is_well, finite, json as option, model_or, print_runs};
-use crate::args::Args;
 use crate::commands::Verdict;
+use crate::globals::Globals;
 use crate::memory;
 use crate::session::{Session, Usage};
 use crate::words::Words;
@@ -110,9 +110,9 @@ pub struct Imagine {
 }
 
 impl Imagine {
-    pub fn execute(&self, args: &Args) -> Result<Verdict> {
+    pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
         let preset = self.base.preset()?;
-        let session = self.base.existing(args)?;
+        let session = self.base.existing(globals)?;
         let vectors = self.vectors(&session)?;
         let options = [
             ("per_class", option(&self.per_class)),
@@ -129,7 +129,7 @@ impl Imagine {
             ("synthesis", self.synthesis()),
         ];
         let params = self.base.apply(&preset.imagine, &options)?;
-        let mut room = memory::room(args);
+        let mut room = memory::room(globals);
         if let Some(shard) = self.shard {
             // The other parts go elsewhere.
             room.disk = room.disk.map(|bytes| bytes.saturating_mul(shard.parts()));
@@ -139,7 +139,7 @@ impl Imagine {
             Ok(imagine::ask(&session.store, &params, self.seed, vectors, &model)?)
         })?;
         let Some(spec) = spec else {
-            return all_is_well(args);
+            return all_is_well(globals);
         };
         let alias = self.base.alias.as_deref();
         let run = match self.shard {

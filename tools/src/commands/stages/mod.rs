@@ -33,7 +33,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Verdict;
-use crate::args::{Args, Format};
+use crate::globals::{Format, Globals};
 use crate::session::{Session, Usage, data_dir};
 use crate::{memory, output};
 
@@ -116,11 +116,11 @@ pub fn read_preset(name: &str) -> Result<Preset> {
 }
 
 /// Says that a check found nothing.
-pub fn all_is_well(args: &Args) -> Result<Verdict> {
-    match args.format {
+pub fn all_is_well(globals: &Globals) -> Result<Verdict> {
+    match globals.format {
         Format::Table => out!("all is well")?,
         Format::Json | Format::Csv => {
-            output::records(args.format, ["check"], &[[Value::from("all is well")]])?;
+            output::records(globals.format, ["check"], &[[Value::from("all is well")]])?;
         }
     }
     Ok(Verdict::Good)
@@ -128,7 +128,7 @@ pub fn all_is_well(args: &Args) -> Result<Verdict> {
 
 /// Prints runs that were asked for: their ids, or for programs what is on record of them.
 fn print_runs(session: &Session<'_>, runs: &[Run]) -> Result<()> {
-    match session.args.format {
+    match session.globals.format {
         Format::Table => runs.iter().try_for_each(|run| out!("{}", run.id)),
         format @ (Format::Json | Format::Csv) => {
             output::batch(format, runs_batch(runs, &session.store.aliases()?)?)
@@ -138,18 +138,18 @@ fn print_runs(session: &Session<'_>, runs: &[Run]) -> Result<()> {
 
 impl Base {
     /// Opens the store, made new if there is none; for a check, it is only read.
-    fn writing<'a>(&self, args: &'a Args) -> Result<Session<'a>> {
+    fn writing<'a>(&self, globals: &'a Globals) -> Result<Session<'a>> {
         match self.check {
-            true => Session::checking(args),
-            false => Session::writing(args),
+            true => Session::checking(globals),
+            false => Session::writing(globals),
         }
     }
 
     /// Opens a store that must be there; for a check, it is only read.
-    fn existing<'a>(&self, args: &'a Args) -> Result<Session<'a>> {
+    fn existing<'a>(&self, globals: &'a Globals) -> Result<Session<'a>> {
         match self.check {
-            true => Session::reading(args),
-            false => Session::existing(args),
+            true => Session::reading(globals),
+            false => Session::existing(globals),
         }
     }
 
@@ -177,8 +177,8 @@ impl Base {
         session: &Session<'_>,
         ask: impl Fn(Reach) -> Result<Asked<S>>,
     ) -> Result<Verdict> {
-        let Some(spec) = self.spec(session, memory::room(session.args), ask)? else {
-            return all_is_well(session.args);
+        let Some(spec) = self.spec(session, memory::room(session.globals), ask)? else {
+            return all_is_well(session.globals);
         };
         print_runs(session, &[session.run(&spec, self.alias.as_deref())?])?;
         Ok(Verdict::Good)

@@ -8,8 +8,8 @@ use dream_schema::RunSpec;
 use serde_json::json;
 
 use super::{Base, all_is_well, images_or, print_runs, refuse_alias};
-use crate::args::Args;
 use crate::commands::Verdict;
+use crate::globals::Globals;
 use crate::memory;
 use crate::session::Usage;
 
@@ -45,7 +45,7 @@ pub struct Observe {
 }
 
 impl Observe {
-    pub fn execute(&self, args: &Args) -> Result<Verdict> {
+    pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
         if let (Some(alias), true) = (&self.base.alias, self.datasets.len() > 1) {
             let runs = self.datasets.len();
             bail!(Usage(format!(
@@ -54,7 +54,7 @@ impl Observe {
             )));
         }
         let preset = self.base.preset()?;
-        let session = self.base.existing(args)?;
+        let session = self.base.existing(globals)?;
         let store = &session.store;
         let detector = self
             .detector
@@ -92,7 +92,7 @@ impl Observe {
             self.base
                 .apply(&params, &[("network", network.as_ref().map(|n| json!(n)))])
         };
-        let mut refusals = Refusals::of(observe::NAME).within(memory::room(args));
+        let mut refusals = Refusals::of(observe::NAME).within(memory::room(globals));
         for set in &sets {
             let asked = observe::ask(&params(set)?, &classifier(Reach::Glance)?, set);
             let planned = asked.plan(store, &mut refusals)?;
@@ -100,7 +100,7 @@ impl Observe {
         }
         refusals.finish()?;
         if self.base.check {
-            return all_is_well(args);
+            return all_is_well(globals);
         }
         let spec = |set| -> Result<RunSpec> {
             Ok(observe::ask(&params(set)?, &classifier(Reach::Register)?, set).spec(store)?)

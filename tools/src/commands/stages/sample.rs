@@ -6,8 +6,8 @@ use dream_ood::stage::sample::{self, Method};
 use serde_json::Value;
 
 use super::{Base, finite, json};
-use crate::args::Args;
 use crate::commands::Verdict;
+use crate::globals::Globals;
 use crate::session::Usage;
 use crate::words::Words;
 
@@ -89,7 +89,7 @@ impl Choice {
 }
 
 impl Sample {
-    pub fn execute(&self, args: &Args) -> Result<Verdict> {
+    pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
         let preset = self.base.preset()?.sample;
         let of = |name: &str| preset.with_method(name);
         let method = self.method.and_then(of).unwrap_or_else(|| preset.clone());
@@ -97,7 +97,7 @@ impl Sample {
         let options: Vec<(&str, Option<Value>)> =
             options.iter().map(|(k, v)| (k.as_str(), v.clone())).collect();
         let params = self.base.apply(&method, &options)?;
-        let session = self.base.existing(args)?;
+        let session = self.base.existing(globals)?;
         let features = session.resolve(&self.features)?;
         self.base
             .run(&session, |_| Ok(sample::ask(&params, self.seed, features)))

@@ -11,7 +11,7 @@ use crate::session::Usage;
 /// What every command is told.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Shared options")]
-pub struct Args {
+pub struct Globals {
     /// The store: one redb file
     #[arg(
         long,
@@ -50,7 +50,7 @@ pub struct Args {
     pub quiet: bool,
 }
 
-impl Args {
+impl Globals {
     /// Says whether a result that is no table is wanted as JSON.
     ///
     /// # Errors
