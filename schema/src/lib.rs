@@ -29,6 +29,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 pub mod value;
+mod words;
 
 use std::fmt;
 use std::sync::Arc;

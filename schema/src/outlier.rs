@@ -1,6 +1,5 @@
 //! The table `outliers`.
 
-use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -11,48 +10,21 @@ use crate::SchemaError;
 use crate::columns::Columns;
 use crate::table::table;
 use crate::value::Value;
+use crate::words;
 
-/// How a vector was sampled, and so which part of the space it is from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OutlierKind {
-    /// Far from the class: the largest k-NN distances.
-    Outlier,
-    /// Inside it: the smallest (DREAM-ID).
-    Inlier,
-    /// Around the class embedding, by Gaussian noise.
-    Gaussian,
-    /// Out of the class in a random direction, to a given distance.
-    Beyond,
-    /// Across the classifier's decision boundary (BOOD).
-    Boundary,
-}
-
-impl OutlierKind {
-    /// Every kind.
-    pub const ALL: [Self; 5] = [
-        Self::Outlier,
-        Self::Inlier,
-        Self::Gaussian,
-        Self::Beyond,
-        Self::Boundary,
-    ];
-
-    /// Returns the word that stands in the column `kind`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            OutlierKind::Outlier => "outlier",
-            OutlierKind::Inlier => "inlier",
-            OutlierKind::Gaussian => "gaussian",
-            OutlierKind::Beyond => "beyond",
-            OutlierKind::Boundary => "boundary",
-        }
-    }
-}
-
-impl fmt::Display for OutlierKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+words! {
+    /// How a vector was sampled, and so which part of the space it is from.
+    pub enum OutlierKind {
+        /// Far from the class: the largest k-NN distances.
+        Outlier = "outlier",
+        /// Inside it: the smallest (DREAM-ID).
+        Inlier = "inlier",
+        /// Around the class embedding, by Gaussian noise.
+        Gaussian = "gaussian",
+        /// Out of the class in a random direction, to a given distance.
+        Beyond = "beyond",
+        /// Across the classifier's decision boundary (BOOD).
+        Boundary = "boundary",
     }
 }
 
@@ -60,8 +32,8 @@ impl FromStr for OutlierKind {
     type Err = String;
 
     fn from_str(s: &str) -> Result<Self, String> {
-        let named = Self::ALL.into_iter().find(|kind| kind.as_str() == s);
-        named.ok_or_else(|| format!("`{s}` is none of {}", Self::ALL.map(Self::as_str).join(", ")))
+        let named = Self::from_name(s);
+        named.ok_or_else(|| format!("`{s}` is none of {}", Self::ALL.map(Self::name).join(", ")))
     }
 }
 
@@ -74,12 +46,12 @@ impl Value for OutlierKind {
         _table: &'static str,
         values: impl Iterator<Item = &'a Self>,
     ) -> Result<ArrayRef, SchemaError> {
-        let words = values.map(|kind| kind.as_str());
+        let words = values.map(|kind| kind.name());
         Ok(Arc::new(StringArray::from_iter_values(words)))
     }
 
     fn read(columns: &Columns<'_>, column: &'static str) -> Result<Vec<Self>, SchemaError> {
-        columns.words(column, &Self::ALL.map(|kind| (kind.as_str(), kind)))
+        columns.words(column, &Self::ALL.map(|kind| (kind.name(), kind)))
     }
 }
 

@@ -7,6 +7,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+use crate::words;
+
 /// The name of a run: the first 16 bytes of a BLAKE3 over what was asked for, shown as 32 hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId(pub [u8; 16]);
@@ -54,32 +56,15 @@ impl<'de> Deserialize<'de> for RunId {
     }
 }
 
-/// How far a run has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Status {
-    /// Begun and not finished: in progress, or interrupted and waiting to be resumed.
-    Running,
-    /// Complete; it never changes again.
-    Finished,
-    /// Given up with an error; asking again tries again.
-    Failed,
-}
-
-impl Status {
-    /// Returns the word that stands in the column `status`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Status::Running => "running",
-            Status::Finished => "finished",
-            Status::Failed => "failed",
-        }
-    }
-}
-
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
+words! {
+    /// How far a run has come.
+    pub enum Status {
+        /// Begun and not finished: in progress, or interrupted and waiting to be resumed.
+        Running = "running",
+        /// Complete; it never changes again.
+        Finished = "finished",
+        /// Given up with an error; asking again tries again.
+        Failed = "failed",
     }
 }
 

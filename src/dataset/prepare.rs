@@ -13,7 +13,7 @@ words! {
     pub enum Channels {
         /// Luma of ITU-R BT.601, three times over: for an ID set that is grey, so that colour does not give
         /// OOD images away.
-        Gray3 = "gray3",
+        Gray = "gray",
         /// Colours as they are; grey images have three equal channels.
         Rgb = "rgb",
     }
@@ -95,7 +95,7 @@ impl Preparation {
 
     fn coloured(&self, image: Pixels) -> Pixels {
         match self.channels {
-            Channels::Gray3 => luma(image),
+            Channels::Gray => luma(image),
             Channels::Rgb => image,
         }
     }

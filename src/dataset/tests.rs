@@ -704,7 +704,7 @@ fn photo() -> (Value, Pixels) {
 #[test]
 fn grey_is_pillows_luma() {
     let (photo, pixels) = photo();
-    let preparation = Preparation::new(23, 17, Channels::Gray3);
+    let preparation = Preparation::new(23, 17, Channels::Gray);
     let expected: Vec<u8> = bytes(&photo["grey"]).into_iter().flat_map(|v| [v; 3]).collect();
     assert_eq!(preparation.apply(pixels, "photo").unwrap(), expected);
 }
@@ -718,7 +718,7 @@ fn scaling_is_pillows_bilinear_to_one_level() {
             width: size(0),
             height: size(1),
             channels: if case["mode"] == "L" {
-                Channels::Gray3
+                Channels::Gray
             } else {
                 Channels::Rgb
             },

@@ -4,30 +4,27 @@
 //! fish", or a rare word that the tokenizer cuts up) has to be turned into one place for one vector; the two
 //! ways of doing so are [`TokenRule::First`] and [`TokenRule::All`].
 
-use serde::{Deserialize, Serialize};
-
 use super::error::{DiffusionError, Result};
 use super::tokenizer::Tokenizer;
+use crate::words::words;
 
-/// What becomes of the tokens of a class word when a vector takes its place.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum TokenRule {
-    /// The word must be one token, which the vector replaces.
-    #[default]
-    One,
-    /// The vector replaces the first token; the others are taken out of the prompt, and what follows moves
-    /// up.
-    First,
-    /// The vector replaces each of the tokens; the prompt keeps its length.
-    All,
+words! {
+    /// What becomes of the tokens of a class word when a vector takes its place.
+    #[derive(Default)]
+    #[non_exhaustive]
+    pub enum TokenRule {
+        /// The word must be one token, which the vector replaces.
+        #[default]
+        One = "one",
+        /// The vector replaces the first token; the others are taken out of the prompt, and what follows
+        /// moves up.
+        First = "first",
+        /// The vector replaces each of the tokens; the prompt keeps its length.
+        All = "all",
+    }
 }
 
 impl TokenRule {
-    /// Every rule.
-    pub const ALL: [Self; 3] = [Self::One, Self::First, Self::All];
-
     /// Whether it is the rule where none is named.
     pub fn is_default(&self) -> bool {
         *self == Self::default()

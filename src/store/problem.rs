@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use dream_schema::{RunId, Table};
+use dream_schema::{RunId, Table, words};
 
 /// Something that is not as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,31 +54,20 @@ pub struct BlockPlace {
     pub class_name: Option<String>,
 }
 
-/// What can be wrong with a part of a store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ProblemKind {
-    /// Its bytes are not what was written.
-    Damaged,
-    /// It is named and not there.
-    Missing,
-    /// It is there and nothing names it.
-    Stray,
-    /// Its rows are not those that it was finished with.
-    Digest,
-    /// It reads from a run that is missing or has other rows now.
-    Input,
-}
-
-impl ProblemKind {
-    /// Returns the word for it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Damaged => "damaged",
-            Self::Missing => "missing",
-            Self::Stray => "stray",
-            Self::Digest => "digest",
-            Self::Input => "input",
-        }
+words! {
+    /// What can be wrong with a part of a store.
+    #[derive(PartialOrd, Ord)]
+    pub enum ProblemKind {
+        /// Its bytes are not what was written.
+        Damaged = "damaged",
+        /// It is named and not there.
+        Missing = "missing",
+        /// It is there and nothing names it.
+        Stray = "stray",
+        /// Its rows are not those that it was finished with.
+        Digest = "digest",
+        /// It reads from a run that is missing or has other rows now.
+        Input = "input",
     }
 }
 
@@ -96,7 +85,7 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = self.kind.as_str();
+        let kind = self.kind.name();
         match &self.place {
             Place::Block(place) => write!(f, "{kind} block: {place}")?,
             Place::Run(run) => write!(f, "run {run}")?,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use dream_ood::store::{Readable, Store};
-use dream_schema::{Process, Run, Status};
+use dream_schema::{Process, Run, Status, words};
 
 /// Returns the machine's name.
 pub fn host() -> String {
@@ -32,25 +32,23 @@ fn started(pid: u32) -> Option<u64> {
     fields.nth(18)?.parse().ok()
 }
 
-/// How far a run has come, and whether someone works at it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
-    /// Finished.
-    Finished,
-    /// Given up with an error.
-    Failed,
-    /// A process works at it.
-    Running,
-    /// Begun, and no process works at it: asked for again, it goes on.
-    Interrupted,
-    /// Begun, and whether a process works at it cannot be seen from here.
-    Unknown,
+words! {
+    /// How far a run has come, and whether someone works at it.
+    pub enum State {
+        /// Finished.
+        Finished = "finished",
+        /// Given up with an error.
+        Failed = "failed",
+        /// A process works at it.
+        Running = "running",
+        /// Begun, and no process works at it: asked for again, it goes on.
+        Interrupted = "interrupted",
+        /// Begun, and whether a process works at it cannot be seen from here.
+        Unknown = "unknown",
+    }
 }
 
 impl State {
-    /// The words for all of them, which `dream ls --status` takes.
-    pub const WORDS: [&str; 5] = ["finished", "failed", "running", "interrupted", "unknown"];
-
     /// Returns the state of a run, as it is seen from this machine.
     pub fn of(run: &Run) -> Self {
         match (run.status, run.process) {
@@ -68,24 +66,13 @@ impl State {
         }
     }
 
-    /// Returns the word for it.
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Finished => "finished",
-            Self::Failed => "failed",
-            Self::Running => "running",
-            Self::Interrupted => "interrupted",
-            Self::Unknown => "unknown",
-        }
-    }
-
     /// Says it at more length, with what follows from it.
-    pub fn in_words(&self, run: &Run) -> String {
+    pub fn in_words(self, run: &Run) -> String {
         let pid = run
             .process
             .map_or(String::new(), |process| format!("process {} ", process.pid));
         match self {
-            Self::Finished | Self::Failed => self.as_str().to_owned(),
+            Self::Finished | Self::Failed => self.name().to_owned(),
             Self::Running => format!("running ({pid}works at it)"),
             Self::Interrupted => {
                 format!("interrupted ({pid}has ended; the same command goes on from there)")
@@ -101,7 +88,7 @@ impl State {
     }
 
     /// Says of a run that is not finished whether a process works at it, where that can be seen.
-    pub fn is_alive(&self) -> Option<bool> {
+    pub fn is_alive(self) -> Option<bool> {
         match self {
             Self::Running => Some(true),
             Self::Interrupted => Some(false),

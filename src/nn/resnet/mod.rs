@@ -8,19 +8,20 @@ use serde::{Deserialize, Serialize};
 use super::tensors::Tensors;
 use super::{Error, Result};
 use crate::engine::{Engine, Head, Plan, Residual, Run};
+use crate::words::words;
 
 mod plan;
 #[cfg(test)]
 mod tests;
 
-/// The first layers of a network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Stem {
-    /// A 3x3 convolution of stride 1 and no pooling, for pictures of about 32x32.
-    Cifar,
-    /// A 7x7 convolution of stride 2 and a 3x3 max-pool of stride 2, for pictures of about 224x224.
-    ImageNet,
+words! {
+    /// The first layers of a network.
+    pub enum Stem {
+        /// A 3x3 convolution of stride 1 and no pooling, for pictures of about 32x32.
+        Cifar = "cifar",
+        /// A 7x7 convolution of stride 2 and a 3x3 max-pool of stride 2, for pictures of about 224x224.
+        ImageNet = "imagenet",
+    }
 }
 
 /// The shape of a network.

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::nn::{ResNetConfig, Stem};
 use crate::stage::detect::Detector;
-use crate::stage::training::{ChannelsName, Still, Training};
+use crate::dataset::Channels;
+use crate::stage::training::{Still, Training, preparation};
 use crate::stage::{Context, Refusals, Role, Source, StageError, StateSource};
 
 /// The network that a file of weights is of, how it looks at images, and what its outputs mean.
@@ -20,7 +21,7 @@ pub struct Network {
     /// Height and width that all images are brought to.
     pub size: u32,
     /// `gray`: luma, three times; `rgb`.
-    pub channels: ChannelsName,
+    pub channels: Channels,
     /// Mean of each channel, of values in [0, 1].
     pub mean: [f64; 3],
     /// Standard deviation of each channel.
@@ -97,7 +98,7 @@ impl Network {
     /// If they have changed, or are not of this network.
     pub(super) fn load(&self, ctx: &Context<'_>, weights: &StateSource) -> Result<Detector, StageError> {
         let still = Still {
-            preparation: self.channels.preparation(self.size, self.resize),
+            preparation: preparation(self.size, self.resize, self.channels),
             mean: self.mean,
             std: self.std,
         };

@@ -37,7 +37,7 @@ pub struct Training {
     /// Height and width that all images are brought to.
     pub size: u32,
     /// `gray`: luma, three times; `rgb`.
-    pub channels: ChannelsName,
+    pub channels: Channels,
     /// Mean of each channel, of values in [0, 1].
     pub mean: [f64; 3],
     /// Standard deviation of each channel.
@@ -85,34 +85,18 @@ pub struct Training {
     pub new_head: bool,
 }
 
-/// See [`Training::channels`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ChannelsName {
-    /// Luma, three times.
-    Gray,
-    /// Colour.
-    Rgb,
-}
-
-impl ChannelsName {
-    /// Returns how images are brought to `size` and these channels; see [`Training::resize`].
-    pub(super) fn preparation(self, size: u32, resize: Option<u32>) -> Preparation {
-        let channels = match self {
-            Self::Gray => Channels::Gray3,
-            Self::Rgb => Channels::Rgb,
-        };
-        Preparation {
-            resize: resize.map(|side| side as usize),
-            ..Preparation::new(size as usize, size as usize, channels)
-        }
+/// Returns how images are brought to `size` and these channels; see [`Training::resize`].
+pub(super) fn preparation(size: u32, resize: Option<u32>, channels: Channels) -> Preparation {
+    Preparation {
+        resize: resize.map(|side| side as usize),
+        ..Preparation::new(size as usize, size as usize, channels)
     }
 }
 
 impl Training {
     /// Returns how images are brought to the network's input, wherever they come from.
     pub fn preparation(&self) -> Preparation {
-        self.channels.preparation(self.size, self.resize)
+        preparation(self.size, self.resize, self.channels)
     }
 
     fn config(&self, outputs: usize) -> ResNetConfig {

@@ -86,7 +86,7 @@ fn node(
         let inputs = record.spec.inputs.iter();
         let inputs = inputs.map(|i| node(session, datasets, i.run, &i.role, Some(&i.digest)));
         Ok::<_, anyhow::Error>(Known {
-            state: State::of(&record).as_str(),
+            state: State::of(&record).name(),
             seed: record.spec.seed,
             alias: session.store.alias_of(run)?,
             sources: record.spec.sources.iter().map(source).collect(),

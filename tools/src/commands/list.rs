@@ -33,9 +33,9 @@ pub struct Ls {
 impl Ls {
     pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
         if let Some(status) = &self.status
-            && !State::WORDS.contains(&status.as_str())
+            && State::from_name(status).is_none()
         {
-            let words = State::WORDS.join(", ");
+            let words = State::ALL.map(State::name).join(", ");
             return Err(Usage(format!("--status {status}: expected one of {words}")).into());
         }
         let session = Session::reading(globals)?;
@@ -49,7 +49,7 @@ impl Ls {
             return Err(Usage(format!("--stage {stage}: {}", unknown_stage(stage, known))).into());
         }
         runs.retain(|r| self.stage.as_ref().is_none_or(|s| *s == r.spec.stage));
-        runs.retain(|r| self.status.as_ref().is_none_or(|s| s == State::of(r).as_str()));
+        runs.retain(|r| self.status.as_ref().is_none_or(|s| s == State::of(r).name()));
         for (run, reason) in &damaged {
             session.bars.say(&format!(
                 "run {run} is left out: its record is damaged ({reason}); `dream verify` says more"
@@ -75,7 +75,7 @@ impl Ls {
             rows.push([
                 format!("{:.12}", run.id.to_string()),
                 run.spec.stage.clone(),
-                State::of(run).as_str().to_owned(),
+                State::of(run).name().to_owned(),
                 seconds(run),
                 session.store_rows(run)?,
                 alias.join(" "),
@@ -100,9 +100,9 @@ fn unknown_stage(stage: &str, known: impl Iterator<Item = String>) -> String {
 /// Returns runs as a table: that of SQL, and what can be seen of their processes from here.
 pub fn batch(runs: &[Run], aliases: &[(String, RunId)]) -> Result<RecordBatch> {
     let stored = runs_batch(runs, aliases)?;
-    let states: Vec<State> = runs.iter().map(State::of).collect();
-    let words: ArrayRef = Arc::new(StringArray::from_iter_values(states.iter().map(State::as_str)));
-    let alive: ArrayRef = Arc::new(BooleanArray::from_iter(states.iter().map(State::is_alive)));
+    let states = || runs.iter().map(State::of);
+    let words: ArrayRef = Arc::new(StringArray::from_iter_values(states().map(State::name)));
+    let alive: ArrayRef = Arc::new(BooleanArray::from_iter(states().map(State::is_alive)));
     let mut fields = stored.schema().fields().to_vec();
     fields.push(Arc::new(Field::new("state", DataType::Utf8, false)));
     fields.push(Arc::new(Field::new("alive", DataType::Boolean, true)));

@@ -92,7 +92,7 @@ pub fn problem_json(problem: &Problem) -> Value {
         Place::Dataset(name) => json!({ "place": "dataset", "dataset": name }),
         Place::Pages => json!({ "place": "pages" }),
     };
-    fields["kind"] = json!(problem.kind.as_str());
+    fields["kind"] = json!(problem.kind.name());
     fields["reason"] = json!(problem.reason);
     fields["remedy"] = json!(remedy(problem).text());
     fields
