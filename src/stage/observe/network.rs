@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::dataset::Channels;
 use crate::nn::{ResNetConfig, Stem};
 use crate::stage::detect::Detector;
-use crate::dataset::Channels;
 use crate::stage::training::{Still, Training, preparation};
 use crate::stage::{Context, Refusals, Role, Source, StageError, StateSource};
 

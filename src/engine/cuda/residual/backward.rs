@@ -7,8 +7,48 @@ use super::cudnn::{Direction, bytes};
 use super::frame::Place;
 use super::pass::Pass;
 use super::{MAPPING, SUMMING, failed};
-use crate::engine::plan::{Plan, Unit};
+use crate::engine::plan::{Block, Plan, Unit};
 use crate::engine::raw::Head;
+
+/// Where a backward pass keeps what it works with: addresses in the scratch memory, and of the gradient.
+struct Desk {
+    /// Sums over chunks of rows.
+    part: u64,
+    /// A norm's three numbers a channel; `shortcut` those of a projection.
+    coefficients: u64,
+    shortcut: u64,
+    /// The gradient of the pooled vectors.
+    dpooled: u64,
+    /// Gradients of the packed weights, and the bytes of one number.
+    dweights: u64,
+    bytes: usize,
+    /// Four number fields. Between blocks `s` + `p` is the gradient of the last block's input.
+    p: u64,
+    q: u64,
+    r: u64,
+    s: u64,
+    /// The gradient of the flat variables: what the pass is for.
+    grad: u64,
+}
+
+impl Desk {
+    /// The gradient of a unit's packed weights.
+    fn dweight(&self, place: &Place) -> u64 {
+        self.dweights + (place.weights * self.bytes) as u64
+    }
+}
+
+/// What the sums of a unit are joined to.
+struct Joined {
+    /// Chunks that were summed apart.
+    chunks: usize,
+    /// Sums a channel, and which of them belongs to the norm beside the first.
+    sums: i32,
+    which: i32,
+    /// The norm's numbers, and where its coefficients go.
+    norm: u64,
+    coefficients: u64,
+}
 
 impl Pass<'_> {
     pub(super) fn run_backward(
@@ -18,11 +58,27 @@ impl Pass<'_> {
         dout: u64,
         grad: u64,
     ) -> candle_core::Result<()> {
-        let (engine, k, frame) = (self.engine, self.kernels, self.frame);
-        let (stream, bytes) = (&engine.stream, bytes(frame.precision));
+        let mut desk = self.desk(plan, grad)?;
+        match head {
+            Head::Features => desk.dpooled = dout,
+            Head::Logits => self.head_gradient(plan, dout, &desk)?,
+        }
+        for index in (0..plan.blocks.len()).rev() {
+            self.block_gradient(&plan.blocks[index], index, &mut desk)?;
+        }
+        self.stem_gradient(plan, &desk)?;
+        let segments = self.segments(plan)?;
+        let (count, dweights) = (plan.units().count() as u32, desk.dweights);
+        launch!(self.engine.stream, self.kernels.unpack_gradients, (64, count, 1), (256, 1, 1);
+            grad, dweights, segments);
+        Ok(())
+    }
+
+    /// Divides the scratch memory.
+    fn desk(&mut self, plan: &Plan, grad: u64) -> candle_core::Result<Desk> {
+        let frame = self.frame;
+        let bytes = bytes(frame.precision);
         let [large, stem_len] = frame.largest();
-        // Parts of the scratch memory.
-        let round = |len: usize| len.div_ceil(256) * 256;
         let units = frame
             .blocks
             .iter()
@@ -50,145 +106,179 @@ impl Pass<'_> {
             large,
             large,
         ];
+        let round = |len: usize| len.div_ceil(256) * 256;
         let mut at = self.scratch(lens.iter().map(|len| round(*len)).sum())?;
-        let [
-            part,
-            coefficients,
-            coefficients2,
-            dpooled,
-            dweights,
-            mut p,
-            q,
-            mut r,
-            mut s,
-        ] = lens.map(|len| {
+        let [part, coefficients, shortcut, dpooled, dweights, p, q, r, s] = lens.map(|len| {
             let this = at;
             at += round(len) as u64;
             this
         });
-        let dweight = |place: &Place| dweights + (place.weights * bytes) as u64;
+        Ok(Desk {
+            part,
+            coefficients,
+            shortcut,
+            dpooled,
+            dweights,
+            bytes,
+            p,
+            q,
+            r,
+            s,
+            grad,
+        })
+    }
 
-        let dpooled = match head {
-            Head::Features => dout,
-            Head::Logits => {
-                let (n, f, o) = (frame.samples, plan.features, plan.outputs);
-                let pooled = self.arena + frame.pooled as u64;
-                let at = |at: usize| grad + 4 * at as u64;
-                let (no, yes) = (Op::CUBLAS_OP_N, Op::CUBLAS_OP_T);
-                self.multiply(
-                    [no, yes],
-                    [f, o, n],
-                    (pooled, f),
-                    (dout, o),
-                    0.0,
-                    (at(plan.fc_weight), f),
-                )?;
-                launch!(stream, k.bias_gradient, ((o as u32).div_ceil(64), 1, 1), (64, 1, 1);
-                    dout, at(plan.fc_bias), n as i32, o as i32);
-                self.multiply(
-                    [no, no],
-                    [f, n, o],
-                    (self.flat(plan.fc_weight), f),
-                    (dout, o),
-                    0.0,
-                    (dpooled, f),
-                )?;
-                dpooled
-            }
+    /// The gradients of the last linear layer, and of the pooled vectors that it reads.
+    fn head_gradient(&self, plan: &Plan, dout: u64, desk: &Desk) -> candle_core::Result<()> {
+        let (n, f, o) = (self.frame.samples, plan.features, plan.outputs);
+        let pooled = self.arena + self.frame.pooled as u64;
+        let at = |at: usize| desk.grad + 4 * at as u64;
+        let (no, yes) = (Op::CUBLAS_OP_N, Op::CUBLAS_OP_T);
+        self.multiply(
+            [no, yes],
+            [f, o, n],
+            (pooled, f),
+            (dout, o),
+            0.0,
+            (at(plan.fc_weight), f),
+        )?;
+        launch!(self.engine.stream, self.kernels.bias_gradient, ((o as u32).div_ceil(64), 1, 1), (64, 1, 1);
+            dout, at(plan.fc_bias), n as i32, o as i32);
+        self.multiply(
+            [no, no],
+            [f, n, o],
+            (self.flat(plan.fc_weight), f),
+            (dout, o),
+            0.0,
+            (desk.dpooled, f),
+        )
+    }
+
+    /// From the gradient of a block's output (`s` + `p`, or of the mean of the last one's) to that of its
+    /// input (`s` + `p` again).
+    fn block_gradient(&mut self, block: &Block, index: usize, desk: &mut Desk) -> candle_core::Result<()> {
+        let frame = self.frame;
+        let (places, projection) = &frame.blocks[index];
+        let input = match index.checked_sub(1).and_then(|i| frame.blocks[i].0.last()) {
+            Some(place) => self.of(place)[1],
+            None => self.arena + frame.entry as u64,
         };
-        for (index, (block, (places, projection))) in plan.blocks.iter().zip(&frame.blocks).enumerate().rev()
-        {
-            let input = match index.checked_sub(1).and_then(|i| frame.blocks[i].0.last()) {
-                Some(place) => self.of(place)[1],
-                None => self.arena + frame.entry as u64,
-            };
-            let last = places.len() - 1;
-            let place = places[last];
-            let [y, z, norm] = self.of(&place);
-            let (grid, shape, per, chunks) = self.rows(place.rows, place.channels, SUMMING);
-            let (rows, c) = (place.rows as i64, place.channels as i32);
-            let projected = projection.as_ref().map(|place| self.of(place));
-            // The gradient of the block's output, masked, into p; it was s + p, or that of the mean.
-            let [h, w] = place.shape.out().map(|side| side as i32);
-            match (index + 1 == frame.blocks.len(), projected) {
-                (true, None) => {
-                    launch!(stream, k.sums_top, grid, shape; dpooled, h, w, z, y, norm, p, part, rows, c, per)
-                }
-                (true, Some([y2, _, norm2])) => {
-                    launch!(stream, k.sums_top_two, grid, shape;
-                        dpooled, h, w, z, y, norm, y2, norm2, p, part, rows, c, per);
-                }
-                (false, None) => {
-                    launch!(stream, k.sums_block, grid, shape; s, p, z, y, norm, p, part, rows, c, per)
-                }
-                (false, Some([y2, _, norm2])) => {
-                    launch!(stream, k.sums_block_two, grid, shape;
-                        s, p, z, y, norm, y2, norm2, p, part, rows, c, per);
-                }
+        self.output_gradient(block, index, desk)?;
+        // The last unit: p -> q (gradient of its convolution's output) -> r (of its input).
+        let last = places.len() - 1;
+        let before = |pass: &Self, i: usize| match i {
+            0 => input,
+            _ => pass.of(&places[i - 1])[1],
+        };
+        let place = places[last];
+        self.norm_gradient(&place, desk.p, desk.coefficients, desk.q, false)?;
+        let x = before(self, last);
+        self.convolve(&place, Direction::Weight, x, desk.dweight(&place), desk.q)?;
+        let weights = self.weights(&place);
+        self.convolve(&place, Direction::Input, desk.r, weights, desk.q)?;
+        for i in (0..last).rev() {
+            let x = before(self, i);
+            self.unit_gradient(&block.units[i], &places[i], x, desk)?;
+        }
+        // The input's gradient is in r now; the next block takes s and p.
+        std::mem::swap(&mut desk.r, &mut desk.s);
+        if let Some(place) = projection {
+            self.norm_gradient(place, desk.p, desk.shortcut, desk.q, false)?;
+            self.convolve(place, Direction::Weight, input, desk.dweight(place), desk.q)?;
+            let weights = self.weights(place);
+            self.convolve(place, Direction::Input, desk.p, weights, desk.q)?;
+        }
+        Ok(())
+    }
+
+    /// The gradient of a block's output, masked, into `p`, and the coefficients of the norms before it.
+    fn output_gradient(&self, block: &Block, index: usize, desk: &Desk) -> candle_core::Result<()> {
+        let (stream, k) = (&self.engine.stream, self.kernels);
+        let (places, projection) = &self.frame.blocks[index];
+        let last = places.len() - 1;
+        let place = places[last];
+        let [y, z, norm] = self.of(&place);
+        let (grid, shape, per, chunks) = self.rows(place.rows, place.channels, SUMMING);
+        let (rows, c) = (place.rows as i64, place.channels as i32);
+        let projected = projection.as_ref().map(|place| self.of(place));
+        let [h, w] = place.shape.out().map(|side| side as i32);
+        let &Desk {
+            part, dpooled, p, s, ..
+        } = desk;
+        match (index + 1 == self.frame.blocks.len(), projected) {
+            (true, None) => {
+                launch!(stream, k.sums_top, grid, shape; dpooled, h, w, z, y, norm, p, part, rows, c, per)
             }
-            let sums = if projected.is_some() { 3 } else { 2 };
-            self.join(
-                &block.units[last],
-                &place,
-                part,
-                chunks,
-                sums,
-                1,
-                norm,
-                grad,
-                coefficients,
-            )?;
-            if let Some(([_, _, norm2], unit)) = projected.zip(block.projection.as_ref()) {
-                self.join(unit, &place, part, chunks, sums, 2, norm2, grad, coefficients2)?;
+            (true, Some([y2, _, norm2])) => {
+                launch!(stream, k.sums_top_two, grid, shape;
+                    dpooled, h, w, z, y, norm, y2, norm2, p, part, rows, c, per);
             }
-            // The last unit: p -> q (gradient of its convolution's output) -> r (of its input).
-            self.norm_gradient(&place, p, coefficients, q, false)?;
-            let before = if last > 0 {
-                self.of(&places[last - 1])[1]
-            } else {
-                input
-            };
-            self.convolve(&place, Direction::Weight, before, dweight(&place), q)?;
-            let weights = self.weights(&place);
-            self.convolve(&place, Direction::Input, r, weights, q)?;
-            for i in (0..last).rev() {
-                let place = places[i];
-                let [y, _, norm] = self.of(&place);
-                let (grid, shape, per, chunks) = self.rows(place.rows, place.channels, SUMMING);
-                launch!(stream, k.sums_inner, grid, shape;
-                    r, y, norm, part, place.rows as i64, place.channels as i32, per);
-                self.join(
-                    &block.units[i],
-                    &place,
-                    part,
-                    chunks,
-                    2,
-                    1,
-                    norm,
-                    grad,
-                    coefficients,
-                )?;
-                self.norm_gradient(&place, r, coefficients, r, true)?;
-                let before = if i > 0 { self.of(&places[i - 1])[1] } else { input };
-                self.convolve(&place, Direction::Weight, before, dweight(&place), r)?;
-                let weights = self.weights(&place);
-                self.convolve(&place, Direction::Input, s, weights, r)?;
-                std::mem::swap(&mut r, &mut s);
+            (false, None) => {
+                launch!(stream, k.sums_block, grid, shape; s, p, z, y, norm, p, part, rows, c, per)
             }
-            // The input's gradient is in r now; the next block takes s and p.
-            std::mem::swap(&mut r, &mut s);
-            if let Some(place) = projection {
-                self.norm_gradient(place, p, coefficients2, q, false)?;
-                self.convolve(place, Direction::Weight, input, dweight(place), q)?;
-                let weights = self.weights(place);
-                self.convolve(place, Direction::Input, p, weights, q)?;
+            (false, Some([y2, _, norm2])) => {
+                launch!(stream, k.sums_block_two, grid, shape;
+                    s, p, z, y, norm, y2, norm2, p, part, rows, c, per);
             }
         }
-        // The stem: s + p, through the pooling or not.
+        let joined = Joined {
+            chunks,
+            sums: if projected.is_some() { 3 } else { 2 },
+            which: 1,
+            norm,
+            coefficients: desk.coefficients,
+        };
+        self.join(&block.units[last], &place, desk, &joined)?;
+        if let Some(([_, _, norm2], unit)) = projected.zip(block.projection.as_ref()) {
+            let joined = Joined {
+                which: 2,
+                norm: norm2,
+                coefficients: desk.shortcut,
+                ..joined
+            };
+            self.join(unit, &place, desk, &joined)?;
+        }
+        Ok(())
+    }
+
+    /// A unit that is not its block's last: from the gradient of its output in `r` to that of its input `x`,
+    /// which is in `r` in the end too.
+    fn unit_gradient(
+        &mut self,
+        unit: &Unit,
+        place: &Place,
+        x: u64,
+        desk: &mut Desk,
+    ) -> candle_core::Result<()> {
+        let [y, _, norm] = self.of(place);
+        let (grid, shape, per, chunks) = self.rows(place.rows, place.channels, SUMMING);
+        let (part, r) = (desk.part, desk.r);
+        launch!(self.engine.stream, self.kernels.sums_inner, grid, shape;
+            r, y, norm, part, place.rows as i64, place.channels as i32, per);
+        let joined = Joined {
+            chunks,
+            sums: 2,
+            which: 1,
+            norm,
+            coefficients: desk.coefficients,
+        };
+        self.join(unit, place, desk, &joined)?;
+        self.norm_gradient(place, r, desk.coefficients, r, true)?;
+        self.convolve(place, Direction::Weight, x, desk.dweight(place), r)?;
+        let weights = self.weights(place);
+        self.convolve(place, Direction::Input, desk.s, weights, r)?;
+        std::mem::swap(&mut desk.r, &mut desk.s);
+        Ok(())
+    }
+
+    /// The stem: `s` + `p`, through the pooling or not.
+    fn stem_gradient(&mut self, plan: &Plan, desk: &Desk) -> candle_core::Result<()> {
+        let (stream, k, frame) = (&self.engine.stream, self.kernels, self.frame);
         let stem = frame.stem;
         let [y, z, norm] = self.of(&stem);
         let (grid, shape, per, chunks) = self.rows(stem.rows, stem.channels, SUMMING);
         let (rows, c) = (stem.rows as i64, stem.channels as i32);
+        let &Desk { part, p, q, s, .. } = desk;
         if plan.pool {
             let [h, w] = stem.shape.out();
             let [oh, ow] = frame.entry_size;
@@ -198,37 +288,29 @@ impl Pass<'_> {
         } else {
             launch!(stream, k.sums_block, grid, shape; s, p, z, y, norm, q, part, rows, c, per);
         }
-        self.join(&plan.stem, &stem, part, chunks, 2, 1, norm, grad, coefficients)?;
-        self.norm_gradient(&stem, q, coefficients, q, false)?;
-        self.convolve(
-            &stem,
-            Direction::Weight,
-            self.arena + frame.x as u64,
-            dweight(&stem),
-            q,
-        )?;
-        let segments = self.segments(plan)?;
-        let count = plan.units().count() as u32;
-        launch!(stream, k.unpack_gradients, (64, count, 1), (256, 1, 1); grad, dweights, segments);
-        // `p` ends here; said once so that no warning hides a mistake above.
-        let _ = &mut p;
-        Ok(())
+        let joined = Joined {
+            chunks,
+            sums: 2,
+            which: 1,
+            norm,
+            coefficients: desk.coefficients,
+        };
+        self.join(&plan.stem, &stem, desk, &joined)?;
+        self.norm_gradient(&stem, q, desk.coefficients, q, false)?;
+        let x = self.arena + frame.x as u64;
+        self.convolve(&stem, Direction::Weight, x, desk.dweight(&stem), q)
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn join(
-        &self,
-        unit: &Unit,
-        place: &Place,
-        part: u64,
-        chunks: usize,
-        sums: i32,
-        which: i32,
-        norm: u64,
-        grad: u64,
-        coefficients: u64,
-    ) -> candle_core::Result<()> {
+    fn join(&self, unit: &Unit, place: &Place, desk: &Desk, joined: &Joined) -> candle_core::Result<()> {
         let c = place.channels;
+        let &Desk { part, grad, .. } = desk;
+        let &Joined {
+            chunks,
+            sums,
+            which,
+            norm,
+            coefficients,
+        } = joined;
         launch!(self.engine.stream, self.kernels.gradient_join, ((c as u32).div_ceil(32), 1, 1), (32, 32, 1);
             part, chunks as i32, sums, which, place.rows as i64, c as i32, norm, self.flat(unit.gamma),
             grad + 4 * unit.gamma as u64, grad + 4 * unit.beta as u64, coefficients);

@@ -7,7 +7,7 @@ use super::cudnn::{Direction, bytes};
 use super::frame::Place;
 use super::pass::Pass;
 use super::{MAPPING, SUMMING, failed};
-use crate::engine::plan::{EPSILON, MOMENTUM, Plan, Unit};
+use crate::engine::plan::{Block, EPSILON, MOMENTUM, Plan, Unit};
 use crate::engine::raw::Head;
 
 impl Pass<'_> {
@@ -41,6 +41,16 @@ impl Pass<'_> {
         head: Head,
         out: u64,
     ) -> candle_core::Result<()> {
+        self.pack(plan, x)?;
+        let mut input = self.stem(plan, train)?;
+        for (block, (places, projection)) in plan.blocks.iter().zip(&self.frame.blocks) {
+            input = self.block(block, places, projection.as_ref(), input, train)?;
+        }
+        self.head(plan, head, input, out)
+    }
+
+    /// Pictures and weights in the order of the convolutions.
+    fn pack(&mut self, plan: &Plan, x: u64) -> candle_core::Result<()> {
         let (engine, k, frame) = (self.engine, self.kernels, self.frame);
         let stream = &engine.stream;
         let [h, w] = frame.size;
@@ -52,9 +62,15 @@ impl Pass<'_> {
         let count = plan.units().count() as u32;
         launch!(stream, k.pack_weights, (64, count, 1), (256, 1, 1);
             self.flat, self.arena + frame.weights as u64, segments);
+        Ok(())
+    }
 
+    /// The stem and the pooling after it. Returns the address of the first block's input.
+    fn stem(&mut self, plan: &Plan, train: bool) -> candle_core::Result<u64> {
+        let (engine, k, frame) = (self.engine, self.kernels, self.frame);
+        let stream = &engine.stream;
         let stem = frame.stem;
-        self.unit(&plan.stem, &stem, packed, train)?;
+        self.unit(&plan.stem, &stem, self.arena + frame.x as u64, train)?;
         let [y, z, norm] = self.of(&stem);
         let c = stem.channels;
         let entry = self.arena + frame.entry as u64;
@@ -71,31 +87,49 @@ impl Pass<'_> {
             let (grid, block, per, _) = self.rows(stem.rows, c, MAPPING);
             launch!(stream, k.normalize, grid, block; y, norm, z, stem.rows as i64, c as i32, per);
         }
-        let mut input = entry;
-        for (block, (places, projection)) in plan.blocks.iter().zip(&frame.blocks) {
-            let first = input;
-            let shortcut = match block.projection.as_ref().zip(projection.as_ref()) {
-                Some((unit, place)) => {
-                    self.unit(unit, place, first, train)?;
-                    Some(self.of(place))
-                }
-                None => None,
-            };
-            for (i, (unit, place)) in block.units.iter().zip(places).enumerate() {
-                self.unit(unit, place, input, train)?;
-                let [y, z, norm] = self.of(place);
-                let (grid, shape, per, _) = self.rows(place.rows, place.channels, MAPPING);
-                let (rows, c) = (place.rows as i64, place.channels as i32);
-                if i + 1 < places.len() {
-                    launch!(stream, k.normalize, grid, shape; y, norm, z, rows, c, per);
-                } else if let Some([y2, _, norm2]) = shortcut {
-                    launch!(stream, k.normalize_two, grid, shape; y, norm, y2, norm2, z, rows, c, per);
-                } else {
-                    launch!(stream, k.normalize_add, grid, shape; y, norm, first, z, rows, c, per);
-                }
-                input = z;
+        Ok(entry)
+    }
+
+    /// A block of `first`. Returns the address of its output.
+    fn block(
+        &mut self,
+        block: &Block,
+        places: &[Place],
+        projection: Option<&Place>,
+        first: u64,
+        train: bool,
+    ) -> candle_core::Result<u64> {
+        let (engine, k) = (self.engine, self.kernels);
+        let stream = &engine.stream;
+        let shortcut = match block.projection.as_ref().zip(projection) {
+            Some((unit, place)) => {
+                self.unit(unit, place, first, train)?;
+                Some(self.of(place))
             }
+            None => None,
+        };
+        let mut input = first;
+        for (i, (unit, place)) in block.units.iter().zip(places).enumerate() {
+            self.unit(unit, place, input, train)?;
+            let [y, z, norm] = self.of(place);
+            let (grid, shape, per, _) = self.rows(place.rows, place.channels, MAPPING);
+            let (rows, c) = (place.rows as i64, place.channels as i32);
+            if i + 1 < places.len() {
+                launch!(stream, k.normalize, grid, shape; y, norm, z, rows, c, per);
+            } else if let Some([y2, _, norm2]) = shortcut {
+                launch!(stream, k.normalize_two, grid, shape; y, norm, y2, norm2, z, rows, c, per);
+            } else {
+                launch!(stream, k.normalize_add, grid, shape; y, norm, first, z, rows, c, per);
+            }
+            input = z;
         }
+        Ok(input)
+    }
+
+    /// The mean over pixels of the last block's output `input`, and the last linear layer of it, into `out`.
+    fn head(&mut self, plan: &Plan, head: Head, input: u64, out: u64) -> candle_core::Result<()> {
+        let (engine, k, frame) = (self.engine, self.kernels, self.frame);
+        let stream = &engine.stream;
         let pooled = match head {
             Head::Features => out,
             Head::Logits => self.arena + frame.pooled as u64,
