@@ -37,7 +37,7 @@ pub(crate) use self::host::simd;
 use self::layers::Layers;
 pub(crate) use self::layers::{Conv, GroupNorm, LayerNorm, Linear, Momentum, Repeat, Residual, Uploads};
 pub use self::options::{Half, Options, Part, Precision};
-pub(crate) use self::plan::{Block, Plan, Unit, Variables};
+pub(crate) use self::plan::{Block, EPSILON, Plan, Unit, Variables};
 pub use self::policy::Policy;
 pub(crate) use self::raw::{
     Activation, Attention, ConvShape, Head, Plus, RawConv, RawGroupNorm, RawLayerNorm, RawLinear, Run,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Tensor};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
-use super::fit::fit;
+use super::fit::{fit, padded};
 use super::{Error, ResNetConfig, Result};
 use crate::floats::{self, Format};
 use crate::tensor_file::{Entry, TensorFile, TensorFileError};
@@ -112,6 +112,10 @@ impl StateFile {
         let mut state = State::new();
         for (name, entry) in fit.tensors {
             state.insert(name, self.tensor(entry, &Device::Cpu, true)?);
+        }
+        for (name, shape) in fit.padding {
+            let numbers = padded(&name, &shape);
+            state.insert(name, Tensor::from_vec(numbers, shape, &Device::Cpu)?);
         }
         Ok(state)
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::{Candidate, Differences, HEAD, Wanted};
+use super::{Candidate, Differences, Wanted, body};
 use crate::tensor_file::Entry;
 
 /// Names that are shown of each list.
@@ -44,23 +44,17 @@ pub enum Misfit {
 
 impl Misfit {
     pub(super) fn of_body(entries: &[Entry], candidates: &[Candidate<'_>], wanted: &Wanted) -> Self {
-        let body: Vec<(&str, &[usize])> = wanted
-            .iter()
-            .filter(|(name, _)| !name.starts_with(HEAD))
-            .map(|(name, shape)| (name.as_str(), shape.as_slice()))
-            .collect();
         // The one that comes nearest.
-        let compared = candidates.iter().map(|c| (c, c.differences(&body)));
+        let compared = candidates.iter().map(|c| (c, c.differences(wanted)));
         let far = |d: &Differences| d.missing.len() + d.shapes.len() + d.extra.len();
         let Some((nearest, differences)) = compared.min_by_key(|(c, d)| (far(d), c.path.len())) else {
             return Self::NoNetwork {
                 found: entries.iter().take(LISTED).map(Entry::full_name).collect(),
                 count: entries.len(),
-                wanted: body
-                    .iter()
+                wanted: body(wanted)
                     .filter(|(_, shape)| shape.len() == 4)
                     .take(SHOWN)
-                    .map(|(name, _)| (*name).to_owned())
+                    .map(|(name, _)| name.to_owned())
                     .collect(),
             };
         };

@@ -13,16 +13,22 @@
 //! 4. Every tensor of the network must be there in its shape, and the file must have no more convolutions or
 //!    blocks below the prefix: weights of a deeper network are not cut down to a shallower one.
 //!
+//! 5. A network of three stages whose file has no shortcuts at all has none that are trained: it passes every
+//!    second pixel on and adds channels of zeros (option A of He et al. 2016). The same numbers come from a
+//!    projection by zeros and ones, which then stands in their place.
+//!
 //! What was taken from where is told.
 
 mod head;
 mod misfit;
+mod padding;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use misfit::Misfit;
+pub(super) use padding::padded;
 
 use crate::tensor_file::Entry;
 
@@ -47,11 +53,19 @@ const COPIES: [&str; 8] = [
 /// The tensors that a network has: name and shape, as torchvision names them.
 pub(crate) type Wanted = BTreeMap<String, Vec<usize>>;
 
+/// All that is wanted but the last layer.
+fn body(wanted: &Wanted) -> impl Iterator<Item = (&str, &[usize])> {
+    let body = wanted.iter().filter(|(name, _)| !name.starts_with(HEAD));
+    body.map(|(name, shape)| (name.as_str(), shape.as_slice()))
+}
+
 /// Where a network's tensors are in a file.
 #[derive(Debug)]
 pub(crate) struct Fit<'f> {
     /// For each tensor of the network the one of the file.
     pub(crate) tensors: BTreeMap<String, &'f Entry>,
+    /// Those of shortcuts that pad, which are in no file: name and shape.
+    pub(crate) padding: Wanted,
     /// What a user should know of how they were found; empty where the file is as torchvision's.
     pub(crate) notes: Vec<String>,
 }
@@ -62,23 +76,24 @@ pub(crate) struct Fit<'f> {
 /// [`Misfit`] with what was found beside what is wanted.
 pub(crate) fn fit<'f>(entries: &'f [Entry], wanted: &Wanted, new_head: bool) -> Result<Fit<'f>, Misfit> {
     let candidates = Candidate::all(entries);
-    let body: Vec<(&str, &[usize])> = wanted
-        .iter()
-        .filter(|(name, _)| !name.starts_with(HEAD))
-        .map(|(name, shape)| (name.as_str(), shape.as_slice()))
-        .collect();
     let whole: Vec<&Candidate<'_>> = candidates
         .iter()
-        .filter(|candidate| candidate.differences(&body).is_empty())
+        .filter(|candidate| candidate.differences(wanted).is_empty())
         .collect();
     let Some(chosen) = whole.iter().min_by_key(|candidate| candidate.rank()) else {
         return Err(Misfit::of_body(entries, &candidates, wanted));
     };
-    let mut tensors: BTreeMap<String, &Entry> = body
-        .iter()
-        .filter_map(|(name, _)| Some(((*name).to_owned(), *chosen.named.get(*name)?)))
+    let mut tensors: BTreeMap<String, &Entry> = body(wanted)
+        .filter_map(|(name, _)| Some((name.to_owned(), *chosen.named.get(name)?)))
+        .collect();
+    let padding: Wanted = body(wanted)
+        .filter(|(name, _)| !tensors.contains_key(*name))
+        .map(|(name, shape)| (name.to_owned(), shape.to_vec()))
         .collect();
     let mut notes = Vec::new();
+    if !padding.is_empty() {
+        notes.push(padding::NOTE.to_owned());
+    }
     if !chosen.path.is_empty() {
         notes.push(format!("the weights are those below `{}`", chosen.path));
     }
@@ -101,7 +116,11 @@ pub(crate) fn fit<'f>(entries: &'f [Entry], wanted: &Wanted, new_head: bool) -> 
         tensors.insert("fc.weight".to_owned(), head.weight);
         tensors.insert("fc.bias".to_owned(), head.bias);
     }
-    Ok(Fit { tensors, notes })
+    Ok(Fit {
+        tensors,
+        padding,
+        notes,
+    })
 }
 
 /// A place in a file where a residual network seems to be.
@@ -171,19 +190,21 @@ impl<'f> Candidate<'f> {
         (is_copy, self.path.len(), &self.path)
     }
 
-    fn differences(&self, body: &[(&str, &[usize])]) -> Differences {
+    fn differences(&self, wanted: &Wanted) -> Differences {
         let mut differences = Differences::default();
-        for (name, shape) in body {
-            match self.named.get(*name) {
-                None => differences.missing.push((*name).to_owned()),
-                Some(entry) if entry.shape != *shape => {
+        let pads = padding::pads(self.named.keys().map(String::as_str), wanted);
+        for (name, shape) in body(wanted) {
+            match self.named.get(name) {
+                None if pads && padding::is_shortcut(name) => {}
+                None => differences.missing.push(name.to_owned()),
+                Some(entry) if entry.shape != shape => {
                     let (found, wanted) = (entry.shape.clone(), shape.to_vec());
-                    differences.shapes.push(((*name).to_owned(), found, wanted));
+                    differences.shapes.push((name.to_owned(), found, wanted));
                 }
                 Some(_) => {}
             }
         }
-        let wanted: BTreeSet<&str> = body.iter().map(|(name, _)| *name).collect();
+        let wanted: BTreeSet<&str> = body(wanted).map(|(name, _)| name).collect();
         let parts: BTreeSet<&str> = wanted.iter().map(|name| first(name)).collect();
         let extra = self.named.iter().filter(|(name, entry)| {
             let of_network = parts.contains(first(name)) || entry.shape.len() == 4;

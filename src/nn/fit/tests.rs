@@ -232,3 +232,35 @@ fn other_networks_are_named_beside_the_one_that_is_wanted() {
     assert!(text.contains("20 tensors"), "{text}");
     assert!(said(&[], &shallow).contains("no tensor"));
 }
+
+#[test]
+fn shortcuts_that_pad_have_no_tensors() {
+    let wanted = wanted(20, 5);
+    let padding = |name: &str| {
+        let name = name.replace("fc.", "linear.");
+        (!name.contains("downsample")).then(|| ("state_dict".to_owned(), format!("module.{name}")))
+    };
+    let entries = named(&wanted, padding);
+    let fit = fit(&entries, &wanted, false).unwrap();
+    assert_eq!(fit.tensors.len() + fit.padding.len(), wanted.len());
+    assert_eq!(fit.padding["layer2.0.downsample.0.weight"], [8, 4, 1, 1]);
+    assert!(
+        fit.notes.iter().any(|note| note.contains("option A")),
+        "{:?}",
+        fit.notes
+    );
+    let weight = padded("layer2.0.downsample.0.weight", &[4, 2, 1, 1]);
+    assert_eq!(weight, [0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0]);
+
+    // With some of them, or with four stages, something is missing.
+    let some = |name: &str| (!name.contains("layer3.0.downsample")).then(|| (String::new(), name.to_owned()));
+    let said = super::fit(&named(&wanted, some), &wanted, false)
+        .unwrap_err()
+        .to_string();
+    assert!(said.contains("without `layer3.0.downsample"), "{said}");
+    let four = super::tests::wanted(18, 5);
+    let said = super::fit(&named(&four, padding), &four, false)
+        .unwrap_err()
+        .to_string();
+    assert!(said.contains("without `layer2.0.downsample"), "{said}");
+}

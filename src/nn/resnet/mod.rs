@@ -27,12 +27,13 @@ words! {
 /// The shape of a network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResNetConfig {
-    /// 10, 18 or 34 (blocks of two 3x3 convolutions) or 50 (bottleneck blocks).
+    /// 10, 18 or 34 (blocks of two 3x3 convolutions) or 50 (bottleneck blocks), of four stages; 20, 32, 44, 56
+    /// or 110 (blocks of two 3x3 convolutions), of three: He et al.'s networks for CIFAR.
     pub depth: usize,
     /// The first layers.
     pub stem: Stem,
-    /// Channels of the first stage; each of the next three doubles them. 64 in the literature, 16 makes a
-    /// small network.
+    /// Channels of the first stage; each of the next doubles them. In the literature 64 of four stages, and 16
+    /// of three; 16 of four makes a small network.
     pub width: usize,
     /// Channels of the picture.
     pub in_channels: usize,
@@ -64,11 +65,6 @@ impl ResNetConfig {
     pub(crate) fn shapes(&self) -> Result<BTreeMap<String, Vec<usize>>> {
         let specs = plan::specs(self)?.into_iter();
         Ok(specs.map(|spec| (spec.name, spec.shape)).collect())
-    }
-
-    /// Length of the pooled feature vector.
-    pub fn feature_len(&self) -> usize {
-        self.width * 8 * if self.depth == 50 { 4 } else { 1 }
     }
 }
 
@@ -104,6 +100,11 @@ impl ResNet {
         &self.config
     }
 
+    /// Length of the pooled feature vector.
+    pub fn feature_len(&self) -> usize {
+        self.plan.features
+    }
+
     /// The network's tensors: what is trained ([`Tensors::var`]), saved and loaded.
     pub fn tensors(&self) -> &Tensors {
         &self.tensors
@@ -135,7 +136,7 @@ impl ResNet {
     /// # Errors
     /// [`Error::Shape`] if they do not fit; candle's errors.
     pub fn last(&self, features: &Tensor) -> Result<Tensor> {
-        let width = self.config.feature_len();
+        let width = self.feature_len();
         if !matches!(features.dims(), &[n, len] if n > 0 && len == width) {
             return Err(Error::Shape {
                 what: "features",

@@ -85,16 +85,17 @@ pub(super) fn activations(config: &ResNetConfig, side: usize) -> Result<f64> {
 }
 
 /// Blocks of each stage, and whether they are bottlenecks.
-fn stages(config: &ResNetConfig) -> Result<([usize; 4], bool)> {
+fn stages(config: &ResNetConfig) -> Result<(Vec<usize>, bool)> {
     match config.depth {
-        10 => Ok(([1, 1, 1, 1], false)),
-        18 => Ok(([2, 2, 2, 2], false)),
-        34 => Ok(([3, 4, 6, 3], false)),
-        50 => Ok(([3, 4, 6, 3], true)),
+        10 => Ok((vec![1; 4], false)),
+        18 => Ok((vec![2; 4], false)),
+        34 => Ok((vec![3, 4, 6, 3], false)),
+        50 => Ok((vec![3, 4, 6, 3], true)),
+        depth @ (20 | 32 | 44 | 56 | 110) => Ok((vec![(depth - 2) / 6; 3], false)),
         depth => Err(Error::Config {
             field: "depth",
             value: depth.to_string(),
-            expected: "10, 18, 34 or 50",
+            expected: "10, 18, 34 or 50; 20, 32, 44, 56 or 110 of three stages",
         }),
     }
 }

@@ -2,7 +2,9 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor, Var};
 
-use super::super::{Error, Sgd, SgdOptions, cross_entropy, from_safetensors, read_state, schedule};
+use super::super::{
+    Error, Sgd, SgdOptions, StateFile, cross_entropy, from_safetensors, read_state, schedule,
+};
 use super::*;
 use crate::engine::composed_residual;
 
@@ -324,6 +326,25 @@ fn a_pytorch_state_dict_gives_pytorchs_features() {
     assert!(largest_difference(&features, &expected["features"]) < 1e-4);
     let logits = net.forward(&expected["x"], false).unwrap();
     assert!(largest_difference(&logits, &expected["logits"]) < 1e-4);
+}
+
+/// He et al.'s network for CIFAR, whose shortcuts pad, as its training programs write it.
+#[test]
+fn a_network_of_three_stages_gives_pytorchs_features() {
+    let shape = ResNetConfig {
+        num_outputs: 3,
+        ..config(20, Stem::Cifar, 2)
+    };
+    let file = StateFile::open(&nn_fixture("padded.pth")).unwrap();
+    let state = file.read(&shape, false).unwrap();
+    let net = ResNet::new(shape, 1, &Engine::default()).unwrap();
+    net.tensors().load_state_dict(&state).unwrap();
+    assert_eq!(net.feature_len(), 8);
+    let expected = read_state(&nn_fixture("padded.safetensors"), &Device::Cpu).unwrap();
+    let features = net.features(&expected["x"], false).unwrap();
+    assert!(largest_difference(&features, &expected["features"]) < 1e-5);
+    let logits = net.forward(&expected["x"], false).unwrap();
+    assert!(largest_difference(&logits, &expected["logits"]) < 1e-5);
 }
 
 #[test]

@@ -88,7 +88,7 @@ impl Detector {
 
     /// Length of its feature vectors.
     pub fn feature_len(&self) -> usize {
-        self.network.config().feature_len()
+        self.network.feature_len()
     }
 
     /// Returns how images are brought to its input.

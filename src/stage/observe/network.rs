@@ -12,9 +12,9 @@ use crate::stage::{Context, Refusals, Role, Source, StageError, StateSource};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Network {
-    /// Layers of the residual network: 10, 18, 34 or 50.
+    /// Layers of the residual network: 10, 18, 34 or 50; 20, 32, 44, 56 or 110 of three stages.
     pub depth: usize,
-    /// Channels of its first stage: 64 in the literature.
+    /// Channels of its first stage: in the literature 64, of three stages 16.
     pub width: usize,
     /// `cifar`: 3x3 with stride 1 and no max-pool; `imagenet`: 7x7 with stride 2 and max-pool.
     pub stem: Stem,

@@ -28,7 +28,7 @@ pub(super) use trainer::{Step, Trainer};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Training {
-    /// Layers of the residual network: 10, 18, 34 or 50.
+    /// Layers of the residual network: 10, 18, 34 or 50; 20, 32, 44, 56 or 110 of three stages.
     pub depth: usize,
     /// Channels of its first stage: 64 in the paper.
     pub width: usize,
