@@ -26,7 +26,7 @@ fn a_dry_run_shows_and_registers_nothing() {
         &["dataset", "add", "fashion", set.to_str().unwrap(), "--dry-run"],
     );
     assert!(
-        shown.contains("parquet") && shown.contains("train") && shown.contains("6000"),
+        shown.contains("parquet") && shown.contains("train") && shown.contains("4800"),
         "{shown}"
     );
     let json = good(
@@ -42,7 +42,7 @@ fn a_dry_run_shows_and_registers_nothing() {
         ],
     );
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
-    assert_eq!(json["splits"][1]["images"], 6000);
+    assert_eq!(json["splits"][1]["images"], 4800);
     assert!(!path.join("dream.redb").exists());
 }
 

@@ -1,4 +1,4 @@
-"""Makes data/ood: four sets of 32x32 pictures that neither the classifier nor the model has seen.
+"""Makes three sets of data/ood: 32x32 pictures that neither the classifier nor the model has seen.
 
 sh fetch_sources.sh DIR
 python ood_sets.py --sources DIR --out ../../data/ood
@@ -57,18 +57,6 @@ FONT_FOLDERS = [
     "lobster",
 ]
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!?&@#$%*+=<>"
-
-
-def digits():
-    """scikit-learn's 8x8 digits, enlarged to 28x28 and padded."""
-    from sklearn.datasets import load_digits
-
-    source = load_digits()
-    tiles = []
-    for image in source.images:
-        big = Image.fromarray((image * (255 / 16)).astype(np.uint8)).resize((28, 28), Image.BICUBIC)
-        tiles.append(np.pad(np.asarray(big), 2))
-    return tiles, [f"digits/{i:04}" for i in range(len(tiles))], source.target, [str(d) for d in range(10)]
 
 
 def views(stamp, rng):
@@ -161,7 +149,6 @@ def main():
     a = p.parse_args()
     crops = list(textures(a.sources, 34, a.seed))
     sets = {
-        "digits": digits(),
         "objects": objects(a.seed),
         "textures": tuple(zip(*crops)),
         "letters": letters(1536, a.seed),
