@@ -1,11 +1,11 @@
 #!/bin/sh
-# A ResNet-20 that another program trained on CIFAR-10, by all scores: near OOD CIFAR-100 and Tiny ImageNet, far
-# OOD DTD, MNIST and notMNIST; and again with the ID test images as JPEG, as Tiny ImageNet's are.
+# A ResNet-20 that another program trained on CIFAR-10, by all scores: near OOD CIFAR-100 and Tiny ImageNet,
+# far OOD DTD, MNIST and notMNIST; and again with the ID test images as JPEG, as Tiny ImageNet's are.
 #
 #   sh resnet20.sh DOWNLOADS SETS OUT
 #
-# DOWNLOADS: the clones that README.md names. SETS: what prepare.py made. OUT: the store and the tables, as CSV.
-# DREAM names the program, if it is not `dream`.
+# DOWNLOADS: the clones that README.md names. SETS: what prepare.py made. OUT: the store and the tables, as
+# CSV. DREAM names the program, if it is not `dream`.
 set -eu
 downloads=$(realpath "$1")
 sets=$(realpath "$2")
@@ -26,8 +26,8 @@ add dtd "$downloads/DeepTexture/images"
 add mnist "$downloads/mnist"
 add notmnist "$downloads/notMNIST-to-MNIST"
 
-# observe ALIAS SET SPLIT: the network's form and its normalisation are those of the repository's resnet.py and
-# trainer.py.
+# observe ALIAS SET SPLIT: the network's form and its normalisation are those of the repository's resnet.py
+# and trainer.py.
 observe() {
     "$dream" observe --weights "$weights" --id cifar10 --dataset "$2" --split "$3" --alias "$1" \
         --set network.depth=20 --set network.width=16 --set network.stem=cifar --set network.size=32 \
