@@ -1,17 +1,17 @@
 //! Shortcuts without tensors, as projections.
 //!
-//! Option A of He et al. 2016: where a stage begins, the shortcut takes every second pixel, and half of the new
-//! channels, all zero, come before the old ones and half behind. A file cannot tell where the zeros go: this is
-//! the usual place. As a projection, that is a 1x1 convolution by zeros and ones and a batch norm that changes
-//! nothing.
+//! Option A of He et al. 2016: where a stage begins, the shortcut takes every second pixel, and half of the
+//! new channels, all zero, come before the old ones and half behind. A file cannot tell where the zeros go:
+//! this is the usual place. As a projection, that is a 1x1 convolution by zeros and ones and a batch norm
+//! that changes nothing.
 
 use super::Wanted;
 use crate::engine::EPSILON;
 
 /// What is told of it.
 pub(super) const NOTE: &str = "its shortcuts have no tensors: they take every second pixel, and the new \
-                               channels, half before the old ones and half behind, are zero (option A of He et \
-                               al.)";
+                               channels, half before the old ones and half behind, are zero (option A of \
+                               He et al.)";
 
 /// Whether a tensor is part of a shortcut.
 pub(super) fn is_shortcut(name: &str) -> bool {

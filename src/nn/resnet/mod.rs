@@ -27,13 +27,13 @@ words! {
 /// The shape of a network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResNetConfig {
-    /// 10, 18 or 34 (blocks of two 3x3 convolutions) or 50 (bottleneck blocks), of four stages; 20, 32, 44, 56
-    /// or 110 (blocks of two 3x3 convolutions), of three: He et al.'s networks for CIFAR.
+    /// 10, 18 or 34 (blocks of two 3x3 convolutions) or 50 (bottleneck blocks), of four stages; 20, 32, 44,
+    /// 56 or 110 (blocks of two 3x3 convolutions), of three: He et al.'s networks for CIFAR.
     pub depth: usize,
     /// The first layers.
     pub stem: Stem,
-    /// Channels of the first stage; each of the next doubles them. In the literature 64 of four stages, and 16
-    /// of three; 16 of four makes a small network.
+    /// Channels of the first stage; each of the next doubles them. In the literature 64 of four stages, and
+    /// 16 of three; 16 of four makes a small network.
     pub width: usize,
     /// Channels of the picture.
     pub in_channels: usize,
