@@ -137,6 +137,7 @@ fn metrics() -> Vec<Metric> {
         score: None,
         epoch: None,
         value: 0.1 + index as f64,
+        ood_group: None,
     };
     (0..3).map(metric).collect()
 }

@@ -166,6 +166,7 @@ mod tests {
             score: None,
             epoch: None,
             value,
+            ood_group: None,
         }
     }
 

@@ -26,4 +26,4 @@ pub use metric::{
     predictions,
 };
 pub use observed::{Head, Observed, Rows};
-pub use summary::Summary;
+pub use summary::{Spread, Summary};

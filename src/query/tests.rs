@@ -110,6 +110,7 @@ fn sample_in(create: fn(&Path) -> Store) -> Sample {
         score: None,
         epoch: None,
         value: 0.5 + index as f64,
+        ood_group: None,
     };
     store.put(run, &(0..3).map(metric).collect::<Vec<_>>()).unwrap();
     let metrics = store.run(run).unwrap();

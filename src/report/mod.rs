@@ -37,4 +37,4 @@ pub use pca::{Basis, pca2};
 pub use pictures::ClassSheet;
 pub use scatter::{Mark, PointGroup, Projection};
 pub use sheet::{Picture, comparison_sheet, contact_sheet};
-pub use table::{DetectionRow, DetectionTable};
+pub use table::{Average, DetectionRow, DetectionTable};

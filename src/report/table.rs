@@ -27,8 +27,19 @@ pub struct DetectionTable {
     pub convention: String,
     /// The OOD sets, in the order of the columns.
     pub datasets: Vec<String>,
+    /// The averages, which come before the sets.
+    pub averages: Vec<Average>,
     /// The rows.
     pub rows: Vec<DetectionRow>,
+}
+
+/// A mean over data sets.
+#[derive(Clone, Debug)]
+pub struct Average {
+    /// Its name.
+    pub name: String,
+    /// The places of the sets among those of the table.
+    pub sets: Vec<usize>,
 }
 
 /// Name, arrow, whether more is better, and where it is.
@@ -51,14 +62,14 @@ fn shown(cell: Summary) -> String {
     format!("{:.2}", cell.mean * 100.0)
 }
 
-/// Returns the cells of each row: the ID accuracy, three numbers of the average when there are several sets,
+/// Returns the cells of each row: the ID accuracy, three numbers an average,
 /// three a data set. What sums up comes first, for a wide table is cut off at the right. The average is taken
 /// over the data sets for each seed, and is absent when a data set is.
 pub(super) fn cells(table: &DetectionTable) -> Vec<Vec<Option<Summary>>> {
     let cells = |row: &DetectionRow| {
         let mut line = vec![summary(&row.id_accuracy)];
-        if table.datasets.len() > 1 {
-            line.extend(METRICS.map(|(.., of)| average(row, of)));
+        for Average { sets, .. } in &table.averages {
+            line.extend(METRICS.map(|(.., of)| average(row, sets, of)));
         }
         for seeds in &row.cells {
             line.extend(METRICS.map(|(.., of)| summary(&seeds.iter().map(of).collect::<Vec<_>>())));
@@ -69,14 +80,15 @@ pub(super) fn cells(table: &DetectionTable) -> Vec<Vec<Option<Summary>>> {
 }
 
 /// The mean over data sets, seed by seed.
-fn average(row: &DetectionRow, of: fn(&Detection) -> f64) -> Option<Summary> {
-    let seeds = row.cells.first().map_or(0, Vec::len);
-    if row.cells.iter().any(|cell| cell.len() != seeds) {
+fn average(row: &DetectionRow, sets: &[usize], of: fn(&Detection) -> f64) -> Option<Summary> {
+    let cells: Vec<&Vec<Detection>> = sets.iter().filter_map(|set| row.cells.get(*set)).collect();
+    let seeds = cells.first().map_or(0, |cell| cell.len());
+    if cells.iter().any(|cell| cell.len() != seeds) {
         return None;
     }
     let mean = |seed: usize| {
-        let of_seed = row.cells.iter().filter_map(|cell| cell.get(seed));
-        of_seed.map(of).sum::<f64>() / row.cells.len() as f64
+        let of_seed = cells.iter().filter_map(|cell| cell.get(seed));
+        of_seed.map(of).sum::<f64>() / cells.len() as f64
     };
     summary(&(0..seeds).map(mean).collect::<Vec<_>>())
 }
@@ -165,9 +177,9 @@ fn one(table: &DetectionTable) -> Markup {
 }
 
 fn head(table: &DetectionTable) -> Markup {
-    let average = (table.datasets.len() > 1).then_some("Average");
+    let averages = table.averages.iter().map(|average| average.name.as_str());
     let sets = table.datasets.iter().map(String::as_str);
-    let groups: Vec<&str> = average.into_iter().chain(sets).collect();
+    let groups: Vec<&str> = averages.chain(sets).collect();
     html! {
         thead {
             tr {

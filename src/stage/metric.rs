@@ -40,6 +40,21 @@ impl MetricName {
         Self::from_name(&row.name)
     }
 
+    /// Says whether a detector or network is better where this is higher.
+    pub fn higher_is_better(self) -> bool {
+        match self {
+            Self::Accuracy
+            | Self::AuprIn
+            | Self::AuprOut
+            | Self::Auroc
+            | Self::BestEpochs
+            | Self::BestValidationAccuracy
+            | Self::Lr
+            | Self::ValidationAccuracy => true,
+            Self::Fpr95 | Self::ImagesLeftOut | Self::Loss => false,
+        }
+    }
+
     /// Returns the row `index` of a run: this number, of no epoch, data set or score.
     pub(super) fn row(self, index: u64, value: f64) -> Metric {
         Metric {
@@ -51,6 +66,7 @@ impl MetricName {
             score: None,
             epoch: None,
             value,
+            ood_group: None,
         }
     }
 }

@@ -61,6 +61,14 @@ impl Role {
         text.strip_prefix(OOD)
     }
 
+    /// Returns the name of the out-of-distribution set that this is, where it is one.
+    pub fn set_name(&self) -> Option<&str> {
+        match self {
+            Self::Ood(name) => Some(name),
+            _ => None,
+        }
+    }
+
     /// Says whether a text is this role's.
     pub fn is(&self, text: &str) -> bool {
         match self {

@@ -64,14 +64,12 @@ pub fn document(value: &Value) -> Result<()> {
 }
 
 /// Prints a row of CSV.
-pub fn csv<const N: usize>(row: &[String; N]) -> Result<()> {
-    let quoted = row
-        .each_ref()
-        .map(|cell| match cell.contains(['"', ',', '\n', '\r']) {
-            true => format!("\"{}\"", cell.replace('"', "\"\"")),
-            false => cell.clone(),
-        });
-    line(quoted.join(","))
+pub fn csv(row: &(impl AsRef<[String]> + ?Sized)) -> Result<()> {
+    let quoted = |cell: &String| match cell.contains(['"', ',', '\n', '\r']) {
+        true => format!("\"{}\"", cell.replace('"', "\"\"")),
+        false => cell.clone(),
+    };
+    line(row.as_ref().iter().map(quoted).collect::<Vec<_>>().join(","))
 }
 
 /// Prints bytes as they are.
@@ -140,18 +138,21 @@ pub fn batch(format: Format, batch: RecordBatch) -> Result<()> {
 }
 
 /// Prints rows of text in aligned columns, the last one as long as it is.
-pub fn columns<const N: usize>(rows: &[[String; N]]) -> Result<()> {
+pub fn columns(rows: &[impl AsRef<[String]>]) -> Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     // A text that is longer sticks out.
     let width = |column: usize| {
-        let widths = rows.iter().map(|r| r[column].chars().count());
+        let cells = rows.iter().filter_map(|row| row.as_ref().get(column));
+        let widths = cells.map(|cell| cell.chars().count());
         widths.max().unwrap_or(0).min(400)
     };
-    let widths: [usize; N] = std::array::from_fn(width);
+    let columns = rows.iter().map(|row| row.as_ref().len()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
     for row in rows {
         let cells = row
+            .as_ref()
             .iter()
-            .zip(widths)
+            .zip(&widths)
             .map(|(cell, width)| format!("{cell:width$}"));
         let line = cells.collect::<Vec<_>>().join("  ");
         writeln!(out, "{}", line.trim_end()).context(STDOUT)?;

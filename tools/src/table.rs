@@ -22,21 +22,20 @@ pub fn print(session: &Session<'_>, evaluations: &[RunId]) -> Result<()> {
     ];
     let mut rows = vec![header.map(str::to_owned)];
     for network in &networks {
-        for (score, set) in network.rows() {
+        for (score, over) in network.rows() {
             let number = |metric: MetricName| {
-                let key = (score.clone(), set.clone(), metric);
+                let key = (score.clone(), over.clone(), metric);
                 network
                     .metrics
                     .get(&key)
                     .map_or(String::new(), |values| Summary::of(values).percent())
             };
-            let set = set.clone().unwrap_or_else(|| "average".to_owned());
             let numbers = [Fpr95, Auroc, AuprIn, AuprOut].map(number);
             let [fpr95, auroc, aupr_in, aupr_out] = numbers;
             rows.push([
                 network.name.clone(),
                 score.clone(),
-                set,
+                over.to_string(),
                 fpr95,
                 auroc,
                 aupr_in,
@@ -57,6 +56,10 @@ pub fn print(session: &Session<'_>, evaluations: &[RunId]) -> Result<()> {
             Summary::of(&network.accuracy).percent(),
             seeds.join(", ")
         )?;
+        for (over, accuracies) in &network.shifted {
+            let accuracy = Summary::of(accuracies).percent();
+            out!("{}: accuracy on {over} {accuracy} %", network.name)?;
+        }
     }
     if let Some(network) = networks.first() {
         out!(
@@ -69,10 +72,11 @@ pub fn print(session: &Session<'_>, evaluations: &[RunId]) -> Result<()> {
 
 fn json(networks: &[Network]) -> Result<()> {
     for network in networks {
-        for ((score, set, metric), values) in &network.metrics {
+        for ((score, over, metric), values) in &network.metrics {
             let summary = Summary::of(values);
             let line = serde_json::json!({
-                "network": network.name, "score": score, "dataset": set, "metric": metric.name(),
+                "network": network.name, "score": score, "dataset": over.set, "group": over.group,
+                "metric": metric.name(),
                 "mean": summary.mean, "spread": summary.spread, "seeds": network.seeds,
                 "convention": network.convention.name(), "id_accuracy": Summary::of(&network.accuracy).mean,
             });

@@ -128,6 +128,7 @@ fn metric(index: u64) -> Metric {
         score: (index > 1).then(|| "msp".into()),
         epoch: (index == 0).then_some(2),
         value: 0.1 + index as f64,
+        ood_group: None,
     }
 }
 

@@ -115,6 +115,7 @@ fn parts_that_hold_nothing_are_left_out_too() {
         detection: vec![DetectionTable {
             convention: "c".to_owned(),
             datasets: Vec::new(),
+            averages: Vec::new(),
             rows: Vec::new(),
         }],
         histograms: vec![ScoreHistogram {
@@ -195,6 +196,10 @@ fn full(text: &str) -> Report {
         detection: vec![DetectionTable {
             convention: s(),
             datasets: vec![s(), s()],
+            averages: vec![Average {
+                name: s(),
+                sets: vec![0, 1],
+            }],
             rows: vec![DetectionRow {
                 network: s(),
                 score: s(),

@@ -242,7 +242,7 @@ mod histograms {
 
 mod tables {
     use super::super::super::table::{best, cells};
-    use super::super::super::{DetectionRow, DetectionTable, Report, render};
+    use super::super::super::{Average, DetectionRow, DetectionTable, Report, render};
     use crate::ood::{Detection, Summary};
 
     fn row(network: &str, accuracy: &[f64], cells: &[&[(f64, f64, f64)]]) -> DetectionRow {
@@ -267,6 +267,10 @@ mod tables {
         DetectionTable {
             convention: "sklearn".to_owned(),
             datasets: vec!["A".to_owned(), "B".to_owned()],
+            averages: vec![Average {
+                name: "Average".to_owned(),
+                sets: vec![0, 1],
+            }],
             rows,
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dream_schema::Table;
 
 use super::chosen::{self, Chosen, Way};
-use super::{DREAM, Evaluate, has_phi};
+use super::{DREAM, Evaluate, Params, group, has_phi};
 use crate::stage::{
     Asked, ImageSource, Input, Known, Refusals, Role, Source, StageError, detect, import, observe,
 };
@@ -23,18 +23,29 @@ pub(super) fn check(
             refusals.refuse(role, "the set is named twice");
         }
     }
-    let ood = roles.iter().any(|role| matches!(role, Role::Ood(_)));
-    refusals.require(ood, "ood", "there is no OOD set to evaluate on", "one at least");
+    let sets: Vec<&str> = roles.iter().filter_map(Role::set_name).collect();
+    refusals.require(
+        !sets.is_empty(),
+        "ood",
+        "there is no OOD set to evaluate on",
+        "one at least",
+    );
+    let Params {
+        groups,
+        full_spectrum,
+        ..
+    } = &asked.params;
+    group::check(groups, *full_spectrum, &sets, refusals);
 
     let mut seen: Vec<(Role, Arc<Known>)> = Vec::new();
-    for role in roles {
-        let known = asked.known(store, &role, &[observe::NAME, import::NAME], refusals)?;
+    for role in &roles {
+        let known = asked.known(store, role, &[observe::NAME, import::NAME], refusals)?;
         let Some(known) = known else { continue };
-        if !import::require(&known, Table::Activations, &role, refusals) {
+        if !import::require(&known, Table::Activations, role, refusals) {
             continue;
         }
-        check_set(store, &role, &known, &seen, refusals)?;
-        seen.push((role, known));
+        check_set(store, role, &known, &seen, refusals)?;
+        seen.push((role.clone(), known));
     }
     check_needs(store, &chosen, &seen, refusals)
 }

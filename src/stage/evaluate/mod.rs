@@ -3,6 +3,7 @@
 
 mod check;
 mod chosen;
+mod group;
 mod metrics;
 mod shown;
 mod work;
@@ -19,6 +20,7 @@ use crate::ood::Convention;
 use crate::store::{Readable, Store};
 
 pub use chosen::{ALL, DREAM, ScoreSpec, Tuned, all};
+pub use group::{Group, Groups};
 
 /// Name of the stage.
 pub const NAME: &str = "evaluate";
@@ -36,6 +38,13 @@ pub struct Params {
     /// Leaves out scores that cannot learn from these activations, with a note.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub where_possible: bool,
+    /// The groups of the test sets that have one, by the names of the sets: near and far OOD sets, and ID sets
+    /// under a covariate shift.
+    #[serde(default, skip_serializing_if = "Groups::is_empty")]
+    pub groups: Groups,
+    /// Counts the images of shifted sets as in-distribution (OpenOOD v1.5's full-spectrum detection).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub full_spectrum: bool,
 }
 
 /// What is evaluated of a classifier: [`Params`], and what is observed for it.
@@ -49,6 +58,12 @@ pub struct Settings {
     /// See [`Params::where_possible`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub where_possible: bool,
+    /// See [`Params::groups`].
+    #[serde(default, skip_serializing_if = "Groups::is_empty")]
+    pub groups: Groups,
+    /// See [`Params::full_spectrum`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub full_spectrum: bool,
     /// The split of the ID set.
     pub split: String,
     /// The split of the OOD sets. Without it, of each its only split, or "test".
@@ -80,6 +95,8 @@ impl Settings {
             scores,
             convention: self.convention,
             where_possible: self.where_possible,
+            groups: self.groups.clone(),
+            full_spectrum: self.full_spectrum,
         }
     }
 }
@@ -163,18 +180,24 @@ pub fn detector(store: &Store, evaluation: &Run) -> Result<Option<Run>, StageErr
     Ok(id.map(|id| store.run(id)).transpose()?)
 }
 
-/// Returns what an evaluation's test sets are, by role: their sources, and how they were looked at.
+/// Returns what an evaluation's test sets are, by role: digest and split; neither where another program looked
+/// at them.
 ///
 /// # Errors
 /// If the store fails.
-pub fn sets(store: &Store, evaluation: &Run) -> Result<BTreeMap<String, String>, StageError> {
+pub fn sets(
+    store: &Store,
+    evaluation: &Run,
+) -> Result<BTreeMap<String, Option<(String, String)>>, StageError> {
     let tested = |role: &str| Role::Id.is(role) || Role::ood_name(role).is_some();
     let mut sets = BTreeMap::new();
     for input in evaluation.spec.inputs.iter().filter(|input| tested(&input.role)) {
         let spec = store.run(input.run)?.spec;
         let images = Role::Images.to_string();
-        let read = (spec.sources.get(&images), spec.params.get("split"));
-        sets.insert(input.role.clone(), format!("{read:?}"));
+        let split = spec.params.get("split").and_then(serde_json::Value::as_str);
+        let read = spec.sources.get(&images).zip(split);
+        let read = read.map(|(digest, split)| (digest.clone(), split.to_owned()));
+        sets.insert(input.role.clone(), read);
     }
     Ok(sets)
 }

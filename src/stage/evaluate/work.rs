@@ -5,8 +5,10 @@ use std::ops::Range;
 use dream_schema::{Metric, Run, RunId, Score, Table};
 
 use super::chosen::{Chosen, Way};
+use super::group::{Group, Groups};
+use super::metrics::Taken;
 use super::shown::{Head, Shown};
-use super::{Params, detector, metrics};
+use super::{Params, detector};
 use crate::ood::score::{Fitted, Reference, ScoreError};
 use crate::ood::{self, Observed, Phi};
 use crate::stage::metric::MetricName;
@@ -24,6 +26,8 @@ pub(super) struct TestSet {
     count: u64,
     /// Whether it is the in-distribution set.
     pub is_id: bool,
+    /// Whether its labels are classes of the classifier.
+    has_classes: bool,
     /// Images that were left out of it.
     pub left_out: f64,
 }
@@ -69,7 +73,7 @@ pub(super) fn execute(ctx: &Context<'_>, run: &Run, params: &Params) -> Result<(
         ctx,
         run,
         scores: chosen.collect::<Result<_, _>>().map_err(StageError::Mismatch)?,
-        sets: sets(&snapshot, run)?,
+        sets: sets(&snapshot, run, &params.groups)?,
         head: Head::load(&snapshot, of_id)?,
         snapshot,
     };
@@ -87,12 +91,20 @@ pub(super) fn execute(ctx: &Context<'_>, run: &Run, params: &Params) -> Result<(
     let taken = evaluation.scores.iter().zip(&ready);
     let taken = taken.filter(|(_, ready)| !matches!(ready, Ready::LeftOut));
     let labels: Vec<&str> = taken.map(|(score, _)| score.label.as_str()).collect();
-    let metrics = metrics::of(&evaluation.sets, &labels, &values, params.convention)?;
-    Ok(ctx.store.put(run.id, &metrics)?)
+    let taken = Taken {
+        sets: &evaluation.sets,
+        groups: &params.groups,
+        full_spectrum: params.full_spectrum,
+        scores: &labels,
+        right: &evaluation.right(&ready)?,
+        values: &values,
+        convention: params.convention,
+    };
+    Ok(ctx.store.put(run.id, &taken.metrics()?)?)
 }
 
 /// Returns the ID set, then the OOD sets in the order of their roles.
-fn sets(snapshot: &Snapshot, run: &Run) -> Result<Vec<TestSet>, StageError> {
+fn sets(snapshot: &Snapshot, run: &Run, groups: &Groups) -> Result<Vec<TestSet>, StageError> {
     let set = |name: Option<&str>, input: RunId| -> Result<TestSet, StageError> {
         let count = snapshot.count(input, Table::Activations)?;
         if count == 0 {
@@ -103,6 +115,7 @@ fn sets(snapshot: &Snapshot, run: &Run) -> Result<Vec<TestSet>, StageError> {
             run: input,
             count,
             is_id: name.is_none(),
+            has_classes: name.is_none_or(|name| groups.get(name) == Some(&Group::Shifted)),
             left_out: super::shown::left_out(snapshot, input)?,
         })
     };
@@ -218,7 +231,7 @@ impl Evaluation<'_> {
         }
         let mut shown = Shown::load(&self.snapshot, set.run)?;
         // What labels an OOD set has are not classes of the classifier.
-        shown.labels = shown.labels.filter(|_| set.is_id);
+        shown.labels = shown.labels.filter(|_| set.has_classes);
         let predicted = match shown.logits.is_empty() {
             true => None,
             false => Some(ood::predictions(&shown.logits, shown.classes)?),
@@ -245,6 +258,32 @@ impl Evaluation<'_> {
         }
         self.ctx.progress.advance(1);
         Ok(all)
+    }
+
+    /// Returns of each set how many images are classified rightly, of how many, as the rows of the first score
+    /// tell; none of a set whose images have no classes.
+    fn right(&self, ready: &[Ready]) -> Result<Vec<Option<(usize, usize)>>, StageError> {
+        if self.sets.iter().all(|set| set.is_id || !set.has_classes) {
+            return Ok(vec![None; self.sets.len()]);
+        }
+        let first = ready.iter().position(|ready| !matches!(ready, Ready::LeftOut));
+        let snapshot = self.ctx.store.snapshot()?;
+        let of = |(number, set): (usize, &TestSet)| {
+            let Some(first) = first.filter(|_| set.has_classes) else {
+                return Ok(None);
+            };
+            let rows: Vec<Score> = stretch(&snapshot, self.run.id, 0, &self.indices(number, first))?;
+            let known = rows.iter().all(|row| row.label.is_some() && row.predicted >= 0);
+            if !known && !set.is_id {
+                self.ctx.progress.note(&format!(
+                    "the images of `{}` have no classes: the accuracy on them is not known",
+                    set.name
+                ));
+            }
+            let right = rows.iter().filter(|row| row.label == Some(row.predicted)).count();
+            Ok(known.then_some((right, rows.len())))
+        };
+        self.sets.iter().enumerate().map(of).collect()
     }
 
     /// Returns the values of a score of every image of a set.

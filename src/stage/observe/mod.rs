@@ -35,6 +35,10 @@ pub struct Params {
     /// The labels of a set that numbers its classes, and does not name them, are the classifier's.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub numbered: bool,
+    /// Labels are matched with the classifier's by the names of the classes, for a set that has some of them, or
+    /// all of them in another order.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub matched: bool,
     /// The network, where the classifier is weights in a file; of a `detect` run it is on record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,
@@ -86,7 +90,12 @@ impl Stage for Observe {
                 }
             }
             None => {
-                asked.known(store, &Role::Detector, &[detect::NAME], refusals)?;
+                let known = asked.known(store, &Role::Detector, &[detect::NAME], refusals)?;
+                let trained_on = known.map(|known| known.source::<ImageSource>(store, &Role::Images));
+                let trained_on = refusals.take(Role::Detector, trained_on.transpose())?.flatten();
+                if let (Some(images), Some(trained_on), true) = (&images, trained_on, asked.params.matched) {
+                    refusals.take(Role::Images, images.places_among(trained_on.classes()))?;
+                }
             }
         }
         Ok(())

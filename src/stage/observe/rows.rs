@@ -1,5 +1,7 @@
 //! Activations as rows.
 
+use std::borrow::Cow;
+
 use arrow::datatypes::Int32Type;
 use dream_schema::columns::Columns;
 use dream_schema::value::Numbers;
@@ -20,7 +22,7 @@ pub(super) struct Rows<'a> {
     split: &'a str,
     detector: &'a Detector,
     /// Classes of the images, where the set has those of the classifier.
-    labels: Option<&'a [u32]>,
+    labels: Option<Cow<'a, [u32]>>,
 }
 
 impl<'a> Rows<'a> {
@@ -37,9 +39,17 @@ impl<'a> Rows<'a> {
             source.check_classes(classes, "the classifier")?;
         }
         let same = params.numbered || source.classes() == classes;
-        let labels = images.labels().filter(|_| same);
+        let labels = match params.matched {
+            false => images.labels().filter(|_| same).map(Cow::from),
+            true => {
+                let places = source.places_among(classes)?;
+                let place = |label: &u32| places.get(*label as usize).copied().unwrap_or(u32::MAX);
+                let labels = images.labels();
+                labels.map(|labels| labels.iter().map(place).collect::<Vec<_>>().into())
+            }
+        };
         let beyond = |label: &&u32| **label as usize >= classes.len();
-        if let Some(label) = labels.and_then(|labels| labels.iter().find(beyond)) {
+        if let Some(label) = labels.as_ref().and_then(|labels| labels.iter().find(beyond)) {
             let (name, count) = (source.name(), classes.len());
             return Err(StageError::Mismatch(format!(
                 "the image set `{name}` has the label {label}, but the classifier {count} classes"
@@ -68,7 +78,7 @@ impl<'a> Rows<'a> {
                 )));
             }
             let (features, logits) = shown.split_at(split);
-            let label = self.labels.map(|labels| labels[*sample as usize]);
+            let label = self.labels.as_ref().map(|labels| labels[*sample as usize]);
             Ok(Activation {
                 class_id: label,
                 class_name: label.map(|label| classes[label as usize].clone()),

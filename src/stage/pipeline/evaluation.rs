@@ -4,7 +4,7 @@ use dream_schema::Run;
 
 use super::Told;
 use super::walk::{Check, Walker, Work};
-use crate::stage::evaluate::{self, Observations, Settings};
+use crate::stage::evaluate::{self, Group, Observations, Settings};
 use crate::stage::observe::{self, Classifier};
 use crate::stage::{Context, ImageSource, Input, Refusals, Role, Source, StageError, detect};
 use crate::store::Store;
@@ -72,10 +72,17 @@ impl Evaluation<'_> {
             let own = images.classes();
             !own.is_empty() && own != trained_on.classes() && images.may_have_classes(trained_on.classes())
         };
+        let shifted = |images: &ImageSource| params.groups.get(images.name()) == Some(&Group::Shifted);
+        // Whether it has some of the classifier's classes, or all in another order.
+        let has_some = |images: &ImageSource| {
+            let own = images.classes();
+            !own.is_empty() && own != trained_on.classes() && !renumbers(images)
+        };
         let mut observe = |images: &ImageSource, split: &str, is_ood: bool| {
             let params = observe::Params {
                 split: split.to_owned(),
-                numbered: !is_ood && renumbers(images),
+                numbered: (!is_ood || shifted(images)) && renumbers(images),
+                matched: is_ood && shifted(images) && has_some(images),
                 network: None,
             };
             let name = format!("observe{of}-{}-{split}", images.name());

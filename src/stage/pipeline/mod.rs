@@ -61,7 +61,7 @@ pub struct Data {
     pub id: Named,
     /// Table of the classes, as [`read_classes`] reads it.
     pub classes: PathBuf,
-    /// The out-of-distribution test sets.
+    /// The out-of-distribution test sets, and those of the ID classes under a covariate shift.
     pub ood: Vec<Named>,
 }
 
@@ -78,6 +78,9 @@ pub struct Named {
     /// "test".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split: Option<String>,
+    /// Of an OOD set, its group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<evaluate::Group>,
     /// The reader; guessed where it is not named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<Kind>,
@@ -147,11 +150,10 @@ impl Preset {
         all.append(&mut preset.imagine.suffixes);
         preset.imagine.suffixes = all;
         for named in [&preset.data.id, &preset.model] {
-            if named.split.is_some() {
-                return Err(wrong(format!(
-                    "`{}`: only an OOD set takes a split here",
-                    named.name
-                )));
+            let given = [("split", named.split.is_some()), ("group", named.group.is_some())];
+            if let Some((key, _)) = given.iter().find(|(_, given)| *given) {
+                let name = &named.name;
+                return Err(wrong(format!("`{name}`: only an OOD set takes a {key} here")));
             }
         }
         for named in &preset.data.ood {
@@ -160,6 +162,9 @@ impl Preset {
                     .evaluate
                     .ood_splits
                     .insert(named.name.clone(), split.clone());
+            }
+            if let Some(group) = named.group {
+                preset.evaluate.groups.insert(named.name.clone(), group);
             }
         }
         Ok(preset)

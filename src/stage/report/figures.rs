@@ -9,9 +9,11 @@ use crate::bitmap::Bitmap;
 use crate::exchange;
 use crate::ood::Detection;
 use crate::report::{
-    ClassSheet, Curve, DetectionRow, DetectionTable, Mark, Picture, PointGroup, Projection, ScoreHistogram,
-    ScoreSeries, pca2,
+    Average, ClassSheet, Curve, DetectionRow, DetectionTable, Mark, Picture, PointGroup, Projection,
+    ScoreHistogram, ScoreSeries, pca2,
 };
+use crate::stage::compare::Over;
+use crate::stage::evaluate::Group;
 use crate::stage::metric::MetricName;
 use crate::stage::training::Training;
 use crate::stage::{
@@ -160,12 +162,34 @@ pub(super) fn tables(networks: &[compare::Network]) -> Vec<DetectionTable> {
     let Some(first) = networks.first() else {
         return Vec::new();
     };
-    let datasets: Vec<String> = first.datasets();
+    let sets: Vec<Over> = first
+        .columns()
+        .into_iter()
+        .filter(|over| over.set.is_some())
+        .collect();
+    let among = |of: &dyn Fn(Option<Group>) -> bool| -> Vec<usize> {
+        (0..sets.len()).filter(|place| of(sets[*place].group)).collect()
+    };
+    let mut averages = vec![Average {
+        name: "Average".to_owned(),
+        sets: among(&|group| group != Some(Group::Shifted)),
+    }];
+    averages.extend(Group::ALL.map(|group| {
+        Average {
+            name: Over {
+                group: Some(group),
+                set: None,
+            }
+            .to_string(),
+            sets: among(&|of| of == Some(group)),
+        }
+    }));
+    averages.retain(|average| !average.sets.is_empty() && sets.len() > 1);
     let mut rows = Vec::new();
     for network in networks {
         for score in network.scores() {
-            let value = |set: &String, metric: MetricName, seed: usize| {
-                let key = (score.clone(), Some(set.clone()), metric);
+            let value = |set: &Over, metric: MetricName, seed: usize| {
+                let key = (score.clone(), set.clone(), metric);
                 network
                     .metrics
                     .get(&key)
@@ -173,7 +197,7 @@ pub(super) fn tables(networks: &[compare::Network]) -> Vec<DetectionTable> {
                     .copied()
                     .unwrap_or(f64::NAN)
             };
-            let cell = |set: &String| {
+            let cell = |set: &Over| {
                 let seeds = 0..network.seeds.len();
                 let detection = |seed| Detection {
                     fpr95: value(set, MetricName::Fpr95, seed),
@@ -187,13 +211,14 @@ pub(super) fn tables(networks: &[compare::Network]) -> Vec<DetectionTable> {
                 network: network.name.clone(),
                 score: score.clone(),
                 id_accuracy: network.accuracy.clone(),
-                cells: datasets.iter().map(cell).collect(),
+                cells: sets.iter().map(cell).collect(),
             });
         }
     }
     vec![DetectionTable {
         convention: first.convention.name().to_owned(),
-        datasets,
+        datasets: sets.iter().map(Over::to_string).collect(),
+        averages,
         rows,
     }]
 }
@@ -215,9 +240,8 @@ pub(super) fn histograms(
             .into_iter()
             .filter(|r| r.score == "energy")
         {
-            if row.label.is_some() {
-                id = Some(row.dataset.clone());
-            }
+            // The rows of the ID set are the first.
+            id.get_or_insert_with(|| row.dataset.clone());
             series.entry(row.dataset).or_default().push(row.value);
         }
         let Some(values) = id.as_ref().and_then(|name| series.remove(name)) else {

@@ -188,6 +188,35 @@ impl ImageSource {
         )))
     }
 
+    /// Returns the place of each class in a classifier's list, for a set of some of its classes, in any order.
+    ///
+    /// # Errors
+    /// Classes that the classifier does not have: they are named.
+    pub(in crate::stage) fn places_among(&self, classifier: &[String]) -> Result<Vec<u32>, StageError> {
+        let place = |class: &String| classifier.iter().position(|other| other == class);
+        let strange: Vec<&str> = (self.classes().iter())
+            .filter(|class| place(class).is_none())
+            .map(String::as_str)
+            .collect();
+        if strange.is_empty() {
+            return Ok(self
+                .classes()
+                .iter()
+                .filter_map(place)
+                .map(|p| p as u32)
+                .collect());
+        }
+        let more = match strange.len().saturating_sub(5) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        Err(StageError::Mismatch(format!(
+            "the image set `{}` has classes that the classifier has not: {}{more}",
+            self.name(),
+            strange[..strange.len().min(5)].join(", ")
+        )))
+    }
+
     /// Says whether the classes may be those of `others`: the same names in the same order, or where the set
     /// numbers its classes and does not name them, as many.
     pub(in crate::stage) fn may_have_classes(&self, others: &[String]) -> bool {

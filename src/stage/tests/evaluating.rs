@@ -6,17 +6,17 @@ use dream_schema::Score;
 use super::*;
 
 /// The sets that a classifier is tested on, and a classifier.
-struct Tested {
-    bench: Bench,
-    detector: Run,
-    id: ImageSource,
-    ood: Vec<ImageSource>,
+pub(super) struct Tested {
+    pub bench: Bench,
+    pub detector: Run,
+    pub id: ImageSource,
+    pub ood: Vec<ImageSource>,
     _folders: Vec<TempDir>,
 }
 
 impl Tested {
     /// `bad`: a picture of the test split that cannot be decoded, and is left out.
-    fn new(bad: Option<&str>) -> Self {
+    pub fn new(bad: Option<&str>) -> Self {
         let (bench, folders) = (Bench::new(), vec![pictures(10), pictures(5), pictures(7)]);
         if let Some(name) = bad {
             std::fs::write(folders[0].path().join(name), b"no picture").unwrap();
@@ -43,7 +43,7 @@ impl Tested {
     }
 
     /// What is refused of an evaluation on these sets.
-    fn refused(&self, settings: &evaluate::Settings, id: &ImageSource) -> String {
+    pub fn refused(&self, settings: &evaluate::Settings, id: &ImageSource) -> String {
         let evaluation = pipeline::Evaluation {
             settings,
             id,
@@ -64,6 +64,7 @@ impl Tested {
             let params = observe::Params {
                 split: split.to_owned(),
                 numbered: false,
+                matched: false,
                 network: None,
             };
             let spec = observe::ask(&params, &classifier, set).spec(&self.bench.store)?;
@@ -82,7 +83,7 @@ impl Tested {
     }
 }
 
-fn settings(changes: serde_json::Value) -> evaluate::Settings {
+pub(super) fn settings(changes: serde_json::Value) -> evaluate::Settings {
     let mut settings = serde_json::json!({
         "scores": ["energy", "msp"], "convention": "openood", "split": "test", "ood_split": "train",
     });
@@ -255,6 +256,7 @@ fn activations_are_the_networks_own() {
     let params = observe::Params {
         split: "test".to_owned(),
         numbered: false,
+        matched: false,
         network: None,
     };
     let classifier = observe::Classifier::Run(tested.detector.id.into());
@@ -338,6 +340,7 @@ fn of_two_sets_with_one_digest_the_named_one_is_read() {
         let params = observe::Params {
             split: split.to_owned(),
             numbered: false,
+            matched: false,
             network: None,
         };
         let classifier = observe::Classifier::Run(tested.detector.id.into());

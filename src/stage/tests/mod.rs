@@ -2,6 +2,7 @@
 //! from.
 
 mod evaluating;
+mod groups;
 mod start;
 mod streaming;
 mod validation;
@@ -113,6 +114,10 @@ impl Bench {
     }
 
     fn run(&self, spec: &RunSpec, watch: &Watch) -> Result<Run, StageError> {
+        self.with(watch, |ctx| run(ctx, spec).map(|(run, _)| run))
+    }
+
+    fn with<T>(&self, watch: &Watch, work: impl FnOnce(&Context<'_>) -> T) -> T {
         let machine = Machine {
             version: "test".into(),
             device: "cpu".into(),
@@ -127,7 +132,7 @@ impl Bench {
             progress: watch,
             batch_size: crate::stage::BatchSize::Pictures(8),
         };
-        run(&ctx, spec).map(|(run, _)| run)
+        work(&ctx)
     }
 
     fn detect(&self, set: &Path, params: &detect::Params) -> RunSpec {

@@ -142,6 +142,7 @@ pub fn metric(index: u64, value: f64) -> Metric {
         score: None,
         epoch: Some(index as i32),
         value,
+        ood_group: None,
     }
 }
 

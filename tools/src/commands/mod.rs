@@ -7,6 +7,7 @@ use crate::globals::{ANSWERS, ASKS, COMPUTES, Globals, LISTS, PAINTS, PRINTS, SA
 use crate::remedy;
 
 mod alias;
+mod compare;
 mod completions;
 mod dataset;
 mod demo;
@@ -131,6 +132,7 @@ commands! {
     Detect(stages::Detect): COMPUTES,
     Observe(stages::Observe): COMPUTES,
     Evaluate(stages::Evaluate): COMPUTES,
+    Compare(compare::Compare): ANSWERS,
     Scores(scores::Scores): LISTS,
     Ls(list::Ls): ANSWERS,
     Show(show::Show): ANSWERS,

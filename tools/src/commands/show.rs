@@ -4,17 +4,18 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use dream_ood::exchange;
-use dream_ood::stage::name_of_source;
+use dream_ood::stage::{evaluate, name_of_source};
 use dream_ood::store::Readable;
-use dream_schema::{Image, Run, Table};
+use dream_schema::{Image, Run, Status, Table};
 
 use super::{Verdict, list};
 use crate::globals::{Format, Globals};
 use crate::output;
 use crate::process::State;
 use crate::session::Session;
+use crate::table;
 
-/// Shows a run: parameters, inputs, what it holds.
+/// Shows a run: parameters, inputs, what it holds, and of an evaluation its detection table.
 ///
 /// Of a generated picture (a PNG file), the run and row that it is from.
 #[derive(Debug, clap::Args)]
@@ -32,6 +33,10 @@ impl Show {
         let run = session.store.run(session.resolve(&self.what)?)?;
         if globals.format == Format::Table {
             print(&session, &run)?;
+            if run.spec.stage == evaluate::NAME && run.status == Status::Finished {
+                out!("")?;
+                table::print(&session, &[run.id])?;
+            }
         } else {
             output::batch(globals.format, list::batch(&[run], &session.store.aliases()?)?)?;
         }

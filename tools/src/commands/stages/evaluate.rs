@@ -1,12 +1,13 @@
 //! `dream evaluate`.
 
+use std::str::FromStr;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
 use dream_ood::ood::Convention;
-use dream_ood::stage::evaluate::{self, Observations, ScoreSpec, Settings};
+use dream_ood::stage::evaluate::{self, Group, Groups, Observations, ScoreSpec, Settings};
 use dream_ood::stage::pipeline::{Evaluation, Preset, Reach};
-use dream_ood::stage::{How, ImageSource, Refusals, Role, Source as _};
+use dream_ood::stage::{How, ImageSource, Refusals, Role, Source as _, did_you_mean};
 use dream_ood::store::Readable as _;
 use dream_schema::{Run, RunId, Table};
 
@@ -33,9 +34,13 @@ pub struct Evaluate {
     #[arg(long)]
     dataset: Option<String>,
     /// Registered out-of-distribution sets, each with the split to look at where it has several and none is
-    /// `test`
-    #[arg(long, value_name = "NAME[:SPLIT]", num_args = 1..)]
-    ood: Vec<String>,
+    /// `test`, and with its group where averages of groups are wanted: near, far, or shifted for a set of the
+    /// in-distribution classes under a covariate shift
+    #[arg(long, value_name = "[GROUP=]NAME[:SPLIT]", num_args = 1..)]
+    ood: Vec<TestSet>,
+    /// Counts the images of shifted sets as in-distribution (full-spectrum detection)
+    #[arg(long)]
+    full_spectrum: bool,
     /// The scores, as in `msp,knn:k=10`, or `all`, without those that cannot learn from what is there (no
     /// validation images, features too narrow); `dream scores` lists them
     #[arg(long, value_name = "NAME[:KEY=NUMBER],...|all", value_delimiter = ',')]
@@ -58,9 +63,9 @@ struct Stored {
     /// In place of classifiers: activations of the in-distribution test images, of `observe` or an import
     #[arg(long, value_name = "RUN", requires = "ood_activations", conflicts_with_all = ["dataset", "ood"])]
     activations: Option<String>,
-    /// Activations of out-of-distribution images
-    #[arg(long, value_name = "RUN", num_args = 1.., requires = "activations")]
-    ood_activations: Vec<String>,
+    /// Activations of out-of-distribution images, with the group of their set, as for --ood
+    #[arg(long, value_name = "[GROUP=]RUN", num_args = 1.., requires = "activations")]
+    ood_activations: Vec<TestSet>,
     /// Activations of training images, for scores that learn from them
     #[arg(long, value_name = "RUN", requires = "activations")]
     train_activations: Option<String>,
@@ -87,6 +92,7 @@ impl Evaluate {
         let options = [
             ("convention", json(&self.convention)),
             ("validation_split", json(&self.validation_split)),
+            ("full_spectrum", self.full_spectrum.then_some(true.into())),
         ];
         let mut settings = self.base.apply(&preset.evaluate, &options)?;
         if !self.ood.is_empty() {
@@ -94,9 +100,12 @@ impl Evaluate {
             if settings.ood_split == preset.evaluate.ood_split {
                 settings.ood_split = None;
             }
-            let own = self.ood.iter().map(|word| name_and_split(word));
-            let own = own.filter_map(|(name, split)| Some((name.to_owned(), split?.to_owned())));
+            let own = self.ood.iter();
+            let own = own.filter_map(|set| Some((set.name.clone(), set.split.clone()?)));
             settings.ood_splits = own.collect();
+            let own = self.ood.iter();
+            let own = own.filter_map(|set| Some((set.name.clone(), set.group?)));
+            settings.groups = own.collect();
         }
         if !self.scores.is_empty() {
             settings.where_possible = self.asks_for_all();
@@ -155,8 +164,7 @@ impl Evaluate {
             if self.ood.is_empty() {
                 return Ok((id, preset.ood_sets(store, reach)?));
             }
-            let names = self.ood.iter().map(|word| name_and_split(word).0);
-            let ood = names.map(|name| ImageSource::named(store, name));
+            let ood = self.ood.iter().map(|set| ImageSource::named(store, &set.name));
             Ok((id, ood.collect::<Result<_, _>>()?))
         };
         let mut refusals = Refusals::of(evaluate::NAME).within(memory::room(session.globals));
@@ -208,10 +216,22 @@ impl Evaluate {
         let resolve = |name: &str| session.resolve(name);
         let optional = |name: &Option<String>| name.as_deref().map(resolve).transpose();
         let mut ood = Vec::new();
-        for name in ood_activations {
+        let mut groups = Groups::new();
+        for TestSet { group, name, split } in ood_activations {
+            if let Some(split) = split {
+                bail!(Usage(format!(
+                    "--ood-activations {name}:{split}: the split of a run's images is on record; name the run alone"
+                )));
+            }
             let run = resolve(name)?;
-            ood.push((dataset(session, run)?, run.into()));
+            let set = dataset(session, run)?;
+            groups.extend(group.map(|group| (set.clone(), group)));
+            ood.push((set, run.into()));
         }
+        let settings = &Settings {
+            groups,
+            ..settings.clone()
+        };
         let id = resolve(id)?;
         let has_phi = match Role::Detector.input_of(&session.store.run(id)?) {
             Some(detector) => evaluate::has_phi(&session.store, &detector.into())?,
@@ -236,11 +256,44 @@ impl Evaluate {
     }
 }
 
-/// The name of a set, and the split that is named behind it: no name has a colon.
-fn name_and_split(word: &str) -> (&str, Option<&str>) {
-    match word.split_once(':') {
-        Some((name, split)) => (name, Some(split)),
-        None => (word, None),
+/// A test set beside the in-distribution set.
+#[derive(Clone, Debug)]
+struct TestSet {
+    group: Option<Group>,
+    name: String,
+    split: Option<String>,
+}
+
+/// Reads `[GROUP=]NAME[:SPLIT]`: no name has an equals sign or a colon.
+impl FromStr for TestSet {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        let (group, rest) = match word.split_once('=') {
+            Some((group, rest)) => (Some(group), rest),
+            None => (None, word),
+        };
+        let known = || Group::ALL.map(Group::name);
+        let unknown = |group: &str| {
+            let near = did_you_mean(group, known());
+            format!(
+                "there is no group `{group}`; expected {}{near}",
+                known().join(", ")
+            )
+        };
+        let group = group.map(|group| Group::from_name(group).ok_or_else(|| unknown(group)));
+        let (name, split) = match rest.split_once(':') {
+            Some((name, split)) => (name, Some(split.to_owned())),
+            None => (rest, None),
+        };
+        if name.is_empty() {
+            return Err("expected the name of a set".to_owned());
+        }
+        Ok(Self {
+            group: group.transpose()?,
+            name: name.to_owned(),
+            split,
+        })
     }
 }
 

@@ -40,6 +40,10 @@ pub struct Observe {
     /// The labels of sets that number their classes, and do not name them, are the classifier's
     #[arg(long)]
     numbered: bool,
+    /// The labels of sets with some of the classifier's classes, or with all in another order, are matched by the
+    /// names of the classes
+    #[arg(long, conflicts_with = "numbered")]
+    matched: bool,
     #[command(flatten)]
     base: Base,
 }
@@ -87,6 +91,7 @@ impl Observe {
             let params = Params {
                 split,
                 numbered: self.numbered,
+                matched: self.matched,
                 network: network.clone(),
             };
             self.base

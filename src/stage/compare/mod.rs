@@ -1,13 +1,19 @@
 //! Detection tables: the metrics of several evaluations side by side, with mean and spread over seeds.
 
+mod over;
+mod table;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use dream_schema::{Metric, Run, RunId};
 
 use super::metric::MetricName;
-use super::{Role, StageError, detect, evaluate, params, required_input};
+use super::{Refusals, Role, StageError, detect, evaluate, params, required_input};
 use crate::ood::Convention;
 use crate::store::{Readable, Store};
+
+pub use over::Over;
+pub use table::{Cell, Comparison, Line, Mark};
 
 /// The results of one kind of network, over all its seeds.
 #[derive(Clone, Debug)]
@@ -21,10 +27,14 @@ pub struct Network {
     pub seeds: Vec<u64>,
     /// The evaluations, seed by seed.
     pub evaluations: Vec<RunId>,
+    /// The ID test set.
+    pub id: String,
     /// Accuracy on the ID test set, a fraction, seed by seed.
     pub accuracy: Vec<f64>,
-    /// (score, OOD set, metric) to its values, seed by seed; the set is none for the mean over all sets.
-    pub metrics: BTreeMap<(String, Option<String>, MetricName), Vec<f64>>,
+    /// Accuracy on shifted sets, and the mean over them, seed by seed.
+    pub shifted: BTreeMap<Over, Vec<f64>>,
+    /// (score, what it is over, metric) to its values, seed by seed.
+    pub metrics: BTreeMap<(String, Over, MetricName), Vec<f64>>,
 }
 
 impl Network {
@@ -34,24 +44,19 @@ impl Network {
         scores.into_iter().collect()
     }
 
-    /// Returns the pairs of a score and an OOD set that have metrics: the rows of a table, of every score the
-    /// mean over all sets last.
-    pub fn rows(&self) -> Vec<(String, Option<String>)> {
+    /// Returns the pairs of a score and what metrics are over: the rows of a table.
+    pub fn rows(&self) -> Vec<(String, Over)> {
         let keys = self.metrics.keys();
         let pairs: BTreeSet<_> = keys
-            .map(|(score, set, _)| (score.clone(), set.is_none(), set.clone()))
+            .map(|(score, over, _)| (score.clone(), over.clone()))
             .collect();
-        pairs.into_iter().map(|(score, _, set)| (score, set)).collect()
+        pairs.into_iter().collect()
     }
 
-    /// Returns the names of its OOD sets.
-    pub fn datasets(&self) -> Vec<String> {
-        let names: BTreeSet<_> = self
-            .metrics
-            .keys()
-            .filter_map(|(_, set, _)| set.clone())
-            .collect();
-        names.into_iter().collect()
+    /// Returns what its metrics are over, in the order of a table.
+    pub fn columns(&self) -> Vec<Over> {
+        let columns: BTreeSet<_> = self.metrics.keys().map(|(_, over, _)| over.clone()).collect();
+        columns.into_iter().collect()
     }
 }
 
@@ -89,6 +94,41 @@ pub fn networks(store: &Store, evaluations: &[RunId]) -> Result<Vec<Network>, St
         summarise(store, name, kind.convention, runs)
     };
     groups.iter().map(network).collect()
+}
+
+/// Refuses evaluations that cannot stand in one table: of other conventions, or with other images under one
+/// name.
+///
+/// # Errors
+/// [`StageError::Refused`] with all that is wrong; also if the store fails.
+pub fn check(store: &Store, evaluations: &[RunId]) -> Result<(), StageError> {
+    let mut refusals = Refusals::of("compare");
+    let mut first: Option<(RunId, Convention)> = None;
+    let mut seen: BTreeMap<String, (RunId, (String, String))> = BTreeMap::new();
+    for id in evaluations {
+        let evaluation = store.run(*id)?;
+        let known = super::input(store, "evaluation", *id, &[evaluate::NAME]);
+        if refusals.take(id, known)?.is_none() {
+            continue;
+        }
+        let own = evaluate::convention(&evaluation)?;
+        let (other, convention) = *first.get_or_insert((*id, own));
+        if own != convention {
+            let found =
+                format!("its metrics are by the convention {own}, those of run {other} by {convention}");
+            refusals.refuse(id, found);
+        }
+        for (role, read) in evaluate::sets(store, &evaluation)? {
+            let Some(read) = read else { continue };
+            let (other, known) = seen.entry(role.clone()).or_insert_with(|| (*id, read.clone()));
+            if *known != read {
+                let set = Role::ood_name(&role).unwrap_or("the ID set");
+                let found = format!("its images of `{set}` are not those of run {other}");
+                refusals.refuse(id, found);
+            }
+        }
+    }
+    refusals.finish()
 }
 
 /// Returns the run that an evaluation's classifier is of: a `detect` run, or where another program trained it
@@ -136,19 +176,30 @@ fn summarise(
     runs: &[(Run, RunId)],
 ) -> Result<Network, StageError> {
     let mut values: BTreeMap<_, Vec<f64>> = BTreeMap::new();
-    let mut accuracy = Vec::new();
+    let (mut id, mut accuracy) = (String::new(), Vec::new());
+    let mut shifted: BTreeMap<_, Vec<f64>> = BTreeMap::new();
     for (_, evaluation) in runs {
         for row in store.rows::<Metric>(*evaluation, None)? {
             // What a newer program measures besides has no place in this table.
             let Some(metric) = MetricName::of(&row) else {
                 continue;
             };
+            let over = Over::of(&row);
             match row.score {
                 Some(score) => {
-                    let key = (score, row.dataset, metric);
+                    let key = (score, over, metric);
                     values.entry(key).or_default().push(row.value);
                 }
-                None if metric == MetricName::Accuracy => accuracy.push(row.value),
+                None if metric == MetricName::Accuracy && over.group.is_some() => {
+                    shifted.entry(over).or_default().push(row.value);
+                }
+                // Without a set, it is that over ID and shifted sets.
+                None if metric == MetricName::Accuracy => {
+                    if let Some(set) = over.set {
+                        accuracy.push(row.value);
+                        id = set;
+                    }
+                }
                 None => {}
             }
         }
@@ -160,7 +211,9 @@ fn summarise(
         convention,
         seeds,
         evaluations,
+        id,
         accuracy,
+        shifted,
         metrics: values,
     })
 }

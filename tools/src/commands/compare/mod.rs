@@ -1,0 +1,143 @@
+//! `dream compare RUN...`.
+
+mod layout;
+
+use anyhow::{Result, bail};
+use dream_ood::ood::Spread;
+use dream_ood::stage::MetricName;
+use dream_ood::stage::compare::{self, Comparison, Network};
+use dream_schema::RunId;
+use serde_json::json;
+
+use super::Verdict;
+use crate::args::{Args, Format};
+use crate::output;
+use crate::session::{Session, Usage};
+use crate::words::Words;
+use layout::Layout;
+
+/// Makes the table of a paper from evaluations: a line for each network and score, a column for each test set
+/// and group, mean and spread over seeds. Runs that differ by their seed alone are one network.
+#[derive(Debug, clap::Args)]
+pub struct Compare {
+    /// The evaluations: `evaluate` runs
+    #[arg(required = true, value_name = "RUN")]
+    runs: Vec<String>,
+    /// The metrics, a table each
+    #[arg(long, value_delimiter = ',', default_value = "fpr95,auroc", value_parser = Words(METRICS))]
+    metric: Vec<MetricName>,
+    /// These scores alone, in this order
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    scores: Vec<String>,
+    /// The standard deviation behind ±: of the sample, or of the population as in OpenOOD's tables
+    #[arg(long, default_value = "sample", value_parser = Words(&Spread::ALL))]
+    spread: Spread,
+    /// How the table is laid out; `openood` is the CSV of OpenOOD's evaluator, with all its metrics and the spread
+    /// of the population. For programs there are --format csv (a line a method) and json (a cell a line), with
+    /// fractions in place of percent
+    #[arg(long, default_value = "text", value_parser = Words(&Layout::ALL))]
+    layout: Layout,
+}
+
+/// The metrics that there are tables of.
+const METRICS: &[MetricName] = &[
+    MetricName::Fpr95,
+    MetricName::Auroc,
+    MetricName::AuprIn,
+    MetricName::AuprOut,
+    MetricName::Accuracy,
+];
+
+impl Compare {
+    pub fn execute(&self, args: &Args) -> Result<Verdict> {
+        if args.format != Format::Table && self.layout != Layout::Text {
+            bail!(Usage(format!(
+                "--layout {} and --format are two ways to write one table: give one of them",
+                self.layout
+            )));
+        }
+        let session = Session::reading(args)?;
+        let runs = self.runs.iter().map(|name| session.resolve(name));
+        let runs = runs.collect::<Result<Vec<RunId>>>()?;
+        compare::check(&session.store, &runs)?;
+        let networks = compare::networks(&session.store, &runs)?;
+        self.check_scores(&networks)?;
+        if self.layout == Layout::OpenOod {
+            layout::openood(&networks, &self.scores)?;
+            return Ok(Verdict::Good);
+        }
+        let table = |metric: &MetricName| Comparison::of(&networks, *metric, &self.scores, self.spread);
+        let tables: Vec<Comparison> = self.metric.iter().map(table).collect();
+        match args.format {
+            Format::Table => self.layout.print(&tables, &networks, self.spread)?,
+            Format::Csv => csv(&tables)?,
+            Format::Json => tables.iter().try_for_each(json)?,
+        }
+        Ok(Verdict::Good)
+    }
+
+    /// Refuses scores that no network has.
+    fn check_scores(&self, networks: &[Network]) -> Result<()> {
+        let known: Vec<String> = networks.iter().flat_map(Network::scores).collect();
+        match self.scores.iter().find(|score| !known.contains(score)) {
+            Some(score) => bail!(Usage(format!(
+                "--scores {score}: no run has it{}",
+                dream_ood::stage::did_you_mean(score, known)
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A line a method and metric, two columns a set: mean and spread.
+fn csv(tables: &[Comparison]) -> Result<()> {
+    let mut columns: Vec<_> = tables.iter().flat_map(|table| table.columns.clone()).collect();
+    columns.sort();
+    columns.dedup();
+    let mut header = ["network", "score", "metric", "seeds"]
+        .map(str::to_owned)
+        .to_vec();
+    header.extend(
+        columns
+            .iter()
+            .flat_map(|over| [over.to_string(), format!("{over} spread")]),
+    );
+    output::csv(&header)?;
+    for table in tables {
+        for line in &table.lines {
+            let mut row = vec![
+                line.network.clone(),
+                line.score.clone().unwrap_or_default(),
+                table.metric.name().to_owned(),
+                line.seeds.len().to_string(),
+            ];
+            for column in &columns {
+                let place = table.columns.iter().position(|other| other == column);
+                let cell = place.and_then(|place| line.cells[place].as_ref());
+                let mean = cell.map(|cell| cell.summary.mean.to_string());
+                let spread = cell.and_then(|cell| cell.summary.spread).map(|s| s.to_string());
+                row.extend([mean.unwrap_or_default(), spread.unwrap_or_default()]);
+            }
+            output::csv(&row)?;
+        }
+    }
+    Ok(())
+}
+
+fn json(table: &Comparison) -> Result<()> {
+    for line in &table.lines {
+        for (over, cell) in table.columns.iter().zip(&line.cells) {
+            let Some(cell) = cell else { continue };
+            out!(
+                "{}",
+                json!({
+                    "metric": table.metric, "network": line.network, "score": line.score,
+                    "dataset": over.set, "group": over.group, "mean": cell.summary.mean,
+                    "spread": cell.summary.spread, "values": cell.values, "seeds": line.seeds,
+                    "mark": cell.mark.map(layout::mark_name),
+                })
+            )?;
+        }
+    }
+    Ok(())
+}
