@@ -8,6 +8,7 @@
 //! integers, ratios are `f64`; scores that are equal are one threshold and never ordered by chance. A NaN or
 //! an empty list is an error.
 
+mod classified;
 mod curve;
 mod error;
 mod logits;
@@ -18,6 +19,7 @@ mod summary;
 #[cfg(test)]
 mod tests;
 
+pub use classified::{aurc, ccr_at_fpr, detection_error, misclassification_auroc};
 pub use curve::Threshold;
 pub use error::OodError;
 pub use logits::{Phi, energy, max_logit, msp, phi};

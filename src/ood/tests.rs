@@ -204,3 +204,37 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_rejection_costs_agrees_with_other_programs() {
+    let text = include_str!("../../tests/fixtures/ood/classified.json");
+    let fixture: Value = serde_json::from_str(text).unwrap();
+    let fprs: Vec<f64> = serde_json::from_value(fixture["fprs"].clone()).unwrap();
+    for case in fixture["cases"].as_array().unwrap() {
+        let (id, ood) = (floats(&case["id"]), floats(&case["ood"]));
+        let right: Vec<bool> = serde_json::from_value(case["right"].clone()).unwrap();
+        let label = |key: &str| format!("{key} of {}", case["name"]);
+        let number = |key: &str| case[key].as_f64();
+        let error = detection_error(&id, &ood).unwrap();
+        close(
+            error,
+            number("detection_error").unwrap(),
+            1e-12,
+            &label("detection error"),
+        );
+        for (fpr, wanted) in fprs.iter().zip(case["ccr"].as_array().unwrap()) {
+            let found = ccr_at_fpr(&id, &right, &ood, *fpr).unwrap();
+            close(found, wanted.as_f64().unwrap(), 1e-12, &label("ccr"));
+        }
+        let area = aurc(&id, &right).unwrap();
+        close(area, number("aurc").unwrap(), 1e-9, &label("aurc"));
+        let found = misclassification_auroc(&id, &right).unwrap();
+        let wanted = number("misclassification_auroc");
+        assert_eq!(found.is_some(), wanted.is_some(), "{}", case["name"]);
+        if let Some((found, wanted)) = found.zip(wanted) {
+            close(found, wanted, 1e-12, &label("misclassification"));
+        }
+    }
+    assert!(ccr_at_fpr(&[1.0_f32], &[true], &[0.0], 0.0).is_err());
+    assert!(aurc(&[1.0_f32, 2.0], &[true]).is_err());
+}

@@ -15,12 +15,24 @@ words! {
         AuprIn = "aupr_in",
         /// Area under the precision-recall curve with OOD positive.
         AuprOut = "aupr_out",
+        /// Area under the risk-coverage curve of the ID set.
+        Aurc = "aurc",
         /// Area under the ROC curve.
         Auroc = "auroc",
         /// Epochs after which the network is used.
         BestEpochs = "best_epochs",
         /// Its accuracy on the validation images.
         BestValidationAccuracy = "best_validation_accuracy",
+        /// Correct classification rate at a false positive rate of 0.1.
+        CcrAtFpr1e1 = "ccr_at_fpr_1e-1",
+        /// Correct classification rate at a false positive rate of 0.01.
+        CcrAtFpr1e2 = "ccr_at_fpr_1e-2",
+        /// Correct classification rate at a false positive rate of 0.001.
+        CcrAtFpr1e3 = "ccr_at_fpr_1e-3",
+        /// Correct classification rate at a false positive rate of 0.0001.
+        CcrAtFpr1e4 = "ccr_at_fpr_1e-4",
+        /// Least mean of the shares of ID images rejected and of OOD images accepted.
+        DetectionError = "detection_error",
         /// False positive rate at a true positive rate of 0.95.
         Fpr95 = "fpr95",
         /// Images of a split that cannot be decoded.
@@ -29,6 +41,8 @@ words! {
         Loss = "loss",
         /// Learning rate of an epoch's last step.
         Lr = "lr",
+        /// Area under the ROC curve of rightly against wrongly classified ID images.
+        MisclassificationAuroc = "misclassification_auroc",
         /// Accuracy on the validation images after an epoch.
         ValidationAccuracy = "validation_accuracy",
     }
@@ -49,9 +63,14 @@ impl MetricName {
             | Self::Auroc
             | Self::BestEpochs
             | Self::BestValidationAccuracy
+            | Self::CcrAtFpr1e1
+            | Self::CcrAtFpr1e2
+            | Self::CcrAtFpr1e3
+            | Self::CcrAtFpr1e4
             | Self::Lr
+            | Self::MisclassificationAuroc
             | Self::ValidationAccuracy => true,
-            Self::Fpr95 | Self::ImagesLeftOut | Self::Loss => false,
+            Self::Aurc | Self::DetectionError | Self::Fpr95 | Self::ImagesLeftOut | Self::Loss => false,
         }
     }
 

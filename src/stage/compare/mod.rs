@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dream_schema::{Metric, Run, RunId};
 
+use super::evaluate::{EXTRA_METRICS, StoredScores};
 use super::metric::MetricName;
 use super::{Refusals, Role, StageError, detect, evaluate, params, required_input};
 use crate::ood::Convention;
@@ -58,6 +59,43 @@ impl Network {
         let columns: BTreeSet<_> = self.metrics.keys().map(|(_, over, _)| over.clone()).collect();
         columns.into_iter().collect()
     }
+}
+
+/// Returns the networks of `evaluations`, with metrics of `extra` also where they were not stored: they are taken
+/// of the scores. See [`networks`].
+///
+/// # Errors
+/// As [`networks`].
+pub fn networks_with(
+    store: &Store,
+    evaluations: &[RunId],
+    extra: &[MetricName],
+) -> Result<Vec<Network>, StageError> {
+    let mut all = networks(store, evaluations)?;
+    let extra: Vec<MetricName> = EXTRA_METRICS
+        .iter()
+        .copied()
+        .filter(|name| extra.contains(name))
+        .collect();
+    if extra.is_empty() {
+        return Ok(all);
+    }
+    for network in &mut all {
+        network
+            .metrics
+            .retain(|(_, _, metric), _| !extra.contains(metric));
+        for evaluation in &network.evaluations {
+            let scores = StoredScores::load(store, &store.run(*evaluation)?)?;
+            for row in scores.metrics(&extra)? {
+                let metric = MetricName::of(&row).filter(|metric| extra.contains(metric));
+                if let Some((metric, score)) = metric.zip(row.score.clone()) {
+                    let key = (score, Over::of(&row), metric);
+                    network.metrics.entry(key).or_default().push(row.value);
+                }
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// Returns the networks of `evaluations` in the order in which they first come. Runs that differ by their

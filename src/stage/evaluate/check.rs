@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dream_schema::Table;
 
 use super::chosen::{self, Chosen, Way};
-use super::{DREAM, Evaluate, Params, group, has_phi};
+use super::{DREAM, EXTRA_METRICS, Evaluate, Params, group, has_phi};
 use crate::stage::{
     Asked, ImageSource, Input, Known, Refusals, Role, Source, StageError, detect, import, observe,
 };
@@ -30,6 +30,13 @@ pub(super) fn check(
         "there is no OOD set to evaluate on",
         "one at least",
     );
+    for (place, metric) in asked.params.metrics.iter().enumerate() {
+        let known = EXTRA_METRICS.iter().map(|known| known.name());
+        refusals.require_name("metrics", "metric to ask for", metric.name(), known);
+        if asked.params.metrics[..place].contains(metric) {
+            refusals.refuse("metrics", format!("`{metric}` is named twice"));
+        }
+    }
     let Params {
         groups,
         full_spectrum,

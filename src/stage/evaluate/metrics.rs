@@ -4,125 +4,216 @@
 
 use dream_schema::Metric;
 
-use super::group::{Group, Groups};
-use super::work::{ACCURACY, TestSet};
-use crate::ood::{self, Convention, Detection};
+use super::group::Group;
+use super::work::ACCURACY;
+use crate::ood::{self, Convention};
 use crate::stage::StageError;
 use crate::stage::metric::MetricName;
+
+/// The metrics that an evaluation stores only where they are asked for.
+pub const EXTRA_METRICS: &[MetricName] = &[
+    MetricName::DetectionError,
+    MetricName::CcrAtFpr1e1,
+    MetricName::CcrAtFpr1e2,
+    MetricName::CcrAtFpr1e3,
+    MetricName::CcrAtFpr1e4,
+    MetricName::Aurc,
+    MetricName::MisclassificationAuroc,
+];
+
+/// The scores of a set of test images.
+#[derive(Clone, Debug)]
+pub struct SetScores {
+    /// Its name.
+    pub name: String,
+    /// Its group.
+    pub group: Option<Group>,
+    /// Whether it is the ID set.
+    pub is_id: bool,
+    /// Whether each image is classified rightly, where all of them have classes of the classifier.
+    pub right: Option<Vec<bool>>,
+    /// Of each score its value of each image.
+    pub values: Vec<Vec<f32>>,
+    /// Images that were left out of it.
+    pub left_out: f64,
+}
 
 /// What metrics are taken of.
 pub(super) struct Taken<'a> {
     /// The ID set, and the others.
-    pub sets: &'a [TestSet],
-    pub groups: &'a Groups,
+    pub sets: &'a [SetScores],
     /// Whether shifted sets count as in-distribution.
     pub full_spectrum: bool,
     /// The scores by name.
-    pub scores: &'a [&'a str],
-    /// Of each set those of each score, of each image.
-    pub values: &'a [Vec<Vec<f32>>],
-    /// Of each set how many images are classified rightly, of how many; none without labels.
-    pub right: &'a [Option<(usize, usize)>],
+    pub scores: &'a [String],
+    /// What is measured beside the usual four.
+    pub extra: &'a [MetricName],
     pub convention: Convention,
 }
 
 /// The rows of an evaluation as they are found.
 struct Found(Vec<Metric>);
 
+/// What a number is over: a group, a set.
+type Place<'a> = (Option<Group>, Option<&'a str>);
+
+/// The metrics of a set.
+type Numbers = Vec<(MetricName, f64)>;
+
 impl Found {
-    fn add(&mut self, name: MetricName, value: f64, (group, set): (Option<Group>, Option<&str>)) {
+    fn add(&mut self, name: MetricName, value: f64, score: Option<&str>, (group, set): Place<'_>) {
         let index = ACCURACY + 1 + self.0.len() as u64;
         self.0.push(Metric {
             dataset: set.map(str::to_owned),
+            score: score.map(str::to_owned),
             ood_group: group.map(|group| group.name().to_owned()),
             ..name.row(index, value)
         });
     }
+}
 
-    fn detection(&mut self, score: &str, d: &Detection, place: (Option<Group>, Option<&str>)) {
-        let start = self.0.len();
-        self.add(MetricName::Fpr95, d.fpr95, place);
-        self.add(MetricName::Auroc, d.auroc, place);
-        self.add(MetricName::AuprIn, d.aupr_in, place);
-        self.add(MetricName::AuprOut, d.aupr_out, place);
-        for row in &mut self.0[start..] {
-            row.score = Some(score.to_owned());
-        }
+impl SetScores {
+    fn is_shifted(&self) -> bool {
+        self.group == Some(Group::Shifted)
+    }
+
+    fn place(&self) -> Place<'_> {
+        (self.group, Some(&self.name))
     }
 }
 
 impl Taken<'_> {
-    fn group(&self, set: &TestSet) -> Option<Group> {
-        self.groups.get(&set.name).copied().filter(|_| !set.is_id)
-    }
-
-    fn is_shifted(&self, set: &TestSet) -> bool {
-        self.group(set) == Some(Group::Shifted)
-    }
-
     /// Returns the metrics in the order of their indices.
     pub fn metrics(&self) -> Result<Vec<Metric>, StageError> {
         let mut found = Found(Vec::new());
-        for (place, score) in self.scores.iter().enumerate() {
-            self.of_score(place, score, &mut found)?;
+        for place in 0..self.scores.len() {
+            self.of_score(place, &mut found)?;
         }
         self.accuracies(&mut found);
         for set in self.sets.iter().filter(|set| set.left_out > 0.0) {
-            let place = (self.group(set), Some(set.name.as_str()));
-            found.add(MetricName::ImagesLeftOut, set.left_out, place);
+            found.add(MetricName::ImagesLeftOut, set.left_out, None, set.place());
         }
         Ok(found.0)
     }
 
-    fn of_score(&self, place: usize, score: &str, found: &mut Found) -> Result<(), StageError> {
-        let counts_as_id = |set: &TestSet| set.is_id || self.full_spectrum && self.is_shifted(set);
-        let sets = || self.sets.iter().zip(self.values);
-        let id: Vec<f32> = sets()
-            .filter(|(set, _)| counts_as_id(set))
-            .flat_map(|(_, values)| values[place].iter().copied())
+    /// Returns the sets that count as in-distribution, and the others.
+    fn sides(&self) -> (Vec<&SetScores>, Vec<&SetScores>) {
+        let is_id = |set: &&SetScores| set.is_id || self.full_spectrum && set.is_shifted();
+        self.sets.iter().partition(is_id)
+    }
+
+    fn of_score(&self, place: usize, found: &mut Found) -> Result<(), StageError> {
+        let score = Some(self.scores[place].as_str());
+        let (id, others) = self.sides();
+        let right: Option<Vec<bool>> = id.iter().try_fold(Vec::new(), |mut all, set| {
+            all.extend(set.right.as_ref()?);
+            Some(all)
+        });
+        let id: Vec<f32> = id
+            .iter()
+            .flat_map(|set| set.values[place].iter().copied())
             .collect();
-        let mut detections: Vec<(Option<Group>, Detection)> = Vec::new();
-        for (set, values) in sets().filter(|(set, _)| !counts_as_id(set)) {
-            let group = self.group(set);
-            let detection = ood::detection(&id, &values[place], self.convention)?;
-            found.detection(score, &detection, (group, Some(&set.name)));
-            detections.push((group, detection));
+        let mut measured: Vec<(Option<Group>, Numbers)> = Vec::new();
+        for set in others {
+            let numbers = self.of_set(&id, right.as_deref(), &set.values[place])?;
+            for (name, value) in &numbers {
+                found.add(*name, *value, score, set.place());
+            }
+            measured.push((set.group, numbers));
         }
         let mut mean = |of: &dyn Fn(Option<Group>) -> bool, group: Option<Group>| {
-            let of = detections.iter().filter(|(group, _)| of(*group));
-            let of: Vec<Detection> = of.map(|(_, detection)| *detection).collect();
-            if !of.is_empty() {
-                found.detection(score, &ood::mean(&of)?, (group, None));
+            let of: Vec<_> = measured.iter().filter(|(group, _)| of(*group)).collect();
+            let Some((_, first)) = of.first() else { return };
+            for (number, (name, _)) in first.iter().enumerate() {
+                let sum = of.iter().map(|(_, numbers)| numbers[number].1).sum::<f64>();
+                found.add(*name, sum / of.len() as f64, score, (group, None));
             }
-            Ok::<_, StageError>(())
         };
         for group in Group::ALL {
-            mean(&|of| of == Some(group), Some(group))?;
+            mean(&|of| of == Some(group), Some(group));
         }
-        mean(&|of| of != Some(Group::Shifted), None)
+        mean(&|of| of != Some(Group::Shifted), None);
+        let own = self.sets.iter().find(|set| set.is_id);
+        if let Some((set, right)) = own.and_then(|set| Some((set, set.right.as_ref()?))) {
+            for name in self.extra {
+                if let Some(value) = of_id(*name, &set.values[place], right)? {
+                    found.add(*name, value, score, set.place());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The metrics of an OOD set: the same of every set.
+    fn of_set(&self, id: &[f32], right: Option<&[bool]>, ood: &[f32]) -> Result<Numbers, StageError> {
+        let usual = ood::detection(id, ood, self.convention)?;
+        let mut numbers = vec![
+            (MetricName::Fpr95, usual.fpr95),
+            (MetricName::Auroc, usual.auroc),
+            (MetricName::AuprIn, usual.aupr_in),
+            (MetricName::AuprOut, usual.aupr_out),
+        ];
+        for name in self.extra {
+            let value = match (name, fpr_of(*name), right) {
+                (MetricName::DetectionError, ..) => Some(ood::detection_error(id, ood)?),
+                (_, Some(fpr), Some(right)) => Some(ood::ccr_at_fpr(id, right, ood, fpr)?),
+                _ => None,
+            };
+            numbers.extend(value.map(|value| (*name, value)));
+        }
+        Ok(numbers)
     }
 
     /// The accuracy on each shifted set, its mean, and where they count as in-distribution that on all ID
     /// images.
     fn accuracies(&self, found: &mut Found) {
-        let shifted = Some(Group::Shifted);
-        let known = self.sets.iter().zip(self.right);
-        let known = known.filter_map(|(set, right)| Some((set, (*right)?)));
-        let share = |(right, all): (usize, usize)| right as f64 / all as f64;
+        let count = |right: &Vec<bool>| right.iter().filter(|right| **right).count();
+        let known = self
+            .sets
+            .iter()
+            .filter_map(|set| Some((set, set.right.as_ref()?)));
         let mut of_shifted = Vec::new();
-        for (set, right) in known.clone().filter(|(set, _)| self.is_shifted(set)) {
-            found.add(MetricName::Accuracy, share(right), (shifted, Some(&set.name)));
-            of_shifted.push(share(right));
+        for (set, right) in known.clone().filter(|(set, _)| set.is_shifted()) {
+            let accuracy = count(right) as f64 / right.len() as f64;
+            found.add(MetricName::Accuracy, accuracy, None, set.place());
+            of_shifted.push(accuracy);
         }
         if of_shifted.is_empty() {
             return;
         }
         let mean = of_shifted.iter().sum::<f64>() / of_shifted.len() as f64;
-        found.add(MetricName::Accuracy, mean, (shifted, None));
+        found.add(MetricName::Accuracy, mean, None, (Some(Group::Shifted), None));
         if self.full_spectrum {
-            let of_id = known.filter(|(set, _)| set.is_id || self.is_shifted(set));
-            let all = of_id.fold((0, 0), |all, (_, of)| (all.0 + of.0, all.1 + of.1));
-            found.add(MetricName::Accuracy, share(all), (None, None));
+            let of_id = known.filter(|(set, _)| set.is_id || set.is_shifted());
+            let (right, all) = of_id.fold((0, 0), |(right, all), (_, of)| {
+                (right + count(of), all + of.len())
+            });
+            found.add(
+                MetricName::Accuracy,
+                right as f64 / all as f64,
+                None,
+                (None, None),
+            );
         }
+    }
+}
+
+/// The false positive rate at which a correct classification rate is taken.
+fn fpr_of(name: MetricName) -> Option<f64> {
+    match name {
+        MetricName::CcrAtFpr1e1 => Some(1e-1),
+        MetricName::CcrAtFpr1e2 => Some(1e-2),
+        MetricName::CcrAtFpr1e3 => Some(1e-3),
+        MetricName::CcrAtFpr1e4 => Some(1e-4),
+        _ => None,
+    }
+}
+
+/// A metric of the ID set alone; none where it is not one, or has no value.
+fn of_id(name: MetricName, values: &[f32], right: &[bool]) -> Result<Option<f64>, StageError> {
+    match name {
+        MetricName::Aurc => Ok(Some(ood::aurc(values, right)?)),
+        MetricName::MisclassificationAuroc => Ok(ood::misclassification_auroc(values, right)?),
+        _ => Ok(None),
     }
 }

@@ -6,6 +6,7 @@ mod chosen;
 mod group;
 mod metrics;
 mod shown;
+mod stored;
 mod work;
 
 use std::collections::BTreeMap;
@@ -14,13 +15,16 @@ use dream_schema::Run;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Asked, Context, ImageSource, Input, Order, Refusals, Role, Source, Stage, StageError, detect, params,
+    Asked, Context, ImageSource, Input, MetricName, Order, Refusals, Role, Source, Stage, StageError, detect,
+    params,
 };
 use crate::ood::Convention;
 use crate::store::{Readable, Store};
 
 pub use chosen::{ALL, DREAM, ScoreSpec, Tuned, all};
 pub use group::{Group, Groups};
+pub use metrics::{EXTRA_METRICS, SetScores};
+pub use stored::StoredScores;
 
 /// Name of the stage.
 pub const NAME: &str = "evaluate";
@@ -45,6 +49,9 @@ pub struct Params {
     /// Counts the images of shifted sets as in-distribution (OpenOOD v1.5's full-spectrum detection).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub full_spectrum: bool,
+    /// Metrics beside the usual four: see [`EXTRA_METRICS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<MetricName>,
 }
 
 /// What is evaluated of a classifier: [`Params`], and what is observed for it.
@@ -64,6 +71,9 @@ pub struct Settings {
     /// See [`Params::full_spectrum`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub full_spectrum: bool,
+    /// See [`Params::metrics`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<MetricName>,
     /// The split of the ID set.
     pub split: String,
     /// The split of the OOD sets. Without it, of each its only split, or "test".
@@ -97,6 +107,7 @@ impl Settings {
             where_possible: self.where_possible,
             groups: self.groups.clone(),
             full_spectrum: self.full_spectrum,
+            metrics: self.metrics.clone(),
         }
     }
 }

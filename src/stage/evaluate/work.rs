@@ -6,7 +6,7 @@ use dream_schema::{Metric, Run, RunId, Score, Table};
 
 use super::chosen::{Chosen, Way};
 use super::group::{Group, Groups};
-use super::metrics::Taken;
+use super::metrics::{SetScores, Taken};
 use super::shown::{Head, Shown};
 use super::{Params, detector};
 use crate::ood::score::{Fitted, Reference, ScoreError};
@@ -90,14 +90,23 @@ pub(super) fn execute(ctx: &Context<'_>, run: &Run, params: &Params) -> Result<(
         .collect::<Result<Vec<_>, _>>()?;
     let taken = evaluation.scores.iter().zip(&ready);
     let taken = taken.filter(|(_, ready)| !matches!(ready, Ready::LeftOut));
-    let labels: Vec<&str> = taken.map(|(score, _)| score.label.as_str()).collect();
+    let scores: Vec<String> = taken.map(|(score, _)| score.label.clone()).collect();
+    let sets = evaluation.sets.iter().zip(values).enumerate();
+    let sets = sets.map(|(number, (set, values))| {
+        Ok::<_, StageError>(SetScores {
+            name: set.name.clone(),
+            group: params.groups.get(&set.name).copied().filter(|_| !set.is_id),
+            is_id: set.is_id,
+            right: evaluation.right(number, &ready, params)?,
+            values,
+            left_out: set.left_out,
+        })
+    });
     let taken = Taken {
-        sets: &evaluation.sets,
-        groups: &params.groups,
+        sets: &sets.collect::<Result<Vec<_>, _>>()?,
         full_spectrum: params.full_spectrum,
-        scores: &labels,
-        right: &evaluation.right(&ready)?,
-        values: &values,
+        scores: &scores,
+        extra: &params.metrics,
         convention: params.convention,
     };
     Ok(ctx.store.put(run.id, &taken.metrics()?)?)
@@ -260,30 +269,34 @@ impl Evaluation<'_> {
         Ok(all)
     }
 
-    /// Returns of each set how many images are classified rightly, of how many, as the rows of the first score
-    /// tell; none of a set whose images have no classes.
-    fn right(&self, ready: &[Ready]) -> Result<Vec<Option<(usize, usize)>>, StageError> {
-        if self.sets.iter().all(|set| set.is_id || !set.has_classes) {
-            return Ok(vec![None; self.sets.len()]);
-        }
+    /// Returns whether each image of a set is classified rightly, as the rows of the first score tell; none of
+    /// images without classes, and where no metric asks for it.
+    fn right(
+        &self,
+        number: usize,
+        ready: &[Ready],
+        params: &Params,
+    ) -> Result<Option<Vec<bool>>, StageError> {
+        let set = &self.sets[number];
+        let is_asked = !params.metrics.is_empty() || params.groups.values().any(|g| *g == Group::Shifted);
         let first = ready.iter().position(|ready| !matches!(ready, Ready::LeftOut));
-        let snapshot = self.ctx.store.snapshot()?;
-        let of = |(number, set): (usize, &TestSet)| {
-            let Some(first) = first.filter(|_| set.has_classes) else {
-                return Ok(None);
-            };
-            let rows: Vec<Score> = stretch(&snapshot, self.run.id, 0, &self.indices(number, first))?;
-            let known = rows.iter().all(|row| row.label.is_some() && row.predicted >= 0);
-            if !known && !set.is_id {
-                self.ctx.progress.note(&format!(
-                    "the images of `{}` have no classes: the accuracy on them is not known",
-                    set.name
-                ));
-            }
-            let right = rows.iter().filter(|row| row.label == Some(row.predicted)).count();
-            Ok(known.then_some((right, rows.len())))
+        let Some(first) = first.filter(|_| set.has_classes && is_asked) else {
+            return Ok(None);
         };
-        self.sets.iter().enumerate().map(of).collect()
+        let snapshot = self.ctx.store.snapshot()?;
+        let rows: Vec<Score> = stretch(&snapshot, self.run.id, 0, &self.indices(number, first))?;
+        let right = rows.iter().map(|row| match (row.label, row.predicted) {
+            (Some(label), predicted @ 0..) => Some(label == predicted),
+            _ => None,
+        });
+        let right: Option<Vec<bool>> = right.collect();
+        if right.is_none() {
+            self.ctx.progress.note(&format!(
+                "the images of `{}` have no classes: no metric is taken of whether they are classified rightly",
+                set.name
+            ));
+        }
+        Ok(right)
     }
 
     /// Returns the values of a score of every image of a set.

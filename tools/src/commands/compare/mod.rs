@@ -46,6 +46,13 @@ const METRICS: &[MetricName] = &[
     MetricName::AuprIn,
     MetricName::AuprOut,
     MetricName::Accuracy,
+    MetricName::DetectionError,
+    MetricName::CcrAtFpr1e1,
+    MetricName::CcrAtFpr1e2,
+    MetricName::CcrAtFpr1e3,
+    MetricName::CcrAtFpr1e4,
+    MetricName::Aurc,
+    MetricName::MisclassificationAuroc,
 ];
 
 impl Compare {
@@ -60,7 +67,7 @@ impl Compare {
         let runs = self.runs.iter().map(|name| session.resolve(name));
         let runs = runs.collect::<Result<Vec<RunId>>>()?;
         compare::check(&session.store, &runs)?;
-        let networks = compare::networks(&session.store, &runs)?;
+        let networks = compare::networks_with(&session.store, &runs, &self.metric)?;
         self.check_scores(&networks)?;
         if self.layout == Layout::OpenOod {
             layout::openood(&networks, &self.scores)?;

@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use dream_ood::ood::Convention;
-use dream_ood::stage::evaluate::{self, Group, Groups, Observations, ScoreSpec, Settings};
+use dream_ood::stage::evaluate::{self, EXTRA_METRICS, Group, Groups, Observations, ScoreSpec, Settings};
 use dream_ood::stage::pipeline::{Evaluation, Preset, Reach};
-use dream_ood::stage::{How, ImageSource, Refusals, Role, Source as _, did_you_mean};
+use dream_ood::stage::{How, ImageSource, MetricName, Refusals, Role, Source as _, did_you_mean};
 use dream_ood::store::Readable as _;
 use dream_schema::{Run, RunId, Table};
 
@@ -45,6 +45,9 @@ pub struct Evaluate {
     /// validation images, features too narrow); `dream scores` lists them
     #[arg(long, value_name = "NAME[:KEY=NUMBER],...|all", value_delimiter = ',')]
     scores: Vec<ScoreSpec>,
+    /// Metrics beside FPR95, AUROC and AUPR, or `all` of these
+    #[arg(long, value_name = "NAME,...|all", value_delimiter = ',', value_parser = extra_metric)]
+    metrics: Vec<ExtraMetrics>,
     /// Split of the in-distribution set that scores learn from beside the training images, for those that do
     #[arg(long, value_name = "SPLIT")]
     validation_split: Option<String>,
@@ -110,6 +113,13 @@ impl Evaluate {
         if !self.scores.is_empty() {
             settings.where_possible = self.asks_for_all();
             settings.scores = self.chosen(settings.validation_split.is_some())?;
+        }
+        if !self.metrics.is_empty() {
+            settings.metrics = self
+                .metrics
+                .iter()
+                .flat_map(|extra| extra.0.iter().copied())
+                .collect();
         }
         let session = self.base.existing(globals)?;
         let runs = match &self.stored.activations {
@@ -254,6 +264,23 @@ impl Evaluate {
         let spec = asked.spec(&session.store)?;
         Ok(Some(vec![session.run(&spec, self.base.alias.as_deref())?.id]))
     }
+}
+
+/// A metric, or all of those that are stored only where they are asked for.
+#[derive(Clone, Debug)]
+struct ExtraMetrics(&'static [MetricName]);
+
+fn extra_metric(word: &str) -> Result<ExtraMetrics, String> {
+    let known = || EXTRA_METRICS.iter().map(|metric| metric.name());
+    if word == evaluate::ALL {
+        return Ok(ExtraMetrics(EXTRA_METRICS));
+    }
+    let found = EXTRA_METRICS.chunks(1).find(|metric| metric[0].name() == word);
+    found.map(ExtraMetrics).ok_or_else(|| {
+        let near = did_you_mean(word, known());
+        let known = known().collect::<Vec<_>>().join(", ");
+        format!("there is no metric `{word}` to ask for; expected all, {known}{near}")
+    })
 }
 
 /// A test set beside the in-distribution set.
