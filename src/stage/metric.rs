@@ -31,6 +31,8 @@ words! {
         CcrAtFpr1e3 = "ccr_at_fpr_1e-3",
         /// Correct classification rate at a false positive rate of 0.0001.
         CcrAtFpr1e4 = "ccr_at_fpr_1e-4",
+        /// AUROC on validation sets of the setting of a score that a search chose.
+        ChosenAuroc = "chosen_auroc",
         /// Least mean of the shares of ID images rejected and of OOD images accepted.
         DetectionError = "detection_error",
         /// False positive rate at a true positive rate of 0.95.
@@ -43,6 +45,8 @@ words! {
         Lr = "lr",
         /// Area under the ROC curve of rightly against wrongly classified ID images.
         MisclassificationAuroc = "misclassification_auroc",
+        /// AUROC on validation sets of a setting of a score that a search tried.
+        SearchAuroc = "search_auroc",
         /// Accuracy on the validation images after an epoch.
         ValidationAccuracy = "validation_accuracy",
     }
@@ -67,8 +71,10 @@ impl MetricName {
             | Self::CcrAtFpr1e2
             | Self::CcrAtFpr1e3
             | Self::CcrAtFpr1e4
+            | Self::ChosenAuroc
             | Self::Lr
             | Self::MisclassificationAuroc
+            | Self::SearchAuroc
             | Self::ValidationAccuracy => true,
             Self::Aurc | Self::DetectionError | Self::Fpr95 | Self::ImagesLeftOut | Self::Loss => false,
         }

@@ -27,6 +27,8 @@ pub enum Role {
     Train,
     /// In-distribution images that it was not trained on, for what scores learn.
     Validation,
+    /// Out-of-distribution images beside the test sets, for the search of hyperparameters.
+    OodValidation,
     /// The out-of-distribution test set of that name.
     Ood(String),
     /// The file of an import.
@@ -49,6 +51,7 @@ impl fmt::Display for Role {
             Self::Id => "id",
             Self::Train => "train",
             Self::Validation => "validation",
+            Self::OodValidation => "ood-validation",
             Self::Ood(name) => return write!(f, "{OOD}{name}"),
             Self::File => "file",
         })
@@ -100,6 +103,7 @@ mod tests {
             (Role::Id, "id"),
             (Role::Train, "train"),
             (Role::Validation, "validation"),
+            (Role::OodValidation, "ood-validation"),
             (Role::Ood("a/b".into()), "ood/a/b"),
             (Role::File, "file"),
         ];

@@ -56,6 +56,12 @@ pub fn print(session: &Session<'_>, evaluations: &[RunId]) -> Result<()> {
             Summary::of(&network.accuracy).percent(),
             seeds.join(", ")
         )?;
+        for (seed, label) in &network.chosen {
+            out!(
+                "{}: chosen on validation images, seed {seed}: {label}",
+                network.name
+            )?;
+        }
         for (over, accuracies) in &network.shifted {
             let accuracy = Summary::of(accuracies).percent();
             out!("{}: accuracy on {over} {accuracy} %", network.name)?;

@@ -32,6 +32,8 @@ pub struct Network {
     pub id: String,
     /// Accuracy on the ID test set, a fraction, seed by seed.
     pub accuracy: Vec<f64>,
+    /// What searches for hyperparameters chose, as in `knn:k=50`, with the seed.
+    pub chosen: Vec<(u64, String)>,
     /// Accuracy on shifted sets, and the mean over them, seed by seed.
     pub shifted: BTreeMap<Over, Vec<f64>>,
     /// (score, what it is over, metric) to its values, seed by seed.
@@ -216,14 +218,19 @@ fn summarise(
     let mut values: BTreeMap<_, Vec<f64>> = BTreeMap::new();
     let (mut id, mut accuracy) = (String::new(), Vec::new());
     let mut shifted: BTreeMap<_, Vec<f64>> = BTreeMap::new();
-    for (_, evaluation) in runs {
-        for row in store.rows::<Metric>(*evaluation, None)? {
+    let mut chosen = Vec::new();
+    for (classifier, evaluation) in runs {
+        let rows = store.rows::<Metric>(*evaluation, None)?;
+        let choices = evaluate::choices(&rows).into_iter();
+        chosen.extend(choices.map(|(label, _)| (classifier.spec.seed, label)));
+        for row in rows {
             // What a newer program measures besides has no place in this table.
             let Some(metric) = MetricName::of(&row) else {
                 continue;
             };
             let over = Over::of(&row);
             match row.score {
+                Some(_) if [MetricName::SearchAuroc, MetricName::ChosenAuroc].contains(&metric) => {}
                 Some(score) => {
                     let key = (score, over, metric);
                     values.entry(key).or_default().push(row.value);
@@ -251,6 +258,7 @@ fn summarise(
         evaluations,
         id,
         accuracy,
+        chosen,
         shifted,
         metrics: values,
     })

@@ -84,11 +84,19 @@ fn check_set(
         let split = known.params::<observe::Params>()?.split;
         Ok(set.is_registered().then(|| (set.digest().to_owned(), split)))
     };
+    let validation = seen.iter().filter(|(other, _)| *other == Role::OodValidation);
+    for (_, other) in validation {
+        if let (Some(set), true) = (looks_at(known)?, matches!(role, Role::Ood(_)))
+            && looks_at(other)?.as_ref() == Some(&set)
+        {
+            refusals.refuse(role, "hyperparameters are searched on these very images");
+        }
+    }
     let id = seen.iter().find(|(other, _)| *other == Role::Id);
     let id = id.map(|(_, id)| looks_at(id)).transpose()?.flatten();
     if let (Some((set, split)), Some(id)) = (looks_at(known)?, id)
         && set == id.0
-        && (matches!(role, Role::Ood(_)) || split == id.1)
+        && (matches!(role, Role::Ood(_) | Role::OodValidation) || split == id.1)
     {
         refusals.refuse(role, "these are the images of the ID set once more");
     }
@@ -134,6 +142,10 @@ fn check_needs(
     let there = |role: &Role| seen.iter().any(|(other, _)| other == role);
     let id = seen.iter().find(|(role, _)| *role == Role::Id);
     let detector: Option<Input> = id.and_then(|(_, known)| known.input(&Role::Detector));
+    if there(&Role::OodValidation) && !there(&Role::Validation) {
+        let found = "hyperparameters are searched on ID images held out of training, and there are none";
+        refusals.refuse(Role::Validation, found);
+    }
     for score in chosen {
         let needs = score.needs();
         let wanted = [

@@ -138,6 +138,11 @@ impl Chosen {
         })
     }
 
+    /// Says whether it was asked for without values.
+    pub fn is_plain(&self) -> bool {
+        !self.label.contains(':')
+    }
+
     /// What it reads.
     pub fn needs(&self) -> Needs {
         match &self.way {

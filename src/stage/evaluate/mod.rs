@@ -5,6 +5,7 @@ mod check;
 mod chosen;
 mod group;
 mod metrics;
+mod search;
 mod shown;
 mod stored;
 mod work;
@@ -24,6 +25,7 @@ use crate::store::{Readable, Store};
 pub use chosen::{ALL, DREAM, ScoreSpec, Tuned, all};
 pub use group::{Group, Groups};
 pub use metrics::{EXTRA_METRICS, SetScores};
+pub use search::choices;
 pub use stored::StoredScores;
 
 /// Name of the stage.
@@ -82,6 +84,9 @@ pub struct Settings {
     /// The splits of OOD sets that have one of their own, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub ood_splits: BTreeMap<String, String>,
+    /// The split of the OOD set that hyperparameters are searched on; without it, its only one, or "test".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ood_validation_split: Option<String>,
     /// The split of the ID set that scores learn from beside the training images, for those that do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation_split: Option<String>,
@@ -137,6 +142,9 @@ pub struct Observations {
     pub train: Option<Input>,
     /// Of ID images that the classifier was not trained on, where scores learn from them.
     pub validation: Option<Input>,
+    /// Of OOD images beside the test sets: where they are there, values of hyperparameters that are not given are
+    /// those that tell them best from the validation images.
+    pub ood_validation: Option<Input>,
 }
 
 /// An evaluation of a classifier.
@@ -149,6 +157,7 @@ pub fn ask(params: &Params, observations: &Observations) -> Asked<Evaluate> {
     let learnt = [
         (Role::Train, &observations.train),
         (Role::Validation, &observations.validation),
+        (Role::OodValidation, &observations.ood_validation),
     ];
     for (role, input) in learnt {
         if let Some(input) = input {

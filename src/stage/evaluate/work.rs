@@ -7,6 +7,7 @@ use dream_schema::{Metric, Run, RunId, Score, Table};
 use super::chosen::{Chosen, Way};
 use super::group::{Group, Groups};
 use super::metrics::{SetScores, Taken};
+use super::search::{Search, Sides};
 use super::shown::{Head, Shown};
 use super::{Params, detector};
 use crate::ood::score::{Fitted, Reference, ScoreError};
@@ -176,17 +177,24 @@ impl Evaluation<'_> {
             None => Ok(None),
         };
         let train = shown(Role::Train, needs(|score| score.needs().train))?;
-        let validation = shown(Role::Validation, needs(|score| score.needs().validation))?;
+        let searches = Role::OodValidation.input_of(self.run).is_some() && needs(Search::is_of);
+        let validates = needs(|score| score.needs().validation) || searches;
+        let validation = shown(Role::Validation, validates)?;
+        let mut outside = shown(Role::OodValidation, searches)?;
+        // What labels they have are not classes of the classifier.
+        outside.iter_mut().for_each(|shown| shown.labels = None);
         let reference = Reference {
             train: self.view(train.as_ref())?,
             validation: self.view(validation.as_ref())?,
         };
+        let sides = reference.validation.zip(self.view(outside.as_ref())?);
+        let sides = sides.map(|(id, ood)| Sides { id, ood });
         let mut ready = Vec::with_capacity(self.scores.len());
         for (place, score) in self.scores.iter().enumerate() {
             self.ctx.check_interrupt()?;
             self.ctx.progress.detail(&score.label);
             let learnt = match wanted.contains(&place) {
-                true => self.fit(score, &reference),
+                true => self.fit(place, score, &reference, sides.as_ref()),
                 false => Ok(Ready::Stored),
             };
             ready.push(match learnt {
@@ -202,7 +210,23 @@ impl Evaluation<'_> {
     }
 
     /// Lets a score learn what it must.
-    fn fit(&self, score: &Chosen, reference: &Reference<'_>) -> Result<Ready, StageError> {
+    fn fit(
+        &self,
+        place: usize,
+        score: &Chosen,
+        reference: &Reference<'_>,
+        sides: Option<&Sides<'_>>,
+    ) -> Result<Ready, StageError> {
+        let search = Search {
+            ctx: self.ctx,
+            run: self.run,
+            snapshot: &self.snapshot,
+        };
+        let found = match sides.filter(|_| Search::is_of(score)) {
+            Some(sides) => Some(search.best(place, score, reference, sides)?),
+            None => None,
+        };
+        let score = found.as_ref().unwrap_or(score);
         let (way, values) = match &score.way {
             Way::Of(way, values) => (way, values),
             Way::Dream => {

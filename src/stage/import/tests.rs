@@ -374,6 +374,7 @@ fn activations_of_any_network_are_taken_in_and_scored() {
         ood: vec![("far".to_owned(), far.id.into())],
         train: Some(train.id.into()),
         validation: None,
+        ood_validation: None,
     };
     let params = serde_json::from_value(params).unwrap();
     let spec = crate::stage::evaluate::ask(&params, &observations)

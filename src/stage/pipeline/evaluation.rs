@@ -18,6 +18,8 @@ pub struct Evaluation<'a> {
     pub id: &'a ImageSource,
     /// The out-of-distribution sets.
     pub ood: &'a [ImageSource],
+    /// Images that hyperparameters are searched on, against those of the validation split.
+    pub ood_validation: Option<&'a ImageSource>,
 }
 
 impl Evaluation<'_> {
@@ -101,11 +103,20 @@ impl Evaluation<'_> {
             }
             false => None,
         };
+        let validates = validates || self.ood_validation.is_some();
         let validation = match validation_split.as_ref().filter(|_| validates) {
             Some(split) => Some(observe(self.id, split, false)?),
             None => None,
         };
+        let ood_validation = match self.ood_validation {
+            Some(set) => {
+                let split = self.settings.ood_validation_split.as_deref();
+                Some(observe(set, split.unwrap_or_else(|| set.usual_split()), true)?)
+            }
+            None => None,
+        };
         let observations = Observations {
+            ood_validation,
             id: observe(self.id, split, false)?,
             ood: (self.ood.iter())
                 .map(|set| {

@@ -63,6 +63,9 @@ pub struct Data {
     pub classes: PathBuf,
     /// The out-of-distribution test sets, and those of the ID classes under a covariate shift.
     pub ood: Vec<Named>,
+    /// OOD images beside the test sets, which hyperparameters are searched on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ood_validation: Option<Named>,
 }
 
 /// Something registered in the store, or to be registered from a path.
@@ -156,6 +159,17 @@ impl Preset {
                 return Err(wrong(format!("`{name}`: only an OOD set takes a {key} here")));
             }
         }
+        if let Some(named) = &preset.data.ood_validation {
+            if named.group.is_some() {
+                let name = &named.name;
+                return Err(wrong(format!(
+                    "`{name}`: only an OOD set to test on takes a group here"
+                )));
+            }
+            if named.split.is_some() {
+                preset.evaluate.ood_validation_split.clone_from(&named.split);
+            }
+        }
         for named in &preset.data.ood {
             if let Some(split) = &named.split {
                 preset
@@ -207,10 +221,17 @@ impl Preset {
             ood.extend(refusals.take(key, self.images(store, named, Reach::Glance))?);
         }
         let ood = Some(ood).filter(|sets| sets.len() == self.data.ood.len());
+        let ood_validation = self.ood_validation_set(store, Reach::Glance);
+        let ood_validation = refusals.take("ood_validation", ood_validation)?;
         refusals.begin("model");
         let model = refusals.take("path", self.model(store, Reach::Glance))?;
-        if let (Some(id), Some(ood), Some(model)) = (id, ood, model) {
-            let sources = Sources { id, ood, model };
+        if let (Some(id), Some(ood), Some(ood_validation), Some(model)) = (id, ood, ood_validation, model) {
+            let sources = Sources {
+                id,
+                ood,
+                ood_validation,
+                model,
+            };
             self.refuse(store, &sources, seed, &mut refusals)?;
         }
         Ok(refusals.into_inner())
@@ -242,6 +263,7 @@ impl Preset {
             id: self.id_set(ctx.store, Reach::Register)?,
             model: self.model(ctx.store, Reach::Register)?,
             ood: self.ood_sets(ctx.store, Reach::Register)?,
+            ood_validation: self.ood_validation_set(ctx.store, Reach::Register)?,
         };
         // Now that they are registered, more is known of them: how many pictures, which labels.
         let mut refusals = Refusals::default();

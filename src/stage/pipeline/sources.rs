@@ -22,6 +22,7 @@ pub enum Reach {
 pub(super) struct Sources {
     pub id: ImageSource,
     pub ood: Vec<ImageSource>,
+    pub ood_validation: Option<ImageSource>,
     pub model: ModelSource,
 }
 
@@ -41,6 +42,15 @@ impl Preset {
     pub fn ood_sets(&self, store: &Store, reach: Reach) -> Result<Vec<ImageSource>, StageError> {
         let sets = self.data.ood.iter();
         sets.map(|named| self.images(store, named, reach)).collect()
+    }
+
+    /// Returns the set that hyperparameters are searched on, if there is one.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is neither registered nor has a path.
+    pub fn ood_validation_set(&self, store: &Store, reach: Reach) -> Result<Option<ImageSource>, StageError> {
+        let named = self.data.ood_validation.as_ref();
+        named.map(|named| self.images(store, named, reach)).transpose()
     }
 
     /// Returns the diffusion model.

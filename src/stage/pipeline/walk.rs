@@ -18,7 +18,12 @@ impl Preset {
         seed: u64,
         walker: &mut impl Walker,
     ) -> Result<(), StageError> {
-        let Sources { id, ood, model } = sources;
+        let Sources {
+            id,
+            ood,
+            ood_validation,
+            model,
+        } = sources;
         let embeddings = walker.part("embed", embed::ask(&self.embed()?, model))?;
         let encoder = encode::ask(&self.encode, seed, embeddings.clone(), id, None);
         let encoder = walker.part("encode", encoder)?;
@@ -45,6 +50,7 @@ impl Preset {
             settings: &self.evaluate,
             id,
             ood,
+            ood_validation: ood_validation.as_ref(),
         };
         evaluation.walk(store, "-plain", plain, walker)?;
         evaluation.walk(store, "", dream, walker)?;

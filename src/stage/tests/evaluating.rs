@@ -48,6 +48,7 @@ impl Tested {
             settings,
             id,
             ood: &self.ood,
+            ood_validation: None,
         };
         let mut refusals = Refusals::of("evaluate");
         let detector = self.detector.id.into();
@@ -78,6 +79,7 @@ impl Tested {
                 .collect::<Result<_, StageError>>()?,
             train: Some(observe(&self.id, "train")?),
             validation: None,
+            ood_validation: None,
         };
         evaluate::ask(&settings.params(false), &observations).spec(&self.bench.store)
     }

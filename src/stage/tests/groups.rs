@@ -31,6 +31,7 @@ fn evaluated(tested: &Tested, settings: &evaluate::Settings) -> Run {
         settings,
         id: &tested.id,
         ood: &tested.ood,
+        ood_validation: None,
     };
     let detector = tested.detector.id.into();
     let run = |ctx: &Context<'_>| evaluation.run(ctx, detector, &mut |_, _, _| Ok(()));

@@ -45,6 +45,10 @@ pub struct Evaluate {
     /// validation images, features too narrow); `dream scores` lists them
     #[arg(long, value_name = "NAME[:KEY=NUMBER],...|all", value_delimiter = ',')]
     scores: Vec<ScoreSpec>,
+    /// Searches the values of hyperparameters that are not given: the highest AUROC of the images of the
+    /// validation split against these, a registered set that is no test set; each setting tried is stored
+    #[arg(long, value_name = "NAME[:SPLIT]", requires = "validation_split")]
+    ood_validation: Option<TestSet>,
     /// Metrics beside FPR95, AUROC and AUPR, or `all` of these
     #[arg(long, value_name = "NAME,...|all", value_delimiter = ',', value_parser = extra_metric)]
     metrics: Vec<ExtraMetrics>,
@@ -80,6 +84,14 @@ struct Stored {
         conflicts_with = "validation_split"
     )]
     validation_activations: Option<String>,
+    /// Activations of out-of-distribution images beside the test sets, to search hyperparameters on
+    #[arg(
+        long,
+        value_name = "RUN",
+        requires = "validation_activations",
+        conflicts_with = "ood_validation"
+    )]
+    ood_validation_activations: Option<String>,
 }
 
 impl Evaluate {
@@ -113,6 +125,14 @@ impl Evaluate {
         if !self.scores.is_empty() {
             settings.where_possible = self.asks_for_all();
             settings.scores = self.chosen(settings.validation_split.is_some())?;
+        }
+        if let Some(TestSet { group, name, split }) = &self.ood_validation {
+            if group.is_some() {
+                bail!(Usage(format!(
+                    "--ood-validation {name}: the set has no group: no mean is taken over it"
+                )));
+            }
+            settings.ood_validation_split.clone_from(split);
         }
         if !self.metrics.is_empty() {
             settings.metrics = self
@@ -169,6 +189,14 @@ impl Evaluate {
                 bail!(Usage(format!("the classifier {detector} is named twice")));
             }
         }
+        let validation = |reach: Reach| -> Result<Option<ImageSource>> {
+            match &self.ood_validation {
+                Some(set) => Ok(Some(ImageSource::named(store, &set.name)?)),
+                // What the preset names for its own sets says nothing of these.
+                None if !self.ood.is_empty() => Ok(None),
+                None => Ok(preset.ood_validation_set(store, reach)?),
+            }
+        };
         let sets = |reach: Reach| -> Result<(ImageSource, Vec<ImageSource>)> {
             let id = images_or(store, &self.dataset, detectors.first().copied(), reach, preset)?;
             if self.ood.is_empty() {
@@ -179,9 +207,15 @@ impl Evaluate {
         };
         let mut refusals = Refusals::of(evaluate::NAME).within(memory::room(session.globals));
         let (id, ood) = sets(Reach::Glance)?;
-        let (id, ood) = (&id, ood.as_slice());
+        let (id, ood, ood_validation) = (&id, ood.as_slice(), validation(Reach::Glance)?);
+        let ood_validation = ood_validation.as_ref();
         for detector in &detectors {
-            let evaluation = Evaluation { settings, id, ood };
+            let evaluation = Evaluation {
+                settings,
+                id,
+                ood,
+                ood_validation,
+            };
             if let Some(planned) = evaluation.check(store, (*detector).into(), &mut refusals)? {
                 refuse_alias(session, self.base.alias.as_deref(), &planned, &mut refusals)?;
             }
@@ -191,7 +225,8 @@ impl Evaluate {
             return Ok(None);
         }
         let (id, ood) = sets(Reach::Register)?;
-        let (id, ood) = (&id, ood.as_slice());
+        let (id, ood, ood_validation) = (&id, ood.as_slice(), validation(Reach::Register)?);
+        let ood_validation = ood_validation.as_ref();
         let mut runs = Vec::new();
         for detector in &detectors {
             let mut started = Instant::now();
@@ -200,7 +235,12 @@ impl Evaluate {
                 started = Instant::now();
                 Ok(())
             };
-            let evaluation = Evaluation { settings, id, ood };
+            let evaluation = Evaluation {
+                settings,
+                id,
+                ood,
+                ood_validation,
+            };
             let run = evaluation.run(&session.context(), (*detector).into(), &mut told)?;
             if let Some(alias) = &self.base.alias {
                 store.set_alias(alias, run.id)?;
@@ -221,6 +261,7 @@ impl Evaluate {
             ood_activations,
             train_activations,
             validation_activations,
+            ood_validation_activations,
             ..
         } = &self.stored;
         let resolve = |name: &str| session.resolve(name);
@@ -252,6 +293,7 @@ impl Evaluate {
             ood,
             train: optional(train_activations)?.map(Into::into),
             validation: optional(validation_activations)?.map(Into::into),
+            ood_validation: optional(ood_validation_activations)?.map(Into::into),
         };
         let asked = evaluate::ask(&settings.params(has_phi), &observations);
         let mut refusals = Refusals::of(evaluate::NAME).within(memory::room(session.globals));

@@ -1,0 +1,176 @@
+//! The search for the values of hyperparameters: those of the highest AUROC of ID validation images against
+//! OOD validation images, as OpenOOD's automatic parameter search.
+
+use std::collections::BTreeMap;
+
+use dream_schema::{Metric, Run};
+
+use super::chosen::{Chosen, ScoreSpec, Tuned, Way};
+use crate::ood::score::{Hyperparameter, Reference, Score};
+use crate::ood::{self, Observed};
+use crate::stage::rows::stretch;
+use crate::stage::{Context, MetricName, StageError};
+use crate::store::Snapshot;
+
+/// The index of the first row of a search among the metrics: far behind all others.
+const SEARCH: u64 = 1 << 32;
+/// Rows that a score's search may have.
+const ROOM: u64 = 1 << 20;
+
+/// The sets that a search compares.
+pub(super) struct Sides<'a> {
+    pub id: Observed<'a>,
+    pub ood: Observed<'a>,
+}
+
+/// A search of an evaluation.
+pub(super) struct Search<'a> {
+    pub ctx: &'a Context<'a>,
+    pub run: &'a Run,
+    pub snapshot: &'a Snapshot,
+}
+
+/// Returns the settings that a search tries: every combination of the values that the score's hyperparameters
+/// are searched over. A score that is asked for with values of its own, or leaves nothing open, has none.
+fn settings(score: &Chosen) -> Vec<BTreeMap<String, f64>> {
+    let (Way::Of(way, _), true) = (&score.way, score.is_plain()) else {
+        return Vec::new();
+    };
+    let with = |all: Vec<BTreeMap<String, f64>>, open: &Hyperparameter| -> Vec<_> {
+        let of = |setting: &BTreeMap<String, f64>| {
+            let setting = setting.clone();
+            open.search.iter().map(move |value| {
+                let mut setting = setting.clone();
+                setting.insert(open.name.to_owned(), *value);
+                setting
+            })
+        };
+        all.iter().flat_map(of).collect()
+    };
+    let open = way.card().hyperparameters.iter();
+    let all = open.fold(vec![BTreeMap::new()], with);
+    if all.len() > 1 { all } else { Vec::new() }
+}
+
+impl Search<'_> {
+    /// Says whether a score's values are searched for.
+    pub fn is_of(score: &Chosen) -> bool {
+        !settings(score).is_empty()
+    }
+
+    /// Returns the score with the best values. What was tried is stored at once: a row `search_auroc` a setting,
+    /// then `chosen_auroc`; and is taken from there where it is stored already.
+    ///
+    /// # Errors
+    /// If no setting can learn from what is there.
+    pub fn best(
+        &self,
+        place: usize,
+        score: &Chosen,
+        reference: &Reference<'_>,
+        sides: &Sides<'_>,
+    ) -> Result<Chosen, StageError> {
+        let settings = settings(score);
+        let Way::Of(way, _) = &score.way else {
+            return Err(StageError::Mismatch(format!(
+                "`{}` leaves nothing open",
+                score.label
+            )));
+        };
+        let first = SEARCH + place as u64 * ROOM;
+        let stored: Vec<Metric> = stretch(self.snapshot, self.run.id, 0, &(first..first + ROOM))?;
+        let is_chosen = |row: &&Metric| MetricName::of(row) == Some(MetricName::ChosenAuroc);
+        if let Some(row) = stored.iter().find(is_chosen) {
+            return self.named(score, row.score.as_deref().unwrap_or_default());
+        }
+        if settings.len() > 100 {
+            let (label, count) = (&score.label, settings.len());
+            self.ctx
+                .progress
+                .note(&format!("`{label}`: {count} settings are tried"));
+        }
+        let (mut rows, mut best): (Vec<Metric>, Option<(f64, String)>) = (Vec::new(), None);
+        let mut reason = None;
+        for values in settings {
+            self.ctx.check_interrupt()?;
+            let spec = ScoreSpec::Tuned(Tuned {
+                name: score.label.clone(),
+                values: values.clone(),
+            });
+            let label = spec.to_string();
+            self.ctx.progress.detail(&label);
+            let auroc = match auroc(*way, &values, reference, sides) {
+                Ok(auroc) => auroc,
+                Err(error @ StageError::Mismatch(_)) => {
+                    reason = Some(error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            rows.push(Metric {
+                score: Some(label.clone()),
+                ..MetricName::SearchAuroc.row(first + rows.len() as u64, auroc)
+            });
+            if best.as_ref().is_none_or(|(known, _)| auroc > *known) {
+                best = Some((auroc, label));
+            }
+        }
+        let Some((auroc, label)) = best else {
+            let nothing = || StageError::Mismatch("there is no setting to try".into());
+            return Err(reason.unwrap_or_else(nothing));
+        };
+        if let Some(reason) = reason {
+            let tried = rows.len();
+            self.ctx.progress.note(&format!(
+                "`{}`: {tried} settings tried; of others: {reason}",
+                score.label
+            ));
+        }
+        rows.push(Metric {
+            score: Some(label.clone()),
+            ..MetricName::ChosenAuroc.row(first + rows.len() as u64, auroc)
+        });
+        self.ctx.store.put(self.run.id, &rows)?;
+        self.named(score, &label)
+    }
+
+    /// The score with the values that a label has, under its own name.
+    fn named(&self, score: &Chosen, label: &str) -> Result<Chosen, StageError> {
+        let spec = label.parse::<ScoreSpec>().map_err(StageError::Mismatch)?;
+        let chosen = Chosen::of(&spec).map_err(StageError::Mismatch)?;
+        Ok(Chosen {
+            label: score.label.clone(),
+            ..chosen
+        })
+    }
+}
+
+/// Returns the AUROC of a score with these values.
+fn auroc(
+    way: &dyn Score,
+    values: &BTreeMap<String, f64>,
+    reference: &Reference<'_>,
+    sides: &Sides<'_>,
+) -> Result<f64, StageError> {
+    let given: Vec<(&str, f64)> = values
+        .iter()
+        .map(|(name, value)| (name.as_str(), *value))
+        .collect();
+    let scored = || {
+        let fitted = way.fit(&way.values(&given)?, reference)?;
+        Ok((fitted.score(&sides.id)?, fitted.score(&sides.ood)?))
+    };
+    let scored: Result<_, crate::ood::score::ScoreError> = scored();
+    let (id, ood) = scored.map_err(|error| StageError::Mismatch(format!("{values:?}: {error}")))?;
+    Ok(ood::auroc(&id, &ood)?)
+}
+
+/// Says what a search chose for each score, of the metrics of an evaluation: `knn:k=50`.
+pub fn choices(metrics: &[Metric]) -> Vec<(String, f64)> {
+    let chosen = metrics
+        .iter()
+        .filter(|row| MetricName::of(row) == Some(MetricName::ChosenAuroc));
+    chosen
+        .filter_map(|row| Some((row.score.clone()?, row.value)))
+        .collect()
+}
