@@ -13,12 +13,18 @@ words! {
         Accuracy = "accuracy",
         /// Area under the precision-recall curve with ID positive.
         AuprIn = "aupr_in",
+        /// Its standard deviation over draws of OOD images.
+        AuprInSpread = "aupr_in_spread",
         /// Area under the precision-recall curve with OOD positive.
         AuprOut = "aupr_out",
+        /// Its standard deviation over draws of OOD images.
+        AuprOutSpread = "aupr_out_spread",
         /// Area under the risk-coverage curve of the ID set.
         Aurc = "aurc",
         /// Area under the ROC curve.
         Auroc = "auroc",
+        /// Its standard deviation over draws of OOD images.
+        AurocSpread = "auroc_spread",
         /// Epochs after which the network is used.
         BestEpochs = "best_epochs",
         /// Its accuracy on the validation images.
@@ -37,6 +43,8 @@ words! {
         DetectionError = "detection_error",
         /// False positive rate at a true positive rate of 0.95.
         Fpr95 = "fpr95",
+        /// Its standard deviation over draws of OOD images.
+        Fpr95Spread = "fpr95_spread",
         /// Images of a split that cannot be decoded.
         ImagesLeftOut = "images_left_out",
         /// Mean loss of an epoch's steps.
@@ -76,7 +84,26 @@ impl MetricName {
             | Self::MisclassificationAuroc
             | Self::SearchAuroc
             | Self::ValidationAccuracy => true,
-            Self::Aurc | Self::DetectionError | Self::Fpr95 | Self::ImagesLeftOut | Self::Loss => false,
+            Self::AuprInSpread
+            | Self::AuprOutSpread
+            | Self::AurocSpread
+            | Self::Fpr95Spread
+            | Self::Aurc
+            | Self::DetectionError
+            | Self::Fpr95
+            | Self::ImagesLeftOut
+            | Self::Loss => false,
+        }
+    }
+
+    /// Returns what its standard deviation over draws of OOD images is called, for those that have one.
+    pub(super) fn spread(self) -> Option<Self> {
+        match self {
+            Self::AuprIn => Some(Self::AuprInSpread),
+            Self::AuprOut => Some(Self::AuprOutSpread),
+            Self::Auroc => Some(Self::AurocSpread),
+            Self::Fpr95 => Some(Self::Fpr95Spread),
+            _ => None,
         }
     }
 

@@ -30,6 +30,9 @@ pub(super) fn check(
         "there is no OOD set to evaluate on",
         "one at least",
     );
+    if let Some(draws) = &asked.params.draws {
+        draws.check(refusals);
+    }
     for (place, metric) in asked.params.metrics.iter().enumerate() {
         let known = EXTRA_METRICS.iter().map(|known| known.name());
         refusals.require_name("metrics", "metric to ask for", metric.name(), known);

@@ -4,9 +4,10 @@
 
 use dream_schema::Metric;
 
+use super::draws::Draws;
 use super::group::Group;
 use super::work::ACCURACY;
-use crate::ood::{self, Convention};
+use crate::ood::{self, Convention, Spread, Summary};
 use crate::stage::StageError;
 use crate::stage::metric::MetricName;
 
@@ -48,6 +49,8 @@ pub(super) struct Taken<'a> {
     pub scores: &'a [String],
     /// What is measured beside the usual four.
     pub extra: &'a [MetricName],
+    /// How subsets of the OOD images are drawn, where not all are measured.
+    pub draws: Option<Draws>,
     pub convention: Convention,
 }
 
@@ -114,8 +117,8 @@ impl Taken<'_> {
             .flat_map(|set| set.values[place].iter().copied())
             .collect();
         let mut measured: Vec<(Option<Group>, Numbers)> = Vec::new();
-        for set in others {
-            let numbers = self.of_set(&id, right.as_deref(), &set.values[place])?;
+        for (number, set) in others.into_iter().enumerate() {
+            let numbers = self.of_draws(number, &id, right.as_deref(), &set.values[place])?;
             for (name, value) in &numbers {
                 found.add(*name, *value, score, set.place());
             }
@@ -142,6 +145,37 @@ impl Taken<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The metrics of an OOD set: of all its images, or their mean over subsets with the population's standard
+    /// deviation.
+    fn of_draws(
+        &self,
+        number: usize,
+        id: &[f32],
+        right: Option<&[bool]>,
+        ood: &[f32],
+    ) -> Result<Numbers, StageError> {
+        let Some(draws) = self.draws else {
+            return self.of_set(id, right, ood);
+        };
+        let of = |images: &Vec<usize>| {
+            let drawn: Vec<f32> = images.iter().map(|image| ood[*image]).collect();
+            self.of_set(id, right, &drawn)
+        };
+        let drawn = draws.of(number, ood.len(), id.len());
+        let drawn = drawn.iter().map(of).collect::<Result<Vec<_>, _>>()?;
+        let names = drawn.first().into_iter().flatten().map(|(name, _)| *name);
+        let (mut means, mut spreads) = (Numbers::new(), Numbers::new());
+        for (place, name) in names.enumerate() {
+            let values: Vec<f64> = drawn.iter().map(|numbers| numbers[place].1).collect();
+            let summary = Summary::with(&values, Spread::Population);
+            means.push((name, summary.mean));
+            let spread = name.spread().zip(summary.spread);
+            spreads.extend(spread);
+        }
+        means.extend(spreads);
+        Ok(means)
     }
 
     /// The metrics of an OOD set: the same of every set.

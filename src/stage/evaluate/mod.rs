@@ -3,6 +3,7 @@
 
 mod check;
 mod chosen;
+mod draws;
 mod group;
 mod metrics;
 mod search;
@@ -23,6 +24,7 @@ use crate::ood::Convention;
 use crate::store::{Readable, Store};
 
 pub use chosen::{ALL, DREAM, ScoreSpec, Tuned, all};
+pub use draws::Draws;
 pub use group::{Group, Groups};
 pub use metrics::{EXTRA_METRICS, SetScores};
 pub use search::choices;
@@ -54,6 +56,9 @@ pub struct Params {
     /// Metrics beside the usual four: see [`EXTRA_METRICS`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<MetricName>,
+    /// Measures subsets of the OOD sets; without it, all of their images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draws: Option<Draws>,
 }
 
 /// What is evaluated of a classifier: [`Params`], and what is observed for it.
@@ -76,6 +81,9 @@ pub struct Settings {
     /// See [`Params::metrics`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<MetricName>,
+    /// See [`Params::draws`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draws: Option<Draws>,
     /// The split of the ID set.
     pub split: String,
     /// The split of the OOD sets. Without it, of each its only split, or "test".
@@ -113,6 +121,7 @@ impl Settings {
             groups: self.groups.clone(),
             full_spectrum: self.full_spectrum,
             metrics: self.metrics.clone(),
+            draws: self.draws,
         }
     }
 }

@@ -5,6 +5,7 @@ use dream_schema::columns::Columns;
 use dream_schema::{Metric, Run, Table};
 use serde::Deserialize;
 
+use super::draws::Draws;
 use super::group::{Group, Groups};
 use super::metrics::{SetScores, Taken};
 use crate::ood::Convention;
@@ -29,6 +30,8 @@ struct Common {
     groups: Groups,
     #[serde(default)]
     full_spectrum: bool,
+    #[serde(default)]
+    draws: Option<Draws>,
 }
 
 impl StoredScores {
@@ -99,6 +102,7 @@ impl StoredScores {
             full_spectrum: self.common.full_spectrum,
             scores: &self.scores,
             extra,
+            draws: self.common.draws,
             convention: self.common.convention,
         };
         taken.metrics()

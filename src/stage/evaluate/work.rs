@@ -108,6 +108,7 @@ pub(super) fn execute(ctx: &Context<'_>, run: &Run, params: &Params) -> Result<(
         full_spectrum: params.full_spectrum,
         scores: &scores,
         extra: &params.metrics,
+        draws: params.draws,
         convention: params.convention,
     };
     Ok(ctx.store.put(run.id, &taken.metrics()?)?)

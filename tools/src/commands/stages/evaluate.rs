@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use dream_ood::ood::Convention;
-use dream_ood::stage::evaluate::{self, EXTRA_METRICS, Group, Groups, Observations, ScoreSpec, Settings};
+use dream_ood::stage::evaluate::{
+    self, Draws, EXTRA_METRICS, Group, Groups, Observations, ScoreSpec, Settings,
+};
 use dream_ood::stage::pipeline::{Evaluation, Preset, Reach};
 use dream_ood::stage::{How, ImageSource, MetricName, Refusals, Role, Source as _, did_you_mean};
 use dream_ood::store::Readable as _;
@@ -45,6 +47,10 @@ pub struct Evaluate {
     /// validation images, features too narrow); `dream scores` lists them
     #[arg(long, value_name = "NAME[:KEY=NUMBER],...|all", value_delimiter = ',')]
     scores: Vec<ScoreSpec>,
+    /// Measures so many random subsets of each OOD set, each a fifth as large as the in-distribution set, and takes
+    /// the mean, as the public code of DREAM-OOD; `--set draws.seed=N` draws others
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    draws: Option<u32>,
     /// Searches the values of hyperparameters that are not given: the highest AUROC of the images of the
     /// validation split against these, a registered set that is no test set; each setting tried is stored
     #[arg(long, value_name = "NAME[:SPLIT]", requires = "validation_split")]
@@ -104,7 +110,14 @@ impl Evaluate {
             )));
         }
         let preset = self.base.preset()?;
+        let (id_per_ood, seed) = (preset.evaluate.draws).map_or((5, 0), |draws| (draws.id_per_ood, draws.seed));
+        let draws = self.draws.map(|repeats| Draws {
+            repeats,
+            id_per_ood,
+            seed,
+        });
         let options = [
+            ("draws", json(&draws)),
             ("convention", json(&self.convention)),
             ("validation_split", json(&self.validation_split)),
             ("full_spectrum", self.full_spectrum.then_some(true.into())),
