@@ -14,6 +14,7 @@ mod error;
 mod logits;
 mod metric;
 mod observed;
+mod paired;
 pub mod score;
 mod summary;
 #[cfg(test)]
@@ -28,4 +29,5 @@ pub use metric::{
     predictions,
 };
 pub use observed::{Head, Observed, Rows};
+pub use paired::{Bootstrap, DeLong, Drawn, bootstrap_p, delong, interval_95};
 pub use summary::{Spread, Summary};

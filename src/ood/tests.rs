@@ -238,3 +238,40 @@ fn what_rejection_costs_agrees_with_other_programs() {
     assert!(ccr_at_fpr(&[1.0_f32], &[true], &[0.0], 0.0).is_err());
     assert!(aurc(&[1.0_f32, 2.0], &[true]).is_err());
 }
+
+#[test]
+fn delong_agrees_with_another_program() {
+    let text = include_str!("../../tests/fixtures/ood/paired.json");
+    let fixture: Value = serde_json::from_str(text).unwrap();
+    for case in fixture["cases"].as_array().unwrap() {
+        let side = |name: &str| (floats(&case[name][0]), floats(&case[name][1]));
+        let (a, b) = (side("a"), side("b"));
+        let found = delong((&a.0, &a.1), (&b.0, &b.1)).unwrap();
+        let number = |key: &str| case[key].as_f64().unwrap();
+        close(found.difference, number("difference"), 1e-12, "difference");
+        close(
+            (found.difference / found.error).abs(),
+            number("z").abs(),
+            1e-9,
+            "z",
+        );
+        close(found.p, number("p"), 1e-9, "p");
+        let same = delong((&a.0, &a.1), (&a.0, &a.1)).unwrap();
+        assert_eq!((same.difference, same.p), (0.0, 1.0));
+    }
+    assert!(delong((&[1.0], &[0.0, 1.0]), (&[1.0], &[0.0, 1.0])).is_err());
+    let numbers: Vec<f64> = serde_json::from_value(fixture["numbers"].clone()).unwrap();
+    let [low, high] = interval_95(&numbers).unwrap();
+    close(low, fixture["interval"][0].as_f64().unwrap(), 1e-12, "low");
+    close(high, fixture["interval"][1].as_f64().unwrap(), 1e-12, "high");
+}
+
+#[test]
+fn a_bootstrap_draws_the_same_images_for_both_methods_whatever_the_threads() {
+    let bootstrap = Bootstrap { draws: 50, seed: 3 };
+    let sums = |drawn: &Drawn| Ok::<_, OodError>(drawn.iter().map(|side| side.iter().sum()).collect());
+    let first: Vec<Vec<usize>> = bootstrap.each(&[40, 7], sums).unwrap();
+    assert_eq!(first, bootstrap.each(&[40, 7], sums).unwrap());
+    assert_ne!(first[0], first[1]);
+    assert!(bootstrap_p(&[1.0; 99]) <= 0.02 && bootstrap_p(&[1.0, -1.0]) > 0.9);
+}

@@ -44,6 +44,10 @@ domains! {
     SCORE_WEIPER = "score/weiper";
     /// Which training pictures a score that takes a share of them takes.
     SCORE_SHARE = "score/share";
+    /// Which OOD images a metric is taken of, by set and repeat.
+    EVALUATE_DRAW = "evaluate/draw";
+    /// Which images a bootstrap draws, by side and draw.
+    BOOTSTRAP = "compare/bootstrap";
     /// Which points of a plot are drawn.
     REPORT_THIN = "report/thin";
 }

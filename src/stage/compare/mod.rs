@@ -1,6 +1,7 @@
 //! Detection tables: the metrics of several evaluations side by side, with mean and spread over seeds.
 
 mod over;
+mod paired;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +15,7 @@ use crate::ood::Convention;
 use crate::store::{Readable, Store};
 
 pub use over::Over;
+pub use paired::{PAIRED_METRICS, Paired, paired};
 pub use table::{Cell, Comparison, Line, Mark};
 
 /// The results of one kind of network, over all its seeds.
@@ -45,6 +47,19 @@ impl Network {
     pub fn scores(&self) -> Vec<String> {
         let scores: BTreeSet<_> = self.metrics.keys().map(|(score, _, _)| score.clone()).collect();
         scores.into_iter().collect()
+    }
+
+    /// Returns the scores that a table shows: `wanted` alone, in their order, or all.
+    pub fn shown(&self, wanted: &[String]) -> Vec<String> {
+        let known = self.scores();
+        match wanted.is_empty() {
+            true => known,
+            false => wanted
+                .iter()
+                .filter(|score| known.contains(score))
+                .cloned()
+                .collect(),
+        }
     }
 
     /// Returns the pairs of a score and what metrics are over: the rows of a table.

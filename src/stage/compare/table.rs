@@ -53,14 +53,6 @@ impl Comparison {
     pub fn of(networks: &[Network], metric: MetricName, scores: &[String], spread: Spread) -> Self {
         let mut lines: Vec<(Vec<Over>, Line)> = Vec::new();
         for network in networks {
-            let known = network.scores();
-            let shown = match scores.is_empty() {
-                true => known.iter().collect(),
-                false => scores
-                    .iter()
-                    .filter(|score| known.contains(score))
-                    .collect::<Vec<_>>(),
-            };
             let of_score = |score: &String| {
                 let of = network.metrics.iter();
                 let of = of.filter(|((other, _, name), _)| other == score && *name == metric);
@@ -71,7 +63,7 @@ impl Comparison {
             };
             match metric {
                 MetricName::Accuracy => lines.push(of_accuracy(network, spread)),
-                _ => lines.extend(shown.into_iter().map(of_score)),
+                _ => lines.extend(network.shown(scores).iter().map(of_score)),
             }
         }
         let mut columns: Vec<Over> = lines.iter().flat_map(|(over, _)| over.iter().cloned()).collect();

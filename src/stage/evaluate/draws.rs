@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::rng::Stream;
+use crate::rng::{Stream, domain};
 use crate::stage::Refusals;
 
 /// How subsets are drawn.
@@ -35,7 +35,7 @@ impl Draws {
         let wanted = (ids / self.id_per_ood.max(1) as usize).clamp(1, count.max(1));
         let draw = |repeat: u32| {
             let mut order: Vec<usize> = (0..count).collect();
-            Stream::new(self.seed, "evaluate/draw", set as u32, u64::from(repeat)).shuffle(&mut order);
+            Stream::new(self.seed, domain::EVALUATE_DRAW, set as u32, u64::from(repeat)).shuffle(&mut order);
             order.truncate(wanted);
             order
         };

@@ -108,11 +108,23 @@ impl StoredScores {
         taken.metrics()
     }
 
+    /// Returns the convention of its metrics.
+    pub fn convention(&self) -> Convention {
+        self.common.convention
+    }
+
+    /// Returns the sets that do not count as in-distribution.
+    pub fn others(&self) -> impl Iterator<Item = &SetScores> {
+        self.sets.iter().filter(|set| !self.counts_as_id(set))
+    }
+
+    fn counts_as_id(&self, set: &SetScores) -> bool {
+        set.is_id || self.common.full_spectrum && set.group == Some(Group::Shifted)
+    }
+
     /// Returns a score of the images that count as in-distribution.
     pub fn id(&self, score: usize) -> Vec<f32> {
-        let counts =
-            |set: &&SetScores| set.is_id || self.common.full_spectrum && set.group == Some(Group::Shifted);
-        let sets = self.sets.iter().filter(counts);
+        let sets = self.sets.iter().filter(|set| self.counts_as_id(set));
         sets.flat_map(|set| set.values[score].iter().copied()).collect()
     }
 }

@@ -213,16 +213,8 @@ fn escaped(text: &str) -> String {
 pub fn openood(networks: &[Network], scores: &[String]) -> Result<()> {
     let methods: Vec<(&Network, String)> = (networks.iter())
         .flat_map(|network| {
-            let known = network.scores();
-            let shown = match scores.is_empty() {
-                true => known,
-                false => scores
-                    .iter()
-                    .filter(|score| known.contains(score))
-                    .cloned()
-                    .collect(),
-            };
-            shown.into_iter().map(move |score| (network, score))
+            let shown = network.shown(scores).into_iter();
+            shown.map(move |score| (network, score))
         })
         .collect();
     let several = methods.len() > 1;

@@ -110,7 +110,8 @@ impl Evaluate {
             )));
         }
         let preset = self.base.preset()?;
-        let (id_per_ood, seed) = (preset.evaluate.draws).map_or((5, 0), |draws| (draws.id_per_ood, draws.seed));
+        let (id_per_ood, seed) =
+            (preset.evaluate.draws).map_or((5, 0), |draws| (draws.id_per_ood, draws.seed));
         let draws = self.draws.map(|repeats| Draws {
             repeats,
             id_per_ood,
