@@ -61,6 +61,7 @@ fn synthetic() -> Result<Report, ReportError> {
         projection: Some(projection()?),
         detection: vec![table()],
         histograms: vec![histogram("energy", 2.2), histogram("msp", 1.3)],
+        distances: Vec::new(),
         curves: curves(),
         lineage: Some(lineage()),
     })

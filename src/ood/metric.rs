@@ -90,6 +90,23 @@ pub fn auroc<T: Threshold>(id: &[T], ood: &[T]) -> Result<f64, OodError> {
     Ok(twice as f64 / (2 * id.len() as u128 * ood.len() as u128) as f64)
 }
 
+/// Returns the points of the ROC curve with ID positive, from `[0, 0]` to `[1, 1]`: the shares of OOD and of ID
+/// samples at or above each threshold.
+///
+/// # Errors
+/// Empty lists or NaN.
+pub fn roc<T: Threshold>(id: &[T], ood: &[T]) -> Result<Vec<[f64; 2]>, OodError> {
+    check_both(id, ood)?;
+    let share = |point: Point| {
+        [
+            point.fp as f64 / ood.len() as f64,
+            point.tp as f64 / id.len() as f64,
+        ]
+    };
+    let start = std::iter::once([0.0; 2]);
+    Ok(start.chain(points(id, ood).into_iter().map(share)).collect())
+}
+
 /// Returns the false positive rate where the true positive rate is `tpr`. What counts as positive, and which
 /// threshold is taken, is said at each [`Convention`].
 ///

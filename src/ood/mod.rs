@@ -26,7 +26,7 @@ pub use error::OodError;
 pub use logits::{Phi, energy, max_logit, msp, phi};
 pub use metric::{
     Convention, Detection, Interpolation, Positive, accuracy, aupr, auroc, detection, fpr_at_tpr, mean,
-    predictions,
+    predictions, roc,
 };
 pub use observed::{Head, Observed, Rows};
 pub use paired::{Bootstrap, DeLong, Drawn, bootstrap_p, delong, interval_95};

@@ -79,13 +79,28 @@ fn axis(histogram: &ScoreHistogram) -> Option<(f64, f64)> {
     ends.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).map(widen)
 }
 
-/// Returns the section's content.
+/// Returns the content of the section on scores.
 pub(super) fn render(histograms: &[ScoreHistogram]) -> Markup {
+    let lead = "Larger scores mean more like the training data. The dashed line keeps 95 % of the ID images; \
+                what an OOD set has to the right of it would be taken for ID.";
+    let none = "There are no score distributions: no scores of an ID and an OOD set belong to this run.";
+    section(histograms, lead, none)
+}
+
+/// Returns the content of the section on distances to the nearest features.
+pub(super) fn render_distances(histograms: &[ScoreHistogram]) -> Markup {
+    let lead = "Distances between vectors of length 1, with a minus, so that what is like the training data is \
+                on the right; at most 2,000 vectors of a set, or of a class. Outliers help where they lie \
+                between the ID data and real OOD data.";
+    let none =
+        "There are no distances: neither sampled vectors nor features of test images belong to this run.";
+    section(histograms, lead, none)
+}
+
+fn section(histograms: &[ScoreHistogram], lead: &str, none: &str) -> Markup {
     let drawable = |h: &&ScoreHistogram| !finite(&h.id.values).is_empty() && !h.ood.is_empty();
     if !histograms.iter().any(|h| drawable(&h)) {
-        let sentence =
-            "There are no score distributions: no scores of an ID and an OOD set belong to this run.";
-        return nothing(sentence);
+        return nothing(none);
     }
     let drawn = || histograms.iter().filter(drawable);
     let all = drawn().flat_map(|h| std::iter::once(&h.id).chain(&h.ood));
@@ -94,10 +109,7 @@ pub(super) fn render(histograms: &[ScoreHistogram]) -> Markup {
         .sum();
     let missing = histograms.len() - drawn().count();
     html! {
-        p.lead {
-            "Larger scores mean more like the training data. The dashed line keeps 95 % of the ID images; \
-             what an OOD set has to the right of it would be taken for ID."
-        }
+        p.lead { (lead) }
         @for histogram in drawn() { (panels(histogram)) }
         p.caption {
             (BINS) " bins; each distribution has area one, each panel is scaled to its highest bin; the \

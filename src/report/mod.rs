@@ -9,7 +9,7 @@
 //! the caption says what was left out.
 //!
 //! One file a kind of figure: [`ClassSheet`] in `pictures`, [`Projection`] in `scatter` (its axes by
-//! [`pca2`]), [`ScoreHistogram`] in `histogram`, [`DetectionTable`] in `table`, [`Curve`] in `curves`,
+//! [`pca2`]), [`ScoreHistogram`] in `histogram`, [`DetectionTable`] in `table`, ROC curves in `roc`, [`Curve`] in `curves`,
 //! [`Lineage`] in `lineage` (its drawing laid out by `layers`). `html` and `plot` hold what they share.
 
 mod curves;
@@ -22,6 +22,7 @@ mod page;
 mod pca;
 mod pictures;
 mod plot;
+mod roc;
 mod scatter;
 mod sheet;
 mod table;

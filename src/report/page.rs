@@ -4,7 +4,7 @@ use maud::{Markup, PreEscaped, html};
 
 use super::html::{clean, nothing};
 use super::{ClassSheet, Curve, DetectionTable, Lineage, Projection, ReportError, ScoreHistogram};
-use super::{curves, histogram, lineage, pictures, scatter, table};
+use super::{curves, histogram, lineage, pictures, roc, scatter, table};
 
 const STYLE: &str = include_str!("style.css");
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -28,6 +28,8 @@ pub struct Report {
     pub detection: Vec<DetectionTable>,
     /// Distributions of scores.
     pub histograms: Vec<ScoreHistogram>,
+    /// Distributions of distances to the nearest ID features, with a minus.
+    pub distances: Vec<ScoreHistogram>,
     /// Training curves.
     pub curves: Vec<Curve>,
     /// Where it all comes from.
@@ -53,6 +55,12 @@ pub fn render(report: &Report) -> Result<String, ReportError> {
             "scores",
             "Score distributions",
             histogram::render(&report.histograms),
+        ),
+        ("roc", "ROC curves", roc::render(&report.histograms)),
+        (
+            "distances",
+            "Distances",
+            histogram::render_distances(&report.distances),
         ),
         ("training", "Training", curves::render(&report.curves)?),
         ("lineage", "Lineage", lineage::render(report.lineage.as_ref())?),

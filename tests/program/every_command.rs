@@ -121,6 +121,11 @@ const TRIALS: &[Trial] = &[
         &["evaluate", QUICK, "quick-0-detect", "--ood", "digit"],
         "digits",
     ),
+    answers(
+        &["compare", "quick-0-evaluate", "quick-0-evaluate-plain"],
+        &["compare", "quick-0-evaluat"],
+        "quick-0-evaluate",
+    ),
     answers(&["ls"], &["ls", "--stage", "encod"], "encode"),
     answers(
         &["show", "quick-0-embed"],

@@ -176,7 +176,7 @@ fn what_is_stored_is_pinned() {
         "images 338ec579 f07b295f 392e4f80",
         "checkpoints dbc196e7 fa1c2f61 ac76f96f",
         "scores f3a9f85e 7855d5d8 acd1dd26",
-        "metrics a5370623 e16c98d4 64e3fbfd",
+        "metrics e3ba7196 7bae7150 64e3fbfd",
         "activations 2eea0793 2f00c4c6 33a37b13",
     ];
     assert_eq!(found, pinned);

@@ -92,7 +92,7 @@ fn check_markup(page: &str) {
 fn an_empty_report_says_so_in_each_section() {
     let page = render(&Report::default()).unwrap();
     check_markup(&page);
-    assert_eq!(page.matches("<p class=\"none\">").count(), 7);
+    assert_eq!(page.matches("<p class=\"none\">").count(), 9);
     assert!(!page.contains("<svg") && !page.contains("<table"));
 }
 
@@ -134,7 +134,7 @@ fn parts_that_hold_nothing_are_left_out_too() {
     })
     .unwrap();
     check_markup(&page);
-    assert_eq!(page.matches("<p class=\"none\">").count(), 7);
+    assert_eq!(page.matches("<p class=\"none\">").count(), 9);
 }
 
 /// A report in which every text is `text`.
@@ -208,6 +208,11 @@ fn full(text: &str) -> Report {
             }],
         }],
         histograms: vec![ScoreHistogram {
+            score: s(),
+            id: series(2.0),
+            ood: vec![series(1.0)],
+        }],
+        distances: vec![ScoreHistogram {
             score: s(),
             id: series(2.0),
             ood: vec![series(1.0)],

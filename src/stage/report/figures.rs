@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dream_schema::{ClassEmbedding, Feature, Image, Metric, Outlier, Run, RunId, Score};
+use dream_schema::{ClassEmbedding, Feature, Image, Metric, Outlier, Run, RunId};
 
 use super::of_stage;
 use crate::bitmap::Bitmap;
@@ -13,7 +13,7 @@ use crate::report::{
     ScoreHistogram, ScoreSeries, pca2,
 };
 use crate::stage::compare::Over;
-use crate::stage::evaluate::Group;
+use crate::stage::evaluate::{Group, StoredScores};
 use crate::stage::metric::MetricName;
 use crate::stage::training::Training;
 use crate::stage::{
@@ -23,6 +23,8 @@ use crate::store::{Readable, Store};
 
 /// Pictures of each kind that a class shows.
 const PICTURES: usize = 12;
+/// The score whose distributions are drawn.
+const ENERGY: &str = "energy";
 /// Points of each kind that a class shows in the projection.
 const POINTS: usize = 200;
 
@@ -36,12 +38,13 @@ pub(super) fn pictures(store: &Store, runs: &[Run]) -> Result<Vec<ClassSheet>, S
             .map(|r| r.id)
     };
     let real = real_pictures(store, runs)?;
+    let sampled = of_stage(runs, sample::NAME).next().map(|run| run.id);
     let mut sheets = Vec::new();
     for class in store.rows::<ClassEmbedding>(space.id, None)? {
         sheets.push(ClassSheet {
             real: real.get(&class.class_id).cloned().unwrap_or_default(),
-            inliers: stored_pictures(store, imagined(false), class.class_id)?,
-            outliers: stored_pictures(store, imagined(true), class.class_id)?,
+            inliers: stored_pictures(store, imagined(false), None, class.class_id)?,
+            outliers: stored_pictures(store, imagined(true), sampled, class.class_id)?,
             class_name: class.class_name,
         });
     }
@@ -72,17 +75,37 @@ fn real_pictures(store: &Store, runs: &[Run]) -> Result<BTreeMap<u32, Vec<Pictur
     Ok(real)
 }
 
-fn stored_pictures(store: &Store, run: Option<RunId>, class: u32) -> Result<Vec<Picture>, StageError> {
+/// Returns pictures of a class, evenly from all: by the distances of their vectors, where these are known.
+fn stored_pictures(
+    store: &Store,
+    run: Option<RunId>,
+    sampled: Option<RunId>,
+    class: u32,
+) -> Result<Vec<Picture>, StageError> {
     let Some(run) = run else { return Ok(Vec::new()) };
-    let rows: Vec<Image> = store.rows(run, Some(class))?;
+    let mut rows: Vec<Image> = store.rows(run, Some(class))?;
+    let outliers: Vec<Outlier> = match sampled {
+        Some(sampled) => store.rows(sampled, Some(class))?,
+        None => Vec::new(),
+    };
+    let distances: BTreeMap<i64, f32> = outliers
+        .iter()
+        .filter_map(|row| Some((row.index as i64, row.knn_distance?)))
+        .collect();
+    let distance = |row: &Image| distances.get(&row.outlier?).copied();
+    let far = |row: &Image| distance(row).unwrap_or(f32::INFINITY);
+    rows.sort_by(|a, b| far(a).total_cmp(&far(b)));
     let shown = rows.len().min(PICTURES);
     let picture = |i: usize| {
         let row = &rows[i * rows.len() / shown];
         let bitmap = exchange::decode_png(&row.png)?.bitmap;
-        let caption = row.outlier.map_or_else(
-            || format!("{}", row.index),
-            |o| format!("{}, outlier {o}", row.index),
-        );
+        let caption = match (row.outlier, distance(row)) {
+            (Some(outlier), Some(distance)) => {
+                format!("{}, outlier {outlier}, distance {distance:.3}", row.index)
+            }
+            (Some(outlier), None) => format!("{}, outlier {outlier}", row.index),
+            (None, _) => row.index.to_string(),
+        };
         Ok(Picture { bitmap, caption })
     };
     (0..shown).map(picture).collect()
@@ -223,7 +246,8 @@ pub(super) fn tables(networks: &[compare::Network]) -> Vec<DetectionTable> {
     }]
 }
 
-/// Returns histograms of the energy, the score that every network has, for the first seed of each network.
+/// Returns histograms of the energy, or of the first score where there is none, for the first seed of each
+/// network.
 pub(super) fn histograms(
     store: &Store,
     networks: &[compare::Network],
@@ -233,30 +257,23 @@ pub(super) fn histograms(
         let Some(evaluation) = network.evaluations.first() else {
             continue;
         };
-        let mut series: BTreeMap<String, Vec<f32>> = BTreeMap::new();
-        let mut id = None;
-        for row in store
-            .rows::<Score>(*evaluation, None)?
-            .into_iter()
-            .filter(|r| r.score == "energy")
-        {
-            // The rows of the ID set are the first.
-            id.get_or_insert_with(|| row.dataset.clone());
-            series.entry(row.dataset).or_default().push(row.value);
-        }
-        let Some(values) = id.as_ref().and_then(|name| series.remove(name)) else {
-            continue;
+        let stored = StoredScores::load(store, &store.run(*evaluation)?)?;
+        let place = stored
+            .scores
+            .iter()
+            .position(|score| score == ENERGY)
+            .unwrap_or(0);
+        let series = |name: &str, values: Vec<f32>| ScoreSeries {
+            dataset: name.to_owned(),
+            values,
         };
+        let others = stored
+            .others()
+            .map(|set| series(&set.name, set.values[place].clone()));
         all.push(ScoreHistogram {
-            score: format!("energy, {} network", network.name),
-            id: ScoreSeries {
-                dataset: id.unwrap_or_default(),
-                values,
-            },
-            ood: series
-                .into_iter()
-                .map(|(dataset, values)| ScoreSeries { dataset, values })
-                .collect(),
+            score: format!("{}, {} network", stored.scores[place], network.name),
+            ood: others.collect(),
+            id: series(&network.id, stored.id(place)),
         });
     }
     Ok(all)

@@ -1,6 +1,7 @@
 //! Gathers what a report shows: pictures, projection, tables, histograms, curves and lineage of evaluations
 //! and all they came from.
 
+mod distances;
 mod figures;
 
 use std::collections::BTreeMap;
@@ -72,6 +73,7 @@ pub fn gather(store: &Store, run: RunId, evaluations: &[RunId]) -> Result<Report
         projection: figures::projection(store, &runs)?,
         detection: figures::tables(&networks),
         histograms: figures::histograms(store, &networks)?,
+        distances: distances::distances(store, &runs, &networks)?,
         curves: figures::curves(store, &runs)?,
         lineage: Some(graph(store, &runs)?),
     })

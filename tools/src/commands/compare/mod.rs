@@ -10,7 +10,7 @@ use dream_schema::RunId;
 use serde_json::json;
 
 use super::Verdict;
-use crate::args::{Args, Format};
+use crate::globals::{Format, Globals};
 use crate::output;
 use crate::session::{Session, Usage};
 use crate::words::Words;
@@ -68,14 +68,14 @@ const METRICS: &[MetricName] = &[
 ];
 
 impl Compare {
-    pub fn execute(&self, args: &Args) -> Result<Verdict> {
-        if args.format != Format::Table && self.layout != Layout::Text {
+    pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
+        if globals.format != Format::Table && self.layout != Layout::Text {
             bail!(Usage(format!(
                 "--layout {} and --format are two ways to write one table: give one of them",
                 self.layout
             )));
         }
-        let session = Session::reading(args)?;
+        let session = Session::reading(globals)?;
         let runs = self.runs.iter().map(|name| session.resolve(name));
         let runs = runs.collect::<Result<Vec<RunId>>>()?;
         compare::check(&session.store, &runs)?;
@@ -90,7 +90,7 @@ impl Compare {
         }
         let table = |metric: &MetricName| Comparison::of(&networks, *metric, &self.scores, self.spread);
         let tables: Vec<Comparison> = self.metric.iter().map(table).collect();
-        match args.format {
+        match globals.format {
             Format::Table => self.layout.print(&tables, &networks, self.spread)?,
             Format::Csv => csv(&tables)?,
             Format::Json => tables.iter().try_for_each(json)?,
@@ -127,7 +127,7 @@ impl Compare {
             "high",
             "p",
         ];
-        let in_words = session.args.format == Format::Table;
+        let in_words = session.globals.format == Format::Table;
         let number = |value: f64| match in_words {
             true => json!(format!("{:+.1}", value * 100.0)),
             false => json!(value),
@@ -156,7 +156,7 @@ impl Compare {
             ]
         };
         output::records(
-            session.args.format,
+            session.globals.format,
             names,
             &rows.iter().map(row).collect::<Vec<_>>(),
         )?;
