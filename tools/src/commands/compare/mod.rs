@@ -38,8 +38,8 @@ pub struct Compare {
     #[arg(long, default_value = "text", value_parser = Words(&Layout::ALL))]
     layout: Layout,
     /// Compares every method with the first one over the same images, seed by seed, in place of the tables: the
-    /// difference, its bootstrap interval of 95 %, and the p-value of no difference (DeLong et al. 1988 for the
-    /// AUROC on a set, else the bootstrap's)
+    /// difference, its bootstrap interval of 95 %, and the p-value of no difference (DeLong et al. 1988 for
+    /// the AUROC on a set, else the bootstrap's)
     #[arg(long)]
     paired: bool,
     /// Draws of the bootstrap

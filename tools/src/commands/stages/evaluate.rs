@@ -47,8 +47,8 @@ pub struct Evaluate {
     /// validation images, features too narrow); `dream scores` lists them
     #[arg(long, value_name = "NAME[:KEY=NUMBER],...|all", value_delimiter = ',')]
     scores: Vec<ScoreSpec>,
-    /// Measures so many random subsets of each OOD set, each a fifth as large as the in-distribution set, and takes
-    /// the mean, as the public code of DREAM-OOD; `--set draws.seed=N` draws others
+    /// Measures so many random subsets of each OOD set, each a fifth as large as the in-distribution set, and
+    /// takes the mean, as the public code of DREAM-OOD; `--set draws.seed=N` draws others
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     draws: Option<u32>,
     /// Searches the values of hyperparameters that are not given: the highest AUROC of the images of the
@@ -285,7 +285,8 @@ impl Evaluate {
         for TestSet { group, name, split } in ood_activations {
             if let Some(split) = split {
                 bail!(Usage(format!(
-                    "--ood-activations {name}:{split}: the split of a run's images is on record; name the run alone"
+                    "--ood-activations {name}:{split}: the split of a run's images is on record; name the \
+                     run alone"
                 )));
             }
             let run = resolve(name)?;

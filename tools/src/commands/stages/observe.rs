@@ -40,8 +40,8 @@ pub struct Observe {
     /// The labels of sets that number their classes, and do not name them, are the classifier's
     #[arg(long)]
     numbered: bool,
-    /// The labels of sets with some of the classifier's classes, or with all in another order, are matched by the
-    /// names of the classes
+    /// The labels of sets with some of the classifier's classes, or with all in another order, are matched by
+    /// the names of the classes
     #[arg(long, conflicts_with = "numbered")]
     matched: bool,
     #[command(flatten)]
