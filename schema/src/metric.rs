@@ -15,8 +15,8 @@ table! {
         pub epoch: Option<i32>,
         /// The number.
         pub value: f64,
-        /// The group of OOD sets (`near`, `far`, `shifted`) that the set is of, or that the number is the mean of
-        /// where it has no set.
+        /// The group of OOD sets (`near`, `far`, `shifted`) that the set is of, or that the number is the
+        /// mean of where it has no set.
         pub ood_group: Option<String> = None,
     }
 }

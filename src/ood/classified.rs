@@ -17,8 +17,8 @@ fn check_right<T: Threshold>(id: &[T], right: &[bool]) -> Result<(), OodError> {
 }
 
 /// Returns the correct classification rate at a false positive rate: the share of all ID images that are
-/// classified rightly and score above the threshold that lets at most `fpr` of the OOD images pass (Dhamija et
-/// al., *Reducing Network Agnostophobia*, NeurIPS 2018; the threshold as in OpenOOD: the OOD score of rank
+/// classified rightly and score above the threshold that lets at most `fpr` of the OOD images pass (Dhamija
+/// et al., *Reducing Network Agnostophobia*, NeurIPS 2018; the threshold as in OpenOOD: the OOD score of rank
 /// `ceil(fpr * n)`, and an ID score must be larger).
 ///
 /// # Errors
@@ -44,9 +44,9 @@ pub fn ccr_at_fpr<T: Threshold>(id: &[T], right: &[bool], ood: &[T], fpr: f64) -
     Ok(kept.count() as f64 / id.len() as f64)
 }
 
-/// Returns the area under the risk-coverage curve (Geifman and El-Yaniv, NeurIPS 2017): the mean over k of the
-/// share of wrong predictions among the k images of the highest scores. Of images with equal scores, it is the
-/// mean over all orders.
+/// Returns the area under the risk-coverage curve (Geifman and El-Yaniv, NeurIPS 2017): the mean over k of
+/// the share of wrong predictions among the k images of the highest scores. Of images with equal scores, it
+/// is the mean over all orders.
 ///
 /// # Errors
 /// Empty lists, NaN, or lengths that do not fit.
@@ -91,8 +91,8 @@ pub fn misclassification_auroc<T: Threshold>(id: &[T], right: &[bool]) -> Result
     auroc(&found, &missed).map(Some)
 }
 
-/// Returns the detection error: the least mean of the share of ID images that are rejected and the share of OOD
-/// images that are accepted, over all thresholds (Liang et al., *ODIN*, ICLR 2018, with both sides as
+/// Returns the detection error: the least mean of the share of ID images that are rejected and the share of
+/// OOD images that are accepted, over all thresholds (Liang et al., *ODIN*, ICLR 2018, with both sides as
 /// likely). One less it is the detection accuracy of Lee et al. (NeurIPS 2018).
 ///
 /// # Errors

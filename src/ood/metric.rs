@@ -90,8 +90,8 @@ pub fn auroc<T: Threshold>(id: &[T], ood: &[T]) -> Result<f64, OodError> {
     Ok(twice as f64 / (2 * id.len() as u128 * ood.len() as u128) as f64)
 }
 
-/// Returns the points of the ROC curve with ID positive, from `[0, 0]` to `[1, 1]`: the shares of OOD and of ID
-/// samples at or above each threshold.
+/// Returns the points of the ROC curve with ID positive, from `[0, 0]` to `[1, 1]`: the shares of OOD and of
+/// ID samples at or above each threshold.
 ///
 /// # Errors
 /// Empty lists or NaN.

@@ -1,4 +1,5 @@
-//! Two methods on the same images: DeLong's test of their AUROCs, and paired bootstrap intervals of any metric.
+//! Two methods on the same images: DeLong's test of their AUROCs, and paired bootstrap intervals of any
+//! metric.
 
 use rayon::prelude::*;
 
@@ -111,8 +112,8 @@ pub struct Bootstrap {
 pub type Drawn = Vec<Vec<usize>>;
 
 impl Bootstrap {
-    /// Returns the numbers that `of` gives for each draw, with replacement, from sides of `sizes`. Both methods of
-    /// a pair see the same images of a draw. The result does not depend on threads.
+    /// Returns the numbers that `of` gives for each draw, with replacement, from sides of `sizes`. Both
+    /// methods of a pair see the same images of a draw. The result does not depend on threads.
     ///
     /// # Errors
     /// Those of `of`.
@@ -146,8 +147,9 @@ pub fn interval_95(numbers: &[f64]) -> Option<[f64; 2]> {
     Some([at(0.025), at(0.975)])
 }
 
-/// Returns the two-sided p-value of no difference from differences over bootstrap draws: twice the smaller share
-/// on one side of zero, with one added to both so that it is never 0 (Davison and Hinkley 1997, section 4.4).
+/// Returns the two-sided p-value of no difference from differences over bootstrap draws: twice the smaller
+/// share on one side of zero, with one added to both so that it is never 0 (Davison and Hinkley 1997, section
+/// 4.4).
 pub fn bootstrap_p(differences: &[f64]) -> f64 {
     let count = |side: fn(&f64) -> bool| differences.iter().filter(|d| side(d)).count() as f64 + 1.0;
     let smaller = count(|d| *d <= 0.0).min(count(|d| *d >= 0.0));

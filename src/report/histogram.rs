@@ -89,8 +89,8 @@ pub(super) fn render(histograms: &[ScoreHistogram]) -> Markup {
 
 /// Returns the content of the section on distances to the nearest features.
 pub(super) fn render_distances(histograms: &[ScoreHistogram]) -> Markup {
-    let lead = "Distances between vectors of length 1, with a minus, so that what is like the training data is \
-                on the right; at most 2,000 vectors of a set, or of a class. Outliers help where they lie \
+    let lead = "Distances between vectors of length 1, with a minus, so that what is like the training data \
+                is on the right; at most 2,000 vectors of a set, or of a class. Outliers help where they lie \
                 between the ID data and real OOD data.";
     let none =
         "There are no distances: neither sampled vectors nor features of test images belong to this run.";

@@ -9,8 +9,9 @@
 //! the caption says what was left out.
 //!
 //! One file a kind of figure: [`ClassSheet`] in `pictures`, [`Projection`] in `scatter` (its axes by
-//! [`pca2`]), [`ScoreHistogram`] in `histogram`, [`DetectionTable`] in `table`, ROC curves in `roc`, [`Curve`] in `curves`,
-//! [`Lineage`] in `lineage` (its drawing laid out by `layers`). `html` and `plot` hold what they share.
+//! [`pca2`]), [`ScoreHistogram`] in `histogram`, [`DetectionTable`] in `table`, ROC curves in `roc`,
+//! [`Curve`] in `curves`, [`Lineage`] in `lineage` (its drawing laid out by `layers`). `html` and `plot` hold
+//! what they share.
 
 mod curves;
 mod error;

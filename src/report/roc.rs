@@ -70,7 +70,9 @@ fn panel(set: &str, histograms: &[ScoreHistogram]) -> Option<Markup> {
                 ul.legend {
                     @for (style, _, name, area) in &lines {
                         li {
-                            svg.key viewBox="0 0 18 18" aria-hidden="true" { path class=(style) d="M0 9H18" {} }
+                            svg.key viewBox="0 0 18 18" aria-hidden="true" {
+                                path class=(style) d="M0 9H18" {}
+                            }
                             (name) " " small { (format!("{:.1} %", area * 100.0)) }
                         }
                     }

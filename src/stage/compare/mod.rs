@@ -78,8 +78,8 @@ impl Network {
     }
 }
 
-/// Returns the networks of `evaluations`, with metrics of `extra` also where they were not stored: they are taken
-/// of the scores. See [`networks`].
+/// Returns the networks of `evaluations`, with metrics of `extra` also where they were not stored: they are
+/// taken of the scores. See [`networks`].
 ///
 /// # Errors
 /// As [`networks`].

@@ -25,8 +25,8 @@ impl Over {
         }
     }
 
-    /// Sets stand by their groups, those without one last; behind the sets of a group their mean, and the mean
-    /// over all OOD sets last.
+    /// Sets stand by their groups, those without one last; behind the sets of a group their mean, and the
+    /// mean over all OOD sets last.
     fn order(&self) -> (bool, bool, Option<Group>, bool, Option<&str>) {
         let is_all = *self == Self::default();
         (

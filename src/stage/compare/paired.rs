@@ -42,8 +42,8 @@ pub const PAIRED_METRICS: &[MetricName] = &[
 /// Compares every method with the first, score by score as in a table of the same `scores`.
 ///
 /// # Errors
-/// Fewer than two methods; networks of different seeds, or whose evaluations have other images; a metric that is
-/// none of [`PAIRED_METRICS`].
+/// Fewer than two methods; networks of different seeds, or whose evaluations have other images; a metric that
+/// is none of [`PAIRED_METRICS`].
 pub fn paired(
     store: &Store,
     networks: &[Network],

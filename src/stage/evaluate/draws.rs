@@ -1,5 +1,5 @@
-//! Metrics of subsets of the OOD images, drawn by a seed, as the public code of DREAM-OOD measures: a fifth as
-//! many as there are ID images, shuffled, a few times over.
+//! Metrics of subsets of the OOD images, drawn by a seed, as the public code of DREAM-OOD measures: a fifth
+//! as many as there are ID images, shuffled, a few times over.
 
 use serde::{Deserialize, Serialize};
 
@@ -29,8 +29,8 @@ impl Draws {
         );
     }
 
-    /// Returns the images of each subset of a set of `count` beside `ids` ID images. `set` is its place among the
-    /// test sets. At least one image is drawn.
+    /// Returns the images of each subset of a set of `count` beside `ids` ID images. `set` is its place among
+    /// the test sets. At least one image is drawn.
     pub(super) fn of(&self, set: usize, count: usize, ids: usize) -> Vec<Vec<usize>> {
         let wanted = (ids / self.id_per_ood.max(1) as usize).clamp(1, count.max(1));
         let draw = |repeat: u32| {

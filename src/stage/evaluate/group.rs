@@ -13,8 +13,8 @@ words! {
         Near = "near",
         /// Images of another kind: digits, textures.
         Far = "far",
-        /// The ID classes under a covariate shift: corrupted, drawn, collected anew. No OOD set: its images have
-        /// classes, and a classifier should keep them.
+        /// The ID classes under a covariate shift: corrupted, drawn, collected anew. No OOD set: its images
+        /// have classes, and a classifier should keep them.
         Shifted = "shifted",
     }
 }

@@ -147,8 +147,8 @@ impl Taken<'_> {
         Ok(())
     }
 
-    /// The metrics of an OOD set: of all its images, or their mean over subsets with the population's standard
-    /// deviation.
+    /// The metrics of an OOD set: of all its images, or their mean over subsets with the population's
+    /// standard deviation.
     fn of_draws(
         &self,
         number: usize,

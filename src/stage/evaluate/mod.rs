@@ -46,8 +46,8 @@ pub struct Params {
     /// Leaves out scores that cannot learn from these activations, with a note.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub where_possible: bool,
-    /// The groups of the test sets that have one, by the names of the sets: near and far OOD sets, and ID sets
-    /// under a covariate shift.
+    /// The groups of the test sets that have one, by the names of the sets: near and far OOD sets, and ID
+    /// sets under a covariate shift.
     #[serde(default, skip_serializing_if = "Groups::is_empty")]
     pub groups: Groups,
     /// Counts the images of shifted sets as in-distribution (OpenOOD v1.5's full-spectrum detection).
@@ -151,8 +151,8 @@ pub struct Observations {
     pub train: Option<Input>,
     /// Of ID images that the classifier was not trained on, where scores learn from them.
     pub validation: Option<Input>,
-    /// Of OOD images beside the test sets: where they are there, values of hyperparameters that are not given are
-    /// those that tell them best from the validation images.
+    /// Of OOD images beside the test sets: where they are there, values of hyperparameters that are not given
+    /// are those that tell them best from the validation images.
     pub ood_validation: Option<Input>,
 }
 
@@ -209,8 +209,8 @@ pub fn detector(store: &Store, evaluation: &Run) -> Result<Option<Run>, StageErr
     Ok(id.map(|id| store.run(id)).transpose()?)
 }
 
-/// Returns what an evaluation's test sets are, by role: digest and split; neither where another program looked
-/// at them.
+/// Returns what an evaluation's test sets are, by role: digest and split; neither where another program
+/// looked at them.
 ///
 /// # Errors
 /// If the store fails.

@@ -58,8 +58,8 @@ impl Search<'_> {
         !settings(score).is_empty()
     }
 
-    /// Returns the score with the best values. What was tried is stored at once: a row `search_auroc` a setting,
-    /// then `chosen_auroc`; and is taken from there where it is stored already.
+    /// Returns the score with the best values. What was tried is stored at once: a row `search_auroc` a
+    /// setting, then `chosen_auroc`; and is taken from there where it is stored already.
     ///
     /// # Errors
     /// If no setting can learn from what is there.

@@ -294,8 +294,8 @@ impl Evaluation<'_> {
         Ok(all)
     }
 
-    /// Returns whether each image of a set is classified rightly, as the rows of the first score tell; none of
-    /// images without classes, and where no metric asks for it.
+    /// Returns whether each image of a set is classified rightly, as the rows of the first score tell; none
+    /// of images without classes, and where no metric asks for it.
     fn right(
         &self,
         number: usize,
@@ -317,7 +317,8 @@ impl Evaluation<'_> {
         let right: Option<Vec<bool>> = right.collect();
         if right.is_none() {
             self.ctx.progress.note(&format!(
-                "the images of `{}` have no classes: no metric is taken of whether they are classified rightly",
+                "the images of `{}` have no classes: no metric is taken of whether they are classified \
+                 rightly",
                 set.name
             ));
         }

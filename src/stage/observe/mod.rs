@@ -35,8 +35,8 @@ pub struct Params {
     /// The labels of a set that numbers its classes, and does not name them, are the classifier's.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub numbered: bool,
-    /// Labels are matched with the classifier's by the names of the classes, for a set that has some of them, or
-    /// all of them in another order.
+    /// Labels are matched with the classifier's by the names of the classes, for a set that has some of them,
+    /// or all of them in another order.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub matched: bool,
     /// The network, where the classifier is weights in a file; of a `detect` run it is on record.

@@ -17,8 +17,8 @@ const K: usize = 20;
 /// Images of a set, at most, spread evenly.
 const IMAGES: usize = 2000;
 
-/// Returns the distributions: of the sampled vectors, then of the test images of each network's first seed. One
-/// without vectors that can be told apart has no values.
+/// Returns the distributions: of the sampled vectors, then of the test images of each network's first seed.
+/// One without vectors that can be told apart has no values.
 pub(super) fn distances(
     store: &Store,
     runs: &[Run],
@@ -99,8 +99,9 @@ fn of_images(store: &Store, network: &str, evaluation: &Run) -> Result<Option<Sc
     }))
 }
 
-/// Returns minus the distances of unit vectors to the `K`-th nearest of `bank`, or to its farthest where it has
-/// fewer; `own`: the queries are the bank, and none is its own neighbour. None of vectors without a direction.
+/// Returns minus the distances of unit vectors to the `K`-th nearest of `bank`, or to its farthest where it
+/// has fewer; `own`: the queries are the bank, and none is its own neighbour. None of vectors without a
+/// direction.
 fn to_nearest(queries: &[f32], bank: &[f32], width: usize, own: bool) -> Vec<f32> {
     let count = bank.len().checked_div(width).unwrap_or(0);
     let k = (K + usize::from(own)).min(count);

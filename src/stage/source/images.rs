@@ -188,7 +188,8 @@ impl ImageSource {
         )))
     }
 
-    /// Returns the place of each class in a classifier's list, for a set of some of its classes, in any order.
+    /// Returns the place of each class in a classifier's list, for a set of some of its classes, in any
+    /// order.
     ///
     /// # Errors
     /// Classes that the classifier does not have: they are named.

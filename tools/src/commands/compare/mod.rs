@@ -32,14 +32,14 @@ pub struct Compare {
     /// The standard deviation behind ±: of the sample, or of the population as in OpenOOD's tables
     #[arg(long, default_value = "sample", value_parser = Words(&Spread::ALL))]
     spread: Spread,
-    /// How the table is laid out; `openood` is the CSV of OpenOOD's evaluator, with all its metrics and the spread
-    /// of the population. For programs there are --format csv (a line a method) and json (a cell a line), with
-    /// fractions in place of percent
+    /// How the table is laid out; `openood` is the CSV of OpenOOD's evaluator, with all its metrics and the
+    /// spread of the population. For programs there are --format csv (a line a method) and json (a cell a
+    /// line), with fractions in place of percent
     #[arg(long, default_value = "text", value_parser = Words(&Layout::ALL))]
     layout: Layout,
-    /// Compares every method with the first one over the same images, seed by seed, in place of the tables: the
-    /// difference, its bootstrap interval of 95 %, and the p-value of no difference (DeLong et al. 1988 for
-    /// the AUROC on a set, else the bootstrap's)
+    /// Compares every method with the first one over the same images, seed by seed, in place of the tables:
+    /// the difference, its bootstrap interval of 95 %, and the p-value of no difference (DeLong et al. 1988
+    /// for the AUROC on a set, else the bootstrap's)
     #[arg(long)]
     paired: bool,
     /// Draws of the bootstrap
