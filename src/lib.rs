@@ -10,6 +10,7 @@ pub mod diffusion;
 pub mod engine;
 pub mod error;
 pub mod exchange;
+mod file_digest;
 mod floats;
 pub mod nn;
 pub mod ood;

@@ -216,7 +216,7 @@ impl Value for Vec<f32> {
     ) -> Result<ArrayRef, SchemaError> {
         let mut values = values.enumerate().peekable();
         let expected = values.peek().map_or(0, |(_, first)| first.len());
-        let mut flat = Vec::with_capacity(expected * values.size_hint().0);
+        let (mut flat, mut rows) = (Vec::with_capacity(expected * values.size_hint().0), 0);
         for (row, vector) in values {
             let actual = vector.len();
             if actual != expected {
@@ -228,8 +228,9 @@ impl Value for Vec<f32> {
                 });
             }
             flat.extend_from_slice(vector);
+            rows += 1;
         }
-        Ok(Arc::new(vector_array(flat, expected)?))
+        Ok(Arc::new(vector_array(flat.into(), expected, rows)?))
     }
 
     fn read(columns: &Columns<'_>, column: &'static str) -> Result<Vec<Self>, SchemaError> {
@@ -249,11 +250,21 @@ pub fn vector_type(width: usize) -> DataType {
 /// Returns the flat `[rows, width]` numbers as a column of vectors.
 ///
 /// # Errors
-/// If the length is not a multiple of the width.
-fn vector_array(flat: Vec<f32>, width: usize) -> Result<FixedSizeListArray, SchemaError> {
+/// If they are not as many.
+pub fn vector_array(
+    flat: Float32Array,
+    width: usize,
+    rows: usize,
+) -> Result<FixedSizeListArray, SchemaError> {
     let item = Arc::new(Field::new("item", DataType::Float32, true));
-    let numbers = Arc::new(Float32Array::from(flat));
-    Ok(FixedSizeListArray::try_new(item, width as i32, numbers, None)?)
+    let numbers = Arc::new(flat);
+    Ok(FixedSizeListArray::try_new_with_length(
+        item,
+        width as i32,
+        numbers,
+        None,
+        rows,
+    )?)
 }
 
 /// Returns the width of the vectors among the columns; 0 where there are none.

@@ -4,7 +4,12 @@
 //! so that an imported row is recognised: numbers that are unknown are -1 or null, texts that are unknown are
 //! empty.
 
-use dream_schema::{Artifact, ClassEmbedding, Feature, Outlier, OutlierKind};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Float32Array, RecordBatch};
+use arrow::datatypes::DataType;
+use dream_schema::value::vector_array;
+use dream_schema::{Artifact, ClassEmbedding, Feature, Outlier, OutlierKind, SchemaError};
 
 /// A row that can be made from a vector.
 pub trait FromVector: Artifact {
@@ -59,17 +64,67 @@ impl FromVector for Outlier {
     }
 }
 
-/// Returns the rows of a class from its vectors `[rows, width]`.
-pub fn rows_from_vectors<A: FromVector>(
-    class_id: u32,
-    class_name: &str,
-    flat: &[f32],
+/// Rows, and their vectors in one array: a million vectors are not a million allocations.
+#[derive(Clone, Debug)]
+pub struct VectorRows<A> {
+    /// The rows, whose vectors are left empty.
+    pub rows: Vec<A>,
+    numbers: Float32Array,
     width: usize,
-) -> Vec<A> {
-    let vectors = flat.chunks_exact(width.max(1)).zip(0..);
-    vectors
-        .map(|(vector, index)| A::from_vector(class_id, class_name, index, vector.to_vec()))
-        .collect()
+}
+
+impl<A: FromVector> VectorRows<A> {
+    /// Puts rows and their vectors `[rows, width]` together.
+    ///
+    /// # Panics
+    /// If they are not as many.
+    pub fn new(rows: Vec<A>, numbers: Float32Array, width: usize) -> Self {
+        assert_eq!(
+            rows.len() * width,
+            numbers.len(),
+            "a vector of {width} numbers a row"
+        );
+        Self { rows, numbers, width }
+    }
+
+    /// Returns how many numbers a vector has.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Returns the rows, each with its vector.
+    pub fn iter(&self) -> impl Iterator<Item = (&A, &[f32])> {
+        self.rows.iter().zip(self.vectors())
+    }
+
+    /// Returns the rows to be changed, each with its vector.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&mut A, &[f32])> {
+        let vectors = self.numbers.values().chunks_exact(self.width.max(1));
+        self.rows.iter_mut().zip(vectors)
+    }
+
+    /// Returns the vectors.
+    pub fn vectors(&self) -> impl Iterator<Item = &[f32]> {
+        self.numbers.values().chunks_exact(self.width.max(1))
+    }
+
+    /// Returns the rows as the store takes them.
+    ///
+    /// # Errors
+    /// If a value does not fit the table.
+    pub fn to_batch(&self) -> Result<RecordBatch, SchemaError> {
+        let empty = A::to_batch(&self.rows)?;
+        let vectors = vector_array(self.numbers.clone(), self.width, self.rows.len())?;
+        let vectors: ArrayRef = Arc::new(vectors);
+        let schema = A::schema(self.width);
+        let columns = schema.fields().iter().zip(empty.columns());
+        let columns = columns.map(|(field, column)| match field.data_type() {
+            DataType::FixedSizeList(..) => vectors.clone(),
+            _ => column.clone(),
+        });
+        let columns = columns.collect();
+        Ok(RecordBatch::try_new(schema, columns)?)
+    }
 }
 
 #[cfg(test)]
@@ -77,17 +132,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn vectors_become_rows_in_order() {
-        let flat = [3.0, 4.0, 0.0, 1.0];
-        let rows: Vec<ClassEmbedding> = rows_from_vectors(7, "otter", &flat, 2);
+    fn vectors_and_rows_come_together() {
+        let flat = vec![3.0, 4.0, 0.0, 1.0];
+        let rows = (0..2).map(|index| Outlier::from_vector(7, "otter", index, Vec::new()));
+        let rows = VectorRows::new(rows.collect(), flat.into(), 2);
+        let stored = Outlier::from_batch(&rows.to_batch().unwrap()).unwrap();
+        assert_eq!(stored[1].vector, [0.0, 1.0]);
         assert_eq!(
-            (rows.len(), rows[0].norm, rows[1].index, rows[1].class_id),
-            (2, 5.0, 1, 7)
+            (stored[1].class_id, stored[1].index, stored[1].anchor),
+            (7, 1, -1)
         );
-        assert_eq!(rows[1].vector, [0.0, 1.0]);
-        let rows: Vec<Outlier> = rows_from_vectors(7, "otter", &flat, 4);
-        assert!(rows[0].knn_distance.is_none() && rows[0].anchor == -1);
-        let rows: Vec<Feature> = rows_from_vectors(7, "otter", &flat, 4);
-        assert_eq!(rows[0].sample, -1);
+        assert!(rows.iter().map(|(_, vector)| vector.len()).eq([2, 2]));
+        let row: ClassEmbedding = ClassEmbedding::from_vector(7, "otter", 0, vec![3.0, 4.0]);
+        assert_eq!((row.norm, row.word.as_str()), (5.0, "otter"));
+        assert_eq!(Feature::from_vector(7, "otter", 0, vec![1.0]).sample, -1);
     }
 }

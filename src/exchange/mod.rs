@@ -24,7 +24,7 @@ pub use self::safetensors::{check_checkpoint, write_checkpoint, write_vectors};
 pub use atomic::Target;
 pub use csv::write_csv;
 pub use error::{BoxError, ExchangeError};
-pub use from_vector::{FromVector, rows_from_vectors};
+pub use from_vector::{FromVector, VectorRows};
 pub use images::write_images;
 pub use npy::{NpyLayout, NpyVectors, NpyWritten, write_npy};
 pub use vectors::flat_vectors;

@@ -51,7 +51,8 @@ impl Batch<'_> {
     /// [`StoreError::Conflict`] if two of the rows have the same key and differ, [`StoreError::Schema`] if
     /// their vectors differ in width.
     pub fn add<A: Artifact>(&mut self, rows: &[A]) -> Result<&mut Self> {
-        self.groups.extend(write::groups(self.run, rows)?);
+        self.groups
+            .extend(write::groups(self.run, A::TABLE, &A::to_batch(rows)?)?);
         Ok(self)
     }
 

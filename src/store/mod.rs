@@ -75,6 +75,7 @@
 //! another row under the same key is [`StoreError::Conflict`]. [`Store::finish`] seals the run with a digest
 //! over all its rows, and it never changes again.
 
+mod append;
 mod batch;
 mod blob;
 mod block;
@@ -111,6 +112,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+pub use append::Append;
 pub use batch::Batch;
 pub use block::{BlockInfo, Blocks, Projection, Tally};
 pub use error::StoreError;

@@ -105,15 +105,10 @@ impl Store {
     /// if a row cannot be read back.
     pub fn finish(&self, run: RunId, finished_at_micros: i64) -> Result<Run> {
         let writer = self.write()?;
-        let mut sealed = require_open(&writer.view(), run)?;
+        let open = require_open(&writer.view(), run)?;
         repack::repack(&writer, run)?;
-        sealed.digest = Some(digest(&writer.view(), run)?);
-        sealed.status = Status::Finished;
-        sealed.finished_at = Some(finished_at_micros);
-        sealed.process = None;
-        write(&writer, &sealed)?;
-        writer.commit()?;
-        Ok(sealed)
+        let digest = digest(&writer.view(), run)?;
+        seal(writer, open, digest, finished_at_micros)
     }
 
     /// Marks a run as given up, with the error as its note. [`Store::begin`] takes it up again.
@@ -144,6 +139,20 @@ impl Store {
         write(&writer, &noted)?;
         writer.commit()
     }
+}
+
+/// Marks a run finished, with the digest of its rows, and commits.
+pub(super) fn seal(writer: Writer<'_>, open: Run, digest: String, finished_at_micros: i64) -> Result<Run> {
+    let sealed = Run {
+        digest: Some(digest),
+        status: Status::Finished,
+        finished_at: Some(finished_at_micros),
+        process: None,
+        ..open
+    };
+    write(&writer, &sealed)?;
+    writer.commit()?;
+    Ok(sealed)
 }
 
 /// Returns the error for a run that is not there.

@@ -2,8 +2,12 @@
 
 use std::borrow::Cow;
 
-use arrow::array::RecordBatch;
-use dream_schema::{Artifact, RunId, Table};
+use arrow::array::{RecordBatch, UInt64Array};
+use arrow::compute::take_record_batch;
+use arrow::datatypes::{Int32Type, Int64Type};
+use arrow::error::ArrowError;
+use dream_schema::columns::Columns;
+use dream_schema::{RunId, SchemaError, Table};
 
 use super::block::{BlockInfo, Projection, first_difference};
 use super::format;
@@ -31,52 +35,84 @@ impl Group {
 /// Sorts rows into groups; a row given twice is taken once.
 ///
 /// # Errors
-/// [`StoreError::Conflict`] if two rows of the same key differ, [`StoreError::Schema`] if their vectors
-/// differ in width.
-pub(super) fn groups<A: Artifact>(run: RunId, rows: &[A]) -> Result<Vec<Group>> {
-    let consecutive = |a: &A, b: &A| a.part() == b.part() && a.index().checked_add(1) == Some(b.index());
-    let group = |rows: &[A]| -> Result<Option<Group>> {
-        let Some(head) = rows.first() else {
-            return Ok(None);
-        };
-        Ok(Some(Group {
-            table: A::TABLE,
-            part: head.part(),
-            first: head.index(),
-            rows: A::to_batch(rows)?,
-        }))
+/// [`StoreError::Conflict`] if two rows of the same key differ, [`StoreError::Schema`] if vectors have no
+/// numbers or a column is not the table's.
+pub(super) fn groups(run: RunId, table: Table, rows: &RecordBatch) -> Result<Vec<Group>> {
+    if table.has_vectors() && rows.num_rows() > 0 && format::width(rows) == 0 {
+        let empty = "vectors without numbers cannot be stored".to_owned();
+        return Err(SchemaError::Arrow(ArrowError::InvalidArgumentError(empty)).into());
+    }
+    let keys = keys(table, rows)?;
+    let (keys, rows) = match keys.is_sorted_by(|a, b| a < b) {
+        true => (keys, Cow::Borrowed(rows)),
+        false => {
+            let (keys, rows) = distinct(run, table, &keys, rows)?;
+            (keys, Cow::Owned(rows))
+        }
     };
-    let distinct = distinct(run, rows)?;
-    let chunks = distinct.chunk_by(consecutive);
-    chunks.map(group).filter_map(Result::transpose).collect()
+    let consecutive = |a: &Place, b: &Place| a.0 == b.0 && a.1.checked_add(1) == Some(b.1);
+    let mut start = 0;
+    let group = |keys: &[Place]| {
+        let (part, first) = keys[0]; // chunks are not empty
+        let rows = rows.slice(start, keys.len());
+        start += keys.len();
+        Group {
+            table,
+            part,
+            first,
+            rows,
+        }
+    };
+    Ok(keys.chunk_by(consecutive).map(group).collect())
 }
 
-/// Returns the rows in the order of their keys, each once. Rows that are so already, as stages give them, are
-/// not copied.
-fn distinct<A: Artifact>(run: RunId, rows: &[A]) -> Result<Cow<'_, [A]>> {
-    let key = |row: &A| (row.part(), row.index());
-    if rows.is_sorted_by(|a, b| key(a) < key(b)) {
-        return Ok(Cow::Borrowed(rows));
+/// Where a row is in its run: part and index.
+pub(super) type Place = (u32, u64);
+
+/// Returns the places of rows.
+pub(super) fn keys(table: Table, rows: &RecordBatch) -> Result<Vec<Place>> {
+    let columns = Columns::new(table, rows);
+    let indexes = columns.numbers::<Int64Type>("index")?.into_iter();
+    let indexes = indexes.map(|index| index as u64);
+    if !table.declaration().by_class {
+        return Ok(indexes.map(|index| (0, index)).collect());
     }
-    let mut sorted: Vec<&A> = rows.iter().collect();
-    sorted.sort_by_key(|row| key(row));
-    let mut distinct: Vec<A> = Vec::with_capacity(rows.len());
-    for row in sorted {
-        let Some(last) = distinct.last().filter(|last| key(last) == key(row)) else {
-            distinct.push(row.clone());
-            continue;
-        };
-        let batch = |row: &A| A::to_batch(std::slice::from_ref(row));
-        if first_difference(&batch(last)?, &batch(row)?).is_some() {
-            return Err(StoreError::Conflict {
-                table: A::TABLE,
-                run,
-                part: row.part(),
-                index: row.index(),
-            });
+    let parts = columns.numbers::<Int32Type>("class_id")?.into_iter();
+    Ok(parts.map(|part| part as u32).zip(indexes).collect())
+}
+
+/// Returns the rows in the order of their keys, each once.
+fn distinct(
+    run: RunId,
+    table: Table,
+    keys: &[Place],
+    rows: &RecordBatch,
+) -> Result<(Vec<Place>, RecordBatch)> {
+    let mut order: Vec<usize> = (0..keys.len()).collect();
+    order.sort_by_key(|row| keys[*row]);
+    let (mut sorted, mut taken): (Vec<Place>, Vec<u64>) = (Vec::new(), Vec::new());
+    for row in order {
+        match (sorted.last(), taken.last()) {
+            (Some(last), Some(first)) if *last == keys[row] => {
+                let (first, second) = (rows.slice(*first as usize, 1), rows.slice(row, 1));
+                if first_difference(&first, &second).is_some() {
+                    let (part, index) = keys[row];
+                    return Err(StoreError::Conflict {
+                        table,
+                        run,
+                        part,
+                        index,
+                    });
+                }
+            }
+            _ => {
+                sorted.push(keys[row]);
+                taken.push(row as u64);
+            }
         }
     }
-    Ok(Cow::Owned(distinct))
+    let rows = take_record_batch(rows, &UInt64Array::from(taken)).map_err(SchemaError::Arrow)?;
+    Ok((sorted, rows))
 }
 
 /// Puts the rows of a group that are not stored yet. Returns how many these are.

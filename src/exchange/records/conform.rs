@@ -4,14 +4,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, FixedSizeListArray, Float32Array, RecordBatch, StringArray, UInt32Array,
+    Array, ArrayRef, AsArray, Float32Array, OffsetSizeTrait, RecordBatch, StringArray, UInt32Array,
 };
 use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Field, Float16Type, Float32Type, Float64Type};
+use dream_schema::value::vector_array;
 
 use super::super::ExchangeError;
 use super::super::csv::list_value;
-use super::super::from_vector::FromVector;
+use super::super::from_vector::{FromVector, VectorRows};
 use super::super::parquet::convert;
 
 /// The column of vectors.
@@ -32,7 +33,7 @@ pub struct Given {
 #[derive(Clone, Debug)]
 pub struct Conformed<A> {
     /// The rows; what is not given is unknown.
-    pub rows: Vec<A>,
+    pub rows: VectorRows<A>,
     /// What is.
     pub given: Given,
     /// Whether numbers were rounded to f32.
@@ -56,13 +57,15 @@ pub fn conform<A: FromVector>(
         .column_by_name(&column)
         .ok_or_else(|| no_vectors(path, batch))?;
     let flat = flatten(path, &column, vectors, start)?;
-    let schema = A::schema(flat.width);
-    let unknown = A::to_batch(&[A::from_vector(0, "", 0, vec![0.0; flat.width])])?;
+    let schema = A::schema(0);
+    let unknown = A::to_batch(&[A::from_vector(0, "", 0, Vec::new())])?;
     let mut columns: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
     let first = UInt32Array::from(vec![0; batch.num_rows()]);
     for (field, unknown) in schema.fields().iter().zip(unknown.columns()) {
         columns.push(match batch.column_by_name(field.name()) {
-            _ if field.name() == VECTOR => flat.column.clone(),
+            _ if field.name() == VECTOR => {
+                Arc::new(vector_array(Vec::<f32>::new().into(), 0, batch.num_rows())?)
+            }
             Some(given) => given_column(path, field, given)?,
             None => take(unknown, &first, None)?,
         });
@@ -70,7 +73,7 @@ pub fn conform<A: FromVector>(
     let rows = A::from_batch(&RecordBatch::try_new(schema, columns)?)?;
     let has = |name| batch.column_by_name(name).is_some();
     Ok(Conformed {
-        rows,
+        rows: VectorRows::new(rows, flat.numbers, flat.width),
         given: Given {
             class_id: has("class_id"),
             class_name: has("class_name"),
@@ -135,40 +138,51 @@ fn no_vectors(path: &Path, batch: &RecordBatch) -> ExchangeError {
 
 /// Vectors of one width.
 struct Flat {
-    column: ArrayRef,
+    numbers: Float32Array,
     width: usize,
     rounded: bool,
 }
 
 impl Flat {
-    /// The column as it is, where it is one of whole vectors of 32-bit numbers.
+    /// The numbers as they are, where they are whole vectors of 32 bits and one width.
     fn as_it_is(column: &ArrayRef) -> Option<Self> {
-        let list = column.as_fixed_size_list_opt()?;
-        let numbers = list.values().as_primitive_opt::<Float32Type>()?;
-        let whole = list.null_count() == 0 && numbers.null_count() == 0 && list.value_length() > 0;
-        let item = Arc::new(Field::new("item", DataType::Float32, true));
-        let width = list.value_length();
-        // The name of the items may be another.
-        let start = list.value_offset(0) as usize;
-        let numbers = numbers.slice(start, list.len() * width as usize);
-        let column = FixedSizeListArray::try_new(item, width, Arc::new(numbers), None);
-        Some(Self {
-            column: Arc::new(column.ok().filter(|_| whole)?),
-            width: width as usize,
+        let (items, start, width) = match column.data_type() {
+            DataType::FixedSizeList(..) => {
+                let list = column.as_fixed_size_list();
+                let width = list.value_length() as usize;
+                (list.values(), list.value_offset(0) as usize, width)
+            }
+            DataType::List(_) => {
+                let list = column.as_list::<i32>();
+                let (start, width) = stride(list.value_offsets())?;
+                (list.values(), start, width)
+            }
+            DataType::LargeList(_) => {
+                let list = column.as_list::<i64>();
+                let (start, width) = stride(list.value_offsets())?;
+                (list.values(), start, width)
+            }
+            _ => return None,
+        };
+        let numbers = items.as_primitive_opt::<Float32Type>()?;
+        let numbers = numbers.slice(start, column.len() * width);
+        let whole = column.null_count() == 0 && numbers.null_count() == 0 && width > 0;
+        whole.then_some(Self {
+            numbers,
+            width,
             rounded: false,
         })
     }
+}
 
-    fn of(numbers: Vec<f32>, width: usize, rounded: bool) -> Result<Self, ExchangeError> {
-        let item = Arc::new(Field::new("item", DataType::Float32, true));
-        let numbers = Arc::new(Float32Array::from(numbers));
-        let column = FixedSizeListArray::try_new(item, width as i32, numbers, None)?;
-        Ok(Self {
-            column: Arc::new(column),
-            width,
-            rounded,
-        })
-    }
+/// Returns where the first of these lists begins and how long each is, where all are equally long.
+fn stride<O: OffsetSizeTrait>(offsets: &[O]) -> Option<(usize, usize)> {
+    let (first, last) = (offsets.first()?.as_usize(), offsets.last()?.as_usize());
+    let width = (last - first).checked_div(offsets.len() - 1)?;
+    let equal = offsets
+        .windows(2)
+        .all(|pair| pair[1].as_usize() - pair[0].as_usize() == width);
+    equal.then_some((first, width))
 }
 
 /// Returns the vectors of a column as f32, checked for nulls at every depth and for one width.
@@ -220,7 +234,11 @@ fn flatten(path: &Path, name: &str, column: &ArrayRef, start: u64) -> Result<Fla
             ));
         }
     }
-    Flat::of(numbers, expected, rounded)
+    Ok(Flat {
+        numbers: numbers.into(),
+        width: expected,
+        rounded,
+    })
 }
 
 /// Appends the numbers of a list; says whether they were rounded.

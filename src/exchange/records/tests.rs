@@ -22,7 +22,7 @@ fn rows<A: FromVector>(text: &str) -> Result<(Vec<A>, Given), String> {
         let batch = batch.map_err(|e| e.to_string())?;
         let conformed = conform::<A>(&path, &batch, 0).map_err(|e| e.to_string())?;
         given = conformed.given;
-        all.extend(conformed.rows);
+        all.extend(A::from_batch(&conformed.rows.to_batch().unwrap()).unwrap());
     }
     Ok((all, given))
 }
@@ -125,7 +125,7 @@ fn nulls_in_vectors_of_parquet_are_refused_and_64_bits_rounded() {
         conform::<Feature>(&path, &records.next().unwrap().unwrap(), 40)
     };
     let whole = read(Some(5.0)).unwrap();
-    assert_eq!(whole.rows[0].vector, [0.1_f32, 2.0]);
+    assert_eq!(whole.rows.vectors().next().unwrap(), [0.1_f32, 2.0]);
     assert!(whole.rounded && whole.column == "embedding");
     let said = read(None).unwrap_err().to_string();
     assert!(

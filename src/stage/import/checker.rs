@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::row::{Vectored, named};
 use super::vectors::VectorFile;
+use crate::exchange::VectorRows;
 use crate::stage::StageError;
 
 /// Checks rows before they are stored.
@@ -24,12 +25,11 @@ impl<'a> Checker<'a> {
         }
     }
 
-    pub(super) fn check<A: Vectored>(&mut self, rows: &[A]) -> Result<(), StageError> {
-        for row in rows {
+    pub(super) fn check<A: Vectored>(&mut self, rows: &VectorRows<A>) -> Result<(), StageError> {
+        for (row, vector) in rows.iter() {
             let file = self.file;
             let wrong = |what: String| file.wrong(format!("{}: {what}", named(row)));
             let (id, name, index) = row.key();
-            let vector = row.vector();
             let width = *self.width.get_or_insert(vector.len());
             if vector.len() != width {
                 let whose = if self.file.classes.width.is_some() {

@@ -1,8 +1,9 @@
 //! Takes in what another program made, as a run of its own that later stages read: class embeddings, ID
 //! features, outlier vectors, pictures, scores and activations.
 //!
-//! Every row is checked before the first is stored, so a file that is refused leaves no run behind. A large
-//! one is read twice for it, in pieces, so it may be larger than memory.
+//! Every row is checked. A file that is refused leaves no run behind: most are read whole before anything is
+//! stored, files of vectors in pieces, so that they may be larger than memory, and what was stored of one is
+//! removed.
 
 mod activations;
 mod checker;
@@ -16,8 +17,10 @@ mod vectors;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::mpsc::{Receiver, sync_channel};
 
-use dream_schema::{ClassEmbedding, Feature, Outlier, Run, RunId, RunSpec, Table};
+use arrow::array::RecordBatch;
+use dream_schema::{ClassEmbedding, Feature, Outlier, Run, RunId, RunSpec, Status, Table};
 use serde_json::json;
 
 pub use self::activations::ActivationsOf;
@@ -30,14 +33,15 @@ use self::vectors::VectorFile;
 use super::classes::ClassRow;
 use super::{Context, Known, Refusals, Role, StageError, embed, input, observe};
 use crate::exchange::ExchangeError;
-use crate::store::{Begun, Readable, Store};
+use crate::file_digest::file_digest;
+use crate::store::{Append, Begun, Readable, Store};
 
 /// Name under which imports stand among the stages.
 pub const NAME: &str = "import";
 /// 2: an unknown distance is null and no longer NaN; the norm of a class embedding is its vector's.
 const VERSION: u32 = 2;
-/// Numbers of a file's vectors that are held between checking and storing them: 512 MiB.
-const HELD: usize = 1 << 27;
+/// Pieces of a file that are read before they are stored.
+const AHEAD: usize = 2;
 /// Activations that are committed at once.
 const PIECE: usize = 2000;
 /// The key of the parameters under which the table's name stands.
@@ -182,41 +186,86 @@ fn vectors<A: Vectored>(
     question: &Question<'_>,
     classes: &Classes,
 ) -> Result<Run, StageError> {
-    let source = VectorFile {
-        path: question.file,
-        member: question.rows.member(),
-        classes,
-    };
-    let mut checker = Checker::new(&source);
-    let mut held = Some((0, Vec::new()));
-    let told = source.each::<A>(&mut |rows| {
-        ctx.check_interrupt()?;
-        checker.check(&rows)?;
-        // What is small is not read again.
-        if let Some((numbers, pieces)) = &mut held {
-            *numbers += rows.iter().map(|row| row.vector().len()).sum::<usize>();
-            pieces.push(rows);
-        }
-        held.take_if(|(numbers, _)| *numbers > HELD);
-        Ok(())
-    })?;
-    checker.finish::<A>()?;
     let mut params = json!({});
     if let Some(words) = classes.words() {
         params["classes"] = json!(words);
     }
     let spec = spec(ctx.store, question, params, digest(question.file)?)?;
-    store(ctx, question, &spec, told, |run| {
-        if let Some((_, pieces)) = held {
-            let rows: Vec<A> = pieces.into_iter().flatten().collect();
-            return Ok(ctx.store.put(run, &rows)?);
-        }
-        let told = source.each::<A>(&mut |rows| {
-            ctx.check_interrupt()?;
-            Ok(ctx.store.put(run, &rows)?)
+    if let Ok(run) = ctx.store.run(spec.id())
+        && run.status == Status::Finished
+    {
+        return Ok(run);
+    }
+    let source = VectorFile {
+        path: question.file,
+        member: question.rows.member(),
+        classes,
+    };
+    let source = &source;
+    std::thread::scope(|scope| {
+        let (sender, pieces) = sync_channel(AHEAD);
+        let reader = scope.spawn(move || {
+            let mut checker = Checker::new(source);
+            let told = source.each::<A>(&mut |rows| {
+                ctx.check_interrupt()?;
+                checker.check(&rows)?;
+                // Nobody takes them once they cannot be stored, which is the error to be told then.
+                sender.send(rows.to_batch()?).map_err(|_| StageError::Interrupted)
+            })?;
+            checker.finish::<A>()?;
+            Ok(told)
         });
-        told.map(|_| ())
+        let stored = put_pieces(ctx, &spec, A::TABLE, pieces);
+        let read = reader
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let run = stored?;
+        let told = match read {
+            Ok(told) => told,
+            Err(error) => {
+                if !matches!(error, StageError::Interrupted)
+                    && let Some((run, rows)) = run
+                {
+                    drop(rows);
+                    ctx.store.remove(&[run])?;
+                }
+                return Err(error);
+            }
+        };
+        tell(ctx, question, told);
+        let (_, rows) = run.ok_or_else(|| source.wrong("there is no row in it".into()))?;
+        Ok(rows.finish((ctx.now)())?)
     })
+}
+
+/// A run that is begun, and its rows so far.
+type Put<'a> = (RunId, Append<'a>);
+
+/// Stores pieces as they come, in a run that is begun with the first.
+fn put_pieces<'a>(
+    ctx: &Context<'a>,
+    spec: &RunSpec,
+    table: Table,
+    pieces: Receiver<RecordBatch>,
+) -> Result<Option<Put<'a>>, StageError> {
+    let mut put = None;
+    for piece in pieces {
+        let (_, rows) = match &mut put {
+            Some(put) => put,
+            None => {
+                let run = ctx.store.begin(spec, &ctx.stamp())?.into_run().id;
+                put.insert((run, ctx.store.append(run, table)?))
+            }
+        };
+        rows.add(&piece)?;
+    }
+    Ok(put)
+}
+
+fn tell(ctx: &Context<'_>, question: &Question<'_>, told: Vec<String>) {
+    for note in told {
+        ctx.progress.note(&format!("{}: {note}", question.file.display()));
+    }
 }
 
 /// Begins the run, puts its rows and finishes it, unless it is there.
@@ -227,9 +276,7 @@ fn store(
     told: Vec<String>,
     put: impl FnOnce(RunId) -> Result<(), StageError>,
 ) -> Result<Run, StageError> {
-    for note in told {
-        ctx.progress.note(&format!("{}: {note}", question.file.display()));
-    }
+    tell(ctx, question, told);
     let run = match ctx.store.begin(spec, &ctx.stamp())? {
         Begun::Finished(run) => return Ok(run),
         Begun::Resumed(run) | Begun::New(run) => run,
@@ -266,10 +313,7 @@ fn spec(
 
 /// BLAKE3 of a file, in hex.
 fn digest(file: &Path) -> Result<String, StageError> {
-    let mut hasher = blake3::Hasher::new();
-    let opened = std::fs::File::open(file).map_err(ExchangeError::io(file))?;
-    hasher.update_reader(opened).map_err(ExchangeError::io(file))?;
-    Ok(hasher.finalize().to_hex().to_string())
+    Ok(file_digest(file).map_err(ExchangeError::io(file))?)
 }
 
 /// Says whether a run of these parameters is an import of another table.

@@ -3,35 +3,31 @@
 use dream_schema::{ClassEmbedding, Feature, Outlier};
 
 use crate::exchange::FromVector;
+#[cfg(doc)]
+use crate::exchange::VectorRows;
 use crate::stage::embed;
 
-/// A row with a vector.
+/// A row with a vector, which is kept apart from it ([`VectorRows`]).
 pub(super) trait Vectored: FromVector {
     fn key(&self) -> (u32, &str, u64);
-
-    fn vector(&self) -> &[f32];
 
     /// Puts the row into its class.
     fn place(&mut self, class: (u32, &str), index: u64);
 
-    /// Brings what follows from the rest, and what is unknown, into its one form.
-    fn settle(&mut self, word: Option<&str>) -> Result<(), String>;
+    /// Brings what follows from the vector and the class's word, and what is unknown, into its one form.
+    fn settle(&mut self, vector: &[f32], word: Option<&str>) -> Result<(), String>;
 
     /// Whether each class has one row.
     const ONE_EACH: bool = false;
 }
 
 macro_rules! vectored {
-    ($Row:ty, $row:ident, $word:ident, $settle:expr $(, $one:literal)?) => {
+    ($Row:ty, $row:ident, $vector:ident, $word:ident, $settle:expr $(, $one:literal)?) => {
         impl Vectored for $Row {
             $(const ONE_EACH: bool = $one;)?
 
             fn key(&self) -> (u32, &str, u64) {
                 (self.class_id, &self.class_name, self.index)
-            }
-
-            fn vector(&self) -> &[f32] {
-                &self.vector
             }
 
             fn place(&mut self, class: (u32, &str), index: u64) {
@@ -40,7 +36,7 @@ macro_rules! vectored {
                 self.index = index;
             }
 
-            fn settle(&mut self, $word: Option<&str>) -> Result<(), String> {
+            fn settle(&mut self, $vector: &[f32], $word: Option<&str>) -> Result<(), String> {
                 let $row = self;
                 $settle
             }
@@ -51,9 +47,10 @@ macro_rules! vectored {
 vectored!(
     ClassEmbedding,
     row,
+    vector,
     word,
     {
-        row.norm = embed::norm(&row.vector);
+        row.norm = embed::norm(vector);
         match word {
             Some(word) => word.clone_into(&mut row.word),
             None if row.word.is_empty() => row.word.clone_from(&row.class_name),
@@ -67,14 +64,14 @@ vectored!(
     true
 );
 
-vectored!(Feature, row, _word, {
-    match row.vector.iter().any(|number| *number != 0.0) {
+vectored!(Feature, _row, vector, _word, {
+    match vector.iter().any(|number| *number != 0.0) {
         true => Ok(()),
         false => Err("its vector is zero, which has no direction".into()),
     }
 });
 
-vectored!(Outlier, row, _word, {
+vectored!(Outlier, row, _vector, _word, {
     row.knn_distance = row.knn_distance.filter(|distance| !distance.is_nan());
     match row.knn_distance {
         Some(distance) if distance.is_infinite() => Err(format!("its knn_distance is {distance}")),

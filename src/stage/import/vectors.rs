@@ -7,7 +7,7 @@ use super::classes::Classes;
 use super::row::{Vectored, named};
 use crate::content::Content;
 use crate::exchange::records::{Given, Records, conform};
-use crate::exchange::{Array, ArrayFile, ExchangeError};
+use crate::exchange::{Array, ArrayFile, ExchangeError, VectorRows};
 use crate::stage::StageError;
 
 /// Numbers of the rows that are held at once.
@@ -37,7 +37,7 @@ pub(super) struct VectorFile<'a> {
 }
 
 /// Who takes the rows.
-type Take<'t, A> = dyn FnMut(Vec<A>) -> Result<(), StageError> + 't;
+type Take<'t, A> = dyn FnMut(VectorRows<A>) -> Result<(), StageError> + 't;
 
 impl VectorFile<'_> {
     pub(super) fn wrong(&self, message: String) -> StageError {
@@ -128,11 +128,11 @@ impl VectorFile<'_> {
             while next < rows {
                 let mut flat = vec![0.0; (rows - next).min(most) * width];
                 numbers.fill(&mut flat).map_err(ExchangeError::io(self.path))?;
-                let vectors = flat.chunks_exact(width).zip(next as u64..);
-                let made: Vec<A> = vectors
-                    .map(|(vector, index)| A::from_vector(id, name, index, vector.to_vec()))
-                    .collect();
-                next += made.len();
+                let count = flat.len() / width;
+                let indexes = (next..next + count).map(|index| index as u64);
+                let made = indexes.map(|index| A::from_vector(id, name, index, Vec::new()));
+                let made = VectorRows::new(made.collect(), flat.into(), width);
+                next += count;
                 take(self.settled(made)?)?;
             }
         }
@@ -156,7 +156,7 @@ impl VectorFile<'_> {
             let mut flat = vec![0.0; labels.len() * width];
             numbers.fill(&mut flat).map_err(ExchangeError::io(self.path))?;
             let mut made: Vec<A> = Vec::with_capacity(labels.len());
-            for (label, vector) in labels.iter().zip(flat.chunks_exact(width)) {
+            for label in labels {
                 let wrong = |what: String| self.wrong(format!("row {row}: {what}"));
                 let id = u32::try_from(*label).map_err(|_| wrong(format!("its label is {label}")))?;
                 let (id, name) = self.classes.find(Some(id), None).map_err(wrong)?;
@@ -168,10 +168,10 @@ impl VectorFile<'_> {
                     None => *count,
                 };
                 *count += 1;
-                made.push(A::from_vector(id, name, index, vector.to_vec()));
+                made.push(A::from_vector(id, name, index, Vec::new()));
                 row += 1;
             }
-            take(self.settled(made)?)?;
+            take(self.settled(VectorRows::new(made, flat.into(), width))?)?;
         }
         Ok(())
     }
@@ -201,7 +201,7 @@ impl VectorFile<'_> {
                 ));
             }
             let mut made = conformed.rows;
-            for made in &mut made {
+            for made in &mut made.rows {
                 self.place(made, conformed.given, row, &mut counts)?;
                 row += 1;
             }
@@ -259,10 +259,10 @@ impl VectorFile<'_> {
         Ok(())
     }
 
-    fn settled<A: Vectored>(&self, mut rows: Vec<A>) -> Result<Vec<A>, StageError> {
-        for row in &mut rows {
-            let word = self.classes.word(row.key().0).map(str::to_owned);
-            row.settle(word.as_deref())
+    fn settled<A: Vectored>(&self, mut rows: VectorRows<A>) -> Result<VectorRows<A>, StageError> {
+        for (row, vector) in rows.iter_mut() {
+            let word = self.classes.word(row.key().0);
+            row.settle(vector, word)
                 .map_err(|what| self.wrong(format!("{}: {what}", named(row))))?;
         }
         Ok(rows)

@@ -6,6 +6,7 @@ use dream_schema::Dataset;
 
 use super::{Source, check_source_name};
 use crate::diffusion::PartKind;
+use crate::file_digest::file_digest;
 use crate::nn::{self, Misfit, ResNetConfig, State, StateFile};
 use crate::stage::StageError;
 use crate::store::Store;
@@ -43,7 +44,7 @@ pub fn register_state(store: &Store, name: Option<&str>, path: &Path) -> Result<
         check_source_name(store, name)?;
     }
     StateSource::glance(path).open()?;
-    let digest = file_digest(path)?;
+    let digest = file_digest(path).map_err(StageError::access(path))?;
     let source = Dataset {
         name: name.map_or_else(|| own_name(path, &digest), str::to_owned),
         kind: STATE_KIND.to_owned(),
@@ -114,7 +115,7 @@ impl StateSource {
     /// If the file cannot be read or has changed, or the weights are others.
     pub(in crate::stage) fn load(&self, config: &ResNetConfig, new_head: bool) -> Result<State, StageError> {
         let path = Path::new(self.path());
-        self.check_digest(file_digest(path)?)?;
+        self.check_digest(file_digest(path).map_err(StageError::access(path))?)?;
         let state = self.open()?.read(config, new_head);
         state.map_err(|error| self.misfit(error, new_head))
     }
@@ -133,13 +134,4 @@ impl StateSource {
         };
         StageError::Mismatch(format!("the weights{name} ({}): {misfit}{hint}", self.path()))
     }
-}
-
-/// BLAKE3 of a file's bytes, in hex.
-fn file_digest(path: &Path) -> Result<String, StageError> {
-    let mut hasher = blake3::Hasher::new();
-    hasher
-        .update_reader(std::fs::File::open(path).map_err(StageError::access(path))?)
-        .map_err(StageError::access(path))?;
-    Ok(hasher.finalize().to_hex().to_string())
 }

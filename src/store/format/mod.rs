@@ -14,6 +14,7 @@ use std::sync::Arc;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Schema;
 use dream_schema::{SchemaError, Table};
+use rayon::prelude::*;
 use redb::{ReadTransaction, ReadableTable, TableError};
 
 use super::error::At;
@@ -196,11 +197,11 @@ impl Strip {
     /// Cuts this strip's columns of rows of one part, at consecutive indexes from `first` on, into blocks.
     /// `width` is that of the rows' vectors.
     pub fn cut<'a>(self, first: u64, width: u32, columns: &'a RecordBatch) -> Result<Cuts<'a>> {
-        Ok(match self.share {
-            Share::Whole | Share::Wide => Box::new(v1::cut(width, columns)?),
-            Share::Narrow if self.is_packed() => Box::new(v2::cut(first, width, columns, pack::SMALLEST)?),
-            Share::Narrow => Box::new(v2::cut(first, width, columns, pack::LARGEST)?),
-        })
+        match self.share {
+            Share::Whole | Share::Wide => v1::cut(width, columns),
+            Share::Narrow if self.is_packed() => v2::cut(first, width, columns, pack::SMALLEST),
+            Share::Narrow => v2::cut(first, width, columns, pack::LARGEST),
+        }
     }
 
     /// Reads a block of this strip.
@@ -282,8 +283,27 @@ pub(super) fn wide(table: Table) -> Vec<usize> {
         .collect()
 }
 
-/// Blocks that are to be written, made when they are asked for.
+/// Blocks that are to be written, made when they are asked for or a little before.
 pub(super) type Cuts<'a> = Box<dyn Iterator<Item = Result<Cut>> + 'a>;
+
+/// Makes blocks of so many rows each, one after the other: `make` is told how many rows are before those of
+/// a block and how many they are. As many as there are threads are in memory at once.
+fn cuts<'a>(lengths: Vec<usize>, make: impl Fn(usize, usize) -> Result<Cut> + Sync + 'a) -> Cuts<'a> {
+    let mut end = 0;
+    let ranges = lengths.into_iter().map(|length| {
+        end += length;
+        (end - length, length)
+    });
+    let ranges: Vec<_> = ranges.collect();
+    let threads = rayon::current_num_threads();
+    let windows: Vec<Vec<_>> = ranges.chunks(threads).map(<[_]>::to_vec).collect();
+    Box::new(windows.into_iter().flat_map(move |window| {
+        let made = window
+            .into_par_iter()
+            .map(|(offset, length)| make(offset, length));
+        made.collect::<Vec<_>>()
+    }))
+}
 
 /// A block that is to be written.
 pub(super) struct Cut {

@@ -5,32 +5,28 @@ use arrow::error::ArrowError;
 use arrow::ipc::writer::StreamWriter;
 use dream_schema::SchemaError;
 
-use super::{Cut, Entry, stream};
+use super::{Cut, Cuts, Entry, cuts, stream};
 use crate::store::{Result, pack};
 
 /// The length of an index entry.
 pub(in crate::store) const ENTRY: usize = 44;
 
-/// Cuts rows into blocks, one at a time.
-pub(super) fn cut(width: u32, rows: &RecordBatch) -> Result<impl Iterator<Item = Result<Cut>>> {
+/// Cuts rows into blocks.
+pub(super) fn cut<'a>(width: u32, rows: &'a RecordBatch) -> Result<Cuts<'a>> {
     // Every buffer is padded to 64 bytes.
     let head = encode(&rows.slice(0, 0), 0)?.len() + 128 * rows.num_columns();
     let sizes = pack::row_sizes(rows);
-    let mut offset = 0;
-    Ok(pack::cuts(&sizes, head, pack::SMALLEST)
-        .into_iter()
-        .map(move |length| {
-            let batch = rows.slice(offset, length);
-            let sizes = sizes.get(offset..offset + length).unwrap_or_default();
-            let block = encode(&batch, head + sizes.iter().sum::<usize>())?;
-            let cut = Cut {
-                offset: offset as u64,
-                entry: Entry::new(length, width, &block),
-                block,
-            };
-            offset += length;
-            Ok(cut)
-        }))
+    let lengths = pack::cuts(&sizes, head, pack::SMALLEST);
+    Ok(cuts(lengths, move |offset, length| {
+        let batch = rows.slice(offset, length);
+        let sizes = sizes.get(offset..offset + length).unwrap_or_default();
+        let block = encode(&batch, head + sizes.iter().sum::<usize>())?;
+        Ok(Cut {
+            offset: offset as u64,
+            entry: Entry::new(length, width, &block),
+            block,
+        })
+    }))
 }
 
 /// Returns the bytes of a block, which takes about `size` of them.

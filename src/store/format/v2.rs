@@ -25,7 +25,7 @@ use arrow::error::ArrowError;
 use arrow::ipc::writer::StreamWriter;
 use dream_schema::{SchemaError, Table};
 
-use super::{Cut, Entry, stream};
+use super::{Cut, Cuts, Entry, cuts, stream};
 use crate::store::{Result, pack};
 
 /// The column that a block's key gives.
@@ -33,33 +33,25 @@ const INDEX: &str = "index";
 
 type Decoded<T> = std::result::Result<T, ArrowError>;
 
-/// Cuts the narrow columns of rows from index `first` on into blocks, one at a time. What fits into
-/// `uncut` bytes becomes one block.
-pub(super) fn cut(
-    first: u64,
-    width: u32,
-    rows: &RecordBatch,
-    uncut: usize,
-) -> Result<impl Iterator<Item = Result<Cut>>> {
+/// Cuts the narrow columns of rows from index `first` on into blocks. What fits into `uncut` bytes becomes
+/// one block.
+pub(super) fn cut<'a>(first: u64, width: u32, rows: &'a RecordBatch, uncut: usize) -> Result<Cuts<'a>> {
     let kinds = kinds(first, rows).map_err(SchemaError::Arrow)?;
     let varying = of_kind(rows, &kinds, Kind::Varying).map_err(SchemaError::Arrow)?;
     let head = encode(first, &rows.slice(0, 1))?.len() + 128 * (rows.num_columns() + 8);
-    let cuts = pack::cuts(&pack::row_sizes(&varying), head, uncut);
-    let mut offset = 0;
-    Ok(cuts.into_iter().map(move |length| {
+    let lengths = pack::cuts(&pack::row_sizes(&varying), head, uncut);
+    Ok(cuts(lengths, move |offset, length| {
         let rows = rows.slice(offset, length);
         let block = encode(first + offset as u64, &rows)?;
         let entry = Entry {
             class_name: class_name(&rows).map(Arc::from),
             ..Entry::new(length, width, &block)
         };
-        let cut = Cut {
+        Ok(Cut {
             offset: offset as u64,
             entry,
             block,
-        };
-        offset += length;
-        Ok(cut)
+        })
     }))
 }
 
