@@ -1,6 +1,7 @@
 //! Floating-point numbers of files, in whatever format, as f32: the one place that npy, safetensors and
 //! PyTorch's files are read by.
 
+use std::borrow::Cow;
 use std::io::{self, Read};
 
 /// The formats that floating-point numbers have in files, little-endian.
@@ -77,11 +78,17 @@ pub(crate) fn integers(bytes: &[u8], size: usize, signed: bool) -> Vec<i64> {
     bytes.chunks_exact(size.clamp(1, 8)).map(integer).collect()
 }
 
-/// Returns the numbers as they lie in files, little-endian.
+/// Returns the numbers as they lie in files, little-endian: on most processors as they lie in memory.
+pub(crate) fn as_bytes(numbers: &[f32]) -> Cow<'_, [u8]> {
+    if cfg!(target_endian = "little") {
+        return Cow::Borrowed(bytemuck::cast_slice(numbers));
+    }
+    Cow::Owned(numbers.iter().flat_map(|number| number.to_le_bytes()).collect())
+}
+
+/// Returns the numbers as they lie in files.
 pub(crate) fn to_bytes(numbers: &[f32]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(4 * numbers.len());
-    bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
-    bytes
+    as_bytes(numbers).into_owned()
 }
 
 fn fill<const SIZE: usize>(out: &mut [f32], bytes: &[u8], number: impl Fn([u8; SIZE]) -> f32) {

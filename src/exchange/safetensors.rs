@@ -103,7 +103,7 @@ pub fn write_vectors<E: Into<BoxError>>(
             let hint = "export one run at a time";
             return Err(ExchangeError::Layout { what, hint });
         }
-        file.write_all(&floats::to_bytes(&rows.flat))
+        file.write_all(&floats::as_bytes(&rows.flat))
             .map_err(ExchangeError::io(path))?;
         keys(&batch, &mut classes, &mut indices)?;
         one_run(&batch, &mut run)?;

@@ -75,6 +75,11 @@ impl<'a> View<'a> {
         Self { format, ..self }
     }
 
+    /// Says whether it is of a transaction that writes.
+    pub(super) fn is_writing(&self) -> bool {
+        matches!(self.transaction, Transaction::Write(_))
+    }
+
     /// Opens a table. In a transaction that writes it may not be open already.
     pub(super) fn table<K: Key, V: Value>(
         &self,

@@ -21,6 +21,7 @@ use clap::FromArgMatches as _;
 use crate::commands::{Cli, Verdict};
 
 fn main() -> ExitCode {
+    memory::keep_freed();
     quiet_damage();
     match run() {
         Ok(Verdict::Good) => ExitCode::SUCCESS,

@@ -12,6 +12,18 @@ use crate::globals::Globals;
 /// What is assumed where the machine does not say.
 const ASSUMED: u64 = 4 << 30;
 
+/// Tells the allocator to keep blocks of a few megabytes that are freed: most of what is read from a store is
+/// freed soon, and the next block would ask the system for the same pages again. (Measured: two page faults
+/// of three, and a third of the time of reading 30 MB.)
+pub fn keep_freed() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: it sets two numbers of glibc's; no thread allocates yet.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 8 << 20);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 16 << 20);
+    }
+}
+
 /// A number of bytes: `512M`, `8G`, `1.5GiB`, or plain bytes; units are powers of 1024.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bytes(pub u64);

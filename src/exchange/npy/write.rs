@@ -79,10 +79,12 @@ pub fn write_npy<E: Into<BoxError>>(
             let hint = "export one run at a time";
             return Err(ExchangeError::Layout { what, hint });
         }
-        file.write_all(&floats::to_bytes(&rows_now.flat))
-            .map_err(ExchangeError::io(path))?;
         groups.add(&batch);
-        rows.write(&batch.project(&others)?)?;
+        let others = batch.project(&others)?;
+        let bytes = floats::as_bytes(&rows_now.flat);
+        let (written, listed) = rayon::join(|| file.write_all(&bytes), || rows.write(&others));
+        written.map_err(ExchangeError::io(path))?;
+        listed?;
         count += batch.num_rows() as u64;
     }
     let shape = shape(layout, &groups, count, &item.unwrap_or_else(|| vec![0]))?;

@@ -6,8 +6,6 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
-use super::ROW_GROUP_BYTES;
-
 /// Strings that differ from row to row, for which a dictionary is a loss.
 const UNIQUE: [&str; 5] = ["blake3", "blob", "digest", "params", "path"];
 
@@ -24,7 +22,6 @@ pub(super) fn properties(schema: &Schema, metadata: Vec<KeyValue>) -> WriterProp
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_dictionary_enabled(false)
         .set_statistics_enabled(EnabledStatistics::Chunk)
-        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
         .set_key_value_metadata(Some(metadata));
     for field in schema.fields() {
         let name = field.name();

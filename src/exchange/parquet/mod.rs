@@ -7,7 +7,7 @@
 //! Encodings, and why: float columns are split by byte (BYTE_STREAM_SPLIT) and compressed with zstd; strings
 //! that repeat get a dictionary; PNG is stored as it is, because it is compressed already; statistics are
 //! kept for what one filters by and not for vectors and bytes. A row group holds at most [`ROW_GROUP_BYTES`],
-//! which bounds the memory of writer and reader.
+//! which bounds the memory of writer and reader; the writer encodes a few at once.
 
 mod encoding;
 mod features;
@@ -26,7 +26,7 @@ pub(in crate::exchange) use read::convert;
 pub use read::{ParquetRows, RawParquet, runs_of};
 pub use write::write_parquet;
 
-/// The most bytes of a row group before compression (a single larger row still makes one).
+/// The most bytes of a row group in memory, before compression (a single larger row still makes one).
 pub const ROW_GROUP_BYTES: usize = 64 << 20;
 
 /// The key of the file's metadata under which the table's name stands.

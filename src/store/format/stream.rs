@@ -15,7 +15,7 @@ pub(super) fn open<'a, 'b>(bytes: &'a mut &'b [u8]) -> Result<StreamReader<&'a m
 }
 
 /// Refuses a message that is longer than what is there of it.
-fn check(mut bytes: &[u8]) -> Result<(), ArrowError> {
+pub(super) fn check(mut bytes: &[u8]) -> Result<(), ArrowError> {
     let short = || ArrowError::IpcError("a message is longer than the block".to_owned());
     // Eight messages are more than any block has: a schema, and a batch or two.
     for _ in 0..8 {
