@@ -12,7 +12,7 @@ use super::Result;
 #[cfg(feature = "sql")]
 use super::known::Known;
 use super::selection::Selection;
-use crate::store::{BlockInfo, Projection, Readable, Snapshot, Tally};
+use crate::store::{Ahead, BlockInfo, Projection, Readable, Snapshot, Tally};
 
 /// How much was read, for whoever wants to know.
 #[derive(Debug, Default)]
@@ -53,8 +53,8 @@ pub struct ScanOptions {
     pub tally: Arc<Tally>,
 }
 
-/// The wanted rows of a table, block by block in key order, with the column `run` in front. One block is in
-/// memory at a time, and all are read from one snapshot.
+/// The wanted rows of a table, block by block in key order, with the column `run` in front, all from one
+/// snapshot. A few blocks are read ahead, by several threads.
 pub struct Scan {
     snapshot: Arc<Snapshot>,
     table: Table,
@@ -66,6 +66,7 @@ pub struct Scan {
     tally: Arc<Tally>,
     /// The class that is known to have another name.
     skipped: Option<(RunId, u32)>,
+    ahead: Ahead<Read>,
 }
 
 impl Scan {
@@ -110,6 +111,7 @@ impl Scan {
             counter: options.counter,
             tally: options.tally,
             skipped: None,
+            ahead: Ahead::new(),
         }
     }
 
@@ -118,15 +120,15 @@ impl Scan {
         self.blocks.as_slice()
     }
 
-    /// Returns the wanted rows of a stretch.
-    fn rows(&mut self, mut info: BlockInfo) -> Result<Option<RecordBatch>> {
-        let class = (info.run, info.part);
-        if self.skipped == Some(class) {
-            return Ok(None);
-        }
-        if self.selection.deciding(self.table, &info).is_empty() {
-            info.rows = info.rows.min(u32::try_from(self.left).unwrap_or(u32::MAX));
-        }
+    /// Reads the next stretch.
+    fn read(&mut self) -> Option<Read> {
+        // Where only some rows are wanted, nothing is read that may not be.
+        let limited = self.left < usize::MAX;
+        let (skipped, left) = (&self.skipped, self.left);
+        let mut infos = self
+            .blocks
+            .by_ref()
+            .filter(|info| *skipped != Some((info.run, info.part)));
         let reader = Reader {
             snapshot: &self.snapshot,
             table: self.table,
@@ -135,30 +137,42 @@ impl Scan {
             counter: &self.counter,
             tally: &self.tally,
         };
-        let rows = reader.rows(&info)?;
-        if rows.num_rows() == 0 {
-            if self.table.by_class() {
-                self.skipped = Some(class);
+        let read = |mut info: BlockInfo| {
+            if reader.selection.deciding(reader.table, &info).is_empty() {
+                info.rows = info.rows.min(u32::try_from(left).unwrap_or(u32::MAX));
             }
-            return Ok(None);
-        }
-        let rows = rows.slice(0, rows.num_rows().min(self.left));
-        self.left -= rows.num_rows();
-        Ok(Some(rows))
+            ((info.run, info.part), reader.rows(&info))
+        };
+        self.ahead
+            .next(&mut infos, if limited { 1 } else { usize::MAX }, read)
     }
 }
+
+/// The class of a stretch, and its wanted rows.
+type Read = ((RunId, u32), Result<RecordBatch>);
 
 impl Iterator for Scan {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
         while self.left > 0 {
-            let info = self.blocks.next()?;
-            if let Some(item) = self.rows(info).transpose() {
-                if item.is_err() {
-                    self.left = 0;
+            let (class, rows) = self.read()?;
+            match rows {
+                Ok(rows) if rows.num_rows() == 0 => {
+                    if self.table.by_class() {
+                        self.skipped = Some(class);
+                    }
                 }
-                return Some(item);
+                Ok(rows) if self.left == usize::MAX => return Some(Ok(rows)),
+                Ok(rows) => {
+                    let rows = rows.slice(0, rows.num_rows().min(self.left));
+                    self.left -= rows.num_rows();
+                    return Some(Ok(rows));
+                }
+                Err(error) => {
+                    self.left = 0;
+                    return Some(Err(error));
+                }
             }
         }
         None

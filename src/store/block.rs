@@ -1,14 +1,13 @@
 //! Stretches of rows: where they are, and reading them one after the other.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use arrow::array::RecordBatch;
 use dream_schema::{RunId, Table};
-use rayon::prelude::*;
 
 use super::Result;
+use super::ahead::Ahead;
 use super::format::{self, Block, Entry, Share, Strip};
 use super::layout::{self, Key};
 use super::view::View;
@@ -81,18 +80,14 @@ impl Projection {
     }
 }
 
-/// Bytes of blocks that are read ahead.
-const AHEAD: u64 = 16 << 20;
-
-/// The rows of a table in key order, block by block, as they were committed when it was made. While one after
-/// the other is taken, a few are read ahead by several threads: two at first, then more.
+/// The rows of a table in key order, block by block, as they were committed when it was made. A few are read
+/// ahead, by several threads.
 pub struct Blocks<'a> {
     view: View<'a>,
     table: Table,
     columns: Projection,
     infos: std::vec::IntoIter<BlockInfo>,
-    ahead: VecDeque<(BlockInfo, Result<RecordBatch>)>,
-    window: usize,
+    ahead: Ahead<(BlockInfo, Result<RecordBatch>)>,
 }
 
 impl<'a> Blocks<'a> {
@@ -109,33 +104,8 @@ impl<'a> Blocks<'a> {
             table,
             columns: columns.clone(),
             infos,
-            ahead: VecDeque::new(),
-            window: 1,
+            ahead: Ahead::new(),
         })
-    }
-
-    fn read_ahead(&mut self) {
-        if self.view.is_writing() {
-            self.window = 1; // A transaction that writes opens a table once at a time.
-        } else {
-            self.window = (2 * self.window).min(2 * rayon::current_num_threads());
-        }
-        let (mut infos, mut bytes) = (Vec::new(), 0);
-        while infos.len() < self.window && bytes < AHEAD {
-            let Some(info) = self.infos.next() else { break };
-            bytes += info.bytes;
-            infos.push(info);
-        }
-        let read = |info: BlockInfo| {
-            let rows = self.view.stretch(self.table, &info, &self.columns);
-            (info, rows)
-        };
-        if infos.len() < 2 {
-            self.ahead.extend(infos.into_iter().map(read));
-        } else {
-            self.ahead
-                .extend(infos.into_par_iter().map(read).collect::<Vec<_>>());
-        }
     }
 }
 
@@ -143,10 +113,13 @@ impl Iterator for Blocks<'_> {
     type Item = Result<(BlockInfo, RecordBatch)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.ahead.is_empty() {
-            self.read_ahead();
-        }
-        let (info, rows) = self.ahead.pop_front()?;
+        // A transaction that writes has a table open once at a time.
+        let most = if self.view.is_writing() { 1 } else { usize::MAX };
+        let read = |info: BlockInfo| {
+            let rows = self.view.stretch(self.table, &info, &self.columns);
+            (info, rows)
+        };
+        let (info, rows) = self.ahead.next(&mut self.infos, most, read)?;
         Some(rows.map(|rows| (info, rows)))
     }
 }

@@ -75,6 +75,7 @@
 //! another row under the same key is [`StoreError::Conflict`]. [`Store::finish`] seals the run with a digest
 //! over all its rows, and it never changes again.
 
+mod ahead;
 mod append;
 mod batch;
 mod blob;
@@ -130,6 +131,7 @@ pub use snapshot::Snapshot;
 pub use upgrade::{UpgradePlan, Upgraded};
 pub use verify::Verification;
 
+pub(crate) use ahead::Ahead;
 use error::At;
 use face::Viewed;
 use format::Format;

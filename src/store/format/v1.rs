@@ -3,7 +3,6 @@
 use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
 use arrow::error::ArrowError;
-use arrow::ipc::reader::StreamDecoder;
 use arrow::ipc::writer::StreamWriter;
 use dream_schema::SchemaError;
 
@@ -43,12 +42,7 @@ fn encode(batch: &RecordBatch, size: usize) -> Result<Vec<u8>> {
 
 /// Returns the rows of a block.
 pub(super) fn decode(block: &[u8]) -> std::result::Result<RecordBatch, ArrowError> {
-    stream::check(block)?;
-    // The columns stay where they are in this one copy.
-    let mut rest = Buffer::from(block);
-    let mut decoder = StreamDecoder::new();
-    let missing = || ArrowError::IpcError("it holds no record batch".to_owned());
-    decoder.decode(&mut rest)?.ok_or_else(missing)
+    stream::read(&mut Buffer::from(block))
 }
 
 impl Entry {

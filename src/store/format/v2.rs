@@ -18,6 +18,7 @@ use std::sync::Arc;
 use arrow::array::{
     Array, ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, Scalar, UInt32Array,
 };
+use arrow::buffer::Buffer;
 use arrow::compute::kernels::cmp::not_distinct;
 use arrow::compute::take;
 use arrow::datatypes::{DataType, FieldRef, Int64Type, SchemaRef};
@@ -164,14 +165,15 @@ impl Narrow {
         rows: usize,
         block: &[u8],
     ) -> std::result::Result<Self, String> {
-        let Some((flags, mut rest)) = block.split_first_chunk::<2>() else {
+        let Some((flags, rest)) = block.split_first_chunk::<2>() else {
             return Err("it is cut short".to_owned());
         };
+        let mut rest = Buffer::from(rest);
         let mut part = |there: u8, rows: usize| -> std::result::Result<Option<RecordBatch>, String> {
             if there == 0 {
                 return Ok(None);
             }
-            let batch = read(&mut rest).map_err(|error| error.to_string())?;
+            let batch = stream::read(&mut rest).map_err(|error| error.to_string())?;
             if batch.num_rows() != rows {
                 return Err(format!("it has {} rows, expected {rows}", batch.num_rows()));
             }
@@ -256,17 +258,6 @@ impl Narrow {
         constant
             .map(|column| (column, true))
             .or_else(|| varying.map(|column| (column, false)))
-    }
-}
-
-/// Returns the batch of the stream that `bytes` begins with, and moves on to what is behind it.
-fn read(bytes: &mut &[u8]) -> Decoded<RecordBatch> {
-    let mut reader = stream::open(bytes)?;
-    let missing = || Err(ArrowError::IpcError("it holds no record batch".to_owned()));
-    let batch = reader.next().unwrap_or_else(missing)?;
-    match reader.next() {
-        None => Ok(batch),
-        Some(_) => Err(ArrowError::IpcError("it holds two record batches".to_owned())),
     }
 }
 

@@ -4,6 +4,7 @@
     reason = "measurements, and what the killed process has to say"
 )]
 
+mod append;
 mod disk;
 mod faults;
 mod fixture;
