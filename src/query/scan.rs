@@ -122,8 +122,11 @@ impl Scan {
 
     /// Reads the next stretch.
     fn read(&mut self) -> Option<Read> {
-        // Where only some rows are wanted, nothing is read that may not be.
-        let limited = self.left < usize::MAX;
+        // Nothing is read that may not be wanted: where a number of rows is asked for, or a class by a name
+        // that only its rows tell.
+        let nameless = |info: &BlockInfo| info.class_name.is_none();
+        let unsure = self.left < usize::MAX
+            || (self.selection.class_names.is_some() && self.blocks.as_slice().first().is_some_and(nameless));
         let (skipped, left) = (&self.skipped, self.left);
         let mut infos = self
             .blocks
@@ -144,7 +147,7 @@ impl Scan {
             ((info.run, info.part), reader.rows(&info))
         };
         self.ahead
-            .next(&mut infos, if limited { 1 } else { usize::MAX }, read)
+            .next(&mut infos, if unsure { 1 } else { usize::MAX }, read)
     }
 }
 

@@ -6,8 +6,9 @@ needs lancedb, pylance, duckdb, faiss-cpu, pyarrow and numpy. Vectors of 768 num
 as a Parquet file in the layout of `dream export outliers`; each program takes it in and answers the same
 questions. Every measurement is a process of its own: its time is that of the whole process for `dream`, and
 for the Python packages that of the calls alone, without interpreter and imports; its memory is the most that
-it had resident. Reads are repeated and the median is taken; files are in the page cache. All is removed at
-the end.
+it had resident. Reads are repeated and the median is taken; files are in the page cache. What is written is
+on the disk when its time ends: `dream` and DuckDB's database see to it themselves, for the rest it is done
+here. All is removed at the end.
 """
 
 import argparse
@@ -100,6 +101,7 @@ class Lance:
 
         batches = pq.ParquetFile(self.folder / "outliers.parquet").iter_batches(8192)
         self.db.create_table("outliers", data=batches, schema=schema())
+        sync(self.folder / "lance")
 
     def found(self, where, columns):
         return self.table().search().where(where).select(columns).limit(10**9).to_arrow()
@@ -119,6 +121,7 @@ class Lance:
         with pq.ParquetWriter(self.folder / "lance.parquet", schema(), compression="zstd") as writer:
             for batch in self.table().to_lance().to_batches():
                 writer.write_batch(batch)
+        sync(self.folder / "lance.parquet")
 
     def nearest(self):
         vector = self.found(f"class_id = {CLASS} AND index = {INDEX}", ["vector"])["vector"][0].as_py()
@@ -163,6 +166,7 @@ class Duck:
 
     def export(self):
         self.db.sql(f"COPY outliers TO '{self.folder / 'duck.parquet'}' (FORMAT parquet, COMPRESSION zstd)")
+        sync(self.folder / "duck.parquet")
 
     def nearest(self):
         one = f'(SELECT vector FROM outliers WHERE class_id = {CLASS} AND "index" = {INDEX})'
@@ -193,6 +197,7 @@ class Faiss:
         for batch in pq.ParquetFile(self.folder / "outliers.parquet").iter_batches(8192, columns=["vector"]):
             index.add(batch["vector"].flatten().to_numpy().reshape(-1, WIDTH))
         self.faiss.write_index(index, str(self.folder / "flat.faiss"))
+        sync(self.folder / "flat.faiss")
 
     def nearest(self):
         index = self.faiss.read_index(str(self.folder / "flat.faiss"))
@@ -218,12 +223,23 @@ def save(path, table):
 
     vectors = table.column("vector").combine_chunks().flatten().to_numpy(zero_copy_only=False)
     np.save(path, vectors.astype(np.float32, copy=False).reshape(-1, WIDTH))
+    sync(path)
     return table.num_rows
 
 
+def files_of(path):
+    return [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+
+
+def sync(path):
+    """Waits until a file, or all files of a folder, are on the disk."""
+    for file in files_of(path):
+        with open(file, "rb") as opened:
+            os.fsync(opened.fileno())
+
+
 def on_disk(path):
-    files = [path] if path.is_file() else path.rglob("*")
-    return sum(file.stat().st_blocks * 512 for file in files)
+    return sum(file.stat().st_blocks * 512 for file in files_of(path))
 
 
 class Dream:
