@@ -212,6 +212,28 @@ fn what_does_not_fit_is_refused_and_leaves_no_run() {
 }
 
 #[test]
+fn what_was_stored_of_a_long_file_is_removed_when_its_last_row_is_refused() {
+    let bench = Bench::new();
+    let space = bench
+        .space(&bench.npy("space.npy", "(3, 2)", &SPACE), &classes())
+        .unwrap();
+    let line = |row: usize| format!("{},{row},1\n", row % 3);
+    let lines: String = (0..20_000).map(line).collect();
+    let sound = bench.file("sound.csv", format!("class_id,0,1\n{lines}").as_bytes());
+    let cut = bench.file("cut.csv", format!("class_id,0,1\n{lines}0,nan,1\n").as_bytes());
+    let said = bench.vectors(VectorKind::Features, &cut, space.id).unwrap_err();
+    assert!(
+        said.contains("row 6667 of the class `bag`") && said.contains("NaN at 0"),
+        "{said}"
+    );
+    assert_eq!(bench.store.runs().unwrap().len(), 1);
+    assert_eq!(bench.store.usage().unwrap().tables.len(), 1);
+    let run = bench.vectors(VectorKind::Features, &sound, space.id).unwrap();
+    assert_eq!(bench.store.count(run.id, Table::Features).unwrap(), 20_000);
+    assert_eq!(bench.store.parts(run.id, Table::Features).unwrap(), [0, 1, 2]);
+}
+
+#[test]
 fn our_own_exports_come_back_with_the_same_digest() {
     let bench = Bench::new();
     let space = bench
