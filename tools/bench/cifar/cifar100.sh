@@ -20,6 +20,7 @@ out=$3
 dream=${DREAM:-dream}
 seeds=${SEEDS:-0 1 2}
 per_class=${PER_CLASS:-60}
+steps=${STEPS:-20}
 # The neighbour whose distance is the density, of 500 images a class, and the size of the boundary set.
 k=${K:-300}
 select=${SELECT:-50}
@@ -72,10 +73,10 @@ for seed in $seeds; do
     stage sample --seed "$seed" --features "encode-$seed" --method gaussian --per-class "$per_class" \
         --alias "gaussian-$seed"
     for kind in knn gaussian; do
-        stage imagine --seed "$seed" --outliers "$kind-$seed" --per-class "$per_class" \
+        stage imagine --seed "$seed" --outliers "$kind-$seed" --per-class "$per_class" --steps "$steps" \
             --alias "$kind-pictures-$seed"
     done
-    stage imagine --seed "$seed" --embeddings embed --plain --per-class "$per_class" \
+    stage imagine --seed "$seed" --embeddings embed --plain --per-class "$per_class" --steps "$steps" \
         --alias "prompt-pictures-$seed"
     detect "$seed" dream knn-pictures
     detect "$seed" gaussian-noise gaussian-pictures --only-outliers
