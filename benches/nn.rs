@@ -55,6 +55,7 @@ fn networks(c: &mut Criterion) {
             width,
             in_channels: 3,
             num_outputs: 10,
+            form: Default::default(),
         };
         let net = ResNet::new(config, 1, &Engine::default()).expect("a network of known depth");
         let (x, labels) = (

@@ -24,6 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         width: 64,
         in_channels: 3,
         num_outputs: bias.elem_count(),
+        form: Default::default(),
     };
     let network = ResNet::new(config, 0, &Engine::default())?;
     network.tensors().load_state_dict(&state)?;

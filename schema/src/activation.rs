@@ -22,5 +22,7 @@ table! {
         pub logits: Numbers as wide,
         /// The features, what the last layer reads; empty where only logits are known.
         pub features: Numbers as wide,
+        /// The logit of the class of outliers, where the classifier has one beside its classes.
+        pub outlier_logit: Option<f32> = None,
     }
 }

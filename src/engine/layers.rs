@@ -16,6 +16,7 @@ use super::raw::{
     Activation, Attention, AttentionShape, ConvShape, Plus, RawConv, RawGroupNorm, RawLayerNorm, RawLinear,
     Run, SgdRule, Stride,
 };
+use super::wide::WidePlan;
 
 /// A way of computing on a device.
 pub(crate) trait Layers: Send + Sync + Debug {
@@ -75,6 +76,11 @@ pub(crate) trait Layers: Send + Sync + Debug {
 
     fn residual(&self, plan: &Plan) -> Box<dyn Residual> {
         composed::residual(plan, composed::conv2d)
+    }
+
+    /// A network whose norms stand before their convolutions.
+    fn wide(&self, plan: &WidePlan) -> Box<dyn Residual> {
+        composed::wide(plan, composed::conv2d)
     }
 
     fn momentum(&self, var: &Var) -> Box<dyn Momentum> {

@@ -27,6 +27,8 @@ mod raw;
 #[cfg(test)]
 mod tests;
 
+pub(crate) mod wide;
+
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Result, Tensor, Var};
@@ -43,6 +45,7 @@ pub(crate) use self::raw::{
     Activation, Attention, ConvShape, Head, Plus, RawConv, RawGroupNorm, RawLayerNorm, RawLinear, Run,
     SgdRule, Stride,
 };
+use self::wide::WidePlan;
 
 /// A device, and the way of computing on it. Clones are the same engine.
 #[derive(Clone, Debug)]
@@ -146,6 +149,11 @@ impl Engine {
     /// A residual network of this plan.
     pub(crate) fn residual(&self, plan: &Plan) -> Box<dyn Residual> {
         self.0.residual(plan)
+    }
+
+    /// A wide residual network of this plan.
+    pub(crate) fn wide(&self, plan: &WidePlan) -> Box<dyn Residual> {
+        self.0.wide(plan)
     }
 
     /// What SGD keeps of a variable.

@@ -382,6 +382,7 @@ fn residual_networks_agree() {
             width: 8,
             in_channels: 3,
             num_outputs: 5,
+            form: Default::default(),
         };
         let run = |engine: &Engine| {
             let net = ResNet::new(config.clone(), 1, engine).unwrap();

@@ -43,6 +43,41 @@ pub fn cross_entropy(logits: &Tensor, labels: &[u32]) -> Result<Tensor> {
     Ok((logsumexp(logits)? - chosen)?.mean_all()?)
 }
 
+/// Returns the mean cross-entropy (nats) of `logits` `[n, classes]` with the uniform distribution:
+/// `logsumexp(f) - mean(f)` (outlier exposure).
+///
+/// # Errors
+/// Candle's errors.
+pub fn cross_entropy_to_uniform(logits: &Tensor) -> Result<Tensor> {
+    Ok((logsumexp(logits)? - logits.mean(D::Minus1)?)?.mean_all()?)
+}
+
+/// Returns the squared hinges of the energies `-logsumexp(f)` of two sets of logits, each `[n, classes]`: how
+/// far those of `inside` lie above the first margin, and those of `outside` below the second; the mean over
+/// each (Liu et al. 2020, Eqs. 8 and 9).
+///
+/// # Errors
+/// Candle's errors.
+pub fn energy_margins(inside: &Tensor, outside: &Tensor, [low, high]: [f64; 2]) -> Result<Tensor> {
+    let (inside, outside) = (logsumexp(inside)?.neg()?, logsumexp(outside)?.neg()?);
+    let above = (inside - low)?.relu()?.sqr()?.mean_all()?;
+    let below = outside.affine(-1.0, high)?.relu()?.sqr()?.mean_all()?;
+    Ok((above + below)?)
+}
+
+/// Returns the rows of `logits` `[n, classes]` divided by `temperature` times their length, to which 1e-7 is
+/// added (LogitNorm, as the authors' code).
+///
+/// # Errors
+/// Candle's errors.
+pub fn logit_norm(logits: &Tensor, temperature: f64) -> Result<Tensor> {
+    let square = logits.sqr()?.sum_keepdim(D::Minus1)?;
+    // sqrt has no gradient at zero, where PyTorch's norm has none either.
+    let floor = square.detach().le(1e-24)?.to_dtype(DType::F32)?;
+    let length = ((square + floor.affine(1e-24, 0.0)?)?.sqrt()? + 1e-7)?;
+    Ok((logits.broadcast_div(&length)? / temperature)?)
+}
+
 /// Returns the mean binary cross-entropy (nats) of `logits` with `targets` in [0, 1], both of one shape:
 /// `log(1 + exp(x)) - x t`.
 ///
@@ -186,5 +221,59 @@ mod tests {
             })
         ));
         assert!(matches!(cross_entropy(&logits, &[0]), Err(Error::Shape { .. })));
+    }
+
+    /// What tests/fixtures/nn/make_methods.py writes.
+    #[derive(serde::Deserialize)]
+    struct Fixture {
+        images: Vec<Vec<f32>>,
+        outliers: Vec<Vec<f32>>,
+        labels: Vec<u32>,
+        #[serde(flatten)]
+        losses: std::collections::BTreeMap<String, Expected>,
+    }
+
+    #[derive(serde::Deserialize)]
+    struct Expected {
+        value: f32,
+        gradients: [Vec<Vec<f32>>; 2],
+    }
+
+    #[test]
+    fn losses_of_all_methods_and_their_gradients_agree_with_pytorch() {
+        let text = include_str!("../../tests/fixtures/nn/losses.json");
+        let fixture: Fixture = serde_json::from_str(text).unwrap();
+        let flat = |rows: &[Vec<f32>]| var(&rows.concat(), (rows.len(), rows[0].len()));
+        let labels = &fixture.labels;
+        assert_eq!(fixture.losses.len(), 5);
+        for (name, expected) in &fixture.losses {
+            let (a, b) = (flat(&fixture.images), flat(&fixture.outliers));
+            let loss = match name.as_str() {
+                "exposure" => cross_entropy_to_uniform(&b).unwrap(),
+                "margins" => energy_margins(&a, &b, [-8.0, -3.0]).unwrap(),
+                "extra_class" => {
+                    (cross_entropy(&a, labels).unwrap() + cross_entropy(&b, &[3; 3]).unwrap()).unwrap()
+                }
+                "mixoe" => {
+                    let own = (cross_entropy(&b, &labels[..3]).unwrap() * 0.3).unwrap();
+                    (own + (cross_entropy_to_uniform(&b).unwrap() * 0.7).unwrap()).unwrap()
+                }
+                "logit_norm" => cross_entropy(&logit_norm(&a, 0.04).unwrap(), labels).unwrap(),
+                other => panic!("{other}"),
+            };
+            let value = loss.to_scalar::<f32>().unwrap();
+            let near = |found: f32, expected: f32| (found - expected).abs() < 2e-5 * (1.0 + expected.abs());
+            assert!(near(value, expected.value), "{name}: {value}");
+            let grads = loss.backward().unwrap();
+            for (var, expected) in [&a, &b].into_iter().zip(&expected.gradients) {
+                let found = grads
+                    .get(var)
+                    .map(|g| g.flatten_all().unwrap().to_vec1::<f32>().unwrap());
+                let found = found.unwrap_or(vec![0.0; expected.concat().len()]);
+                for (found, expected) in found.iter().zip(expected.concat()) {
+                    assert!(near(*found, expected), "{name}: gradient {found}, not {expected}");
+                }
+            }
+        }
     }
 }

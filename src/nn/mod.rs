@@ -10,6 +10,7 @@ mod conv;
 mod error;
 mod fit;
 pub mod loss;
+pub mod mix;
 mod optim;
 mod resnet;
 pub mod schedule;
@@ -19,8 +20,11 @@ mod tensors;
 pub use conv::{ConvOptions, conv2d};
 pub use error::{Error, Result};
 pub use fit::Misfit;
-pub use loss::{binary_cross_entropy_with_logits, cross_entropy, l2_normalize, logsumexp};
+pub use loss::{
+    binary_cross_entropy_with_logits, cross_entropy, cross_entropy_to_uniform, energy_margins, l2_normalize,
+    logit_norm, logsumexp,
+};
 pub use optim::{Sgd, SgdOptions};
-pub use resnet::{ResNet, ResNetConfig, Stem};
+pub use resnet::{Form, ResNet, ResNetConfig, Stem};
 pub use state::{State, StateFile, from_safetensors, read_state, to_safetensors};
 pub use tensors::{Init, Spec, Tensors};

@@ -138,6 +138,26 @@ impl Phi {
     }
 }
 
+/// Returns the log-odds of each image not being in the class of outliers, of the logits of the classes and of
+/// its own: `logsumexp(f_1 .. f_K) - f_{K+1}`, which orders images as the softmax of that class does (Chen et
+/// al., "ATOM", 2021) without being cut to 0 or 1.
+///
+/// # Errors
+/// As [`energy`]; not a logit of outliers an image, or one that is NaN.
+pub fn extra_class(logits: &[f32], classes: usize, outlier_logits: &[f32]) -> Result<Vec<f32>, OodError> {
+    check("logits of the class of outliers", outlier_logits)?;
+    let energies = energy(logits, classes, 1.0)?;
+    if energies.len() != outlier_logits.len() {
+        return Err(OodError::Length {
+            what: "logits of the class of outliers",
+            expected: format!("{}, one an image", energies.len()),
+            actual: outlier_logits.len(),
+        });
+    }
+    let pairs = energies.iter().zip(outlier_logits);
+    Ok(pairs.map(|(energy, outlier)| energy - outlier).collect())
+}
+
 /// Returns DREAM-OOD's score phi(E) of each energy: the log-odds of being ID under `phi` (Eq. 8).
 ///
 /// # Errors

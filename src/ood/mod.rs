@@ -23,7 +23,7 @@ mod tests;
 pub use classified::{aurc, ccr_at_fpr, detection_error, misclassification_auroc};
 pub use curve::Threshold;
 pub use error::OodError;
-pub use logits::{Phi, energy, max_logit, msp, phi};
+pub use logits::{Phi, energy, extra_class, max_logit, msp, phi};
 pub use metric::{
     Convention, Detection, Interpolation, Positive, accuracy, aupr, auroc, detection, fpr_at_tpr, mean,
     predictions, roc,

@@ -42,6 +42,9 @@ pub enum OutlierError {
          more samples"
     )]
     TooFewForK { class: u32, n: usize, k: usize },
+    /// A covariance that no Gaussian has.
+    #[error("the covariance of the features is singular; add to its diagonal")]
+    Singular,
     /// A larger boundary set than features.
     #[error(
         "select = {select} boundary features, but class {class} has only {n}; lower select to at most {n}"
@@ -110,6 +113,7 @@ impl HasKind for OutlierError {
             | Self::Zero { .. }
             | Self::Duplicates { .. }
             | Self::TooFewForK { .. }
+            | Self::Singular
             | Self::TooFewForSelect { .. }
             | Self::TooFewCross { .. }
             | Self::Parameter { .. } => Kind::Refused,

@@ -43,6 +43,7 @@ mod round;
 mod sample;
 #[cfg(test)]
 mod tests;
+mod tied;
 
 pub use beyond::{BeyondParams, beyond};
 pub use boundary::{boundary, knn_distances};
@@ -51,3 +52,4 @@ pub use error::OutlierError;
 pub use gaussian::{GaussianParams, gaussian};
 pub use params::{Knn, Sampled, SamplingParams, Side};
 pub use sample::sample_class;
+pub use tied::TiedGaussians;

@@ -50,6 +50,14 @@ domains! {
     BOOTSTRAP = "compare/bootstrap";
     /// Which points of a plot are drawn.
     REPORT_THIN = "report/thin";
+    /// How much of an image is left beside an outlier, and which part, by step.
+    DETECT_MIX = "detect/mix";
+    /// Virtual outliers in the feature space, by epoch, or by class.
+    DETECT_VIRTUAL = "detect/virtual";
+    /// Operations on pictures, by epoch and sample.
+    AUGMENT_POLICY = "augment/policy";
+    /// How much of each of two images a mixed one has, and which part, by step.
+    TRAIN_MIX = "train/mix";
 }
 
 const STEP_NOISE: &str = "imagine/step-noise/";

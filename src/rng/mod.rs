@@ -6,6 +6,7 @@
 //! only IEEE additions, multiplications, divisions and square roots, no library logarithm or sine: they are
 //! the same bits on every machine.
 
+mod beta;
 pub mod domain;
 mod normal;
 

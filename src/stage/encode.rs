@@ -6,12 +6,12 @@ use dream_schema::{ClassEmbedding, Feature, Run, Table};
 use serde::{Deserialize, Serialize};
 
 use super::pictures::Pictures;
-use super::training::{self, Trainer, Training};
+use super::training::{self, Objective, Step, Trainer, Training};
 use super::{
     Asked, Context, ImageSource, Input, Order, Refusals, Role, Source, Stage, StageError, StateSource, embed,
     required_input,
 };
-use crate::nn;
+use crate::nn::{self, ResNet};
 use crate::store::{Readable, Store};
 
 /// Name of the stage.
@@ -116,9 +116,14 @@ fn execute(ctx: &Context<'_>, run: &Run, params: &Params) -> Result<(), StageErr
 
     let width = classes.first().map_or(0, |c| c.vector.len());
     let head = head(ctx, &classes, width)?;
-    let cosines = |outputs: &Tensor| -> nn::Result<Tensor> { Ok(nn::l2_normalize(outputs)?.matmul(&head)?) };
+    let mut objective = Cosines {
+        head,
+        temperature: params.temperature,
+    };
     let network = training.network(width, run.spec.seed, ctx)?;
-    training::initialize(ctx, run, training, &network)?;
+    if let Some(state) = training::initial(ctx, run, training, &network, width)? {
+        network.tensors().load_state_dict(&state)?;
+    }
     let trainer = Trainer {
         ctx,
         run,
@@ -132,15 +137,26 @@ fn execute(ctx: &Context<'_>, run: &Run, params: &Params) -> Result<(), StageErr
         classes: source.classes(),
         beside: None,
     };
-    trainer.train(
-        NAME,
-        |outputs| cosines(&outputs),
-        |network, step| {
-            let logits = (cosines(&network.forward(step.images, true)?)? / params.temperature)?;
-            Ok(nn::cross_entropy(&logits, step.labels)?)
-        },
-    )?;
+    trainer.train(NAME, &mut objective)?;
     store_features(ctx, run, params, &trainer, &images, &classes)
+}
+
+/// Cross-entropy over the cosines with the class embeddings, divided by the temperature (Eq. 2).
+struct Cosines {
+    /// The class embeddings as unit columns, `[m, classes]`.
+    head: Tensor,
+    temperature: f64,
+}
+
+impl Objective for Cosines {
+    fn logits(&self, outputs: Tensor) -> nn::Result<Tensor> {
+        Ok(nn::l2_normalize(&outputs)?.matmul(&self.head)?)
+    }
+
+    fn loss(&self, network: &ResNet, step: &Step<'_>) -> Result<Tensor, StageError> {
+        let logits = (self.logits(network.forward(step.images, true)?)? / self.temperature)?;
+        Ok(step.cross_entropy(&logits)?)
+    }
 }
 
 /// Returns the frozen head: the class embeddings as unit columns, `[m, classes]`.

@@ -3,7 +3,7 @@
 use candle_core::{Device, Tensor, Var};
 
 use super::StageError;
-use crate::nn::State;
+use crate::nn::{self, State};
 use crate::ood;
 use crate::rng::{Stream, domain};
 use crate::words::words;
@@ -109,6 +109,16 @@ impl TrainedPhi {
                 (both.narrow(1, 1, 1)? - both.narrow(1, 0, 1)?)?.squeeze(1)?
             }
         })
+    }
+
+    /// Returns the binary cross-entropy of energies `[n]`, of which the first `ids` are of images and the
+    /// rest of outliers, with gradients (Eq. 7).
+    pub fn uncertainty(&self, energy: &Tensor, ids: usize) -> Result<Tensor, StageError> {
+        let n = energy.dim(0)?;
+        let is_id: Vec<f32> = (0..n).map(|i| if i < ids { 1.0 } else { 0.0 }).collect();
+        let is_id = Tensor::from_vec(is_id, n, energy.device())?;
+        let log_odds = self.log_odds(energy)?;
+        Ok(nn::binary_cross_entropy_with_logits(&log_odds, &is_id)?)
     }
 
     /// Returns phi as scores use it.

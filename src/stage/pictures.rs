@@ -67,7 +67,7 @@ impl<'a> Pictures<'a> {
         })
     }
 
-    /// Opens the pictures of an `imagine` run, which have no labels; there must be one.
+    /// Opens the pictures of an `imagine` run, whose labels are their classes; there must be one.
     pub fn of_run(
         store: &'a Store,
         run: RunId,
@@ -88,10 +88,11 @@ impl<'a> Pictures<'a> {
             return Err(StageError::Mismatch(format!("run {run} has no picture")));
         }
         let held = whole && fits(keys.len(), &preparation, limit);
+        let labels = Some(keys.iter().map(|(class, _)| *class).collect());
         let mut pictures = Self {
             preparation,
             origin: Origin::Stored(store, run, keys),
-            labels: None,
+            labels,
         };
         if held {
             let all: Vec<u32> = (0..pictures.len() as u32).collect();

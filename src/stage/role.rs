@@ -13,6 +13,8 @@ pub enum Role {
     Features,
     /// A `sample` run or an import: outlier vectors; of a classifier an `imagine` run: their pictures.
     Outliers,
+    /// An `imagine` run: pictures of the classes, for a classifier to learn from.
+    Inliers,
     /// What a network starts from: a `detect` run, or weights in a file.
     Initial,
     /// A `detect` run: the classifier.
@@ -44,6 +46,7 @@ impl fmt::Display for Role {
             Self::Embeddings => "embeddings",
             Self::Features => "features",
             Self::Outliers => "outliers",
+            Self::Inliers => "inliers",
             Self::Initial => "initial",
             Self::Detector => "detector",
             Self::Images => "images",
@@ -96,6 +99,7 @@ mod tests {
             (Role::Embeddings, "embeddings"),
             (Role::Features, "features"),
             (Role::Outliers, "outliers"),
+            (Role::Inliers, "inliers"),
             (Role::Initial, "initial"),
             (Role::Detector, "detector"),
             (Role::Images, "images"),

@@ -73,6 +73,7 @@ fn activation(index: u64) -> Activation {
         predicted: (index > 0).then_some(1),
         logits: Numbers(vec![index as f32; index as usize]),
         features: Numbers(vec![-0.5; 3]),
+        outlier_logit: None,
     }
 }
 
@@ -177,7 +178,7 @@ fn what_is_stored_is_pinned() {
         "checkpoints dbc196e7 fa1c2f61 ac76f96f",
         "scores f3a9f85e 7855d5d8 acd1dd26",
         "metrics e3ba7196 7bae7150 64e3fbfd",
-        "activations 2eea0793 2f00c4c6 33a37b13",
+        "activations a9fd4bc4 34cbc079 33a37b13",
     ];
     assert_eq!(found, pinned);
 }

@@ -7,6 +7,7 @@ mod pointwise;
 mod residual;
 mod sgd;
 mod weighted;
+mod wide;
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 
@@ -16,6 +17,7 @@ pub(super) use self::residual::Convolve;
 use super::layers::{Layers, Momentum, Normalize, Repeat, Residual, Uploads, Weighted};
 use super::plan::Plan;
 use super::raw::{ConvShape, RawConv, RawGroupNorm, RawLayerNorm, RawLinear};
+use super::wide::WidePlan;
 
 /// Candle's operations on any device.
 #[derive(Debug)]
@@ -63,6 +65,10 @@ pub(super) fn conv2d(x: &Tensor, weight: &Tensor, shape: &ConvShape) -> Result<T
 
 pub(super) fn residual(plan: &Plan, conv2d: Convolve) -> Box<dyn Residual> {
     Box::new(residual::Network::new(plan, conv2d))
+}
+
+pub(super) fn wide(plan: &WidePlan, conv2d: Convolve) -> Box<dyn Residual> {
+    Box::new(wide::Network::new(plan, conv2d))
 }
 
 pub(super) fn momentum(_: &Var) -> Box<dyn Momentum> {

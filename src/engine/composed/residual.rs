@@ -26,7 +26,8 @@ impl Network {
     }
 }
 
-struct Forward<'a> {
+/// The forward pass of a network, with what its norms see of the batch.
+pub(super) struct Forward<'a> {
     variables: &'a Variables,
     train: bool,
     conv2d: Convolve,
@@ -37,12 +38,7 @@ struct Forward<'a> {
 impl Residual for Network {
     fn forward(&self, variables: &Variables, x: &Tensor, run: Run) -> Result<Tensor> {
         let plan = &self.plan;
-        let mut pass = Forward {
-            variables,
-            train: run.train,
-            conv2d: self.conv2d,
-            statistics: BTreeMap::new(),
-        };
+        let mut pass = Forward::new(variables, self.conv2d, run.train);
         let mut x = pass.unit(&plan.stem, x)?.relu()?;
         if plan.pool {
             x = max_pool(&x)?;
@@ -61,40 +57,86 @@ impl Residual for Network {
             x = (x + shortcut)?.relu()?;
         }
         let features = x.mean(D::Minus1)?.mean(D::Minus1)?; // [n, features]
-        if run.train {
-            let batch = Tensor::cat(&pass.statistics.into_values().collect::<Vec<_>>(), 0)?;
-            let old = variables.buffers.detach();
-            let new = (old.affine(1.0 - MOMENTUM, 0.0)? + batch.affine(MOMENTUM, 0.0)?)?;
-            variables.buffers.set(&new)?;
-        }
+        pass.close()?;
         match run.head {
             Head::Features => Ok(features),
-            Head::Logits => last(plan, variables, &features),
+            Head::Logits => last(variables, [plan.fc_weight, plan.fc_bias], plan.outputs, &features),
         }
     }
 
     fn last(&self, variables: &Variables, features: &Tensor) -> Result<Tensor> {
-        Ok(last(&self.plan, variables, features)?.detach())
+        let plan = &self.plan;
+        Ok(last(variables, [plan.fc_weight, plan.fc_bias], plan.outputs, features)?.detach())
     }
 }
 
-/// The last layer, of features `[n, features]`.
-fn last(plan: &Plan, variables: &Variables, features: &Tensor) -> Result<Tensor> {
-    let weight = variables.trained(plan.fc_weight, &[plan.outputs, plan.features])?;
-    let bias = variables.trained(plan.fc_bias, &[plan.outputs])?;
+/// The last layer, of features `[n, features]`; where its weight and bias start.
+pub(super) fn last(
+    variables: &Variables,
+    [weight, bias]: [usize; 2],
+    outputs: usize,
+    features: &Tensor,
+) -> Result<Tensor> {
+    let weight = variables.trained(weight, &[outputs, features.dim(1)?])?;
+    let bias = variables.trained(bias, &[outputs])?;
     features.matmul(&weight.t()?)?.broadcast_add(&bias)
 }
 
-impl Forward<'_> {
+/// Where the numbers of a norm are, and how many channels it has.
+pub(super) struct NormPlace {
+    pub channels: usize,
+    pub gamma: usize,
+    pub beta: usize,
+    pub mean: usize,
+    pub var: usize,
+}
+
+impl<'a> Forward<'a> {
+    pub(super) fn new(variables: &'a Variables, conv2d: Convolve, train: bool) -> Self {
+        Self {
+            variables,
+            train,
+            conv2d,
+            statistics: BTreeMap::new(),
+        }
+    }
+
+    /// Moves the running statistics towards those of the batch.
+    pub(super) fn close(self) -> Result<()> {
+        if !self.train {
+            return Ok(());
+        }
+        let batch = Tensor::cat(&self.statistics.into_values().collect::<Vec<_>>(), 0)?;
+        let old = self.variables.buffers.detach();
+        let new = (old.affine(1.0 - MOMENTUM, 0.0)? + batch.affine(MOMENTUM, 0.0)?)?;
+        self.variables.buffers.set(&new)
+    }
+
     fn unit(&mut self, unit: &Unit, x: &Tensor) -> Result<Tensor> {
-        let (channels, side) = (unit.channels_out, unit.kernel);
+        let (_, _, h, w) = x.dims4()?;
+        let y = self.conv(unit.weight, &unit.shape([h, w]), x)?;
+        let place = NormPlace {
+            channels: unit.channels_out,
+            gamma: unit.gamma,
+            beta: unit.beta,
+            mean: unit.mean,
+            var: unit.var,
+        };
+        self.norm(&place, &y)
+    }
+
+    /// The convolution whose weight starts at `weight`.
+    pub(super) fn conv(&self, weight: usize, shape: &ConvShape, x: &Tensor) -> Result<Tensor> {
+        let [rows, columns] = shape.kernel;
+        let dims = [shape.channels_out, shape.channels_in, rows, columns];
+        (self.conv2d)(x, &self.variables.trained(weight, &dims)?, shape)
+    }
+
+    /// The batch norm of `y` `[n, channels, h, w]`.
+    pub(super) fn norm(&mut self, norm: &NormPlace, y: &Tensor) -> Result<Tensor> {
+        let channels = norm.channels;
         let trained = |start: usize| self.variables.trained(start, &[1, channels, 1, 1]);
         let buffer = |start: usize| self.variables.buffer(start, &[channels]);
-        let weight = self
-            .variables
-            .trained(unit.weight, &[channels, unit.channels_in, side, side])?;
-        let (_, _, h, w) = x.dims4()?;
-        let y = (self.conv2d)(x, &weight, &unit.shape([h, w]))?;
         let column = (1, channels, 1, 1);
         let (mean, var) = if self.train {
             let rows = y.transpose(0, 1)?.flatten_from(1)?; // [channels, n * h * w]
@@ -103,15 +145,15 @@ impl Forward<'_> {
             let var = rows.broadcast_sub(&mean)?.sqr()?.mean_keepdim(1)?;
             // Running statistics keep the unbiased variance, normalisation uses the biased one (as PyTorch).
             let unbiased = var.detach().affine(count / (count - 1.0).max(1.0), 0.0)?;
-            self.statistics.insert(unit.mean, mean.detach().flatten_all()?);
-            self.statistics.insert(unit.var, unbiased.flatten_all()?);
+            self.statistics.insert(norm.mean, mean.detach().flatten_all()?);
+            self.statistics.insert(norm.var, unbiased.flatten_all()?);
             (mean, var)
         } else {
-            (buffer(unit.mean)?, buffer(unit.var)?)
+            (buffer(norm.mean)?, buffer(norm.var)?)
         };
-        let scale = (trained(unit.gamma)? / (var.reshape(column)? + EPSILON)?.sqrt()?)?;
+        let scale = (trained(norm.gamma)? / (var.reshape(column)? + EPSILON)?.sqrt()?)?;
         let centred = y.broadcast_sub(&mean.reshape(column)?)?;
-        centred.broadcast_mul(&scale)?.broadcast_add(&trained(unit.beta)?)
+        centred.broadcast_mul(&scale)?.broadcast_add(&trained(norm.beta)?)
     }
 }
 

@@ -31,6 +31,7 @@ use super::policy::Policy;
 use super::raw::{
     Activation, Attention, AttentionShape, ConvShape, RawConv, RawGroupNorm, RawLayerNorm, RawLinear,
 };
+use super::wide::WidePlan;
 
 /// A residual network composed of candle's operations, but for our convolution.
 #[cfg(test)]
@@ -89,6 +90,10 @@ impl Layers for Host {
 
     fn residual(&self, plan: &Plan) -> Box<dyn Residual> {
         Box::new(resnet::Network::new(plan))
+    }
+
+    fn wide(&self, plan: &WidePlan) -> Box<dyn Residual> {
+        composed::wide(plan, conv2d::conv2d)
     }
 
     fn momentum(&self, var: &Var) -> Box<dyn Momentum> {

@@ -21,7 +21,7 @@ pub struct ColorJitter {
 
 /// A property of a picture that can be varied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Property {
+pub(super) enum Property {
     Brightness,
     Contrast,
     Saturation,
@@ -65,7 +65,7 @@ impl ColorJitter {
 }
 
 impl Property {
-    fn adjust(self, rgb: &mut [u8], factor: f64) {
+    pub(super) fn adjust(self, rgb: &mut [u8], factor: f64) {
         let (pixels, _) = rgb.as_chunks_mut::<3>();
         match self {
             Property::Brightness => pixels
@@ -102,7 +102,7 @@ fn luma([r, g, b]: &[u8; 3]) -> u8 {
 }
 
 /// `from + factor (to - from)`, cut to a byte, as Pillow's `blend`.
-fn blend(from: u8, to: u8, factor: f32) -> u8 {
+pub(super) fn blend(from: u8, to: u8, factor: f32) -> u8 {
     // A conversion to a byte saturates and drops the fraction.
     (f32::from(from) + factor * (f32::from(to) - f32::from(from))) as u8
 }

@@ -5,6 +5,8 @@
 
 mod crop;
 mod jitter;
+mod operation;
+mod policy;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +18,8 @@ use crate::rng::{Stream, domain};
 
 pub use crop::ResizedCrop;
 pub use jitter::ColorJitter;
+pub use operation::Operation;
+pub use policy::Policy;
 
 /// How pixels become numbers, and how a training picture is varied.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +31,8 @@ pub struct Augmentation {
     pub crop_padding: usize,
     /// Pixel value of the padding.
     pub fill: u8,
+    /// Operations that the picture goes through first. They need pictures of three channels.
+    pub policy: Option<Policy>,
     /// Varies the colours, before crop and flip. It needs pictures of three channels.
     pub jitter: Option<ColorJitter>,
     /// Mean of each channel, of pixels in [0, 1].
@@ -80,6 +86,7 @@ impl Augmentation {
         Self {
             flip: false,
             crop_padding: 0,
+            policy: None,
             jitter: None,
             ..self.clone()
         }
@@ -104,7 +111,7 @@ impl Augmentation {
             let shape = vec![self.mean.len(), self.std.len()];
             return Err(refuse("mean and std", "one number for each channel", shape));
         }
-        if self.jitter.is_some() && channels != 3 {
+        if (self.jitter.is_some() || self.policy.is_some()) && channels != 3 {
             let shape = vec![height, width, channels];
             return Err(refuse(
                 "pictures (h, w, channels)",
@@ -193,12 +200,17 @@ impl Varied<'_> {
                 actual: vec![picture.len(), out.len()],
             });
         }
-        let jittered = self.by.jitter.as_ref().map(|jitter| {
-            let mut bytes = picture.to_vec();
-            jitter.vary(&mut bytes, &mut draw.stream(domain::AUGMENT_JITTER));
-            bytes
-        });
-        let picture = jittered.as_deref().unwrap_or(picture);
+        let mut varied = None;
+        if let Some(policy) = &self.by.policy {
+            let bytes = varied.get_or_insert_with(|| picture.to_vec());
+            let mut stream = draw.stream(domain::AUGMENT_POLICY);
+            policy.vary(bytes, [height, width], &mut stream);
+        }
+        if let Some(jitter) = &self.by.jitter {
+            let bytes = varied.get_or_insert_with(|| picture.to_vec());
+            jitter.vary(bytes, &mut draw.stream(domain::AUGMENT_JITTER));
+        }
+        let picture = varied.as_deref().unwrap_or(picture);
         let mut stream = draw.stream(domain::AUGMENT);
         let (pad, span) = (self.by.crop_padding, 2 * self.by.crop_padding as u32 + 1);
         let (flip, dy, dx) = (

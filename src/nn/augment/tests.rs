@@ -6,6 +6,7 @@ fn spec() -> Augmentation {
         crop_padding: 2,
         fill: 0,
         jitter: None,
+        policy: None,
         mean: vec![0.5; 3],
         std: vec![0.25; 3],
     }

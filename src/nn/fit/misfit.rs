@@ -80,16 +80,28 @@ fn architecture<'a, 's>(
     shape: &dyn Fn(&str) -> Option<&'s [usize]>,
 ) -> String {
     let mut blocks: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut bottleneck = false;
+    let (mut bottleneck, mut wide) = (false, false);
     for name in names {
-        if let [stage, _, "conv1", "weight"] = name.split('.').collect::<Vec<_>>()[..]
-            && stage.starts_with("layer")
-        {
-            *blocks.entry(stage).or_default() += 1;
+        match name.split('.').collect::<Vec<_>>()[..] {
+            [stage, _, "conv1", "weight"] if stage.starts_with("layer") => {
+                *blocks.entry(stage).or_default() += 1;
+            }
+            [stage, "layer", _, "conv1", "weight"] if stage.starts_with("block") => {
+                wide = true;
+                *blocks.entry(stage).or_default() += 1;
+            }
+            _ => {}
         }
         bottleneck |= name.ends_with(".conv3.weight");
     }
     let convolutions: usize = blocks.values().sum::<usize>() * if bottleneck { 3 } else { 2 };
+    if wide {
+        let width = match shape("block1.layer.0.conv1.weight") {
+            Some(&[width, ..]) => width.to_string(),
+            _ => "unknown".into(),
+        };
+        return format!("a WideResNet-{} of width {width}", convolutions + 4);
+    }
     let (width, kernel) = match shape("conv1.weight") {
         Some(&[width, _, kernel, _]) => (width.to_string(), format!("{kernel}x{kernel}")),
         _ => ("unknown".into(), "unknown".into()),

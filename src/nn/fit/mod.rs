@@ -1,11 +1,11 @@
 //! Which tensors of a file are the weights of a residual network: from the names of other training programs
 //! to torchvision's, by rules.
 //!
-//! 1. Everything before `layer1.0.conv1.weight` is a prefix, whatever it is and however the file nests its
-//!    dictionaries: `module.` (DataParallel), `model.` or `net.` below `state_dict` (Lightning), `_orig_mod.`
-//!    (`torch.compile`), `encoder.` (DREAM-OOD, SupCon), `backbone.` (OpenMMLab), `module.encoder_q.` (MoCo),
-//!    and any of them in each other. Where several prefixes lead to whole networks, averaged and momentum
-//!    copies come last.
+//! 1. Everything before `layer1.0.conv1.weight` (`block1.layer.0.conv1.weight` of a wide network) is a
+//!    prefix, whatever it is and however the file nests its dictionaries: `module.` (DataParallel),
+//!    `model.` or `net.` below `state_dict` (Lightning), `_orig_mod.` (`torch.compile`), `encoder.`
+//!    (DREAM-OOD, SupCon), `backbone.` (OpenMMLab), `module.encoder_q.` (MoCo), and any of them in each
+//!    other. Where several prefixes lead to whole networks, averaged and momentum copies come last.
 //! 2. `shortcut` is another word for `downsample` (DREAM-OOD, OpenOOD, the networks for CIFAR).
 //! 3. The last layer is a matrix as wide as the features with its bias, `fc` or any other name (`trans`,
 //!    `linear`, `head.fc`, `classifier`), below the prefix or beside it. Of several that one is taken which
@@ -32,8 +32,8 @@ pub(super) use padding::padded;
 
 use crate::tensor_file::Entry;
 
-/// A tensor that every residual network has, and nothing else.
-const ANCHOR: &str = "layer1.0.conv1.weight";
+/// Tensors that residual networks have, one of them each, and nothing else.
+const ANCHORS: [&str; 2] = ["layer1.0.conv1.weight", "block1.layer.0.conv1.weight"];
 /// The last layer.
 const HEAD: &str = "fc.";
 /// PyTorch's counters, which nothing here needs.
@@ -154,7 +154,9 @@ impl Differences {
 impl<'f> Candidate<'f> {
     fn all(entries: &'f [Entry]) -> Vec<Self> {
         let before = |entry: &'f Entry| {
-            let prefix = entry.name.strip_suffix(ANCHOR)?;
+            let prefix = ANCHORS
+                .iter()
+                .find_map(|anchor| entry.name.strip_suffix(anchor))?;
             let whole = prefix.is_empty() || prefix.ends_with('.');
             whole.then_some((entry.container.as_str(), prefix))
         };

@@ -9,6 +9,7 @@ fn wanted(depth: usize, outputs: usize) -> Wanted {
         width: 4,
         in_channels: 3,
         num_outputs: outputs,
+        form: Default::default(),
     };
     config.shapes().unwrap()
 }

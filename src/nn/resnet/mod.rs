@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 use candle_core::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::tensors::Tensors;
+use super::tensors::{Spec, Tensors};
 use super::{Error, Result};
+use crate::engine::wide::WidePlan;
 use crate::engine::{Engine, Head, Plan, Residual, Run};
 use crate::words::words;
 
 mod plan;
 #[cfg(test)]
 mod tests;
+mod wide;
 
 words! {
     /// The first layers of a network.
@@ -24,13 +26,35 @@ words! {
     }
 }
 
+/// What blocks are made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// Norms behind convolutions, four stages (He et al. 2016), by torchvision's names.
+    #[default]
+    Residual,
+    /// Norms before convolutions, three stages behind a 3x3 convolution of 16 channels: a wide residual
+    /// network (WRN-40-2: depth 40, width 32). On the CPU it is composed of convolutions of our own and
+    /// candle's operations, which takes longer than a network of the other form with as many
+    /// multiplications.
+    Wide,
+}
+
+impl Form {
+    /// Says whether it is the form of networks that do not name theirs.
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// The shape of a network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResNetConfig {
-    /// 10, 18 or 34 (blocks of two 3x3 convolutions) or 50 (bottleneck blocks), of four stages; 20, 32, 44,
-    /// 56 or 110 (blocks of two 3x3 convolutions), of three: He et al.'s networks for CIFAR.
+    /// 10, 18 or 34 (blocks of two 3x3 convolutions), 50 or 101 (bottleneck blocks), of four stages; 20, 32,
+    /// 44, 56 or 110 (blocks of two 3x3 convolutions), of three: He et al.'s networks for CIFAR; of a wide
+    /// network 6 n + 4.
     pub depth: usize,
-    /// The first layers.
+    /// The first layers; a wide network has those for small pictures.
     pub stem: Stem,
     /// Channels of the first stage; each of the next doubles them. In the literature 64 of four stages, and
     /// 16 of three; 16 of four makes a small network.
@@ -39,6 +63,15 @@ pub struct ResNetConfig {
     pub in_channels: usize,
     /// Numbers that the last linear layer gives: classes, or the size of an embedding.
     pub num_outputs: usize,
+    /// What blocks are made of.
+    pub form: Form,
+}
+
+/// The layers of a network of either form.
+#[derive(Debug)]
+enum Layers {
+    Residual(Plan),
+    Wide(WidePlan),
 }
 
 impl ResNetConfig {
@@ -47,7 +80,7 @@ impl ResNetConfig {
     /// # Errors
     /// [`Error::Config`] for an unknown depth or a zero size.
     pub fn check(&self) -> Result<()> {
-        plan::specs(self).map(|_| ())
+        self.specs().map(|_| ())
     }
 
     /// Returns the bytes that a training step takes at least, with so many square pictures: weights with
@@ -57,14 +90,30 @@ impl ResNetConfig {
     /// As [`Self::check`].
     pub fn training_bytes(&self, batch: usize, side: usize) -> Result<f64> {
         let numbers = |shape: &[usize]| shape.iter().map(|n| *n as f64).product::<f64>();
-        let weights: f64 = plan::specs(self)?.iter().map(|spec| numbers(&spec.shape)).sum();
-        Ok(4.0 * (3.0 * weights + batch as f64 * plan::activations(self, side)?))
+        let weights: f64 = self.specs()?.iter().map(|spec| numbers(&spec.shape)).sum();
+        let activations = match self.form {
+            Form::Residual => plan::activations(self, side)?,
+            Form::Wide => wide::activations(self, side)?,
+        };
+        Ok(4.0 * (3.0 * weights + batch as f64 * activations))
     }
 
     /// Returns the shape of each tensor of such a network, by torchvision's names.
     pub(crate) fn shapes(&self) -> Result<BTreeMap<String, Vec<usize>>> {
-        let specs = plan::specs(self)?.into_iter();
+        let specs = self.specs()?.into_iter();
         Ok(specs.map(|spec| (spec.name, spec.shape)).collect())
+    }
+
+    fn specs(&self) -> Result<Vec<Spec>> {
+        match self.form {
+            Form::Residual => plan::specs(self),
+            Form::Wide if self.stem == Stem::ImageNet => Err(Error::Config {
+                field: "stem",
+                value: "imagenet".into(),
+                expected: "cifar for a wide network",
+            }),
+            Form::Wide => wide::specs(self),
+        }
     }
 }
 
@@ -72,7 +121,7 @@ impl ResNetConfig {
 #[derive(Debug)]
 pub struct ResNet {
     config: ResNetConfig,
-    plan: Plan,
+    layers: Layers,
     tensors: Tensors,
     network: Box<dyn Residual>,
 }
@@ -84,14 +133,22 @@ impl ResNet {
     /// # Errors
     /// [`Error::Config`] for an unknown depth or a zero size.
     pub fn new(config: ResNetConfig, seed: u64, engine: &Engine) -> Result<Self> {
-        let specs = plan::specs(&config)?;
-        let tensors = Tensors::new(specs, seed, engine.device())?;
-        let plan = plan::placed(&config, &tensors)?;
+        let tensors = Tensors::new(config.specs()?, seed, engine.device())?;
+        let (network, layers) = match config.form {
+            Form::Residual => {
+                let plan = plan::placed(&config, &tensors)?;
+                (engine.residual(&plan), Layers::Residual(plan))
+            }
+            Form::Wide => {
+                let plan = wide::placed(&config, &tensors)?;
+                (engine.wide(&plan), Layers::Wide(plan))
+            }
+        };
         Ok(Self {
             config,
-            network: engine.residual(&plan),
-            plan,
+            layers,
             tensors,
+            network,
         })
     }
 
@@ -102,7 +159,10 @@ impl ResNet {
 
     /// Length of the pooled feature vector.
     pub fn feature_len(&self) -> usize {
-        self.plan.features
+        match &self.layers {
+            Layers::Residual(plan) => plan.features,
+            Layers::Wide(plan) => plan.features,
+        }
     }
 
     /// The network's tensors: what is trained ([`Tensors::var`]), saved and loaded.
@@ -159,7 +219,11 @@ impl ResNet {
                 });
             }
         };
-        if train && x.dims()[0] * self.plan.last_area(h, w) == 1 {
+        let area = match &self.layers {
+            Layers::Residual(plan) => plan.last_area(h, w),
+            Layers::Wide(plan) => wide::last_area(plan, h, w),
+        };
+        if train && x.dims()[0] * area == 1 {
             let expected = "more than one number a channel in the last stage: a larger batch".into();
             return Err(Error::Shape {
                 what: "training batch",

@@ -51,19 +51,18 @@ fn unit_specs(unit: &Unit) -> Vec<Spec> {
 pub(super) fn specs(config: &ResNetConfig) -> Result<Vec<Spec>> {
     let plan = unplaced(config)?;
     let mut specs: Vec<Spec> = plan.units().flat_map(unit_specs).collect();
-    let init = Init::UniformFanIn(plan.features);
-    for (name, shape) in [
-        ("fc.weight", vec![plan.outputs, plan.features]),
-        ("fc.bias", vec![plan.outputs]),
-    ] {
-        specs.push(Spec {
-            name: name.into(),
-            shape,
-            init,
-            trainable: true,
-        });
-    }
+    specs.extend(last_layer(plan.features, plan.outputs));
     Ok(specs)
+}
+
+/// The tensors of the last layer.
+pub(super) fn last_layer(features: usize, outputs: usize) -> [Spec; 2] {
+    [("fc.weight", vec![outputs, features]), ("fc.bias", vec![outputs])].map(|(name, shape)| Spec {
+        name: name.into(),
+        shape,
+        init: Init::UniformFanIn(features),
+        trainable: true,
+    })
 }
 
 /// Numbers that all convolutions together give of one square picture.
@@ -91,11 +90,12 @@ fn stages(config: &ResNetConfig) -> Result<(Vec<usize>, bool)> {
         18 => Ok((vec![2; 4], false)),
         34 => Ok((vec![3, 4, 6, 3], false)),
         50 => Ok((vec![3, 4, 6, 3], true)),
+        101 => Ok((vec![3, 4, 23, 3], true)),
         depth @ (20 | 32 | 44 | 56 | 110) => Ok((vec![(depth - 2) / 6; 3], false)),
         depth => Err(Error::Config {
             field: "depth",
             value: depth.to_string(),
-            expected: "10, 18, 34 or 50; 20, 32, 44, 56 or 110 of three stages",
+            expected: "10, 18, 34, 50 or 101; 20, 32, 44, 56 or 110 of three stages",
         }),
     }
 }
@@ -125,8 +125,8 @@ fn block(prefix: &str, [channels, inner, outer]: [usize; 3], stride: usize, bott
     Block { units, projection }
 }
 
-fn unplaced(config: &ResNetConfig) -> Result<Plan> {
-    let (counts, bottleneck) = stages(config)?;
+/// Refuses sizes of zero.
+pub(super) fn check_sizes(config: &ResNetConfig) -> Result<()> {
     for (field, value) in [
         ("width", config.width),
         ("in_channels", config.in_channels),
@@ -140,6 +140,12 @@ fn unplaced(config: &ResNetConfig) -> Result<Plan> {
             });
         }
     }
+    Ok(())
+}
+
+fn unplaced(config: &ResNetConfig) -> Result<Plan> {
+    let (counts, bottleneck) = stages(config)?;
+    check_sizes(config)?;
     let (kernel, stride) = match config.stem {
         Stem::Cifar => (3, 1),
         Stem::ImageNet => (7, 2),

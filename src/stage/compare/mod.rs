@@ -206,8 +206,14 @@ struct Kind {
 impl Kind {
     fn of(store: &Store, evaluation: &Run, classifier: &Run) -> Result<Self, StageError> {
         let name = match classifier.spec.stage == detect::NAME {
-            true if params::<detect::Params>(classifier)?.outlier.is_some() => "dream",
-            true => "plain",
+            true => match params::<detect::Params>(classifier)?
+                .outlier
+                .map(|recipe| recipe.method)
+            {
+                Some(detect::Method::Phi(_)) => "dream",
+                Some(method) => method.name(),
+                None => "plain",
+            },
             false => "other",
         };
         let settings = super::lineage::ancestors(store, evaluation.id)?;

@@ -20,15 +20,15 @@ pub struct Detector {
     network: ResNet,
 }
 
-/// Returns phi of a `detect` run, if it was trained with outliers.
+/// Returns phi of a `detect` run, if it was trained with it.
 ///
 /// # Errors
 /// If it has no checkpoint.
 pub(in crate::stage) fn phi(ctx: &Context<'_>, run: &Run) -> Result<Option<ood::Phi>, StageError> {
-    let Some(loss) = params::<Params>(run)?.outlier else {
+    let Some(name) = params::<Params>(run)?.phi() else {
         return Ok(None);
     };
-    let phi = TrainedPhi::new(&loss.phi, 0, ctx.engine.device())?;
+    let phi = TrainedPhi::new(&name, 0, ctx.engine.device())?;
     phi.load(&mut state(ctx, run)?)?;
     Ok(Some(phi.frozen()?))
 }
@@ -52,7 +52,8 @@ impl Detector {
             .to_vec();
         let mut state = state(ctx, &run)?;
         state.retain(|name, _| !is_phi(name));
-        let network = params.training.network(classes.len(), 0, ctx)?;
+        let outputs = classes.len() + params.extra_outputs();
+        let network = params.training.network(outputs, 0, ctx)?;
         network.tensors().load_state_dict(&state)?;
         Ok(Self {
             still: params.training.still(),
@@ -91,23 +92,32 @@ impl Detector {
         self.network.feature_len()
     }
 
+    /// Number of its outputs: a logit a class, and that of outliers where they have a class of their own.
+    pub(in crate::stage) fn outputs(&self) -> usize {
+        self.network.config().num_outputs
+    }
+
     /// Returns how images are brought to its input.
     pub fn preparation(&self) -> Preparation {
         self.still.preparation
     }
 
-    /// Returns the tensors of the last layer, `fc.weight` `[classes, feature_len]` and `fc.bias` `[classes]`.
+    /// Returns the tensors of the last layer, `fc.weight` `[classes, feature_len]` and `fc.bias` `[classes]`,
+    /// without the class of outliers.
     ///
     /// # Errors
     /// If they cannot be read back from the device.
     pub(in crate::stage) fn head(&self) -> Result<State, StageError> {
         let mut state = self.network.tensors().state_dict()?;
         state.retain(|name, _| name.starts_with("fc."));
+        for tensor in state.values_mut() {
+            *tensor = tensor.narrow(0, 0, self.classes.len())?.contiguous()?;
+        }
         Ok(state)
     }
 
-    /// Returns the features of the images `samples` and then their logits, `[samples, feature_len +
-    /// classes]`, flat.
+    /// Returns the features of the images `samples` and then the outputs, `[samples, feature_len + outputs]`,
+    /// flat.
     ///
     /// # Errors
     /// If an image cannot be read, or the user interrupts.

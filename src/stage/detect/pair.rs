@@ -1,4 +1,4 @@
-//! The two classifiers that are compared: the plain one, and the one with a loss on imagined outliers.
+//! The two classifiers that are compared: the plain one, and the one of a method.
 
 use super::{Detect, Inputs, Params, ask};
 use crate::stage::{Asked, ImageSource, Input, StateSource};
@@ -6,7 +6,7 @@ use crate::stage::{Asked, ImageSource, Input, StateSource};
 /// What both trainings are asked.
 #[derive(Clone, Copy, Debug)]
 pub struct Pair<'a> {
-    /// Parameters of the training with outliers; the plain one has them without the loss.
+    /// Parameters of the training by the method; the plain one has them without it.
     pub params: &'a Params,
     /// The seed of all random numbers of either.
     pub seed: u64,
@@ -17,7 +17,7 @@ pub struct Pair<'a> {
 }
 
 impl Pair<'_> {
-    /// Says whether the training with outliers goes on from the plain classifier.
+    /// Says whether the training by the method goes on from the plain classifier.
     pub fn fine_tunes(&self) -> bool {
         let loss = self.params.outlier.as_ref();
         loss.is_some_and(|loss| loss.fine_tune.is_some()) && self.weights.is_none()
@@ -32,15 +32,20 @@ impl Pair<'_> {
         self.ask(&params, None, None)
     }
 
-    /// Asks for the classifier with outliers; `plain` is the plain one, if it is asked for as well.
-    pub fn with_outliers(&self, outliers: Input, plain: Option<Input>) -> Asked<Detect> {
+    /// Asks for the classifier of the method, with `pictures` where it takes some; `plain` is the plain
+    /// one, if it is asked for as well.
+    pub fn with_method(&self, pictures: Option<Input>, plain: Option<Input>) -> Asked<Detect> {
         let initial = plain.filter(|_| self.fine_tunes());
-        self.ask(self.params, Some(outliers), initial)
+        self.ask(self.params, pictures, initial)
     }
 
-    fn ask(&self, params: &Params, outliers: Option<Input>, initial: Option<Input>) -> Asked<Detect> {
+    fn ask(&self, params: &Params, pictures: Option<Input>, initial: Option<Input>) -> Asked<Detect> {
+        let recipe = params.outlier.as_ref();
+        let role = recipe
+            .and_then(|recipe| recipe.method.beside())
+            .map(|beside| beside.role);
         let from = Inputs {
-            outliers,
+            pictures: role.zip(pictures),
             initial,
             weights: self.weights.cloned(),
         };

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use dream_schema::Table;
 
 use super::chosen::{self, Chosen, Way};
-use super::{DREAM, EXTRA_METRICS, Evaluate, Params, group, has_phi};
+use super::{EXTRA_METRICS, Evaluate, Params, group, own_score};
+use crate::stage::detect::OwnScore;
 use crate::stage::{
     Asked, ImageSource, Input, Known, Refusals, Role, Source, StageError, detect, import, observe,
 };
@@ -168,11 +169,16 @@ fn check_needs(
                 )?;
             }
         }
-        if matches!(score.way, Way::Dream) && id.is_some() {
-            let phi = detector.as_ref().map(|run| has_phi(store, run)).transpose()?;
-            if phi != Some(true) {
-                let found = format!("`{DREAM}` needs phi, and the classifier was not trained with outliers");
-                refusals.refuse("scores", found);
+        if let Way::Own(own) = score.way
+            && id.is_some()
+        {
+            let there = detector.as_ref().map(|run| own_score(store, run)).transpose()?;
+            if there.flatten() != Some(own) {
+                let why = match own {
+                    OwnScore::Dream => "phi, and the classifier was not trained with outliers and phi",
+                    OwnScore::ExtraClass => "a class of outliers, and the classifier has none",
+                };
+                refusals.refuse("scores", format!("`{}` needs {why}", own.name()));
             }
         }
     }

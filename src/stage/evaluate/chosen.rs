@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::ood::score::{self, Needs, SCORES, Score, Values};
 use crate::stage::Refusals;
+use crate::stage::detect::OwnScore;
 
 /// The score phi(E(x)) of a classifier that was trained with outliers (DREAM-OOD, Eq. 8).
-pub const DREAM: &str = "dream";
+pub const DREAM: &str = OwnScore::Dream.name();
 
 /// The word for every score of [`all`].
 pub const ALL: &str = "all";
@@ -93,8 +94,13 @@ pub fn all(trains: bool, validates: bool) -> Vec<ScoreSpec> {
     let cards = SCORES.iter().map(|score| score.card());
     let cards = cards.filter(|card| trains || !card.needs.train);
     let cards = cards.filter(|card| validates || !card.needs.validation);
-    let names = cards.map(|card| card.name).chain([DREAM]);
+    let names = cards.map(|card| card.name).chain(own_names());
     names.map(|name| ScoreSpec::Plain(name.to_owned())).collect()
+}
+
+/// The names of the scores that come with a method of training.
+fn own_names() -> impl Iterator<Item = &'static str> {
+    OwnScore::ALL.iter().map(|own| own.name())
 }
 
 /// A score that is there.
@@ -106,8 +112,8 @@ pub(super) struct Chosen {
 
 /// How a score is computed.
 pub(super) enum Way {
-    /// By phi.
-    Dream,
+    /// As the method of training says.
+    Own(OwnScore),
     /// By a score of the registry.
     Of(&'static dyn Score, Values),
 }
@@ -119,13 +125,13 @@ impl Chosen {
     /// In words: no such score, or values that it cannot have.
     pub fn of(spec: &ScoreSpec) -> Result<Self, String> {
         let (label, name) = (spec.to_string(), spec.name());
-        if name == DREAM {
+        if let Some(own) = OwnScore::from_name(name) {
             return match spec.values().is_empty() {
                 true => Ok(Self {
                     label,
-                    way: Way::Dream,
+                    way: Way::Own(own),
                 }),
-                false => Err(format!("`{DREAM}` has no hyperparameters")),
+                false => Err(format!("`{name}` has no hyperparameters")),
             };
         }
         let score = score::by_name(name).ok_or_else(|| format!("there is no score `{name}`"))?;
@@ -146,7 +152,7 @@ impl Chosen {
     /// What it reads.
     pub fn needs(&self) -> Needs {
         match &self.way {
-            Way::Dream => Needs {
+            Way::Own(_) => Needs {
                 logits: true,
                 ..Needs::default()
             },
@@ -165,8 +171,8 @@ pub(super) fn check(specs: &[ScoreSpec], refusals: &mut Refusals) -> Vec<Chosen>
                 refusals.refuse("scores", format!("`{}` is named twice", score.label));
             }
             Ok(score) => chosen.push(score),
-            Err(_) if spec.name() != DREAM && score::by_name(spec.name()).is_none() => {
-                let known = SCORES.iter().map(|score| score.card().name).chain([DREAM]);
+            Err(_) if own_names().all(|own| own != spec.name()) && score::by_name(spec.name()).is_none() => {
+                let known = SCORES.iter().map(|score| score.card().name).chain(own_names());
                 refusals.require_name("scores", "score", spec.name(), known);
             }
             Err(what) => refusals.refuse("scores", what),

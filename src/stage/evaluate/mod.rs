@@ -21,6 +21,7 @@ use super::{
     params,
 };
 use crate::ood::Convention;
+use crate::stage::detect::OwnScore;
 use crate::store::{Readable, Store};
 
 pub use chosen::{ALL, DREAM, ScoreSpec, Tuned, all};
@@ -65,7 +66,7 @@ pub struct Params {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// See [`Params::scores`]. Beside others, `dream` is left out for a classifier without phi.
+    /// See [`Params::scores`]. Beside others, scores that come with another method of training are left out.
     pub scores: Vec<ScoreSpec>,
     /// See [`Params::convention`].
     pub convention: Convention,
@@ -107,12 +108,15 @@ impl Settings {
         own.map_or_else(|| set.usual_split(), String::as_str)
     }
 
-    /// Returns the parameters of an evaluation, of a classifier with phi or without.
-    pub fn params(&self, has_phi: bool) -> Params {
+    /// Returns the parameters of an evaluation, of a classifier with a score of its own or without.
+    pub fn params(&self, own: Option<OwnScore>) -> Params {
         let mut scores = self.scores.clone();
-        let other = |score: &ScoreSpec| score.name() != DREAM;
-        if !has_phi && scores.iter().any(other) {
-            scores.retain(other);
+        let has = |score: &ScoreSpec| {
+            let needed = OwnScore::from_name(score.name());
+            needed.is_none() || needed == own
+        };
+        if scores.iter().any(has) {
+            scores.retain(has);
         }
         Params {
             scores,
@@ -244,11 +248,11 @@ pub fn convention(evaluation: &Run) -> Result<Convention, StageError> {
     Ok(params::<Common>(evaluation)?.convention)
 }
 
-/// Says whether a `detect` run has phi, or will have it.
+/// Returns the score that only a `detect` run's classifier has, because of how it was or will be trained.
 ///
 /// # Errors
 /// If it is of another stage, or the store fails.
-pub fn has_phi(store: &Store, detector: &Input) -> Result<bool, StageError> {
+pub fn own_score(store: &Store, detector: &Input) -> Result<Option<OwnScore>, StageError> {
     let known = detector.known(store, &Role::Detector, &[detect::NAME])?;
-    Ok(known.params::<detect::Params>()?.outlier.is_some())
+    Ok(known.params::<detect::Params>()?.own_score())
 }

@@ -25,6 +25,8 @@ pub(super) struct Shown {
     /// `[len, width]`; empty where they are not known.
     pub features: Vec<f32>,
     pub width: usize,
+    /// `[len]`: logits of the class of outliers; empty where there is none.
+    pub outlier_logits: Vec<f32>,
     /// Where every image has one.
     pub labels: Option<Vec<u32>>,
     pub class_names: Vec<Option<String>>,
@@ -58,6 +60,8 @@ impl Shown {
                 .samples
                 .extend(columns.numbers::<arrow::datatypes::Int64Type>("sample")?);
             shown.class_names.extend(columns.optional_text("class_name")?);
+            let outlier_logits = columns.optional_numbers::<Float32Type>("outlier_logit")?;
+            shown.outlier_logits.extend(outlier_logits.into_iter().flatten());
             let given: Option<Vec<u32>> = (columns.optional_numbers::<Int32Type>("label")?.into_iter())
                 .map(|label| label.and_then(|label| u32::try_from(label).ok()))
                 .collect();

@@ -12,6 +12,7 @@ use super::shown::{Head, Shown};
 use super::{Params, detector};
 use crate::ood::score::{Fitted, Reference, ScoreError};
 use crate::ood::{self, Observed, Phi};
+use crate::stage::detect::OwnScore;
 use crate::stage::metric::MetricName;
 use crate::stage::rows::stretch;
 use crate::stage::{Context, Role, StageError, detect, required_input};
@@ -53,6 +54,8 @@ enum Ready {
     Fitted(Box<dyn Fitted>),
     /// It is phi of the energy.
     Phi(Phi),
+    /// It is the log-odds of not being in the class of outliers.
+    ExtraClass,
     /// Nothing is left to do: all its rows are stored.
     Stored,
     /// It cannot learn from what is there.
@@ -230,7 +233,8 @@ impl Evaluation<'_> {
         let score = found.as_ref().unwrap_or(score);
         let (way, values) = match &score.way {
             Way::Of(way, values) => (way, values),
-            Way::Dream => {
+            Way::Own(OwnScore::ExtraClass) => return Ok(Ready::ExtraClass),
+            Way::Own(OwnScore::Dream) => {
                 let missing = || StageError::Mismatch("the classifier has no phi to score with".into());
                 return phi(self.ctx, self.run)?.map(Ready::Phi).ok_or_else(missing);
             }
@@ -341,6 +345,10 @@ impl Evaluation<'_> {
                 values.map_err(|error| of_score(chosen, &set.name, &error))
             }
             Ready::Phi(phi) => Ok(ood::phi(&ood::energy(&shown.logits, shown.classes, 1.0)?, phi)?),
+            Ready::ExtraClass => {
+                let (logits, classes) = (&shown.logits, shown.classes);
+                Ok(ood::extra_class(logits, classes, &shown.outlier_logits)?)
+            }
             // The snapshot had the rows when this was said of the score.
             Ready::Stored | Ready::LeftOut => {
                 let label = &chosen.label;

@@ -132,6 +132,7 @@ pub(super) fn read(path: &Path, of: ActivationsOf<'_>) -> Result<Read, StageErro
             predicted,
             logits: Numbers(logits.row(sample).to_vec()),
             features: Numbers(features.row(sample).to_vec()),
+            outlier_logit: None,
         })
     };
     let rows = (0..count).map(row).collect::<Result<_, StageError>>()?;

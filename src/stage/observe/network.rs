@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::Channels;
-use crate::nn::{ResNetConfig, Stem};
+use crate::nn::{Form, ResNetConfig, Stem};
 use crate::stage::detect::Detector;
 use crate::stage::training::{Still, Training, preparation};
 use crate::stage::{Context, Refusals, Role, Source, StageError, StateSource};
@@ -12,8 +12,12 @@ use crate::stage::{Context, Refusals, Role, Source, StageError, StateSource};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Network {
-    /// Layers of the residual network: 10, 18, 34 or 50; 20, 32, 44, 56 or 110 of three stages.
+    /// Layers of the residual network: 10, 18, 34, 50 or 101; 20, 32, 44, 56 or 110 of three stages; of a
+    /// wide one 6 n + 4, such as 40.
     pub depth: usize,
+    /// `residual`, or `wide` for WideResNet, whose width is 16 times its factor: 32 for WRN-40-2.
+    #[serde(default, skip_serializing_if = "Form::is_default")]
+    pub form: Form,
     /// Channels of its first stage: in the literature 64, of three stages 16.
     pub width: usize,
     /// `cifar`: 3x3 with stride 1 and no max-pool; `imagenet`: 7x7 with stride 2 and max-pool.
@@ -39,6 +43,7 @@ impl Network {
     pub fn of(training: &Training, classes: &[String]) -> Self {
         Self {
             depth: training.depth,
+            form: training.form,
             width: training.width,
             stem: training.stem,
             size: training.size,
@@ -57,6 +62,7 @@ impl Network {
             width: self.width,
             in_channels: 3,
             num_outputs: self.classes.len(),
+            form: self.form,
         }
     }
 

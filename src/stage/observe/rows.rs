@@ -63,13 +63,15 @@ impl<'a> Rows<'a> {
         })
     }
 
-    /// Returns the rows of `samples`: `shown` is `[samples, feature_len + classes]`.
+    /// Returns the rows of `samples`: `shown` is `[samples, feature_len + outputs]`.
     ///
     /// # Errors
     /// A number that is not finite.
     pub fn of(&self, samples: &[u32], shown: &[f32]) -> Result<Vec<Activation>, StageError> {
         let (classes, split) = (self.detector.classes(), self.detector.feature_len());
-        let rows = samples.iter().zip(shown.chunks_exact(split + classes.len()));
+        let rows = samples
+            .iter()
+            .zip(shown.chunks_exact(split + self.detector.outputs()));
         rows.map(|(sample, shown)| {
             if let Some(number) = shown.iter().find(|number| !number.is_finite()) {
                 let (name, what) = (self.source.name(), self.split);
@@ -77,7 +79,8 @@ impl<'a> Rows<'a> {
                     "the classifier gives {number} for image {sample} of `{name}`, split {what}"
                 )));
             }
-            let (features, logits) = shown.split_at(split);
+            let (features, outputs) = shown.split_at(split);
+            let (logits, extra) = outputs.split_at(classes.len());
             let label = self.labels.as_ref().map(|labels| labels[*sample as usize]);
             Ok(Activation {
                 class_id: label,
@@ -92,6 +95,7 @@ impl<'a> Rows<'a> {
                     .map(|p| *p as i32),
                 logits: Numbers(logits.to_vec()),
                 features: Numbers(features.to_vec()),
+                outlier_logit: extra.first().copied(),
             })
         })
         .collect()

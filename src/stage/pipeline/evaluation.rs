@@ -66,7 +66,7 @@ impl Evaluation<'_> {
         walker: &mut impl Walker,
     ) -> Result<Input, StageError> {
         let known = detector.known(store, &Role::Detector, &[detect::NAME])?;
-        let params = self.settings.params(evaluate::has_phi(store, &detector)?);
+        let params = self.settings.params(evaluate::own_score(store, &detector)?);
         let classifier = Classifier::Run(detector);
         let trained_on: ImageSource = known.source(store, &Role::Images)?;
         // Whether the set's classes are the classifier's, under numbers in place of names.

@@ -45,7 +45,7 @@ impl Preset {
             weights: None,
         };
         let plain = walker.part("detect-plain", pair.plain())?;
-        let dream = walker.part("detect", pair.with_outliers(imagined, Some(plain.clone())))?;
+        let dream = walker.part("detect", pair.with_method(Some(imagined), Some(plain.clone())))?;
         let evaluation = Evaluation {
             settings: &self.evaluate,
             id,

@@ -81,7 +81,7 @@ impl Tested {
             validation: None,
             ood_validation: None,
         };
-        evaluate::ask(&settings.params(false), &observations).spec(&self.bench.store)
+        evaluate::ask(&settings.params(None), &observations).spec(&self.bench.store)
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod evaluating;
 mod groups;
+mod methods;
 mod start;
 mod streaming;
 mod validation;

@@ -3,8 +3,8 @@
 
 use serde::Serialize;
 
-use super::{Training, Validation};
-use crate::nn::augment::{ColorJitter, ResizedCrop};
+use super::{MixImages, Training, Validation};
+use crate::nn::augment::{ColorJitter, Policy, ResizedCrop};
 use crate::stage::{ImageSource, Refusals, Role};
 
 /// The most passes over a training split.
@@ -121,6 +121,13 @@ impl Training {
         let (crop, jitter) = (self.resized_crop.as_ref(), self.color_jitter.as_ref());
         refuse_fault("training.resized_crop", crop, ResizedCrop::fault, refusals);
         refuse_fault("training.color_jitter", jitter, ColorJitter::fault, refusals);
+        let (augment, mix) = (self.augment.as_ref(), self.mix.as_ref());
+        refuse_fault("training.augment", augment, Policy::fault, refusals);
+        refuse_fault("training.mix", mix, MixImages::fault, refusals);
+        if mix.is_some() && self.batch_size == 1 {
+            let found = "set with one image a step, which there is nothing to mix with";
+            refusals.require(false, "training.mix", found, "left out");
+        }
     }
 
     /// Refuses steps that do not fit into memory. The outputs of the network are the least of it.

@@ -1,9 +1,12 @@
 //! What `encode` and `detect` share: training a residual network on an image set, a checkpoint and metrics an
 //! epoch, resume.
 
+mod backbone;
 mod check;
 mod checkpoint;
 mod divide;
+mod mix;
+mod objective;
 mod still;
 mod trainer;
 
@@ -14,22 +17,29 @@ use serde::{Deserialize, Serialize};
 use super::pictures::{HELD_BYTES, Look, Pictures};
 use super::{Context, ImageSource, Refusals, Role, Source, StageError, StateSource};
 use crate::dataset::{Channels, Preparation};
-use crate::nn::augment::{Augmentation, ColorJitter, ResizedCrop};
-use crate::nn::{self, ResNet, ResNetConfig, Stem};
+use crate::nn::augment::{Augmentation, ColorJitter, Policy, ResizedCrop};
+use crate::nn::{self, Form, ResNet, ResNetConfig, State, Stem};
 
+pub use backbone::Backbone;
 pub(super) use check::check_pace;
 pub(super) use checkpoint::used_model;
 pub use checkpoint::{CheckpointName, used_row};
 pub use divide::Validation;
+pub use mix::{Mix, MixImages};
+pub(super) use objective::{CrossEntropy, Objective, Step};
 pub(super) use still::Still;
-pub(super) use trainer::{Step, Trainer};
+pub(super) use trainer::Trainer;
 
 /// The network, and how it is trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Training {
-    /// Layers of the residual network: 10, 18, 34 or 50; 20, 32, 44, 56 or 110 of three stages.
+    /// Layers of the residual network: 10, 18, 34, 50 or 101; 20, 32, 44, 56 or 110 of three stages; of a
+    /// wide one 6 n + 4, such as 40.
     pub depth: usize,
+    /// `residual`, or `wide` for WideResNet, whose width is 16 times its factor: 32 for WRN-40-2.
+    #[serde(default, skip_serializing_if = "Form::is_default")]
+    pub form: Form,
     /// Channels of its first stage: 64 in the paper.
     pub width: usize,
     /// `cifar`: 3x3 with stride 1 and no max-pool; `imagenet`: 7x7 with stride 2 and max-pool.
@@ -66,6 +76,12 @@ pub struct Training {
     /// Varies the colours of training images: torchvision's `ColorJitter`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub color_jitter: Option<ColorJitter>,
+    /// Operations that training pictures go through before crop and flip.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub augment: Option<Policy>,
+    /// Mixes every training image with the one before it in its batch, and their labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mix: Option<MixImages>,
     /// Scales the shorter side of whole images to this before `size` is cut out of the middle; without it, to
     /// `size`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -106,6 +122,7 @@ impl Training {
             width: self.width,
             in_channels: 3,
             num_outputs: outputs,
+            form: self.form,
         }
     }
 
@@ -121,6 +138,7 @@ impl Training {
                 crop_padding: self.crop_padding,
                 fill: 0,
                 jitter: self.color_jitter.clone(),
+                policy: self.augment.clone(),
                 mean: self.mean.iter().map(|v| *v as f32).collect(),
                 std: self.std.iter().map(|v| *v as f32).collect(),
             },
@@ -134,6 +152,19 @@ impl Training {
         let open =
             |split: &str, whole| Pictures::of_set(source, split, self.preparation(), whole, HELD_BYTES);
         Ok([open(&self.split, whole)?, open(&self.test_split, true)?])
+    }
+
+    /// Returns the images of these labels that are trained on and those held out for validation.
+    pub(super) fn divide(
+        &self,
+        labels: &[u32],
+        classes: &[String],
+        seed: u64,
+    ) -> Result<[Vec<u32>; 2], StageError> {
+        match &self.validation {
+            Some(validation) => validation.divide(labels, classes, seed),
+            None => Ok([(0..labels.len() as u32).collect(), Vec::new()]),
+        }
     }
 
     /// How the network looks at whole images.
@@ -160,29 +191,31 @@ impl Training {
     }
 }
 
-/// Loads the weights that a run starts from, if it names any, into the network.
+/// Returns the weights in a file that a run starts from, if it names any, with `outputs` outputs.
 ///
 /// # Errors
 /// If they are not registered, have changed, or are not of this network: the message says which tensor.
-pub(super) fn initialize(
+pub(super) fn initial(
     ctx: &Context<'_>,
     run: &Run,
     training: &Training,
     network: &ResNet,
-) -> Result<(), StageError> {
+    outputs: usize,
+) -> Result<Option<State>, StageError> {
     if !run.spec.sources.keys().any(|role| Role::Initial.is(role)) {
-        return Ok(());
+        return Ok(None);
     }
     let source = StateSource::find(ctx.store, run, &Role::Initial)?;
-    let mut state = source.load(network.config(), training.new_head)?;
-    for note in source.check(network.config(), training.new_head)? {
+    let config = training.config(outputs);
+    let mut state = source.load(&config, training.new_head)?;
+    for note in source.check(&config, training.new_head)? {
         ctx.progress.note(&format!("{}: {note}", source.path()));
     }
     if training.new_head {
         let own = network.tensors().state_dict()?;
         state.extend(own.into_iter().filter(|(name, _)| name.starts_with("fc.")));
     }
-    Ok(network.tensors().load_state_dict(&state)?)
+    Ok(Some(state))
 }
 
 /// Refuses weights that are not of this network, as far as names and shapes tell; `outputs`, where they are

@@ -40,6 +40,7 @@ impl Still {
                 crop_padding: 0,
                 fill: 0,
                 jitter: None,
+                policy: None,
                 mean: self.mean.iter().map(|v| *v as f32).collect(),
                 std: self.std.iter().map(|v| *v as f32).collect(),
             },

@@ -299,9 +299,9 @@ impl Evaluate {
             ..settings.clone()
         };
         let id = resolve(id)?;
-        let has_phi = match Role::Detector.input_of(&session.store.run(id)?) {
-            Some(detector) => evaluate::has_phi(&session.store, &detector.into())?,
-            None => false,
+        let own = match Role::Detector.input_of(&session.store.run(id)?) {
+            Some(detector) => evaluate::own_score(&session.store, &detector.into())?,
+            None => None,
         };
         let observations = Observations {
             id: id.into(),
@@ -310,7 +310,7 @@ impl Evaluate {
             validation: optional(validation_activations)?.map(Into::into),
             ood_validation: optional(ood_validation_activations)?.map(Into::into),
         };
-        let asked = evaluate::ask(&settings.params(has_phi), &observations);
+        let asked = evaluate::ask(&settings.params(own), &observations);
         let mut refusals = Refusals::of(evaluate::NAME).within(memory::room(session.globals));
         let planned = asked.clone().plan(&session.store, &mut refusals)?;
         refuse_alias(session, self.base.alias.as_deref(), &planned, &mut refusals)?;
