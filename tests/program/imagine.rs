@@ -22,7 +22,8 @@ fn base() -> &'static Path {
         drop(store);
         // Every class embedding four times, each time a little further away from itself.
         let mut npy = b"\x93NUMPY\x01\x00\x76\x00".to_vec();
-        let header = "{'descr': '<f4', 'fortran_order': False, 'shape': (10, 4, 96), }";
+        let shape = format!("({}, 4, 96)", classes.len());
+        let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
         npy.extend(format!("{header:<117}\n").bytes());
         for class in &classes {
             for i in 0..4 {
