@@ -3,6 +3,28 @@
 use image::imageops::{FilterType, resize};
 use image::{ImageBuffer, Rgb};
 
+/// Bytes of pixels that a byte of a picture's file stands for at most: DEFLATE packs 1,032 into one, and a
+/// JPEG needs a bit for each block of 8x8 in each of its planes.
+const MOST_PER_BYTE: u64 = 2048;
+/// Bytes of pixels that any file may promise.
+const FREE: u64 = 1 << 20;
+
+/// Checks that a file of `len` bytes can hold the pixels that its header promises, before memory is asked for
+/// them.
+///
+/// # Errors
+/// Says that it cannot.
+pub(crate) fn check_promise(len: usize, width: u32, height: u32, bits_per_pixel: u16) -> Result<(), String> {
+    let row = (u64::from(width) * u64::from(bits_per_pixel)).div_ceil(8);
+    let promised = u64::from(height).saturating_mul(row);
+    match promised <= FREE.saturating_add(MOST_PER_BYTE.saturating_mul(len as u64)) {
+        true => Ok(()),
+        false => Err(format!(
+            "its header promises {width}x{height} pixels, more than its {len} bytes can hold"
+        )),
+    }
+}
+
 /// An RGB picture of 8 bits a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bitmap {

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use image::{ImageFormat, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder as _, ImageError, ImageFormat, ImageReader, Limits};
 
 use super::bulk::Part;
 use super::error::DatasetError;
 use super::{files, jpeg};
+use crate::bitmap::check_promise;
 use crate::content::{self, Content};
 
 /// What a reader of one container format offers.
@@ -104,9 +105,15 @@ impl Pixels {
         limits.max_alloc = Some(DECODER_MEMORY);
         reader.limits(limits);
         // Some decoders end their words with a line break.
-        let image = reader
-            .decode()
-            .map_err(|error| error.to_string().trim_end().to_owned())?;
+        let said = |error: ImageError| error.to_string().trim_end().to_owned();
+        let decoder = reader.into_decoder().map_err(said)?;
+        let (width, height) = decoder.dimensions();
+        let bits = decoder.original_color_type().bits_per_pixel();
+        check_promise(bytes.len(), width, height, bits)?;
+        if decoder.total_bytes() > DECODER_MEMORY {
+            return Err(format!("its {width}x{height} pixels are too many"));
+        }
+        let image = DynamicImage::from_decoder(decoder).map_err(said)?;
         let (width, height) = (image.width() as usize, image.height() as usize);
         let (channels, bytes) = match image.color().has_color() {
             true => (3, image.into_rgb8().into_raw()),

@@ -6,6 +6,7 @@
 
 mod memory;
 mod mutate;
+mod pictures;
 mod seeds;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

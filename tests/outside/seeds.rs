@@ -3,12 +3,14 @@
 use std::io::{Cursor, Write};
 use std::path::Path;
 
+use super::pictures;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 /// Returns the valid files of the reader of that name.
 pub fn of(reader: &str) -> Vec<Vec<u8>> {
     match reader {
+        "archive" => pictures::archives(),
         "arrays" => {
             let [npy, tensors] = ["exchange/f32_2x3x4.npy", "exchange/vectors.safetensors"];
             let mut files = fixtures(&[npy, "exchange/fortran.npy", tensors, "nn/layouts.pth"]);
@@ -16,6 +18,10 @@ pub fn of(reader: &str) -> Vec<Vec<u8>> {
             files.push(PICKLED.to_vec());
             files
         }
+        "cifar_binary" => vec![(0..3073).map(|i| (i % 10) as u8).collect()],
+        "cifar_python" => (0..6)
+            .flat_map(|p| fixtures(&[&format!("dataset/cifar/protocol{p}.pickle")]))
+            .collect(),
         "classes" => vec![
             b"class_id\tname\ttoken_word\tprompt_suffix\n0\ta hen\then\t\n1\tkite\tkite\t bird\n".to_vec(),
             b"wnid\tname\ttoken_word\nn01498041\tstingray\tstingray\n".to_vec(),
@@ -34,6 +40,16 @@ pub fn of(reader: &str) -> Vec<Vec<u8>> {
             let folder = tempfile::tempdir().unwrap();
             dream_ood::outside::stored(reader, folder.path()).unwrap()
         }
+        "idx" => pictures::idx(),
+        "image_list" => vec![
+            b"a.png 0\n# no\na.png,1\r\n\"a.png\"\t1\n".to_vec(),
+            b"a.png -1\n./a.png\n".to_vec(),
+        ],
+        "image_parquet" => ["none", "snappy", "zstd", "gzip"]
+            .iter()
+            .flat_map(|codec| fixtures(&[&format!("dataset/compressed/{codec}.parquet")]))
+            .collect(),
+        "matlab" => fixtures(&["dataset/svhn/test_32x32.mat", "dataset/svhn/train_32x32.mat"]),
         "npy" => fixtures(&[
             "exchange/f16_2x1x4.npy",
             "exchange/f32_2x3x4.npy",
@@ -46,6 +62,7 @@ pub fn of(reader: &str) -> Vec<Vec<u8>> {
         "pickle" => (0..6)
             .flat_map(|p| fixtures(&[&format!("pickle/protocol{p}.pickle")]))
             .collect(),
+        "picture" => pictures::all(),
         "preset" => {
             let text = String::from_utf8(read(&root().join("data/presets/quick.toml"))).unwrap();
             let classes = root().join("data/classes/");
@@ -76,7 +93,7 @@ const PICKLED: &[u8] = b"\x80\x02cnumpy.core.multiarray\n_reconstruct\ncnumpy\nn
     K\x00\x85C\x01b\x87R(K\x01K\x01K\x02\x86cnumpy\ndtype\nU\x02f4K\x00K\x01\x87R(K\x03U\x01<NNN\
     J\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89C\x08\x00\x00\x00\x00\x00\x00\x00\x00tb.";
 
-fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
+pub fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
     for (name, bytes) in files {

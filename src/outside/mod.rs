@@ -6,6 +6,8 @@
 //! new reader is a line in [`READERS`], valid files in `tests/outside/seeds.rs` and a file in
 //! `fuzz/fuzz_targets/`.
 
+mod images;
+
 use std::io::{Cursor, Write};
 use std::path::Path;
 
@@ -39,7 +41,7 @@ pub struct Reader {
 }
 
 macro_rules! readers {
-    ($($name:literal $extension:literal $read:ident;)*) => {
+    ($($name:literal $extension:literal $read:path;)*) => {
         /// All readers.
         pub const READERS: &[Reader] = &[
             $(Reader { name: $name, extension: $extension, read: $read }),*
@@ -48,14 +50,22 @@ macro_rules! readers {
 }
 
 readers! {
+    "archive" "bin" images::set;
     "arrays" "npz" arrays;
     "block" "bin" block;
+    "cifar_binary" "bin" images::cifar_binary;
+    "cifar_python" "pkl" images::cifar_python;
     "classes" "tsv" class_table;
     "content" "bin" first_bytes;
     "csv" "csv" records;
+    "idx" "bin" images::idx;
+    "image_list" "txt" images::list;
+    "image_parquet" "parquet" images::set;
+    "matlab" "mat" images::set;
     "npy" "npy" npy;
     "parquet" "parquet" parquet;
     "pickle" "pkl" pickle;
+    "picture" "bin" images::picture;
     "preset" "toml" preset;
     "record" "bin" record;
     "records" "parquet" records;
