@@ -60,6 +60,51 @@ pub(crate) fn read(reader: &mut impl Read, format: Format, out: &mut [f32]) -> i
     Ok(())
 }
 
+/// Numbers of `SIZE` bytes with the first byte last, and so little-endian where they were big-endian.
+#[derive(Debug)]
+pub(crate) struct Swapped<R> {
+    reader: R,
+    size: usize,
+    held: Vec<u8>,
+    /// Bytes of `held` that are given out.
+    given: usize,
+}
+
+impl<R: Read> Swapped<R> {
+    /// `size`: bytes of a number, at least 1.
+    pub(crate) fn new(reader: R, size: usize) -> Self {
+        Self {
+            reader,
+            size: size.max(1),
+            held: Vec::new(),
+            given: 0,
+        }
+    }
+}
+
+impl<R: Read> Read for Swapped<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.given == self.held.len() {
+            self.held.clear();
+            self.given = 0;
+            let length = BUFFER / self.size * self.size;
+            (&mut self.reader)
+                .take(length as u64)
+                .read_to_end(&mut self.held)?;
+            swap(&mut self.held, self.size);
+        }
+        let count = out.len().min(self.held.len() - self.given);
+        out[..count].copy_from_slice(&self.held[self.given..][..count]);
+        self.given += count;
+        Ok(count)
+    }
+}
+
+/// Puts the first byte of each number of `size` bytes last.
+pub(crate) fn swap(bytes: &mut [u8], size: usize) {
+    bytes.chunks_exact_mut(size.max(1)).for_each(<[u8]>::reverse);
+}
+
 /// Returns all whole numbers in `bytes`.
 pub(crate) fn from_bytes(format: Format, bytes: &[u8]) -> Vec<f32> {
     let mut out = vec![0.0; bytes.len() / format.size()];
@@ -128,6 +173,19 @@ mod tests {
             assert!(read(&mut &bytes[..bytes.len() - 1], format, &mut read_back).is_err());
         }
         assert_eq!(to_bytes(&values), bytes(Format::F32));
+    }
+
+    #[test]
+    fn big_endian_numbers_are_turned_around() {
+        let numbers: Vec<f32> = (0..40_000).map(|i| i as f32 - 0.5).collect();
+        let bytes: Vec<u8> = numbers.iter().flat_map(|v| v.to_be_bytes()).collect();
+        let mut read_back = vec![0.0; numbers.len()];
+        let mut swapped = Swapped::new(&bytes[..], 4);
+        for part in read_back.chunks_mut(7001) {
+            read(&mut swapped, Format::F32, part).unwrap();
+        }
+        assert_eq!(read_back, numbers);
+        assert!(read(&mut swapped, Format::F32, &mut [0.0]).is_err());
     }
 
     #[test]

@@ -26,6 +26,17 @@ enum Kind {
     Other,
 }
 
+impl Kind {
+    /// Bytes of a number; 1 where they are of another kind.
+    fn size(&self) -> usize {
+        match self {
+            Self::Floats(format) => format.size(),
+            Self::Integers(size, _) => *size,
+            Self::Other => 1,
+        }
+    }
+}
+
 /// An array of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Array {

@@ -25,6 +25,7 @@ struct Place {
     deflated: bool,
     header: u64,
     fortran: bool,
+    big_endian: bool,
 }
 
 /// The arrays of a file.
@@ -46,6 +47,7 @@ pub(super) fn single(path: &Path) -> Result<(Vec<Array>, Npy), ExchangeError> {
         deflated: false,
         header: 0,
         fortran: false,
+        big_endian: false,
     };
     of_places(path, vec![place])
 }
@@ -94,6 +96,7 @@ pub(super) fn archive(path: &Path) -> Result<(Vec<Array>, Npy), ExchangeError> {
             deflated,
             header: 0,
             fortran: false,
+            big_endian: false,
         });
     }
     if places.is_empty() {
@@ -110,6 +113,7 @@ fn of_places(path: &Path, mut places: Vec<Place>) -> Result<(Vec<Array>, Npy), E
         let header = decode_any(path, &mut reader)?;
         let array = array(path, place, &header)?;
         (place.header, place.fortran) = (header.length, header.fortran);
+        place.big_endian = is_big_endian(&header.descr);
         arrays.push(array);
     }
     let path = path.to_owned();
@@ -119,11 +123,7 @@ fn of_places(path: &Path, mut places: Vec<Place>) -> Result<(Vec<Array>, Npy), E
 /// The array that a header speaks of, which must fit into what there is of bytes.
 fn array(path: &Path, place: &Place, header: &AnyHeader) -> Result<Array, ExchangeError> {
     let kind = kind(&header.descr);
-    let size = match kind {
-        Kind::Floats(format) => format.size() as u64,
-        Kind::Integers(size, _) => size as u64,
-        Kind::Other => 1,
-    };
+    let size = kind.size() as u64;
     // Without the zeros, so that no product of some of the sides overflows later.
     let sides = header.shape.iter().filter(|side| **side > 0);
     let bytes = sides.copied().try_fold(size, u64::checked_mul);
@@ -160,27 +160,31 @@ fn array(path: &Path, place: &Place, header: &AnyHeader) -> Result<Array, Exchan
     })
 }
 
-/// What NumPy's word for a type means.
+/// What NumPy's word for a type means, whatever the order of its bytes.
 pub(super) fn kind(descr: &str) -> Kind {
-    match descr {
-        "<f2" => Kind::Floats(Format::F16),
-        "<f4" => Kind::Floats(Format::F32),
-        "<f8" => Kind::Floats(Format::F64),
-        "|u1" => Kind::Integers(1, false),
-        "|i1" => Kind::Integers(1, true),
-        "<i2" => Kind::Integers(2, true),
-        "<u2" => Kind::Integers(2, false),
-        "<i4" => Kind::Integers(4, true),
-        "<u4" => Kind::Integers(4, false),
-        "<i8" | "<u8" => Kind::Integers(8, true),
+    match descr.trim_start_matches(['<', '>', '|']) {
+        "f2" => Kind::Floats(Format::F16),
+        "f4" => Kind::Floats(Format::F32),
+        "f8" => Kind::Floats(Format::F64),
+        "u1" => Kind::Integers(1, false),
+        "i1" => Kind::Integers(1, true),
+        "i2" => Kind::Integers(2, true),
+        "u2" => Kind::Integers(2, false),
+        "i4" => Kind::Integers(4, true),
+        "u4" => Kind::Integers(4, false),
+        "i8" | "u8" => Kind::Integers(8, true),
         _ => Kind::Other,
     }
+}
+
+/// Whether numbers of that type have their first byte where ours have the last.
+pub(super) fn is_big_endian(descr: &str) -> bool {
+    descr.starts_with('>')
 }
 
 /// A type in words.
 fn words(descr: &str) -> String {
     match descr.as_bytes() {
-        [b'>', ..] => format!("big-endian {descr}"),
         [b'|', b'O', ..] | [b'O', ..] => "Python objects".to_owned(),
         _ => descr.to_owned(),
     }
@@ -203,6 +207,9 @@ impl Npy {
         let place = place.ok_or(io::ErrorKind::NotFound)?;
         let mut reader = open(&self.path, place)?;
         io::copy(&mut (&mut reader).take(place.header), &mut io::sink())?;
+        if place.big_endian {
+            reader = Box::new(floats::Swapped::new(reader, array.kind.size()));
+        }
         Ok((place, reader))
     }
 }

@@ -31,8 +31,11 @@ pub(super) fn open(path: &Path) -> Result<(Vec<Array>, Pickled), ExchangeError> 
         integers: BTreeMap::new(),
     };
     let mut arrays = Vec::with_capacity(found.len());
-    for (name, raw) in found {
+    for (name, mut raw) in found {
         let kind = npy::kind(&raw.descr);
+        if npy::is_big_endian(&raw.descr) {
+            floats::swap(raw.bytes.to_mut(), kind.size());
+        }
         match kind {
             Kind::Floats(format) => {
                 let numbers = floats::from_bytes(format, &raw.bytes);

@@ -182,3 +182,40 @@ fn pickled_arrays_are_read() {
     let turned = pickle(b"\x88", &[0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
     assert_eq!(numbers(&open(&turned).unwrap(), None), SIX);
 }
+
+#[test]
+fn numbers_of_other_machines_are_turned_around() {
+    let dir = tempfile::tempdir().unwrap();
+    let numbers: Vec<u8> = [1.5_f32, -2.0, 3.0, 0.25, 8.0, 1e-3]
+        .iter()
+        .flat_map(|v| v.to_be_bytes())
+        .collect();
+    let labels: Vec<u8> = [7_i64, -1].iter().flat_map(|v| v.to_be_bytes()).collect();
+    for (deflated, fortran) in [(false, false), (true, false), (false, true)] {
+        let files = [
+            ("a.npy", npy(">f4", fortran, "(2, 3)", &numbers)),
+            ("labels.npy", npy(">i8", false, "(2,)", &labels)),
+        ];
+        let path = dir.path().join("big.npz");
+        std::fs::write(&path, archive(&files, deflated)).unwrap();
+        let file = ArrayFile::open(&path).unwrap();
+        let mut read = [0.0; 6];
+        file.numbers(&file.arrays()[0]).unwrap().fill(&mut read).unwrap();
+        let expected = match fortran {
+            false => [1.5, -2.0, 3.0, 0.25, 8.0, 1e-3],
+            true => [1.5, 3.0, 8.0, -2.0, 0.25, 1e-3],
+        };
+        assert_eq!(read, expected, "deflated {deflated}, Fortran {fortran}");
+        assert_eq!(file.column(&["labels"], 2).unwrap(), Some(vec![7, -1]));
+    }
+    // pickle.dumps(np.array([1.5], ">f4"), 2)
+    let pickled = b"\x80\x02cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R\
+        (K\x01K\x01\x85cnumpy\ndtype\nU\x02f4K\x00K\x01\x87R(K\x03U\x01>NNNJ\xff\xff\xff\xff\
+        J\xff\xff\xff\xffK\x00tb\x89C\x04\x3f\xc0\x00\x00tb.";
+    let path = dir.path().join("big.pkl");
+    std::fs::write(&path, pickled).unwrap();
+    let file = ArrayFile::open(&path).unwrap();
+    let mut read = [0.0];
+    file.numbers(&file.arrays()[0]).unwrap().fill(&mut read).unwrap();
+    assert_eq!(read, [1.5]);
+}

@@ -18,6 +18,7 @@ const LONGEST: usize = 1 << 16;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) format: Format,
+    pub(super) big_endian: bool,
     pub(super) shape: Vec<u64>,
     /// Bytes before the first number.
     pub(super) length: u64,
@@ -63,6 +64,7 @@ pub(super) fn decode(path: &Path, file: &mut impl Read) -> Result<Header, Exchan
     }
     Ok(Header {
         format,
+        big_endian: header.descr.starts_with('>'),
         shape: header.shape,
         length: header.length,
     })
@@ -161,14 +163,13 @@ fn parse(path: &Path, dict: &str, length: u64) -> Result<AnyHeader, ExchangeErro
 }
 
 fn format(path: &Path, descr: &str) -> Result<Format, ExchangeError> {
-    let expected = "little-endian f2, f4 or f8 (save it again as .astype('<f4'))";
-    match descr {
-        "<f2" => Ok(Format::F16),
-        "<f4" => Ok(Format::F32),
-        "<f8" => Ok(Format::F64),
+    let expected = "f2, f4 or f8 (save it again as .astype('<f4'))";
+    match descr.trim_start_matches(['<', '>']) {
+        "f2" => Ok(Format::F16),
+        "f4" => Ok(Format::F32),
+        "f8" => Ok(Format::F64),
         _ => {
             let actual = match descr.chars().next() {
-                Some('>') => format!("big-endian {descr}"),
                 Some('|') if descr.contains('O') => format!("Python objects ({descr})"),
                 _ => descr.to_owned(),
             };

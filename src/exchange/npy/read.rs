@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::ExchangeError;
 use super::header;
-use crate::floats::{self, Format};
+use crate::floats::{self, Format, Swapped};
 
 /// An `.npy` file of vectors: `[classes, rows, width]`, or `[classes, width]` for one row a class.
 ///
@@ -14,7 +14,7 @@ use crate::floats::{self, Format};
 #[derive(Debug)]
 pub struct NpyVectors {
     path: PathBuf,
-    file: BufReader<File>,
+    file: Swapped<BufReader<File>>,
     format: Format,
     classes: usize,
     rows: usize,
@@ -26,8 +26,8 @@ impl NpyVectors {
     /// Opens the file and checks its header and its length.
     ///
     /// # Errors
-    /// If the file cannot be read, is no `.npy` file, is cut short or too long, or holds anything but
-    /// little-endian floats in C order in two or three dimensions.
+    /// If the file cannot be read, is no `.npy` file, is cut short or too long, or holds anything but floats
+    /// in C order in two or three dimensions.
     pub fn open(path: &Path) -> Result<Self, ExchangeError> {
         let file = File::open(path).map_err(ExchangeError::io(path))?;
         let size = file.metadata().map_err(ExchangeError::io(path))?.len();
@@ -62,9 +62,15 @@ impl NpyVectors {
             ));
         }
         // Every dimension is at most the file's size in bytes by now.
+        // Bytes that are numbers by themselves stay where they are.
+        let swapped = if header.big_endian {
+            header.format.size()
+        } else {
+            1
+        };
         Ok(Self {
             path: path.to_owned(),
-            file,
+            file: Swapped::new(file, swapped),
             format: header.format,
             classes: classes as usize,
             rows: rows as usize,

@@ -28,6 +28,7 @@ fn files_of_numpy_are_read() {
         ("f64_3x4.npy", (3, 1, 4)),
         ("f16_2x1x4.npy", (2, 1, 4)),
         ("version2.npy", (3, 1, 4)),
+        ("big_endian.npy", (3, 1, 4)),
     ] {
         let file = NpyVectors::open(&fixture(name)).unwrap();
         assert_eq!((file.classes(), file.rows(), file.width()), shape, "{name}");
@@ -41,7 +42,6 @@ fn files_of_numpy_are_read() {
 fn files_that_would_be_misread_are_refused() {
     for (name, words) in [
         ("fortran.npy", "expected C order"),
-        ("big_endian.npy", "big-endian >f4"),
         ("object.npy", "Python objects"),
         ("int64.npy", "found <i8"),
         ("record.npy", "a structured type"),

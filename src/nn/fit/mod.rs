@@ -6,7 +6,9 @@
 //!    `model.` or `net.` below `state_dict` (Lightning), `_orig_mod.` (`torch.compile`), `encoder.`
 //!    (DREAM-OOD, SupCon), `backbone.` (OpenMMLab), `module.encoder_q.` (MoCo), and any of them in each
 //!    other. Where several prefixes lead to whole networks, averaged and momentum copies come last.
-//! 2. `shortcut` is another word for `downsample` (DREAM-OOD, OpenOOD, the networks for CIFAR).
+//! 2. `shortcut` is another word for `downsample` (DREAM-OOD, OpenOOD, the networks for CIFAR), and the words
+//!    of Hugging Face's transformers stand for torchvision's: `embedder.embedder.convolution` for `conv1`,
+//!    `encoder.stages.0.layers.1.layer.2.normalization` for `layer1.1.bn3`.
 //! 3. The last layer is a matrix as wide as the features with its bias, `fc` or any other name (`trans`,
 //!    `linear`, `head.fc`, `classifier`), below the prefix or beside it. Of several that one is taken which
 //!    has the outputs that are wanted.
@@ -154,9 +156,10 @@ impl Differences {
 impl<'f> Candidate<'f> {
     fn all(entries: &'f [Entry]) -> Vec<Self> {
         let before = |entry: &'f Entry| {
-            let prefix = ANCHORS
-                .iter()
-                .find_map(|anchor| entry.name.strip_suffix(anchor))?;
+            let name = torchvision(&entry.name);
+            let prefix = ANCHORS.iter().find_map(|anchor| name.strip_suffix(anchor))?;
+            // What is before it has no words of a network, and so is in the file as it is here.
+            let prefix = entry.name.get(..prefix.len()).filter(|own| *own == prefix)?;
             let whole = prefix.is_empty() || prefix.ends_with('.');
             whole.then_some((entry.container.as_str(), prefix))
         };
@@ -219,8 +222,35 @@ impl<'f> Candidate<'f> {
 
 /// A name with torchvision's words in it.
 fn torchvision(name: &str) -> String {
-    let word = |part| if part == "shortcut" { "downsample" } else { part };
-    name.split('.').map(word).collect::<Vec<_>>().join(".")
+    let next = |number: &str| Some(number.parse::<u32>().ok()?.checked_add(1)?.to_string());
+    let mut rest = &name.split('.').collect::<Vec<_>>()[..];
+    let mut words = Vec::new();
+    while let [first, behind @ ..] = rest {
+        let (word, taken) = match rest {
+            ["shortcut", "convolution", ..] => (Some("downsample.0".to_owned()), 2),
+            ["shortcut", "normalization", ..] => (Some("downsample.1".to_owned()), 2),
+            ["shortcut", ..] => (Some("downsample".to_owned()), 1),
+            ["embedder", "embedder", "convolution", ..] => (Some("conv1".to_owned()), 3),
+            ["embedder", "embedder", "normalization", ..] => (Some("bn1".to_owned()), 3),
+            ["encoder", "stages", stage, "layers", ..] => {
+                (next(stage).map(|number| format!("layer{number}")), 4)
+            }
+            ["layer", unit, "convolution", ..] => (next(unit).map(|number| format!("conv{number}")), 3),
+            ["layer", unit, "normalization", ..] => (next(unit).map(|number| format!("bn{number}")), 3),
+            _ => (None, 1),
+        };
+        match word {
+            Some(word) => {
+                words.push(word);
+                rest = &rest[taken..]; // as many as the pattern names
+            }
+            None => {
+                words.push((*first).to_owned());
+                rest = behind;
+            }
+        }
+    }
+    words.join(".")
 }
 
 /// The part of a name before the first dot.

@@ -115,6 +115,55 @@ fn the_public_code_of_dream_ood_is_read() {
 }
 
 #[test]
+fn the_names_of_transformers_are_read() {
+    // As `ResNetForImageClassification("microsoft/resnet-50").state_dict()` has them.
+    let theirs = |name: &str| {
+        let parts: Vec<&str> = name.split('.').collect();
+        let kind = |unit: &str| match unit.strip_prefix("conv") {
+            Some(number) => format!("{}.convolution", number.parse::<u32>().unwrap() - 1),
+            None => {
+                let number = unit.strip_prefix("bn").unwrap();
+                format!("{}.normalization", number.parse::<u32>().unwrap() - 1)
+            }
+        };
+        match parts[..] {
+            ["conv1", end] => format!("embedder.embedder.convolution.{end}"),
+            ["bn1", end] => format!("embedder.embedder.normalization.{end}"),
+            [layer, block, "downsample", number, end] => {
+                let stage = layer.strip_prefix("layer").unwrap().parse::<u32>().unwrap() - 1;
+                let part = ["convolution", "normalization"][number.parse::<usize>().unwrap()];
+                format!("encoder.stages.{stage}.layers.{block}.shortcut.{part}.{end}")
+            }
+            [layer, block, unit, end] => {
+                let stage = layer.strip_prefix("layer").unwrap().parse::<u32>().unwrap() - 1;
+                format!("encoder.stages.{stage}.layers.{block}.layer.{}.{end}", kind(unit))
+            }
+            _ => panic!("{name}"),
+        }
+    };
+    for (depth, prefix) in [(18, "resnet."), (50, "resnet."), (50, "module.resnet."), (50, "")] {
+        let wanted = wanted(depth, 7);
+        let entries = named(&wanted, |name| {
+            Some(match name.strip_prefix("fc.") {
+                Some(end) => (String::new(), format!("classifier.1.{end}")),
+                None => (String::new(), format!("{prefix}{}", theirs(name))),
+            })
+        });
+        let fit = fit(&entries, &wanted, false).unwrap();
+        assert_eq!(
+            fit.tensors["layer2.0.downsample.1.weight"].name,
+            format!("{prefix}encoder.stages.1.layers.0.shortcut.normalization.weight")
+        );
+        assert_eq!(fit.tensors["fc.weight"].name, "classifier.1.weight");
+        assert_eq!(fit.tensors.len(), wanted.len());
+        // Another network is told in the words of torchvision, as all are.
+        let other = self::wanted(34, 7);
+        let said = super::fit(&entries, &other, false).unwrap_err().to_string();
+        assert!(said.contains(&format!("ResNet-{depth}")), "{said}");
+    }
+}
+
+#[test]
 fn heads_of_other_names_and_places_are_found_and_told() {
     let wanted = wanted(10, 5);
     for (container, head) in [
