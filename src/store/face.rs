@@ -56,6 +56,13 @@ pub trait Readable: Viewed {
         runs::all(&self.view()?)
     }
 
+    /// Says whether nothing is in it: no run, no name, nothing that is registered.
+    fn is_empty(&self) -> Result<bool> {
+        let (runs, damaged) = self.legible_runs()?;
+        let no_run = runs.is_empty() && damaged.is_empty();
+        Ok(no_run && self.aliases()?.is_empty() && self.datasets()?.is_empty())
+    }
+
     /// Returns the runs, as far as their records can be read.
     fn legible_runs(&self) -> Result<runs::Legible> {
         runs::legible(&self.view()?)

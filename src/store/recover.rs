@@ -5,10 +5,13 @@
 //! ([`Salvage`]). Whatever is found, a finished run is saved as such only if its rows have its digest.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use arrow::array::RecordBatch;
 use dream_schema::{Dataset, Run, RunId, Status, Table};
+use tempfile::TempDir;
 
 use super::detached::Commit;
 use super::error::At;
@@ -74,12 +77,8 @@ impl Store {
         }
         // Where another process writes to it, what is read stays as it is while this is open.
         let pinned = Store::open_read_only(old).and_then(|store| store.snapshot().map(|pin| (store, pin)));
-        let parent = new.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let folder = tempfile::Builder::new()
-            .prefix(".recover-")
-            .tempdir_in(parent.unwrap_or(Path::new(".")))
-            .at(new)?;
-        let saved = folder.path().join("saved.redb");
+        let folder = workplace(new)?;
+        let saved = folder.path().join(SAVED);
         let mut recovery = Recovery {
             target: Store::create(&saved)?,
             runs: BTreeMap::new(),
@@ -113,6 +112,39 @@ impl Store {
         std::fs::rename(&saved, new).at(new)?;
         Ok(recovered)
     }
+}
+
+/// What is saved so far, in a folder beside the new store.
+const SAVED: &str = "saved.redb";
+
+/// Makes the folder for what is saved so far. It is named after the new store, so that one that a killed
+/// recovery left is found and taken away.
+fn workplace(new: &Path) -> Result<TempDir> {
+    let parent = new.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
+    let name = new.file_name().unwrap_or_default();
+    let make = || {
+        let mut named = tempfile::Builder::new();
+        named
+            .prefix(".recover-")
+            .suffix(name)
+            .rand_bytes(0)
+            .tempdir_in(parent)
+    };
+    let left = match make() {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            let mut left = OsString::from(".recover-");
+            left.push(name);
+            parent.join(left)
+        }
+        made => return made.at(new),
+    };
+    // Another process may be at it.
+    if let Err(error @ StoreError::Locked { .. }) = Store::open(left.join(SAVED)) {
+        return Err(error);
+    }
+    std::fs::remove_dir_all(&left).at(new)?;
+    make().at(new)
 }
 
 /// What became of a run so far.

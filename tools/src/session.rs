@@ -31,30 +31,59 @@ pub struct Session<'a> {
     /// Progress on the terminal.
     pub bars: Arc<Bars>,
     ask: ask::Session,
+    /// A store that was made for this session.
+    _new: Option<NewStore>,
+}
+
+/// A store that may have been made for this command: such a one is taken away again if nothing was put into
+/// it, as where the command is refused.
+pub struct NewStore {
+    store: Arc<Store>,
+    is_new: bool,
+}
+
+impl std::ops::Deref for NewStore {
+    type Target = Store;
+
+    fn deref(&self) -> &Store {
+        &self.store
+    }
+}
+
+impl Drop for NewStore {
+    fn drop(&mut self) {
+        // Nobody else has written to it: it is still open here.
+        if self.is_new && self.store.is_empty().unwrap_or(false) {
+            let _ = std::fs::remove_file(self.store.path());
+        }
+    }
 }
 
 impl<'a> Session<'a> {
     /// Opens the store for writing, made new if there is none.
     pub fn writing(globals: &'a Globals) -> Result<Self> {
-        Self::new(globals, store_to_be(globals)?, Bars::new)
+        let new = store_to_be(globals)?;
+        let mut session = Self::new(globals, new.store.clone(), Bars::new)?;
+        session._new = Some(new);
+        Ok(session)
     }
 
     /// Opens a store that must be there, to be changed.
     pub fn existing(globals: &'a Globals) -> Result<Self> {
-        Self::new(globals, store_to_write(globals)?, Bars::new)
+        Self::new(globals, Arc::new(store_to_write(globals)?), Bars::new)
     }
 
     /// Opens a store that must be there, for reading only.
     pub fn reading(globals: &'a Globals) -> Result<Self> {
-        Self::new(globals, store_to_read(globals)?, Bars::reading)
+        Self::new(globals, Arc::new(store_to_read(globals)?), Bars::reading)
     }
 
     /// Opens the store to check what could be done with it, as [`store_to_check`] does.
     pub fn checking(globals: &'a Globals) -> Result<Self> {
-        Self::new(globals, store_to_check(globals)?, Bars::reading)
+        Self::new(globals, Arc::new(store_to_check(globals)?), Bars::reading)
     }
 
-    fn new(globals: &'a Globals, store: Store, bars: fn(bool) -> Bars) -> Result<Self> {
+    fn new(globals: &'a Globals, store: Arc<Store>, bars: fn(bool) -> Bars) -> Result<Self> {
         let engine = Engine::of(&device(&globals.device)?);
         let machine = Machine {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -62,7 +91,7 @@ impl<'a> Session<'a> {
             host: process::host(),
             process: Some(process::own()),
         };
-        let (store, bars) = (Arc::new(store), Arc::new(bars(globals.quiet)));
+        let bars = Arc::new(bars(globals.quiet));
         Ok(Self {
             globals,
             ask: ask::Session {
@@ -74,6 +103,7 @@ impl<'a> Session<'a> {
             },
             store,
             bars,
+            _new: None,
         })
     }
 
@@ -189,8 +219,10 @@ pub fn query_options(globals: &Globals, bars: &Arc<Bars>) -> QueryOptions {
 }
 
 /// Opens the store for writing, made new if there is none.
-pub fn store_to_be(globals: &Globals) -> Result<Store> {
-    with_holder(Store::open_or_create(&globals.store))
+pub fn store_to_be(globals: &Globals) -> Result<NewStore> {
+    let is_new = !globals.store.exists();
+    let store = Arc::new(with_holder(Store::open_or_create(&globals.store))?);
+    Ok(NewStore { store, is_new })
 }
 
 /// Opens a store that must be there, for writing.

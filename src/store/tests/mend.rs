@@ -270,6 +270,30 @@ fn recover(path: &Path, runs: &[Run]) -> Option<crate::store::Recovered> {
 }
 
 #[test]
+fn what_a_killed_recovery_left_is_taken_away_by_the_next() {
+    let t = temporary();
+    let runs = fill(&t.store);
+    drop(t.store);
+    let folder = tempfile::tempdir().unwrap();
+    let new = folder.path().join("new.redb");
+    let left = folder.path().join(".recover-new.redb");
+    std::fs::create_dir(&left).unwrap();
+    let unfinished = Store::create(left.join("saved.redb")).unwrap();
+    // While another process works there, this one keeps its hands off.
+    let error = Store::recover(&t.path, &new).unwrap_err();
+    assert!(matches!(error, StoreError::Locked { .. }), "{error}");
+    drop(unfinished);
+    let recovered = Store::recover(&t.path, &new).unwrap();
+    assert_eq!(recovered.whole.len(), runs.len() - 1);
+    assert!(new.exists() && !left.exists());
+    // A file that is no store at all leaves nothing behind.
+    let foreign = folder.path().join("notes.txt");
+    std::fs::write(&foreign, "notes").unwrap();
+    assert!(Store::recover(&foreign, &folder.path().join("other.redb")).is_err());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+}
+
+#[test]
 fn whole_runs_are_saved_from_a_file_that_is_cut_or_overwritten() {
     in_every_format(|| {
         let t = temporary();
