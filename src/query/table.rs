@@ -76,13 +76,15 @@ impl TableName {
         }
     }
 
-    /// Returns the rows of a table that is kept as a whole; of a table of artifacts none.
+    /// Returns the rows of a table that is kept as a whole; of a table of artifacts none. Runs whose records
+    /// are damaged are left out ([`Readable::legible_runs`] names them).
     pub(super) fn catalog(self, snapshot: &Snapshot) -> Result<RecordBatch> {
+        let runs = || Ok::<_, QueryError>(snapshot.legible_runs()?.0);
         match self {
-            TableName::Runs => catalog::runs_batch(&snapshot.runs()?, &snapshot.aliases()?),
-            TableName::RunInputs => catalog::run_inputs_batch(&snapshot.runs()?),
-            TableName::RunParams => catalog::run_params_batch(&snapshot.runs()?),
-            TableName::RunSources => catalog::run_sources_batch(&snapshot.runs()?, &snapshot.datasets()?),
+            TableName::Runs => catalog::runs_batch(&runs()?, &snapshot.aliases()?),
+            TableName::RunInputs => catalog::run_inputs_batch(&runs()?),
+            TableName::RunParams => catalog::run_params_batch(&runs()?),
+            TableName::RunSources => catalog::run_sources_batch(&runs()?, &snapshot.datasets()?),
             TableName::Datasets => catalog::datasets_batch(&snapshot.datasets()?),
             TableName::Artifacts(_) => Ok(RecordBatch::new_empty(self.schema(0))),
         }

@@ -112,6 +112,10 @@ fn execute(ctx: &Context<'_>, run: &Run, params: &Params) -> Result<(), StageErr
     source.verify_images()?;
     let [images, test] = training.open(&source)?;
     check_classes(&classes, &source)?;
+    let names: Vec<String> = classes.iter().map(|class| class.class_name.clone()).collect();
+    if let Some(note) = source.say_numbered(&names) {
+        ctx.progress.note(&note);
+    }
     let labels = training::labels(&images, source.classes(), source.name())?;
 
     let width = classes.first().map_or(0, |c| c.vector.len());

@@ -14,6 +14,7 @@ use dream_ood::store::{Readable, Store, StoreError, check_alias};
 use dream_schema::{Run, RunId, RunSpec, Status};
 
 use crate::bars::Bars;
+use crate::commands::Verdict;
 use crate::globals::Globals;
 use crate::{memory, process};
 
@@ -136,6 +137,21 @@ impl<'a> Session<'a> {
             Class::Id(number) => Ok(number),
             Class::Name(name) => bail!("run {run} has no number for the class `{name}`"),
         }
+    }
+
+    /// Says which runs are missing in the tables of runs because their records are damaged; that is something
+    /// found.
+    pub fn say_damaged(&self) -> Result<Verdict> {
+        let (_, damaged) = self.store.legible_runs()?;
+        for (run, reason) in &damaged {
+            self.bars.say(&format!(
+                "run {run} is left out: its record is damaged ({reason}); `dream verify` says more"
+            ));
+        }
+        Ok(match damaged.is_empty() {
+            true => Verdict::Good,
+            false => Verdict::Found,
+        })
     }
 
     /// Returns the run that an alias names.

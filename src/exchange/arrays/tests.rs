@@ -206,7 +206,10 @@ fn numbers_of_other_machines_are_turned_around() {
             true => [1.5, 3.0, 8.0, -2.0, 0.25, 1e-3],
         };
         assert_eq!(read, expected, "deflated {deflated}, Fortran {fortran}");
-        assert_eq!(file.column(&["labels"], 2).unwrap(), Some(vec![7, -1]));
+        assert_eq!(
+            file.column(&["labels"], 2).unwrap(),
+            Some(("labels", vec![7, -1]))
+        );
     }
     // pickle.dumps(np.array([1.5], ">f4"), 2)
     let pickled = b"\x80\x02cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R\

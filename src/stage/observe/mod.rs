@@ -120,6 +120,12 @@ fn execute(ctx: &Context<'_>, run: &Run, params: &Params) -> Result<(), StageErr
     }
     let images = Pictures::of_set(&source, split, detector.preparation(), true, HELD_BYTES)?;
     let rows = Rows::new(&source, params, &detector, &images)?;
+    if let Some(note) = source
+        .say_numbered(detector.classes())
+        .filter(|_| params.numbered)
+    {
+        ctx.progress.note(&note);
+    }
     put_head(ctx, run.id, &detector.head()?)?;
 
     // Stretches are committed in order, so the rows that are there are the first ones.

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use dream_schema::{ClassEmbedding, Feature, Image, Metric, Outlier, Run, RunId};
+use dream_schema::{ClassEmbedding, Feature, Image, Metric, Outlier, Run, RunId, Table};
 
-use super::of_stage;
+use super::{giving, of_stage};
 use crate::bitmap::Bitmap;
 use crate::exchange;
 use crate::ood::Detection;
@@ -29,7 +29,7 @@ const ENERGY: &str = "energy";
 const POINTS: usize = 200;
 
 pub(super) fn pictures(store: &Store, runs: &[Run]) -> Result<Vec<ClassSheet>, StageError> {
-    let Some(space) = of_stage(runs, embed::NAME).next() else {
+    let Some(space) = giving(runs, embed::NAME, Table::ClassEmbeddings).next() else {
         return Ok(Vec::new());
     };
     let imagined = |outliers: bool| {
@@ -113,12 +113,12 @@ fn stored_pictures(
 
 pub(super) fn projection(store: &Store, runs: &[Run]) -> Result<Option<Projection>, StageError> {
     let (Some(space), Some(encoder)) = (
-        of_stage(runs, embed::NAME).next(),
-        of_stage(runs, encode::NAME).next(),
+        giving(runs, embed::NAME, Table::ClassEmbeddings).next(),
+        giving(runs, encode::NAME, Table::Features).next(),
     ) else {
         return Ok(None);
     };
-    let sampled = of_stage(runs, sample::NAME).next();
+    let sampled = giving(runs, sample::NAME, Table::Outliers).next();
     let mut parts: Vec<(Mark, String, Vec<f32>)> = Vec::new();
     let mut width = 0;
     for class in store.rows::<ClassEmbedding>(space.id, None)? {

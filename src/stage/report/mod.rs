@@ -6,10 +6,10 @@ mod figures;
 
 use std::collections::BTreeMap;
 
-use dream_schema::{Run, RunId, Status};
+use dream_schema::{Run, RunId, Status, Table};
 
 use super::source::with_digest;
-use super::{Role, StageError, compare, detect, embed, evaluate, imagine, lineage};
+use super::{Role, StageError, compare, detect, embed, evaluate, imagine, import, lineage};
 use crate::report::{Lineage, Report, RunEdge, RunNode};
 use crate::store::{Readable, Store};
 
@@ -83,13 +83,23 @@ fn of_stage<'a>(runs: &'a [Run], stage: &'a str) -> impl Iterator<Item = &'a Run
     runs.iter().filter(move |r| r.spec.stage == stage)
 }
 
+/// Returns the runs of `stage`, and the imports that stand for them: those of `table`.
+fn giving<'a>(runs: &'a [Run], stage: &'a str, table: Table) -> impl Iterator<Item = &'a Run> {
+    let gives = move |run: &&Run| {
+        let Run { spec, .. } = run;
+        let is_import = || spec.stage == import::NAME;
+        spec.stage == stage || is_import() && !import::is_of_another(&spec.stage, &spec.params, table)
+    };
+    runs.iter().filter(gives)
+}
+
 fn seed_of(runs: &[Run]) -> u64 {
     of_stage(runs, detect::NAME).next().map_or(0, |r| r.spec.seed)
 }
 
 /// Returns a finished run of plain class prompts in the same space, for comparison with the outliers.
 fn plain_pictures(store: &Store, runs: &[Run]) -> Result<Option<Run>, StageError> {
-    let Some(space) = of_stage(runs, embed::NAME).next() else {
+    let Some(space) = giving(runs, embed::NAME, Table::ClassEmbeddings).next() else {
         return Ok(None);
     };
     let fits = |r: &Run| {

@@ -226,6 +226,23 @@ impl ImageSource {
         own == others || own.len() == others.len() && numbered() || own.is_empty() && !self.is_registered()
     }
 
+    /// Says that the set numbers its classes and which of `others` they are taken for, where it does.
+    pub(in crate::stage) fn say_numbered(&self, others: &[String]) -> Option<String> {
+        let (own, [first, .., last]) = (self.classes(), others) else {
+            return None;
+        };
+        let numbered = own != others && !own.is_empty() && self.may_have_classes(others);
+        numbered.then(|| {
+            format!(
+                "`{}` numbers its {} classes and does not name them: {} is taken for {first}, ..., {} for {last}",
+                self.name(),
+                own.len(),
+                own[0],
+                own[own.len() - 1]
+            )
+        })
+    }
+
     /// Returns the images of a split that are left out because they cannot be decoded.
     pub fn left_out(&self, split: &str) -> &[SkippedImage] {
         let splits = self.0.skipped.as_ref();

@@ -76,7 +76,7 @@ impl Export {
             What::Table(table, form) => self.table(&session, &target, table, form)?,
             What::Checkpoint => self.checkpoint(&session, &target)?,
         }
-        Ok(Verdict::Good)
+        session.say_damaged()
     }
 
     /// Returns what is exported and how, after a look at which options go together.

@@ -39,7 +39,7 @@ impl Ls {
             return Err(Usage(format!("--status {status}: expected one of {words}")).into());
         }
         let session = Session::reading(globals)?;
-        let (mut runs, damaged) = session.store.legible_runs()?;
+        let (mut runs, _) = session.store.legible_runs()?;
         if let Some(stage) = &self.stage
             && !STAGES.contains(&stage.as_str())
             && !runs.iter().any(|run| run.spec.stage == *stage)
@@ -50,16 +50,7 @@ impl Ls {
         }
         runs.retain(|r| self.stage.as_ref().is_none_or(|s| *s == r.spec.stage));
         runs.retain(|r| self.status.as_ref().is_none_or(|s| s == State::of(r).name()));
-        for (run, reason) in &damaged {
-            session.bars.say(&format!(
-                "run {run} is left out: its record is damaged ({reason}); `dream verify` says more"
-            ));
-        }
-        let verdict = if damaged.is_empty() {
-            Verdict::Good
-        } else {
-            Verdict::Found
-        };
+        let verdict = session.say_damaged()?;
         if globals.format != Format::Table {
             output::batch(globals.format, batch(&runs, &session.store.aliases()?)?)?;
             return Ok(verdict);

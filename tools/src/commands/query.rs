@@ -81,6 +81,6 @@ impl Query {
                 "the first {SHOWN} rows of more; --limit N shows N, --format csv or json all of them"
             ));
         }
-        Ok(Verdict::Good)
+        session.say_damaged()
     }
 }

@@ -47,6 +47,7 @@ impl Sql {
             spill: self.spill.clone(),
             ..options
         };
+        let mut verdict = Verdict::Good;
         let rows = match &self.parquet {
             Some(folder) => {
                 let bars = Arc::new(Bars::reading(globals.quiet));
@@ -55,6 +56,7 @@ impl Sql {
             }
             None => {
                 let session = Session::reading(globals)?;
+                verdict = session.say_damaged()?;
                 let options = with_spill(session.query_options());
                 Engine::new(&session.store).with_options(options).query(&query)?
             }
@@ -69,7 +71,7 @@ impl Sql {
             (["plan_type", "plan"], Format::Table) => output::texts(rows)?,
             _ => output::rows(globals.format, rows)?,
         }
-        Ok(Verdict::Good)
+        Ok(verdict)
     }
 }
 
@@ -82,6 +84,8 @@ fn tables_and_functions() -> String {
         let columns = columns.collect::<Vec<_>>().join(", ");
         text += &format!("  {table}: {}\n      {columns}\n", table.sentence());
     }
+    text += "\nThe status of a run is what is on record. Whether the process of a run that is `running` is \
+             still alive is seen by `dream ls` alone, on the machine where it runs.\n";
     text += "\nFunctions, beside those of DataFusion:\n";
     for (name, sentence) in FUNCTIONS {
         text += &format!("  {name}\n      {sentence}\n");
