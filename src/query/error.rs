@@ -84,6 +84,18 @@ pub enum QueryError {
         /// How deep a query may be.
         deepest: usize,
     },
+    /// The plan of the query would not fit into memory.
+    #[error(
+        "the query stands for some {size:.0e} expressions once its named sub-queries, `coalesce` and BETWEEN \
+         are written out, and {largest:.0} at most are planned; nest them less, or write `coalesce(a, b, c)` \
+         for `coalesce(coalesce(a, b), c)`"
+    )]
+    Size {
+        /// What it stands for.
+        size: f64,
+        /// What it may stand for beyond what is written.
+        largest: f64,
+    },
     /// What the query must hold at once is more than it may take.
     #[error("the query needs more memory than it may take: {reason}")]
     Memory {
@@ -185,6 +197,7 @@ impl HasKind for QueryError {
             | Self::Width { .. }
             | Self::Vector { .. }
             | Self::Depth { .. }
+            | Self::Size { .. }
             | Self::ReadOnly { .. }
             | Self::Sql { .. } => Kind::Refused,
             Self::Memory { .. } => Kind::Resource,

@@ -18,6 +18,7 @@ mod provider;
 mod pushdown;
 mod row_groups;
 mod scan;
+mod size;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -69,6 +70,10 @@ pub const FUNCTIONS: &[(&str, &str)] = &[
         "the same with OOD positive and scores negated",
     ),
 ];
+
+/// What a query may stand for beyond what is written of it, in expressions and sub-queries: some hundred
+/// megabytes while it is planned.
+const LARGEST: f64 = 50_000.0;
 
 /// Answers SQL queries on a store, or on Parquet files.
 ///
@@ -193,6 +198,13 @@ async fn plan(context: &SessionContext, sql: &str) -> Result<LogicalPlan> {
     let mut statement = parse(sql, state.config().options()).map_err(message::error)?;
     message::check_statement(&statement)?;
     balance::balance(&mut statement);
+    let (size, written) = size::of(&statement);
+    if size > written + LARGEST {
+        return Err(QueryError::Size {
+            size,
+            largest: LARGEST,
+        });
+    }
     let tables = tables::names(context);
     for table in state
         .resolve_table_references(&statement)
