@@ -6,6 +6,7 @@
 //! optional, and -1 or null in it is no label. Class names are those of the ClassLabel in the file's
 //! `huggingface` metadata.
 
+mod codec;
 mod file;
 mod pages;
 mod shards;

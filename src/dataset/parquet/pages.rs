@@ -3,8 +3,8 @@
 //! pages are unpacked here in a stream, into a nameless temporary file unless they are stored as they are,
 //! and each image is read from its place.
 //!
-//! Only what writers of such files use is known: data pages of version 1, plain or by dictionary, unpacked or
-//! in Snappy. Whatever else there is, is left to the Parquet reader.
+//! Only what writers of such files use is known: data pages of version 1, plain or by dictionary. Whatever
+//! else there is, is left to the Parquet reader.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
@@ -16,7 +16,8 @@ use parquet::file::metadata::ColumnChunkMetaData;
 
 use super::super::bulk::{Bulk, Part};
 use super::super::error::DatasetError;
-use super::wire::{Struct, hybrid, unsnap};
+use super::codec::{is_known, unpack};
+use super::wire::{Struct, hybrid};
 
 /// Types of pages.
 const DATA: i64 = 0;
@@ -60,9 +61,9 @@ impl Values {
             .filter(|_| descr.max_rep_level() == 0)?;
         let (bulk, pages) = match column.compression() {
             Compression::UNCOMPRESSED => (bulk.clone(), pages(&bulk, start, end, None).ok()?),
-            Compression::SNAPPY => {
+            codec if is_known(codec) => {
                 let mut spool = tempfile::tempfile().ok()?;
-                let pages = pages(&bulk, start, end, Some(&mut spool)).ok()?;
+                let pages = pages(&bulk, start, end, Some((&mut spool, codec))).ok()?;
                 (Bulk::of_file(path, spool).ok()?, pages)
             }
             _ => return None,
@@ -168,8 +169,13 @@ fn plain(
     Ok(places)
 }
 
-/// Walks through the pages of a column from `start` to `end`; Snappy's are unpacked into `spool`.
-fn pages(bulk: &Arc<Bulk>, start: u64, end: u64, mut spool: Option<&mut File>) -> std::io::Result<Vec<Page>> {
+/// Walks through the pages of a column from `start` to `end`; packed ones are unpacked into `spool`.
+fn pages(
+    bulk: &Arc<Bulk>,
+    start: u64,
+    end: u64,
+    mut spool: Option<(&mut File, Compression)>,
+) -> std::io::Result<Vec<Page>> {
     let unknown = || std::io::Error::from(std::io::ErrorKind::InvalidData);
     let (mut pages, mut at, mut written) = (Vec::new(), start, 0);
     while at < end {
@@ -191,9 +197,9 @@ fn pages(bulk: &Arc<Bulk>, start: u64, end: u64, mut spool: Option<&mut File>) -
         let start = match &mut spool {
             None if size != packed => return Err(unknown()),
             None => body,
-            Some(spool) => {
+            Some((spool, codec)) => {
                 let mut out = BufWriter::new(&mut **spool);
-                unsnap(&mut reader.inner.take(packed), &mut out, size)?;
+                unpack(*codec, &mut reader.inner.take(packed), &mut out, size)?;
                 out.flush()?;
                 written += size;
                 written - size

@@ -1,28 +1,25 @@
 //! What of Parquet's encodings is needed to find the values of a page without holding it: page headers
-//! (Thrift's compact protocol), numbers in runs, and Snappy as a stream.
+//! (Thrift's compact protocol) and numbers in runs.
 //!
-//! <https://parquet.apache.org/docs/file-format/>,
-//! <https://github.com/google/snappy/blob/main/format_description.txt>
+//! <https://parquet.apache.org/docs/file-format/>
 
 use std::collections::BTreeMap;
-use std::io::{Error, ErrorKind, Read, Result, Write};
+use std::io::{Error, ErrorKind, Read, Result};
 
 /// Structures in structures at most.
 const DEEPEST: usize = 8;
-/// How far back Snappy's compressors refer: their blocks are this long.
-const WINDOW: usize = 1 << 16;
 
-fn damaged(reason: &'static str) -> Error {
+pub(super) fn damaged(reason: &'static str) -> Error {
     Error::new(ErrorKind::InvalidData, reason)
 }
 
-fn byte(reader: &mut impl Read) -> Result<u8> {
+pub(super) fn byte(reader: &mut impl Read) -> Result<u8> {
     let mut byte = [0];
     reader.read_exact(&mut byte)?;
     Ok(byte[0])
 }
 
-fn varint(reader: &mut impl Read) -> Result<u64> {
+pub(super) fn varint(reader: &mut impl Read) -> Result<u64> {
     let mut value = 0_u64;
     for shift in (0..63).step_by(7) {
         let next = byte(reader)?;
@@ -130,66 +127,6 @@ pub(super) fn hybrid(reader: &mut impl Read, width: u8, count: usize) -> Result<
     Ok(numbers)
 }
 
-/// Unpacks a Snappy block of `size` bytes from a stream.
-pub(super) fn unsnap(packed: &mut impl Read, out: &mut impl Write, size: u64) -> Result<()> {
-    if varint(packed)? != size {
-        return Err(damaged("Snappy: another size than the page's"));
-    }
-    let (mut window, mut done) = (Vec::with_capacity(5 * WINDOW), 0);
-    while done < size {
-        let tag = byte(packed)?;
-        let mut small = |n: usize| -> Result<usize> {
-            let mut bytes = [0; 4];
-            packed.read_exact(&mut bytes[..n])?;
-            Ok(u32::from_le_bytes(bytes) as usize)
-        };
-        let upper = usize::from(tag >> 2);
-        let (len, back) = match tag & 3 {
-            0 if upper < 60 => (upper + 1, None),
-            0 => (small(upper - 59)? + 1, None),
-            1 => (4 + (upper & 7), Some(upper >> 3 << 8 | small(1)?)),
-            2 => (upper + 1, Some(small(2)?)),
-            _ => (upper + 1, Some(small(4)?)),
-        };
-        done += len as u64;
-        if done > size {
-            return Err(damaged("Snappy: more than the page holds"));
-        }
-        match back {
-            None => {
-                let mut left = len;
-                while left > 0 {
-                    let part = left.min(WINDOW);
-                    let start = window.len();
-                    window.resize(start + part, 0);
-                    packed.read_exact(&mut window[start..])?;
-                    left -= part;
-                    slide(&mut window, out)?;
-                }
-            }
-            Some(back) => {
-                let start = window.len().checked_sub(back).filter(|_| back > 0);
-                let start = start.ok_or_else(|| damaged("Snappy: a reference too far back"))?;
-                for at in start..start + len {
-                    window.push(window[at]);
-                }
-                slide(&mut window, out)?;
-            }
-        }
-    }
-    out.write_all(&window)
-}
-
-/// Writes what nothing can refer to any more.
-fn slide(window: &mut Vec<u8>, out: &mut impl Write) -> Result<()> {
-    if window.len() > 4 * WINDOW {
-        let old = window.len() - WINDOW;
-        out.write_all(&window[..old])?;
-        window.drain(..old);
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,25 +139,5 @@ mod tests {
         assert_eq!(hybrid(&mut &bytes[..], 3, 11).unwrap(), wanted);
         assert!(hybrid(&mut &bytes[..], 3, 16).is_err());
         assert!(hybrid(&mut &[0x00, 0x04][..], 3, 1).is_err());
-    }
-
-    #[test]
-    fn snappy_as_a_stream() {
-        // A literal, then copies that overlap what they make: "abcabcabcab", by the format's description.
-        let mut out = Vec::new();
-        unsnap(
-            &mut &[11, 2 << 2, b'a', b'b', b'c', (4 << 2) | 1, 3][..],
-            &mut out,
-            11,
-        )
-        .unwrap();
-        assert_eq!(out, b"abcabcabcab");
-        for bad in [
-            &[11, 2 << 2, b'a'][..],
-            &[4, 0, b'a', (7 << 2) | 2, 9, 0],
-            &[3, 0, b'a'],
-        ] {
-            assert!(unsnap(&mut &bad[..], &mut Vec::new(), 11).is_err());
-        }
     }
 }
