@@ -1,5 +1,6 @@
 //! One image as its container stores it, and as pixels.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,6 +20,31 @@ pub(super) trait Container {
     fn classes(&self) -> &[String];
     /// The images of an existing split, in the set's order.
     fn items(&self, split: &str) -> Result<Vec<Item>, DatasetError>;
+}
+
+/// A container with one file a split.
+pub(super) trait FileASplit {
+    /// The file of each split.
+    fn files(&self) -> &BTreeMap<String, PathBuf>;
+    /// Class names by label; empty if the container names none.
+    fn classes(&self) -> &[String];
+    /// The images of the file of a split, in its order.
+    fn read(&self, split: &str, file: &Path) -> Result<Vec<Item>, DatasetError>;
+}
+
+impl<C: FileASplit> Container for C {
+    fn splits(&self) -> Vec<String> {
+        self.files().keys().cloned().collect()
+    }
+
+    fn classes(&self) -> &[String] {
+        FileASplit::classes(self)
+    }
+
+    fn items(&self, split: &str) -> Result<Vec<Item>, DatasetError> {
+        let file = self.files().get(split);
+        file.map_or(Ok(Vec::new()), |file| self.read(split, file))
+    }
 }
 
 /// An image not yet decoded.

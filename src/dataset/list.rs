@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::error::DatasetError;
 use super::files;
 use super::folder::ClassFolder;
-use super::item::{Container, Item, Stored};
+use super::item::{FileASplit, Item, Stored};
 
 /// Images that lists name.
 pub(super) struct Lists {
@@ -100,8 +100,18 @@ impl Lists {
             splits: lists.clone(),
         })
     }
+}
 
-    fn read(&self, list: &Path) -> Result<Vec<Item>, DatasetError> {
+impl FileASplit for Lists {
+    fn files(&self) -> &BTreeMap<String, PathBuf> {
+        &self.splits
+    }
+
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    fn read(&self, _split: &str, list: &Path) -> Result<Vec<Item>, DatasetError> {
         let bytes = files::read(list)?;
         let wrong = |number: usize, reason: String| DatasetError::Line {
             path: list.to_owned(),
@@ -127,22 +137,6 @@ impl Lists {
             });
         }
         Ok(items)
-    }
-}
-
-impl Container for Lists {
-    fn splits(&self) -> Vec<String> {
-        self.splits.keys().cloned().collect()
-    }
-
-    fn classes(&self) -> &[String] {
-        &self.classes
-    }
-
-    fn items(&self, split: &str) -> Result<Vec<Item>, DatasetError> {
-        self.splits
-            .get(split)
-            .map_or(Ok(Vec::new()), |list| self.read(list))
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::bulk::Part;
 use super::error::DatasetError;
-use super::item::{Container, Item, Planes, Stored};
+use super::item::{FileASplit, Item, Planes, Stored};
 use super::{files, list, mat};
 
 /// Label of the digit 0.
@@ -56,12 +56,6 @@ impl Svhn {
             classes: (0..10).map(|digit| digit.to_string()).collect(),
         })
     }
-}
-
-/// The images of a file.
-fn read(path: &Path, split: &str) -> Result<Vec<Item>, DatasetError> {
-    let arrays = mat::arrays(path)?;
-    images(path, split, arrays)
 }
 
 /// The images in a file's arrays.
@@ -129,18 +123,16 @@ pub(super) fn images(path: &Path, split: &str, arrays: Vec<mat::Array>) -> Resul
     labels.into_iter().enumerate().map(item).collect()
 }
 
-impl Container for Svhn {
-    fn splits(&self) -> Vec<String> {
-        self.splits.keys().cloned().collect()
+impl FileASplit for Svhn {
+    fn files(&self) -> &BTreeMap<String, PathBuf> {
+        &self.splits
     }
 
     fn classes(&self) -> &[String] {
         &self.classes
     }
 
-    fn items(&self, split: &str) -> Result<Vec<Item>, DatasetError> {
-        self.splits
-            .get(split)
-            .map_or(Ok(Vec::new()), |path| read(path, split))
+    fn read(&self, split: &str, file: &Path) -> Result<Vec<Item>, DatasetError> {
+        images(file, split, mat::arrays(file)?)
     }
 }

@@ -111,11 +111,13 @@ impl Visitor for Measure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use datafusion::config::{ConfigNonZeroUsize, ConfigOptions};
+
     use crate::query::sql::parse;
 
     fn size(sql: &str) -> f64 {
-        let mut options = datafusion::config::ConfigOptions::new();
-        options.sql_parser.recursion_limit = 1000.try_into().unwrap();
+        let mut options = ConfigOptions::new();
+        options.sql_parser.recursion_limit = ConfigNonZeroUsize::try_new(1000).unwrap();
         of(&parse(sql, &options).unwrap()).0
     }
 

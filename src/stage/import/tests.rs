@@ -3,9 +3,9 @@ use std::path::PathBuf;
 use dream_schema::{Artifact as _, OutlierKind};
 
 use super::*;
-use crate::engine::Engine;
 use crate::exchange::{Target, write_npy, write_parquet};
-use crate::stage::{BatchSize, Machine, Silent, sample};
+use crate::stage::tests::in_context;
+use crate::stage::{Silent, sample};
 
 const CLASSES: [&str; 3] = ["bag", "coat", "hen"];
 
@@ -46,21 +46,7 @@ impl Bench {
     }
 
     fn with(&self, work: impl FnOnce(&Context<'_>) -> Result<Run, StageError>) -> Result<Run, String> {
-        let machine = Machine {
-            version: "test".into(),
-            device: "cpu".into(),
-            host: "here".into(),
-            process: None,
-        };
-        let ctx = Context {
-            store: &self.store,
-            engine: &Engine::default(),
-            machine: &machine,
-            now: &|| 1,
-            progress: &Silent,
-            batch_size: BatchSize::Pictures(1),
-        };
-        work(&ctx).map_err(|error| error.to_string())
+        in_context(&self.store, &Silent, work).map_err(|error| error.to_string())
     }
 
     fn space(&self, file: &Path, classes: &[ClassRow]) -> Result<Run, String> {

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use dream_schema::{Artifact, OutlierKind, RunSpec};
 
 use super::*;
-use crate::engine::Engine;
 use crate::outlier::{BeyondParams, CrossingParams, GaussianParams, Knn, SamplingParams, Side};
 use crate::rng::Stream;
-use crate::stage::{How, Machine, Silent, input};
+use crate::stage::tests::in_context;
+use crate::stage::{How, Silent, input};
 use crate::store::Stamp;
 
 const WIDTH: usize = 12;
@@ -125,22 +125,8 @@ impl Fixture {
         params: &Params,
         progress: &dyn crate::stage::Progress,
     ) -> Result<(Run, How), StageError> {
-        let machine = Machine {
-            version: "test".into(),
-            device: "cpu".into(),
-            host: "here".into(),
-            process: None,
-        };
-        let ctx = Context {
-            store: &self.store,
-            engine: &Engine::default(),
-            machine: &machine,
-            now: &|| 3,
-            progress,
-            batch_size: crate::stage::BatchSize::Pictures(1),
-        };
         let spec = ask(params, 7, self.features).spec(&self.store)?;
-        crate::stage::run(&ctx, &spec)
+        in_context(&self.store, progress, |ctx| crate::stage::run(ctx, &spec))
     }
 
     fn rows(&self, run: &Run) -> Vec<Outlier> {

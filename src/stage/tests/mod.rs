@@ -99,6 +99,28 @@ impl Progress for Watch {
 }
 
 /// A store of its own.
+/// Does something with a context on the CPU whose clock stands still.
+pub(in crate::stage) fn in_context<T>(
+    store: &Store,
+    progress: &dyn Progress,
+    work: impl FnOnce(&Context<'_>) -> T,
+) -> T {
+    let machine = Machine {
+        version: "test".into(),
+        device: "cpu".into(),
+        host: "here".into(),
+        process: None,
+    };
+    work(&Context {
+        store,
+        engine: &Engine::default(),
+        machine: &machine,
+        now: &|| 1,
+        progress,
+        batch_size: BatchSize::Pictures(8),
+    })
+}
+
 struct Bench {
     _folder: TempDir,
     store: Store,
@@ -115,25 +137,11 @@ impl Bench {
     }
 
     fn run(&self, spec: &RunSpec, watch: &Watch) -> Result<Run, StageError> {
-        self.with(watch, |ctx| run(ctx, spec).map(|(run, _)| run))
+        self.with(watch, |ctx| run(ctx, spec)).map(|(run, _)| run)
     }
 
     fn with<T>(&self, watch: &Watch, work: impl FnOnce(&Context<'_>) -> T) -> T {
-        let machine = Machine {
-            version: "test".into(),
-            device: "cpu".into(),
-            host: "test".into(),
-            process: None,
-        };
-        let ctx = Context {
-            store: &self.store,
-            engine: &Engine::default(),
-            machine: &machine,
-            now: &|| 0,
-            progress: watch,
-            batch_size: crate::stage::BatchSize::Pictures(8),
-        };
-        work(&ctx)
+        in_context(&self.store, watch, work)
     }
 
     fn detect(&self, set: &Path, params: &detect::Params) -> RunSpec {

@@ -134,13 +134,7 @@ fn child() {
 
 #[test]
 fn a_killed_writer_is_resumed() {
-    let t = temporary();
-    let Temporary {
-        store,
-        path,
-        directory: _directory,
-    } = t;
-    drop(store);
+    let (path, _directory) = temporary().close();
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args([
             "--exact",
@@ -223,12 +217,7 @@ fn a_flipped_bit_in_a_block_is_found_by_reading_and_by_verify() {
         t.store.put(run, &rows).unwrap();
         t.store.put(run, &[feature(4, 0, 7.0)]).unwrap();
         t.store.finish(run, 1).unwrap();
-        let Temporary {
-            store,
-            path,
-            directory: _directory,
-        } = t;
-        drop(store);
+        let (path, _directory) = t.close();
         let needle: Vec<u8> = [1.25_f32, -1.25, 0.5, 2.5]
             .iter()
             .flat_map(|v| v.to_le_bytes())
@@ -293,12 +282,7 @@ fn a_flipped_bit_in_a_blob_is_found_by_reading_and_by_verify() {
     let mut batch = t.store.batch(run);
     let hash = batch.blob(bytes.clone());
     batch.add(&[checkpoint(0, &bytes)]).unwrap().commit().unwrap();
-    let Temporary {
-        store,
-        path,
-        directory: _directory,
-    } = t;
-    drop(store);
+    let (path, _directory) = t.close();
     flip(&path, &bytes[1_500_000..1_500_064]);
     let store = Store::open(&path).unwrap();
     assert!(matches!(store.blob(&hash), Err(StoreError::CorruptBlob { .. })));

@@ -114,12 +114,7 @@ fn what_is_damaged_comes_whole_from_another_store() {
         let t = temporary();
         let runs = fill(&t.store);
         let copy = t.directory.path().join("copy.redb");
-        let Temporary {
-            store,
-            path,
-            directory: _directory,
-        } = t;
-        drop(store);
+        let (path, _directory) = t.close();
         std::fs::copy(&path, &copy).unwrap();
         let vector: Vec<u8> = [2010.0_f32, -2010.0]
             .iter()
@@ -299,12 +294,7 @@ fn whole_runs_are_saved_from_a_file_that_is_cut_or_overwritten() {
         let t = temporary();
         let runs = fill(&t.store);
         let finished: Vec<_> = runs[..3].iter().map(|run| run.id).collect();
-        let Temporary {
-            store,
-            path,
-            directory: _directory,
-        } = t;
-        drop(store);
+        let (path, _directory) = t.close();
         let whole = recover(&path, &runs).unwrap();
         assert_eq!((&whole.whole, &whole.unfinished), (&finished, &vec![runs[3].id]));
         assert_eq!((whole.aliases, whole.datasets, whole.lost.len()), (3, 1, 0));
@@ -357,12 +347,7 @@ fn whole_runs_are_saved_from_a_file_that_is_cut_or_overwritten() {
 fn any_damage_is_an_error_or_found() {
     let t = temporary();
     let runs = fill(&t.store);
-    let Temporary {
-        store,
-        path,
-        directory: _directory,
-    } = t;
-    drop(store);
+    let (path, _directory) = t.close();
     let bytes = std::fs::read(&path).unwrap();
     let used = bytes.iter().rposition(|byte| *byte != 0).unwrap();
     let mut stream = Stream::new(2, "test/damage", 0, 0);

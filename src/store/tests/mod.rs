@@ -63,17 +63,17 @@ pub fn temporary() -> Temporary {
 }
 
 impl Temporary {
+    /// Closes the store. Its file is there as long as the directory.
+    pub fn close(self) -> (PathBuf, tempfile::TempDir) {
+        drop(self.store);
+        (self.path, self.directory)
+    }
+
     /// Closes the store and opens it again.
     pub fn reopen(self) -> Self {
-        let Self {
-            store,
-            path,
-            directory,
-        } = self;
-        drop(store);
-        let store = Store::open(&path).unwrap();
+        let (path, directory) = self.close();
         Self {
-            store,
+            store: Store::open(&path).unwrap(),
             path,
             directory,
         }

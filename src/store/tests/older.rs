@@ -28,12 +28,7 @@ fn a_store_from_before_a_table_existed_can_be_read_and_written() {
         let t = temporary();
         let run = begin(&t.store, 1);
         t.store.put(run, &[feature(0, 0, 1.0)]).unwrap();
-        let Temporary {
-            store,
-            path,
-            directory: _directory,
-        } = t;
-        drop(store);
+        let (path, _directory) = t.close();
         forget(&path, Table::Scores);
         // For reading it is as if the table were empty.
         let store = Store::open_read_only(&path).unwrap();

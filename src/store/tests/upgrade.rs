@@ -183,12 +183,7 @@ fn a_store_with_a_bad_block_stays_as_it_is() {
         .unwrap();
     t.store.put(run, &[feature(4, 0, 7.0)]).unwrap();
     t.store.finish(run, 1).unwrap();
-    let Temporary {
-        store,
-        path,
-        directory: _directory,
-    } = t;
-    drop(store);
+    let (path, _directory) = t.close();
     let needle: Vec<u8> = [1.25_f32, -1.25, 0.5, 2.5]
         .iter()
         .flat_map(|v| v.to_le_bytes())
