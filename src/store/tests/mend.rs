@@ -7,6 +7,7 @@ use dream_schema::{Feature, Status, Table};
 use super::disk::Disk;
 use super::runs::dataset;
 use super::*;
+use crate::query::{Filter, TableName};
 use crate::rng::Stream;
 use crate::store::{Fix, Place, ProblemKind, RepairOptions, Result, StoreError, layout};
 
@@ -228,6 +229,15 @@ fn a_record_that_cannot_be_read_stands_in_no_ones_way() {
     );
     let (legible, damaged) = t.store.legible_runs().unwrap();
     assert_eq!((legible.len(), damaged.len()), (3, 1));
+    // Questions about runs are answered of the others.
+    for (table, rows) in [(TableName::Runs, 3), (TableName::RunParams, 6)] {
+        let found = Filter::all(table).rows(&t.store).unwrap();
+        assert_eq!(
+            found.map(|batch| batch.unwrap().num_rows()).sum::<usize>(),
+            rows,
+            "{table}"
+        );
+    }
     assert_eq!(repair(&t.store, Some(&copy.store)).fixes, [Fix::Record(last)]);
     assert_eq!(t.store.run(last).unwrap(), runs[2]);
     spoil();
