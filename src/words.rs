@@ -3,7 +3,7 @@
 pub(crate) use dream_schema::words;
 
 /// Returns the names that are like `name`, the nearest first: few edits away (two letters in each other's
-/// place are one), or one a part of the other.
+/// place are one), or one is part of the other.
 pub(crate) fn near_names(name: &str, names: impl Iterator<Item = String>) -> Vec<String> {
     let limit = (name.chars().count() / 3).max(2);
     let distance = |other: &str| match strsim::osa_distance(name, other) {

@@ -18,9 +18,9 @@ table! {
         pub label: Option<i32>,
         /// The class of the largest logit, the first of equal ones; none without logits.
         pub predicted: Option<i32>,
-        /// A logit a class; empty where only features are known.
+        /// The logits, one per class; empty where only features are known.
         pub logits: Numbers as wide,
-        /// The features, what the last layer reads; empty where only logits are known.
+        /// The features: what the last layer reads; empty where only logits are known.
         pub features: Numbers as wide,
         /// The logit of the class of outliers, where the classifier has one beside its classes.
         pub outlier_logit: Option<f32> = None,

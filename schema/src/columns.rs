@@ -161,10 +161,10 @@ impl<'a> Columns<'a> {
         self.required(column, array.iter().map(|v| v.map(<[u8]>::to_vec)).collect())
     }
 
-    /// Returns a column of lists of numbers, each as long as its row has it.
+    /// Returns a column of lists of numbers, which may differ in length from row to row.
     ///
     /// # Errors
-    /// If it is missing, of another type, or null anywhere, in a list too.
+    /// If it is missing, of another type, or null anywhere, elements of lists included.
     pub fn lists<T: ArrowPrimitiveType>(
         &self,
         column: &'static str,
@@ -197,7 +197,7 @@ impl<'a> Columns<'a> {
     /// Returns a column of vectors.
     ///
     /// # Errors
-    /// If it is missing, of another type, or null anywhere, in a vector too.
+    /// If it is missing, of another type, or null anywhere, elements of vectors included.
     pub fn vectors(&self, column: &'static str) -> Result<Vec<Vec<f32>>, SchemaError> {
         let (flat, width) = self.flat_vectors(column)?;
         if width == 0 {
@@ -209,7 +209,7 @@ impl<'a> Columns<'a> {
     /// Returns a column of vectors as one slice `[rows, width]`, and the width.
     ///
     /// # Errors
-    /// If it is missing, of another type, or null anywhere, in a vector too.
+    /// If it is missing, of another type, or null anywhere, elements of vectors included.
     pub fn flat_vectors(&self, column: &'static str) -> Result<(&'a [f32], usize), SchemaError> {
         let array = self.column::<FixedSizeListArray>(column, &vector_type(0))?;
         let (table, width) = (self.table, array.value_length() as usize);
@@ -232,7 +232,7 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// Returns what one can write: "expected `a`, `b` or `c`".
+/// Returns what may stand there, in words: "expected `a`, `b` or `c`".
 fn expected<'a>(words: impl Iterator<Item = &'a str>) -> String {
     let quoted: Vec<_> = words.map(|word| format!("`{word}`")).collect();
     match quoted.as_slice() {

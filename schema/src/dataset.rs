@@ -1,4 +1,4 @@
-//! `datasets`: what is registered: image sets, diffusion models, state dicts.
+//! `datasets`: the image sets, diffusion models and state dicts that are registered.
 
 use std::collections::BTreeMap;
 
@@ -38,7 +38,7 @@ pub struct Dataset {
     pub skipped: Option<BTreeMap<String, Vec<SkippedImage>>>,
 }
 
-/// Stood in the path of a model between the model and the folder of its tokenizer, before these were two
+/// What stood in the path of a model between the model and the folder of its tokenizer, before these were two
 /// fields.
 const TOKENIZER: &str = "?tokenizer=";
 

@@ -1,4 +1,4 @@
-//! What a `dream-ood` store holds: one file a kind of artifact, with the declaration of its table.
+//! What a `dream-ood` store holds: one file per kind of artifact, with the declaration of its table.
 //!
 //! A **run** is one execution of one stage ([`run`]). What it writes are **artifacts**: rows keyed (run,
 //! part, index), where the part is the class for everything that belongs to one and 0 for the rest

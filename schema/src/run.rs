@@ -63,7 +63,7 @@ words! {
         Running = "running",
         /// Complete; it never changes again.
         Finished = "finished",
-        /// Given up with an error; asking again tries again.
+        /// Given up with an error; asking for it again is another attempt.
         Failed = "failed",
     }
 }
@@ -137,12 +137,12 @@ fn canonical(value: &Value) -> Value {
     }
 }
 
-/// The process that works at a run.
+/// The process that works on a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
     /// Its number on its machine.
     pub pid: u32,
-    /// When it was started, in a unit of the system's; tells it from a later process of the same number.
+    /// When it was started, in the system's own unit; this tells it from a later process of the same number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started: Option<u64>,
 }
@@ -169,7 +169,7 @@ pub struct Run {
     pub device: String,
     /// The machine that it ran on.
     pub host: String,
-    /// The process that works at it, or did when it was interrupted; none of a run that is finished or
+    /// The process that works on it, or did when it was interrupted; none of a run that is finished or
     /// failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<Process>,

@@ -6,7 +6,7 @@ use crate::engine::Engine;
 use crate::stage::{BatchSize, Context, Machine, Progress};
 use crate::store::Store;
 
-/// What stages run with. A front end opens one a store and asks for contexts as it goes.
+/// What stages run with. A front end opens one per store and asks for contexts as it goes.
 pub struct Session {
     /// The store.
     pub store: Arc<Store>,

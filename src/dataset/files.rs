@@ -63,7 +63,7 @@ pub(super) fn list(dir: &Path) -> Result<Vec<Entry>, DatasetError> {
     Ok(entries)
 }
 
-/// Class names, one a line, from text; empty lines at the end do not count.
+/// Class names, one per line, from text; empty lines at the end do not count.
 pub(super) fn lines(bytes: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(bytes);
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);

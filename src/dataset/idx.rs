@@ -2,7 +2,7 @@
 //!
 //! An image file is the magic number 0x803, the counts n, height, width (big-endian u32) and n * height *
 //! width bytes; a label file is 0x801, n, and n bytes. A file `classes.txt` beside them names the classes,
-//! one a line.
+//! one per line.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

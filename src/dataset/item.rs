@@ -22,7 +22,7 @@ pub(super) trait Container {
     fn items(&self, split: &str) -> Result<Vec<Item>, DatasetError>;
 }
 
-/// A container with one file a split.
+/// A container with one file per split.
 pub(super) trait FileASplit {
     /// The file of each split.
     fn files(&self) -> &BTreeMap<String, PathBuf>;

@@ -32,7 +32,7 @@ pub(super) fn unwrapped(mut node: Node) -> Node {
 /// Says which directories are splits and which are classes, by where the images are:
 ///
 /// - images right in it, or in its only directory: one split without labels;
-/// - directories of images: classes of the split "all", or if all are called as splits are, splits without
+/// - directories of images: classes of the split "all", or if all have names of splits, splits without
 ///   labels;
 /// - directories of directories: splits of classes; one with images of its own may stand beside them if it is
 ///   called as a split is, and has no labels;

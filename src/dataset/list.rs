@@ -1,4 +1,4 @@
-//! Image lists, as OpenOOD's `benchmark_imglist` holds them: a text file a split, with `path label` on each
+//! Image lists, as OpenOOD's `benchmark_imglist` holds them: one text file per split, with `path label` on each
 //! line. Paths start from the set's folder; label -1, or none, is no label.
 
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! Readers of labelled image sets, which bring every container to one form: `[n, height, width, 3]` bytes and
 //! labels.
 //!
-//! A `Container` (one a format) lists the images of a split with their labels; decoding, the digest and the
+//! A `Container` (one per format) lists the images of a split with their labels; decoding, the digest and the
 //! preparation are shared, run in parallel, and do not know where an image came from. ID and OOD sets go
 //! through one [`Preparation`], so that neither size nor colour tells them apart. The digest covers decoded
 //! pixels and labels: the same images have the same digest as IDX, CIFAR binary, PNG files or Parquet. An

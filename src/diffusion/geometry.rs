@@ -11,7 +11,7 @@
 //!   (off the CPU), twice `heads * pixels^2` scores as well.
 //! - *Prompts*: for each evaluated latent, keys and values of every cross-attention: `2 c * tokens` numbers.
 //! - *VAE*: a picture at full resolution in the last two widths, two tensors of each. The CPU decodes small
-//!   pictures one a thread at once, large ones and other devices one after another.
+//!   pictures one per thread at once, large ones and other devices one after another.
 //!
 //! On the CPU latents wait for their turn: no more than a thread each are at work. The estimate is meant to
 //! be somewhat too high.

@@ -25,7 +25,7 @@ words! {
 }
 
 impl TokenRule {
-    /// Whether it is the rule where none is named.
+    /// Says whether it is the default.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }

@@ -78,7 +78,7 @@ impl Stride {
 pub(crate) enum Plus<'a> {
     /// Nothing.
     Nothing,
-    /// One number a channel, `[channels]`.
+    /// One number per channel, `[channels]`.
     Channels(&'a Tensor),
     /// A tensor of the result's shape.
     Residual(&'a Tensor),

@@ -1,4 +1,4 @@
-//! CSV as RFC 4180 has it: one line a row, with a header; lines end with a line feed.
+//! CSV as RFC 4180 has it: one line per row, with a header; lines end with a line feed.
 //!
 //! A vector or a shape is one field that holds a JSON array, so that a table has the same header whatever its
 //! width (`json.loads` in Python, `from_json` in DuckDB). Numbers are the shortest text that reads back to

@@ -251,7 +251,7 @@ fn vectors_name<'f>(path: &Path, file: &'f SafeTensors<'_>) -> Result<&'f str, E
     }
 }
 
-/// The integers of a tensor, one a row, if the file has it.
+/// The integers of a tensor, one per row, if the file has it.
 fn integers(
     path: &Path,
     file: &SafeTensors<'_>,

@@ -1,4 +1,4 @@
-//! The counts behind ROC and precision-recall curves: one point a distinct score, highest score first.
+//! The counts behind ROC and precision-recall curves: one point per distinct score, highest score first.
 
 use std::cmp::Ordering;
 use std::ops::{Add, Neg};

@@ -1,4 +1,4 @@
-//! Training curves: one panel a quantity, one line a run.
+//! Training curves: one panel per quantity, one line per run.
 
 use maud::{Markup, html};
 

@@ -8,7 +8,7 @@
 //! thinned by a fixed rule, so that the same data gives the same bytes and a page stays below about 10 MB;
 //! the caption says what was left out.
 //!
-//! One file a kind of figure: [`ClassSheet`] in `pictures`, [`Projection`] in `scatter` (its axes by
+//! One file per kind of figure: [`ClassSheet`] in `pictures`, [`Projection`] in `scatter` (its axes by
 //! [`pca2`]), [`ScoreHistogram`] in `histogram`, [`DetectionTable`] in `table`, ROC curves in `roc`,
 //! [`Curve`] in `curves`, [`Lineage`] in `lineage` (its drawing laid out by `layers`). `html` and `plot` hold
 //! what they share.

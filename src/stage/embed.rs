@@ -1,6 +1,6 @@
 //! `embed`: reads the class embeddings T(y) off the text encoder's token table (DREAM-OOD, Sec. 3.1).
 //!
-//! The paper has one word of one token a class. [`Tokens`] says what to do with words that the tokenizer cuts
+//! The paper has one word of one token per class. [`Tokens`] says what to do with words that the tokenizer cuts
 //! up.
 
 use std::collections::BTreeSet;
@@ -47,7 +47,7 @@ words! {
 }
 
 impl Tokens {
-    /// Whether it is what holds where nothing is said.
+    /// Says whether it is the default.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }

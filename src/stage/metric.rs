@@ -1,4 +1,4 @@
-//! The numbers that describe a run, by name. Rows of the table `metrics` are found by their names.
+//! The numbers that describe a run, by name: rows of the table `metrics` are found by it.
 
 use dream_schema::Metric;
 

@@ -133,7 +133,7 @@ impl Refusals {
     }
 
     /// Returns what a check found, or refuses what is at `key` for its error. Where it is the store that
-    /// fails, and not a name that it does not have, that is no matter of the question.
+    /// fails, and not a name that it does not have, that is no fault of the question.
     ///
     /// # Errors
     /// [`StageError::Store`].

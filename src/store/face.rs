@@ -13,7 +13,7 @@ use super::{
     BlockInfo, Blocks, Projection, Result, Snapshot, Store, Tally, Usage, blob, dataset, gc, names, runs,
 };
 
-/// What shows one state of a store.
+/// Something that shows one state of a store.
 pub trait Viewed {
     /// Returns the state: of a store what is committed now, of a snapshot always the same.
     fn view(&self) -> Result<View<'_>>;
@@ -225,7 +225,7 @@ pub trait Readable: Viewed {
         blob::has(&self.view()?, hash)
     }
 
-    /// Returns what takes room.
+    /// Returns what takes up space.
     fn usage(&self) -> Result<Usage> {
         gc::usage(&self.view()?)
     }

@@ -1,4 +1,4 @@
-//! What takes room, and freeing what nothing names.
+//! What takes up space, and freeing what nothing names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,7 +41,7 @@ pub struct TableUsage {
     pub bytes: u64,
 }
 
-/// What takes room in a store.
+/// What takes up space in a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Rows, by table and run.
@@ -103,7 +103,7 @@ fn look(view: &View<'_>) -> Result<(Collected, Vec<(blake3::Hash, u64)>)> {
     Ok((collected, unnamed))
 }
 
-/// Returns what takes room.
+/// Returns what takes up space.
 pub(super) fn usage(view: &View<'_>) -> Result<Usage> {
     let mut usage = Usage {
         file_bytes: std::fs::metadata(view.path).ok().map(|file| file.len()),

@@ -18,7 +18,7 @@ pub fn panic_becomes_error() -> bool {
     DEPTH.get() > 0
 }
 
-/// Calls the database; a panic of its is an error.
+/// Calls the database; a panic inside it becomes an error.
 pub(super) fn guard<T>(path: &Path, call: impl FnOnce() -> Result<T>) -> Result<T> {
     caught(call).unwrap_or_else(|| {
         Err(StoreError::Damaged {

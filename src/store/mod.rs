@@ -25,7 +25,7 @@
 //! | 2 | narrow columns | `TABLE/narrow/index`, `TABLE/narrow/blocks` | constants and the rest, see below |
 //! | | wide ones: `vector`, `data`, `png` | `TABLE/wide/index`, `TABLE/wide/blocks` | as in format 1 |
 //!
-//! New stores have format 2. One of format 1 is read and written as such for ever, or until
+//! New stores have format 2. One of format 1 is read and written as such forever, or until
 //! [`Store::upgrade`].
 //!
 //! Blocks of a strip never overlap; small ones are joined when their run is finished. redb rounds a value up

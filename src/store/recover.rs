@@ -1,4 +1,4 @@
-//! Saving what is whole of a damaged file to a new store.
+//! Saving what is still whole in a damaged file to a new store.
 //!
 //! The file is only read, without locks or repairs. First redb's trees are followed, from the last commit and
 //! from the one before; runs that cannot be reached so are looked for in the pages themselves

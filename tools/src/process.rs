@@ -1,4 +1,4 @@
-//! Processes: this one, the one that works at a run, the one that holds a store.
+//! Processes: this one, the one that works on a run, the one that holds a store.
 
 use std::path::Path;
 
@@ -33,17 +33,17 @@ fn started(pid: u32) -> Option<u64> {
 }
 
 words! {
-    /// How far a run has come, and whether someone works at it.
+    /// How far a run has come, and whether a process works on it.
     pub enum State {
         /// Finished.
         Finished = "finished",
         /// Given up with an error.
         Failed = "failed",
-        /// A process works at it.
+        /// A process works on it.
         Running = "running",
-        /// Begun, and no process works at it: asked for again, it goes on.
+        /// Begun, and no process works on it: asked for again, it goes on.
         Interrupted = "interrupted",
-        /// Begun, and whether a process works at it cannot be seen from here.
+        /// Begun, and whether a process works on it cannot be seen from here.
         Unknown = "unknown",
     }
 }
@@ -73,7 +73,7 @@ impl State {
             .map_or(String::new(), |process| format!("process {} ", process.pid));
         match self {
             Self::Finished | Self::Failed => self.name().to_owned(),
-            Self::Running => format!("running ({pid}works at it)"),
+            Self::Running => format!("running ({pid}works on it)"),
             Self::Interrupted => {
                 format!("interrupted ({pid}has ended; the same command goes on from there)")
             }
@@ -87,7 +87,7 @@ impl State {
         }
     }
 
-    /// Says of a run that is not finished whether a process works at it, where that can be seen.
+    /// Says of a run that is not finished whether a process works on it, where that can be seen.
     pub fn is_alive(self) -> Option<bool> {
         match self {
             Self::Running => Some(true),
@@ -124,7 +124,7 @@ pub fn writer_of(file: &Path) -> Option<String> {
     Some(format!("process {pid} of {} ({words})", host()))
 }
 
-/// Returns which process of another machine a store says that works at a run of it, in words.
+/// Returns which process of another machine a store says that works on one of its runs, in words.
 pub fn begun_by(store: &Path) -> Option<String> {
     let store = Store::open_read_only(store).ok()?;
     let (runs, _) = store.legible_runs().ok()?;

@@ -8,7 +8,7 @@ use super::super::ExchangeError;
 use super::header;
 use crate::floats::{self, Format, Swapped};
 
-/// An `.npy` file of vectors: `[classes, rows, width]`, or `[classes, width]` for one row a class.
+/// An `.npy` file of vectors: `[classes, rows, width]`, or `[classes, width]` for one row per class.
 ///
 /// 16-bit floats are widened exactly, 64-bit floats rounded to the nearest 32-bit float.
 #[derive(Debug)]

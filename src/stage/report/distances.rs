@@ -6,7 +6,7 @@ use dream_schema::columns::Columns;
 use dream_schema::value::{Numbers, Value as _};
 use dream_schema::{Feature, Outlier, Run, RunId, Table};
 
-use super::of_stage;
+use super::giving;
 use crate::outlier;
 use crate::report::{ScoreHistogram, ScoreSeries};
 use crate::stage::{Role, StageError, compare, encode, sample};
@@ -26,8 +26,8 @@ pub(super) fn distances(
 ) -> Result<Vec<ScoreHistogram>, StageError> {
     let mut all = Vec::new();
     if let (Some(encoder), Some(sampled)) = (
-        of_stage(runs, encode::NAME).next(),
-        of_stage(runs, sample::NAME).next(),
+        giving(runs, encode::NAME, Table::Features).next(),
+        giving(runs, sample::NAME, Table::Outliers).next(),
     ) {
         all.push(of_vectors(store, encoder.id, sampled.id)?);
     }

@@ -14,7 +14,7 @@ use crate::engine::raw::Head;
 struct Desk {
     /// Sums over chunks of rows.
     part: u64,
-    /// A norm's three numbers a channel; `shortcut` those of a projection.
+    /// A norm's three numbers per channel; `shortcut` those of a projection.
     coefficients: u64,
     shortcut: u64,
     /// The gradient of the pooled vectors.
