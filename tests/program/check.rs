@@ -145,6 +145,27 @@ fn a_stage_is_checked_without_being_run() {
 }
 
 #[test]
+fn a_refused_command_leaves_no_store() {
+    let folder = folder();
+    let path = folder.path();
+    std::fs::write(path.join("notes.npy"), "notes").unwrap();
+    for args in [
+        &["embed", "-q", "--words", "no such word in any tokenizer"][..],
+        &["embed", "-q", "--alias", "no good"],
+        &["import", "scores", "notes.npy", "--dataset", "a", "--score", "b"],
+        &["dataset", "add", "set", "notes.npy"],
+    ] {
+        let output = dream(path, args);
+        assert_ne!(output.status.code(), Some(0), "{args:?}");
+        assert!(!path.join("dream.redb").exists(), "{args:?}");
+    }
+    // One that was there stays.
+    good(path, &["embed", "-q", "--preset", "quick"]);
+    refused(path, &["embed", "-q", "--words", "no such word in any tokenizer"]);
+    assert!(path.join("dream.redb").exists());
+}
+
+#[test]
 fn a_model_follows_from_the_embeddings_it_made() {
     let folder = folder();
     let path = folder.path();

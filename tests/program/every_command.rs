@@ -3,10 +3,9 @@
 
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
-use crate::support::{copy, data, demo, dream, folder, good};
+use crate::support::{copy, data, demo, dream, folder, good, written_to};
 
 /// How a command is tried in the folder of a quick demo, whose store has the answer.
 struct Trial {
@@ -260,24 +259,6 @@ fn place() -> tempfile::TempDir {
     folder
 }
 
-fn program(folder: &Path, args: &[&str], stdout: Stdio) -> (Option<i32>, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_dream"))
-        .args(args)
-        .current_dir(folder)
-        .env("DREAM_DATA", data())
-        .env("RUST_BACKTRACE", "1")
-        .env_remove("DREAM_STORE")
-        .stdout(stdout)
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
-        .wait_with_output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!said.contains("panicked"), "{args:?}: {said}");
-    (output.status.code(), said)
-}
-
 /// The commands that the help of `command` lists.
 fn below(command: &[String]) -> Vec<Vec<String>> {
     let words: Vec<&str> = command.iter().map(String::as_str).chain(["--help"]).collect();
@@ -316,7 +297,7 @@ fn no_command_trips_over_its_output() {
     for trial in TRIALS {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
-        let (code, said) = program(folder.path(), trial.args, writer.into());
+        let (code, said) = written_to(folder.path(), trial.args, writer.into());
         let gone = if trial.prints { 0 } else { trial.code };
         assert!(
             code == Some(gone) || code == Some(trial.code),
@@ -325,12 +306,12 @@ fn no_command_trips_over_its_output() {
         );
         assert!(!said.contains("error"), "{:?}: {said}", trial.args);
         let full = || Stdio::from(File::options().write(true).open("/dev/full").unwrap());
-        let (code, said) = program(folder.path(), trial.args, full());
+        let (code, said) = written_to(folder.path(), trial.args, full());
         if trial.prints && !said.is_empty() && code == Some(1) && trial.code == 0 {
             assert!(said.contains("No space left"), "{:?}: {said}", trial.args);
         }
         let help: Vec<&str> = trial.args.iter().copied().take(1).chain(["--help"]).collect();
-        let (code, said) = program(folder.path(), &help, full());
+        let (code, said) = written_to(folder.path(), &help, full());
         assert_eq!(code, Some(1), "{help:?}: {said}");
     }
 }
@@ -365,7 +346,7 @@ fn a_name_that_there_is_not_is_an_error_with_the_one_like_it() {
     let known = |trial: &&Trial| trial.unknown.is_empty();
     for trial in TRIALS.iter().filter(|trial| !known(trial)) {
         let args = trial.unknown;
-        let (code, said) = program(folder.path(), args, Stdio::piped());
+        let (code, said) = written_to(folder.path(), args, Stdio::piped());
         assert!(code == Some(1) || code == Some(2), "{args:?}: {code:?} {said}");
         let errors = said.lines().filter(|line| line.starts_with("error: "));
         assert_eq!(errors.count(), 1, "{args:?}: {said}");
@@ -391,7 +372,7 @@ fn what_is_there_is_not_written_over() {
             args.drain(place..place + 2);
         }
         args.extend([option, file]);
-        let (code, said) = program(folder.path(), &args, Stdio::piped());
+        let (code, said) = written_to(folder.path(), &args, Stdio::piped());
         assert!(code == Some(1) || code == Some(2), "{args:?}: {code:?} {said}");
         assert!(
             said.contains("is there already") || said.contains("--force"),
@@ -407,7 +388,7 @@ fn a_store_that_may_only_be_read_is_read_or_refused_in_a_line() {
     let store = folder.path().join("dream.redb");
     std::fs::set_permissions(&store, std::fs::Permissions::from_mode(0o444)).unwrap();
     for trial in TRIALS {
-        let (code, said) = program(folder.path(), trial.args, Stdio::piped());
+        let (code, said) = written_to(folder.path(), trial.args, Stdio::piped());
         let errors = said.lines().filter(|line| line.starts_with("error: ")).count();
         assert!(
             code == Some(trial.code) || (code == Some(1) && errors == 1),

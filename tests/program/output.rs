@@ -2,9 +2,8 @@
 //! gone. What an error advises is a command that there is.
 
 use std::fs::File;
-use std::process::{Command, Stdio};
 
-use crate::support::{bad, data, demo, good};
+use crate::support::{bad, demo, good, written_to};
 
 /// Commands that print a result, of those that only read: many tests share the store.
 const PRINTING: &[&[&str]] = &[
@@ -20,29 +19,11 @@ const PRINTING: &[&[&str]] = &[
     &["verify"],
 ];
 
-fn program(args: &[&str], stdout: Stdio) -> (Option<i32>, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_dream"))
-        .args(args)
-        .current_dir(demo())
-        .env("DREAM_DATA", data())
-        .env("RUST_BACKTRACE", "1")
-        .stdout(stdout)
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
-        .wait_with_output()
-        .unwrap();
-    (
-        output.status.code(),
-        String::from_utf8_lossy(&output.stderr).into_owned(),
-    )
-}
-
 #[test]
 fn a_full_disk_is_an_error() {
     for args in PRINTING {
         let full = File::options().write(true).open("/dev/full").unwrap();
-        let (code, said) = program(args, full.into());
+        let (code, said) = written_to(demo(), args, full.into());
         assert_eq!(code, Some(1), "{args:?}: {said}");
         assert!(
             !said.contains("panicked") && said.contains("No space left"),
@@ -56,7 +37,7 @@ fn a_reader_that_has_gone_ends_the_program_in_silence() {
     for args in PRINTING {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
-        let (code, said) = program(args, writer.into());
+        let (code, said) = written_to(demo(), args, writer.into());
         assert_eq!(code, Some(0), "{args:?}: {said}");
         assert!(
             !said.contains("error") && !said.contains("panicked"),

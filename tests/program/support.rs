@@ -1,7 +1,7 @@
 //! Running the program, and one quick demo that many tests look at.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 /// A folder of its own for each test, removed at the end.
@@ -26,6 +26,25 @@ pub fn dream(folder: &Path, args: &[&str]) -> Output {
         .env_remove("DREAM_STORE")
         .output()
         .unwrap()
+}
+
+/// Runs `dream` in `folder` with its output going to `stdout`; returns its exit code and what it says, which
+/// is no panic.
+pub fn written_to(folder: &Path, args: &[&str], stdout: Stdio) -> (Option<i32>, String) {
+    let program = Command::new(env!("CARGO_BIN_EXE_dream"))
+        .args(args)
+        .current_dir(folder)
+        .env("DREAM_DATA", data())
+        .env("RUST_BACKTRACE", "1")
+        .env_remove("DREAM_STORE")
+        .stdout(stdout)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let output = program.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!said.contains("panicked"), "{args:?}: {said}");
+    (output.status.code(), said)
 }
 
 /// Runs `dream`, which must succeed, and returns what it prints.
