@@ -177,6 +177,10 @@ impl ImageSource {
         };
         let order = match sorted(self.classes()) == sorted(others) {
             true => ": they are the same, in another order",
+            false if are_numbers(self.classes()) && !are_counted(self.classes()) => {
+                ": its classes are numbers that do not follow each other (folders are sorted as text, so that \
+                 10 comes before 2)"
+            }
             false if dataset::same_but_form(self.classes(), others) => {
                 ": they differ in nothing but Unicode's normal form"
             }
@@ -222,8 +226,8 @@ impl ImageSource {
     /// numbers its classes and does not name them, as many.
     pub(in crate::stage) fn may_have_classes(&self, others: &[String]) -> bool {
         let own = self.classes();
-        let numbered = || own.iter().all(|class| class.parse::<u32>().is_ok());
-        own == others || own.len() == others.len() && numbered() || own.is_empty() && !self.is_registered()
+        let numbered = || own.len() == others.len() && are_counted(own);
+        own == others || numbered() || own.is_empty() && !self.is_registered()
     }
 
     /// Says that the set numbers its classes and which of `others` they are taken for, where it does.
@@ -325,4 +329,41 @@ impl ImageSource {
 
 fn hex(digest: &[u8; 32]) -> String {
     blake3::Hash::from_bytes(*digest).to_hex().to_string()
+}
+
+/// Says whether classes have numbers for names.
+fn are_numbers(classes: &[String]) -> bool {
+    !classes.is_empty() && classes.iter().all(|class| class.parse::<u32>().is_ok())
+}
+
+/// Says whether classes are numbered in their order, from 0 or 1 on: then the numbers say nothing beyond the
+/// labels.
+fn are_counted(classes: &[String]) -> bool {
+    let from = |first: usize| {
+        let mut numbered = classes.iter().zip(first..);
+        numbered.all(|(class, number)| class.parse() == Ok(number))
+    };
+    from(0) || from(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_stand_for_classes_only_in_their_order() {
+        let of = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        for counted in [&["0", "1", "2"][..], &["1", "2", "3"], &["00", "01", "02"]] {
+            assert!(are_counted(&of(counted)), "{counted:?}");
+        }
+        // As folders are sorted, and as somebody chose.
+        for other in [
+            &["0", "1", "10", "2"][..],
+            &["2", "3"],
+            &["0", "2"],
+            &["zero", "1"],
+        ] {
+            assert!(!are_counted(&of(other)), "{other:?}");
+        }
+    }
 }
