@@ -86,8 +86,8 @@ pub enum QueryError {
     },
     /// The plan of the query would not fit into memory.
     #[error(
-        "the query stands for some {size:.0e} expressions once its named sub-queries, `coalesce` and BETWEEN \
-         are written out, and {largest:.0} at most are planned; nest them less, or write `coalesce(a, b, c)` \
+        "the query stands for some {size:.0e} expressions once its sub-queries, `coalesce` and BETWEEN are \
+         written out, and {largest:.0} at most are planned; nest them less, or write `coalesce(a, b, c)` \
          for `coalesce(coalesce(a, b), c)`"
     )]
     Size {

@@ -1,14 +1,17 @@
 //! How large a query is once the planner has written it out.
 //!
-//! Short words can stand for a lot: a named sub-query is planned anew wherever it is named, `coalesce` and
-//! BETWEEN name what they look at twice, and in each other they do so twice as often. What a plan takes is
-//! outside the memory that a query may take, so a query is measured before it is planned.
+//! Short words can stand for a lot: a named sub-query is planned anew wherever it is named, a column of a
+//! sub-query stands for the expression that it is there, `coalesce` and BETWEEN name what they look at twice,
+//! and in each other they do so twice as often. What a plan takes is outside the memory that a query may take,
+//! so a query is measured before it is planned.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast::{Expr, ObjectName, Query, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{
+    self, Expr, ObjectName, Query, Select, SelectItem, SetExpr, TableFactor, TableWithJoins, Visit, Visitor,
+};
 
 /// Functions that are planned as `CASE WHEN a IS NOT NULL THEN a .. ELSE z END`.
 const CASES: [&str; 3] = ["coalesce", "nvl", "ifnull"];
@@ -17,40 +20,186 @@ const CASES: [&str; 3] = ["coalesce", "nvl", "ifnull"];
 pub(super) fn of(statement: &Statement) -> (f64, f64) {
     match statement {
         Statement::Explain(explain) => of(&explain.statement),
-        Statement::Statement(statement) => {
-            let mut measure = Measure {
-                around: vec![Vec::new()],
-                ..Measure::default()
-            };
-            // Nothing in it breaks off.
-            let _ = statement.visit(&mut measure);
-            (measure.around.iter().flatten().sum(), measure.written)
-        }
-        // They are refused.
+        Statement::Statement(statement) => match statement.as_ref() {
+            ast::Statement::Query(query) => {
+                let mut measure = Measure::default();
+                (measure.query(query).size, measure.written)
+            }
+            // They are refused.
+            _ => (0.0, 0.0),
+        },
         _ => (0.0, 0.0),
     }
 }
 
-/// Sizes on the way through a query. They grow beyond any integer.
+/// What a table stands for. Sizes grow beyond any integer.
+#[derive(Clone, Default)]
+struct Part {
+    size: f64,
+    /// What each of its columns stands for: a condition on it is planned as one on that. Columns of stored
+    /// tables are left out; they are of size 1.
+    columns: Vec<(String, f64)>,
+}
+
+/// Sizes on the way through a query.
 #[derive(Default)]
 struct Measure {
-    /// Sizes of the parts that have been seen, of each expression and query around.
-    around: Vec<Vec<f64>>,
-    /// Sub-queries with a name, by where they are: they count where they are named.
-    named: HashMap<*const Query, String>,
-    sizes: HashMap<String, f64>,
+    /// Sub-queries with a name: they count where they are named.
+    named: HashMap<String, Part>,
     written: f64,
 }
 
 impl Measure {
-    fn begin(&mut self) {
-        self.around.push(Vec::new());
-        self.written += 1.0;
+    fn query(&mut self, query: &Query) -> Part {
+        for table in query.with.iter().flat_map(|with| &with.cte_tables) {
+            let part = renamed(self.query(&table.query), &table.alias);
+            self.named.insert(table.alias.name.value.to_lowercase(), part);
+        }
+        let mut part = self.set(&query.body);
+        part.size += self.size_of(&query.order_by, &part.columns);
+        part
     }
 
-    /// The sizes of the parts of what ends here.
-    fn end(&mut self) -> Vec<f64> {
-        self.around.pop().unwrap_or_default()
+    fn set(&mut self, set: &SetExpr) -> Part {
+        self.written += 1.0;
+        match set {
+            SetExpr::Select(select) => self.select(select),
+            SetExpr::Query(query) => self.query(query),
+            SetExpr::SetOperation { left, right, .. } => {
+                let (left, right) = (self.set(left), self.set(right));
+                let both = left.columns.into_iter().zip(right.columns);
+                Part {
+                    size: 1.0 + left.size + right.size,
+                    columns: both.map(|((name, a), (_, b))| (name, a + b)).collect(),
+                }
+            }
+            SetExpr::Values(values) => Part {
+                size: self.size_of(values, &[]),
+                ..Part::default()
+            },
+            SetExpr::Insert(_)
+            | SetExpr::Update(_)
+            | SetExpr::Delete(_)
+            | SetExpr::Merge(_)
+            | SetExpr::Table(_) => Part::default(),
+        }
+    }
+
+    fn select(&mut self, select: &Select) -> Part {
+        let mut from = Part::default();
+        for table in &select.from {
+            self.tables(table, &mut from);
+        }
+        let mut part = Part {
+            size: 1.0 + from.size,
+            columns: Vec::new(),
+        };
+        for item in &select.projection {
+            let size = self.size_of(item, &from.columns);
+            part.size += size;
+            match item {
+                SelectItem::ExprWithAlias { alias, .. } => {
+                    part.columns.push((alias.value.to_lowercase(), size));
+                }
+                SelectItem::UnnamedExpr(expr) => {
+                    part.columns.push((column(expr).unwrap_or_default(), size));
+                }
+                SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..) => {
+                    part.columns.extend_from_slice(&from.columns);
+                }
+                SelectItem::ExprWithAliases { .. } => {}
+            }
+        }
+        part.size += self.size_of(&select.selection, &from.columns)
+            + self.size_of(&select.group_by, &from.columns)
+            + self.size_of(&select.having, &from.columns)
+            + self.size_of(&select.qualify, &from.columns);
+        part
+    }
+
+    /// Adds a table and those that are joined to it.
+    fn tables(&mut self, table: &TableWithJoins, from: &mut Part) {
+        self.table(&table.relation, from);
+        for join in &table.joins {
+            self.table(&join.relation, from);
+            from.size += self.size_of(&join.join_operator, &from.columns);
+        }
+    }
+
+    fn table(&mut self, table: &TableFactor, from: &mut Part) {
+        let part = match table {
+            TableFactor::Derived { subquery, alias, .. } => {
+                let part = self.query(subquery);
+                match alias {
+                    Some(alias) => renamed(part, alias),
+                    None => part,
+                }
+            }
+            TableFactor::Table { name, .. } => self.named(name).cloned().unwrap_or_default(),
+            TableFactor::NestedJoin { table_with_joins, .. } => {
+                return self.tables(table_with_joins, from);
+            }
+            other => Part {
+                size: self.size_of(other, &[]),
+                ..Part::default()
+            },
+        };
+        from.size += 1.0 + part.size;
+        from.columns.extend(part.columns);
+    }
+
+    fn named(&self, name: &ObjectName) -> Option<&Part> {
+        self.named.get(&name.to_string().to_lowercase())
+    }
+
+    /// Returns the size of expressions over these columns.
+    fn size_of(&mut self, expressions: &impl Visit, columns: &[(String, f64)]) -> f64 {
+        let mut sizes = Sizes {
+            measure: self,
+            columns,
+            around: vec![Vec::new()],
+        };
+        // Nothing in it breaks off.
+        let _ = expressions.visit(&mut sizes);
+        sizes.around.iter().flatten().sum()
+    }
+}
+
+/// Gives columns the names that an alias has for them.
+fn renamed(mut part: Part, alias: &ast::TableAlias) -> Part {
+    for ((name, _), new) in part.columns.iter_mut().zip(&alias.columns) {
+        *name = new.name.value.to_lowercase();
+    }
+    part
+}
+
+/// The name of the column that an expression is.
+fn column(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Identifier(name) => Some(name.value.to_lowercase()),
+        Expr::CompoundIdentifier(parts) => Some(parts.last()?.value.to_lowercase()),
+        _ => None,
+    }
+}
+
+/// Sizes on the way through expressions.
+struct Sizes<'a> {
+    measure: &'a mut Measure,
+    columns: &'a [(String, f64)],
+    /// Sizes of the parts that have been seen, of each expression and sub-query around.
+    around: Vec<Vec<f64>>,
+}
+
+impl Sizes<'_> {
+    fn begin(&mut self) {
+        self.around.push(Vec::new());
+        self.measure.written += 1.0;
+    }
+
+    /// Ends an expression or sub-query; `again` is what of its parts it names a second time.
+    fn end(&mut self, again: impl FnOnce(&[f64]) -> f64) {
+        let parts = self.around.pop().unwrap_or_default();
+        self.add(1.0 + parts.iter().sum::<f64>() + again(&parts));
     }
 
     fn add(&mut self, size: f64) {
@@ -60,31 +209,22 @@ impl Measure {
     }
 }
 
-impl Visitor for Measure {
+impl Visitor for Sizes<'_> {
     type Break = ();
 
-    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
-        for table in query.with.iter().flat_map(|with| &with.cte_tables) {
-            let name = table.alias.name.value.to_lowercase();
-            self.named.insert(&raw const *table.query, name);
-        }
+    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
         self.begin();
         ControlFlow::Continue(())
     }
 
-    fn post_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
-        let size = 1.0 + self.end().iter().sum::<f64>();
-        match self.named.remove(&(&raw const *query)) {
-            Some(name) => drop(self.sizes.insert(name, size)),
-            None => self.add(size),
-        }
+    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.end(|_| 0.0);
         ControlFlow::Continue(())
     }
 
     fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<()> {
-        if let Some(size) = self.sizes.get(&relation.to_string().to_lowercase()) {
-            self.add(*size);
-        }
+        let size = self.measure.named(relation).map_or(0.0, |part| part.size);
+        self.add(size);
         ControlFlow::Continue(())
     }
 
@@ -94,16 +234,19 @@ impl Visitor for Measure {
     }
 
     fn post_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-        let parts = self.end();
-        let sum: f64 = parts.iter().sum();
-        let again = match expr {
+        let columns = self.columns;
+        self.end(|parts| match expr {
             Expr::Function(call) if CASES.contains(&call.name.to_string().to_lowercase().as_str()) => {
-                sum - parts.last().unwrap_or(&0.0)
+                parts.iter().rev().skip(1).sum()
             }
             Expr::Between { .. } => parts.first().copied().unwrap_or(0.0),
+            Expr::Identifier(_) | Expr::CompoundIdentifier(_) => {
+                let name = column(expr).unwrap_or_default();
+                let sizes = columns.iter().filter(|(own, _)| *own == name);
+                sizes.map(|(_, size)| *size).fold(0.0, f64::max)
+            }
             _ => 0.0,
-        };
-        self.add(1.0 + sum + again);
+        });
         ControlFlow::Continue(())
     }
 }
@@ -146,6 +289,18 @@ mod tests {
             size(&format!("WITH {} SELECT * FROM t{}", named.join(", "), depth - 1))
         };
         assert!(doubled(5) < 200.0 && doubled(40) > 1e11);
+        // A column that is made of the one below, time and again.
+        for (made, named) in [("a + a AS a", ""), ("CASE WHEN a > 1 THEN a ELSE 0 END", " t(a)")] {
+            let stacked = |depth: usize| {
+                let (open, close) = (format!("SELECT {made} FROM ("), format!("){named}"));
+                size(&format!(
+                    "{}SELECT a FROM t{}",
+                    open.repeat(depth),
+                    close.repeat(depth)
+                ))
+            };
+            assert!(stacked(5) < 500.0 && stacked(40) > 1e11, "{made}");
+        }
     }
 
     #[test]
@@ -155,5 +310,12 @@ mod tests {
         assert!(size(&nested(200, "abs(", "a", ")")) < 2000.0);
         assert!(size(&format!("SELECT a IN ({})", ["1"; 900].join(", "))) < 2000.0);
         assert!(size("WITH t AS (SELECT 1 a) SELECT * FROM t x, t y, t z") < 100.0);
+        let stacked = format!(
+            "{}SELECT a FROM t{}",
+            "SELECT a, a + 1 AS b FROM (".repeat(90),
+            ")".repeat(90)
+        );
+        assert!(size(&stacked) < 20_000.0);
+        assert!(size(&["SELECT a FROM t"; 90].join(" UNION ALL ")) < 1000.0);
     }
 }
