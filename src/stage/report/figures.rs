@@ -38,7 +38,9 @@ pub(super) fn pictures(store: &Store, runs: &[Run]) -> Result<Vec<ClassSheet>, S
             .map(|r| r.id)
     };
     let real = real_pictures(store, runs)?;
-    let sampled = giving(runs, sample::NAME, Table::Outliers).next().map(|run| run.id);
+    let sampled = giving(runs, sample::NAME, Table::Outliers)
+        .next()
+        .map(|run| run.id);
     let mut sheets = Vec::new();
     for class in store.rows::<ClassEmbedding>(space.id, None)? {
         sheets.push(ClassSheet {
