@@ -1,5 +1,5 @@
-//! Image lists, as OpenOOD's `benchmark_imglist` holds them: one text file per split, with `path label` on each
-//! line. Paths start from the set's folder; label -1, or none, is no label.
+//! Image lists, as OpenOOD's `benchmark_imglist` holds them: one text file per split, with `path label` on
+//! each line. Paths start from the set's folder; label -1, or none, is no label.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

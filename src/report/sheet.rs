@@ -88,8 +88,8 @@ pub fn contact_sheet(pictures: &[Picture], columns: usize, scale: usize) -> Resu
     draw(&cells, columns, scale, &[])
 }
 
-/// Returns a PNG with a row per class: `each` real pictures, as many of the class prompt, and as many imagined
-/// outliers, the three groups parted by a wider white line.
+/// Returns a PNG with a row per class: `each` real pictures, as many of the class prompt, and as many
+/// imagined outliers, the three groups parted by a wider white line.
 ///
 /// A class that has fewer leaves white cells. A kind that no class has is left out.
 ///

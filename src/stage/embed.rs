@@ -1,7 +1,7 @@
 //! `embed`: reads the class embeddings T(y) off the text encoder's token table (DREAM-OOD, Sec. 3.1).
 //!
-//! The paper has one word of one token per class. [`Tokens`] says what to do with words that the tokenizer cuts
-//! up.
+//! The paper has one word of one token per class. [`Tokens`] says what to do with words that the tokenizer
+//! cuts up.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

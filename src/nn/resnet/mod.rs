@@ -176,7 +176,8 @@ impl ResNet {
     /// Without, it uses the running ones; a backward pass through that result is refused on the CPU.
     ///
     /// # Errors
-    /// [`Error::Shape`] if `x` does not fit, or with `train` has only one number per channel; candle's errors.
+    /// [`Error::Shape`] if `x` does not fit, or with `train` has one number per channel alone; candle's
+    /// errors.
     pub fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor> {
         self.run(x, train, Head::Logits)
     }

@@ -2,8 +2,8 @@
 //!
 //! Short words can stand for a lot: a named sub-query is planned anew wherever it is named, a column of a
 //! sub-query stands for the expression that it is there, `coalesce` and BETWEEN name what they look at twice,
-//! and in each other they do so twice as often. What a plan takes is outside the memory that a query may take,
-//! so a query is measured before it is planned.
+//! and in each other they do so twice as often. What a plan takes is outside the memory that a query may
+//! take, so a query is measured before it is planned.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;

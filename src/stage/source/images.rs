@@ -178,8 +178,8 @@ impl ImageSource {
         let order = match sorted(self.classes()) == sorted(others) {
             true => ": they are the same, in another order",
             false if are_numbers(self.classes()) && !are_counted(self.classes()) => {
-                ": its classes are numbers that do not follow each other (folders are sorted as text, so that \
-                 10 comes before 2)"
+                ": its classes are numbers that do not follow each other (folders are sorted as text, 10 \
+                 before 2)"
             }
             false if dataset::same_but_form(self.classes(), others) => {
                 ": they differ in nothing but Unicode's normal form"
@@ -238,7 +238,8 @@ impl ImageSource {
         let numbered = own != others && !own.is_empty() && self.may_have_classes(others);
         numbered.then(|| {
             format!(
-                "`{}` numbers its {} classes and does not name them: {} is taken for {first}, ..., {} for {last}",
+                "`{}` numbers its {} classes and does not name them: {} is taken for {first}, ..., {} for \
+                 {last}",
                 self.name(),
                 own.len(),
                 own[0],
