@@ -261,7 +261,13 @@ mod tests {
     fn size(sql: &str) -> f64 {
         let mut options = ConfigOptions::new();
         options.sql_parser.recursion_limit = ConfigNonZeroUsize::try_new(1000).unwrap();
-        of(&parse(sql, &options).unwrap()).0
+        // The parser goes deeper than the stack of a test.
+        std::thread::scope(|scope| {
+            let measured = std::thread::Builder::new()
+                .stack_size(256 << 20)
+                .spawn_scoped(scope, || of(&parse(sql, &options).unwrap()).0);
+            measured.unwrap().join().unwrap()
+        })
     }
 
     fn nested(depth: usize, open: &str, middle: &str, close: &str) -> String {
