@@ -41,6 +41,11 @@ fn the_pipeline_goes_on_from_imported_vectors_without_a_model() {
         "-q",
     ];
     let run = good(path, &features);
+    // A name that another import has is told before anything is stored.
+    let said = bad(path, 2, &[&features[..], &["--alias", "space"]].concat());
+    assert!(said.contains("`space` names run"), "{said}");
+    good(path, &[&features[..], &["--alias", "features"]].concat());
+    good(path, &[&features[..], &["--alias", "features"]].concat());
     let sample = ["sample", "-q", "--preset", "quick", "--features", run.trim()];
     let sampled = good(path, &sample);
     let rows = json(

@@ -151,7 +151,7 @@ pub fn import(ctx: &Context<'_>, question: &Question<'_>) -> Result<Run, StageEr
                 classes: &classes,
             };
             let told = folder.each(&mut |_| ctx.check_interrupt())?;
-            let spec = spec(ctx.store, question, json!({}), folder.digest()?)?;
+            let spec = spec(ctx.store, question, params(rows, None), folder.digest()?)?;
             store(ctx, question, &spec, told, |run| {
                 folder
                     .each(&mut |rows| Ok(ctx.store.put(run, &rows)?))
@@ -159,17 +159,15 @@ pub fn import(ctx: &Context<'_>, question: &Question<'_>) -> Result<Run, StageEr
             })
         }
         Rows::Scores(of) => {
-            let rows = scores::read(file, *of)?;
-            let params = json!({ "dataset": of.dataset, "split": of.split, "score": of.score });
-            let spec = spec(ctx.store, question, params, digest(file)?)?;
+            let read = scores::read(file, *of)?;
+            let spec = spec(ctx.store, question, params(rows, None), digest(file)?)?;
             store(ctx, question, &spec, Vec::new(), |run| {
-                Ok(ctx.store.put(run, &rows)?)
+                Ok(ctx.store.put(run, &read)?)
             })
         }
         Rows::Activations(of) => {
+            let spec = spec(ctx.store, question, params(rows, None), digest(file)?)?;
             let activations::Read { rows, head } = activations::read(file, *of)?;
-            let params = json!({ "dataset": of.dataset, "split": of.split });
-            let spec = spec(ctx.store, question, params, digest(file)?)?;
             store(ctx, question, &spec, Vec::new(), |run| {
                 if let Some(head) = &head {
                     observe::put_head(ctx, run, head)?;
@@ -181,15 +179,45 @@ pub fn import(ctx: &Context<'_>, question: &Question<'_>) -> Result<Run, StageEr
     }
 }
 
+/// Returns the id of the run that an import is, of whose file no more than the digest is read.
+///
+/// # Errors
+/// If the file cannot be read, or a class table or the run of the classes is none.
+pub fn id(store: &Store, question: &Question<'_>) -> Result<RunId, StageError> {
+    let Question { file, rows } = question;
+    let classes = match rows {
+        Rows::ClassEmbeddings { classes, .. } => Some(Classes::listed(file, classes)?),
+        Rows::Vectors { embeddings, .. } | Rows::Images { embeddings } => {
+            Some(Classes::of_run(store, *embeddings)?)
+        }
+        Rows::Scores(_) | Rows::Activations(_) => None,
+    };
+    let digest = match (rows, &classes) {
+        (Rows::Images { .. }, Some(classes)) => PictureFolder { path: file, classes }.digest()?,
+        _ => digest(file)?,
+    };
+    Ok(spec(store, question, params(rows, classes.as_ref()), digest)?.id())
+}
+
+/// What an import's parameters say beside what [`spec`] adds to all.
+fn params(rows: &Rows<'_>, classes: Option<&Classes>) -> serde_json::Value {
+    match rows {
+        Rows::ClassEmbeddings { .. } | Rows::Vectors { .. } => match classes.and_then(Classes::words) {
+            Some(words) => json!({ "classes": words }),
+            None => json!({}),
+        },
+        Rows::Images { .. } => json!({}),
+        Rows::Scores(of) => json!({ "dataset": of.dataset, "split": of.split, "score": of.score }),
+        Rows::Activations(of) => json!({ "dataset": of.dataset, "split": of.split }),
+    }
+}
+
 fn vectors<A: Vectored>(
     ctx: &Context<'_>,
     question: &Question<'_>,
     classes: &Classes,
 ) -> Result<Run, StageError> {
-    let mut params = json!({});
-    if let Some(words) = classes.words() {
-        params["classes"] = json!(words);
-    }
+    let params = params(&question.rows, Some(classes));
     let spec = spec(ctx.store, question, params, digest(question.file)?)?;
     if let Ok(run) = ctx.store.run(spec.id())
         && run.status == Status::Finished

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use dream_ood::stage::classes::{ClassRow, read_classes};
-use dream_ood::stage::import::{ActivationsOf, NAME, Question, Rows, ScoresOf, VectorKind, import};
-use dream_ood::store::{Readable as _, check_alias};
+use dream_ood::stage::import::{self, ActivationsOf, Question, Rows, ScoresOf, VectorKind};
+use dream_ood::store::check_alias;
 use dream_schema::RunId;
 
 use super::Verdict;
@@ -76,18 +76,19 @@ impl Import {
             .as_deref()
             .map(|name| session.resolve(name))
             .transpose()?;
-        // An import of the same file has the name by right; that of another file is told of when it is done.
-        if let Some(alias) = &self.alias
-            && let Some(run) = session.named(alias)?
-            && session.store.run(run)?.spec.stage != NAME
-        {
-            bail!(Usage(format!(
-                "--alias {alias} names run {run} already; choose another name"
-            )));
-        }
         let rows = self.rows(classes.as_deref().unwrap_or_default(), embeddings)?;
-        let file = &self.file;
-        let run = import(&session.context(), &Question { file, rows })?;
+        let question = Question {
+            file: &self.file,
+            rows,
+        };
+        // An import of the same file has the name by right.
+        if let Some(alias) = &self.alias
+            && session.named(alias)?.is_some()
+            && let Some(fault) = session.alias_fault(alias, import::id(&session.store, &question)?)?
+        {
+            bail!(Usage(format!("--alias {fault}")));
+        }
+        let run = import::import(&session.context(), &question)?;
         if let Some(alias) = &self.alias {
             session.store.set_alias(alias, run.id)?;
         }
