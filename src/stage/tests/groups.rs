@@ -26,7 +26,7 @@ fn shifted(tested: &mut Tested, names: [&str; 2]) -> TempDir {
     folder
 }
 
-fn evaluated(tested: &Tested, settings: &evaluate::Settings) -> Run {
+pub(super) fn evaluated(tested: &Tested, settings: &evaluate::Settings) -> Run {
     let evaluation = pipeline::Evaluation {
         settings,
         id: &tested.id,
@@ -38,7 +38,7 @@ fn evaluated(tested: &Tested, settings: &evaluate::Settings) -> Run {
     tested.bench.with(&Watch::new(usize::MAX), run).unwrap()
 }
 
-fn value(
+pub(super) fn value(
     rows: &[Metric],
     name: &str,
     score: Option<&str>,

@@ -4,6 +4,7 @@
 mod evaluating;
 mod groups;
 mod methods;
+mod protocol;
 mod start;
 mod streaming;
 mod validation;

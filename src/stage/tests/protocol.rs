@@ -1,0 +1,213 @@
+//! How evaluations are made comparable: searched hyperparameters, drawn subsets, more metrics, tables of many
+//! runs.
+
+use dream_schema::Score;
+
+use super::evaluating::{Tested, settings};
+use super::groups::{evaluated, value};
+use super::*;
+use crate::ood::{Bootstrap, Spread};
+use crate::stage::compare::{self, Comparison};
+
+fn metrics(tested: &Tested, run: &Run) -> Vec<Metric> {
+    tested.bench.store.rows(run.id, None).unwrap()
+}
+
+#[test]
+fn hyperparameters_are_those_that_tell_validation_images_apart_best() {
+    let mut tested = Tested::new(None);
+    let held_out = tested.ood.remove(0);
+    let searched = settings(serde_json::json!({
+        "scores": ["gen", "fdbd", "msp", { "name": "energy", "values": { "temperature": 2.0 } }],
+        "validation_split": "train", "ood_validation_split": "test",
+    }));
+    let evaluation = pipeline::Evaluation {
+        settings: &searched,
+        id: &tested.id,
+        ood: &tested.ood,
+        ood_validation: Some(&held_out),
+    };
+    let detector: Input = tested.detector.id.into();
+    let run = |steps: usize| {
+        let run = |ctx: &Context<'_>| evaluation.run(ctx, detector.clone(), &mut |_, _, _| Ok(()));
+        tested.bench.with(&Watch::new(steps), run)
+    };
+    let run = run(usize::MAX).unwrap();
+    let rows = metrics(&tested, &run);
+    let of = |name: &str, score: &str| -> Vec<&Metric> {
+        let rows = rows.iter().filter(|row| row.name == name);
+        rows.filter(|row| row.score.as_deref().is_some_and(|label| label.starts_with(score)))
+            .collect()
+    };
+    assert_eq!(of("search_auroc", "gen:").len(), 7 * 6);
+    assert_eq!(of("search_auroc", "fdbd:").len(), 2);
+    assert!(of("search_auroc", "msp").is_empty() && of("search_auroc", "energy").is_empty());
+    let best = of("search_auroc", "gen:")
+        .iter()
+        .map(|row| row.value)
+        .fold(0.0, f64::max);
+    let [chosen] = of("chosen_auroc", "gen:")[..] else {
+        panic!("one setting is chosen")
+    };
+    assert_eq!(chosen.value, best);
+    assert_eq!(evaluate::choices(&rows).len(), 2);
+
+    // The test images are scored with what was chosen, under the score's own name.
+    let spec: evaluate::ScoreSpec = chosen.score.as_deref().unwrap().parse().unwrap();
+    let fixed = settings(serde_json::json!({ "scores": [spec] }));
+    let fixed = evaluated(&tested, &fixed);
+    let values = |run: &Run, score: &str| -> Vec<f32> {
+        let rows: Vec<Score> = tested.bench.store.rows(run.id, None).unwrap();
+        rows.iter()
+            .filter(|row| row.score == score)
+            .map(|row| row.value)
+            .collect()
+    };
+    assert_eq!(
+        values(&run, "gen"),
+        values(&fixed, chosen.score.as_deref().unwrap())
+    );
+    let networks = compare::networks(&tested.bench.store, &[run.id]).unwrap();
+    assert_eq!(networks[0].chosen.len(), 2);
+    let names = ["energy:temperature=2", "fdbd", "gen", "msp"];
+    assert_eq!(networks[0].scores(), names);
+}
+
+#[test]
+fn a_search_needs_images_of_its_own() {
+    let tested = Tested::new(None);
+    let refused = |changes: serde_json::Value, set: &ImageSource| {
+        let settings = settings(changes);
+        let evaluation = pipeline::Evaluation {
+            settings: &settings,
+            id: &tested.id,
+            ood: &tested.ood,
+            ood_validation: Some(set),
+        };
+        let mut refusals = Refusals::of("evaluate");
+        let detector = tested.detector.id.into();
+        evaluation
+            .check(&tested.bench.store, detector, &mut refusals)
+            .unwrap();
+        refusals.finish().unwrap_err().to_string()
+    };
+    let said = refused(
+        serde_json::json!({ "ood_validation_split": "test" }),
+        &tested.ood[0],
+    );
+    assert!(
+        said.contains("held out of training, and there are none"),
+        "{said}"
+    );
+    let same = serde_json::json!({ "validation_split": "train", "ood_validation_split": "train" });
+    let said = refused(same, &tested.ood[0]);
+    assert!(said.contains("searched on these very images"), "{said}");
+}
+
+#[test]
+fn drawn_subsets_are_of_their_seed() {
+    let tested = Tested::new(None);
+    let drawn = |seed: u64| {
+        let draws = serde_json::json!({ "repeats": 4, "id_per_ood": 2, "seed": seed });
+        let run = evaluated(&tested, &settings(serde_json::json!({ "draws": draws })));
+        metrics(&tested, &run)
+    };
+    let over = (None, Some("near"));
+    let rows = drawn(0);
+    let number = |rows: &[Metric], name: &str| value(rows, name, Some("msp"), over);
+    assert!(number(&rows, "auroc_spread").is_some() && number(&rows, "fpr95_spread").is_some());
+    assert!(value(&rows, "auroc_spread", Some("msp"), (None, None)).is_some());
+    assert_eq!(number(&rows, "auroc"), number(&drawn(0), "auroc"));
+    assert_ne!(number(&rows, "auroc"), number(&drawn(1), "auroc"));
+}
+
+#[test]
+fn metrics_that_were_not_asked_for_are_taken_of_the_scores() {
+    let tested = Tested::new(None);
+    let asked = evaluate::EXTRA_METRICS;
+    let with = evaluated(&tested, &settings(serde_json::json!({ "metrics": asked })));
+    let without = evaluated(&tested, &settings(serde_json::json!({})));
+    assert_ne!(with.id, without.id);
+    let store = &tested.bench.store;
+    let of = |run: &Run| {
+        let mut networks = compare::networks_with(store, &[run.id], asked).unwrap();
+        networks.remove(0).metrics
+    };
+    let found = of(&without);
+    assert_eq!(found, of(&with));
+    for metric in asked {
+        assert!(found.keys().any(|(_, _, name)| name == metric), "{metric}");
+    }
+    let stored = metrics(&tested, &with);
+    let over = (None, Some("near"));
+    let key = (
+        "msp".to_owned(),
+        compare::Over {
+            group: None,
+            set: Some("near".into()),
+        },
+        MetricName::CcrAtFpr1e1,
+    );
+    assert_eq!(
+        value(&stored, "ccr_at_fpr_1e-1", Some("msp"), over),
+        Some(found[&key][0])
+    );
+}
+
+#[test]
+fn tables_have_a_line_a_method_and_the_best_is_marked() {
+    let tested = Tested::new(None);
+    let groups = serde_json::json!({ "near": "near", "far": "far" });
+    let run = evaluated(&tested, &settings(serde_json::json!({ "groups": groups })));
+    let store = &tested.bench.store;
+    compare::check(store, &[run.id]).unwrap();
+    let networks = compare::networks(store, &[run.id]).unwrap();
+    let table = Comparison::of(&networks, MetricName::Auroc, &[], Spread::Sample);
+    let names: Vec<String> = table.columns.iter().map(ToString::to_string).collect();
+    assert_eq!(names, ["near", "near average", "far", "far average", "average"]);
+    let scores: Vec<&str> = table
+        .lines
+        .iter()
+        .filter_map(|line| line.score.as_deref())
+        .collect();
+    assert_eq!(scores, ["energy", "msp"]);
+    let one = Comparison::of(&networks, MetricName::Auroc, &["msp".to_owned()], Spread::Sample);
+    assert_eq!(one.lines.len(), 1);
+    assert!(
+        one.lines[0]
+            .cells
+            .iter()
+            .flatten()
+            .all(|cell| cell.mark.is_none())
+    );
+    let accuracy = Comparison::of(&networks, MetricName::Accuracy, &[], Spread::Sample);
+    assert_eq!(accuracy.columns[0].to_string(), "set");
+
+    let by = |convention: &str| {
+        evaluated(
+            &tested,
+            &settings(serde_json::json!({ "convention": convention })),
+        )
+    };
+    let other = evaluated(&tested, &settings(serde_json::json!({ "ood_split": "test" })));
+    let said = compare::check(store, &[run.id, by("pytorch-ood").id])
+        .unwrap_err()
+        .to_string();
+    assert!(said.contains("convention pytorch-ood"), "{said}");
+    let said = compare::check(store, &[run.id, other.id])
+        .unwrap_err()
+        .to_string();
+    assert!(said.contains("its images of `far` are not those of"), "{said}");
+
+    let bootstrap = Bootstrap { draws: 100, seed: 0 };
+    let metrics = [MetricName::Auroc, MetricName::Fpr95];
+    let paired = compare::paired(store, &networks, &[], &metrics, bootstrap).unwrap();
+    assert_eq!(paired.len(), 2 * 3);
+    for row in &paired {
+        assert_eq!(row.score, "msp");
+        assert!(row.interval[0] <= row.difference && row.difference <= row.interval[1]);
+        assert!((0.0..=1.0).contains(&row.p));
+    }
+    let alone = compare::paired(store, &networks, &["msp".to_owned()], &metrics, bootstrap);
+    assert!(alone.unwrap_err().to_string().contains("two methods"));
+}
