@@ -242,9 +242,14 @@ impl Pair {
     }
 
     fn delong(&self, place: usize) -> Result<f64, StageError> {
-        let side = |side: &'_ Side| (side.id.clone(), side.ood[place].1.clone());
-        let (first, other) = (side(&self.first), side(&self.other));
-        let test = ood::delong((&other.0, &other.1), (&first.0, &first.1))?;
-        Ok(test.p)
+        let (over, first) = &self.first.ood[place];
+        let (_, other) = &self.other.ood[place];
+        let test = ood::delong((&self.other.id, other), (&self.first.id, first));
+        match test {
+            Ok(test) => Ok(test.p),
+            Err(error) => Err(StageError::Mismatch(format!(
+                "the paired test on `{over}`: {error}"
+            ))),
+        }
     }
 }

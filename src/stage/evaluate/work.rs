@@ -95,6 +95,15 @@ pub(super) fn execute(ctx: &Context<'_>, run: &Run, params: &Params) -> Result<(
     let taken = evaluation.scores.iter().zip(&ready);
     let taken = taken.filter(|(_, ready)| !matches!(ready, Ready::LeftOut));
     let scores: Vec<String> = taken.map(|(score, _)| score.label.clone()).collect();
+    for (place, score) in scores.iter().enumerate() {
+        let mut all = values.iter().flat_map(|set| &set[place]);
+        let first = all.next();
+        if all.all(|value| Some(value) == first) {
+            ctx.progress.note(&format!(
+                "`{score}` is the same for every image: it tells nothing apart, and its AUROC is 50 %"
+            ));
+        }
+    }
     let sets = evaluation.sets.iter().zip(values).enumerate();
     let sets = sets.map(|(number, (set, values))| {
         Ok::<_, StageError>(SetScores {

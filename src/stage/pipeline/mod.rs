@@ -141,12 +141,15 @@ impl Preset {
         let classes = preset.classes()?;
         let names = || classes.iter().map(|class| class.name.as_str());
         let is_stray = |name: &&String| names().all(|known| known != name.as_str());
-        if let Some(stray) = preset.imagine.suffixes.keys().find(is_stray) {
-            let near = did_you_mean(stray, names());
-            let table = preset.data.classes.display();
-            return Err(wrong(format!(
-                "imagine.suffixes: {table} has no class `{stray}`{near}"
-            )));
+        let imagine = &preset.imagine;
+        for (key, named) in [("suffixes", &imagine.suffixes), ("prompts", &imagine.prompts)] {
+            if let Some(stray) = named.keys().find(is_stray) {
+                let near = did_you_mean(stray, names());
+                let table = preset.data.classes.display();
+                return Err(wrong(format!(
+                    "imagine.{key}: {table} has no class `{stray}`{near}"
+                )));
+            }
         }
         let suffixes = classes.into_iter().filter(|c| !c.suffix.is_empty());
         let mut all: BTreeMap<String, String> = suffixes.map(|c| (c.name, c.suffix)).collect();

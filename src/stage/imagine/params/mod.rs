@@ -32,6 +32,10 @@ pub struct Params {
     /// What follows the prompt for single classes, by class name (" bird" for kite), so that the object is
     /// the right one.
     pub suffixes: BTreeMap<String, String>,
+    /// Prompts of single classes in place of the other one, by class name, with `<class>` as there: `... of the
+    /// aquarium <class>`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub prompts: BTreeMap<String, String>,
     /// The way from noise to a picture.
     pub scheduler: SchedulerName,
     /// DDIM's eta: the share of DDPM's noise that each step adds; 0 for none.
@@ -87,8 +91,8 @@ pub(in crate::stage::imagine) fn wrong(message: impl Into<String>) -> StageError
 impl Params {
     /// Checks what can be checked without the model.
     pub(in crate::stage::imagine) fn check(&self) -> Result<(), StageError> {
-        if !self.prompt.contains(CLASS_PLACEHOLDER) {
-            let prompt = &self.prompt;
+        let mut prompts = std::iter::once(&self.prompt).chain(self.prompts.values());
+        if let Some(prompt) = prompts.find(|prompt| !prompt.contains(CLASS_PLACEHOLDER)) {
             return Err(wrong(format!(
                 "the prompt {prompt:?} has no {CLASS_PLACEHOLDER} for the class word"
             )));
@@ -151,6 +155,7 @@ impl Params {
     /// Returns the prompt for a class.
     pub(in crate::stage::imagine) fn prompt_of(&self, class: &ClassEmbedding) -> String {
         let suffix = self.suffixes.get(&class.class_name).map_or("", String::as_str);
-        self.prompt.replace(CLASS_PLACEHOLDER, &class.word) + suffix
+        let prompt = self.prompts.get(&class.class_name).unwrap_or(&self.prompt);
+        prompt.replace(CLASS_PLACEHOLDER, &class.word) + suffix
     }
 }

@@ -56,6 +56,8 @@ fn settings_out_of_range_are_refused() {
         assert!(said.contains(word), "{said}");
     };
     bad(&|p| p.prompt = "the class".into(), "<class>");
+    let other = [("bag".to_owned(), "a bag".to_owned())];
+    bad(&|p| p.prompts = other.clone().into(), "\"a bag\" has no <class>");
     bad(&|p| p.steps = 0, "steps");
     bad(&|p| p.guidance_scale = f64::NAN, "guidance_scale");
     bad(&|p| p.guidance_scale = -2.0, "guidance_scale -2");
