@@ -4,6 +4,7 @@ use anyhow::Result;
 use dream_ood::ood::Summary;
 use dream_ood::stage::MetricName::{self, AuprIn, AuprOut, Auroc, Fpr95};
 use dream_ood::stage::compare::{Network, networks};
+use dream_ood::stage::evaluate::EXTRA_METRICS;
 use dream_schema::RunId;
 
 use crate::globals::Format;
@@ -17,30 +18,27 @@ pub fn print(session: &Session<'_>, evaluations: &[RunId]) -> Result<()> {
     if session.globals.format == Format::Json {
         return json(&networks);
     }
+    let has = |metric: &&MetricName| {
+        let keys = || networks.iter().flat_map(|network| network.metrics.keys());
+        keys().any(|(_, _, name)| name == *metric)
+    };
+    let extra: Vec<MetricName> = EXTRA_METRICS.iter().filter(has).copied().collect();
     let header = [
         "network", "score", "OOD set", "FPR95", "AUROC", "AUPR in", "AUPR out",
     ];
-    let mut rows = vec![header.map(str::to_owned)];
+    let header = header.into_iter().chain(extra.iter().map(|metric| metric.name()));
+    let mut rows = vec![header.map(str::to_owned).collect::<Vec<String>>()];
     for network in &networks {
         for (score, over) in network.rows() {
             let number = |metric: MetricName| {
                 let key = (score.clone(), over.clone(), metric);
-                network
-                    .metrics
-                    .get(&key)
-                    .map_or(String::new(), |values| Summary::of(values).percent())
+                let values = network.metrics.get(&key);
+                values.map_or(String::new(), |values| Summary::of(values).percent())
             };
-            let numbers = [Fpr95, Auroc, AuprIn, AuprOut].map(number);
-            let [fpr95, auroc, aupr_in, aupr_out] = numbers;
-            rows.push([
-                network.name.clone(),
-                score.clone(),
-                over.to_string(),
-                fpr95,
-                auroc,
-                aupr_in,
-                aupr_out,
-            ]);
+            let mut row = vec![network.name.clone(), score.clone(), over.to_string()];
+            row.extend([Fpr95, Auroc, AuprIn, AuprOut].map(number));
+            row.extend(extra.iter().copied().map(number));
+            rows.push(row);
         }
     }
     if session.globals.format == Format::Csv {

@@ -71,9 +71,14 @@ impl Network {
         pairs.into_iter().collect()
     }
 
-    /// Returns what its metrics are over, in the order of a table.
+    /// Returns what its detection metrics are over, in the order of a table: the ID set, which other metrics may be
+    /// of, is none of it.
     pub fn columns(&self) -> Vec<Over> {
-        let columns: BTreeSet<_> = self.metrics.keys().map(|(_, over, _)| over.clone()).collect();
+        let keys = self
+            .metrics
+            .keys()
+            .filter(|(_, _, metric)| *metric == MetricName::Auroc);
+        let columns: BTreeSet<_> = keys.map(|(_, over, _)| over.clone()).collect();
         columns.into_iter().collect()
     }
 }
