@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dream_schema::{Metric, Run, RunId};
 
-use super::evaluate::{EXTRA_METRICS, StoredScores};
+use super::evaluate::{EXTRA_METRICS, Group, StoredScores};
 use super::metric::MetricName;
 use super::{Refusals, Role, StageError, detect, evaluate, params, required_input};
 use crate::ood::Convention;
@@ -156,8 +156,8 @@ pub fn networks(store: &Store, evaluations: &[RunId]) -> Result<Vec<Network>, St
     groups.iter().map(network).collect()
 }
 
-/// Refuses evaluations that cannot stand in one table: of other conventions, or with other images under one
-/// name.
+/// Refuses evaluations that cannot stand in one table: of other conventions, or with other images or another
+/// group under one name.
 ///
 /// # Errors
 /// [`StageError::Refused`] with all that is wrong; also if the store fails.
@@ -165,6 +165,7 @@ pub fn check(store: &Store, evaluations: &[RunId]) -> Result<(), StageError> {
     let mut refusals = Refusals::of("compare");
     let mut first: Option<(RunId, Convention)> = None;
     let mut seen: BTreeMap<String, (RunId, (String, String))> = BTreeMap::new();
+    let mut groups: BTreeMap<String, (RunId, Option<Group>)> = BTreeMap::new();
     for id in evaluations {
         let evaluation = store.run(*id)?;
         let known = super::input(store, "evaluation", *id, &[evaluate::NAME]);
@@ -178,7 +179,21 @@ pub fn check(store: &Store, evaluations: &[RunId]) -> Result<(), StageError> {
                 format!("its metrics are by the convention {own}, those of run {other} by {convention}");
             refusals.refuse(id, found);
         }
+        let own = evaluate::groups(&evaluation)?;
         for (role, read) in evaluate::sets(store, &evaluation)? {
+            if let Some(set) = Role::ood_name(&role) {
+                let group = own.get(set).copied();
+                let (other, known) = *groups.entry(set.to_owned()).or_insert((*id, group));
+                if group != known {
+                    let name = |group: Option<Group>| group.map_or("none", Group::name);
+                    let found = format!(
+                        "its set `{set}` is of the group {}, that of run {other} of {}",
+                        name(group),
+                        name(known)
+                    );
+                    refusals.refuse(id, found);
+                }
+            }
             let Some(read) = read else { continue };
             let (other, known) = seen.entry(role.clone()).or_insert_with(|| (*id, read.clone()));
             if *known != read {

@@ -11,6 +11,8 @@ pub struct Comparison {
     pub metric: MetricName,
     /// What the columns are over.
     pub columns: Vec<Over>,
+    /// Means that are left out, since they are over other sets in some lines than in others.
+    pub left_out: Vec<Over>,
     /// The lines, network by network, score by score.
     pub lines: Vec<Line>,
 }
@@ -69,6 +71,8 @@ impl Comparison {
         let mut columns: Vec<Over> = lines.iter().flat_map(|(over, _)| over.iter().cloned()).collect();
         columns.sort();
         columns.dedup();
+        let (left_out, columns): (Vec<Over>, Vec<Over>) =
+            columns.into_iter().partition(|column| is_mixed(column, &lines));
         let arrange = |(over, mut line): (Vec<Over>, Line)| {
             let place = |column: &Over| over.iter().position(|other| other == column);
             let cells = columns.iter().map(|column| line.cells[place(column)?].take());
@@ -83,6 +87,7 @@ impl Comparison {
             metric,
             lines: lines.collect(),
             columns,
+            left_out,
         };
         table.mark();
         table
@@ -121,6 +126,18 @@ impl Comparison {
         let sign = if self.metric.higher_is_better() { -1.0 } else { 1.0 };
         mean.is_finite().then(|| (sign * (mean * 1000.0).round()) as i64)
     }
+}
+
+/// Says whether a mean is over other sets in some lines than in others.
+fn is_mixed(mean: &Over, lines: &[(Vec<Over>, Line)]) -> bool {
+    let is_of = |over: &&Over| over.set.is_some() && (mean.group.is_none() || over.group == mean.group);
+    let sets = |over: &[Over]| -> Vec<Over> { over.iter().filter(is_of).cloned().collect() };
+    let mut all = lines
+        .iter()
+        .filter(|(over, _)| over.contains(mean))
+        .map(|(over, _)| sets(over));
+    let first = all.next();
+    mean.set.is_none() && all.any(|other| Some(other) != first)
 }
 
 fn cell(values: &[f64], spread: Spread) -> Cell {

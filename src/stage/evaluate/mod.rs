@@ -248,6 +248,20 @@ pub fn convention(evaluation: &Run) -> Result<Convention, StageError> {
     Ok(params::<Common>(evaluation)?.convention)
 }
 
+/// Returns the groups of an evaluation's test sets, whichever version made it.
+///
+/// # Errors
+/// If its parameters are none of an evaluation.
+pub fn groups(evaluation: &Run) -> Result<Groups, StageError> {
+    /// What the versions have in common.
+    #[derive(Deserialize)]
+    struct Common {
+        #[serde(default)]
+        groups: Groups,
+    }
+    Ok(params::<Common>(evaluation)?.groups)
+}
+
 /// Returns the score that only a `detect` run's classifier has, because of how it was or will be trained.
 ///
 /// # Errors

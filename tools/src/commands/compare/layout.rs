@@ -50,6 +50,11 @@ impl Layout {
             Self::Latex => ("% ", "bold: best, underlined: second best"),
         };
         out!("")?;
+        for table in tables.iter().filter(|table| !table.left_out.is_empty()) {
+            let names: Vec<String> = table.left_out.iter().map(Over::to_string).collect();
+            let (metric, names) = (heading(table.metric), names.join(", "));
+            out!("{comment}{metric}: left out, since it is over other sets in some lines: {names}")?;
+        }
         let convention = networks.first().map_or("", |network| network.convention.name());
         let several = networks.iter().any(|network| network.seeds.len() > 1);
         let spread = match several {
@@ -239,6 +244,12 @@ pub fn openood(networks: &[Network], scores: &[String]) -> Result<()> {
                 MetricName::AuprIn,
                 MetricName::AuprOut,
             ];
+            if !network
+                .metrics
+                .contains_key(&(score.clone(), over.clone(), MetricName::Auroc))
+            {
+                continue;
+            }
             let values = metrics.map(|metric| network.metrics.get(&(score.clone(), over.clone(), metric)));
             let numbers = values.map(|values| values.map_or(String::new(), |values| two_digits(values)));
             let accuracy = two_digits(&network.accuracy);
