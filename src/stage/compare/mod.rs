@@ -71,8 +71,8 @@ impl Network {
         pairs.into_iter().collect()
     }
 
-    /// Returns what its detection metrics are over, in the order of a table: the ID set, which other metrics may be
-    /// of, is none of it.
+    /// Returns what its detection metrics are over, in the order of a table: the ID set, which other metrics
+    /// may be of, is none of it.
     pub fn columns(&self) -> Vec<Over> {
         let keys = self
             .metrics

@@ -32,8 +32,8 @@ pub struct Params {
     /// What follows the prompt for single classes, by class name (" bird" for kite), so that the object is
     /// the right one.
     pub suffixes: BTreeMap<String, String>,
-    /// Prompts of single classes in place of the other one, by class name, with `<class>` as there: `... of the
-    /// aquarium <class>`.
+    /// Prompts of single classes in place of the other one, by class name, with `<class>` as there: `... of
+    /// the aquarium <class>`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub prompts: BTreeMap<String, String>,
     /// The way from noise to a picture.
