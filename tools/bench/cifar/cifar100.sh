@@ -70,8 +70,8 @@ for seed in $seeds; do
     training encode --seed "$seed" --embeddings embed --alias "encode-$seed"
     stage sample --seed "$seed" --features "encode-$seed" --k "$k" --select "$select" \
         --anchors-per-round "$select" --rounds $rounds --alias "knn-$seed"
-    stage sample --seed "$seed" --features "encode-$seed" --method gaussian --per-class "$per_class" \
-        --alias "gaussian-$seed"
+    stage sample --seed "$seed" --features "encode-$seed" --method gaussian --k "$k" \
+        --per-class "$per_class" --alias "gaussian-$seed"
     for kind in knn gaussian; do
         stage imagine --seed "$seed" --outliers "$kind-$seed" --per-class "$per_class" --steps "$steps" \
             --alias "$kind-pictures-$seed"
@@ -105,5 +105,5 @@ run --format csv sql "
 # The names of the classifiers are words apart.
 # shellcheck disable=SC2086
 run --format csv evaluate $detectors --ood near=cifar10 near=tin:val far=dtd:all far=mnist far=notmnist \
-    --dataset cifar100 --scores msp,energy,gen,knn,vim:dim=128,react,ash_s,dice --convention openood \
+    --dataset cifar100 --scores msp,energy,gen,knn,vim:dim=128,rmds,ash_s,dice --convention openood \
     > "$out/cifar100.csv"
