@@ -33,6 +33,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 
+pub(crate) use self::composed::max_pool;
 #[cfg(test)]
 pub(crate) use self::host::composed_residual;
 pub(crate) use self::host::simd;

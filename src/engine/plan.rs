@@ -108,6 +108,8 @@ pub(crate) struct Plan {
     pub(crate) stem: Unit,
     pub(crate) pool: bool,
     pub(crate) blocks: Vec<Block>,
+    /// Blocks of each stage, which follow one another.
+    pub(crate) stages: Vec<usize>,
     pub(crate) features: usize,
     pub(crate) outputs: usize,
     /// Starts of the last layer's weight and bias in the flat variable.

@@ -25,6 +25,6 @@ pub use loss::{
     logit_norm, logsumexp,
 };
 pub use optim::{Sgd, SgdOptions};
-pub use resnet::{Form, ResNet, ResNetConfig, Stem};
+pub use resnet::{Form, Inner, ResNet, ResNetConfig, Stem};
 pub use state::{State, StateFile, from_safetensors, read_state, to_safetensors};
 pub use tensors::{Init, Spec, Tensors};

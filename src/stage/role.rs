@@ -35,6 +35,8 @@ pub enum Role {
     Ood(String),
     /// The file of an import.
     File,
+    /// The file of one of the arrays of an import.
+    Array(&'static str),
 }
 
 /// How the role of an out-of-distribution set begins.
@@ -57,6 +59,7 @@ impl fmt::Display for Role {
             Self::OodValidation => "ood-validation",
             Self::Ood(name) => return write!(f, "{OOD}{name}"),
             Self::File => "file",
+            Self::Array(name) => return write!(f, "file/{name}"),
         })
     }
 }
@@ -110,6 +113,7 @@ mod tests {
             (Role::OodValidation, "ood-validation"),
             (Role::Ood("a/b".into()), "ood/a/b"),
             (Role::File, "file"),
+            (Role::Array("logits"), "file/logits"),
         ];
         for (role, text) in texts {
             assert_eq!(role.to_string(), text);

@@ -14,6 +14,7 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 pub(super) use self::attention::attention;
 pub(super) use self::pointwise::activation;
 pub(super) use self::residual::Convolve;
+pub(crate) use self::residual::max_pool;
 use super::layers::{Layers, Momentum, Normalize, Repeat, Residual, Uploads, Weighted};
 use super::plan::Plan;
 use super::raw::{ConvShape, RawConv, RawGroupNorm, RawLayerNorm, RawLinear};

@@ -158,7 +158,7 @@ impl<'a> Forward<'a> {
 }
 
 /// 3x3 max-pool of stride 2 and padding 1 of numbers that are not negative (so that zeros may pad).
-fn max_pool(x: &Tensor) -> Result<Tensor> {
+pub(crate) fn max_pool(x: &Tensor) -> Result<Tensor> {
     let mut x = x.clone();
     for dim in [2, 3] {
         let out = (x.dim(dim)? - 1) / 2 + 1;

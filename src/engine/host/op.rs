@@ -120,14 +120,17 @@ pub(super) fn on_cpu3(
         .apply_op3_no_bwd(&y.contiguous()?, &z.contiguous()?, &Op3(name, f))
 }
 
+/// The gradients of two operands.
+pub(super) type Gradients = (Option<Vec<f32>>, Option<Vec<f32>>);
+
 /// An operation of two operands that gradients go back through.
 pub(super) trait Differentiable: Send + Sync {
     const NAME: &'static str;
 
     fn forward(&self, x: View, y: View) -> Output;
 
-    /// The gradients of both operands from that of the result; none of an `x` that nobody asks for.
-    fn backward(&self, x: View, y: View, grad: &[f32]) -> Result<(Option<Vec<f32>>, Vec<f32>)>;
+    /// The gradients of both operands from that of the result; none of one that nobody asks for.
+    fn backward(&self, x: View, y: View, grad: &[f32]) -> Result<Gradients>;
 }
 
 struct WithGradient<T>(T);
@@ -157,11 +160,9 @@ impl<T: Differentiable> CustomOp2 for WithGradient<T> {
         let (dx, dy) = with_view(x, |x| {
             with_view(y, |y| with_view(grad, |grad| self.0.backward(x, y, grad.data)))
         })?;
-        let dx = dx.map(|dx| Tensor::from_vec(dx, x.shape(), &Device::Cpu));
-        Ok((
-            dx.transpose()?,
-            Some(Tensor::from_vec(dy, y.shape(), &Device::Cpu)?),
-        ))
+        let tensor = |numbers: Vec<f32>, like: &Tensor| Tensor::from_vec(numbers, like.shape(), &Device::Cpu);
+        let dx = dx.map(|dx| tensor(dx, x)).transpose()?;
+        Ok((dx, dy.map(|dy| tensor(dy, y)).transpose()?))
     }
 }
 

@@ -32,7 +32,7 @@ impl Default for ConvOptions {
 /// Returns the convolution (cross-correlation) of `x` `[n, channels_in, h, w]` with `weight` `[channels_out,
 /// channels_in / groups, kernel_h, kernel_w]`: `[n, channels_out, h', w']` with `h' = (h + 2 padding -
 /// kernel_h) / stride + 1`. Any strides in memory; the gradient reaches both operands. On the CPU none is
-/// computed for an `x` that does not depend on a variable.
+/// computed for one that does not depend on a variable.
 ///
 /// # Errors
 /// [`Error::Convolution`] if the shapes do not fit together; candle's errors.

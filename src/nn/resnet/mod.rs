@@ -11,6 +11,9 @@ use crate::engine::wide::WidePlan;
 use crate::engine::{Engine, Head, Plan, Residual, Run};
 use crate::words::words;
 
+pub use inner::Inner;
+
+mod inner;
 mod plan;
 #[cfg(test)]
 mod tests;
@@ -123,6 +126,7 @@ pub struct ResNet {
     config: ResNetConfig,
     layers: Layers,
     tensors: Tensors,
+    engine: Engine,
     network: Box<dyn Residual>,
 }
 
@@ -149,6 +153,7 @@ impl ResNet {
             layers,
             tensors,
             network,
+            engine: engine.clone(),
         })
     }
 
@@ -208,18 +213,32 @@ impl ResNet {
         Ok(self.network.last(self.tensors.variables(), features)?)
     }
 
-    fn run(&self, x: &Tensor, train: bool, head: Head) -> Result<Tensor> {
-        let (h, w) = match x.dims() {
-            &[n, channels, h, w] if n > 0 && channels == self.config.in_channels && h > 0 && w > 0 => (h, w),
-            _ => {
-                let expected = format!("[n, {}, h, w]", self.config.in_channels);
-                return Err(Error::Shape {
-                    what: "pictures",
-                    expected,
-                    actual: x.dims().to_vec(),
-                });
+    /// Says whether its layers can be looked at ([`Self::inner`]).
+    pub fn shows_layers(&self) -> bool {
+        matches!(self.layers, Layers::Residual(_))
+    }
+
+    /// Its layers in evaluation mode, one by one.
+    pub fn inner(&self) -> Inner<'_> {
+        Inner(self)
+    }
+
+    /// Returns the height and width of pictures `[n, in_channels, h, w]`.
+    fn check_pictures(&self, x: &Tensor) -> Result<(usize, usize)> {
+        match x.dims() {
+            &[n, channels, h, w] if n > 0 && channels == self.config.in_channels && h > 0 && w > 0 => {
+                Ok((h, w))
             }
-        };
+            _ => Err(Error::Shape {
+                what: "pictures",
+                expected: format!("[n, {}, h, w]", self.config.in_channels),
+                actual: x.dims().to_vec(),
+            }),
+        }
+    }
+
+    fn run(&self, x: &Tensor, train: bool, head: Head) -> Result<Tensor> {
+        let (h, w) = self.check_pictures(x)?;
         let area = match &self.layers {
             Layers::Residual(plan) => plan.last_area(h, w),
             Layers::Wide(plan) => wide::last_area(plan, h, w),

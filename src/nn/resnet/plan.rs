@@ -154,10 +154,10 @@ fn unplaced(config: &ResNetConfig) -> Result<Plan> {
     let stem = Unit::new(names, [config.in_channels, config.width], kernel, stride);
     let mut blocks = Vec::new();
     let mut channels = config.width;
-    for (stage, count) in counts.into_iter().enumerate() {
+    for (stage, count) in counts.iter().enumerate() {
         let inner = config.width << stage;
         let outer = if bottleneck { 4 * inner } else { inner };
-        for index in 0..count {
+        for index in 0..*count {
             let stride = if stage > 0 && index == 0 { 2 } else { 1 };
             let prefix = format!("layer{}.{index}", stage + 1);
             blocks.push(block(&prefix, [channels, inner, outer], stride, bottleneck));
@@ -168,6 +168,7 @@ fn unplaced(config: &ResNetConfig) -> Result<Plan> {
         stem,
         pool: config.stem == Stem::ImageNet,
         blocks,
+        stages: counts,
         features: channels,
         outputs: config.num_outputs,
         fc_weight: 0,

@@ -5,6 +5,8 @@
 //! A score is a type without fields that implements [`Score`]. Its [`Card`] says where it comes from, what it
 //! computes, what it needs and which numbers it leaves open. [`Score::fit`] learns from [`Reference`] sets,
 //! and what comes back scores any [`Observed`] set. [`SCORES`] lists all of them; [`by_name`] finds one.
+//! Scores that run the network themselves are in [`network`]; [`all`] lists and [`find`] finds those of both
+//! kinds.
 //!
 //! Where OpenOOD, pytorch-ood and a paper differ, the paper decides and the score's own page says how the
 //! others differ. Sums run in `f64` (products of all rows with all training rows in `f32`) and in an order
@@ -18,6 +20,8 @@ mod error;
 mod features;
 mod linear;
 mod logits;
+pub mod network;
+mod registry;
 mod shaped;
 mod softmax;
 #[cfg(test)]
@@ -25,6 +29,7 @@ mod tests;
 mod values;
 
 pub use error::ScoreError;
+pub use registry::{Entry, all, by_name, find, near};
 pub use values::{Hyperparameter, Range, Values};
 
 use super::observed::Observed;
@@ -45,37 +50,39 @@ pub struct Needs {
     pub validation: bool,
     /// The labels of those sets.
     pub labels: bool,
+    /// The network itself, and the pictures of every set that it reads.
+    pub network: bool,
 }
 
 impl Needs {
-    /// Features of the scored pictures and of the training set.
-    const TRAIN_FEATURES: Self = Self {
+    const NOTHING: Self = Self {
         logits: false,
-        features: true,
-        head: false,
-        train: true,
-        validation: false,
-        labels: false,
-    };
-
-    /// Features of the scored pictures and the last layer.
-    const HEAD: Self = Self {
-        logits: false,
-        features: true,
-        head: true,
-        train: false,
-        validation: false,
-        labels: false,
-    };
-
-    /// Nothing but logits of the scored pictures.
-    const LOGITS: Self = Self {
-        logits: true,
         features: false,
         head: false,
         train: false,
         validation: false,
         labels: false,
+        network: false,
+    };
+
+    /// Features of the scored pictures and of the training set.
+    const TRAIN_FEATURES: Self = Self {
+        features: true,
+        train: true,
+        ..Self::NOTHING
+    };
+
+    /// Features of the scored pictures and the last layer.
+    const HEAD: Self = Self {
+        features: true,
+        head: true,
+        ..Self::NOTHING
+    };
+
+    /// Nothing but logits of the scored pictures.
+    const LOGITS: Self = Self {
+        logits: true,
+        ..Self::NOTHING
     };
 }
 
@@ -190,7 +197,7 @@ fn widened(rows: &[f32]) -> Vec<f64> {
     rows.iter().map(|value| f64::from(*value)).collect()
 }
 
-/// All scores, in the order in which they are listed.
+/// All scores of what a classifier showed, in the order in which they are listed.
 pub static SCORES: &[&dyn Score] = &[
     &logits::Msp,
     &logits::MaxLogit,
@@ -229,13 +236,3 @@ pub static SCORES: &[&dyn Score] = &[
     &shaped::CaRef,
     &shaped::CadRef,
 ];
-
-/// Returns the score called `name`.
-pub fn by_name(name: &str) -> Option<&'static dyn Score> {
-    SCORES.iter().copied().find(|score| score.card().name == name)
-}
-
-/// Returns the names of scores that are like `name`, the nearest first.
-pub fn near(name: &str) -> Vec<String> {
-    crate::words::near_names(name, SCORES.iter().map(|score| score.card().name.to_owned()))
-}

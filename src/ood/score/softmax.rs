@@ -50,8 +50,14 @@ pub(super) fn confidence(row: &[f32], temperature: f64) -> f64 {
 
 /// The probability of each class.
 pub(super) fn softmax(row: &[f32]) -> Vec<f64> {
+    softmax_at(row, 1.0)
+}
+
+/// The same at a temperature.
+pub(super) fn softmax_at(row: &[f32], temperature: f64) -> Vec<f64> {
     let max = maximum(row);
-    let mut p: Vec<f64> = row.iter().map(|x| (f64::from(*x) - max).exp()).collect();
+    let power = |x: &f32| ((f64::from(*x) - max) / temperature).exp();
+    let mut p: Vec<f64> = row.iter().map(power).collect();
     let sum: f64 = p.iter().sum();
     p.iter_mut().for_each(|p| *p /= sum);
     p

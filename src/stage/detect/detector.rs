@@ -7,6 +7,7 @@ use super::Params;
 use crate::dataset::Preparation;
 use crate::nn::{self, ResNet, ResNetConfig, State};
 use crate::ood;
+use crate::ood::score::network::Lens;
 use crate::stage::phi::{TrainedPhi, is_phi};
 use crate::stage::pictures::Pictures;
 use crate::stage::training::{self, Still};
@@ -114,6 +115,20 @@ impl Detector {
             *tensor = tensor.narrow(0, 0, self.classes.len())?.contiguous()?;
         }
         Ok(state)
+    }
+
+    /// Returns how images are brought to its input and scaled.
+    pub(in crate::stage) fn still(&self) -> &Still {
+        &self.still
+    }
+
+    /// Returns it as scores that run the network see it.
+    ///
+    /// # Errors
+    /// If its numbers cannot be read back from the device.
+    pub(in crate::stage) fn lens(&self) -> Result<Lens<'_>, StageError> {
+        let std: Vec<f32> = self.still.std.iter().map(|std| *std as f32).collect();
+        Ok(Lens::new(&self.network, &std)?)
     }
 
     /// Returns the features of the images `samples` and then the outputs, `[samples, feature_len + outputs]`,

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use dream_schema::Table;
 
 use super::chosen::{self, Chosen, Way};
+use super::parts::{self, Parts};
 use super::{EXTRA_METRICS, Evaluate, Params, group, own_score};
 use crate::stage::detect::OwnScore;
 use crate::stage::{
-    Asked, ImageSource, Input, Known, Refusals, Role, Source, StageError, detect, import, observe,
+    Asked, ImageSource, Input, Known, Refusals, Role, Source, StageError, StateSource, detect, import,
+    observe,
 };
 use crate::store::Store;
 
@@ -50,7 +52,7 @@ pub(super) fn check(
 
     let mut seen: Vec<(Role, Arc<Known>)> = Vec::new();
     for role in &roles {
-        let known = asked.known(store, role, &[observe::NAME, import::NAME], refusals)?;
+        let known = asked.known(store, role, &parts::STAGES, refusals)?;
         let Some(known) = known else { continue };
         if !import::require(&known, Table::Activations, role, refusals) {
             continue;
@@ -58,6 +60,24 @@ pub(super) fn check(
         check_set(store, role, &known, &seen, refusals)?;
         seen.push((role.clone(), known));
     }
+    let mut sets = Vec::new();
+    for (role, known) in &seen {
+        // What is still to be observed is of one classifier.
+        if let Some(run) = known.run
+            && let Some(parts) = Parts::of(store, run)?
+        {
+            sets.push((role.clone(), parts));
+        }
+    }
+    parts::check(&sets, &chosen, refusals);
+    // A finished run is answered without the network.
+    let chosen = match asked.is_answered(store) {
+        true => chosen
+            .into_iter()
+            .filter(|score| !score.needs().network)
+            .collect(),
+        false => chosen,
+    };
     check_needs(store, &chosen, &seen, refusals)
 }
 
@@ -72,6 +92,12 @@ fn check_set(
     let Some((_, first)) = seen.first() else {
         return check_id(store, role, known, refusals);
     };
+    let again = seen
+        .iter()
+        .any(|(other, id)| *other == Role::Id && id.run.is_some() && id.run == known.run);
+    if again && known.stage == import::NAME {
+        refusals.refuse(role, "these are the activations of the ID set once more");
+    }
     // What another program made says nothing of its classifier.
     let observed = |known: &Known| known.stage == observe::NAME;
     if observed(known) && observed(first) && !same_classifier(known, first)? {
@@ -136,6 +162,46 @@ fn same_classifier(a: &Known, b: &Known) -> Result<bool, StageError> {
     Ok(run(a) == run(b) && network(a)? == network(b)? && a.same_source(b, &Role::Initial))
 }
 
+/// Refuses scores that run the network where there is none, or where images or weights are gone.
+fn check_networks(
+    store: &Store,
+    chosen: &[Chosen],
+    seen: &[(Role, Arc<Known>)],
+    refusals: &mut Refusals,
+) -> Result<(), StageError> {
+    let names = chosen.iter().filter(|score| score.needs().network);
+    let names: Vec<String> = names.map(|score| format!("`{}`", score.label)).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let names = names.join(", ");
+    for (role, known) in seen {
+        if known.stage != observe::NAME {
+            let found = format!(
+                "the network is run on the images themselves for {names}; an import has activations alone"
+            );
+            refusals.refuse(role, found);
+            continue;
+        }
+        let mut places = Vec::new();
+        let images = refusals.take(role, known.source::<ImageSource>(store, &Role::Images))?;
+        places.extend(images.map(|set| (set.name().to_owned(), set.path().to_owned())));
+        if known.params::<observe::Params>()?.network.is_some() {
+            let weights = refusals.take(role, known.source::<StateSource>(store, &Role::Initial))?;
+            places.extend(weights.map(|weights| (weights.name().to_owned(), weights.path().to_owned())));
+        }
+        for (name, path) in places {
+            if !std::path::Path::new(&path).exists() {
+                refusals.refuse(
+                    role,
+                    format!("`{name}`, which is needed again for {names}, is no longer at {path}"),
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Refuses scores that need what is not there.
 fn check_needs(
     store: &Store,
@@ -150,6 +216,7 @@ fn check_needs(
         let found = "hyperparameters are searched on ID images held out of training, and there are none";
         refusals.refuse(Role::Validation, found);
     }
+    check_networks(store, chosen, seen, refusals)?;
     for score in chosen {
         let needs = score.needs();
         let wanted = [

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ood::score::{self, Needs, SCORES, Score, Values};
+use crate::ood::score::{self, Card, Entry, Needs, Values};
 use crate::stage::Refusals;
 use crate::stage::detect::OwnScore;
 
@@ -88,14 +88,56 @@ impl FromStr for ScoreSpec {
     }
 }
 
-/// Returns every score, without those that learn from training images or validation images where there are
-/// none.
-pub fn all(trains: bool, validates: bool) -> Vec<ScoreSpec> {
-    let cards = SCORES.iter().map(|score| score.card());
-    let cards = cards.filter(|card| trains || !card.needs.train);
-    let cards = cards.filter(|card| validates || !card.needs.validation);
-    let names = cards.map(|card| card.name).chain(own_names());
-    names.map(|name| ScoreSpec::Plain(name.to_owned())).collect()
+/// What of the things that scores need is there.
+#[derive(Clone, Copy, Debug)]
+pub struct There {
+    /// Training images.
+    pub train: bool,
+    /// ID images held out of training.
+    pub validation: bool,
+    /// The network, and not its activations alone.
+    pub network: bool,
+    /// Logits of all images.
+    pub logits: bool,
+    /// Features of all images.
+    pub features: bool,
+    /// The last layer.
+    pub head: bool,
+    /// Classes of all training images.
+    pub labels: bool,
+}
+
+impl There {
+    /// What there is of a classifier of ours, with ID images held out of training or without.
+    pub fn of_classifier(validation: bool) -> Self {
+        Self {
+            train: true,
+            validation,
+            network: true,
+            logits: true,
+            features: true,
+            head: true,
+            labels: true,
+        }
+    }
+}
+
+/// Returns every score that needs nothing beyond what is there, and the names of the others.
+pub fn all(there: There) -> (Vec<ScoreSpec>, Vec<&'static str>) {
+    let possible = |needs: Needs| {
+        (there.train || !needs.train)
+            && (there.validation || !needs.validation)
+            && (there.network || !needs.network)
+            && (there.logits || !needs.logits)
+            && (there.features || !needs.features)
+            && (there.head || !needs.head)
+            && (there.labels || !needs.labels)
+    };
+    let cards = score::all().map(Entry::card);
+    let (taken, left): (Vec<&Card>, Vec<&Card>) = cards.partition(|card| possible(card.needs));
+    let names = taken.iter().map(|card| card.name).chain(own_names());
+    let specs = names.map(|name| ScoreSpec::Plain(name.to_owned())).collect();
+    (specs, left.iter().map(|card| card.name).collect())
 }
 
 /// The names of the scores that come with a method of training.
@@ -115,7 +157,7 @@ pub(super) enum Way {
     /// As the method of training says.
     Own(OwnScore),
     /// By a score of the registry.
-    Of(&'static dyn Score, Values),
+    Of(Entry, Values),
 }
 
 impl Chosen {
@@ -134,7 +176,7 @@ impl Chosen {
                 false => Err(format!("`{name}` has no hyperparameters")),
             };
         }
-        let score = score::by_name(name).ok_or_else(|| format!("there is no score `{name}`"))?;
+        let score = score::find(name).ok_or_else(|| format!("there is no score `{name}`"))?;
         let values = score
             .values(&spec.values())
             .map_err(|error| format!("{label}: {error}"))?;
@@ -171,8 +213,8 @@ pub(super) fn check(specs: &[ScoreSpec], refusals: &mut Refusals) -> Vec<Chosen>
                 refusals.refuse("scores", format!("`{}` is named twice", score.label));
             }
             Ok(score) => chosen.push(score),
-            Err(_) if own_names().all(|own| own != spec.name()) && score::by_name(spec.name()).is_none() => {
-                let known = SCORES.iter().map(|score| score.card().name).chain(own_names());
+            Err(_) if own_names().all(|own| own != spec.name()) && score::find(spec.name()).is_none() => {
+                let known = score::all().map(|score| score.card().name).chain(own_names());
                 refusals.require_name("scores", "score", spec.name(), known);
             }
             Err(what) => refusals.refuse("scores", what),

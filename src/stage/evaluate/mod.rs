@@ -1,11 +1,14 @@
 //! `evaluate`: takes detection scores of what a classifier showed of the ID test set and of every OOD set
-//! (`observe`, or an import), and from these the detection metrics. No network is run.
+//! (`observe`, or an import), and from these the detection metrics. A network is run for those scores alone
+//! that need its gradients or the maps between its layers (`network.rs`).
 
 mod check;
 mod chosen;
 mod draws;
 mod group;
 mod metrics;
+mod network;
+mod parts;
 mod search;
 mod shown;
 mod stored;
@@ -24,7 +27,7 @@ use crate::ood::Convention;
 use crate::stage::detect::OwnScore;
 use crate::store::{Readable, Store};
 
-pub use chosen::{ALL, DREAM, ScoreSpec, Tuned, all};
+pub use chosen::{ALL, DREAM, ScoreSpec, There, Tuned, all};
 pub use draws::Draws;
 pub use group::{Group, Groups};
 pub use metrics::{EXTRA_METRICS, SetScores};

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use dream_schema::{Metric, Run};
 
 use super::chosen::{Chosen, ScoreSpec, Tuned, Way};
-use crate::ood::score::{Hyperparameter, Reference, Score};
+use crate::ood::score::{Entry, Hyperparameter, Reference, Score};
 use crate::ood::{self, Observed};
 use crate::stage::rows::stretch;
 use crate::stage::{Context, MetricName, StageError};
@@ -31,9 +31,10 @@ pub(super) struct Search<'a> {
 }
 
 /// Returns the settings that a search tries: every combination of the values that the score's hyperparameters
-/// are searched over. A score that is asked for with values of its own, or leaves nothing open, has none.
+/// are searched over. A score that runs the network, one that is asked for with values of its own, and one
+/// that leaves nothing open have none.
 fn settings(score: &Chosen) -> Vec<BTreeMap<String, f64>> {
-    let (Way::Of(way, _), true) = (&score.way, score.is_plain()) else {
+    let (Way::Of(Entry::Shown(way), _), true) = (&score.way, score.is_plain()) else {
         return Vec::new();
     };
     let with = |all: Vec<BTreeMap<String, f64>>, open: &Hyperparameter| -> Vec<_> {
@@ -71,7 +72,7 @@ impl Search<'_> {
         sides: &Sides<'_>,
     ) -> Result<Chosen, StageError> {
         let settings = settings(score);
-        let Way::Of(way, _) = &score.way else {
+        let Way::Of(Entry::Shown(way), _) = &score.way else {
             return Err(StageError::Mismatch(format!(
                 "`{}` leaves nothing open",
                 score.label

@@ -7,10 +7,12 @@ use dream_schema::{Metric, Run, RunId, Score, Table};
 use super::chosen::{Chosen, Way};
 use super::group::{Group, Groups};
 use super::metrics::{SetScores, Taken};
+use super::network::{self, Classifier, Fault, Set};
 use super::search::{Search, Sides};
 use super::shown::{Head, Shown};
 use super::{Params, detector};
-use crate::ood::score::{Fitted, Reference, ScoreError};
+use crate::ood::score::network::NetworkFitted;
+use crate::ood::score::{Entry, Fitted, Reference, ScoreError};
 use crate::ood::{self, Observed, Phi};
 use crate::stage::detect::OwnScore;
 use crate::stage::metric::MetricName;
@@ -43,6 +45,8 @@ struct Evaluation<'a> {
     scores: Vec<Chosen>,
     sets: Vec<TestSet>,
     head: Option<Head>,
+    /// Where scores run it.
+    classifier: Option<Classifier>,
 }
 
 /// The index of the accuracy among the metrics.
@@ -52,6 +56,8 @@ pub(super) const ACCURACY: u64 = 0;
 enum Ready {
     /// It has learnt what it must.
     Fitted(Box<dyn Fitted>),
+    /// It has, and runs the network.
+    Network(Box<dyn NetworkFitted>),
     /// It is phi of the energy.
     Phi(Phi),
     /// It is the log-odds of not being in the class of outliers.
@@ -73,19 +79,26 @@ pub(super) fn execute(ctx: &Context<'_>, run: &Run, params: &Params) -> Result<(
     let snapshot = ctx.store.snapshot()?;
     let of_id = required_input(run, &Role::Id)?;
     let chosen = params.scores.iter().map(Chosen::of);
-    let evaluation = Evaluation {
+    let mut evaluation = Evaluation {
         ctx,
         run,
         scores: chosen.collect::<Result<_, _>>().map_err(StageError::Mismatch)?,
         sets: sets(&snapshot, run, &params.groups)?,
         head: Head::load(&snapshot, of_id)?,
+        classifier: None,
         snapshot,
     };
     let sets = 0..evaluation.sets.len();
-    let steps = evaluation.scores.len() + sets.len();
-    ctx.progress.begin("evaluate", steps as u64, "steps");
-    let stored = sets.map(|set| evaluation.stored(set));
+    let stored = sets.clone().map(|set| evaluation.stored(set));
     let stored = stored.collect::<Result<Vec<Stored>, _>>()?;
+    let images = evaluation.images_to_pass(&stored);
+    if images > 0 {
+        let observed: Vec<RunId> = run.spec.inputs.iter().map(|input| input.run).collect();
+        network::verify(ctx, &observed)?;
+        evaluation.classifier = Some(Classifier::load(ctx, of_id)?);
+    }
+    let steps = (evaluation.scores.len() + sets.len()) as u64;
+    ctx.progress.begin("evaluate", steps + images, "steps");
     let ready = evaluation.learn(&stored, params.where_possible)?;
     let values = stored
         .into_iter()
@@ -179,6 +192,17 @@ impl Evaluation<'_> {
         (0..self.scores.len()).map(of_score).collect()
     }
 
+    /// How many images the network will see for scores that have work left.
+    fn images_to_pass(&self, stored: &[Stored]) -> u64 {
+        let runs = |score: &usize| self.scores[*score].needs().network;
+        let left = |score: usize| {
+            let sets = self.sets.iter().zip(stored);
+            sets.filter(move |(_, stored)| stored[score].is_none())
+                .map(|(set, _)| set.count)
+        };
+        (0..self.scores.len()).filter(runs).flat_map(left).sum()
+    }
+
     /// Lets the scores that have work left learn what they must. Those that cannot are an error, or
     /// `where_possible` left out.
     fn learn(&self, stored: &[Stored], where_possible: bool) -> Result<Vec<Ready>, StageError> {
@@ -202,12 +226,27 @@ impl Evaluation<'_> {
         };
         let sides = reference.validation.zip(self.view(outside.as_ref())?);
         let sides = sides.map(|(id, ood)| Sides { id, ood });
+        let images = |role: Role, shown: Option<&Shown>, of: fn(&Chosen) -> bool| match shown {
+            Some(shown) if needs(of) => self.images(role.input_of(self.run), shown.labels.clone()),
+            Some(_) | None => Ok(None),
+        };
+        let images = [
+            images(Role::Train, train.as_ref(), |score| {
+                score.needs().network && score.needs().train
+            })?,
+            images(Role::Validation, validation.as_ref(), |score| {
+                score.needs().network && score.needs().validation
+            })?,
+        ];
         let mut ready = Vec::with_capacity(self.scores.len());
         for (place, score) in self.scores.iter().enumerate() {
             self.ctx.check_interrupt()?;
             self.ctx.progress.detail(&score.label);
             let learnt = match wanted.contains(&place) {
-                true => self.fit(place, score, &reference, sides.as_ref()),
+                true => {
+                    let images = images.each_ref().map(Option::as_ref);
+                    self.fit(place, score, &reference, sides.as_ref(), images)
+                }
                 false => Ok(Ready::Stored),
             };
             ready.push(match learnt {
@@ -229,6 +268,7 @@ impl Evaluation<'_> {
         score: &Chosen,
         reference: &Reference<'_>,
         sides: Option<&Sides<'_>>,
+        images: [Option<&Set<'_>>; 2],
     ) -> Result<Ready, StageError> {
         let search = Search {
             ctx: self.ctx,
@@ -240,10 +280,26 @@ impl Evaluation<'_> {
             None => None,
         };
         let score = found.as_ref().unwrap_or(score);
-        let (way, values) = match &score.way {
-            Way::Of(way, values) => (way, values),
-            Way::Own(OwnScore::ExtraClass) => return Ok(Ready::ExtraClass),
-            Way::Own(OwnScore::Dream) => {
+        let (way, values) = match (&score.way, &self.classifier) {
+            (Way::Of(Entry::Shown(way), values), _) => (way, values),
+            (Way::Of(Entry::Network(way), values), Some(classifier)) => {
+                if sides.is_some() && score.is_plain() && !way.card().hyperparameters.is_empty() {
+                    let label = &score.label;
+                    self.ctx.progress.note(&format!(
+                        "`{label}` runs the network: its values are not searched for, its defaults are taken"
+                    ));
+                }
+                let fitted = classifier.fit(*way, values, images);
+                return fitted
+                    .map(Ready::Network)
+                    .map_err(|fault| of_fault(score, "", fault));
+            }
+            (Way::Of(Entry::Network(_), _), None) => {
+                let what = "the network and its images";
+                return Err(of_score(score, "", &ScoreError::Missing { what }));
+            }
+            (Way::Own(OwnScore::ExtraClass), _) => return Ok(Ready::ExtraClass),
+            (Way::Own(OwnScore::Dream), _) => {
                 let missing = || StageError::Mismatch("the classifier has no phi to score with".into());
                 return phi(self.ctx, self.run)?.map(Ready::Phi).ok_or_else(missing);
             }
@@ -256,6 +312,17 @@ impl Evaluation<'_> {
         fitted
             .map(Ready::Fitted)
             .map_err(|error| of_score(score, "", &error))
+    }
+
+    /// Opens the images of an observed set, where scores run the network.
+    fn images(
+        &self,
+        observed: Option<RunId>,
+        labels: Option<Vec<u32>>,
+    ) -> Result<Option<Set<'_>>, StageError> {
+        let pair = self.classifier.as_ref().zip(observed);
+        pair.map(|(classifier, observed)| classifier.open(self.ctx, observed, labels))
+            .transpose()
     }
 
     /// Returns a set as scores see it.
@@ -289,15 +356,29 @@ impl Evaluation<'_> {
             row.dataset = Some(set.name.clone());
             self.ctx.store.put(self.run.id, &[row])?;
         }
+        let runs =
+            |(ready, stored): (&Ready, &Option<_>)| matches!(ready, Ready::Network(_)) && stored.is_none();
+        let images = match ready.iter().zip(&stored).any(runs) {
+            true => self.images(Some(set.run), None)?,
+            false => None,
+        };
         let mut all = Vec::with_capacity(stored.len());
         for (score, (ready, stored)) in ready.iter().zip(stored).enumerate() {
             self.ctx.check_interrupt()?;
             all.push(match (stored, ready) {
                 (_, Ready::LeftOut) => continue,
                 (Some(values), _) => values,
+                (None, Ready::Network(fitted)) => self.pass(
+                    number,
+                    score,
+                    fitted.as_ref(),
+                    images.as_ref(),
+                    &shown,
+                    predicted.as_deref(),
+                )?,
                 (None, ready) => {
                     let values = self.values(score, ready, set, &shown)?;
-                    let rows = self.rows(number, score, &values, &shown, predicted.as_deref());
+                    let rows = self.rows(number, score, 0, &values, &shown, predicted.as_deref());
                     self.ctx.store.put(self.run.id, &rows)?;
                     values
                 }
@@ -358,8 +439,8 @@ impl Evaluation<'_> {
                 let (logits, classes) = (&shown.logits, shown.classes);
                 Ok(ood::extra_class(logits, classes, &shown.outlier_logits)?)
             }
-            // The snapshot had the rows when this was said of the score.
-            Ready::Stored | Ready::LeftOut => {
+            // The snapshot had the rows when this was said of the score; the network's are made elsewhere.
+            Ready::Stored | Ready::LeftOut | Ready::Network(_) => {
                 let label = &chosen.label;
                 Err(StageError::Mismatch(format!(
                     "the rows of the score `{label}` are gone"
@@ -368,10 +449,46 @@ impl Evaluation<'_> {
         }
     }
 
+    /// Returns the values of a score that runs the network; rows are committed a stretch at a time, after
+    /// those that are there.
+    fn pass(
+        &self,
+        number: usize,
+        score: usize,
+        fitted: &dyn NetworkFitted,
+        images: Option<&Set<'_>>,
+        shown: &Shown,
+        predicted: Option<&[u32]>,
+    ) -> Result<Vec<f32>, StageError> {
+        let (chosen, set) = (&self.scores[score], &self.sets[number]);
+        let (Some(images), Some(classifier)) = (images, &self.classifier) else {
+            let what = "the network and its images";
+            return Err(of_score(chosen, &set.name, &ScoreError::Missing { what }));
+        };
+        self.ctx
+            .progress
+            .detail(&format!("{} of {}", chosen.label, set.name));
+        let lens = classifier.lens()?;
+        let rows: Vec<Score> = stretch(&self.snapshot, self.run.id, 0, &self.indices(number, score))?;
+        let mut values: Vec<f32> = rows.iter().map(|row| row.value).collect();
+        self.ctx.progress.skip(values.len() as u64);
+        let left: Vec<u32> = (values.len() as u32..set.count as u32).collect();
+        for samples in left.chunks(network::STRETCH) {
+            let done = values.len();
+            let scored = images.score(fitted, &lens, samples);
+            values.extend(scored.map_err(|fault| of_fault(chosen, &set.name, fault))?);
+            let rows = self.rows(number, score, done, &values[done..], shown, predicted);
+            self.ctx.store.put(self.run.id, &rows)?;
+        }
+        Ok(values)
+    }
+
+    /// The rows of a score of the images from `first` on.
     fn rows(
         &self,
         number: usize,
         score: usize,
+        first: usize,
         values: &[f32],
         shown: &Shown,
         predicted: Option<&[u32]>,
@@ -379,6 +496,7 @@ impl Evaluation<'_> {
         let set = &self.sets[number];
         let labels = shown.labels.as_ref();
         let row = |(image, (index, value)): (usize, (u64, &f32))| {
+            let image = first + image;
             let label = labels.map(|labels| labels[image]);
             Score {
                 class_id: label,
@@ -394,10 +512,19 @@ impl Evaluation<'_> {
             }
         };
         self.indices(number, score)
+            .skip(first)
             .zip(values)
             .enumerate()
             .map(row)
             .collect()
+    }
+}
+
+/// The same of a score that runs the network.
+fn of_fault(score: &Chosen, set: &str, fault: Fault) -> StageError {
+    match fault {
+        Fault::Score(error) => of_score(score, set, &error),
+        Fault::Other(error) => error,
     }
 }
 

@@ -47,6 +47,37 @@ pub struct ActivationsOf<'a> {
     pub dataset: &'a str,
     /// Its split.
     pub split: &'a str,
+    /// The files of the arrays, where each has its own.
+    pub arrays: Option<Arrays<'a>>,
+}
+
+/// Files that hold one array each, as `numpy.save` writes them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Arrays<'a> {
+    /// `[images, width]`.
+    pub features: Option<&'a Path>,
+    /// `[images, classes]`.
+    pub logits: Option<&'a Path>,
+    /// The true classes, `[images]`.
+    pub labels: Option<&'a Path>,
+    /// The last layer's weights, `[classes, width]`.
+    pub weight: Option<&'a Path>,
+    /// Its bias, `[classes]`.
+    pub bias: Option<&'a Path>,
+}
+
+impl<'a> Arrays<'a> {
+    /// Those that there are, by name.
+    pub fn given(&self) -> impl Iterator<Item = (&'static str, &'a Path)> {
+        let all = [
+            ("features", self.features),
+            ("logits", self.logits),
+            ("labels", self.labels),
+            ("weight", self.weight),
+            ("bias", self.bias),
+        ];
+        all.into_iter().filter_map(|(name, path)| Some((name, path?)))
+    }
 }
 
 /// Activations as they stand in a file.
@@ -85,11 +116,15 @@ pub(super) fn read(path: &Path, of: ActivationsOf<'_>) -> Result<Read, StageErro
         path: path.to_owned(),
         message,
     };
-    let content = Content::at(path).map_err(ExchangeError::io(path))?;
-    let (features, logits, labels, head) = match Records::is_content(content) {
-        true => of_table(path)?,
-        false => of_arrays(path)?,
+    let content = || Content::at(path).map_err(ExchangeError::io(path));
+    let (features, logits, labels, head) = match &of.arrays {
+        Some(arrays) => of_files(arrays)?,
+        None if Records::is_content(content()?) => of_table(path)?,
+        None => of_arrays(path)?,
     };
+    if let Some(head) = &head {
+        check_head(path, head, &features, &logits)?;
+    }
     let counts = [features.rows(), logits.rows(), labels.as_ref().map(Vec::len)];
     let Some(count) = features.rows().or(logits.rows()).filter(|count| *count > 0) else {
         return Err(wrong("there is no row of features or logits in it".into()));
@@ -98,13 +133,22 @@ pub(super) fn read(path: &Path, of: ActivationsOf<'_>) -> Result<Read, StageErro
         let words = ["features", "logits", "labels"].into_iter().zip(counts);
         let words = words.filter_map(|(what, n)| Some(format!("{} {what}", n?)));
         let found = words.collect::<Vec<_>>().join(", ");
-        return Err(wrong(format!("it has {found}: one of each an image is needed")));
+        return Err(wrong(format!(
+            "there are {found}: one of each an image is needed"
+        )));
     }
-    for (what, matrix) in [("feature", &features), ("logit", &logits)] {
+    let own = of.arrays.unwrap_or_default();
+    for (what, matrix, own) in [
+        ("feature", &features, own.features),
+        ("logit", &logits, own.logits),
+    ] {
         if let Some(place) = matrix.values.iter().position(|value| !value.is_finite()) {
             let (row, column) = (place / matrix.width, place % matrix.width);
             let value = matrix.values[place];
-            return Err(wrong(format!("{what} {column} of row {row} is {value}")));
+            return Err(StageError::File {
+                path: own.unwrap_or(path).to_owned(),
+                message: format!("{what} {column} of row {row} is {value}"),
+            });
         }
     }
     let row = |sample: usize| {
@@ -141,6 +185,101 @@ pub(super) fn read(path: &Path, of: ActivationsOf<'_>) -> Result<Read, StageErro
 
 type Parts = (Matrix, Matrix, Option<Vec<i64>>, Option<State>);
 
+/// Refuses a last layer of another width than the features, or of other classes than the logits.
+fn check_head(path: &Path, head: &State, features: &Matrix, logits: &Matrix) -> Result<(), StageError> {
+    let Some([classes, width]) = head
+        .get("fc.weight")
+        .and_then(|weight| weight.dims().first_chunk::<2>())
+    else {
+        return Ok(());
+    };
+    let pairs = [
+        (features.width, *width, "features", "takes"),
+        (logits.width, *classes, "logits", "gives"),
+    ];
+    for (own, of_head, what, does) in pairs {
+        if own > 0 && own != of_head {
+            let path = path.to_owned();
+            let message = format!("an image has {own} {what}, but the last layer {does} {of_head}");
+            return Err(StageError::File { path, message });
+        }
+    }
+    Ok(())
+}
+
+/// Reads files of one array each.
+fn of_files(arrays: &Arrays<'_>) -> Result<Parts, StageError> {
+    let matrix = |path: Option<&Path>| match path {
+        Some(path) => {
+            let file = ArrayFile::open(path)?;
+            matrix_of(path, &file, only(path, &file)?)
+        }
+        None => Ok(Matrix::default()),
+    };
+    let (features, logits) = (matrix(arrays.features)?, matrix(arrays.logits)?);
+    let rows = features.rows().or(logits.rows()).unwrap_or_default();
+    let labels = arrays.labels.map(|path| {
+        let file = ArrayFile::open(path)?;
+        let array = only(path, &file)?;
+        let name = array
+            .name
+            .rsplit(['.', '/'])
+            .next()
+            .unwrap_or_default()
+            .to_lowercase();
+        let labels = file.column(&[name.as_str()], array.shape.first().copied().unwrap_or_default())?;
+        labels.map(|(_, labels)| labels).ok_or_else(|| StageError::File {
+            path: path.to_owned(),
+            message: format!(
+                "{} is not a class number (an integer) for each of {rows} images",
+                array.in_words()
+            ),
+        })
+    });
+    let head = match (arrays.weight, arrays.bias) {
+        (Some(weight), Some(bias)) => {
+            let files = [ArrayFile::open(weight)?, ArrayFile::open(bias)?];
+            let (w, b) = (only(weight, &files[0])?, only(bias, &files[1])?);
+            Some(head([(weight, &files[0], w), (bias, &files[1], b)])?)
+        }
+        (Some(path), None) | (None, Some(path)) => {
+            let (path, message) = (
+                path.to_owned(),
+                "weight and bias of the last layer belong together".to_owned(),
+            );
+            return Err(StageError::File { path, message });
+        }
+        (None, None) => None,
+    };
+    Ok((features, logits, labels.transpose()?, head))
+}
+
+/// The one array of a file.
+fn only<'f>(path: &Path, file: &'f ArrayFile) -> Result<&'f Array, StageError> {
+    match file.arrays() {
+        [array] => Ok(array),
+        arrays => {
+            let what = "there should be one array and no other";
+            let (path, members) = (path.to_owned(), arrays.iter().map(Array::in_words).collect());
+            Err(ExchangeError::Members { path, what, members }.into())
+        }
+    }
+}
+
+/// Reads `[images, numbers]`.
+fn matrix_of(path: &Path, file: &ArrayFile, array: &Array) -> Result<Matrix, StageError> {
+    match array.shape.as_slice() {
+        &[rows, width] => Ok(Matrix {
+            values: numbers(path, file, array, rows * width)?,
+            width,
+        }),
+        _ => Err(StageError::File {
+            path: path.to_owned(),
+            message: format!("{} is not [images, numbers]", array.in_words()),
+        }),
+    }
+}
+
 fn of_arrays(path: &Path) -> Result<Parts, StageError> {
     let file = ArrayFile::open(path)?;
     let called = |names: &[&str]| {
@@ -150,19 +289,7 @@ fn of_arrays(path: &Path) -> Result<Parts, StageError> {
             .find(|array| names.contains(&array.name.as_str()))
     };
     let matrix = |array: Option<&Array>| -> Result<Matrix, StageError> {
-        let Some(array) = array else {
-            return Ok(Matrix::default());
-        };
-        match array.shape.as_slice() {
-            &[rows, width] => Ok(Matrix {
-                values: numbers(path, &file, array, rows * width)?,
-                width,
-            }),
-            _ => Err(StageError::File {
-                path: path.to_owned(),
-                message: format!("{} is not [images, numbers]", array.in_words()),
-            }),
-        }
+        array.map_or_else(|| Ok(Matrix::default()), |array| matrix_of(path, &file, array))
     };
     let (features, logits) = (called(&FEATURES), called(&LOGITS));
     let Some(any) = features.or(logits) else {
@@ -174,7 +301,7 @@ fn of_arrays(path: &Path) -> Result<Parts, StageError> {
     let rows = any.shape.first().copied().unwrap_or_default();
     let labels = file.column(&LABELS, rows)?.map(|(_, labels)| labels);
     let head = match (called(&WEIGHT), called(&BIAS)) {
-        (Some(weight), Some(bias)) => Some(head(path, &file, weight, bias)?),
+        (Some(weight), Some(bias)) => Some(head([(path, &file, weight), (path, &file, bias)])?),
         (None, _) | (_, None) => None,
     };
     Ok((matrix(features)?, matrix(logits)?, labels, head))
@@ -194,36 +321,25 @@ fn numbers(path: &Path, file: &ArrayFile, array: &Array, count: usize) -> Result
 }
 
 /// The last layer under the names that ours has.
-fn head(path: &Path, file: &ArrayFile, weight: &Array, bias: &Array) -> Result<State, StageError> {
-    let tensor = |array: &Array| -> Result<candle_core::Tensor, StageError> {
-        let values = numbers(path, file, array, array.shape.iter().product())?;
-        Ok(candle_core::Tensor::from_vec(
-            values,
-            array.shape.as_slice(),
-            &candle_core::Device::Cpu,
-        )?)
+fn head([weight, bias]: [(&Path, &ArrayFile, &Array); 2]) -> Result<State, StageError> {
+    let tensor =
+        |(path, file, array): (&Path, &ArrayFile, &Array)| -> Result<candle_core::Tensor, StageError> {
+            let values = numbers(path, file, array, array.shape.iter().product())?;
+            Ok(candle_core::Tensor::from_vec(
+                values,
+                array.shape.as_slice(),
+                &candle_core::Device::Cpu,
+            )?)
+        };
+    let wrong = |what: &str| StageError::File {
+        path: weight.0.to_owned(),
+        message: format!("{} and {} {what}", weight.2.in_words(), bias.2.in_words()),
     };
-    let (Some([classes, _]), &[biases]) = (weight.shape.first_chunk::<2>(), bias.shape.as_slice()) else {
-        let message = format!(
-            "{} and {} are no linear layer",
-            weight.in_words(),
-            bias.in_words()
-        );
-        return Err(StageError::File {
-            path: path.to_owned(),
-            message,
-        });
+    let (&[classes, _], &[biases]) = (weight.2.shape.as_slice(), bias.2.shape.as_slice()) else {
+        return Err(wrong("are no linear layer"));
     };
-    if *classes != biases {
-        let message = format!(
-            "{} and {} do not fit together",
-            weight.in_words(),
-            bias.in_words()
-        );
-        return Err(StageError::File {
-            path: path.to_owned(),
-            message,
-        });
+    if classes != biases {
+        return Err(wrong("do not fit together"));
     }
     Ok(State::from([
         ("fc.weight".to_owned(), tensor(weight)?),

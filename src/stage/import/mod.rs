@@ -23,7 +23,7 @@ use arrow::array::RecordBatch;
 use dream_schema::{ClassEmbedding, Feature, Outlier, Run, RunId, RunSpec, Status, Table};
 use serde_json::json;
 
-pub use self::activations::ActivationsOf;
+pub use self::activations::{ActivationsOf, Arrays};
 use self::checker::Checker;
 use self::classes::Classes;
 use self::images::PictureFolder;
@@ -151,7 +151,8 @@ pub fn import(ctx: &Context<'_>, question: &Question<'_>) -> Result<Run, StageEr
                 classes: &classes,
             };
             let told = folder.each(&mut |_| ctx.check_interrupt())?;
-            let spec = spec(ctx.store, question, params(rows, None), folder.digest()?)?;
+            let sources = whole(folder.digest()?);
+            let spec = spec(ctx.store, question, params(rows, None), sources)?;
             store(ctx, question, &spec, told, |run| {
                 folder
                     .each(&mut |rows| Ok(ctx.store.put(run, &rows)?))
@@ -160,13 +161,13 @@ pub fn import(ctx: &Context<'_>, question: &Question<'_>) -> Result<Run, StageEr
         }
         Rows::Scores(of) => {
             let read = scores::read(file, *of)?;
-            let spec = spec(ctx.store, question, params(rows, None), digest(file)?)?;
+            let spec = spec(ctx.store, question, params(rows, None), sources(question)?)?;
             store(ctx, question, &spec, Vec::new(), |run| {
                 Ok(ctx.store.put(run, &read)?)
             })
         }
         Rows::Activations(of) => {
-            let spec = spec(ctx.store, question, params(rows, None), digest(file)?)?;
+            let spec = spec(ctx.store, question, params(rows, None), sources(question)?)?;
             let activations::Read { rows, head } = activations::read(file, *of)?;
             store(ctx, question, &spec, Vec::new(), |run| {
                 if let Some(head) = &head {
@@ -192,11 +193,11 @@ pub fn id(store: &Store, question: &Question<'_>) -> Result<RunId, StageError> {
         }
         Rows::Scores(_) | Rows::Activations(_) => None,
     };
-    let digest = match (rows, &classes) {
-        (Rows::Images { .. }, Some(classes)) => PictureFolder { path: file, classes }.digest()?,
-        _ => digest(file)?,
+    let sources = match (rows, &classes) {
+        (Rows::Images { .. }, Some(classes)) => whole(PictureFolder { path: file, classes }.digest()?),
+        _ => sources(question)?,
     };
-    Ok(spec(store, question, params(rows, classes.as_ref()), digest)?.id())
+    Ok(spec(store, question, params(rows, classes.as_ref()), sources)?.id())
 }
 
 /// What an import's parameters say beside what [`spec`] adds to all.
@@ -218,7 +219,7 @@ fn vectors<A: Vectored>(
     classes: &Classes,
 ) -> Result<Run, StageError> {
     let params = params(&question.rows, Some(classes));
-    let spec = spec(ctx.store, question, params, digest(question.file)?)?;
+    let spec = spec(ctx.store, question, params, sources(question)?)?;
     if let Ok(run) = ctx.store.run(spec.id())
         && run.status == Status::Finished
     {
@@ -317,7 +318,7 @@ fn spec(
     store: &Store,
     question: &Question<'_>,
     mut params: serde_json::Value,
-    digest: String,
+    sources: BTreeMap<String, String>,
 ) -> Result<RunSpec, StageError> {
     let rows = &question.rows;
     params[TABLE] = rows.table().name().into();
@@ -334,9 +335,27 @@ fn spec(
         params,
         seed: 0,
         inputs: embeddings.into_iter().collect::<Result<_, _>>()?,
-        sources: BTreeMap::from([(Role::File.to_string(), digest)]),
+        sources,
         source_names: BTreeMap::new(),
     })
+}
+
+/// What is read, by its digest: the file, or each of those of arrays.
+fn sources(question: &Question<'_>) -> Result<BTreeMap<String, String>, StageError> {
+    match question.rows {
+        Rows::Activations(ActivationsOf {
+            arrays: Some(arrays), ..
+        }) => arrays
+            .given()
+            .map(|(name, path)| Ok((Role::Array(name).to_string(), digest(path)?)))
+            .collect(),
+        _ => Ok(whole(digest(question.file)?)),
+    }
+}
+
+/// What is read from one file, of that digest.
+fn whole(digest: String) -> BTreeMap<String, String> {
+    BTreeMap::from([(Role::File.to_string(), digest)])
 }
 
 /// BLAKE3 of a file, in hex.

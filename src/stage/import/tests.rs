@@ -360,6 +360,7 @@ fn activations_of_any_network_are_taken_in_and_scored() {
         let rows = Rows::Activations(ActivationsOf {
             dataset: name,
             split: "test",
+            arrays: None,
         });
         bench.import(&Question { file, rows })
     };
@@ -399,4 +400,104 @@ fn activations_of_any_network_are_taken_in_and_scored() {
     let space = bench.npy("space.npy", "(3, 2)", &SPACE);
     let said = import("space", &space).unwrap_err();
     assert!(said.contains("features") && said.contains("[3, 2]"), "{said}");
+}
+
+#[test]
+fn activations_in_a_file_an_array_are_those_of_one_file() {
+    let bench = Bench::new();
+    let npy = |name: &str, dtype: &str, shape: &str, bytes: &[u8]| {
+        let mut head = format!("{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}");
+        head.push_str(&" ".repeat(63 - (10 + head.len()) % 64));
+        head.push('\n');
+        let mut file = b"\x93NUMPY\x01\x00".to_vec();
+        file.extend((head.len() as u16).to_le_bytes());
+        file.extend(head.as_bytes());
+        file.extend(bytes);
+        bench.file(name, &file)
+    };
+    let floats =
+        |name: &str, shape: &str, numbers: &[f32]| npy(name, "<f4", shape, &crate::floats::to_bytes(numbers));
+    let integers = |name: &str, numbers: &[i64]| {
+        let bytes: Vec<u8> = numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
+        npy(name, "<i8", &format!("({},)", numbers.len()), &bytes)
+    };
+    let features = floats("feats.npy", "(3, 2)", &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+    let logits = floats("out.npy", "(3, 2)", &[0.5, 2.5, 3.0, 1.0, 0.25, 0.125]);
+    let labels = integers("y.npy", &[1, 0, -1]);
+    let (weight, bias) = (
+        floats("w.npy", "(2, 2)", &[1.0, 0.0, 0.0, 1.0]),
+        floats("b.npy", "(2,)", &[0.0, 0.0]),
+    );
+    let all = Arrays {
+        features: Some(&features),
+        logits: Some(&logits),
+        labels: Some(&labels),
+        weight: Some(&weight),
+        bias: Some(&bias),
+    };
+    let import = |arrays: Arrays<'_>| {
+        let rows = Rows::Activations(ActivationsOf {
+            dataset: "set",
+            split: "test",
+            arrays: Some(arrays),
+        });
+        let file = arrays.given().next().unwrap().1;
+        bench.import(&Question { file, rows })
+    };
+    let run = import(all).unwrap();
+    let rows: Vec<dream_schema::Activation> = bench.store.rows(run.id, None).unwrap();
+    assert_eq!(
+        (rows[1].features.0.as_slice(), rows[1].logits.0.as_slice()),
+        (&[3.0, 4.0][..], &[3.0, 1.0][..])
+    );
+    let labels_of: Vec<Option<i32>> = rows.iter().map(|row| row.label).collect();
+    assert_eq!(labels_of, [Some(1), Some(0), None]);
+    assert_eq!(run.spec.sources.len(), 5);
+    assert_eq!(import(all).unwrap().id, run.id);
+
+    let said = |arrays| import(arrays).unwrap_err();
+    let short = integers("short.npy", &[1, 0]);
+    let error = said(Arrays {
+        labels: Some(&short),
+        ..all
+    });
+    assert!(error.contains("3 features, 3 logits, 2 labels"), "{error}");
+    let error = said(Arrays {
+        labels: Some(&bias),
+        ..all
+    });
+    assert!(
+        error.contains("b.npy") && error.contains("is not a class number"),
+        "{error}"
+    );
+    let error = said(Arrays {
+        features: Some(&bias),
+        ..all
+    });
+    assert!(error.contains("is not [images, numbers]"), "{error}");
+    let wide = floats("wide.npy", "(3, 3)", &[1.0; 9]);
+    let error = said(Arrays {
+        features: Some(&wide),
+        ..all
+    });
+    assert!(
+        error.contains("an image has 3 features, but the last layer takes 2"),
+        "{error}"
+    );
+    let error = said(Arrays {
+        logits: Some(&wide),
+        ..all
+    });
+    assert!(
+        error.contains("an image has 3 logits, but the last layer gives 2"),
+        "{error}"
+    );
+    let error = said(Arrays { bias: None, ..all });
+    assert!(error.contains("weight and bias"), "{error}");
+    let odd = floats("odd.npy", "(3, 2)", &[1.0, 2.0, f32::INFINITY, 4.0, 5.0, 6.0]);
+    let error = said(Arrays {
+        logits: Some(&odd),
+        ..all
+    });
+    assert!(error.contains("odd.npy: logit 0 of row 1 is inf"), "{error}");
 }

@@ -7,12 +7,15 @@ mod rows;
 use dream_schema::{Run, Table};
 use serde::{Deserialize, Serialize};
 
+use super::detect::Detector;
 use super::pictures::{HELD_BYTES, Pictures};
 use super::{
     Asked, Context, ImageSource, Input, MetricName, Order, Refusals, Role, Source, Stage, StageError,
     StateSource, detect,
 };
 use crate::store::{Readable, Store};
+use crate::words::words;
+use half::f16;
 
 pub use network::Network;
 use rows::Rows;
@@ -25,6 +28,32 @@ pub const VERSION: u32 = 1;
 
 /// Images whose rows are committed at once. Results do not depend on it.
 const STRETCH: usize = 2000;
+
+words! {
+    /// As what numbers are stored. They are read as f32 all the same.
+    #[derive(Default)]
+    pub enum Precision {
+        /// As the classifier gives them.
+        #[default]
+        F32 = "f32",
+        /// Rounded to 11 significant bits and at most 65504, in half the room.
+        F16 = "f16",
+    }
+}
+
+impl Precision {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Returns the numbers as they are stored.
+    fn round(self, numbers: &[f32]) -> Vec<f32> {
+        match self {
+            Self::F32 => numbers.to_vec(),
+            Self::F16 => numbers.iter().map(|x| f16::from_f32(*x).to_f32()).collect(),
+        }
+    }
+}
 
 /// What is looked at, and with what.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,6 +68,9 @@ pub struct Params {
     /// or all of them in another order.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub matched: bool,
+    /// As what logits and features are stored.
+    #[serde(default, skip_serializing_if = "Precision::is_default")]
+    pub precision: Precision,
     /// The network, where the classifier is weights in a file; of a `detect` run it is on record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,
@@ -110,10 +142,7 @@ impl Stage for Observe {
 fn execute(ctx: &Context<'_>, run: &Run, params: &Params) -> Result<(), StageError> {
     let source = ImageSource::find(ctx.store, run, &Role::Images)?;
     source.verify_images()?;
-    let detector = match &params.network {
-        Some(network) => network.load(ctx, &StateSource::find(ctx.store, run, &Role::Initial)?)?,
-        None => detect::Detector::load(ctx, super::required_input(run, &Role::Detector)?)?,
-    };
+    let detector = load(ctx, run, params)?;
     let split = &params.split;
     if !source.left_out(split).is_empty() {
         ctx.progress.note(&source.say_left_out(split));
@@ -139,6 +168,21 @@ fn execute(ctx: &Context<'_>, run: &Run, params: &Params) -> Result<(), StageErr
         ctx.progress.advance(stretch.len() as u64);
     }
     put_metrics(ctx, run, &source, params)
+}
+
+/// Loads the classifier that an `observe` run looked with.
+///
+/// # Errors
+/// If its checkpoint or its weights are not there, or have changed.
+pub(super) fn classifier(ctx: &Context<'_>, run: &Run) -> Result<Detector, StageError> {
+    load(ctx, run, &super::params(run)?)
+}
+
+fn load(ctx: &Context<'_>, run: &Run, params: &Params) -> Result<Detector, StageError> {
+    match &params.network {
+        Some(network) => network.load(ctx, &StateSource::find(ctx.store, run, &Role::Initial)?),
+        None => Detector::load(ctx, super::required_input(run, &Role::Detector)?),
+    }
 }
 
 /// Stores the accuracy, where the images have labels, and how many were left out.

@@ -7,7 +7,7 @@ use dream_schema::columns::Columns;
 use dream_schema::value::Numbers;
 use dream_schema::{Activation, Checkpoint, RunId, Table};
 
-use super::Params;
+use super::{Params, Precision};
 use crate::nn::{self, State};
 use crate::ood;
 use crate::stage::detect::Detector;
@@ -21,6 +21,7 @@ pub(super) struct Rows<'a> {
     source: &'a ImageSource,
     split: &'a str,
     detector: &'a Detector,
+    precision: Precision,
     /// Classes of the images, where the set has those of the classifier.
     labels: Option<Cow<'a, [u32]>>,
 }
@@ -59,6 +60,7 @@ impl<'a> Rows<'a> {
             source,
             split: &params.split,
             detector,
+            precision: params.precision,
             labels,
         })
     }
@@ -73,13 +75,18 @@ impl<'a> Rows<'a> {
             .iter()
             .zip(shown.chunks_exact(split + self.detector.outputs()));
         rows.map(|(sample, shown)| {
-            if let Some(number) = shown.iter().find(|number| !number.is_finite()) {
-                let (name, what) = (self.source.name(), self.split);
+            let stored = self.precision.round(shown);
+            if let Some(place) = stored.iter().position(|number| !number.is_finite()) {
+                let (name, what, number) = (self.source.name(), self.split, shown[place]);
+                let beyond = match number.is_finite() {
+                    true => format!(", which {} does not hold", self.precision.name()),
+                    false => String::new(),
+                };
                 return Err(StageError::Mismatch(format!(
-                    "the classifier gives {number} for image {sample} of `{name}`, split {what}"
+                    "the classifier gives {number} for image {sample} of `{name}`, split {what}{beyond}"
                 )));
             }
-            let (features, outputs) = shown.split_at(split);
+            let (features, outputs) = stored.split_at(split);
             let (logits, extra) = outputs.split_at(classes.len());
             let label = self.labels.as_ref().map(|labels| labels[*sample as usize]);
             Ok(Activation {

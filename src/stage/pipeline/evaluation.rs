@@ -82,6 +82,7 @@ impl Evaluation<'_> {
         };
         let mut observe = |images: &ImageSource, split: &str, is_ood: bool| {
             let params = observe::Params {
+                precision: observe::Precision::default(),
                 split: split.to_owned(),
                 numbered: (!is_ood || shifted(images)) && renumbers(images),
                 matched: is_ood && shifted(images) && has_some(images),

@@ -63,6 +63,7 @@ impl Tested {
         let classifier = observe::Classifier::Run(self.detector.id.into());
         let observe = |set: &ImageSource, split: &str| {
             let params = observe::Params {
+                precision: observe::Precision::default(),
                 split: split.to_owned(),
                 numbered: false,
                 matched: false,
@@ -256,6 +257,7 @@ fn activations_are_the_networks_own() {
     let tested = Tested::new(Some("test/grey/02.png"));
     let store = &tested.bench.store;
     let params = observe::Params {
+        precision: observe::Precision::default(),
         split: "test".to_owned(),
         numbered: false,
         matched: false,
@@ -340,6 +342,7 @@ fn of_two_sets_with_one_digest_the_named_one_is_read() {
         let copy = register_images(store, name, copy.path(), &Reading::default()).unwrap();
         assert_eq!(copy.digest(), tested.id.digest());
         let params = observe::Params {
+            precision: observe::Precision::default(),
             split: split.to_owned(),
             numbered: false,
             matched: false,
@@ -354,5 +357,96 @@ fn of_two_sets_with_one_digest_the_named_one_is_read() {
         );
         let rows: Vec<dream_schema::Activation> = store.rows(run.id, None).unwrap();
         assert_eq!(rows[0].dataset, name);
+    }
+}
+
+#[test]
+fn activations_in_f16_are_a_run_of_their_own_and_read_as_f32() {
+    let tested = Tested::new(None);
+    let observe = |precision: observe::Precision| {
+        let params = observe::Params {
+            precision,
+            split: "test".to_owned(),
+            numbered: false,
+            matched: false,
+            network: None,
+        };
+        let classifier = observe::Classifier::Run(tested.detector.id.into());
+        let spec = observe::ask(&params, &classifier, &tested.id)
+            .spec(&tested.bench.store)
+            .unwrap();
+        tested.bench.run(&spec, &Watch::new(usize::MAX)).unwrap()
+    };
+    let (full, half) = (observe(observe::Precision::F32), observe(observe::Precision::F16));
+    assert_ne!(full.id, half.id);
+    assert_eq!(full.spec.params.get("precision"), None);
+    let rows =
+        |run: &Run| -> Vec<dream_schema::Activation> { tested.bench.store.rows(run.id, None).unwrap() };
+    for (full, half) in rows(&full).iter().zip(rows(&half)) {
+        for (full, half) in [(&full.logits, half.logits), (&full.features, half.features)] {
+            assert_eq!(full.0.len(), half.0.len());
+            for (a, b) in full.0.iter().zip(half.0) {
+                assert!((a - b).abs() <= a.abs() / 2048.0 + 1e-7, "{a} and {b}");
+                assert_eq!(half::f16::from_f32(b).to_f32(), b);
+            }
+        }
+    }
+}
+
+#[test]
+fn scores_that_run_the_network_are_taken_where_it_is_and_resumed() {
+    let tested = Tested::new(None);
+    let scores = serde_json::json!(["odin", "mahalanobis", "gram", "energy", "rankfeat"]);
+    let spec = tested
+        .spec(&settings(serde_json::json!({ "scores": scores })))
+        .unwrap();
+    // Stopped at every place in turn, it goes on to the same rows.
+    let mut stops = 0;
+    let run = loop {
+        match tested.bench.run(&spec, &Watch::new(3 + stops)) {
+            Ok(run) => break run,
+            Err(error) => assert!(matches!(error, StageError::Interrupted), "{error}"),
+        }
+        stops += 2;
+        assert!(stops < 400);
+    };
+    assert!(stops > 0);
+    let again = Tested::new(None);
+    let spec = again
+        .spec(&settings(serde_json::json!({ "scores": scores })))
+        .unwrap();
+    let whole = again.bench.run(&spec, &Watch::new(usize::MAX)).unwrap();
+    assert_eq!(run.digest, whole.digest);
+    // Images that have changed are refused before the network sees any.
+    let spec = again
+        .spec(&settings(serde_json::json!({ "scores": ["odin"] })))
+        .unwrap();
+    let picture = again._folders[1].path();
+    let file = walk(picture);
+    std::fs::write(&file, std::fs::read(walk(again._folders[2].path())).unwrap()).unwrap();
+    let error = again.bench.run(&spec, &Watch::new(usize::MAX)).unwrap_err();
+    assert!(matches!(error, StageError::SourceChanged { .. }), "{error}");
+    // Images that are gone are refused as the question is asked.
+    std::fs::remove_dir_all(again._folders[2].path()).unwrap();
+    let error = again
+        .spec(&settings(serde_json::json!({ "scores": ["iodin"] })))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("`near`, which is needed again for `iodin`, is no longer at"),
+        "{error}"
+    );
+}
+
+/// The first file below a folder.
+fn walk(folder: &std::path::Path) -> std::path::PathBuf {
+    let mut entries: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    entries.sort();
+    match entries.into_iter().next().unwrap() {
+        first if first.is_dir() => walk(&first),
+        first => first,
     }
 }

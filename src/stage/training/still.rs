@@ -34,6 +34,27 @@ impl Still {
         samples: &[u32],
         network: impl Fn(&Tensor) -> nn::Result<Tensor>,
     ) -> Result<Vec<f32>, StageError> {
+        let mut all = Vec::new();
+        self.each(ctx, images, samples, [BATCH, PIXELS], |_, x| {
+            all.extend(network(x)?.flatten_all()?.to_vec1::<f32>()?);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    /// Hands the images `samples` to `take` as the network takes them, batch by batch: `most` images, or
+    /// pixels of them, at the most.
+    ///
+    /// # Errors
+    /// If an image cannot be read, or the user interrupts; whatever `take` fails with.
+    pub fn each(
+        &self,
+        ctx: &Context<'_>,
+        images: &Pictures<'_>,
+        samples: &[u32],
+        most: [usize; 2],
+        mut take: impl FnMut(&[u32], &Tensor) -> Result<(), StageError>,
+    ) -> Result<(), StageError> {
         let look = Look {
             augmentation: Augmentation {
                 flip: false,
@@ -47,15 +68,12 @@ impl Still {
             resized_crop: None,
         };
         let area = (self.preparation.width * self.preparation.height).max(1);
-        let batch = (PIXELS / area).clamp(1, BATCH);
-        let mut all = Vec::new();
-        let make = |samples: &[u32]| Ok((samples.len(), images.batch(&look, samples, 0, 0)?));
-        ahead(samples.chunks(batch), make, |(n, x)| {
+        let batch = (most[1] / area).clamp(1, most[0]);
+        let make = |samples| Ok((samples, images.batch(&look, samples, 0, 0)?));
+        ahead(samples.chunks(batch), make, |(samples, x)| {
             ctx.check_interrupt()?;
-            let x = Tensor::from_vec(x, &images.shape(n), ctx.engine.device())?;
-            all.extend(network(&x)?.flatten_all()?.to_vec1::<f32>()?);
-            Ok(())
-        })?;
-        Ok(all)
+            let shape = images.shape(samples.len());
+            take(samples, &Tensor::from_vec(x, &shape, ctx.engine.device())?)
+        })
     }
 }

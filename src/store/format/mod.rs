@@ -4,6 +4,7 @@
 //! holds the strip's columns of consecutive rows of one run and one part. The first strip of a table says
 //! which rows there are.
 
+mod half;
 mod stream;
 pub(super) mod v1;
 pub(super) mod v2;
@@ -198,7 +199,8 @@ impl Strip {
     /// `width` is that of the rows' vectors.
     pub fn cut<'a>(self, first: u64, width: u32, columns: &'a RecordBatch) -> Result<Cuts<'a>> {
         match self.share {
-            Share::Whole | Share::Wide => v1::cut(width, columns),
+            Share::Whole => v1::cut(width, columns.clone()),
+            Share::Wide => v1::cut(width, half::halved(columns).map_err(SchemaError::Arrow)?),
             Share::Narrow if self.is_packed() => v2::cut(first, width, columns, pack::SMALLEST),
             Share::Narrow => v2::cut(first, width, columns, pack::LARGEST),
         }
@@ -226,7 +228,8 @@ impl Strip {
         let rows = entry.rows as usize;
         match self.share {
             Share::Whole | Share::Wide => {
-                let batch = v1::decode(block).map_err(|error| words(&error))?;
+                let batch = v1::decode(block).and_then(|batch| half::widened(&batch));
+                let batch = batch.map_err(|error| words(&error))?;
                 if batch.num_rows() != rows {
                     return Err(format!("it has {} rows, expected {rows}", batch.num_rows()));
                 }

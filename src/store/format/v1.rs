@@ -13,10 +13,10 @@ use crate::store::{Result, pack};
 pub(in crate::store) const ENTRY: usize = 44;
 
 /// Cuts rows into blocks.
-pub(super) fn cut<'a>(width: u32, rows: &'a RecordBatch) -> Result<Cuts<'a>> {
+pub(super) fn cut<'a>(width: u32, rows: RecordBatch) -> Result<Cuts<'a>> {
     // Every buffer is padded to 64 bytes.
     let head = encode(&rows.slice(0, 0), 0)?.len() + 128 * rows.num_columns();
-    let sizes = pack::row_sizes(rows);
+    let sizes = pack::row_sizes(&rows);
     let lengths = pack::cuts(&sizes, head, pack::SMALLEST);
     Ok(cuts(lengths, move |offset, length| {
         let batch = rows.slice(offset, length);

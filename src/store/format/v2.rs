@@ -1,6 +1,7 @@
 //! Format 2: a table's columns in two strips. Blocks of the wide one (vectors, tensors, pictures) are record
 //! batches as Arrow IPC streams, cut to redb's pages as in format 1. Blocks of the narrow one hold many more
-//! rows:
+//! rows. Lists of numbers in the wide one are of f16 where that holds all of a block's exactly (`half.rs`).
+//! Of a narrow block are
 //!
 //! | byte | what |
 //! |-|-|

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use dream_ood::stage::classes::{ClassRow, read_classes};
-use dream_ood::stage::import::{self, ActivationsOf, Question, Rows, ScoresOf, VectorKind};
+use dream_ood::stage::import::{self, ActivationsOf, Arrays, Question, Rows, ScoresOf, VectorKind};
 use dream_ood::store::check_alias;
 use dream_schema::RunId;
 
@@ -26,8 +26,8 @@ use crate::session::{Session, Usage};
 pub struct Import {
     /// class_embeddings, features, outliers, images, scores or activations
     table: String,
-    /// The file; of images the folder
-    file: PathBuf,
+    /// The file; of images the folder; of activations whose arrays have a file each, none
+    file: Option<PathBuf>,
     /// Of features, outliers and images: the class embeddings whose classes and width they have, an `embed`
     /// run or an import
     #[arg(long, value_name = "RUN")]
@@ -48,9 +48,43 @@ pub struct Import {
     /// Of scores: which score they are, such as `energy`; higher means more in-distribution
     #[arg(long, value_name = "NAME")]
     score: Option<String>,
+    #[command(flatten)]
+    arrays: ArrayFiles,
     /// Names the run
     #[arg(long)]
     alias: Option<String>,
+}
+
+/// Activations in files of one array each.
+#[derive(Debug, clap::Args)]
+struct ArrayFiles {
+    /// Of activations, in place of a file with all: features `[images, width]`, as `numpy.save` writes them
+    #[arg(long, value_name = "F.npy", conflicts_with = "file")]
+    features: Option<PathBuf>,
+    /// The same of logits `[images, classes]`
+    #[arg(long, value_name = "L.npy", conflicts_with = "file")]
+    logits: Option<PathBuf>,
+    /// The same of true classes `[images]`; a negative one is none
+    #[arg(long, value_name = "Y.npy", conflicts_with = "file")]
+    labels: Option<PathBuf>,
+    /// The same of the last layer's weights `[classes, width]`, for scores that read it
+    #[arg(long, value_name = "W.npy", conflicts_with = "file", requires = "bias")]
+    weight: Option<PathBuf>,
+    /// The same of its bias `[classes]`
+    #[arg(long, value_name = "B.npy", conflicts_with = "file", requires = "weight")]
+    bias: Option<PathBuf>,
+}
+
+impl ArrayFiles {
+    fn given(&self) -> Arrays<'_> {
+        Arrays {
+            features: self.features.as_deref(),
+            logits: self.logits.as_deref(),
+            labels: self.labels.as_deref(),
+            weight: self.weight.as_deref(),
+            bias: self.bias.as_deref(),
+        }
+    }
 }
 
 /// The tables that can be imported, each with the options that it takes.
@@ -60,7 +94,12 @@ const OPTIONS: [(&str, &[&str]); 6] = [
     ("outliers", &["embeddings", "member"]),
     ("images", &["embeddings"]),
     ("scores", &["dataset", "split", "score"]),
-    ("activations", &["dataset", "split"]),
+    (
+        "activations",
+        &[
+            "dataset", "split", "features", "logits", "labels", "weight", "bias",
+        ],
+    ),
 ];
 
 impl Import {
@@ -78,7 +117,7 @@ impl Import {
             .transpose()?;
         let rows = self.rows(classes.as_deref().unwrap_or_default(), embeddings)?;
         let question = Question {
-            file: &self.file,
+            file: self.first_file()?,
             rows,
         };
         // An import of the same file has the name by right.
@@ -94,6 +133,18 @@ impl Import {
         }
         out!("{}", run.id)?;
         Ok(Verdict::Good)
+    }
+
+    /// The file, or the first of those of arrays.
+    fn first_file(&self) -> Result<&std::path::Path> {
+        let arrays = self.arrays.given();
+        let file = self.file.as_deref().or(arrays.features).or(arrays.logits);
+        let activations = match self.table.as_str() {
+            "activations" => ", or --features and --logits with a file each",
+            _ => "",
+        };
+        let missing = || Usage(format!("the file to import is missing{activations}"));
+        Ok(file.ok_or_else(missing)?)
     }
 
     /// Refuses tables that there are not, and options that the table does not take.
@@ -112,6 +163,11 @@ impl Import {
             ("dataset", self.dataset.is_some()),
             ("split", self.split.is_some()),
             ("score", self.score.is_some()),
+            ("features", self.arrays.features.is_some()),
+            ("logits", self.arrays.logits.is_some()),
+            ("labels", self.arrays.labels.is_some()),
+            ("weight", self.arrays.weight.is_some()),
+            ("bias", self.arrays.bias.is_some()),
         ];
         let idle = given
             .iter()
@@ -124,6 +180,7 @@ impl Import {
                 taken.join(", ")
             )));
         }
+        self.first_file()?;
         if let Some(alias) = &self.alias {
             check_alias(alias).map_err(|error| Usage(error.to_string()))?;
         }
@@ -166,6 +223,7 @@ impl Import {
             "activations" => Ok(Rows::Activations(ActivationsOf {
                 dataset: needed("dataset", &self.dataset)?,
                 split: self.split.as_deref().unwrap_or("test"),
+                arrays: self.file.is_none().then(|| self.arrays.given()),
             })),
             _ => Ok(Rows::Scores(ScoresOf {
                 dataset: needed("dataset", &self.dataset)?,

@@ -1,7 +1,7 @@
 //! `dream scores`.
 
 use anyhow::{Result, bail};
-use dream_ood::ood::score::{self, Card, Needs, SCORES};
+use dream_ood::ood::score::{self, Card, Entry, Needs};
 use serde_json::{Map, Value, json};
 
 use super::Verdict;
@@ -9,7 +9,8 @@ use crate::globals::{Format, Globals};
 use crate::output;
 use crate::session::Usage;
 
-/// Lists the detection scores of `evaluate`: what each reads, its hyperparameters, formula and paper.
+/// Lists the detection scores of `evaluate`: what each reads, its hyperparameters, formula and paper. Those
+/// that read the network run it on the images once more; the others take what `observe` stored.
 #[derive(Debug, clap::Args)]
 pub struct Scores {
     /// Shows these alone, each with its formula and paper
@@ -20,7 +21,7 @@ pub struct Scores {
 impl Scores {
     pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
         let cards = match self.names.is_empty() {
-            true => SCORES.iter().map(|score| score.card()).collect(),
+            true => score::all().map(Entry::card).collect(),
             false => (self.names.iter())
                 .map(|name| card(name))
                 .collect::<Result<Vec<_>>>()?,
@@ -43,7 +44,7 @@ impl Scores {
 }
 
 fn card(name: &str) -> Result<&'static Card> {
-    let Some(score) = score::by_name(name) else {
+    let Some(score) = score::find(name) else {
         let near = score::near(name);
         let hint = near
             .first()
@@ -71,6 +72,7 @@ fn row(card: &Card) -> [String; 4] {
 /// What a score reads, in words.
 fn needs(needs: Needs) -> Vec<&'static str> {
     let all = [
+        (needs.network, "network and images"),
         (needs.logits, "logits"),
         (needs.features, "features"),
         (needs.head, "last layer"),

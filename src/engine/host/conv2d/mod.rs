@@ -12,15 +12,16 @@ use candle_core::{Result, Tensor};
 pub(super) use self::products::{Product, WriteMode};
 pub(super) use self::source::Source;
 pub(super) use self::weights::weight_grad;
-use super::op::{Differentiable, Output, View, differentiable};
+use super::op::{Differentiable, Gradients, Output, View, differentiable};
 use crate::engine::raw::ConvShape;
 
 /// The convolution of `x` `[n, channels_in, h, w]` with `weight` `[channels_out, channels_in / groups,
-/// kernel_h, kernel_w]`, both f32. No gradient is computed for an `x` that does not depend on a variable.
+/// kernel_h, kernel_w]`, both f32. No gradient is computed for an operand that does not depend on a variable.
 pub(super) fn conv2d(x: &Tensor, weight: &Tensor, shape: &ConvShape) -> Result<Tensor> {
     let op = Convolution {
         shape: *shape,
         input_grad: x.track_op(),
+        weight_grad: weight.track_op(),
     };
     differentiable(x, weight, op)
 }
@@ -28,6 +29,7 @@ pub(super) fn conv2d(x: &Tensor, weight: &Tensor, shape: &ConvShape) -> Result<T
 struct Convolution {
     shape: ConvShape,
     input_grad: bool,
+    weight_grad: bool,
 }
 
 impl Differentiable for Convolution {
@@ -42,7 +44,7 @@ impl Differentiable for Convolution {
         Ok((out, (n, g.channels_out, oh, ow).into()))
     }
 
-    fn backward(&self, x: View, weight: View, dy: &[f32]) -> Result<(Option<Vec<f32>>, Vec<f32>)> {
+    fn backward(&self, x: View, weight: View, dy: &[f32]) -> Result<Gradients> {
         let (g, n) = (&self.shape, x.dims[0]);
         let dx = self.input_grad.then(|| {
             let mut dx = vec![0.0; n * g.in_len()];
@@ -50,8 +52,11 @@ impl Differentiable for Convolution {
             product.run(&Source::Plain(dy), &mut dx, WriteMode::Replace, |_, _| ());
             dx
         });
-        let mut dw = vec![0.0; weight.data.len()];
-        weight_grad(g, &Source::Plain(x.data), &Source::Plain(dy), n, &mut dw);
+        let dw = self.weight_grad.then(|| {
+            let mut dw = vec![0.0; weight.data.len()];
+            weight_grad(g, &Source::Plain(x.data), &Source::Plain(dy), n, &mut dw);
+            dw
+        });
         Ok((dx, dw))
     }
 }

@@ -12,7 +12,7 @@ use candle_core::{Device, Result, Tensor, bail};
 
 use self::forward::{Numbers, Statistics, Tape, linear};
 use self::pool::Pool;
-use super::op::{Differentiable, Output, View, differentiable};
+use super::op::{Differentiable, Gradients, Output, View, differentiable};
 use crate::engine::layers::Residual;
 use crate::engine::plan::{MOMENTUM, Plan, Variables};
 use crate::engine::raw::Run;
@@ -105,7 +105,7 @@ impl Differentiable for Pass {
         Ok((done.out, (n, width).into()))
     }
 
-    fn backward(&self, x: View, flat: View, grad: &[f32]) -> Result<(Option<Vec<f32>>, Vec<f32>)> {
+    fn backward(&self, x: View, flat: View, grad: &[f32]) -> Result<Gradients> {
         let tape = self.tape.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(tape) = tape.as_ref() else {
             bail!(
@@ -114,6 +114,6 @@ impl Differentiable for Pass {
             );
         };
         let (dflat, dx) = backward::backward(&self.plan, tape, flat.data, x.data, grad, self.with_input);
-        Ok((dx, dflat))
+        Ok((dx, Some(dflat)))
     }
 }

@@ -70,9 +70,11 @@ static SSD: Card = Card {
 };
 
 /// A Gaussian that several centres share.
-struct Gaussian {
+pub(in crate::ood::score) struct Gaussian {
     centre: Vec<f64>,
     whitening: Matrix,
+    /// From the whitened space back, by the same matrix.
+    turned: Matrix,
     /// The means, less the centre, in the whitened space.
     means: Vec<Vec<f64>>,
 }
@@ -80,7 +82,8 @@ struct Gaussian {
 impl Gaussian {
     fn new(centre: Vec<f64>, covariance: &[f64], means: &[Vec<f64>]) -> Result<Self, ScoreError> {
         let width = centre.len();
-        let whitening = Eigen::of("the features' covariance", covariance, width)?.whitening();
+        let eigen = Eigen::of("the features' covariance", covariance, width)?;
+        let whitening = eigen.whitening();
         let read = |at: usize, out: &mut [f64]| {
             for ((out, mean), centre) in out.iter_mut().zip(&means[at]).zip(&centre) {
                 *out = mean - centre;
@@ -90,6 +93,7 @@ impl Gaussian {
         Ok(Self {
             centre,
             whitening,
+            turned: eigen.whitening_turned(),
             means,
         })
     }
@@ -104,8 +108,8 @@ impl Gaussian {
         Self::new(centre, &spread, &means)
     }
 
-    /// A centre a class.
-    fn of_classes(features: Rows<'_>, labels: &[u32]) -> Result<Self, ScoreError> {
+    /// A centre a class that has rows.
+    pub(in crate::ood::score) fn of_classes(features: Rows<'_>, labels: &[u32]) -> Result<Self, ScoreError> {
         let means = class_means(features, labels, 0);
         let spread = covariance(features.len(), features.width(), |row, out| {
             // Every label has a row, so that its mean is there.
@@ -118,8 +122,7 @@ impl Gaussian {
     }
 
     /// The squared distance to the nearest centre.
-    fn nearest(&self, observed: &Observed<'_>) -> Result<Vec<f64>, ScoreError> {
-        let features = observed.features()?;
+    pub(in crate::ood::score) fn nearest(&self, features: Rows<'_>) -> Result<Vec<f64>, ScoreError> {
         same("width of the features", self.centre.len(), features.width())?;
         let read = |row: usize, out: &mut [f64]| less(features.row(row), &self.centre, out);
         Ok(self.whitening.map(features.len(), read, |_, _, white| {
@@ -130,6 +133,26 @@ impl Gaussian {
                 means => means.iter().map(square).fold(f64::INFINITY, f64::min),
             }
         }))
+    }
+}
+
+impl Gaussian {
+    /// The gradient of half the squared distance to the nearest centre, row after row.
+    pub(in crate::ood::score) fn slopes(&self, features: Rows<'_>) -> Result<Vec<f32>, ScoreError> {
+        same("width of the features", self.centre.len(), features.width())?;
+        let read = |row: usize, out: &mut [f64]| less(features.row(row), &self.centre, out);
+        let away = self.whitening.map(features.len(), read, |_, _, white| {
+            let less = |mean: &Vec<f64>| -> Vec<f64> { white.iter().zip(mean).map(|(a, b)| a - b).collect() };
+            let away = self.means.iter().map(less);
+            // There is a centre for every label, and a label for every row.
+            away.min_by(|a, b| dot(a, a).total_cmp(&dot(b, b)))
+                .unwrap_or_default()
+        });
+        let read = |row: usize, out: &mut [f64]| out.copy_from_slice(&away[row]);
+        let slopes = self.turned.map(away.len(), read, |_, _, slope| {
+            slope.iter().map(|s| *s as f32).collect::<Vec<f32>>()
+        });
+        Ok(slopes.concat())
     }
 }
 
@@ -147,11 +170,11 @@ struct Distance {
 
 impl Fitted for Distance {
     fn score(&self, observed: &Observed<'_>) -> Result<Vec<f32>, ScoreError> {
-        let near = self.near.nearest(observed)?;
+        let near = self.near.nearest(observed.features()?)?;
         let background = self
             .background
             .as_ref()
-            .map(|all| all.nearest(observed))
+            .map(|all| all.nearest(observed.features()?))
             .transpose()?;
         Ok(each_row(near.len(), |row| {
             background.as_ref().map_or(0.0, |all| all[row]) - near[row]

@@ -16,6 +16,8 @@ mod she;
 mod vim;
 
 pub(super) use class::Means;
+pub(super) use mahalanobis::Gaussian;
+pub(super) use neighbours::{Bank, Largest, scan};
 
 pub use cfood::Cfood;
 pub use fdbd::Fdbd;

@@ -12,22 +12,22 @@ const QUERIES: usize = 192;
 const BLOCK: usize = 2048;
 
 /// Rows that others are compared with.
-pub(super) struct Bank {
+pub(in crate::ood::score) struct Bank {
     packed: Packed,
 }
 
 impl Bank {
-    pub(super) fn new(rows: &[f32], width: usize) -> Self {
+    pub(in crate::ood::score) fn new(rows: &[f32], width: usize) -> Self {
         Self {
             packed: Packed::from_columns(width, rows.len() / width, |row| &rows[row * width..][..width]),
         }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::ood::score) fn len(&self) -> usize {
         self.packed.columns()
     }
 
-    pub(super) fn width(&self) -> usize {
+    pub(in crate::ood::score) fn width(&self) -> usize {
         self.packed.depth()
     }
 }
@@ -38,7 +38,7 @@ impl Bank {
 /// banks[i].width()]`.
 ///
 /// Products are `f32` sums in the order of the width.
-pub(super) fn scan<const N: usize, S, T: Send>(
+pub(in crate::ood::score) fn scan<const N: usize, S, T: Send>(
     banks: [&Bank; N],
     queries: [&[f32]; N],
     start: impl Fn() -> S + Sync,
@@ -72,14 +72,14 @@ pub(super) fn scan<const N: usize, S, T: Send>(
 }
 
 /// The k largest of many numbers, with their positions; of equal ones the first.
-pub(super) struct Largest {
+pub(in crate::ood::score) struct Largest {
     k: usize,
     floor: f32,
     kept: Vec<(f32, usize)>,
 }
 
 impl Largest {
-    pub(super) fn new(k: usize) -> Self {
+    pub(in crate::ood::score) fn new(k: usize) -> Self {
         Self {
             k,
             floor: f32::NEG_INFINITY,
@@ -88,7 +88,7 @@ impl Largest {
     }
 
     /// Tells it of `values`, whose positions begin at `first`.
-    pub(super) fn see(&mut self, first: usize, values: &[f32]) {
+    pub(in crate::ood::score) fn see(&mut self, first: usize, values: &[f32]) {
         for (at, value) in values.iter().enumerate() {
             if *value > self.floor {
                 self.kept.push((*value, first + at));
@@ -109,7 +109,7 @@ impl Largest {
     }
 
     /// The k largest, in falling order; all where there are fewer.
-    pub(super) fn into_sorted(mut self) -> Vec<(f32, usize)> {
+    pub(in crate::ood::score) fn into_sorted(mut self) -> Vec<(f32, usize)> {
         self.cut();
         self.kept.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         self.kept

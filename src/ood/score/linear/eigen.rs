@@ -57,11 +57,25 @@ impl Eigen {
 
     /// The matrix B for which `|x B|^2` is `x M^+ x`, M^+ the pseudo-inverse.
     pub(in crate::ood::score) fn whitening(&self) -> Matrix {
-        let rank = self.values.iter().filter(|value| **value > 0.0).count();
-        Matrix::new(self.width, rank.max(1), |k, n| match self.values[n] > 0.0 {
+        Matrix::new(self.width, self.rank(), |k, n| self.whitened(k, n))
+    }
+
+    /// That matrix, turned.
+    pub(in crate::ood::score) fn whitening_turned(&self) -> Matrix {
+        Matrix::new(self.rank(), self.width, |n, k| self.whitened(k, n))
+    }
+
+    /// Number of eigenvalues that are not zero; one at least.
+    fn rank(&self) -> usize {
+        let values = self.values.iter().filter(|value| **value > 0.0);
+        values.count().max(1)
+    }
+
+    fn whitened(&self, k: usize, n: usize) -> f64 {
+        match self.values[n] > 0.0 {
             true => self.vector(n)[k] / self.values[n].sqrt(),
             false => 0.0,
-        })
+        }
     }
 }
 

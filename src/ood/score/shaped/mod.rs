@@ -14,6 +14,8 @@ mod top;
 mod vra;
 mod weiper;
 
+pub(super) use top::{kept, largest, ratio};
+
 pub use ash::{AshB, AshP, AshS};
 pub use cadref::{CaRef, CadRef};
 pub use dice::Dice;

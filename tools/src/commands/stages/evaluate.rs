@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use dream_ood::ood::Convention;
 use dream_ood::stage::evaluate::{
-    self, Draws, EXTRA_METRICS, Group, Groups, Observations, ScoreSpec, Settings,
+    self, Draws, EXTRA_METRICS, Group, Groups, Observations, ScoreSpec, Settings, There,
 };
 use dream_ood::stage::pipeline::{Evaluation, Preset, Reach};
 use dream_ood::stage::{How, ImageSource, MetricName, Refusals, Role, Source as _, did_you_mean};
@@ -43,8 +43,9 @@ pub struct Evaluate {
     /// Counts the images of shifted sets as in-distribution (full-spectrum detection)
     #[arg(long)]
     full_spectrum: bool,
-    /// The scores, as in `msp,knn:k=10`, or `all`, without those that cannot learn from what is there (no
-    /// validation images, features too narrow); `dream scores` lists them
+    /// The scores, as in `msp,knn:k=10`, or `all`, without those that cannot be had from what is there (no
+    /// validation images, features too narrow, no network behind imported activations); `dream scores` lists
+    /// them, and which of them run the network
     #[arg(long, value_name = "NAME[:KEY=NUMBER],...|all", value_delimiter = ',')]
     scores: Vec<ScoreSpec>,
     /// Measures so many random subsets of each OOD set, each a fifth as large as the in-distribution set, and
@@ -138,7 +139,9 @@ impl Evaluate {
         }
         if !self.scores.is_empty() {
             settings.where_possible = self.asks_for_all();
-            settings.scores = self.chosen(settings.validation_split.is_some())?;
+        }
+        if self.asks_for_all() && self.scores.len() > 1 {
+            bail!(Usage("--scores: `all` stands alone".to_owned()));
         }
         if let Some(TestSet { group, name, split }) = &self.ood_validation {
             if group.is_some() {
@@ -156,6 +159,12 @@ impl Evaluate {
                 .collect();
         }
         let session = self.base.existing(globals)?;
+        if self.asks_for_all() && self.stored.activations.is_none() {
+            let there = There::of_classifier(settings.validation_split.is_some());
+            settings.scores = all_scores(&session, there);
+        } else if !self.scores.is_empty() {
+            settings.scores = self.scores.clone();
+        }
         let runs = match &self.stored.activations {
             Some(id) => self.of_activations(&session, &settings, id)?,
             None => self.of_detectors(&session, &preset, &settings)?,
@@ -171,21 +180,6 @@ impl Evaluate {
 
     fn asks_for_all(&self) -> bool {
         self.scores.iter().any(|score| score.name() == evaluate::ALL)
-    }
-
-    /// The scores that are asked for; `validates` says whether a split is named for those that learn from
-    /// one.
-    fn chosen(&self, validates: bool) -> Result<Vec<ScoreSpec>> {
-        // Training images of a `detect` run are known; of other activations they must be named.
-        let trains = self.stored.activations.is_none() || self.stored.train_activations.is_some();
-        match self.asks_for_all() {
-            true if self.scores.len() > 1 => bail!(Usage("--scores: `all` stands alone".to_owned())),
-            true => Ok(evaluate::all(
-                trains,
-                validates || self.stored.validation_activations.is_some(),
-            )),
-            false => Ok(self.scores.clone()),
-        }
     }
 
     /// Evaluates classifiers; none if `--check` ends here.
@@ -294,7 +288,7 @@ impl Evaluate {
             groups.extend(group.map(|group| (set.clone(), group)));
             ood.push((set, run.into()));
         }
-        let settings = &Settings {
+        let mut settings = Settings {
             groups,
             ..settings.clone()
         };
@@ -310,6 +304,9 @@ impl Evaluate {
             validation: optional(validation_activations)?.map(Into::into),
             ood_validation: optional(ood_validation_activations)?.map(Into::into),
         };
+        if self.asks_for_all() {
+            settings.scores = all_scores(session, There::of(&session.store, &observations)?);
+        }
         let asked = evaluate::ask(&settings.params(own), &observations);
         let mut refusals = Refusals::of(evaluate::NAME).within(memory::room(session.globals));
         let planned = asked.clone().plan(&session.store, &mut refusals)?;
@@ -321,6 +318,18 @@ impl Evaluate {
         let spec = asked.spec(&session.store)?;
         Ok(Some(vec![session.run(&spec, self.base.alias.as_deref())?.id]))
     }
+}
+
+/// Every score that can be had from what is there; the user is told of the others.
+fn all_scores(session: &Session<'_>, there: There) -> Vec<ScoreSpec> {
+    let (chosen, left) = evaluate::all(there);
+    if !left.is_empty() {
+        let left = left.join(", ");
+        session
+            .bars
+            .say(&format!("left out, for what they need is not there: {left}"));
+    }
+    chosen
 }
 
 /// A metric, or all of those that are stored only where they are asked for.

@@ -1,7 +1,7 @@
 //! `dream observe`.
 
 use anyhow::{Result, bail};
-use dream_ood::stage::observe::{self, Classifier, Network, Params};
+use dream_ood::stage::observe::{self, Classifier, Network, Params, Precision};
 use dream_ood::stage::pipeline::Reach;
 use dream_ood::stage::{ImageSource, Refusals, Source as _};
 use dream_schema::RunSpec;
@@ -12,6 +12,7 @@ use crate::commands::Verdict;
 use crate::globals::Globals;
 use crate::memory;
 use crate::session::Usage;
+use crate::words::Words;
 
 /// Passes images through a classifier once and stores its logits and features of each (table `activations`);
 /// prints a run for every set.
@@ -44,6 +45,9 @@ pub struct Observe {
     /// the names of the classes
     #[arg(long, conflicts_with = "numbered")]
     matched: bool,
+    /// As what logits and features are stored: f32, or f16 in half the room; they are read as f32
+    #[arg(long, value_parser = Words(&Precision::ALL))]
+    precision: Option<Precision>,
     #[command(flatten)]
     base: Base,
 }
@@ -92,6 +96,7 @@ impl Observe {
                 split,
                 numbered: self.numbered,
                 matched: self.matched,
+                precision: self.precision.unwrap_or_default(),
                 network: network.clone(),
             };
             self.base
