@@ -135,7 +135,7 @@ impl Objective for Virtual<'_> {
         let mut stream = Stream::new(self.setup.seed, domain::DETECT_VIRTUAL, 0, epoch as u64);
         let seed = u64::from(stream.next_u32()) << 32 | u64::from(stream.next_u32());
         let outliers = (self.make)(&self.features(network)?, m, seed)?;
-        self.outliers = Some((outliers, m));
+        self.outliers = (!outliers.is_empty()).then_some((outliers, m));
         Ok(())
     }
 
