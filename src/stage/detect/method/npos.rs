@@ -114,25 +114,18 @@ impl Regularizer for Npos {
                 let lengths: f32 = features.chunks_exact(m).map(length).sum();
                 let mean = lengths / (features.len() / m) as f32;
                 let (params, cancelled) = (self.sampling(), || ctx.progress.cancelled());
-                let sampled = match sample_class(
-                    features,
-                    m,
-                    &params,
-                    seed,
-                    class as u32,
-                    &|_| (),
-                    &cancelled,
-                ) {
-                    Err(OutlierError::Duplicates { .. } | OutlierError::Zero { .. }) => {
-                        let name = &names[class];
-                        ctx.progress.note(&format!(
+                let sampled =
+                    match sample_class(features, m, &params, seed, class as u32, &|_| (), &cancelled) {
+                        Err(OutlierError::Duplicates { .. } | OutlierError::Zero { .. }) => {
+                            let name = &names[class];
+                            ctx.progress.note(&format!(
                             "the features of the class `{name}` have one direction or none: it has no rim, \
                                  and gives no virtual outliers to this epoch"
                         ));
-                        Vec::new()
-                    }
-                    sampled => sampled?,
-                };
+                            Vec::new()
+                        }
+                        sampled => sampled?,
+                    };
                 Ok(sampled
                     .into_iter()
                     .flat_map(move |s| s.vector.into_iter().map(move |v| v * mean)))
