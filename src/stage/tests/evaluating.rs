@@ -423,7 +423,8 @@ fn scores_that_run_the_network_are_taken_where_it_is_and_resumed() {
         .unwrap();
     let picture = again._folders[1].path();
     let file = walk(picture);
-    std::fs::write(&file, std::fs::read(walk(again._folders[2].path())).unwrap()).unwrap();
+    let other = image::RgbImage::from_pixel(8, 8, image::Rgb([7, 77, 177]));
+    other.save_with_format(&file, image::ImageFormat::Png).unwrap();
     let error = again.bench.run(&spec, &Watch::new(usize::MAX)).unwrap_err();
     assert!(matches!(error, StageError::SourceChanged { .. }), "{error}");
     // Images that are gone are refused as the question is asked.
