@@ -40,8 +40,8 @@ use crate::store::{Append, Begun, Readable, Store};
 pub const NAME: &str = "import";
 /// 2: an unknown distance is null and no longer NaN; the norm of a class embedding is its vector's.
 const VERSION: u32 = 2;
-/// Pieces of a file that are read before they are stored.
-const AHEAD: usize = 2;
+/// Pieces of a file that are read before they are stored: enough to go on while a commit waits for the disk.
+const AHEAD: usize = 8;
 /// Activations that are committed at once.
 const PIECE: usize = 2000;
 /// The key of the parameters under which the table's name stands.
