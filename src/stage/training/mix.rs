@@ -17,7 +17,7 @@ words! {
     }
 }
 
-/// See [`Training::mix`].
+/// See [`Training::mix`](super::Training).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MixImages {
