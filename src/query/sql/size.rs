@@ -16,8 +16,8 @@ use datafusion::sql::sqlparser::ast::{
 /// Functions that are planned as `CASE WHEN a IS NOT NULL THEN a .. ELSE z END`.
 const CASES: [&str; 3] = ["coalesce", "nvl", "ifnull"];
 
-/// Columns of sub-queries that are looked at one by one, of those that a select reads from: `SELECT * FROM t x, t
-/// y` doubles them as often as it is nested. Any further one counts as a column of a stored table.
+/// Columns of sub-queries that are looked at one by one, of those that a select reads from: a query over
+/// `t x, t y` doubles them as often as it is nested. Any further one counts as a column of a stored table.
 const COLUMNS: usize = 1000;
 
 /// Returns what a statement stands for, and what of it is written, in expressions and sub-queries.
