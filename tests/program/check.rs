@@ -32,7 +32,7 @@ fn a_pipeline_is_refused_as_a_whole_before_its_first_stage() {
         ("temperature = 0.1", "temperature = -0.1"),
         ("rounds = 1", "rounds = 0"),
         ("steps = 8", "steps = 2000"),
-        ("beta = 1.0", "beta = -1.0"),
+        ("beta = 1.0", "beta = 0.0"),
         ("ood_split = \"all\"", "ood_split = \"al\""),
     ];
     preset(path, &faults);
@@ -42,7 +42,7 @@ fn a_pipeline_is_refused_as_a_whole_before_its_first_stage() {
             "encode: temperature: -0.1",
             "sample: sampling: ",
             "imagine: steps: ",
-            "detect: outlier.beta: -1",
+            "detect: outlier.beta: 0",
             "observe-plain-digits-al: split: there is no split of `digits` `al`; expected all; did you \
              mean `all`?",
         ] {

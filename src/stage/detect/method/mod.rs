@@ -39,8 +39,14 @@ fn check_batch(batch_size: usize, refusals: &mut Refusals) {
 }
 
 fn check_weight(beta: f64, refusals: &mut Refusals) {
-    let within = (0.0..=1000.0).contains(&beta);
-    refusals.require(within, "outlier.beta", beta, "0 to 1000, such as 1");
+    // At 0 the classifier would be the plain one, under another name.
+    let within = beta > 0.0 && beta <= 1000.0;
+    refusals.require(
+        within,
+        "outlier.beta",
+        beta,
+        "more than 0 and at most 1000, such as 1",
+    );
 }
 
 /// Outputs of the images and of the pictures beside them, over one forward pass of both, so that batch norm
