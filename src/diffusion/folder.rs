@@ -1,15 +1,11 @@
 //! The files of a model, each counted in the model's digest under its name in the diffusers layout.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
 use crate::diffusion::error::{DiffusionError, Result};
-
-/// Bytes hashed at once.
-const BUFFER: usize = 1 << 20;
+use crate::file_digest::file_digest;
 
 /// A model's folder, and the files read from it so far.
 pub(crate) struct Folder {
@@ -89,8 +85,8 @@ impl Folder {
     pub(crate) fn digest(&self) -> Result<[u8; 32]> {
         let mut read = self.read.clone();
         for (name, path) in &self.large {
-            let digest = digest(path).map_err(DiffusionError::read(path))?;
-            read.push((name.clone(), digest));
+            let digest = file_digest(path).map_err(DiffusionError::read(path))?;
+            read.push((name.clone(), *digest.as_bytes()));
         }
         read.sort();
         let mut hasher = blake3::Hasher::new();
@@ -128,19 +124,6 @@ fn without_non_finite(json: &[u8]) -> Vec<u8> {
         }
     }
     out
-}
-
-/// BLAKE3 of a file, without holding it.
-fn digest(path: &Path) -> std::io::Result<[u8; 32]> {
-    let mut file = File::open(path)?;
-    let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(*hasher.finalize().as_bytes()),
-            n => hasher.update(&buffer[..n]), // `read` returns at most the buffer's length
-        };
-    }
 }
 
 #[cfg(test)]

@@ -169,6 +169,26 @@ pub(crate) struct ConvShape {
 }
 
 impl ConvShape {
+    /// A square kernel, padded so that it is centred on every pixel at stride 1; `[channels_in,
+    /// channels_out]`, `[h, w]`.
+    pub(crate) fn centred(
+        [channels_in, channels_out]: [usize; 2],
+        kernel: usize,
+        stride: usize,
+        [h, w]: [usize; 2],
+    ) -> Self {
+        Self {
+            channels_in,
+            h,
+            w,
+            channels_out,
+            kernel: [kernel; 2],
+            stride,
+            padding: kernel / 2,
+            groups: 1,
+        }
+    }
+
     /// Output height and width; the caller has checked that the kernel fits into the padded picture.
     pub(crate) fn out(&self) -> [usize; 2] {
         let side = |size: usize, kernel: usize| (size + 2 * self.padding - kernel) / self.stride + 1;

@@ -61,17 +61,9 @@ impl Conv {
         }
     }
 
-    pub(crate) fn shape(&self, [h, w]: [usize; 2]) -> ConvShape {
-        ConvShape {
-            channels_in: self.channels_in,
-            h,
-            w,
-            channels_out: self.channels_out,
-            kernel: [self.kernel; 2],
-            stride: self.stride,
-            padding: self.kernel / 2,
-            groups: 1,
-        }
+    pub(crate) fn shape(&self, size: [usize; 2]) -> ConvShape {
+        let channels = [self.channels_in, self.channels_out];
+        ConvShape::centred(channels, self.kernel, self.stride, size)
     }
 }
 

@@ -87,11 +87,6 @@ impl<A: FromVector> VectorRows<A> {
         Self { rows, numbers, width }
     }
 
-    /// Returns how many numbers a vector has.
-    pub fn width(&self) -> usize {
-        self.width
-    }
-
     /// Returns the rows, each with its vector.
     pub fn iter(&self) -> impl Iterator<Item = (&A, &[f32])> {
         self.rows.iter().zip(self.vectors())

@@ -70,7 +70,7 @@ pub(super) fn groups(run: RunId, table: Table, rows: &RecordBatch) -> Result<Vec
 pub(super) type Place = (u32, u64);
 
 /// Returns the places of rows.
-pub(super) fn keys(table: Table, rows: &RecordBatch) -> Result<Vec<Place>> {
+fn keys(table: Table, rows: &RecordBatch) -> Result<Vec<Place>> {
     let columns = Columns::new(table, rows);
     let indexes = columns.numbers::<Int64Type>("index")?.into_iter();
     let indexes = indexes.map(|index| index as u64);

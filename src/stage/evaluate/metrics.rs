@@ -11,8 +11,13 @@ use crate::ood::{self, Convention, Spread, Summary};
 use crate::stage::StageError;
 use crate::stage::metric::MetricName;
 
-/// The metrics that an evaluation stores only where they are asked for.
-pub const EXTRA_METRICS: &[MetricName] = &[
+/// The metrics that an evaluation has: those that are always stored, then the others.
+pub const METRICS: &[MetricName] = &[
+    MetricName::Fpr95,
+    MetricName::Auroc,
+    MetricName::AuprIn,
+    MetricName::AuprOut,
+    MetricName::Accuracy,
     MetricName::DetectionError,
     MetricName::CcrAtFpr1e1,
     MetricName::CcrAtFpr1e2,
@@ -21,6 +26,9 @@ pub const EXTRA_METRICS: &[MetricName] = &[
     MetricName::Aurc,
     MetricName::MisclassificationAuroc,
 ];
+
+/// The metrics that an evaluation stores only where they are asked for.
+pub const EXTRA_METRICS: &[MetricName] = METRICS.split_at(5).1;
 
 /// The scores of a set of test images.
 #[derive(Clone, Debug)]

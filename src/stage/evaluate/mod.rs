@@ -30,7 +30,7 @@ use crate::store::{Readable, Store};
 pub use chosen::{ALL, DREAM, ScoreSpec, There, Tuned, all};
 pub use draws::Draws;
 pub use group::{Group, Groups};
-pub use metrics::{EXTRA_METRICS, SetScores};
+pub use metrics::{EXTRA_METRICS, METRICS, SetScores};
 pub use search::choices;
 pub use stored::StoredScores;
 

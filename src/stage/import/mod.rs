@@ -360,7 +360,8 @@ fn whole(digest: String) -> BTreeMap<String, String> {
 
 /// BLAKE3 of a file, in hex.
 fn digest(file: &Path) -> Result<String, StageError> {
-    Ok(file_digest(file).map_err(ExchangeError::io(file))?)
+    let digest = file_digest(file).map_err(ExchangeError::io(file))?;
+    Ok(digest.to_hex().to_string())
 }
 
 /// Says whether a run of these parameters is an import of another table.

@@ -44,7 +44,7 @@ pub fn register_state(store: &Store, name: Option<&str>, path: &Path) -> Result<
         check_source_name(store, name)?;
     }
     StateSource::glance(path).open()?;
-    let digest = file_digest(path).map_err(StageError::access(path))?;
+    let digest = digest(path)?;
     let source = Dataset {
         name: name.map_or_else(|| own_name(path, &digest), str::to_owned),
         kind: STATE_KIND.to_owned(),
@@ -115,7 +115,7 @@ impl StateSource {
     /// If the file cannot be read or has changed, or the weights are others.
     pub(in crate::stage) fn load(&self, config: &ResNetConfig, new_head: bool) -> Result<State, StageError> {
         let path = Path::new(self.path());
-        self.check_digest(file_digest(path).map_err(StageError::access(path))?)?;
+        self.check_digest(digest(path)?)?;
         let state = self.open()?.read(config, new_head);
         state.map_err(|error| self.misfit(error, new_head))
     }
@@ -134,4 +134,10 @@ impl StateSource {
         };
         StageError::Mismatch(format!("the weights{name} ({}): {misfit}{hint}", self.path()))
     }
+}
+
+/// BLAKE3 of a file, in hex.
+fn digest(path: &Path) -> Result<String, StageError> {
+    let digest = file_digest(path).map_err(StageError::access(path))?;
+    Ok(digest.to_hex().to_string())
 }

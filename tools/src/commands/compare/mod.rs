@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use dream_ood::ood::{Bootstrap, Spread};
 use dream_ood::stage::MetricName;
 use dream_ood::stage::compare::{self, Comparison, Network, PAIRED_METRICS, Paired};
+use dream_ood::stage::evaluate::METRICS;
 use dream_schema::RunId;
 use serde_json::json;
 
@@ -50,22 +51,6 @@ pub struct Compare {
     #[arg(long, value_name = "N", default_value_t = 0, requires = "paired")]
     seed: u64,
 }
-
-/// The metrics that there are tables of.
-const METRICS: &[MetricName] = &[
-    MetricName::Fpr95,
-    MetricName::Auroc,
-    MetricName::AuprIn,
-    MetricName::AuprOut,
-    MetricName::Accuracy,
-    MetricName::DetectionError,
-    MetricName::CcrAtFpr1e1,
-    MetricName::CcrAtFpr1e2,
-    MetricName::CcrAtFpr1e3,
-    MetricName::CcrAtFpr1e4,
-    MetricName::Aurc,
-    MetricName::MisclassificationAuroc,
-];
 
 impl Compare {
     pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
