@@ -1,7 +1,7 @@
 //! Stretches of rows: where they are, and reading them one after the other.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
 use dream_schema::{RunId, Table};
@@ -165,35 +165,48 @@ impl Tally {
 /// How many blocks are kept.
 const KEPT: usize = 8;
 
-/// A block that was read: its strip, hash and key, and what it holds.
-type Read = (Strip, [u8; 32], Key, Block);
+/// A narrow block: its strip, hash and key.
+type Name = (Strip, [u8; 32], Key);
+
+/// A block once it was read; whoever wants it meanwhile waits.
+type Slot = Arc<Mutex<Option<Block>>>;
 
 /// The narrow blocks read last: each belongs to many wide ones.
 #[derive(Default)]
-pub(super) struct Kept(Mutex<Vec<Read>>);
+pub(super) struct Kept(Mutex<Vec<(Name, Slot)>>);
 
 impl Kept {
-    /// Returns a block that was read before.
-    pub fn get(&self, strip: Strip, key: &Key, entry: &Entry) -> Option<Block> {
+    /// Returns a block, which is read unless it was before. Threads that want the same narrow block at once
+    /// read it once; `read` may not wait for another thread.
+    pub fn or_read(
+        &self,
+        strip: Strip,
+        key: &Key,
+        entry: &Entry,
+        read: impl FnOnce() -> Result<Block>,
+    ) -> Result<Block> {
         if strip.share != Share::Narrow {
-            return None;
+            return read();
         }
-        let kept = self.0.lock().ok()?;
-        let found = kept
-            .iter()
-            .find(|(s, hash, k, _)| (*s, hash, k) == (strip, &entry.hash, key))?;
-        Some(found.3.clone())
+        let slot = self.slot((strip, entry.hash, *key));
+        // A thread that panicked left the slot as it was.
+        let mut block = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*block {
+            Some(block) => Ok(block.clone()),
+            None => Ok(block.insert(read()?).clone()),
+        }
     }
 
-    /// Keeps a block, if it is a narrow one.
-    pub fn put(&self, strip: Strip, key: &Key, entry: &Entry, block: &Block) {
-        if strip.share == Share::Narrow
-            && let Ok(mut kept) = self.0.lock()
-        {
-            if kept.len() == KEPT {
-                kept.remove(0);
-            }
-            kept.push((strip, entry.hash, *key, block.clone()));
+    fn slot(&self, name: Name) -> Slot {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, slot)) = kept.iter().find(|(of, _)| *of == name) {
+            return slot.clone();
         }
+        if kept.len() == KEPT {
+            kept.remove(0);
+        }
+        let slot = Slot::default();
+        kept.push((name, slot.clone()));
+        slot
     }
 }

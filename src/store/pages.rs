@@ -119,20 +119,17 @@ impl View<'_> {
     /// # Errors
     /// [`StoreError::Corrupt`] if it is not what was written, or the disk's error.
     pub(super) fn read(&self, strip: Strip, key: &Key, entry: &Entry) -> Result<Block> {
-        if let Some(block) = self.kept.get(strip, key, entry) {
-            return Ok(block);
-        }
-        let corrupt = |reason| self.corrupt(strip.table, key, reason);
-        let name = strip.blocks_name();
-        let blocks = self.table(Blocks::new(&name))?;
-        let block = blocks.get(key)?;
-        let block = block.ok_or_else(|| corrupt(MISSING.to_owned()))?;
-        if let Some(tally) = self.tally {
-            tally.add(block.value().len());
-        }
-        let block = strip.decode(key, entry, block.value()).map_err(corrupt)?;
-        self.kept.put(strip, key, entry, &block);
-        Ok(block)
+        self.kept.or_read(strip, key, entry, || {
+            let corrupt = |reason| self.corrupt(strip.table, key, reason);
+            let name = strip.blocks_name();
+            let blocks = self.table(Blocks::new(&name))?;
+            let block = blocks.get(key)?;
+            let block = block.ok_or_else(|| corrupt(MISSING.to_owned()))?;
+            if let Some(tally) = self.tally {
+                tally.add(block.value().len());
+            }
+            strip.decode(key, entry, block.value()).map_err(corrupt)
+        })
     }
 
     /// Returns the keys of the blocks of a strip that its index does not name.

@@ -3,6 +3,7 @@
 use dream_schema::{Artifact, Feature, Latent, Outlier, OutlierKind, Table};
 
 use super::*;
+use crate::store::Tally;
 use crate::store::face::Viewed;
 use crate::store::format::{Format, Share};
 use crate::store::layout;
@@ -91,6 +92,32 @@ fn narrow_columns_are_read_without_the_wide_blocks() {
         .blocks(Table::Outliers, Some(run), None, &Projection::All)
         .unwrap();
     assert!(blocks.map(Result::err).all(|error| error.is_some()));
+}
+
+#[test]
+fn a_narrow_block_that_several_threads_want_at_once_is_read_once() {
+    let t = temporary();
+    let run = begin(&t.store, 1);
+    let rows: Vec<_> = (0..700).map(|i| outlier(3, i)).collect();
+    t.store.put(run, &rows).unwrap();
+    for _ in 0..50 {
+        let snapshot = t.store.snapshot().unwrap();
+        let infos = snapshot
+            .block_infos(Table::Outliers, Some(run), None, &Projection::Narrow)
+            .unwrap();
+        let (tally, together) = (Tally::default(), std::sync::Barrier::new(4));
+        let read = || {
+            together.wait();
+            let rows = snapshot.block_tallied(Table::Outliers, &infos[0], &Projection::Narrow, &tally);
+            assert_eq!(rows.unwrap().num_rows(), 700);
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(read);
+            }
+        });
+        assert_eq!(tally.blocks(), 1);
+    }
 }
 
 #[test]
