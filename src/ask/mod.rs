@@ -5,10 +5,12 @@
 //! [`weights`]). A [`Session`] owns what stages run with.
 
 mod class;
+mod open;
 mod session;
 mod source;
 
 pub use class::{Scope, class};
+pub use open::open_to_read;
 pub use session::Session;
 pub use source::{Found, guess_kind, model, name_of, weights};
 

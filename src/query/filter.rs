@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use arrow::array::AsArray;
 use arrow::compute::filter_record_batch;
+use arrow::datatypes::DataType;
 use dream_schema::{RunId, Table};
 
 use super::classes;
 use super::scan::{Scan, ScanOptions};
 use super::selection::Selection;
 use super::{QueryError, QueryOptions, Result, Rows, TableName};
-use crate::store::{Projection, Snapshot, Store};
+use crate::store::{BlockInfo, Projection, Snapshot, Store};
 
 /// A class, as one names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub struct Filter {
     pub class: Option<Class>,
     /// A condition in SQL: `knn_distance > 0.5`.
     pub condition: Option<String>,
+    /// The columns, in this order; none for all. What is not asked for is not read.
+    pub columns: Option<Vec<String>>,
     /// The most rows.
     pub limit: Option<usize>,
     /// What it may take, and when it is to stop.
@@ -48,6 +51,7 @@ impl Filter {
             runs: Vec::new(),
             class: None,
             condition: None,
+            columns: None,
             limit: None,
             options: QueryOptions::default(),
         }
@@ -56,8 +60,9 @@ impl Filter {
     /// Returns the rows that pass.
     ///
     /// # Errors
-    /// If the table has no runs or classes to choose from, if the condition is wrong or there is no SQL in
-    /// the program, if the vectors of the runs chosen differ in width, or if the store cannot be read.
+    /// If the table has no runs or classes to choose from or lacks a column, if the condition is wrong or
+    /// there is no SQL in the program, if the vectors of the runs chosen differ in width, or if the store
+    /// cannot be read.
     pub fn rows(&self, store: &Store) -> Result<Rows> {
         self.check()?;
         let snapshot = Arc::new(store.snapshot()?);
@@ -105,30 +110,60 @@ impl Filter {
         if !self.runs.is_empty() && schema.index_of("run").is_err() {
             return lacks("runs");
         }
-        Ok(())
+        self.places().map(|_| ())
+    }
+
+    /// Returns the places of the columns in the table's schema; none for all.
+    fn places(&self) -> Result<Option<Vec<usize>>> {
+        let Some(columns) = &self.columns else {
+            return Ok(None);
+        };
+        let schema = self.table.schema(0);
+        let names = || schema.fields().iter().map(|field| field.name().clone()).collect();
+        let place = |column: &String| {
+            let unknown = || QueryError::UnknownColumn {
+                column: column.clone(),
+                columns: names(),
+            };
+            schema.index_of(column).map_err(|_| unknown())
+        };
+        columns.iter().map(place).collect::<Result<_>>().map(Some)
     }
 
     /// Returns rows of artifacts.
     fn artifacts(&self, snapshot: Arc<Snapshot>, table: Table) -> Result<Rows> {
+        let columns = self.places()?;
         let options = ScanOptions {
             selection: self.selection(),
+            columns: columns.clone(),
             limit: self.limit,
             ..ScanOptions::default()
         };
         let scan = Scan::new(snapshot, table, options)?;
         let expected = scan.rest().first().map_or(0, |info| info.width);
-        if let Some(other) = scan.rest().iter().find(|info| info.width != expected) {
+        let differs = |info: &&BlockInfo| info.width != expected;
+        if let Some(other) = scan.rest().iter().find(differs)
+            && columns.as_deref().is_none_or(|columns| self.has_vectors(columns))
+        {
             return Err(QueryError::Width {
                 run: other.run,
                 expected: expected as usize,
                 actual: other.width as usize,
             });
         }
-        Ok(Rows::new(
-            self.table.schema(expected as usize),
-            &self.options,
-            scan,
-        ))
+        let mut schema = self.table.schema(expected as usize);
+        if let Some(columns) = &columns {
+            schema = Arc::new(schema.project(columns)?);
+        }
+        Ok(Rows::new(schema, &self.options, scan))
+    }
+
+    /// Says whether one of the columns holds vectors.
+    fn has_vectors(&self, columns: &[usize]) -> bool {
+        let schema = self.table.schema(0);
+        let is_vector =
+            |place: &usize| matches!(schema.field(*place).data_type(), DataType::FixedSizeList(..));
+        columns.iter().any(is_vector)
     }
 
     fn selection(&self) -> Selection {
@@ -153,7 +188,10 @@ impl Filter {
             let mask = found.map(|run| Some(run.is_some_and(|run| runs.contains(run))));
             batch = filter_record_batch(&batch, &mask.collect())?;
         }
-        let batch = batch.slice(0, batch.num_rows().min(self.limit.unwrap_or(usize::MAX)));
+        let mut batch = batch.slice(0, batch.num_rows().min(self.limit.unwrap_or(usize::MAX)));
+        if let Some(columns) = self.places()? {
+            batch = batch.project(&columns)?;
+        }
         Ok(Rows::new(batch.schema(), &self.options, iter::once(Ok(batch))))
     }
 

@@ -184,6 +184,41 @@ fn filters_choose_runs_classes_and_a_number() {
 }
 
 #[test]
+fn filters_choose_columns_in_their_order() {
+    let s = sample();
+    let names = |batch: &RecordBatch| -> Vec<String> {
+        let schema = batch.schema();
+        schema.fields().iter().map(|field| field.name().clone()).collect()
+    };
+    let chosen = ["knn_distance", "index"].map(str::to_owned).to_vec();
+    let mut filter = Filter {
+        columns: Some(chosen.clone()),
+        limit: Some(3),
+        ..Filter::all(TableName::Artifacts(Table::Outliers))
+    };
+    let plain = filter.rows(&s.store).unwrap();
+    assert_eq!(plain.schema().field(1).name(), "index");
+    let plain = plain.collect::<Result<Vec<_>>>().unwrap();
+    assert_eq!((names(&plain[0]), count(&plain)), (chosen.clone(), 3));
+    #[cfg(feature = "sql")]
+    {
+        filter.condition = Some("index >= 0 AND vector IS NOT NULL".into());
+        assert_eq!(names(&rows(&filter, &s.store).unwrap()[0]), chosen);
+    }
+    let catalog = Filter {
+        columns: Some(vec!["stage".into()]),
+        ..Filter::all(TableName::Runs)
+    };
+    assert_eq!(names(&rows(&catalog, &s.store).unwrap()[0]), ["stage"]);
+    filter.columns = Some(vec!["vectr".into()]);
+    let error = rows(&filter, &s.store).unwrap_err().to_string();
+    assert!(
+        error.contains("no column `vectr`; did you mean vector?"),
+        "{error}"
+    );
+}
+
+#[test]
 fn filters_choose_among_runs_and_data_sets() {
     let s = sample();
     let mut filter = Filter::all(TableName::Runs);

@@ -253,18 +253,7 @@ pub fn store_to_read(globals: &Globals) -> Result<Store> {
 
 /// Opens any store that must be there, for reading only.
 pub fn other_store(path: &Path) -> Result<Store> {
-    match Store::open_read_only(path) {
-        // Its last writer was killed; opening it for writing puts that right.
-        Err(StoreError::NeedsRecovery { .. }) => match Store::open(path) {
-            // Where that is not allowed, it is read without.
-            Err(StoreError::NotWritable { .. }) => return Ok(Store::open_detached(path)?),
-            // Another process came first.
-            Ok(_) | Err(StoreError::Locked { .. }) => {}
-            Err(error) => return Err(error.into()),
-        },
-        opened => return Ok(opened?),
-    }
-    Ok(Store::open_read_only(path)?)
+    Ok(ask::open_to_read(path)?)
 }
 
 /// Says of a store that is held by another process which one that is, where it can be seen.

@@ -63,6 +63,22 @@ pub fn write_rows(
     }
 }
 
+/// Returns the rows of a batch as a table for the eye shows them: the text of each value.
+///
+/// # Errors
+/// If Arrow refuses.
+pub fn texts(batch: RecordBatch) -> Result<Vec<Vec<String>>> {
+    let batch = times_in_utc(batch)?;
+    let columns = batch.columns().iter().map(table::cells);
+    let mut columns: Vec<_> = columns
+        .map(|cells| cells.map(Vec::into_iter))
+        .collect::<Result<_>>()?;
+    let rows = 0..batch.num_rows();
+    Ok(rows
+        .map(|_| columns.iter_mut().filter_map(Iterator::next).collect())
+        .collect())
+}
+
 /// UTC as Arrow knows it without a table of all time zones of the world, which is built in only beside SQL.
 const UTC: &str = "+00:00";
 

@@ -106,7 +106,7 @@ impl Table {
 }
 
 /// Returns the texts of a column.
-fn cells(column: &ArrayRef) -> Result<Vec<String>> {
+pub(super) fn cells(column: &ArrayRef) -> Result<Vec<String>> {
     let options = FormatOptions::default().with_timestamp_tz_format(Some("%Y-%m-%d %H:%M:%S"));
     let formatter = ArrayFormatter::try_new(column.as_ref(), &options)?;
     let cell = |row: usize| {

@@ -31,7 +31,7 @@ use datafusion::config::ConfigOptions;
 use datafusion::dataframe::DataFrame;
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::{SQLOptions, SessionContext};
-use datafusion::logical_expr::{Expr, LogicalPlan, col, lit};
+use datafusion::logical_expr::{Expr, LogicalPlan, col, ident, lit};
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 
 use super::scan::Counter;
@@ -159,7 +159,14 @@ pub(super) fn filtered(snapshot: Arc<Snapshot>, filter: &Filter, condition: &str
         for chosen in chosen(&filter) {
             frame = frame.filter(chosen).map_err(message::error)?;
         }
-        frame.limit(0, filter.limit).map_err(message::error)
+        let frame = frame.limit(0, filter.limit).map_err(message::error)?;
+        match &filter.columns {
+            Some(columns) => {
+                let columns: Vec<Expr> = columns.iter().map(ident).collect();
+                frame.select(columns).map_err(message::error)
+            }
+            None => Ok(frame),
+        }
     })
 }
 

@@ -1,0 +1,267 @@
+//! Stages of the pipeline: asked, checked, and carried out.
+
+use std::path::{Path, PathBuf};
+
+use dream_ood::ask;
+use dream_ood::stage::evaluate::{self, Observations, Settings};
+use dream_ood::stage::pipeline::{Evaluation, Preset, Reach};
+use dream_ood::stage::{
+    self, Asked, ImageSource, ModelSource, Refusals, Role, Source as _, Stage, StageError, embed, imagine,
+    lineage, sample, with_suggestion,
+};
+use dream_ood::store::{Readable as _, Store as Library};
+use dream_ood::{Error, Kind};
+use dream_schema::RunId;
+use pyo3::prelude::*;
+use serde::de::DeserializeOwned;
+
+use crate::errors::{of_kind, raised};
+use crate::session::{Machine, Parts};
+use crate::store::Store;
+use crate::work::{Told, work};
+
+/// Reads parameters.
+fn params<P: DeserializeOwned>(stage: &str, json: &str) -> PyResult<P> {
+    let wrong = |message: &str| {
+        let words = format!("{stage}: parameters: {}", with_suggestion(message));
+        of_kind(Kind::Refused, words)
+    };
+    let mut json = serde_json::Deserializer::from_str(json);
+    serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let (path, message) = (error.path().to_string(), error.inner().to_string());
+        match path.as_str() {
+            "." => wrong(&message),
+            path => wrong(&format!("{path}: {message}")),
+        }
+    })
+}
+
+/// Checks a question and carries it out.
+fn execute<S: Stage>(
+    (store, machine, told): (&Library, &Machine, &Told),
+    ask: impl Fn(Reach) -> Result<Asked<S>, Error>,
+) -> Result<RunId, Error> {
+    let mut refusals = Refusals::of(S::NAME);
+    ask(Reach::Glance)?.plan(store, &mut refusals)?;
+    refusals.finish()?;
+    let spec = ask(Reach::Register)?.spec(store)?;
+    let parts = Parts::of(store, machine, told);
+    Ok(stage::run(&parts.context(), &spec)?.0.id)
+}
+
+/// Samples vectors around features, by a method whose defaults `base` (of the first method) and its own are,
+/// with the parameters in `json` in their place.
+#[pyfunction]
+#[expect(clippy::too_many_arguments, reason = "Python names them")]
+pub fn sampled(
+    py: Python<'_>,
+    store: &Bound<'_, Store>,
+    machine: Machine,
+    listener: Py<PyAny>,
+    features: &str,
+    seed: u64,
+    method: &str,
+    base: &str,
+    json: &str,
+) -> PyResult<String> {
+    let (library, features) = (store.get().to_write()?, store.get().resolve(features)?);
+    let base: sample::Params = params(sample::NAME, base)?;
+    let defaults = base.with_method(method).ok_or_else(|| {
+        let names = sample::Method::NAMES.join(", ");
+        of_kind(
+            Kind::Refused,
+            format!("there is no method `{method}`; there are {names}"),
+        )
+    })?;
+    let mut asked = serde_json::json!(defaults);
+    let given: serde_json::Map<String, serde_json::Value> = params(sample::NAME, json)?;
+    for (key, value) in given {
+        asked[defaults.section()][key] = value;
+    }
+    let params: sample::Params = params(sample::NAME, &asked.to_string())?;
+    let run = work(py, &listener, |told| {
+        execute((&library, &machine, told), |_| {
+            Ok(sample::ask(&params, seed, features))
+        })
+    })?;
+    Ok(run.to_string())
+}
+
+/// Returns the diffusion model of that name or path, or the one that a run came from.
+fn model(
+    store: &Library,
+    word: Option<&str>,
+    from: Option<RunId>,
+    reach: Reach,
+) -> Result<ModelSource, Error> {
+    if let Some(word) = word {
+        return Ok(ask::model(store, word, reach)?.source);
+    }
+    let own = from
+        .map(|run| lineage::source(store, run, &Role::Model))
+        .transpose()?
+        .flatten();
+    own.ok_or_else(|| {
+        let missing = "no diffusion model is named, and the vectors came from none that is at hand";
+        StageError::Mismatch(missing.to_owned()).into()
+    })
+}
+
+/// Takes class embeddings from a diffusion model.
+#[pyfunction]
+pub fn embedded(
+    py: Python<'_>,
+    store: &Bound<'_, Store>,
+    machine: Machine,
+    listener: Py<PyAny>,
+    word: &str,
+    json: &str,
+) -> PyResult<String> {
+    let library = store.get().to_write()?;
+    let params: embed::Params = params(embed::NAME, json)?;
+    let run = work(py, &listener, |told| {
+        execute((&library, &machine, told), |reach| {
+            Ok(embed::ask(&params, &model(&library, Some(word), None, reach)?))
+        })
+    })?;
+    Ok(run.to_string())
+}
+
+/// Paints vectors.
+#[pyfunction]
+#[expect(clippy::too_many_arguments, reason = "Python names them")]
+pub fn imagined(
+    py: Python<'_>,
+    store: &Bound<'_, Store>,
+    machine: Machine,
+    listener: Py<PyAny>,
+    vectors: &str,
+    word: Option<String>,
+    seed: u64,
+    json: &str,
+) -> PyResult<String> {
+    let (library, vectors) = (store.get().to_write()?, store.get().resolve(vectors)?);
+    let params: imagine::Params = params(imagine::NAME, json)?;
+    let run = work(py, &listener, |told| {
+        execute((&library, &machine, told), |reach| {
+            let model = model(&library, word.as_deref(), Some(vectors), reach)?;
+            Ok(imagine::ask(&library, &params, seed, vectors, &model)?)
+        })
+    })?;
+    Ok(run.to_string())
+}
+
+/// Which runs an evaluation of activations reads.
+#[derive(FromPyObject)]
+pub struct Observed {
+    id: String,
+    ood: Vec<String>,
+    train: Option<String>,
+    validation: Option<String>,
+    ood_validation: Option<String>,
+}
+
+/// Evaluates activations.
+#[pyfunction]
+pub fn evaluate_activations(
+    py: Python<'_>,
+    store: &Bound<'_, Store>,
+    machine: Machine,
+    listener: Py<PyAny>,
+    observed: Observed,
+    json: &str,
+) -> PyResult<String> {
+    let library = store.get().to_write()?;
+    let resolve = |name: &String| store.get().resolve(name);
+    let optional =
+        |name: &Option<String>| PyResult::Ok(name.as_ref().map(resolve).transpose()?.map(Into::into));
+    let params: evaluate::Params = params(evaluate::NAME, json)?;
+    let mut ood = Vec::new();
+    for name in &observed.ood {
+        let run = resolve(name)?;
+        let row = library
+            .row::<dream_schema::Activation>(run, 0, 0)
+            .map_err(raised)?;
+        let none = || of_kind(Kind::Missing, format!("run {run} has no activations"));
+        ood.push((row.ok_or_else(none)?.dataset, run.into()));
+    }
+    let observations = Observations {
+        id: resolve(&observed.id)?.into(),
+        ood,
+        train: optional(&observed.train)?,
+        validation: optional(&observed.validation)?,
+        ood_validation: optional(&observed.ood_validation)?,
+    };
+    let run = work(py, &listener, |told| {
+        execute((&library, &machine, told), |_| {
+            Ok(evaluate::ask(&params, &observations))
+        })
+    })?;
+    Ok(run.to_string())
+}
+
+/// Evaluates a classifier of the store on registered sets.
+#[pyfunction]
+#[expect(clippy::too_many_arguments, reason = "Python names them")]
+pub fn evaluate_classifier(
+    py: Python<'_>,
+    store: &Bound<'_, Store>,
+    machine: Machine,
+    listener: Py<PyAny>,
+    classifier: &str,
+    id: Option<String>,
+    ood: Vec<String>,
+    json: &str,
+) -> PyResult<String> {
+    let (library, classifier) = (store.get().to_write()?, store.get().resolve(classifier)?);
+    let settings: Settings = params(evaluate::NAME, json)?;
+    let run = work(py, &listener, |told| {
+        let id = match &id {
+            Some(name) => ImageSource::named(&library, name)?,
+            None => lineage::source(&library, classifier, &Role::Images)?.ok_or_else(|| {
+                let missing =
+                    "the images that the classifier was trained on are not where they were registered";
+                StageError::Mismatch(missing.to_owned())
+            })?,
+        };
+        let ood = ood.iter().map(|name| ImageSource::named(&library, name));
+        let ood = ood.collect::<Result<Vec<_>, _>>()?;
+        let evaluation = Evaluation {
+            settings: &settings,
+            id: &id,
+            ood: &ood,
+            ood_validation: None,
+        };
+        let mut refusals = Refusals::of(evaluate::NAME);
+        evaluation.check(&library, classifier.into(), &mut refusals)?;
+        refusals.finish()?;
+        let parts = Parts::of(&library, &machine, told);
+        Ok(evaluation
+            .run(&parts.context(), classifier.into(), &mut |_, _, _| Ok(()))?
+            .id)
+    })?;
+    Ok(run.to_string())
+}
+
+/// Runs the whole pipeline of a preset file, and returns the parts and their runs.
+#[pyfunction]
+pub fn run_preset(
+    py: Python<'_>,
+    store: &Bound<'_, Store>,
+    machine: Machine,
+    listener: Py<PyAny>,
+    file: PathBuf,
+    seed: u64,
+) -> PyResult<Vec<(String, String)>> {
+    let library = store.get().to_write()?;
+    let preset = Preset::read(Path::new(&file)).map_err(raised)?;
+    work(py, &listener, |told| {
+        let parts = Parts::of(&library, &machine, told);
+        let mut done = Vec::new();
+        preset.run(&parts.context(), seed, &mut |part, run, _| {
+            done.push((part.to_owned(), run.id.to_string()));
+            Ok(())
+        })?;
+        Ok(done)
+    })
+}
