@@ -243,6 +243,7 @@ fn a_run_exported_and_imported_has_the_same_digest() {
         time_micros: 0,
         version: "0".into(),
         device: "cpu".into(),
+        engine: None,
         host: "here".into(),
         process: None,
     };

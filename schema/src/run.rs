@@ -167,6 +167,10 @@ pub struct Run {
     pub version: String,
     /// The processor that it ran on: `cpu`, `cuda:0`.
     pub device: String,
+    /// What computed there: the engine and the kind of the processor. Programs before this was kept wrote
+    /// none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
     /// The machine that it ran on.
     pub host: String,
     /// The process that works on it, or did when it was interrupted; none of a run that is finished or

@@ -30,6 +30,7 @@ impl Session {
             now: &self.now,
             progress: self.progress.as_ref(),
             batch_size,
+            f32_stands_in: false,
         }
     }
 }

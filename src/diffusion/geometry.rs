@@ -2,22 +2,25 @@
 //!
 //! # The estimate
 //!
-//! The arithmetic is f32, 4 bytes a number. Activations that are alive at the same time, for latents of h x
-//! w:
+//! Activations that are alive at the same time, for latents of h x w, in numbers of 4 bytes, or of 2 in half
+//! precision:
 //!
 //! - *UNet*, for each evaluated latent (guidance evaluates two a picture): the tensors that skip connections
 //!   keep; and at the widest level `14 c` numbers a pixel (a feed-forward layer opens c channels to 8c;
-//!   beside it are its input, the norm and the residual). Where attention is composed of tensor operations
-//!   (off the CPU), twice `heads * pixels^2` scores as well.
+//!   beside it are its input, the norm and the residual), or `27 c` where a convolution unfolds what it
+//!   takes, which is 3c wide after a skip connection. Where attention keeps them, twice `heads * pixels^2`
+//!   scores as well.
 //! - *Prompts*: for each evaluated latent, keys and values of every cross-attention: `2 c * tokens` numbers.
 //! - *VAE*: a picture at full resolution in the last two widths, two tensors of each. The CPU decodes small
-//!   pictures one per thread at once, large ones and other devices one after another.
+//!   pictures one per thread at once, large ones and other devices one after another; a convolution that
+//!   unfolds takes 9 of the wider tensors.
 //!
 //! On the CPU latents wait for their turn: no more than a thread each are at work. The estimate is meant to
 //! be somewhat too high.
 //!
 //! A batch is done when its last picture is, and a run that is stopped loses what it was at. So a batch has
-//! no more pictures than keep the machine busy, however much memory there is.
+//! no more pictures than keep the machine busy, however much memory there is, and none whose tensors would
+//! have more numbers than the engine can count ([`Geometry::most`]).
 
 use super::config::{UnetConfig, VaeConfig};
 use super::error::{DiffusionError, Result};
@@ -116,7 +119,43 @@ impl Geometry {
                 work.latent.iter().product::<usize>() * self.unet.block_out_channels[0] * size_of::<f32>();
             (threads * BUSY.div_ceil(image)).div_ceil(each as usize)
         });
+        let most = most.min(self.most(work));
         largest(bytes, most, |batch| self.sampling_bytes(batch, work))
+    }
+
+    /// Returns how many pictures can be made at once before a tensor has more numbers than the engine can
+    /// count, whatever the memory; 0 where not even one can. (Scores of attention are made in parts.)
+    pub fn most(&self, work: Workload) -> usize {
+        let (h, w) = (work.latent[0] as u64, work.latent[1] as u64);
+        let each = if work.guided { 2 } else { 1 };
+        let wide = |(level, c): (usize, &usize)| {
+            let pixels = (h >> level).max(1) * (w >> level).max(1);
+            let unfolded = if work.policy.unfolds { 27 } else { 8 };
+            unfolded * *c as u64 * pixels
+        };
+        let levels = self.unet.block_out_channels.iter().enumerate();
+        let largest = levels.map(wide).max().unwrap_or(0);
+        let size = work.latent.map(|n| n * self.vae_scale());
+        let (pixels, wider) = ((size[0] * size[1]) as u64, self.vae.wider() as u64);
+        let decoded = pixels * wider * if work.policy.unfolds { 9 } else { 1 };
+        if decoded > work.policy.largest {
+            return 0;
+        }
+        usize::try_from(work.policy.largest / (each * largest).max(1)).unwrap_or(usize::MAX)
+    }
+
+    /// Scores of attention that are kept of one evaluated latent at a level.
+    fn scores(&self, level: usize, pixels: u64, work: Workload) -> u64 {
+        let (levels, heads) = (self.unet.block_out_channels.len(), self.unet.heads(level).max(1));
+        let attends = self.attending(level) != [0, 0] || level + 1 == levels;
+        match attends
+            && work
+                .policy
+                .keeps_scores(self.unet.block_out_channels[level] / heads)
+        {
+            true => heads as u64 * pixels * pixels,
+            false => 0,
+        }
     }
 
     /// Returns what so many pictures need that are sampled and decoded at once.
@@ -146,7 +185,7 @@ impl Geometry {
     fn decoding_bytes(&self, batch: u64, work: Workload) -> u64 {
         let size = work.latent.map(|n| n * self.vae_scale());
         let held = 2 * 4 * 3 * size.iter().product::<usize>() as u64;
-        let active = self.vae.active_bytes(size);
+        let active = self.vae.active_bytes(size, work.policy);
         batch * held + work.policy.decoded_together(batch, active) * active
     }
 
@@ -184,20 +223,14 @@ impl Geometry {
     /// What one evaluated latent needs while it is at work in the UNet.
     fn unet_bytes(&self, work: Workload) -> u64 {
         let [h, w] = work.latent.map(|n| n as u64);
-        let levels = self.unet.block_out_channels.len();
         let (mut skips, mut widest) = (0, 0);
         for (level, channels) in self.unet.block_out_channels.iter().enumerate() {
             let (c, pixels) = (*channels as u64, (h >> level).max(1) * (w >> level).max(1));
             skips += (self.unet.layers_per_block as u64 + 1) * c * pixels;
-            let attends = self.attending(level) != [0, 0] || level + 1 == levels;
-            let scores = if attends && work.policy.scores {
-                2 * self.unet.heads(level) as u64 * pixels * pixels
-            } else {
-                0
-            };
-            widest = widest.max(14 * c * pixels + scores);
+            let at_work = if work.policy.unfolds { 27 } else { 14 };
+            widest = widest.max(at_work * c * pixels + 2 * self.scores(level, pixels, work));
         }
-        4 * (skips + widest)
+        work.policy.number * (skips + widest)
     }
 }
 
@@ -261,8 +294,35 @@ mod tests {
         }
         // Large pictures fill the threads one by one: more of them at once would only be lost together.
         assert_eq!(tiny.sampling_batch(u64::MAX, work(512, Some(4))), 2);
-        assert_eq!(tiny.sampling_batch(u64::MAX, work(512, None)), MOST);
+        assert_eq!(tiny.sampling_batch(u64::MAX, work(64, None)), MOST);
         // On the CPU pictures wait for a thread, on a device all are at work.
         assert!(tiny.sampling_batch(memory, work(32, Some(1))) > tiny.sampling_batch(memory, work(32, None)));
+    }
+
+    #[test]
+    fn no_tensor_has_more_numbers_than_the_engine_can_count() {
+        let tiny = tiny();
+        let most = |side, policy| {
+            tiny.most(Workload {
+                latent: [side, side],
+                guided: true,
+                policy,
+            })
+        };
+        let first = tiny.unet.block_out_channels[0];
+        for side in [64, 256, 512] {
+            let batch = most(side, Policy::WHOLE);
+            assert!(2 * batch * 9 * 3 * first * side * side < 1 << 31);
+            // Kernels that do not unfold take more at once, the CPU's any number.
+            assert!(most(side, Policy::HALF) > batch);
+            assert!(most(side, Policy::host(2)) > 1 << 31);
+        }
+        // Not even one picture, and the estimate of a batch still says one.
+        let huge = Workload {
+            latent: [1 << 13, 1 << 13],
+            guided: false,
+            policy: Policy::WHOLE,
+        };
+        assert_eq!((tiny.most(huge), tiny.sampling_batch(u64::MAX, huge)), (0, 1));
     }
 }

@@ -1,20 +1,21 @@
 //! A whole model from its folder: text to vectors, noise to latents, latents to pictures.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use candle_core::{DType, Tensor};
 
 use super::error::{DiffusionError, Result};
-use super::load::load;
+use super::load::{load, load_vae};
 use super::outline::Outline;
-use super::picture::bitmaps;
+use super::picture::{bitmaps, replace_if_not_finite};
 use super::sampling::{Hooks, Job, Sampling};
 use super::span::TokenSpan;
 use super::text::TextEncoder;
 use super::unet::Unet;
 use super::vae::Vae;
 use crate::bitmap::Bitmap;
-use crate::engine::Engine;
+use crate::engine::{Engine, Part};
 
 /// How to read a model.
 #[derive(Clone, Debug, Default)]
@@ -31,7 +32,11 @@ pub struct Pipeline {
     text: TextEncoder,
     unet: Unet,
     pub(super) vae: Vae,
+    /// The autoencoder in f32, where the other one is not and some picture needed it.
+    exact_vae: OnceLock<Vae>,
     engine: Engine,
+    /// Where the model was read from, and its tokenizer.
+    from: (PathBuf, Option<PathBuf>),
     digest: [u8; 32],
 }
 
@@ -58,7 +63,9 @@ impl Pipeline {
             text: parts.text,
             unet: parts.unet,
             vae: parts.vae,
+            exact_vae: OnceLock::new(),
             engine: engine.clone(),
+            from: (path.to_owned(), options.tokenizer.map(Path::to_owned)),
             digest: parts.digest,
         })
     }
@@ -173,7 +180,8 @@ impl Pipeline {
         self.unet.forward(latents, timestep, &self.unet.prompt(&states)?)
     }
 
-    /// Decodes latents `[b, c, h, w]` to pictures.
+    /// Decodes latents `[b, c, h, w]` to pictures; in half precision, those that come out with a number that
+    /// is not finite are decoded once more in f32.
     pub fn decode(&self, latents: &Tensor) -> Result<Vec<Bitmap>> {
         let channels = self.vae.config().latent_channels;
         match latents.dims() {
@@ -186,7 +194,24 @@ impl Pipeline {
                 });
             }
         }
-        bitmaps(&self.vae.decode(&latents.to_dtype(DType::F32)?)?)
+        let latents = latents.to_dtype(DType::F32)?;
+        let images = self.vae.decode(&latents)?;
+        if self.vae.dtype() == DType::F32 {
+            return bitmaps(&images);
+        }
+        let again = |i| self.exact_vae()?.decode(&latents.narrow(0, i, 1)?);
+        bitmaps(&replace_if_not_finite(images, again)?)
+    }
+
+    /// Returns the autoencoder in f32, which is read when it is first needed.
+    fn exact_vae(&self) -> Result<&Vae> {
+        if let Some(vae) = self.exact_vae.get() {
+            return Ok(vae);
+        }
+        let (path, tokenizer) = &self.from;
+        let engine = self.engine.part(Part::Text)?; // f32, as text encoders are
+        let vae = load_vae(path, tokenizer.as_deref(), &engine)?;
+        Ok(self.exact_vae.get_or_init(|| vae))
     }
 
     /// Encodes pictures `[b, 3, H, W]` with values in -1 to 1 to the mean of their latents `[b, c, h, w]`,

@@ -205,6 +205,11 @@ impl Vae {
         &self.config
     }
 
+    /// The type of its activations.
+    pub(crate) fn dtype(&self) -> DType {
+        self.engine.dtype()
+    }
+
     /// Runs `f` on each image of the batch, whose pictures are of `size` (height and width).
     fn each(
         &self,
@@ -212,7 +217,7 @@ impl Vae {
         size: [usize; 2],
         f: impl Fn(Tensor) -> CandleResult<Tensor> + Sync,
     ) -> CandleResult<Tensor> {
-        let bytes = self.config.active_bytes(size);
+        let bytes = self.config.active_bytes(size, self.engine.policy());
         let one = |i| f(x.narrow(0, i, 1)?);
         self.engine.policy().one_by_one(x.dim(0)?, bytes, one)
     }

@@ -9,7 +9,7 @@ use candle_core::{D, DType, Device, Result, Tensor, Var, bail};
 
 use super::Engine;
 use super::composed;
-use super::options::Part;
+use super::options::{Part, Precision};
 use super::plan::{Plan, Variables};
 use super::policy::Policy;
 use super::raw::{
@@ -23,6 +23,17 @@ pub(crate) trait Layers: Send + Sync + Debug {
     fn name(&self) -> &'static str;
 
     fn device(&self) -> &Device;
+
+    /// The engine and the kind of its processor, in words.
+    fn describe(&self) -> String {
+        self.name().to_owned()
+    }
+
+    /// The engine of the same device that makes products in another way, where it has several.
+    fn at(&self, precision: Precision) -> Option<Engine> {
+        let _ = precision;
+        None
+    }
 
     /// The type of weights and activations.
     fn dtype(&self) -> DType {

@@ -39,9 +39,9 @@ pub(crate) use self::host::composed_residual;
 pub(crate) use self::host::simd;
 use self::layers::Layers;
 pub(crate) use self::layers::{Conv, GroupNorm, LayerNorm, Linear, Momentum, Repeat, Residual, Uploads};
-pub use self::options::{Half, Options, Part, Precision};
+pub use self::options::{Options, Part, Precision, Processor, Work};
 pub(crate) use self::plan::{Block, EPSILON, Plan, Unit, Variables};
-pub use self::policy::Policy;
+pub use self::policy::{Policy, Scores};
 pub(crate) use self::raw::{
     Activation, Attention, ConvShape, Head, Plus, RawConv, RawGroupNorm, RawLayerNorm, RawLinear, Run,
     SgdRule, Stride,
@@ -83,6 +83,28 @@ impl Engine {
     /// Returns the engine that computes by candle's operations alone.
     pub fn composed(device: &Device) -> Self {
         Self(Arc::new(composed::Composed::new(device)))
+    }
+
+    /// Returns the engine of the same device that makes products in `precision`; none where it cannot do
+    /// this work so.
+    pub fn at(&self, work: Work, precision: Precision) -> Option<Self> {
+        if !work.precisions(self.processor()).contains(&precision) {
+            return None;
+        }
+        Some(self.0.at(precision).unwrap_or_else(|| self.clone()))
+    }
+
+    /// Returns the kind of the device.
+    pub fn processor(&self) -> Processor {
+        match self.0.name() {
+            "cuda" => Processor::Cuda,
+            _ => Processor::Cpu,
+        }
+    }
+
+    /// Returns what is computed with, as runs record it: the engine and the kind of the processor.
+    pub fn describe(&self) -> String {
+        self.0.describe()
     }
 
     /// Returns the engine's name: `host`, `composed` or `cuda`.

@@ -5,6 +5,8 @@
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
+use super::options::{Precision, Processor};
+
 /// Bytes of one full-size activation that a part of a batch may have.
 const PART_BYTES: usize = 1 << 18;
 /// Bytes alive in the decoding of an image up to which the CPU takes images side by side. A larger one fills
@@ -16,22 +18,73 @@ const SIDE_BY_SIDE: u64 = 64 << 20;
 pub struct Policy {
     /// Images that are at work side by side (the CPU's threads); none where the whole batch is taken at once.
     pub threads: Option<usize>,
-    /// Whether attention keeps the scores of all pairs of pixels in memory.
-    pub scores: bool,
+    /// When attention keeps the scores of all pairs of pixels in memory.
+    pub scores: Scores,
+    /// Whether convolutions unfold what they take: `kernel^2` numbers for one.
+    pub unfolds: bool,
+    /// Bytes of a number of the activations.
+    pub number: u64,
+    /// The most numbers that a tensor may have.
+    pub largest: u64,
+}
+
+/// When attention keeps the scores of all pairs of pixels in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scores {
+    /// Always.
+    Kept,
+    /// Where heads have another width than these.
+    KeptBut(&'static [usize]),
+    /// Never.
+    NotKept,
 }
 
 impl Policy {
     /// The batch as a whole, attention composed of products: what candle's operations do.
     pub const WHOLE: Self = Self {
         threads: None,
-        scores: true,
+        scores: Scores::Kept,
+        unfolds: true,
+        number: 4,
+        // Candle's kernels, and ours for GPUs, count in 32 bits.
+        largest: i32::MAX as u64,
+    };
+
+    /// The kernels for GPUs in half precision: attention keeps no scores for heads of the widths that they
+    /// know.
+    pub const HALF: Self = Self {
+        scores: Scores::KeptBut(&[40, 64, 80, 160]),
+        unfolds: false,
+        number: 2,
+        ..Self::WHOLE
     };
 
     /// The CPU's kernels with so many threads.
     pub fn host(threads: usize) -> Self {
         Self {
             threads: Some(threads),
-            scores: false,
+            scores: Scores::NotKept,
+            unfolds: false,
+            number: 4,
+            largest: u64::MAX,
+        }
+    }
+
+    /// What a diffusion model is evaluated by; `threads`: of the CPU.
+    pub fn of(processor: Processor, precision: Precision, threads: usize) -> Self {
+        match (processor, precision) {
+            (Processor::Cpu, _) => Self::host(threads),
+            (Processor::Cuda, Precision::F16) => Self::HALF,
+            (Processor::Cuda, Precision::F32 | Precision::Tf32 | Precision::Bf16) => Self::WHOLE,
+        }
+    }
+
+    /// Whether attention over heads of this width keeps scores.
+    pub fn keeps_scores(self, head: usize) -> bool {
+        match self.scores {
+            Scores::Kept => true,
+            Scores::KeptBut(widths) => !widths.contains(&head),
+            Scores::NotKept => false,
         }
     }
 

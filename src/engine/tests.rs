@@ -14,12 +14,10 @@ fn engines() -> Vec<(Engine, f32)> {
     #[cfg(feature = "cuda")]
     if std::env::var("DREAM_TEST_CUDA").is_ok_and(|v| v == "1") {
         let device = Device::new_cuda(0).unwrap();
-        let full = Options {
-            residual: Precision::F32,
-            ..Options::default()
-        };
+        let full = Options::default();
         let half = Options {
-            half: Half::UnetAndVae,
+            precision: Precision::F16,
+            graph: false,
             ..full
         };
         let mma = Options {
@@ -444,8 +442,7 @@ fn repeated_work_gives_what_work_gives() {
     for (engine, _) in engines.clone() {
         if engine.name() == "cuda" {
             let options = Options {
-                half: Half::UnetAndVae,
-                graph: true,
+                precision: Precision::F16,
                 ..Options::default()
             };
             let graph = Engine::new(engine.device(), options).part(Part::Unet).unwrap();

@@ -121,6 +121,7 @@ fn runs_columns(runs: &[Run], aliases: &[(String, RunId)]) -> Columns {
         ("note", optional_text(runs, |run| run.note.clone())),
         ("stage_version", Arc::new(Int64Array::from_iter_values(versions))),
         ("sources", text(runs, |run| json(&run.spec.sources))),
+        ("engine", optional_text(runs, |run| run.engine.clone())),
     ]
 }
 

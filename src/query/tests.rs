@@ -48,6 +48,7 @@ pub(super) fn begin(store: &Store, stage: &str, seed: u64, inputs: &[(&str, &Run
         time_micros: 1_700_000_000_000_000 + seed as i64 * 1_000_000,
         version: "0.1.0".into(),
         device: "cpu".into(),
+        engine: None,
         host: "here".into(),
         process: None,
     };

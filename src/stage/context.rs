@@ -20,6 +20,9 @@ pub struct Context<'a> {
     pub progress: &'a dyn Progress,
     /// How many pictures the diffusion model makes at once.
     pub batch_size: BatchSize,
+    /// Whether f32 stands in for a precision that the engine does not have: to see how close it comes. A run
+    /// is never made so.
+    pub f32_stands_in: bool,
 }
 
 /// How many pictures the diffusion model makes at once. Results do not depend on it.
@@ -39,6 +42,8 @@ pub struct Machine {
     pub version: String,
     /// The processor: `cpu`, `cuda:0`.
     pub device: String,
+    /// What computes there, as [`Engine::describe`] says it.
+    pub engine: String,
     /// The machine's name.
     pub host: String,
     /// The process, where it is known.
@@ -51,6 +56,7 @@ impl Context<'_> {
             time_micros: (self.now)(),
             version: self.machine.version.clone(),
             device: self.machine.device.clone(),
+            engine: Some(self.machine.engine.clone()),
             host: self.machine.host.clone(),
             process: self.machine.process,
         }

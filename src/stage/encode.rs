@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::pictures::Pictures;
 use super::training::{self, Objective, Step, Trainer, Training};
 use super::{
-    Asked, Context, ImageSource, Input, Order, Refusals, Role, Source, Stage, StageError, StateSource, embed,
-    required_input,
+    Arithmetic, Asked, Context, ImageSource, Input, Order, Refusals, Role, Source, Stage, StageError,
+    StateSource, embed, required_input,
 };
 use crate::nn::{self, ResNet};
 use crate::store::{Readable, Store};
@@ -60,6 +60,7 @@ impl Stage for Encode {
     type Params = Params;
 
     fn check(store: &Store, asked: &mut Asked<Self>, refusals: &mut Refusals) -> Result<(), StageError> {
+        asked.params.training.settle();
         let Params {
             training,
             temperature,
@@ -97,6 +98,10 @@ impl Stage for Encode {
             training::check_initial(&weights, training, width, refusals)?;
         }
         Ok(())
+    }
+
+    fn arithmetic(params: &Params) -> Arithmetic {
+        params.training.arithmetic()
     }
 
     /// Executes the run: an epoch's checkpoint and metrics are committed together, the features at the end.

@@ -8,6 +8,7 @@
 //! one executed. Numbers that change the speed and not the result (batch sizes of inference, threads) are no
 //! parameters: they come with the [`Context`].
 
+mod arithmetic;
 pub mod classes;
 pub mod compare;
 mod context;
@@ -43,6 +44,7 @@ use serde::de::DeserializeOwned;
 
 use crate::store::{Begun, Readable, Store};
 
+pub use arithmetic::Arithmetic;
 pub use context::{BatchSize, Context, Machine, Progress, Silent};
 pub use error::StageError;
 pub use known::{Input, Known};
@@ -79,7 +81,12 @@ impl Entry {
         Self {
             name: S::NAME,
             version: S::VERSION,
-            execute: |ctx, run| S::execute(ctx, &Order::of(run)?),
+            execute: |ctx, run| {
+                let order = Order::of(run)?;
+                let engine = S::arithmetic(&order.params).engine(ctx)?;
+                let engine = engine.as_ref();
+                S::execute(&Context { engine, ..*ctx }, &order)
+            },
         }
     }
 }
@@ -125,7 +132,10 @@ pub fn run_part(ctx: &Context<'_>, spec: &RunSpec, shard: imagine::Shard) -> Res
     }
     attempt(ctx, spec, |run| {
         stage_of(run)?;
-        imagine::execute_part(ctx, &Order::of(run)?, shard)
+        let order = Order::of(run)?;
+        let engine = imagine::Imagine::arithmetic(&order.params).engine(ctx)?;
+        let engine = engine.as_ref();
+        imagine::execute_part(&Context { engine, ..*ctx }, &order, shard)
     })
 }
 

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::known::{Input, Known, Reference};
-use super::{Context, Refusals, Role, Source, StageError};
+use super::{Arithmetic, Context, Refusals, Role, Source, StageError};
 use crate::store::{Readable, Store};
 
 /// A stage of the pipeline.
@@ -30,7 +30,13 @@ pub trait Stage: Sized {
     /// If the store fails.
     fn check(store: &Store, asked: &mut Asked<Self>, refusals: &mut Refusals) -> Result<(), StageError>;
 
-    /// Executes a run.
+    /// Returns how its network is computed, where it has one and a choice.
+    fn arithmetic(params: &Self::Params) -> Arithmetic {
+        let _ = params;
+        Arithmetic::PLAIN
+    }
+
+    /// Executes a run; the context's engine is the one of [`arithmetic`](Stage::arithmetic).
     ///
     /// # Errors
     /// Whatever the work fails with; what is committed stays.
@@ -151,6 +157,9 @@ impl<S: Stage> Asked<S> {
     /// If the store fails.
     pub fn plan(mut self, store: &Store, refusals: &mut Refusals) -> Result<Input, StageError> {
         S::check(store, &mut self, refusals)?;
+        if let Some(processor) = refusals.room().processor.filter(|_| !self.is_answered(store)) {
+            S::arithmetic(&self.params).check(processor, refusals);
+        }
         let id = self.id(store);
         let source = |(role, entry): (Role, Dataset)| (role.to_string(), Reference::Entry(entry));
         let input = |(role, input): (Role, Input)| (role.to_string(), input);

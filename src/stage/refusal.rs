@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::StageError;
+use crate::engine::Processor;
 use crate::store::StoreError;
 use crate::words::near_names;
 
@@ -37,7 +38,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// What there is room for, as far as it is known.
+/// What there is room for, and on what, as far as it is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Room {
     /// Bytes of memory that are free.
@@ -46,6 +47,8 @@ pub struct Room {
     pub disk: Option<u64>,
     /// Pictures that the diffusion model is told to make at once.
     pub pictures: Option<usize>,
+    /// The kind of the processor.
+    pub processor: Option<Processor>,
 }
 
 /// Refusals as they are found.

@@ -5,10 +5,12 @@ use std::path::Path;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Float32Type, Float64Type};
+use candle_core::{DType, Device, Tensor};
 use dream_schema::{Artifact, Checkpoint, Image, Run, RunId, Table, TableVisitor};
 
 use super::{Context, StageError, lineage, regenerate::Difference};
 use crate::exchange;
+use crate::nn::{State, from_safetensors};
 use crate::store::{Projection, Readable, Stamp, Store};
 
 /// What a second execution gave.
@@ -69,6 +71,7 @@ pub fn reproduce(ctx: &Context<'_>, id: RunId, aside: &Path) -> Result<Reproduct
     }
     let again = Context {
         store: &second,
+        f32_stands_in: true,
         ..*ctx
     };
     let (run, _) = super::run(&again, &stored.spec)?;
@@ -97,6 +100,7 @@ fn copy(from: &Store, to: &Store, run: &Run) -> Result<(), StageError> {
             time_micros: run.started_at,
             version,
             device,
+            engine: run.engine.clone(),
             host,
             process: None,
         },
@@ -167,6 +171,8 @@ fn closeness(
             .count() as u64;
         if table == Table::Images {
             pictures(&a, &b, &mut found)?;
+        } else if table == Table::Checkpoints {
+            checkpoints([(first, &a), (second, &b)], &mut found)?;
         } else {
             let columns = a.columns().iter().zip(b.columns());
             found.largest = columns
@@ -229,6 +235,30 @@ fn largest(a: &dyn Array, b: &dyn Array) -> f64 {
         }
         _ => 0.0,
     }
+}
+
+/// Compares the tensors of checkpoints.
+fn checkpoints(pair: [(&Store, &RecordBatch); 2], found: &mut Closeness) -> Result<(), StageError> {
+    let [(first, a), (second, b)] = pair;
+    let state = |store: &Store, checkpoint: &Checkpoint| -> Result<State, StageError> {
+        Ok(from_safetensors(&store.blob(&checkpoint.blob)?, &Device::Cpu)?)
+    };
+    for (a, b) in Checkpoint::from_batch(a)?.iter().zip(&Checkpoint::from_batch(b)?) {
+        if a.blob == b.blob {
+            continue;
+        }
+        let (a, b) = (state(first, a)?, state(second, b)?);
+        let mut names = a.keys().chain(b.keys());
+        if names.any(|name| a.get(name).map(Tensor::dims) != b.get(name).map(Tensor::dims)) {
+            found.largest = f64::INFINITY;
+        }
+        for (a, b) in a.iter().filter_map(|(name, a)| Some((a, b.get(name)?))) {
+            let numbers = |x: &Tensor| x.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
+            let pairs = numbers(a)?.into_iter().zip(numbers(b)?);
+            found.largest = pairs.map(|(a, b)| (a - b).abs()).fold(found.largest, f64::max);
+        }
+    }
+    Ok(())
 }
 
 fn pictures(a: &RecordBatch, b: &RecordBatch, found: &mut Closeness) -> Result<(), StageError> {

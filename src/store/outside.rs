@@ -133,6 +133,7 @@ fn stamp() -> Stamp {
         time_micros: 1,
         version: "1".into(),
         device: "cpu".into(),
+        engine: None,
         host: "here".into(),
         process: Some(Process {
             pid: 1,

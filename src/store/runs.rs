@@ -19,6 +19,8 @@ pub struct Stamp {
     pub version: String,
     /// The processor: `cpu`, `cuda:0`.
     pub device: String,
+    /// What computes there.
+    pub engine: Option<String>,
     /// The machine.
     pub host: String,
     /// The process.
@@ -68,6 +70,7 @@ impl Store {
                     note: old.note.filter(|_| old.status == Status::Running),
                     version: stamp.version.clone(),
                     device: stamp.device.clone(),
+                    engine: stamp.engine.clone(),
                     host: stamp.host.clone(),
                     process: stamp.process,
                     ..old
@@ -86,6 +89,7 @@ impl Store {
                     finished_at: None,
                     version: stamp.version.clone(),
                     device: stamp.device.clone(),
+                    engine: stamp.engine.clone(),
                     host: stamp.host.clone(),
                     process: stamp.process,
                     note: None,

@@ -48,6 +48,45 @@ fn words_the_program_does_not_understand() {
 }
 
 #[test]
+fn a_precision_that_the_device_does_not_compute_in() {
+    let imagine = [
+        "imagine",
+        "-q",
+        "--preset",
+        "quick",
+        "--outliers",
+        "quick-0-sample",
+    ];
+    let with = |precision| [imagine.as_slice(), &["--check", "--precision", precision]].concat();
+    let said = bad(demo(), 2, &with("f16"));
+    assert!(said.contains("`cpu`") && said.contains("expected f32"), "{said}");
+    good(demo(), &with("f32"));
+    let detect = [
+        "detect",
+        "-q",
+        "--preset",
+        "quick",
+        "--check",
+        "--precision",
+        "tf32",
+    ];
+    let said = bad(demo(), 2, &detect);
+    assert!(said.contains("training.precision"), "{said}");
+    let observe = [
+        "observe",
+        "-q",
+        "--preset",
+        "quick",
+        "quick-0-detect",
+        "--check",
+        "--precision",
+        "bf16",
+    ];
+    assert!(bad(demo(), 2, &observe).contains("expected f32"));
+    assert!(bad(demo(), 2, &with("f8")).contains("bf16"));
+}
+
+#[test]
 fn class_words_that_are_not_one_token() {
     let folder = folder();
     let said = bad(folder.path(), 2, &["embed", "-q", "--words", "sandal", "zyzzyva"]);

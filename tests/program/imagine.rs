@@ -403,6 +403,7 @@ fn stamp() -> Stamp {
         time_micros: 0,
         version: "0".into(),
         device: "cpu".into(),
+        engine: None,
         host: "test".into(),
         process: None,
     }

@@ -8,6 +8,7 @@ use dream_ood::engine::Engine;
 use dream_ood::stage::Room;
 
 use crate::globals::Globals;
+use crate::session::processor;
 
 /// What is assumed where the machine does not say.
 const ASSUMED: u64 = 4 << 30;
@@ -69,6 +70,7 @@ pub fn room(globals: &Globals) -> Room {
         memory: (globals.device == "cpu").then(free_of_machine).flatten(),
         disk: free_of_disk(&globals.store),
         pictures: globals.batch_size.map(|n| n as usize),
+        processor: processor(globals).ok(),
     }
 }
 

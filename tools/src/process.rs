@@ -173,6 +173,7 @@ mod tests {
             finished_at: None,
             version: String::new(),
             device: String::new(),
+            engine: None,
             host,
             process,
             note: None,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use candle_core::Device;
 use dream_ood::ask::{self, Scope};
-use dream_ood::engine::Engine;
+use dream_ood::engine::{Engine, Processor};
 use dream_ood::query::{Class, QueryOptions};
 use dream_ood::stage::imagine::Shard;
 use dream_ood::stage::{BatchSize, Context, How, Machine, Progress as _, StageError};
@@ -89,6 +89,7 @@ impl<'a> Session<'a> {
         let machine = Machine {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             device: globals.device.clone(),
+            engine: engine.describe(),
             host: process::host(),
             process: Some(process::own()),
         };
@@ -309,6 +310,14 @@ fn gpu(name: &str) -> Result<Option<usize>, Usage> {
         ))),
         Some(index) => Ok(Some(index)),
     }
+}
+
+/// Returns the kind of the processor that models run on.
+pub fn processor(globals: &Globals) -> Result<Processor, Usage> {
+    Ok(match gpu(&globals.device)? {
+        None => Processor::Cpu,
+        Some(_) => Processor::Cuda,
+    })
 }
 
 /// Refuses a device that this program does not know.

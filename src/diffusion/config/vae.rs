@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{Sides, groups_divide, positive, refuse, thirty_two, unsupported, wrong, yes};
 use crate::diffusion::error::Result;
+use crate::engine::Policy;
 
 /// `vae/config.json` (diffusers' `AutoencoderKL`).
 #[derive(Clone, Debug, Deserialize)]
@@ -97,9 +98,15 @@ impl VaeConfig {
     }
 
     /// Bytes of all that is alive at once where the decoder is widest, at the picture's full size of `height`
-    /// x `width`: two tensors of each of the last two widths, at most.
-    pub(crate) fn active_bytes(&self, [height, width]: [usize; 2]) -> u64 {
+    /// x `width`: two tensors of each of the last two widths, at most, and what a convolution unfolds.
+    pub(crate) fn active_bytes(&self, [height, width]: [usize; 2], policy: Policy) -> u64 {
         let widths: usize = self.block_out_channels.iter().take(2).sum();
-        2 * (size_of::<f32>() * widths) as u64 * (height * width) as u64
+        let unfolded = if policy.unfolds { 9 * self.wider() } else { 0 };
+        policy.number * (2 * widths + unfolded) as u64 * (height * width) as u64
+    }
+
+    /// The wider of the channels that the decoder has at the picture's full size.
+    pub(crate) fn wider(&self) -> usize {
+        self.block_out_channels.iter().take(2).copied().max().unwrap_or(0)
     }
 }

@@ -78,6 +78,14 @@ pub(crate) fn load(path: &Path, tokenizer: Option<&Path>, engine: &Engine) -> Re
     })
 }
 
+/// Reads the autoencoder of a model alone.
+pub(crate) fn load_vae(path: &Path, tokenizer: Option<&Path>, engine: &Engine) -> Result<Vae> {
+    let plan = plan(path, tokenizer)?;
+    let (files, [_, _, names]) = plan.weights.parts(&plan.configs);
+    let weights = Weights::new(&files[2].label, &files[2].files, engine, names);
+    read(weights, |scope| Vae::load(plan.configs.vae, scope))
+}
+
 impl Outline {
     /// Reads the model at `path` (a folder, or one checkpoint file) but for its weights. `tokenizer`: the
     /// folder of its tokenizer, if that is elsewhere.
@@ -187,21 +195,28 @@ fn read_tokenizer(folder: &mut Folder, config: &TextConfig) -> Result<Tokenizer>
     Ok(tokenizer)
 }
 
+impl PlannedWeights {
+    /// Where the weights of text encoder, UNet and autoencoder are, and by which names.
+    fn parts(&self, configs: &Configs) -> ([&PartFiles; 3], [Names; 3]) {
+        match self {
+            Self::Apart([text, unet, vae]) => {
+                ([text, unet, vae], [Names::TextModel, Names::Same, Names::Same])
+            }
+            Self::Together(all) => {
+                let unet = Names::CompvisUnet {
+                    layers: configs.unet.layers_per_block,
+                };
+                let vae = Names::CompvisVae {
+                    levels: configs.vae.block_out_channels.len(),
+                };
+                ([all, all, all], [Names::CompvisText, unet, vae])
+            }
+        }
+    }
+}
+
 fn build(configs: Configs, weights: &PlannedWeights, engine: &Engine) -> Result<(TextEncoder, Unet, Vae)> {
-    let (files, names) = match weights {
-        PlannedWeights::Apart([text, unet, vae]) => {
-            ([text, unet, vae], [Names::TextModel, Names::Same, Names::Same])
-        }
-        PlannedWeights::Together(all) => {
-            let unet = Names::CompvisUnet {
-                layers: configs.unet.layers_per_block,
-            };
-            let vae = Names::CompvisVae {
-                levels: configs.vae.block_out_channels.len(),
-            };
-            ([all, all, all], [Names::CompvisText, unet, vae])
-        }
-    };
+    let (files, names) = weights.parts(&configs);
     let Configs { text, unet, vae } = configs;
     let open = |i: usize, part| -> Result<Weights> {
         let engine = engine.part(part)?;

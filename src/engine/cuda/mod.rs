@@ -1,13 +1,14 @@
 //! NVIDIA GPUs.
 //!
-//! [`Cuda`] is f32 and candle's but for training: a residual network is one operation over cuDNN and kernels
-//! of our own ([`residual`]), an update of SGD one kernel, and pictures travel through page-locked memory.
-//! [`half::Half`] is what a part of a diffusion model runs on that works in half precision.
+//! [`Cuda`] is candle's and f32 but for training: a residual network is one operation over cuDNN and kernels
+//! of our own ([`residual`]) in the precision that is asked for, an update of SGD one kernel, and pictures
+//! travel through page-locked memory. [`half::Half`] is what UNet and autoencoder run on in f16.
 //!
 //! All work goes to the stream of the device that the tensors were made on. One host thread must do it all:
 //! candle's stream is a thread's own, and workspaces are shared.
 
 mod half;
+mod modules;
 mod residual;
 mod sgd;
 mod uploads;
@@ -16,8 +17,9 @@ use candle_core::cuda::cudarc::driver::{CudaStream, result, sys};
 use candle_core::{CudaDevice, DType, Device, Result, Var};
 
 use super::layers::{Layers, Momentum, Residual, Uploads};
-use super::options::{Options, Part};
+use super::options::{Options, Part, Precision, Processor};
 use super::plan::Plan;
+use super::policy::Policy;
 use super::{Engine, composed};
 
 /// A GPU.
@@ -47,14 +49,36 @@ impl Layers for Cuda {
         &self.device
     }
 
+    fn describe(&self) -> String {
+        let stream = self.cuda.cuda_stream();
+        let context = stream.context();
+        let name = context.name().unwrap_or_else(|_| "a GPU".to_owned());
+        let attribute = |attribute| context.attribute(attribute).unwrap_or(0);
+        let major = attribute(sys::CUdevice_attribute_enum::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
+        let minor = attribute(sys::CUdevice_attribute_enum::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
+        format!("cuda ({name}, compute capability {major}.{minor})")
+    }
+
+    fn at(&self, precision: Precision) -> Option<Engine> {
+        let options = Options {
+            precision,
+            ..self.options
+        };
+        Some(Engine(std::sync::Arc::new(Self::new(&self.cuda, options))))
+    }
+
     fn free_memory(&self) -> Option<u64> {
         let stream = self.cuda.cuda_stream();
         let (free, _) = stream.context().mem_get_info().ok()?;
         u64::try_from(free).ok()
     }
 
+    fn policy(&self) -> Policy {
+        Policy::of(Processor::Cuda, self.options.precision, 0)
+    }
+
     fn part(&self, part: Part) -> Result<Option<Engine>> {
-        if !self.options.half.includes(part) {
+        if self.options.precision != Precision::F16 || part == Part::Text {
             return Ok(None);
         }
         let half = half::Half::new(&self.cuda, self.options)?;
@@ -62,7 +86,7 @@ impl Layers for Cuda {
     }
 
     fn residual(&self, plan: &Plan) -> Box<dyn Residual> {
-        Box::new(residual::Network::new(plan, &self.cuda, self.options.residual))
+        Box::new(residual::Network::new(plan, &self.cuda, self.options.precision))
     }
 
     fn momentum(&self, var: &Var) -> Box<dyn Momentum> {

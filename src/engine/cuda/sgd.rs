@@ -5,7 +5,7 @@ use candle_core::cuda_backend::CudaStorage;
 use candle_core::{CpuStorage, CudaDevice, Device, InplaceOp2, Layout, Result, Tensor, Var};
 
 use super::failed;
-use super::residual::{MODULE, PTX};
+use super::modules::{self, Module};
 use crate::engine::layers::Momentum;
 use crate::engine::raw::SgdRule;
 
@@ -92,11 +92,11 @@ impl InplaceOp2 for Update<'_> {
         let w = weights.as_cuda_slice::<f32>()?.device_ptr(&stream).0 + 4 * w as u64;
         let g = grad.as_cuda_slice::<f32>()?.device_ptr(&stream).0 + 4 * g as u64;
         let v = self.velocity.device_ptr(&stream).0;
-        let function = device.get_or_load_custom_func("sgd", MODULE, PTX)?;
+        let function = modules::function(&device, Module::Residual, "sgd")?;
         let rule = self.rule;
         let (lr, momentum, decay) = (rule.lr as f32, rule.momentum as f32, rule.weight_decay as f32);
         let (nesterov, first) = (i32::from(rule.nesterov), i32::from(self.first));
-        let mut builder = function.builder();
+        let mut builder = stream.launch_builder(&function);
         builder.arg(&w).arg(&v).arg(&g).arg(&len);
         builder.arg(&lr).arg(&momentum).arg(&decay);
         builder.arg(&nesterov).arg(&first);

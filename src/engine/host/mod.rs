@@ -52,6 +52,11 @@ impl Layers for Host {
         &Device::Cpu
     }
 
+    fn describe(&self) -> String {
+        let kind = if simd::has_fma() { "AVX2" } else { "any processor" };
+        format!("host ({} {kind})", std::env::consts::ARCH)
+    }
+
     fn policy(&self) -> Policy {
         Policy::host(rayon::current_num_threads())
     }

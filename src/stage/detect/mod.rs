@@ -16,7 +16,8 @@ pub use super::phi::PhiName;
 use super::pictures::Look;
 use super::training::{self, Objective, Trainer, Training};
 use super::{
-    Asked, Context, ImageSource, Input, Order, Refusals, Role, Source, Stage, StageError, StateSource,
+    Arithmetic, Asked, Context, ImageSource, Input, Order, Refusals, Role, Source, Stage, StageError,
+    StateSource,
 };
 use crate::store::Store;
 use crate::words::words;
@@ -143,7 +144,12 @@ impl Stage for Detect {
     type Params = Params;
 
     fn check(store: &Store, asked: &mut Asked<Self>, refusals: &mut Refusals) -> Result<(), StageError> {
+        asked.params.training.settle();
         check::check(store, asked, refusals)
+    }
+
+    fn arithmetic(params: &Params) -> Arithmetic {
+        params.training.arithmetic()
     }
 
     /// Executes the run; an epoch's checkpoint and metrics are committed together.

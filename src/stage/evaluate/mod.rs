@@ -23,6 +23,7 @@ use super::{
     Asked, Context, ImageSource, Input, MetricName, Order, Refusals, Role, Source, Stage, StageError, detect,
     params,
 };
+use crate::engine::Precision;
 use crate::ood::Convention;
 use crate::stage::detect::OwnScore;
 use crate::store::{Readable, Store};
@@ -88,6 +89,9 @@ pub struct Settings {
     /// See [`Params::draws`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub draws: Option<Draws>,
+    /// How the classifier is computed, as [`observe`](super::observe) has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<Precision>,
     /// The split of the ID set.
     pub split: String,
     /// The split of the OOD sets. Without it, of each its only split, or "test".

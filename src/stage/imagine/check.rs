@@ -7,7 +7,7 @@ use dream_schema::{ClassEmbedding, Table};
 use super::params::{Params, Size};
 use super::vectors;
 use crate::diffusion::{Outline, Workload};
-use crate::engine::Policy;
+use crate::engine::{Policy, Processor};
 use crate::stage::{Input, Known, ModelSource, Refusals, Role, StageError, sample};
 use crate::store::{Projection, Readable, Store};
 
@@ -69,6 +69,13 @@ pub(super) fn check_room(
         // One at a time, without the scores of attention: what is needed at the least.
         policy: Policy::host(1),
     };
+    if let Some(Processor::Cuda) = refusals.room().processor {
+        let policy = Policy::of(Processor::Cuda, params.arithmetic().precision, 0);
+        let (width, height) = (size.width, size.height);
+        let found = format!("{width}x{height}: a tensor would have more numbers than a GPU can count");
+        let most = geometry.most(Workload { policy, ..work });
+        refusals.require(most > 0, "size", found, "smaller pictures, or the precision f16");
+    }
     refusals.require_memory("size", geometry.bytes(1, work) as f64, "it");
     if let Some(batch) = refusals.room().pictures {
         let needed = geometry.bytes(pictures.min(batch as u64), work);

@@ -13,12 +13,19 @@ mod params;
 mod shard;
 mod vectors;
 
-use dream_schema::{ClassEmbedding, Table};
+use std::panic::resume_unwind;
+use std::thread::ScopedJoinHandle;
 
+use candle_core::{Device, Tensor};
+use dream_schema::{ClassEmbedding, Run, Table};
+
+use super::arithmetic::settled;
 use super::{
-    Asked, Context, Input, ModelSource, Order, Refusals, Role, Source, Stage, StageError, embed, import,
-    required_input, sample,
+    Arithmetic, Asked, Context, Input, ModelSource, Order, Refusals, Role, Source, Stage, StageError, embed,
+    import, required_input, sample,
 };
+use crate::bitmap::Bitmap;
+use crate::engine::Work;
 use crate::store::{Readable, Store};
 
 use check::{check_outliers, check_prompts, check_room, refuse_synthesis, resolve_sizes};
@@ -71,6 +78,7 @@ impl Stage for Imagine {
     /// read, and runs with fewer vectors than pictures are wanted or vectors of another width than the class
     /// embeddings.
     fn check(store: &Store, asked: &mut Asked<Self>, refusals: &mut Refusals) -> Result<(), StageError> {
+        asked.params.precision = settled(asked.params.precision, Work::Diffusion);
         let sound = refusals.take("parameters", asked.params.check())?.is_some();
         let outliers = match asked.input(&Role::Outliers) {
             Some(_) => {
@@ -135,10 +143,50 @@ impl Stage for Imagine {
         }
     }
 
+    fn arithmetic(params: &Params) -> Arithmetic {
+        params.arithmetic()
+    }
+
     /// Executes the run; every batch is committed as it is done.
     fn execute(ctx: &Context<'_>, order: &Order<'_, Params>) -> Result<(), StageError> {
         execute_part(ctx, order, Shard::WHOLE).map(|_| ())
     }
+}
+
+/// Makes pictures batch by batch. While one batch is made, the one before is compressed and committed.
+fn paint<'a>(
+    ctx: &Context<'_>,
+    run: &Run,
+    painter: &Painter,
+    wanted: &mut (dyn Iterator<Item = Result<Wanted<'a>, StageError>> + '_),
+) -> Result<(), StageError> {
+    let store = |batch: Vec<Wanted<'_>>, latents: Tensor, pictures: Vec<Bitmap>| {
+        let (latents, images) = painter.rows(&batch, &latents, &pictures)?;
+        ctx.store.batch(run.id).add(&latents)?.add(&images)?.commit()?;
+        ctx.progress.advance(batch.len() as u64);
+        Ok::<_, StageError>(())
+    };
+    let join = |storing: ScopedJoinHandle<'_, Result<(), StageError>>| {
+        storing.join().unwrap_or_else(|panic| resume_unwind(panic))
+    };
+    std::thread::scope(|scope| {
+        let mut storing: Option<ScopedJoinHandle<'_, _>> = None;
+        loop {
+            let batch = wanted
+                .take(painter.sampling_batch())
+                .collect::<Result<Vec<_>, _>>()?;
+            if batch.is_empty() {
+                return storing.take().map_or(Ok(()), join);
+            }
+            let latents = painter.sample(ctx, &batch)?;
+            let pictures = painter.decode(&latents)?;
+            // A GPU's work is all asked for from this thread.
+            let latents = latents.to_device(&Device::Cpu)?;
+            storing.take().map_or(Ok(()), join)?;
+            let store = &store;
+            storing = Some(scope.spawn(move || store(batch, latents, pictures)));
+        }
+    })
 }
 
 /// Makes what is missing of one part of the run, and says whether the whole run is now there.
@@ -156,7 +204,7 @@ pub(super) fn execute_part(
         done.push(ctx.store.indices(run.id, Table::Images, class.class_id)?);
     }
     // Named one by one as they are made: there may be more of them than fit into memory.
-    let mut todo = chosen.iter().zip(&done).flat_map(|(class, done)| {
+    let todo = chosen.iter().zip(&done).flat_map(|(class, done)| {
         let missing = part.clone().filter(|index| !done.contains(index));
         missing.map(|index| (*class, index))
     });
@@ -168,21 +216,11 @@ pub(super) fn execute_part(
         let painter = Painter::load(ctx, run, params, &classes)?;
         painter.say_what_is_cut(ctx, &chosen)?;
         let mut vectors = Vectors::new(ctx.store, run, params, &classes);
-        loop {
-            let batch: Vec<_> = todo.by_ref().take(painter.sampling_batch()).collect();
-            if batch.is_empty() {
-                break;
-            }
-            let wanted = |(class, index): &(&'_ ClassEmbedding, u64)| vectors.of(class, *index);
-            let vectors = batch.iter().map(wanted).collect::<Result<Vec<_>, _>>()?;
-            let wanted = |((class, index), vector)| Wanted { class, index, vector };
-            let wanted: Vec<Wanted<'_>> = batch.iter().copied().zip(vectors).map(wanted).collect();
-            let latents = painter.sample(ctx, &wanted)?;
-            let pictures = painter.decode(&latents)?;
-            let (latents, images) = painter.rows(&wanted, &latents, &pictures)?;
-            ctx.store.batch(run.id).add(&latents)?.add(&images)?.commit()?;
-            ctx.progress.advance(batch.len() as u64);
-        }
+        let mut wanted = todo.map(|(class, index)| {
+            let vector = vectors.of(class, index)?;
+            Ok(Wanted { class, index, vector })
+        });
+        paint(ctx, run, &painter, &mut wanted)?;
     }
     let all = chosen.len() as u64 * params.per_class as u64;
     Ok(ctx.store.count(run.id, Table::Images)? == all)

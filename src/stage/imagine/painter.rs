@@ -61,8 +61,9 @@ impl Painter {
             guided: params.guidance_scale > 1.0,
             policy: ctx.engine.policy(),
         };
+        let most = geometry.most(work).max(1);
         let (sampling_batch, decoding_batch) = match ctx.batch_size {
-            BatchSize::Pictures(n) => (n.max(1), n.max(1)),
+            BatchSize::Pictures(n) => (n.clamp(1, most), n.max(1)),
             BatchSize::Memory(bytes) => (
                 geometry.sampling_batch(bytes, work),
                 geometry.decoding_batch(bytes, work),

@@ -7,12 +7,14 @@ mod rows;
 use dream_schema::{Run, Table};
 use serde::{Deserialize, Serialize};
 
+use super::arithmetic::settled;
 use super::detect::Detector;
 use super::pictures::{HELD_BYTES, Pictures};
 use super::{
-    Asked, Context, ImageSource, Input, MetricName, Order, Refusals, Role, Source, Stage, StageError,
-    StateSource, detect,
+    Arithmetic, Asked, Context, ImageSource, Input, MetricName, Order, Refusals, Role, Source, Stage,
+    StageError, StateSource, detect,
 };
+use crate::engine::{Precision, Work};
 use crate::store::{Readable, Store};
 use crate::words::words;
 use half::f16;
@@ -32,7 +34,7 @@ const STRETCH: usize = 2000;
 words! {
     /// As what numbers are stored. They are read as f32 all the same.
     #[derive(Default)]
-    pub enum Precision {
+    pub enum Dtype {
         /// As the classifier gives them.
         #[default]
         F32 = "f32",
@@ -41,7 +43,7 @@ words! {
     }
 }
 
-impl Precision {
+impl Dtype {
     fn is_default(&self) -> bool {
         *self == Self::default()
     }
@@ -69,11 +71,34 @@ pub struct Params {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub matched: bool,
     /// As what logits and features are stored.
-    #[serde(default, skip_serializing_if = "Precision::is_default")]
-    pub precision: Precision,
+    #[serde(default, skip_serializing_if = "Dtype::is_default")]
+    pub dtype: Dtype,
+    /// How the network is computed; without it, in f32. `tf32` and `bf16` are for GPUs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<Precision>,
     /// The network, where the classifier is weights in a file; of a `detect` run it is on record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,
+}
+
+impl Params {
+    /// Brings the precision into its one form for a network that is computed as `work`.
+    fn settle(&mut self, work: Work, refusals: &mut Refusals) {
+        self.precision = settled(self.precision, work);
+        if let (Work::Other, Some(precision)) = (work, self.precision) {
+            let found = format!("{precision}: networks of this form and width are computed in f32");
+            refusals.refuse("precision", found);
+        }
+    }
+
+    /// Returns what is computed, and how.
+    fn arithmetic(&self) -> Arithmetic {
+        Arithmetic {
+            key: "precision",
+            work: Work::Residual,
+            precision: self.precision.unwrap_or(Precision::F32),
+        }
+    }
 }
 
 /// What looks at the images.
@@ -110,9 +135,11 @@ impl Stage for Observe {
         if let Some(images) = &images {
             images.require_split("split", &asked.params.split, refusals);
         }
-        match &asked.params.network {
+        match asked.params.network.clone() {
             Some(network) => {
                 network.check(refusals);
+                let work = network.work();
+                asked.params.settle(work, refusals);
                 let weights = asked.source::<StateSource>(&Role::Initial);
                 match refusals.take(Role::Initial, weights)?.flatten() {
                     // A finished run is answered without its weights.
@@ -123,6 +150,10 @@ impl Stage for Observe {
             }
             None => {
                 let known = asked.known(store, &Role::Detector, &[detect::NAME], refusals)?;
+                if let Some(known) = &known {
+                    let work = known.params::<detect::Params>()?.training.work();
+                    asked.params.settle(work, refusals);
+                }
                 let trained_on = known.map(|known| known.source::<ImageSource>(store, &Role::Images));
                 let trained_on = refusals.take(Role::Detector, trained_on.transpose())?.flatten();
                 if let (Some(images), Some(trained_on), true) = (&images, trained_on, asked.params.matched) {
@@ -131,6 +162,10 @@ impl Stage for Observe {
             }
         }
         Ok(())
+    }
+
+    fn arithmetic(params: &Params) -> Arithmetic {
+        params.arithmetic()
     }
 
     /// Executes the run: rows are committed a stretch at a time, the metrics at the end.
@@ -175,7 +210,10 @@ fn execute(ctx: &Context<'_>, run: &Run, params: &Params) -> Result<(), StageErr
 /// # Errors
 /// If its checkpoint or its weights are not there, or have changed.
 pub(super) fn classifier(ctx: &Context<'_>, run: &Run) -> Result<Detector, StageError> {
-    load(ctx, run, &super::params(run)?)
+    let params: Params = super::params(run)?;
+    let engine = params.arithmetic().engine(ctx)?;
+    let engine = engine.as_ref();
+    load(&Context { engine, ..*ctx }, run, &params)
 }
 
 fn load(ctx: &Context<'_>, run: &Run, params: &Params) -> Result<Detector, StageError> {

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::Channels;
+use crate::engine::Work;
 use crate::nn::{Form, ResNetConfig, Stem};
 use crate::stage::detect::Detector;
-use crate::stage::training::{Still, Training, preparation};
+use crate::stage::training::{Still, Training, preparation, work};
 use crate::stage::{Context, Refusals, Role, Source, StageError, StateSource};
 
 /// The network that a file of weights is of, how it looks at images, and what its outputs mean.
@@ -53,6 +54,11 @@ impl Network {
             resize: training.resize,
             classes: classes.to_vec(),
         }
+    }
+
+    /// Returns what it is computed as.
+    pub(super) fn work(&self) -> Work {
+        work(self.form, self.width)
     }
 
     fn config(&self) -> ResNetConfig {

@@ -7,7 +7,7 @@ use dream_schema::columns::Columns;
 use dream_schema::value::Numbers;
 use dream_schema::{Activation, Checkpoint, RunId, Table};
 
-use super::{Params, Precision};
+use super::{Dtype, Params};
 use crate::nn::{self, State};
 use crate::ood;
 use crate::stage::detect::Detector;
@@ -21,7 +21,7 @@ pub(super) struct Rows<'a> {
     source: &'a ImageSource,
     split: &'a str,
     detector: &'a Detector,
-    precision: Precision,
+    dtype: Dtype,
     /// Classes of the images, where the set has those of the classifier.
     labels: Option<Cow<'a, [u32]>>,
 }
@@ -60,7 +60,7 @@ impl<'a> Rows<'a> {
             source,
             split: &params.split,
             detector,
-            precision: params.precision,
+            dtype: params.dtype,
             labels,
         })
     }
@@ -75,11 +75,11 @@ impl<'a> Rows<'a> {
             .iter()
             .zip(shown.chunks_exact(split + self.detector.outputs()));
         rows.map(|(sample, shown)| {
-            let stored = self.precision.round(shown);
+            let stored = self.dtype.round(shown);
             if let Some(place) = stored.iter().position(|number| !number.is_finite()) {
                 let (name, what, number) = (self.source.name(), self.split, shown[place]);
                 let beyond = match number.is_finite() {
-                    true => format!(", which {} does not hold", self.precision.name()),
+                    true => format!(", which {} does not hold", self.dtype.name()),
                     false => String::new(),
                 };
                 return Err(StageError::Mismatch(format!(

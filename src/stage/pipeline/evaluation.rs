@@ -82,7 +82,8 @@ impl Evaluation<'_> {
         };
         let mut observe = |images: &ImageSource, split: &str, is_ood: bool| {
             let params = observe::Params {
-                precision: observe::Precision::default(),
+                dtype: observe::Dtype::default(),
+                precision: self.settings.precision,
                 split: split.to_owned(),
                 numbered: (!is_ood || shifted(images)) && renumbers(images),
                 matched: is_ood && shifted(images) && has_some(images),

@@ -16,6 +16,7 @@ use super::{
     imagine, sample, with_suggestion,
 };
 use crate::dataset::Kind;
+use crate::engine::{self, Processor};
 use crate::store::Store;
 
 pub use evaluation::Evaluation;
@@ -185,6 +186,21 @@ impl Preset {
             }
         }
         Ok(preset)
+    }
+
+    /// Returns the preset for a kind of processor: where it says no precision, with the one that is usual
+    /// there ([`usual`](engine::Work::usual)).
+    pub fn on(mut self, processor: Processor) -> Self {
+        let usual = |work: engine::Work| work.usual(processor);
+        for training in [&mut self.encode.training, &mut self.detect.training] {
+            training.precision.get_or_insert(usual(training.work()));
+        }
+        self.imagine
+            .precision
+            .get_or_insert(usual(engine::Work::Diffusion));
+        let work = self.detect.training.work();
+        self.evaluate.precision.get_or_insert(usual(work));
+        self
     }
 
     /// Returns the class table.

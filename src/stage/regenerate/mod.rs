@@ -61,6 +61,16 @@ pub fn regenerate(
     }
     let classes: Vec<ClassEmbedding> = ctx.store.rows(required_input(&run, &Role::Embeddings)?, None)?;
     let params: imagine::Params = super::params(&run)?;
+    // On another processor than the run's, f32 shows how close it comes.
+    let near = Context {
+        f32_stands_in: true,
+        ..*ctx
+    };
+    let engine = params.arithmetic().engine(&near)?;
+    let ctx = &Context {
+        engine: engine.as_ref(),
+        ..*ctx
+    };
     let painter = Painter::load(ctx, &run, &params, &classes)?;
     ctx.progress.begin("regenerate", rows.len(), "images");
     let batch = if choice.from_noise {

@@ -58,6 +58,7 @@ fn finished<A: Artifact>(
         time_micros: 1,
         version: "test".into(),
         device: "cpu".into(),
+        engine: None,
         host: "here".into(),
         process: None,
     };

@@ -63,7 +63,8 @@ impl Tested {
         let classifier = observe::Classifier::Run(self.detector.id.into());
         let observe = |set: &ImageSource, split: &str| {
             let params = observe::Params {
-                precision: observe::Precision::default(),
+                dtype: observe::Dtype::default(),
+                precision: None,
                 split: split.to_owned(),
                 numbered: false,
                 matched: false,
@@ -257,7 +258,8 @@ fn activations_are_the_networks_own() {
     let tested = Tested::new(Some("test/grey/02.png"));
     let store = &tested.bench.store;
     let params = observe::Params {
-        precision: observe::Precision::default(),
+        dtype: observe::Dtype::default(),
+        precision: None,
         split: "test".to_owned(),
         numbered: false,
         matched: false,
@@ -342,7 +344,8 @@ fn of_two_sets_with_one_digest_the_named_one_is_read() {
         let copy = register_images(store, name, copy.path(), &Reading::default()).unwrap();
         assert_eq!(copy.digest(), tested.id.digest());
         let params = observe::Params {
-            precision: observe::Precision::default(),
+            dtype: observe::Dtype::default(),
+            precision: None,
             split: split.to_owned(),
             numbered: false,
             matched: false,
@@ -363,9 +366,10 @@ fn of_two_sets_with_one_digest_the_named_one_is_read() {
 #[test]
 fn activations_in_f16_are_a_run_of_their_own_and_read_as_f32() {
     let tested = Tested::new(None);
-    let observe = |precision: observe::Precision| {
+    let observe = |dtype: observe::Dtype| {
         let params = observe::Params {
-            precision,
+            dtype,
+            precision: None,
             split: "test".to_owned(),
             numbered: false,
             matched: false,
@@ -377,9 +381,9 @@ fn activations_in_f16_are_a_run_of_their_own_and_read_as_f32() {
             .unwrap();
         tested.bench.run(&spec, &Watch::new(usize::MAX)).unwrap()
     };
-    let (full, half) = (observe(observe::Precision::F32), observe(observe::Precision::F16));
+    let (full, half) = (observe(observe::Dtype::F32), observe(observe::Dtype::F16));
     assert_ne!(full.id, half.id);
-    assert_eq!(full.spec.params.get("precision"), None);
+    assert_eq!(full.spec.params.get("dtype"), None);
     let rows =
         |run: &Run| -> Vec<dream_schema::Activation> { tested.bench.store.rows(run.id, None).unwrap() };
     for (full, half) in rows(&full).iter().zip(rows(&half)) {

@@ -46,6 +46,7 @@ impl Bench {
             time_micros: 0,
             version: "test".into(),
             device: "cpu".into(),
+            engine: None,
             host: "test".into(),
             process: None,
         };

@@ -4,6 +4,7 @@
 mod evaluating;
 mod groups;
 mod methods;
+mod precision;
 mod protocol;
 mod start;
 mod streaming;
@@ -109,6 +110,7 @@ pub(in crate::stage) fn in_context<T>(
     let machine = Machine {
         version: "test".into(),
         device: "cpu".into(),
+        engine: "host".into(),
         host: "here".into(),
         process: None,
     };
@@ -119,6 +121,7 @@ pub(in crate::stage) fn in_context<T>(
         now: &|| 1,
         progress,
         batch_size: BatchSize::Pictures(8),
+        f32_stands_in: false,
     })
 }
 

@@ -72,6 +72,7 @@ fn stored_pictures_have_the_same_bits_from_memory_and_from_the_store() {
         time_micros: 0,
         version: "test".into(),
         device: "cpu".into(),
+        engine: None,
         host: "test".into(),
         process: None,
     };

@@ -14,9 +14,11 @@ use candle_core::Tensor;
 use dream_schema::Run;
 use serde::{Deserialize, Serialize};
 
+use super::arithmetic::settled;
 use super::pictures::{HELD_BYTES, Look, Pictures};
-use super::{Context, ImageSource, Refusals, Role, Source, StageError, StateSource};
+use super::{Arithmetic, Context, ImageSource, Refusals, Role, Source, StageError, StateSource};
 use crate::dataset::{Channels, Preparation};
+use crate::engine::{Precision, Work};
 use crate::nn::augment::{Augmentation, ColorJitter, Policy, ResizedCrop};
 use crate::nn::{self, Form, ResNet, ResNetConfig, State, Stem};
 
@@ -96,9 +98,20 @@ pub struct Training {
     /// used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<Validation>,
+    /// How the network is computed; without it, in f32. `tf32` and `bf16` are for GPUs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<Precision>,
     /// Of initial weights from a file, leaves out the last layer (`fc`), which then starts as drawn.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub new_head: bool,
+}
+
+/// Returns what a network of this form is computed as.
+pub(super) fn work(form: Form, width: usize) -> Work {
+    match form {
+        Form::Residual if width.is_multiple_of(8) => Work::Residual,
+        Form::Residual | Form::Wide => Work::Other,
+    }
 }
 
 /// Returns how images are brought to `size` and these channels; see [`Training::resize`].
@@ -113,6 +126,25 @@ impl Training {
     /// Returns how images are brought to the network's input, wherever they come from.
     pub fn preparation(&self) -> Preparation {
         preparation(self.size, self.resize, self.channels)
+    }
+
+    /// Returns what is computed of it, and how.
+    pub(super) fn arithmetic(&self) -> Arithmetic {
+        Arithmetic {
+            key: "training.precision",
+            work: self.work(),
+            precision: self.precision.unwrap_or(Precision::F32),
+        }
+    }
+
+    /// Returns what its network is computed as.
+    pub fn work(&self) -> Work {
+        work(self.form, self.width)
+    }
+
+    /// Brings the precision into its one form.
+    pub(super) fn settle(&mut self) {
+        self.precision = settled(self.precision, self.work());
     }
 
     fn config(&self, outputs: usize) -> ResNetConfig {

@@ -85,6 +85,7 @@ pub fn stamp(time_micros: i64) -> Stamp {
         time_micros,
         version: "1.2.3".into(),
         device: "cpu".into(),
+        engine: None,
         host: "here".into(),
         process: None,
     }

@@ -31,12 +31,13 @@ pub struct Parts<'a> {
 
 impl<'a> Parts<'a> {
     pub fn of(store: &'a Store, machine: &Machine, progress: &'a dyn Progress) -> Self {
+        let engine = Engine::of(&Device::Cpu);
         Self {
             store,
-            engine: Engine::of(&Device::Cpu),
             machine: stage::Machine {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 device: "cpu".to_owned(),
+                engine: engine.describe(),
                 host: gethostname::gethostname().to_string_lossy().into_owned(),
                 process: Some(Process {
                     pid: std::process::id(),
@@ -48,6 +49,7 @@ impl<'a> Parts<'a> {
                 None => BatchSize::Memory(machine.memory),
             },
             progress,
+            engine,
         }
     }
 
@@ -59,6 +61,7 @@ impl<'a> Parts<'a> {
             now: &now,
             progress: self.progress,
             batch_size: self.batch_size,
+            f32_stands_in: false,
         }
     }
 }

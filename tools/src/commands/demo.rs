@@ -37,7 +37,7 @@ pub struct Demo {
 
 impl Demo {
     pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
-        let preset = read_preset(if self.quick { "quick" } else { "fashion-mini" })?;
+        let preset = read_preset(globals, if self.quick { "quick" } else { "fashion-mini" })?;
         check(globals, &preset, self.seeds - 1, Some(&self.report))?;
         if self.check {
             return all_is_well(globals);

@@ -77,6 +77,7 @@ fn facts(session: &Session<'_>, run: &Run) -> Result<BTreeMap<String, String>> {
         ("status".to_owned(), run.status.to_string()),
         ("digest".to_owned(), run.digest.clone().unwrap_or_default()),
         ("device".to_owned(), run.device.clone()),
+        ("engine".to_owned(), run.engine.clone().unwrap_or_default()),
         ("version".to_owned(), run.version.clone()),
     ]);
     flatten("params", &run.spec.params, &mut facts);

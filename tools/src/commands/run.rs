@@ -32,7 +32,7 @@ pub struct RunFile {
 
 impl RunFile {
     pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
-        let preset = read_preset(&self.preset)?;
+        let preset = read_preset(globals, &self.preset)?;
         let Some(last) = self.seed.checked_add(self.seeds - 1) else {
             let (seed, seeds) = (self.seed, self.seeds);
             bail!(Usage(format!(

@@ -101,7 +101,15 @@ fn print(session: &Session<'_>, run: &Run) -> Result<()> {
         ["seconds".to_owned(), list::seconds(run)],
         [
             "made by".to_owned(),
-            format!("dream {} on {} of {}", run.version, run.device, run.host),
+            match &run.engine {
+                Some(engine) => {
+                    format!(
+                        "dream {} on {} of {}: {engine}",
+                        run.version, run.device, run.host
+                    )
+                }
+                None => format!("dream {} on {} of {}", run.version, run.device, run.host),
+            },
         ],
     ];
     rows.extend(

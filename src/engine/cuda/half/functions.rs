@@ -6,10 +6,7 @@ use candle_core::cuda::cudarc::driver::{CudaFunction, sys};
 use candle_core::{CudaDevice, Result};
 
 use crate::engine::cuda::failed;
-
-const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx"));
-/// For compute capability 9.0 alone.
-const HOPPER: &str = include_str!(concat!(env!("OUT_DIR"), "/hopper.ptx"));
+use crate::engine::cuda::modules::{self, Module};
 
 /// Width of a head, keys of a step and queries of a block of the kernels for Hopper.
 const HOPPER_ATTENTION: [(usize, usize, usize); 2] = [(40, 128, 128), (80, 64, 128)];
@@ -51,14 +48,11 @@ struct Loader<'a>(&'a CudaDevice);
 impl Loader<'_> {
     /// A function that takes so many bytes of shared memory.
     fn function(&self, name: &str, memory: usize) -> Result<CudaFunction> {
-        let (module, ptx) = match name.starts_with("hopper") {
-            true => ("dream hopper", HOPPER),
-            false => ("dream diffusion", PTX),
+        let module = match name.starts_with("hopper") {
+            true => Module::Hopper,
+            false => Module::Diffusion,
         };
-        let function = self
-            .0
-            .get_or_load_custom_func(name, module, ptx)?
-            .into_cuda_function();
+        let function = modules::function(self.0, module, name)?;
         if memory > 48 << 10 {
             let attribute = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
             function.set_attribute(attribute, memory as i32).map_err(failed)?;

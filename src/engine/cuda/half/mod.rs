@@ -22,6 +22,7 @@ use self::launch::{Side, Window};
 use crate::engine::composed;
 use crate::engine::layers::{Layers, Normalize, Repeat, Weighted};
 use crate::engine::options::Options;
+use crate::engine::policy::Policy;
 use crate::engine::raw::{
     Activation, Attention, AttentionShape, Plus, RawConv, RawGroupNorm, RawLayerNorm, RawLinear, Stride,
 };
@@ -55,6 +56,10 @@ impl Layers for Half {
 
     fn dtype(&self) -> DType {
         DType::F16
+    }
+
+    fn policy(&self) -> Policy {
+        Policy::HALF
     }
 
     fn linear(&self, raw: &RawLinear) -> Result<Box<dyn Weighted>> {

@@ -53,7 +53,10 @@ macro_rules! functions {
                     library = unsafe { dlopen(name.as_ptr(), 2) };
                     if !library.is_null() { break; }
                 }
-                if library.is_null() { return Err("libcudnn.so.9 is not found".into()); }
+                if library.is_null() {
+                    return Err("residual networks on a GPU need cuDNN 9: libcudnn.so.9 is not found \
+                        on the library path".into());
+                }
                 let find = |name: &str| {
                     let c = CString::new(name).map_err(|e| e.to_string())?;
                     let found = unsafe { dlsym(library, c.as_ptr()) };
@@ -128,7 +131,7 @@ pub(super) enum Direction {
 pub(super) fn bytes(precision: Precision) -> usize {
     match precision {
         Precision::Bf16 => 2,
-        Precision::F32 | Precision::Tf32 => 4,
+        Precision::F32 | Precision::Tf32 | Precision::F16 => 4,
     }
 }
 
@@ -259,7 +262,8 @@ impl Cudnn {
             FLOAT
         };
         let math = match precision {
-            Precision::F32 => FMA_MATH,
+            // No residual network is made in f16 (`Work::precisions`).
+            Precision::F32 | Precision::F16 => FMA_MATH,
             Precision::Tf32 => DEFAULT_MATH,
             Precision::Bf16 => TENSOR_OP_MATH,
         };

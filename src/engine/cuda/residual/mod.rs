@@ -14,6 +14,7 @@ use candle_core::cuda::cudarc::cublas::CudaBlas;
 use candle_core::cuda::cudarc::driver::{CudaFunction, CudaSlice, CudaStream, DevicePtr};
 use candle_core::{CudaDevice, Tensor};
 
+use super::modules::{self, Module};
 use super::prepare;
 use crate::engine::composed;
 use crate::engine::layers::Residual;
@@ -39,8 +40,6 @@ mod pass;
 
 use self::cudnn::{Cudnn, Prepared, Shape};
 
-pub(super) const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/resnet.ptx"));
-pub(super) const MODULE: &str = "dream-resnet";
 /// Largest workspace of a convolution.
 const ROOM: usize = 1 << 30;
 /// Blocks of a kernel that sums, and of one that only maps.
@@ -57,10 +56,7 @@ macro_rules! kernels {
         struct Kernels { $($name: CudaFunction,)* $($plain: CudaFunction,)* }
         impl Kernels {
             fn load(device: &CudaDevice, suffix: &str) -> candle_core::Result<Self> {
-                let get = |name: String| {
-                    let function = device.get_or_load_custom_func(&name, MODULE, PTX)?;
-                    Ok::<_, candle_core::Error>(function.into_cuda_function())
-                };
+                let get = |name: String| modules::function(device, Module::Residual, &name);
                 Ok(Self {
                     $($name: get(format!("{}_{suffix}", stringify!($name)))?,)*
                     $($plain: get(stringify!($plain).to_owned())?,)*
@@ -83,7 +79,7 @@ pub(super) struct Network {
     plan: Plan,
     device: CudaDevice,
     precision: Precision,
-    engine: OnceLock<Option<Arc<Engine>>>,
+    engine: OnceLock<Result<Arc<Engine>, String>>,
     /// For what the engine cannot do.
     composed: Box<dyn Residual>,
 }
@@ -101,19 +97,23 @@ impl Network {
 
     /// The engine, if it can run this network on `x`: vectors of channels must be whole, and no gradient
     /// reaches the pictures.
-    fn engine(&self, x: &Tensor) -> Option<&Arc<Engine>> {
+    ///
+    /// # Errors
+    /// If there is no cuDNN.
+    fn engine(&self, x: &Tensor) -> candle_core::Result<Option<&Arc<Engine>>> {
         if self.plan.stem.channels_out % 8 != 0 || x.track_op() {
-            return None;
+            return Ok(None);
         }
-        self.engine
-            .get_or_init(|| Engine::new(&self.device).ok().map(Arc::new))
-            .as_ref()
+        let made = self
+            .engine
+            .get_or_init(|| Engine::new(&self.device).map(Arc::new).map_err(|e| e.to_string()));
+        made.as_ref().map(Some).map_err(failed)
     }
 }
 
 impl Residual for Network {
     fn forward(&self, variables: &Variables, x: &Tensor, run: Run) -> candle_core::Result<Tensor> {
-        let Some(engine) = self.engine(x) else {
+        let Some(engine) = self.engine(x)? else {
             return self.composed.forward(variables, x, run);
         };
         op::apply(engine, (&self.plan, self.precision), variables, x, run)

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{CLASS_PLACEHOLDER, NAME};
 use crate::diffusion::{self, Scheduler, TokenRule};
-use crate::stage::StageError;
+use crate::engine::{Precision, Work};
+use crate::stage::{Arithmetic, StageError};
 use crate::words::words;
 
 mod classes;
@@ -61,6 +62,9 @@ pub struct Params {
     /// Another way to come by the vectors than the sampled outliers, or than T(y) itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub synthesis: Option<Synthesis>,
+    /// How UNet and autoencoder are computed; without it, in f32. `f16` is for GPUs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<Precision>,
     /// What becomes of the tokens of a class word of several.
     #[serde(default, skip_serializing_if = "TokenRule::is_default")]
     pub tokens: TokenRule,
@@ -137,6 +141,15 @@ impl Params {
             )));
         }
         Ok(())
+    }
+
+    /// Returns what is computed, and how.
+    pub(in crate::stage) fn arithmetic(&self) -> Arithmetic {
+        Arithmetic {
+            key: "precision",
+            work: Work::Diffusion,
+            precision: self.precision.unwrap_or(Precision::F32),
+        }
     }
 
     pub(in crate::stage::imagine) fn sampling(&self) -> diffusion::Sampling {

@@ -1,6 +1,7 @@
 //! `dream detect`.
 
 use anyhow::{Result, bail};
+use dream_ood::engine::Precision;
 use dream_ood::nn::augment::Policy;
 use dream_ood::stage::detect::{self, Method, Pair, Params, PhiName, Recipe, owners};
 use dream_ood::stage::pipeline::{Preset, Reach};
@@ -61,6 +62,9 @@ pub struct Detect {
     /// Leaves the plain classifier out: not where the other one starts from it
     #[arg(long)]
     only_outliers: bool,
+    /// How the network is computed: f32, or on a GPU tf32 (usual there) or bf16; without it, as is usual on the device
+    #[arg(long, value_parser = Words(&Precision::ALL))]
+    precision: Option<Precision>,
     #[command(flatten)]
     weights: Weights,
     #[command(flatten)]
@@ -69,7 +73,7 @@ pub struct Detect {
 
 impl Detect {
     pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
-        let preset = self.base.preset()?;
+        let preset = self.base.preset(globals)?;
         let params = self.params(&preset)?;
         let by_method = self.check_method(&params)?;
         let fine_tunes = params
@@ -154,6 +158,7 @@ impl Detect {
             ("training.mix", json(&self.mix.map(MixImages::new))),
             ("outlier.beta", json(&self.beta)),
             ("outlier.phi", json(&self.phi)),
+            ("training.precision", json(&self.precision)),
             ("training.new_head", self.weights.new_head()),
         ];
         self.base.apply(&params, &options)

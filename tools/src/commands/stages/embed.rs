@@ -34,7 +34,7 @@ pub struct Embed {
 
 impl Embed {
     pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
-        let preset = self.base.preset()?;
+        let preset = self.base.preset(globals)?;
         let params = if !self.words.is_empty() {
             let word = |w: &String| ClassWord {
                 name: w.clone(),

@@ -1,11 +1,13 @@
 //! `dream encode`.
 
 use anyhow::Result;
+use dream_ood::engine::Precision;
 use dream_ood::stage::encode;
 
 use super::{Base, Weights, finite, images_or, json};
 use crate::commands::Verdict;
 use crate::globals::Globals;
+use crate::words::Words;
 
 /// Stage 2: trains the image encoder in the token-embedding space and stores the ID features.
 #[derive(Debug, clap::Args)]
@@ -28,6 +30,9 @@ pub struct Encode {
     /// The temperature t of the cosine softmax
     #[arg(long, allow_negative_numbers = true, value_parser = finite)]
     temperature: Option<f64>,
+    /// How the network is computed: f32, or on a GPU tf32 (usual there) or bf16; without it, as is usual on the device
+    #[arg(long, value_parser = Words(&Precision::ALL))]
+    precision: Option<Precision>,
     #[command(flatten)]
     weights: Weights,
     #[command(flatten)]
@@ -36,11 +41,12 @@ pub struct Encode {
 
 impl Encode {
     pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
-        let preset = self.base.preset()?;
+        let preset = self.base.preset(globals)?;
         let options = [
             ("training.epochs", json(&self.epochs)),
             ("training.lr", json(&self.lr)),
             ("temperature", json(&self.temperature)),
+            ("training.precision", json(&self.precision)),
             ("training.new_head", self.weights.new_head()),
         ];
         let params = self.base.apply(&preset.encode, &options)?;

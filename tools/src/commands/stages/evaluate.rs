@@ -110,7 +110,7 @@ impl Evaluate {
                  or leave it out"
             )));
         }
-        let preset = self.base.preset()?;
+        let preset = self.base.preset(globals)?;
         let (id_per_ood, seed) =
             (preset.evaluate.draws).map_or((5, 0), |draws| (draws.id_per_ood, draws.seed));
         let draws = self.draws.map(|repeats| Draws {

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 use dream_ood::diffusion::TokenRule;
+use dream_ood::engine::Precision;
 use dream_ood::stage::imagine::{self, Partner, SchedulerName, Shard, Size, Synthesis};
 use dream_ood::stage::{Role, did_you_mean, embed};
 use dream_ood::store::{Readable, Store};
@@ -101,6 +102,9 @@ pub struct Imagine {
     /// Brings the stored pictures to this size (bicubic); latents stay as they are
     #[arg(long, value_name = "WxH|N")]
     resize: Option<Size>,
+    /// How UNet and autoencoder are computed: f32, or on a GPU f16 (usual there); without it, as is usual on the device
+    #[arg(long, value_parser = Words(&Precision::ALL))]
+    precision: Option<Precision>,
     /// Makes only part I of N: the run stays unfinished; merge the stores of all parts and ask again without
     /// it
     #[arg(long, value_name = "I/N")]
@@ -111,7 +115,7 @@ pub struct Imagine {
 
 impl Imagine {
     pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
-        let preset = self.base.preset()?;
+        let preset = self.base.preset(globals)?;
         let session = self.base.existing(globals)?;
         let vectors = self.vectors(&session)?;
         let options = [
@@ -126,6 +130,7 @@ impl Imagine {
             ("tokens", option(&self.tokens)),
             ("size", option(&self.size)),
             ("resize", option(&self.resize)),
+            ("precision", option(&self.precision)),
             ("synthesis", self.synthesis()),
         ];
         let params = self.base.apply(&preset.imagine, &options)?;

@@ -34,7 +34,7 @@ use serde_json::Value;
 
 use super::Verdict;
 use crate::globals::{Format, Globals};
-use crate::session::{Session, Usage, data_dir};
+use crate::session::{Session, Usage, data_dir, processor};
 use crate::{memory, output};
 
 /// Where parameters come from.
@@ -92,8 +92,12 @@ fn weights(store: &Store, option: &str, name: &str, reach: Reach) -> Result<Stat
     })
 }
 
-/// Reads a preset that ships, by name, or from a file.
-pub fn read_preset(name: &str) -> Result<Preset> {
+/// Reads a preset that ships, by name, or from a file, for the device that models run on.
+pub fn read_preset(globals: &Globals, name: &str) -> Result<Preset> {
+    Ok(preset_as_written(name)?.on(processor(globals)?))
+}
+
+fn preset_as_written(name: &str) -> Result<Preset> {
     let path = Path::new(name);
     let read = |path: &Path| Preset::read(path).map_err(|error| Usage(error.to_string()).into());
     if path.extension().is_some_and(|e| e == "toml") {
@@ -184,8 +188,8 @@ impl Base {
         Ok(Verdict::Good)
     }
 
-    fn preset(&self) -> Result<Preset> {
-        read_preset(&self.preset)
+    fn preset(&self, globals: &Globals) -> Result<Preset> {
+        read_preset(globals, &self.preset)
     }
 
     /// Returns `params` with the named options, then `--set`, laid over them.

@@ -1,7 +1,8 @@
 //! `dream observe`.
 
 use anyhow::{Result, bail};
-use dream_ood::stage::observe::{self, Classifier, Network, Params, Precision};
+use dream_ood::engine::Precision;
+use dream_ood::stage::observe::{self, Classifier, Dtype, Network, Params};
 use dream_ood::stage::pipeline::Reach;
 use dream_ood::stage::{ImageSource, Refusals, Source as _};
 use dream_schema::RunSpec;
@@ -46,6 +47,9 @@ pub struct Observe {
     #[arg(long, conflicts_with = "numbered")]
     matched: bool,
     /// As what logits and features are stored: f32, or f16 in half the room; they are read as f32
+    #[arg(long, value_parser = Words(&Dtype::ALL))]
+    dtype: Option<Dtype>,
+    /// How the network is computed: f32, or on a GPU tf32 (usual there) or bf16; without it, as is usual on the device
     #[arg(long, value_parser = Words(&Precision::ALL))]
     precision: Option<Precision>,
     #[command(flatten)]
@@ -61,7 +65,7 @@ impl Observe {
                  leave it out"
             )));
         }
-        let preset = self.base.preset()?;
+        let preset = self.base.preset(globals)?;
         let session = self.base.existing(globals)?;
         let store = &session.store;
         let detector = self
@@ -96,7 +100,8 @@ impl Observe {
                 split,
                 numbered: self.numbered,
                 matched: self.matched,
-                precision: self.precision.unwrap_or_default(),
+                dtype: self.dtype.unwrap_or_default(),
+                precision: self.precision.or(preset.evaluate.precision),
                 network: network.clone(),
             };
             self.base

@@ -90,7 +90,7 @@ impl Choice {
 
 impl Sample {
     pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
-        let preset = self.base.preset()?.sample;
+        let preset = self.base.preset(globals)?.sample;
         let of = |name: &str| preset.with_method(name);
         let method = self.method.and_then(of).unwrap_or_else(|| preset.clone());
         let options = self.options(&method)?;
