@@ -5,8 +5,8 @@ use candle_core::Tensor;
 use super::error::{DiffusionError, Result};
 use crate::bitmap::Bitmap;
 
-/// Returns `images` `[batch, ..]` with those that are not finite in all numbers replaced by what `again` makes
-/// in their place, `[1, ..]`.
+/// Returns `images` `[batch, ..]` with those that are not finite in all numbers replaced by what `again`
+/// makes in their place, `[1, ..]`.
 pub(crate) fn replace_if_not_finite(
     images: Tensor,
     again: impl Fn(usize) -> Result<Tensor>,

@@ -62,7 +62,8 @@ pub struct Detect {
     /// Leaves the plain classifier out: not where the other one starts from it
     #[arg(long)]
     only_outliers: bool,
-    /// How the network is computed: f32, or on a GPU tf32 (usual there) or bf16; without it, as is usual on the device
+    /// How the network is computed: f32, or on a GPU tf32 (usual there) or bf16; without it, what is usual
+    /// on the device
     #[arg(long, value_parser = Words(&Precision::ALL))]
     precision: Option<Precision>,
     #[command(flatten)]

@@ -30,7 +30,8 @@ pub struct Encode {
     /// The temperature t of the cosine softmax
     #[arg(long, allow_negative_numbers = true, value_parser = finite)]
     temperature: Option<f64>,
-    /// How the network is computed: f32, or on a GPU tf32 (usual there) or bf16; without it, as is usual on the device
+    /// How the network is computed: f32, or on a GPU tf32 (usual there) or bf16; without it, what is usual
+    /// on the device
     #[arg(long, value_parser = Words(&Precision::ALL))]
     precision: Option<Precision>,
     #[command(flatten)]

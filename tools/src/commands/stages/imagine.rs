@@ -102,7 +102,8 @@ pub struct Imagine {
     /// Brings the stored pictures to this size (bicubic); latents stay as they are
     #[arg(long, value_name = "WxH|N")]
     resize: Option<Size>,
-    /// How UNet and autoencoder are computed: f32, or on a GPU f16 (usual there); without it, as is usual on the device
+    /// How UNet and autoencoder are computed: f32, or on a GPU f16 (usual there); without it, what is
+    /// usual on the device
     #[arg(long, value_parser = Words(&Precision::ALL))]
     precision: Option<Precision>,
     /// Makes only part I of N: the run stays unfinished; merge the stores of all parts and ask again without

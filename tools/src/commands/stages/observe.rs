@@ -49,7 +49,8 @@ pub struct Observe {
     /// As what logits and features are stored: f32, or f16 in half the room; they are read as f32
     #[arg(long, value_parser = Words(&Dtype::ALL))]
     dtype: Option<Dtype>,
-    /// How the network is computed: f32, or on a GPU tf32 (usual there) or bf16; without it, as is usual on the device
+    /// How the network is computed: f32, or on a GPU tf32 (usual there) or bf16; without it, what is usual
+    /// on the device
     #[arg(long, value_parser = Words(&Precision::ALL))]
     precision: Option<Precision>,
     #[command(flatten)]
