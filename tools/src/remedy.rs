@@ -78,8 +78,8 @@ remedies! {
                    result comes out again";
     Rename: "`dream dataset add NAME PATH` registers it under another name";
     MoreMemory: "raise `--memory`";
-    LessMemory: "lower `--batch-size` or `--memory` where pictures are made, `--set training.batch_size=N` \
-                 in a training";
+    LessMemory: "lower `--batch-size` or `--memory` where pictures are made (on a GPU `--set batch=N`), \
+                 `--set training.batch_size=N` in a training";
     Replace: "`--force` replaces it";
     NameTraining: "`dream evaluate --train-activations RUN` names them";
     NameValidation: "`dream evaluate --validation-split SPLIT` or `--validation-activations RUN` names them";

@@ -104,7 +104,7 @@ impl Layers for Cuda {
 
 /// An error of the driver or of a library.
 fn failed(error: impl std::fmt::Debug) -> candle_core::Error {
-    candle_core::Error::Msg(format!("CUDA: {error:?}"))
+    candle_core::Error::Cuda(format!("CUDA: {error:?}").into())
 }
 
 /// Makes ready for our own kernels: nothing waits for events, and freed memory is kept for the next

@@ -80,6 +80,11 @@ pub(super) fn check_room(
     if let Some(batch) = refusals.room().pictures {
         let needed = geometry.bytes(pictures.min(batch as u64), work);
         refusals.require_memory("batch size", needed as f64, "it");
+        if let Some(own) = params.batch.filter(|own| *own != batch) {
+            let found =
+                format!("{own}, which results depend on, but {batch} pictures are to be made at once");
+            refusals.require(false, "batch", found, &format!("{batch}"));
+        }
     }
     let [channels, ..] = geometry.latent_shape();
     let latents = 4 * channels * latent.iter().product::<usize>();

@@ -75,7 +75,7 @@ impl Painter {
             params: params.clone(),
             run: run.clone(),
             latent,
-            sampling_batch,
+            sampling_batch: params.batch.unwrap_or(sampling_batch),
             decoding_batch,
         })
     }
@@ -139,9 +139,14 @@ impl Painter {
         ctx: &Context<'_>,
         batch: &[Wanted<'_>],
     ) -> Result<Tensor, StageError> {
+        let slots = self.slots(batch);
         let mut conditional = Vec::new();
-        // A prompt is encoded with all vectors of its class at once.
-        for group in batch.chunk_by(|a, b| a.class.class_id == b.class.class_id) {
+        // A prompt is encoded with all vectors of its class at once, or each by itself where the order of
+        // sums depends on how many they are.
+        let together = |a: &&Wanted<'_>, b: &&Wanted<'_>| {
+            self.params.batch.is_none() && a.class.class_id == b.class.class_id
+        };
+        for group in slots.chunk_by(together) {
             let Some(Wanted { class, .. }) = group.first() else {
                 continue;
             };
@@ -164,7 +169,7 @@ impl Painter {
         let conditional = Tensor::cat(&conditional, 0)?;
         let noise = BatchNoise {
             seed: self.run.spec.seed,
-            pictures: batch.iter().map(|w| (w.class.class_id, w.index)).collect(),
+            pictures: slots.iter().map(|w| (w.class.class_id, w.index)).collect(),
             shape: self.latent_shape(),
             device: ctx.engine.device(),
         };
@@ -190,7 +195,15 @@ impl Painter {
             .pipeline
             .sample(sampling, cond, uncond, noise.initial()?, hooks);
         ctx.check_interrupt()?;
-        Ok(latents?)
+        Ok(latents?.narrow(0, 0, batch.len())?)
+    }
+
+    /// Returns what is evaluated at once: the batch, filled up with its last picture where the run says how
+    /// many there must be.
+    fn slots<'a, 'b>(&self, batch: &'b [Wanted<'a>]) -> Vec<&'b Wanted<'a>> {
+        let count = self.params.batch.unwrap_or(batch.len()).max(batch.len());
+        let last = batch.last().into_iter().cycle();
+        batch.iter().chain(last).take(count).collect()
     }
 
     /// Decodes latents `[batch, c, h, w]`, and brings the pictures to the size that is stored.

@@ -189,7 +189,7 @@ impl Preset {
     }
 
     /// Returns the preset for a kind of processor: where it says no precision, with the one that is usual
-    /// there ([`usual`](engine::Work::usual)).
+    /// there ([`usual`](engine::Work::usual)), and on a GPU with a batch of pictures.
     pub fn on(mut self, processor: Processor) -> Self {
         let usual = |work: engine::Work| work.usual(processor);
         for training in [&mut self.encode.training, &mut self.detect.training] {
@@ -198,6 +198,9 @@ impl Preset {
         self.imagine
             .precision
             .get_or_insert(usual(engine::Work::Diffusion));
+        if processor == Processor::Cuda {
+            self.imagine.batch.get_or_insert(imagine::USUAL_BATCH);
+        }
         let work = self.detect.training.work();
         self.evaluate.precision.get_or_insert(usual(work));
         self

@@ -47,7 +47,7 @@ const SUMMING: usize = 768;
 const MAPPING: usize = 4096;
 
 fn failed(error: impl fmt::Display) -> candle_core::Error {
-    candle_core::Error::Msg(error.to_string())
+    candle_core::Error::Cuda(error.to_string().into())
 }
 
 macro_rules! kernels {

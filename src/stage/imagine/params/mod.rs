@@ -65,6 +65,10 @@ pub struct Params {
     /// How UNet and autoencoder are computed; without it, in f32. `f16` is for GPUs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub precision: Option<Precision>,
+    /// Pictures that are evaluated at once, always: a smaller rest is filled up. On GPUs the order of sums
+    /// depends on it, and so do results; on the CPU they do not, and there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<usize>,
     /// What becomes of the tokens of a class word of several.
     #[serde(default, skip_serializing_if = "TokenRule::is_default")]
     pub tokens: TokenRule,
@@ -84,6 +88,11 @@ words! {
 
 /// The most pictures of a class.
 const MOST: usize = 10_000_000;
+/// The most pictures that are evaluated at once.
+const MOST_AT_ONCE: usize = 1024;
+/// Pictures that a GPU evaluates at once where nothing else is asked for: guided ones of 512x512 fit into 8
+/// GB in f16.
+pub const USUAL_BATCH: usize = 8;
 
 pub(in crate::stage::imagine) fn wrong(message: impl Into<String>) -> StageError {
     StageError::Params {
@@ -104,6 +113,9 @@ impl Params {
         if !(1..=MOST).contains(&self.per_class) {
             let count = self.per_class;
             return Err(wrong(format!("per_class {count}: it must be 1 to {MOST}")));
+        }
+        if let Some(batch) = self.batch.filter(|batch| !(1..=MOST_AT_ONCE).contains(batch)) {
+            return Err(wrong(format!("batch {batch}: it must be 1 to {MOST_AT_ONCE}")));
         }
         if self.steps == 0 {
             return Err(wrong("steps 0: at least one is needed"));
