@@ -7,7 +7,7 @@ use dream_ood::stage::classes::ClassRow;
 use dream_ood::stage::import::{self, ActivationsOf, Arrays, Question, Rows, ScoresOf, VectorKind};
 use pyo3::prelude::*;
 
-use crate::session::{self, Machine};
+use crate::session::Machine;
 use crate::store::Store;
 use crate::work::work;
 
@@ -20,8 +20,9 @@ fn take(
 ) -> PyResult<String> {
     let library = store.to_write()?;
     let run = work(py, listener, |told| {
-        let parts = session::Parts::of(&library, machine, told);
-        Ok::<_, Error>(import::import(&parts.context(), &Question { file, rows })?)
+        let session = machine.session(&library, told);
+        let context = session.context(machine.batch_size());
+        Ok::<_, Error>(import::import(&context, &Question { file, rows })?)
     })?;
     Ok(run.id.to_string())
 }

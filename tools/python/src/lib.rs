@@ -40,7 +40,9 @@ mod _native {
     #[pymodule_export]
     use scores::{Fitted, cards, fit};
     #[pymodule_export]
-    use stages::{embedded, evaluate_activations, evaluate_classifier, imagined, run_preset, sampled};
+    use stages::{
+        embedded, evaluate_activations, evaluate_classifier, imagined, register, run_preset, sampled,
+    };
     #[pymodule_export]
     use store::Store;
 

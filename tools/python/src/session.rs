@@ -1,13 +1,17 @@
 //! What stages run with.
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use candle_core::Device;
+use dream_ood::ask::Session;
 use dream_ood::engine::Engine;
-use dream_ood::stage::{self, BatchSize, Context, Progress};
+use dream_ood::stage::{self, BatchSize};
 use dream_ood::store::Store;
 use dream_schema::Process;
 use pyo3::prelude::*;
+
+use crate::work::Told;
 
 /// What Python knows of the machine.
 #[derive(FromPyObject)]
@@ -20,20 +24,12 @@ pub struct Machine {
     memory: u64,
 }
 
-/// What a [`Context`] borrows.
-pub struct Parts<'a> {
-    store: &'a Store,
-    engine: Engine,
-    machine: stage::Machine,
-    batch_size: BatchSize,
-    progress: &'a dyn Progress,
-}
-
-impl<'a> Parts<'a> {
-    pub fn of(store: &'a Store, machine: &Machine, progress: &'a dyn Progress) -> Self {
+impl Machine {
+    /// Returns what stages run with on a store, and who is told.
+    pub fn session(&self, store: &Arc<Store>, told: &Arc<Told>) -> Session {
         let engine = Engine::of(&Device::Cpu);
-        Self {
-            store,
+        Session {
+            store: store.clone(),
             machine: stage::Machine {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 device: "cpu".to_owned(),
@@ -41,27 +37,20 @@ impl<'a> Parts<'a> {
                 host: gethostname::gethostname().to_string_lossy().into_owned(),
                 process: Some(Process {
                     pid: std::process::id(),
-                    started: machine.started,
+                    started: self.started,
                 }),
             },
-            batch_size: match machine.batch_size {
-                Some(pictures) => BatchSize::Pictures(pictures),
-                None => BatchSize::Memory(machine.memory),
-            },
-            progress,
             engine,
+            now,
+            progress: told.clone(),
         }
     }
 
-    pub fn context(&self) -> Context<'_> {
-        Context {
-            store: self.store,
-            engine: &self.engine,
-            machine: &self.machine,
-            now: &now,
-            progress: self.progress,
-            batch_size: self.batch_size,
-            f32_stands_in: false,
+    /// Returns how many pictures the diffusion model makes at once.
+    pub fn batch_size(&self) -> BatchSize {
+        match self.batch_size {
+            Some(pictures) => BatchSize::Pictures(pictures),
+            None => BatchSize::Memory(self.memory),
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Stages of the pipeline: asked, checked, and carried out.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use dream_ood::ask;
+use dream_ood::ask::{self, AskError};
+use dream_ood::dataset::Reading;
 use dream_ood::stage::evaluate::{self, Observations, Settings};
 use dream_ood::stage::pipeline::{Evaluation, Preset, Reach};
 use dream_ood::stage::{
@@ -16,7 +18,7 @@ use pyo3::prelude::*;
 use serde::de::DeserializeOwned;
 
 use crate::errors::{of_kind, raised};
-use crate::session::{Machine, Parts};
+use crate::session::Machine;
 use crate::store::Store;
 use crate::work::{Told, work};
 
@@ -38,15 +40,15 @@ fn params<P: DeserializeOwned>(stage: &str, json: &str) -> PyResult<P> {
 
 /// Checks a question and carries it out.
 fn execute<S: Stage>(
-    (store, machine, told): (&Library, &Machine, &Told),
+    (store, machine, told): (&Arc<Library>, &Machine, &Arc<Told>),
     ask: impl Fn(Reach) -> Result<Asked<S>, Error>,
 ) -> Result<RunId, Error> {
     let mut refusals = Refusals::of(S::NAME);
     ask(Reach::Glance)?.plan(store, &mut refusals)?;
     refusals.finish()?;
     let spec = ask(Reach::Register)?.spec(store)?;
-    let parts = Parts::of(store, machine, told);
-    Ok(stage::run(&parts.context(), &spec)?.0.id)
+    let session = machine.session(store, told);
+    Ok(stage::run(&session.context(machine.batch_size()), &spec)?.0.id)
 }
 
 /// Samples vectors around features, by a method whose defaults `base` (of the first method) and its own are,
@@ -235,9 +237,10 @@ pub fn evaluate_classifier(
         let mut refusals = Refusals::of(evaluate::NAME);
         evaluation.check(&library, classifier.into(), &mut refusals)?;
         refusals.finish()?;
-        let parts = Parts::of(&library, &machine, told);
+        let session = machine.session(&library, told);
+        let context = session.context(machine.batch_size());
         Ok(evaluation
-            .run(&parts.context(), classifier.into(), &mut |_, _, _| Ok(()))?
+            .run(&context, classifier.into(), &mut |_, _, _| Ok(()))?
             .id)
     })?;
     Ok(run.to_string())
@@ -256,12 +259,40 @@ pub fn run_preset(
     let library = store.get().to_write()?;
     let preset = Preset::read(Path::new(&file)).map_err(raised)?;
     work(py, &listener, |told| {
-        let parts = Parts::of(&library, &machine, told);
+        let session = machine.session(&library, told);
+        let context = session.context(machine.batch_size());
         let mut done = Vec::new();
-        preset.run(&parts.context(), seed, &mut |part, run, _| {
+        preset.run(&context, seed, &mut |part, run, _| {
             done.push((part.to_owned(), run.id.to_string()));
             Ok(())
         })?;
         Ok(done)
+    })
+}
+
+/// Registers the image set at a path under a name; it stays where it is. Returns the entry as JSON.
+#[pyfunction]
+pub fn register(
+    py: Python<'_>,
+    store: &Bound<'_, Store>,
+    listener: Py<PyAny>,
+    name: &str,
+    path: PathBuf,
+    skip_bad: bool,
+) -> PyResult<String> {
+    let library = store.get().to_write()?;
+    let reading = Reading {
+        skip_bad,
+        ..Reading::default()
+    };
+    let path = path.canonicalize().map_err(|source| {
+        raised(AskError::Path {
+            path: path.clone(),
+            source,
+        })
+    })?;
+    work(py, &listener, |_| {
+        let source = stage::register_images(&library, name, &path, &reading)?;
+        Ok::<_, Error>(serde_json::json!(source.entry()).to_string())
     })
 }

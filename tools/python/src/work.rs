@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, Builder};
 use std::time::Duration;
 
@@ -77,9 +77,9 @@ impl Progress for Told {
 pub fn work<T: Send>(
     py: Python<'_>,
     listener: &Py<PyAny>,
-    task: impl FnOnce(&Told) -> Result<T, Error> + Send,
+    task: impl FnOnce(&Arc<Told>) -> Result<T, Error> + Send,
 ) -> PyResult<T> {
-    let told = Told::default();
+    let told = Arc::new(Told::default());
     py.detach(|| {
         thread::scope(|scope| {
             let (sender, done) = sync_channel(1);

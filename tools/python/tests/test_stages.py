@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -147,6 +148,35 @@ def test_ctrl_c_stops_after_the_step_and_what_is_done_stays(tmp_path):
     stopped = [line.split() for line in out.splitlines() if line.startswith("stopped")]
     assert stopped and stopped[0][1] == "running" and int(stopped[0][2]) < 1000, out + err
     assert time.monotonic() - begun < 30
+
+
+def test_an_image_set_is_registered(writable):
+    data = Path(__file__).parents[3] / "data"
+    entry = writable.register("digits", data / "ood" / "digits.parquet")
+    assert entry["name"] == "digits" and sum(entry["splits"].values()) > 100
+    assert [known["name"] for known in writable.datasets()] == ["digits"]
+    with pytest.raises(errors.MissingError, match="nowhere"):
+        writable.register("other", data / "nowhere")
+
+
+def test_threads_go_on_while_a_query_is_computed(store):
+    done = threading.Event()
+    counted = []
+
+    def count():
+        while not done.is_set():
+            counted.append(time.perf_counter())
+
+    counter = threading.Thread(target=count)
+    counter.start()
+    begun = time.perf_counter()
+    store.sql("SELECT sum(a.index * b.index + c.index) FROM features a, features b, features c").count()
+    took = time.perf_counter() - begun
+    done.set()
+    counter.join()
+    own = [at for at in counted if begun < at < begun + took]
+    longest = max(after - before for before, after in zip(own, own[1:]))
+    assert longest < max(took / 2, 0.2), f"the interpreter stood still for {longest} of {took} s"
 
 
 def test_ctrl_c_stops_a_query(made):

@@ -73,6 +73,26 @@ def test_a_store_in_a_forked_worker_reads(store):
     assert process.exitcode == 0
 
 
+def test_a_worker_forked_from_a_writer_reads(writable):
+    import multiprocessing
+
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        assert pool.apply(count_of, (writable,)) == 120
+    process = multiprocessing.get_context("fork").Process(target=reads_and_does_not_write, args=(writable,))
+    process.start()
+    process.join(60)
+    assert process.exitcode == 0
+    loader = DataLoader(writable.images("dreams").to_torch(), batch_size=4, num_workers=2)
+    assert len(gone_through(loader)) == 15
+    writable.set_alias("still-held", "outliers")
+
+
+def reads_and_does_not_write(store):
+    assert store.query("features").count() == 120 and store.is_read_only
+    with pytest.raises(errors.LockedError):
+        store.set_alias("other", "outliers")
+
+
 def count_of(store) -> int:
     return store.query("features").count()
 

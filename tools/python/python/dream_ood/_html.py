@@ -88,7 +88,7 @@ def store(store: Store) -> str:
 def images(images: Images) -> str:
     """Thumbnails, spread over all pictures."""
     count = min(THUMBNAILS, len(images))
-    places = np.linspace(0, len(images) - 1, count).astype(int) if count else []
+    places = np.linspace(0, len(images) - 1, count).astype(int).tolist()
     tags = []
     for place, file in zip(places, images.pngs(places)):
         data = base64.b64encode(file).decode()

@@ -74,8 +74,8 @@ class Images:
         pictures = [_rgb(file) for file in self.pngs(places)]
         sizes = {picture.shape for picture in pictures}
         if len(sizes) > 1:
-            sizes = " and ".join(sorted(f"{width}x{height}" for height, width, _ in sizes))
-            raise ValueError(f"the pictures are {sizes}: take them one by one, or those of one size")
+            found = " and ".join(sorted(f"{width}x{height}" for height, width, _ in sizes))
+            raise ValueError(f"the pictures are {found}: take them one by one, or those of one size")
         return np.stack(pictures) if pictures else np.empty((0, 0, 0, 3), dtype=np.uint8)
 
     def __len__(self) -> int:

@@ -20,7 +20,7 @@ def array(values: tuple[Memory, str, list[int]] | list[Any]) -> np.ndarray:
     """The values of a column as an array, which shares their memory."""
     if isinstance(values, tuple):
         memory, dtype, shape = values
-        return np.frombuffer(memory, dtype=dtype).reshape(shape)
+        return np.frombuffer(memoryview(memory), dtype=dtype).reshape(shape)
     if values and all(isinstance(value, bool) for value in values):
         return np.array(values, dtype=bool)
     objects = np.empty(len(values), dtype=object)

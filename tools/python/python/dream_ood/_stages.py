@@ -113,6 +113,10 @@ def run_preset(store: Store, file: str, seed: int, progress: Progress | None) ->
     return _native.run_preset(store._native, machine(), listener(progress), file, seed)
 
 
+def register(store: Store, name: str, path: str, skip_bad: bool) -> dict[str, Any]:
+    return json.loads(_native.register(store._native, listener(False), name, path, skip_bad))
+
+
 def _text(params: dict[str, Any]) -> str:
     """Parameters as JSON; numbers of NumPy are numbers."""
 

@@ -170,12 +170,11 @@ class Store:
             name, of, class_, index = to
             vector = self._native.vector(name, _id(of), str(class_), index)
         else:
-            vector = np.asarray(to, dtype=np.float32)
-            if vector.ndim != 1:
-                raise ValueError(
-                    f"to has the shape {vector.shape}: one vector is needed, of the shape [width]"
-                )
-            vector = vector.tolist()
+            numbers = np.asarray(to, dtype=np.float32)
+            if numbers.ndim != 1:
+                shape = list(numbers.shape)
+                raise ValueError(f"to has the shape {shape}: one vector is needed, of the shape [width]")
+            vector = numbers.tolist()
         return Rows(self._native.nearest(table, vector, k, _ids(run), distance == "l2"))
 
     # Pictures and weights.
@@ -198,6 +197,16 @@ class Store:
         from ._weights import state_dict
 
         return state_dict(self, run, name)
+
+    def register(self, name: str, path: str | os.PathLike[str], *, skip_bad: bool = False) -> dict[str, Any]:
+        """Registers an image set by a name; it stays where it is, and the store keeps its digest.
+
+        Args:
+            name: The name.
+            path: A folder of class folders, IDX, CIFAR, Parquet, an archive, ...: what it is is seen from it.
+            skip_bad: Leaves images out that cannot be decoded, instead of refusing the set.
+        """
+        return _stages.register(self, name, os.fspath(path), skip_bad)
 
     # What other programs made.
 
@@ -246,7 +255,8 @@ class Store:
     def import_images(
         self, pictures: Any, labels: Any, *, embeddings: RunName, alias: str | None = None
     ) -> Run:
-        """Takes in pictures, `[n, height, width, 3]` of uint8 or objects of PIL, with the class of each."""
+        """Takes in pictures with the class of each: `[n, height, width, 3]` of uint8, objects of PIL, or PNG
+        or JPEG files as bytes."""
         run = self.run(embeddings).id
         rows = self.query("class_embeddings", run=run, columns=["class_id", "class_name"]).to_list()
         names = {row["class_id"]: row["class_name"] for row in rows}
@@ -424,11 +434,11 @@ class Store:
             params: `metrics`, `groups`, `draws`, `full_spectrum`, ...
         """
         params = {"scores": list(scores), "convention": convention, **params}
-        if (classifier is None) == (activations is None):
-            raise ValueError("evaluate a classifier, or activations: one of them is needed")
-        if classifier is not None:
+        if classifier is not None and activations is None:
             ran = _stages.evaluate_classifier(self, _id(classifier), id, list(ood), params, progress)
             return self._made(ran, alias)
+        if classifier is not None or activations is None:
+            raise ValueError("evaluate a classifier, or activations: one of them is needed")
         optional = [train_activations, validation_activations, ood_validation_activations]
         others = [None if run is None else _id(run) for run in optional]
         observed = _stages.Observed(_id(activations), _ids(ood_activations), *others)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import numpy as np
 
 from . import _arrays, _native
 from ._machine import Machine, machine
+from ._optional import needed
 from ._progress import listener
 from .errors import DreamError, RefusedError
 
@@ -93,10 +95,11 @@ def activations(store: Store, arrays: dict[str, Any], dataset: str, split: str) 
         rows = len(found.get("features", found.get("logits", ())))
         found["labels"] = _arrays.classes("labels", arrays["labels"], rows, none=True)
     with _folder(store) as folder:
-        files = dict.fromkeys(["features", "logits", "labels", "weight", "bias"])
+        files: dict[str, Path | None] = dict.fromkeys(["features", "logits", "labels", "weight", "bias"])
         for name, values in found.items():
-            files[name] = folder / f"{name}.npy"
-            np.save(files[name], values)
+            file = folder / f"{name}.npy"
+            np.save(file, values)
+            files[name] = file
         return _native.import_activations(*_what(store), _Files(**files), dataset, split)
 
 
@@ -110,7 +113,7 @@ class _Files:
 def scores(store: Store, values: Any, predicted: Any, labels: Any, of: tuple[str, str, str]) -> str:
     """A score, the class that the network gives, and the true class of each image."""
     found = _arrays.vector("values", values)
-    arrays = {"conf": found, "pred": _arrays.classes("predicted", predicted, len(found))}
+    arrays: dict[str, Any] = {"conf": found, "pred": _arrays.classes("predicted", predicted, len(found))}
     if labels is not None:
         arrays["label"] = _arrays.classes("labels", labels, len(found), none=True)
     with _folder(store) as folder:
@@ -120,10 +123,8 @@ def scores(store: Store, values: Any, predicted: Any, labels: Any, of: tuple[str
 
 
 def images(store: Store, pictures: Any, labels: Any, names: dict[int, str], embeddings: str) -> str:
-    """Pictures `[n, height, width, 3]` of uint8, or objects of PIL, with the class of each."""
-    from ._optional import needed
-
-    pil = needed("PIL.Image", "images")
+    """Pictures `[n, height, width, 3]` of uint8, objects of PIL, or PNG or JPEG files, with the class of
+    each."""
     classes = _arrays.classes("labels", labels, len(pictures))
     with _folder(store) as folder:
         for place, (picture, class_) in enumerate(zip(pictures, classes)):
@@ -133,13 +134,23 @@ def images(store: Store, pictures: Any, labels: Any, names: dict[int, str], embe
             number = str(class_)
             own = folder / (names[int(class_)] if number in names.values() else number)
             own.mkdir(exist_ok=True)
-            if not isinstance(picture, pil.Image):
-                pixels = _arrays.plain("pictures", picture)
-                if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
-                    shape = list(pixels.shape)
-                    raise RefusedError(
-                        f"picture {place} is {pixels.dtype} {shape}: uint8 [height, width, 3] is needed"
-                    )
-                picture = pil.fromarray(pixels)
-            picture.convert("RGB").save(own / f"{place:08}.png")
+            (own / f"{place:08}.png").write_bytes(_file(picture, place))
         return _native.import_images(*_what(store), folder, embeddings)
+
+
+def _file(picture: Any, place: int) -> bytes:
+    """The file of a picture."""
+    if isinstance(picture, bytes):
+        return picture
+    pil = needed("PIL.Image", "images")
+    if not isinstance(picture, pil.Image):
+        pixels = _arrays.plain(f"picture {place}", picture)
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+            shape = list(pixels.shape)
+            raise RefusedError(
+                f"picture {place} is {pixels.dtype} {shape}: uint8 [height, width, 3] is needed"
+            )
+        picture = pil.fromarray(pixels)
+    file = io.BytesIO()
+    picture.convert("RGB").save(file, "png")
+    return file.getvalue()

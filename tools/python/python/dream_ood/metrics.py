@@ -90,7 +90,7 @@ def aupr(
 
 def roc_curve(id: Any, ood: Any) -> tuple[np.ndarray, np.ndarray]:
     """The false and the true positive rates at every threshold, with ID positive, from (0, 0) to (1, 1)."""
-    points = np.frombuffer(_native.roc(*_pair(id, ood))).reshape(-1, 2)
+    points = np.frombuffer(memoryview(_native.roc(*_pair(id, ood)))).reshape(-1, 2)
     return points[:, 0], points[:, 1]
 
 

@@ -28,7 +28,7 @@ try:
     from sklearn.exceptions import NotFittedError
 except ImportError:
 
-    class NotFittedError(ValueError, AttributeError):
+    class NotFittedError(ValueError, AttributeError):  # type: ignore[no-redef]
         """A score that has not learnt yet what it must."""
 
 
@@ -189,7 +189,7 @@ class Score:
             self.fit(weight=weight, bias=bias)
         own = self._head if weight is None and bias is None else (weight, bias)
         shown = _shown(logits, features, None, *own)
-        return np.frombuffer(self._fitted.score(shown), dtype=np.float32)
+        return np.frombuffer(memoryview(self._fitted.score(shown)), dtype=np.float32)
 
     #: scikit-learn's name of it: higher is more normal there, too.
     score_samples = score
