@@ -180,16 +180,16 @@ def test_threads_go_on_while_a_query_is_computed(store):
 
 
 def test_ctrl_c_stops_a_query(made):
-    code = f"""
-        import dream_ood, os, signal, threading
-        store = dream_ood.open({str(made)!r})
+    code = """
+        import dream_ood, os, signal, sys, threading
+        store = dream_ood.open(sys.argv[1])
         threading.Timer(1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        tables = ", ".join(f"features {name}" for name in "abcde")
         try:
-            store.sql("SELECT count(*) FROM features a, features b, features c, features d, features
-            e").count()
+            store.sql(f"SELECT count(*) FROM {tables}").count()
         except KeyboardInterrupt:
             print("stopped", flush=True)
     """
-    command = [sys.executable, "-c", textwrap.dedent(code)]
+    command = [sys.executable, "-c", textwrap.dedent(code), str(made)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.stdout == "stopped\n", done.stderr
