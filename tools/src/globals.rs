@@ -35,8 +35,8 @@ pub struct Globals {
     pub threads: Option<u64>,
 
     /// Pictures that the diffusion model makes at once; results do not depend on it (on a GPU they would:
-    /// there it is the parameter `batch`, `--set batch=N`). Without it, as many as memory holds, 64 at most. (The images of a training step are a parameter: `--set
-    /// training.batch_size=N`)
+    /// there it is the parameter `batch`, `--set batch=N`). Without it, as many as memory holds, 64 at most.
+    /// (The images of a training step are a parameter: `--set training.batch_size=N`)
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=65536))]
     pub batch_size: Option<u64>,
 
