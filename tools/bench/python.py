@@ -25,6 +25,7 @@ import numpy as np
 import PIL.Image
 import pyarrow as pa
 import torch
+from lancedb.index import BTree
 from torch.utils.data import DataLoader
 
 CLASSES = 100
@@ -39,7 +40,7 @@ def measured(name, repeat, run):
         start = time.perf_counter()
         run()
         seconds.append(time.perf_counter() - start)
-    print(f"{name:42} {statistics.median(seconds) * 1e3:10.1f} ms", flush=True)
+    print(f"{name:42} {statistics.median(seconds) * 1e3:10.2f} ms", flush=True)
 
 
 def once(name, run):
@@ -70,6 +71,7 @@ def pictures_of(count):
 
 
 def main():
+    datasets.disable_progress_bars()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -106,7 +108,7 @@ def made(args, folder):
     lance = lancedb.connect(folder / "lance")
 
     def write_lance():
-        lance.create_table("features", table).create_scalar_index("class_id")
+        lance.create_table("features", table).create_index("class_id", config=BTree())
 
     once("write vectors: lancedb", write_lance)
     once("write vectors: datasets", lambda: datasets.Dataset(table).save_to_disk(folder / "features"))

@@ -1,9 +1,9 @@
 //! Pictures of a run, read by their places.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{ArrayRef, AsArray as _};
+use arrow::array::{Array as _, ArrayRef, AsArray as _};
 use dream_ood::Kind;
 use dream_ood::ask::{self, Scope};
 use dream_ood::query::{Class, Scan, ScanOptions, Selection};
@@ -27,8 +27,35 @@ pub struct Pictures {
     /// Place of the first picture of each stretch.
     starts: Vec<usize>,
     count: usize,
-    /// The stretch that was read last: whoever goes through the pictures asks for its others next.
-    last: Mutex<Option<(usize, ArrayRef)>>,
+    held: Mutex<Held>,
+}
+
+/// Bytes of files that are kept of what was read: pictures that are asked for in any order lie in few
+/// stretches, each of which is read and checked as a whole.
+const KEPT: usize = 512 << 20;
+
+/// Stretches that were read, in the order in which they were.
+#[derive(Default)]
+struct Held {
+    stretches: BTreeMap<usize, ArrayRef>,
+    order: VecDeque<usize>,
+    bytes: usize,
+}
+
+impl Held {
+    fn keep(&mut self, stretch: usize, files: &ArrayRef) {
+        if self.stretches.insert(stretch, files.clone()).is_some() {
+            return;
+        }
+        self.order.push_back(stretch);
+        self.bytes += files.get_array_memory_size();
+        while self.bytes > KEPT
+            && let Some(first) = self.order.pop_front()
+        {
+            let gone = self.stretches.remove(&first);
+            self.bytes -= gone.map_or(0, |files| files.get_array_memory_size());
+        }
+    }
 }
 
 impl Pictures {
@@ -68,21 +95,20 @@ impl Pictures {
             column,
             infos,
             count,
-            last: Mutex::new(None),
+            held: Mutex::default(),
         })
     }
 
     /// Returns the PNG files of a stretch.
     fn stretch(&self, stretch: usize) -> PyResult<ArrayRef> {
-        if let Some((place, files)) = &*self.last.lock().unwrap_or_else(PoisonError::into_inner)
-            && *place == stretch
-        {
+        let held = || self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(files) = held().stretches.get(&stretch) {
             return Ok(files.clone());
         }
         let columns = Projection::Only(vec![self.column]);
         let rows = self.snapshot.block(Table::Images, &self.infos[stretch], &columns);
         let files = rows.map_err(raised)?.column(0).clone();
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((stretch, files.clone()));
+        held().keep(stretch, &files);
         Ok(files)
     }
 }

@@ -16,6 +16,15 @@ use crate::pictures::Pictures;
 use crate::process;
 use crate::rows::{Question, Rows};
 
+/// A class, as Python names it.
+#[derive(FromPyObject)]
+enum ClassName {
+    /// Its number; nothing is looked up.
+    Number(u32),
+    /// Its name, or its number as text.
+    Word(String),
+}
+
 /// An open store.
 #[pyclass(frozen, module = "dream_ood._native")]
 pub struct Store {
@@ -154,7 +163,7 @@ impl Store {
         py: Python<'_>,
         table: &str,
         runs: Vec<String>,
-        class_: Option<&str>,
+        class_: Option<ClassName>,
         condition: Option<String>,
         columns: Option<Vec<String>>,
         limit: Option<usize>,
@@ -166,7 +175,10 @@ impl Store {
             .iter()
             .map(|name| this.resolve(name))
             .collect::<PyResult<_>>()?;
-        let class = class_.map(|word| ask::class(&store, Scope::Store, word));
+        let class = class_.map(|class| match class {
+            ClassName::Number(number) => Ok(Class::Id(number)),
+            ClassName::Word(word) => ask::class(&store, Scope::Store, &word),
+        });
         let filter = Filter {
             runs,
             class: class.transpose().map_err(raised)?,

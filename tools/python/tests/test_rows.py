@@ -18,6 +18,9 @@ def test_vectors_are_what_was_taken_in(store):
     own = store.query("features", class_="coat", columns=["vector"])
     assert np.array_equal(np.asarray(own), vectors[labels == 1])
     assert own.numpy().flags.writeable and own.numpy().dtype == np.float32
+    assert store.query("features", class_=np.int64(2), columns=["index"]).count() == FEATURES
+    with pytest.raises(errors.RefusedError, match="class_=-1"):
+        store.query("features", class_=-1)
     assert store.query("features", class_=2, limit=3).numpy("vector").shape == (3, WIDTH)
 
 

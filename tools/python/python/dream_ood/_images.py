@@ -32,6 +32,9 @@ class Images:
     `images.pngs([0, 1])` their files. `class_id`, `class_name`, `index` (the place in the class), `outlier`
     (the index of the vector that it was made from, -1 where there is none), `width` and `height` are arrays
     with an entry for each picture.
+
+    A process keeps up to 512 MiB of the files that it has read, so that pictures in any order are read once
+    where they fit.
     """
 
     def __init__(self, store: Store, run: str, class_: str | None = None):

@@ -52,7 +52,7 @@ class Store:
         self,
         table: str,
         runs: Sequence[str],
-        class_: str | None,
+        class_: str | int | None,
         condition: str | None,
         columns: Sequence[str] | None,
         limit: int | None,

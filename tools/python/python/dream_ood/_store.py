@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from ._native import Store as Native
 from ._progress import Progress
 from ._rows import Rows
 from ._runs import Lineage, Run, Runs
+from .errors import RefusedError
 
 if TYPE_CHECKING:
     import torch
@@ -132,7 +134,8 @@ class Store:
             columns: The columns, in this order; what is not asked for is not read.
             limit: At most so many rows.
         """
-        class_ = None if class_ is None else str(class_)
+        if class_ is not None and not isinstance(class_, str):
+            class_ = _number(class_)
         columns = None if columns is None else list(columns)
         return Rows(self._native.query(table, _ids(run), class_, where, columns, limit))
 
@@ -479,3 +482,11 @@ def _ids(runs: RunName | Iterable[RunName] | None) -> list[str]:
     if not names:
         raise ValueError("run=[]: an empty list of runs; leave it out for all runs")
     return names
+
+
+def _number(class_: Any) -> int:
+    """The number of a class, also one of NumPy."""
+    number = operator.index(class_)
+    if not 0 <= number < 2**32:
+        raise RefusedError(f"class_={number}: a class is a name or a number from 0")
+    return number
