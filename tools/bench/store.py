@@ -2,7 +2,8 @@
 
     python tools/bench/store.py --dream target/release/dream --sizes 10000 100000 1000000
 
-needs lancedb, pylance, duckdb, faiss-cpu, pyarrow and numpy. Vectors of 768 numbers in 100 classes are made
+needs lancedb, pylance, duckdb, faiss-cpu, pyarrow and numpy, and `dream_ood` (`pip install ./tools/python`)
+for the column of that name, which is left out without it. Vectors of 768 numbers in 100 classes are made
 as a Parquet file in the layout of `dream export outliers`; each program takes it in and answers the same
 questions. Every measurement is a process of its own: its time is that of the whole process for `dream`, and
 for the Python packages that of the calls alone, without interpreter and imports; its memory is the most that
@@ -12,6 +13,7 @@ here. All is removed at the end.
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import resource
@@ -282,7 +284,41 @@ class Dream:
         return on_disk(self.folder / "dream.redb")
 
 
-ENGINES = {"LanceDB": Lance, "DuckDB": Duck, "FAISS": Faiss}
+class Opened:
+    """The Python package `dream_ood`, over the store that the program filled; opening it is part of a task."""
+
+    def __init__(self, folder):
+        import dream_ood
+
+        self.folder, self.package = folder, dream_ood
+
+    def query(self, sql):
+        return self.package.open(self.folder / "dream.redb").sql(sql).to_arrow().num_rows
+
+    def found(self, store, **which):
+        return store.query("outliers", class_=name(CLASS), columns=["vector"], **which).to_arrow()
+
+    def one_class(self):
+        return save(self.folder / "opened.npy", self.found(self.package.open(self.folder / "dream.redb")))
+
+    def one_vector(self):
+        store = self.package.open(self.folder / "dream.redb")
+        return self.found(store, where=f"index = {INDEX}").num_rows
+
+    def filter(self):
+        return self.query(f"SELECT class_id, index, knn_distance FROM outliers WHERE {FILTER}")
+
+    def nearest(self):
+        store = self.package.open(self.folder / "dream.redb")
+        vector = self.found(store, where=f"index = {INDEX}")["vector"][0].values.to_numpy()
+        return store.nearest("outliers", vector, k=10, distance="l2").to_arrow().num_rows
+
+    def size(self):
+        return on_disk(self.folder / "dream.redb")
+
+
+PEERS = {"LanceDB": Lance, "DuckDB": Duck, "FAISS": Faiss}
+ENGINES = {"dream_ood": Opened, **PEERS}
 
 
 class Package:
@@ -318,10 +354,20 @@ def does(engine, task):
     match engine:
         case "dream":
             return True
+        case "dream_ood":
+            return task not in ("ingest", "export", "nearest_in_memory")
         case "FAISS":
             return task in ("ingest", "nearest", "nearest_in_memory")
         case _:
             return task != "nearest_in_memory"
+
+
+def is_there(engine):
+    """Whether the package that is ours is installed; without the others there is nothing to measure."""
+    there = engine != "dream_ood" or importlib.util.find_spec(engine) is not None
+    if not there:
+        print("dream_ood is not installed, and left out", file=sys.stderr)
+    return there
 
 
 def run(engines, rows, repeats):
@@ -352,16 +398,18 @@ def number(seconds):
 def side_by_side(rows, results, sizes, engines):
     others = [engine for engine in engines if engine != "dream"]
     print(f"\n{rows:,} x {WIDTH} f32 in {CLASSES} classes: seconds (peak memory in MB)\n")
-    print("| | dream | " + " | ".join(others) + " | times as fast as LanceDB | DuckDB | FAISS |")
-    print("|-|" + "-|" * (len(others) + 4))
+    print("| | dream | " + " | ".join(others) + " | times as fast as LanceDB | DuckDB | FAISS | dream_ood "
+          "as LanceDB |")
+    print("|-|" + "-|" * (len(others) + 5))
     for title in dict.fromkeys(title for title, _ in results):
         cell = {e: results.get((title, e)) for e in engines}
         shown = [f"{number(c[0])} ({c[1] / 1e6:.0f})" if c else "" for c in cell.values()]
-        ratio = [f"{cell[e][0] / cell['dream'][0]:.1f}" if cell.get(e) else "" for e in ENGINES]
+        pairs = [(e, "dream") for e in PEERS] + [("LanceDB", "dream_ood")]
+        ratio = [f"{cell[a][0] / cell[b][0]:.1f}" if cell.get(a) and cell.get(b) else "" for a, b in pairs]
         print("| " + " | ".join([title, *shown, *ratio]) + " |")
     shown = [f"{sizes[engine] / 1e6:.0f} MB" for engine in engines]
-    ratio = [f"{sizes[e] / sizes['dream']:.2f}" if e in sizes else "" for e in ENGINES]
-    print("| " + " | ".join(["on disk", *shown, *ratio]) + " |")
+    ratio = [f"{sizes[e] / sizes['dream']:.2f}" if e in sizes else "" for e in PEERS]
+    print("| " + " | ".join(["on disk", *shown, *ratio, ""]) + " |")
 
 
 def growth(all_results):
@@ -396,7 +444,7 @@ def main():
         folder = Path(tempfile.mkdtemp(prefix="dream-bench-", dir=options.scratch))
         try:
             make(folder, rows)
-            engines = {e: Package(e, folder) for e in options.only if e != "dream"}
+            engines = {e: Package(e, folder) for e in options.only if e != "dream" and is_there(e)}
             engines = {"dream": Dream(options.dream, folder), **engines}
             engines["dream"].embed()
             results, sizes = run(engines, rows, options.repeats)
