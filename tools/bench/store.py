@@ -285,7 +285,7 @@ class Dream:
 
 
 class Opened:
-    """The Python package `dream_ood`, over the store that the program filled; opening it is part of a task."""
+    """The Python package `dream_ood`, over the store that the program filled, which every task opens."""
 
     def __init__(self, folder):
         import dream_ood
