@@ -93,6 +93,11 @@ pub trait Progress: Sync {
     fn end(&self);
     /// Says whether the user has asked to stop.
     fn cancelled(&self) -> bool;
+    /// Says whether the user has asked to stop without ending what is in hand. Who is asked to stop, but not
+    /// so, ends the pictures that are in the making, if any are.
+    fn cancelled_at_once(&self) -> bool {
+        self.cancelled()
+    }
 }
 
 /// Tells no one.

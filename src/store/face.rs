@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use arrow::array::RecordBatch;
-use dream_schema::{Artifact, Dataset, Run, RunId, Table};
+use dream_schema::{Artifact, Dataset, Run, RunId, Status, Table};
 
 #[cfg(doc)]
 use super::StoreError;
@@ -17,11 +17,50 @@ use super::{
 pub trait Viewed {
     /// Returns the state: of a store what is committed now, of a snapshot always the same.
     fn view(&self) -> Result<View<'_>>;
+
+    /// Returns the states of the stores that it is laid over, the nearest first.
+    fn beneath(&self) -> Result<Vec<View<'_>>> {
+        Ok(Vec::new())
+    }
+
+    /// Returns the state that has a run: this one, or the first beneath it where it is finished.
+    fn view_of(&self, run: RunId) -> Result<View<'_>> {
+        let own = self.view()?;
+        let beneath = self.beneath()?;
+        if beneath.is_empty() || runs::is_there(&own, run)? {
+            return Ok(own);
+        }
+        for view in beneath {
+            if runs::find(&view, run)?.is_some_and(|run| run.status == Status::Finished) {
+                return Ok(view);
+            }
+        }
+        Ok(own)
+    }
+
+    /// Returns the state that has bytes of an address: this one, or the first beneath it.
+    fn view_with(&self, hash: &str) -> Result<View<'_>> {
+        let own = self.view()?;
+        let beneath = self.beneath()?;
+        if beneath.is_empty() || blob::has(&own, hash)? {
+            return Ok(own);
+        }
+        for view in beneath {
+            if blob::has(&view, hash)? {
+                return Ok(view);
+            }
+        }
+        Ok(own)
+    }
 }
 
 impl Viewed for Store {
     fn view(&self) -> Result<View<'_>> {
         View::own(&self.path, self.read()?)
+    }
+
+    fn beneath(&self) -> Result<Vec<View<'_>>> {
+        self.beneath.iter().map(Viewed::view).collect()
     }
 }
 
@@ -35,6 +74,10 @@ impl Store {
 impl Viewed for Snapshot {
     fn view(&self) -> Result<View<'_>> {
         Ok(View::of(self))
+    }
+
+    fn beneath(&self) -> Result<Vec<View<'_>>> {
+        Ok(self.beneath.iter().map(View::of).collect())
     }
 }
 
@@ -53,19 +96,29 @@ impl Viewed for Writer<'_> {
 pub trait Readable: Viewed {
     /// Returns all runs, in the order in which they were begun.
     fn runs(&self) -> Result<Vec<Run>> {
-        runs::all(&self.view()?)
+        let mut all = runs::all(&self.view()?)?;
+        for view in self.beneath()? {
+            runs::unite(&mut all, runs::all(&view)?);
+        }
+        Ok(all)
     }
 
     /// Says whether nothing is in it: no run, no name, nothing that is registered.
     fn is_empty(&self) -> Result<bool> {
-        let (runs, damaged) = self.legible_runs()?;
+        let (runs, damaged) = runs::legible(&self.view()?)?;
         let no_run = runs.is_empty() && damaged.is_empty();
-        Ok(no_run && self.aliases()?.is_empty() && self.datasets()?.is_empty())
+        Ok(no_run && self.aliases()?.is_empty() && dataset::all(&self.view()?)?.is_empty())
     }
 
     /// Returns the runs, as far as their records can be read.
     fn legible_runs(&self) -> Result<runs::Legible> {
-        runs::legible(&self.view()?)
+        let (mut runs, mut damaged) = runs::legible(&self.view()?)?;
+        for view in self.beneath()? {
+            let (more, illegible) = runs::legible(&view)?;
+            runs::unite(&mut runs, more);
+            damaged.extend(illegible);
+        }
+        Ok((runs, damaged))
     }
 
     /// Returns a run.
@@ -73,7 +126,7 @@ pub trait Readable: Viewed {
     /// # Errors
     /// [`StoreError::UnknownRun`].
     fn run(&self, run: RunId) -> Result<Run> {
-        runs::find(&self.view()?, run)?.ok_or_else(|| runs::unknown(run))
+        runs::find(&self.view_of(run)?, run)?.ok_or_else(|| runs::unknown(run))
     }
 
     /// Returns the runs that were made from `run`, directly or through others, in the order in which they
@@ -104,7 +157,13 @@ pub trait Readable: Viewed {
 
     /// Returns everything that is registered (image sets, models, state dicts), by name.
     fn datasets(&self) -> Result<Vec<Dataset>> {
-        dataset::all(&self.view()?)
+        let mut all = dataset::all(&self.view()?)?;
+        for view in self.beneath()? {
+            let new = |set: &Dataset| all.iter().all(|known| known.name != set.name);
+            let more: Vec<Dataset> = dataset::all(&view)?.into_iter().filter(new).collect();
+            all.extend(more);
+        }
+        Ok(all)
     }
 
     /// Returns what is registered under a name.
@@ -112,6 +171,13 @@ pub trait Readable: Viewed {
     /// # Errors
     /// [`StoreError::UnknownDataset`].
     fn dataset(&self, name: &str) -> Result<Dataset> {
+        for view in self.beneath()? {
+            if dataset::find(&self.view()?, name)?.is_none()
+                && let Some(set) = dataset::find(&view, name)?
+            {
+                return Ok(set);
+            }
+        }
         dataset::require(&self.view()?, name)
     }
 
@@ -124,12 +190,15 @@ pub trait Readable: Viewed {
         part: Option<u32>,
         columns: &Projection,
     ) -> Result<Vec<BlockInfo>> {
-        self.view()?.infos(table, run, part, columns)
+        match run {
+            Some(id) => self.view_of(id)?.infos(table, run, part, columns),
+            None => self.view()?.infos(table, run, part, columns),
+        }
     }
 
     /// Returns some rows of `table`, in the order of their indexes, without the column `run`.
     fn block(&self, table: Table, info: &BlockInfo, columns: &Projection) -> Result<RecordBatch> {
-        self.view()?.stretch(table, info, columns)
+        self.view_of(info.run)?.stretch(table, info, columns)
     }
 
     /// Returns some rows of `table` as [`block`](Readable::block) does, and counts what was read for it.
@@ -140,7 +209,7 @@ pub trait Readable: Viewed {
         columns: &Projection,
         tally: &Tally,
     ) -> Result<RecordBatch> {
-        self.view()?.tallied(tally).stretch(table, info, columns)
+        self.view_of(info.run)?.tallied(tally).stretch(table, info, columns)
     }
 
     /// Counts the blocks that reading some columns of these stretches takes, without reading them.
@@ -157,7 +226,8 @@ pub trait Readable: Viewed {
         part: Option<u32>,
         columns: &Projection,
     ) -> Result<Blocks<'_>> {
-        Blocks::new(self.view()?, table, run, part, columns)
+        let view = run.map_or_else(|| self.view(), |run| self.view_of(run))?;
+        Blocks::new(view, table, run, part, columns)
     }
 
     /// Returns the rows of a run in one table, of one part or all, in key order.
@@ -179,7 +249,7 @@ pub trait Readable: Viewed {
 
     /// Returns the row at (run, part, index) as a record batch, if it is there.
     fn row_batch(&self, table: Table, run: RunId, part: u32, index: u64) -> Result<Option<RecordBatch>> {
-        self.view()?.row(table, run, part, index)
+        self.view_of(run)?.row(table, run, part, index)
     }
 
     /// Returns the indexes that are stored of one part of a run.
@@ -208,7 +278,7 @@ pub trait Readable: Viewed {
         if !table.has_vectors() {
             return Ok(None);
         }
-        self.view()?.width(table, run)
+        self.view_of(run)?.width(table, run)
     }
 
     /// Returns the bytes of an address.
@@ -217,12 +287,12 @@ pub trait Readable: Viewed {
     /// [`StoreError::UnknownBlob`] if there are none, [`StoreError::CorruptBlob`] if they are not what was
     /// stored.
     fn blob(&self, hash: &str) -> Result<Vec<u8>> {
-        blob::get(&self.view()?, hash)
+        blob::get(&self.view_with(hash)?, hash)
     }
 
     /// Says whether bytes of that address are stored.
     fn has_blob(&self, hash: &str) -> Result<bool> {
-        blob::has(&self.view()?, hash)
+        blob::has(&self.view_with(hash)?, hash)
     }
 
     /// Returns what takes up space.

@@ -150,6 +150,8 @@ enum Base {
 pub struct Store {
     path: PathBuf,
     base: Base,
+    /// What is read that is not here, the nearest first.
+    beneath: Vec<Store>,
 }
 
 impl Store {
@@ -161,6 +163,15 @@ impl Store {
     /// Says whether the store was opened for reading only.
     pub fn is_read_only(&self) -> bool {
         matches!(self.base, Base::Read(_))
+    }
+
+    /// Lays the store over others: runs, rows, blobs and data sets that are not here are read there, in the
+    /// first that has them. What is written is written here. So a process that works on one part of a job
+    /// keeps what it makes in a file of its own, and copies nothing of what it reads; [`Store::merge`] brings
+    /// the files together. Names, and what takes up space, are those of this store alone.
+    pub fn over(mut self, beneath: Vec<Store>) -> Self {
+        self.beneath = beneath;
+        self
     }
 
     /// Begins a read transaction: a snapshot of what is committed now.

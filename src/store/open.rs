@@ -78,6 +78,7 @@ impl Store {
         let store = Self {
             path: path.to_owned(),
             base: Base::Read(database),
+            beneath: Vec::new(),
         };
         store.view()?;
         Ok(store)
@@ -165,6 +166,7 @@ impl Store {
         let store = Self {
             path: path.to_owned(),
             base: Base::Write(database),
+            beneath: Vec::new(),
         };
         let transaction = store.read()?;
         let there: BTreeSet<_> = guard(path, || {

@@ -7,6 +7,7 @@ use dream_schema::digest::Digest;
 use dream_schema::{Process, Run, RunId, RunSpec, Status, Table};
 
 use super::error::At;
+use super::face::Viewed;
 use super::view::{View, Writer};
 use super::{Projection, Result, Store, StoreError, layout, repack};
 
@@ -60,6 +61,9 @@ impl Store {
     /// `spec` says.
     pub fn begin(&self, spec: &RunSpec, stamp: &Stamp) -> Result<Begun> {
         let id = spec.id();
+        if let Some(run) = self.finished_beneath(id)? {
+            return Ok(Begun::Finished(run));
+        }
         let writer = self.write()?;
         let begun = match find(&writer.view(), id)? {
             Some(run) if run.status == Status::Finished => return Ok(Begun::Finished(run)),
@@ -79,7 +83,7 @@ impl Store {
                 Begun::Resumed(run)
             }
             None => {
-                check_inputs(&writer.view(), spec)?;
+                self.check_inputs(&writer.view(), spec)?;
                 let run = Run {
                     id,
                     spec: spec.clone(),
@@ -143,6 +147,47 @@ impl Store {
         write(&writer, &noted)?;
         writer.commit()
     }
+}
+
+impl Store {
+    /// Returns a run that is not here, and finished in a store beneath.
+    fn finished_beneath(&self, run: RunId) -> Result<Option<Run>> {
+        if self.beneath.is_empty() || is_there(&self.view()?, run)? {
+            return Ok(None);
+        }
+        for view in self.beneath()? {
+            let found = find(&view, run)?.filter(|run| run.status == Status::Finished);
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    fn check_inputs(&self, view: &View<'_>, spec: &RunSpec) -> Result<()> {
+        for input in &spec.inputs {
+            let stored = match find(view, input.run)? {
+                Some(stored) => stored,
+                None => (self.finished_beneath(input.run)?).ok_or_else(|| unknown(input.run))?,
+            };
+            if stored.digest.as_ref() != Some(&input.digest) {
+                return Err(StoreError::InputChanged {
+                    role: input.role.clone(),
+                    run: input.run,
+                    expected: input.digest.clone(),
+                    actual: stored.digest.unwrap_or_else(|| "none".to_owned()),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Adds the runs of another store to those that are known, in the order in which they were begun.
+pub(super) fn unite(known: &mut Vec<Run>, more: Vec<Run>) {
+    let ids: BTreeSet<RunId> = known.iter().map(|run| run.id).collect();
+    known.extend(more.into_iter().filter(|run| !ids.contains(&run.id)));
+    known.sort_by_key(|run| (run.started_at, run.id));
 }
 
 /// Marks a run finished, with the digest of its rows, and commits.
@@ -270,21 +315,6 @@ pub(super) fn require_open(view: &View<'_>, run: RunId) -> Result<Run> {
         return Err(StoreError::Finished { run });
     }
     Ok(found)
-}
-
-fn check_inputs(view: &View<'_>, spec: &RunSpec) -> Result<()> {
-    for input in &spec.inputs {
-        let stored = require(view, input.run)?;
-        if stored.digest.as_ref() != Some(&input.digest) {
-            return Err(StoreError::InputChanged {
-                role: input.role.clone(),
-                run: input.run,
-                expected: input.digest.clone(),
-                actual: stored.digest.unwrap_or_else(|| "none".to_owned()),
-            });
-        }
-    }
-    Ok(())
 }
 
 /// Returns the digest over the rows of a run: tables in their order, rows by key.

@@ -14,10 +14,11 @@ pub struct Snapshot {
     pub(super) format: Format,
     pub(super) transaction: redb::ReadTransaction,
     pub(super) kept: Arc<Kept>,
+    pub(super) beneath: Vec<Snapshot>,
 }
 
 impl Store {
-    /// Returns the store as it is committed now.
+    /// Returns the store as it is committed now, with those that it is laid over.
     ///
     /// # Errors
     /// If the disk fails.
@@ -28,6 +29,7 @@ impl Store {
             format: Format::of(&self.path, &transaction)?,
             transaction,
             kept: Arc::default(),
+            beneath: self.beneath.iter().map(Store::snapshot).collect::<Result<_>>()?,
         })
     }
 }

@@ -1,9 +1,10 @@
 //! Progress on stderr. A bar where there is a terminal; elsewhere (a log) a line now and then: how many, how
-//! fast, how long still. Words of the stages as lines; the first Ctrl-C asks the work to stop.
+//! fast, how long still. Words of the stages as lines; the first Ctrl-C asks the work to stop, and so does
+//! SIGTERM.
 
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use dream_ood::stage::Progress;
@@ -25,13 +26,27 @@ pub struct Bars {
     quiet: bool,
     terminal: bool,
     cancelled: Arc<AtomicBool>,
+    terminated: Arc<AtomicBool>,
+}
+
+/// Set by SIGTERM, where a command listens to it.
+static TERMINATED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
+/// Says whether SIGTERM has asked the program to stop.
+pub fn terminated() -> bool {
+    TERMINATED.get().is_some_and(|flag| flag.load(Ordering::SeqCst))
 }
 
 impl Bars {
     /// Starts with no bar, and takes over Ctrl-C: the first one stops the work after its current step, a
-    /// second one at once.
+    /// second one at once. SIGTERM, by which a scheduler or an operator ends the program, lets it end the
+    /// pictures in hand before; again and again, it asks for no more.
     pub fn new(quiet: bool) -> Self {
         let bars = Self::silent(quiet);
+        #[cfg(unix)]
+        if signal_hook::flag::register(signal_hook::consts::SIGTERM, bars.terminated.clone()).is_ok() {
+            let _ = TERMINATED.set(bars.terminated.clone());
+        }
         let flag = bars.cancelled.clone();
         // Without the handler Ctrl-C stops the program at once, which loses no committed work either.
         let _ = ctrlc::set_handler(move || {
@@ -63,7 +78,8 @@ impl Bars {
             log: Mutex::new(None),
             quiet,
             terminal: std::io::stderr().is_terminal(),
-            cancelled: Arc::new(AtomicBool::new(false)),
+            cancelled: Arc::default(),
+            terminated: Arc::default(),
         }
     }
 
@@ -230,6 +246,10 @@ impl Progress for Bars {
     }
 
     fn cancelled(&self) -> bool {
+        self.cancelled_at_once() || self.terminated.load(Ordering::SeqCst)
+    }
+
+    fn cancelled_at_once(&self) -> bool {
         self.cancelled.load(Ordering::SeqCst)
     }
 }

@@ -13,14 +13,19 @@ use dream_ood::query::QueryError;
 use dream_ood::stage::{Refusal, Role, StageError};
 use dream_ood::store::StoreError;
 
+use crate::bars;
 use crate::session::Usage;
 
 /// The rule of exit codes.
 pub const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed, or a check found something; 2 wrong usage, or a \
-                              value that is refused before any work; 130 stopped by Ctrl-C.";
+                              value that is refused before any work; 130 stopped by Ctrl-C, 143 by SIGTERM: what is \
+                              done is stored, and the same command goes on from there.";
 
 /// The exit code of a program that Ctrl-C stopped, as shells have it.
 pub const INTERRUPTED: u8 = 130;
+
+/// The exit code of a program that SIGTERM stopped.
+pub const TERMINATED: u8 = 143;
 
 macro_rules! remedies {
     ($($name:ident: $text:literal;)*) => {
@@ -93,7 +98,10 @@ pub fn exit_code(error: &Error) -> u8 {
     if error.is::<Usage>() || refusals(error).is_some() || not_there {
         2
     } else if Kind::of(error.as_ref()) == Some(Kind::Interrupted) {
-        INTERRUPTED
+        match bars::terminated() {
+            true => TERMINATED,
+            false => INTERRUPTED,
+        }
     } else {
         1
     }

@@ -172,6 +172,11 @@ fn paint<'a>(
     std::thread::scope(|scope| {
         let mut storing: Option<ScopedJoinHandle<'_, _>> = None;
         loop {
+            if ctx.progress.cancelled() {
+                // What is made is stored before.
+                storing.take().map_or(Ok(()), join)?;
+                return Err(StageError::Interrupted);
+            }
             let batch = wanted
                 .take(painter.sampling_batch())
                 .collect::<Result<Vec<_>, _>>()?;
@@ -187,6 +192,16 @@ fn paint<'a>(
             storing = Some(scope.spawn(move || store(batch, latents, pictures)));
         }
     })
+}
+
+/// Returns how many pictures a run has when it is whole.
+///
+/// # Errors
+/// If its parameters are not this stage's, or the store fails.
+pub fn pictures(store: &Store, run: &Run) -> Result<u64, StageError> {
+    let params: Params = super::params(run)?;
+    let classes: Vec<ClassEmbedding> = store.rows(required_input(run, &Role::Embeddings)?, None)?;
+    Ok(params.chosen(&classes).len() as u64 * params.per_class as u64)
 }
 
 /// Makes what is missing of one part of the run, and says whether the whole run is now there.
@@ -222,6 +237,5 @@ pub(super) fn execute_part(
         });
         paint(ctx, run, &painter, &mut wanted)?;
     }
-    let all = chosen.len() as u64 * params.per_class as u64;
-    Ok(ctx.store.count(run.id, Table::Images)? == all)
+    Ok(ctx.store.count(run.id, Table::Images)? == pictures(ctx.store, run)?)
 }

@@ -180,7 +180,7 @@ impl Painter {
             let (done, pictures) = (step + 1, batch.len());
             ctx.progress
                 .detail(&format!("step {done} of {steps}, {pictures} at once"));
-            if ctx.progress.cancelled() {
+            if ctx.progress.cancelled_at_once() {
                 ControlFlow::Break(())
             } else {
                 ControlFlow::Continue(())
@@ -194,7 +194,9 @@ impl Painter {
         let latents = self
             .pipeline
             .sample(sampling, cond, uncond, noise.initial()?, hooks);
-        ctx.check_interrupt()?;
+        if ctx.progress.cancelled_at_once() {
+            return Err(StageError::Interrupted);
+        }
         Ok(latents?.narrow(0, 0, batch.len())?)
     }
 

@@ -15,6 +15,11 @@ impl Shard {
     /// The run as a whole.
     pub const WHOLE: Self = Self { part: 1, parts: 1 };
 
+    /// Returns part `part` of `parts`, counted from 1; none if there is no such part.
+    pub fn new(part: u64, parts: u64) -> Option<Self> {
+        (1..=parts).contains(&part).then_some(Self { part, parts })
+    }
+
     /// Returns how many parts there are.
     pub fn parts(self) -> u64 {
         self.parts
@@ -41,9 +46,9 @@ impl FromStr for Shard {
             .split_once('/')
             .and_then(|(part, parts)| Some((part.parse::<u64>().ok()?, parts.parse::<u64>().ok()?)));
         match numbers {
-            Some((part, parts)) if part >= 1 && part <= parts => Ok(Self { part, parts }),
             Some((_, 0)) => Err("0 parts: at least one is needed".to_owned()),
-            Some((_, parts)) => Err(format!("the parts of {parts} are counted from 1 to {parts}")),
+            Some((part, parts)) => Self::new(part, parts)
+                .ok_or_else(|| format!("the parts of {parts} are counted from 1 to {parts}")),
             None => Err("expected I/N, such as 1/4 for the first of four parts".to_owned()),
         }
     }

@@ -1,27 +1,34 @@
 //! The whole pipeline from one file: a preset names the data, the model and the parameters of every stage.
 
 mod evaluation;
+mod outlook;
+mod plan;
+mod read;
 mod sources;
+mod step;
+mod sweep;
 mod walk;
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use dream_schema::Run;
 use serde::{Deserialize, Serialize};
 
 use super::classes::{ClassRow, read_classes};
 use super::{
-    Context, How, Refusal, Refusals, Room, StageError, detect, did_you_mean, embed, encode, evaluate,
-    imagine, sample, with_suggestion,
+    Context, How, Refusal, Refusals, Room, StageError, detect, embed, encode, evaluate, imagine, sample,
 };
 use crate::dataset::Kind;
 use crate::engine::{self, Processor};
 use crate::store::Store;
 
 pub use evaluation::Evaluation;
+pub use outlook::Outlook;
+pub use plan::{Plan, Point, Task};
 pub use sources::Reach;
 use sources::Sources;
+pub use step::Step;
+pub use sweep::{Setting, Sweep};
 use walk::{Check, Work};
 
 /// A preset file.
@@ -49,9 +56,18 @@ pub struct Preset {
     pub detect: detect::Params,
     /// Scores and metrics.
     pub evaluate: evaluate::Settings,
-    /// The folder that relative paths start from.
+    /// What a sweep gives its keys in turn; the values above are those without a sweep.
+    #[serde(default, skip_serializing_if = "Sweep::is_empty")]
+    pub sweep: Sweep,
+    /// The setting of a sweep that it is.
     #[serde(skip)]
-    pub folder: PathBuf,
+    pub setting: Setting,
+    /// The file, in whose folder relative paths start.
+    #[serde(skip)]
+    pub file: PathBuf,
+    /// What the file says.
+    #[serde(skip)]
+    text: String,
 }
 
 /// The image sets of a preset.
@@ -117,75 +133,9 @@ pub struct Runs {
 }
 
 impl Preset {
-    /// Reads a preset file.
-    ///
-    /// # Errors
-    /// If it cannot be read, or is not a preset: the message says the line; and if it has a suffix for a
-    /// class that its table does not name.
-    pub fn read(path: &Path) -> Result<Self, StageError> {
-        let wrong = |message: String| StageError::File {
-            path: path.to_owned(),
-            message,
-        };
-        let text = std::fs::read_to_string(path).map_err(StageError::access(path))?;
-        let mut preset: Self = toml::from_str(&text).map_err(|error| {
-            let before = error.span().and_then(|span| text.get(..span.start));
-            let line = before.map_or(String::new(), |text| {
-                format!("line {}: ", text.matches('\n').count() + 1)
-            });
-            wrong(format!("{line}{}", with_suggestion(error.message())))
-        })?;
-        if let Some(key) = toml::from_str(&text).ok().and_then(|table| not_finite(&table)) {
-            return Err(wrong(format!("{key}: expected a finite number")));
-        }
-        preset.folder = path.parent().map(Path::to_owned).unwrap_or_default();
-        let classes = preset.classes()?;
-        let names = || classes.iter().map(|class| class.name.as_str());
-        let is_stray = |name: &&String| names().all(|known| known != name.as_str());
-        let imagine = &preset.imagine;
-        for (key, named) in [("suffixes", &imagine.suffixes), ("prompts", &imagine.prompts)] {
-            if let Some(stray) = named.keys().find(is_stray) {
-                let near = did_you_mean(stray, names());
-                let table = preset.data.classes.display();
-                return Err(wrong(format!(
-                    "imagine.{key}: {table} has no class `{stray}`{near}"
-                )));
-            }
-        }
-        let suffixes = classes.into_iter().filter(|c| !c.suffix.is_empty());
-        let mut all: BTreeMap<String, String> = suffixes.map(|c| (c.name, c.suffix)).collect();
-        all.append(&mut preset.imagine.suffixes);
-        preset.imagine.suffixes = all;
-        for named in [&preset.data.id, &preset.model] {
-            let given = [("split", named.split.is_some()), ("group", named.group.is_some())];
-            if let Some((key, _)) = given.iter().find(|(_, given)| *given) {
-                let name = &named.name;
-                return Err(wrong(format!("`{name}`: only an OOD set takes a {key} here")));
-            }
-        }
-        if let Some(named) = &preset.data.ood_validation {
-            if named.group.is_some() {
-                let name = &named.name;
-                return Err(wrong(format!(
-                    "`{name}`: only an OOD set to test on takes a group here"
-                )));
-            }
-            if named.split.is_some() {
-                preset.evaluate.ood_validation_split.clone_from(&named.split);
-            }
-        }
-        for named in &preset.data.ood {
-            if let Some(split) = &named.split {
-                preset
-                    .evaluate
-                    .ood_splits
-                    .insert(named.name.clone(), split.clone());
-            }
-            if let Some(group) = named.group {
-                preset.evaluate.groups.insert(named.name.clone(), group);
-            }
-        }
-        Ok(preset)
+    /// Returns the folder that relative paths start from.
+    pub(super) fn folder(&self) -> &std::path::Path {
+        self.file.parent().unwrap_or(std::path::Path::new(""))
     }
 
     /// Returns the preset for a kind of processor: where it says no precision, with the one that is usual
@@ -211,7 +161,7 @@ impl Preset {
     /// # Errors
     /// If it cannot be read or is no class table.
     pub fn classes(&self) -> Result<Vec<ClassRow>, StageError> {
-        read_classes(&self.folder.join(&self.data.classes))
+        read_classes(&self.folder().join(&self.data.classes))
     }
 
     /// Returns the parameters of the class embeddings.
@@ -311,29 +261,6 @@ impl Preset {
             detectors: [part("detect-plain")?, part("detect")?],
             evaluations: [part("evaluate-plain")?, part("evaluate")?],
         })
-    }
-}
-
-/// Returns the key of a number that is infinite or none. TOML has words for them; JSON, in which parameters
-/// are stored, has not.
-fn not_finite(table: &toml::Table) -> Option<String> {
-    table
-        .iter()
-        .find_map(|(key, value)| not_finite_at(key.clone(), value))
-}
-
-fn not_finite_at(key: String, value: &toml::Value) -> Option<String> {
-    match value {
-        toml::Value::Float(number) => (!number.is_finite()).then_some(key),
-        toml::Value::Table(table) => Some(format!("{key}.{}", not_finite(table)?)),
-        toml::Value::Array(values) => values
-            .iter()
-            .zip(0..)
-            .find_map(|(value, place): (_, usize)| not_finite_at(format!("{key}[{place}]"), value)),
-        toml::Value::String(_)
-        | toml::Value::Integer(_)
-        | toml::Value::Boolean(_)
-        | toml::Value::Datetime(_) => None,
     }
 }
 

@@ -105,7 +105,7 @@ impl Preset {
 
     fn path(&self, named: &Named) -> Result<Option<PathBuf>, StageError> {
         let Some(path) = &named.path else { return Ok(None) };
-        let path = self.folder.join(path);
+        let path = self.folder().join(path);
         Ok(Some(dataset::place(&path).map_err(StageError::access(&path))?))
     }
 }

@@ -3,7 +3,7 @@
 use dream_schema::Run;
 
 use super::sources::Sources;
-use super::{Evaluation, Preset, Told};
+use super::{Evaluation, Preset, Step, Told};
 use crate::stage::{
     Asked, Context, Input, Refusals, Stage, StageError, detect, embed, encode, imagine, run, sample,
 };
@@ -24,16 +24,21 @@ impl Preset {
             ood_validation,
             model,
         } = sources;
+        walker.step(Step::Embed);
         let embeddings = walker.part("embed", embed::ask(&self.embed()?, model))?;
+        walker.step(Step::Encode);
         let encoder = encode::ask(&self.encode, seed, embeddings.clone(), id, None);
         let encoder = walker.part("encode", encoder)?;
+        walker.step(Step::Sample);
         let outliers = walker.part("sample", sample::ask(&self.sample, seed, encoder))?;
+        walker.step(Step::Imagine);
         let imagined = imagine::ask(store, &self.imagine, seed, outliers, model)?;
         let imagined = walker.part("imagine", imagined)?;
         let plain = imagine::Params {
             per_class: self.plain_per_class,
             ..self.imagine.clone()
         };
+        walker.step(Step::ImaginePlain);
         walker.part(
             "imagine-plain",
             imagine::ask(store, &plain, seed, embeddings, model)?,
@@ -44,7 +49,9 @@ impl Preset {
             images: id,
             weights: None,
         };
+        walker.step(Step::DetectPlain);
         let plain = walker.part("detect-plain", pair.plain())?;
+        walker.step(Step::Detect);
         let dream = walker.part("detect", pair.with_method(Some(imagined), Some(plain.clone())))?;
         let evaluation = Evaluation {
             settings: &self.evaluate,
@@ -52,7 +59,9 @@ impl Preset {
             ood,
             ood_validation: ood_validation.as_ref(),
         };
+        walker.step(Step::EvaluatePlain);
         evaluation.walk(store, "-plain", plain, walker)?;
+        walker.step(Step::Evaluate);
         evaluation.walk(store, "", dream, walker)?;
         Ok(())
     }
@@ -60,6 +69,9 @@ impl Preset {
 
 /// What is done with the parts of a pipeline.
 pub(super) trait Walker {
+    /// Told that the parts that come are of a step.
+    fn step(&mut self, _step: Step) {}
+
     /// Takes up a part, and returns what later parts read from.
     fn part<S: Stage>(&mut self, name: &str, asked: Asked<S>) -> Result<Input, StageError>;
 }

@@ -63,7 +63,7 @@ impl Demo {
 pub fn check(globals: &Globals, preset: &Preset, seed: u64, report: Option<&Path>) -> Result<()> {
     let mut refused = preset.check(&store_to_check(globals)?, seed, memory::room(globals))?;
     let mut refusals = Refusals::of("preset");
-    if let Err(error) = check_alias(&alias(preset, seed, "evaluate-plain")) {
+    if let Err(error) = check_alias(&preset.alias(seed, "evaluate-plain")) {
         refusals.refuse("name", format!("the aliases of its runs begin with it: {error}"));
     }
     refusals.begin("report");
@@ -75,11 +75,6 @@ pub fn check(globals: &Globals, preset: &Preset, seed: u64, report: Option<&Path
         true => Ok(()),
         false => Err(StageError::Refused(refused).into()),
     }
-}
-
-/// Returns the alias of a part of the pipeline.
-fn alias(preset: &Preset, seed: u64, part: &str) -> String {
-    format!("{}-{seed}-{part}", preset.name)
 }
 
 /// Runs the pipeline with every seed, names the runs, and returns the evaluations: plain and with outliers
@@ -95,7 +90,7 @@ pub fn pipeline(session: &Session<'_>, preset: &Preset, seeds: RangeInclusive<u6
                 How::Resumed => format!("resumed, {:.1} s", since.elapsed().as_secs_f64()),
                 How::Executed => format!("{:.1} s", since.elapsed().as_secs_f64()),
             };
-            let alias = alias(preset, seed, part);
+            let alias = preset.alias(seed, part);
             let before = session.store.move_alias(&alias, run.id)?;
             session.bars.say(&format!("  {part:<15} {}  {how}", run.id));
             if let Some(other) = before {

@@ -1,0 +1,122 @@
+//! Reading a preset.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::Preset;
+use crate::stage::{StageError, did_you_mean, with_suggestion};
+
+impl Preset {
+    /// Reads a preset file.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is not a preset: the message says the line; and if it has a suffix for a
+    /// class that its table does not name.
+    pub fn read(path: &Path) -> Result<Self, StageError> {
+        let text = std::fs::read_to_string(path).map_err(StageError::access(path))?;
+        Self::parse(&text, path)
+    }
+
+    /// Reads a preset from the text of the file at `path`.
+    ///
+    /// # Errors
+    /// As [`Preset::read`].
+    pub fn parse(text: &str, path: &Path) -> Result<Self, StageError> {
+        let wrong = |message: String| StageError::File {
+            path: path.to_owned(),
+            message,
+        };
+        let preset: Self = toml::from_str(text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start));
+            let line = before.map_or(String::new(), |text| {
+                format!("line {}: ", text.matches('\n').count() + 1)
+            });
+            wrong(format!("{line}{}", with_suggestion(error.message())))
+        })?;
+        if let Some(key) = toml::from_str(text).ok().and_then(|table| not_finite(&table)) {
+            return Err(wrong(format!("{key}: expected a finite number")));
+        }
+        preset.complete(path, text)
+    }
+
+    /// Adds what follows from the class table and from the entries of sets.
+    pub(super) fn complete(mut self, path: &Path, text: &str) -> Result<Self, StageError> {
+        let preset = &mut self;
+        let wrong = |message: String| StageError::File {
+            path: path.to_owned(),
+            message,
+        };
+        preset.file = path.to_owned();
+        preset.text = text.to_owned();
+        let classes = preset.classes()?;
+        let names = || classes.iter().map(|class| class.name.as_str());
+        let is_stray = |name: &&String| names().all(|known| known != name.as_str());
+        let imagine = &preset.imagine;
+        for (key, named) in [("suffixes", &imagine.suffixes), ("prompts", &imagine.prompts)] {
+            if let Some(stray) = named.keys().find(is_stray) {
+                let near = did_you_mean(stray, names());
+                let table = preset.data.classes.display();
+                return Err(wrong(format!(
+                    "imagine.{key}: {table} has no class `{stray}`{near}"
+                )));
+            }
+        }
+        let suffixes = classes.into_iter().filter(|c| !c.suffix.is_empty());
+        let mut all: BTreeMap<String, String> = suffixes.map(|c| (c.name, c.suffix)).collect();
+        all.append(&mut preset.imagine.suffixes);
+        preset.imagine.suffixes = all;
+        for named in [&preset.data.id, &preset.model] {
+            let given = [("split", named.split.is_some()), ("group", named.group.is_some())];
+            if let Some((key, _)) = given.iter().find(|(_, given)| *given) {
+                let name = &named.name;
+                return Err(wrong(format!("`{name}`: only an OOD set takes a {key} here")));
+            }
+        }
+        if let Some(named) = &preset.data.ood_validation {
+            if named.group.is_some() {
+                let name = &named.name;
+                return Err(wrong(format!(
+                    "`{name}`: only an OOD set to test on takes a group here"
+                )));
+            }
+            if named.split.is_some() {
+                preset.evaluate.ood_validation_split.clone_from(&named.split);
+            }
+        }
+        for named in &preset.data.ood {
+            if let Some(split) = &named.split {
+                preset
+                    .evaluate
+                    .ood_splits
+                    .insert(named.name.clone(), split.clone());
+            }
+            if let Some(group) = named.group {
+                preset.evaluate.groups.insert(named.name.clone(), group);
+            }
+        }
+        Ok(self)
+    }
+}
+
+/// Returns the key of a number that is infinite or none. TOML has words for them; JSON, in which parameters
+/// are stored, has not.
+fn not_finite(table: &toml::Table) -> Option<String> {
+    table
+        .iter()
+        .find_map(|(key, value)| not_finite_at(key.clone(), value))
+}
+
+fn not_finite_at(key: String, value: &toml::Value) -> Option<String> {
+    match value {
+        toml::Value::Float(number) => (!number.is_finite()).then_some(key),
+        toml::Value::Table(table) => Some(format!("{key}.{}", not_finite(table)?)),
+        toml::Value::Array(values) => values
+            .iter()
+            .zip(0..)
+            .find_map(|(value, place): (_, usize)| not_finite_at(format!("{key}[{place}]"), value)),
+        toml::Value::String(_)
+        | toml::Value::Integer(_)
+        | toml::Value::Boolean(_)
+        | toml::Value::Datetime(_) => None,
+    }
+}
