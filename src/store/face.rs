@@ -209,7 +209,9 @@ pub trait Readable: Viewed {
         columns: &Projection,
         tally: &Tally,
     ) -> Result<RecordBatch> {
-        self.view_of(info.run)?.tallied(tally).stretch(table, info, columns)
+        self.view_of(info.run)?
+            .tallied(tally)
+            .stretch(table, info, columns)
     }
 
     /// Counts the blocks that reading some columns of these stretches takes, without reading them.

@@ -58,6 +58,11 @@ const TRIALS: &[Trial] = &[
         ..answers(&["run", "quick"], &["run", "quik"], "quick")
     },
     answers(
+        &["submit", "slurm", "quick", "--shards", "2", "--dry-run"],
+        &["submit", "slurm", "quik", "--dry-run"],
+        "quick",
+    ),
+    answers(
         &["dataset", "add", "digits", "digits.parquet"],
         &["dataset", "add", "digits", "digit.parquet"],
         "digit.parquet",
@@ -234,8 +239,8 @@ const TRIALS: &[Trial] = &[
     },
 ];
 
-/// Commands that can be given once: `mend.rs` tries them.
-const ONCE: [&[&str]; 2] = [&["alias", "rm"], &["recover"]];
+/// Commands that can be given once, or in a place of their own: `mend.rs` and `submit.rs` try them.
+const ONCE: [&[&str]; 3] = [&["alias", "rm"], &["recover"], &["submit", "task"]];
 
 impl Trial {
     /// Its words before the first name or option: the command.

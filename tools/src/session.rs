@@ -18,6 +18,9 @@ use crate::commands::Verdict;
 use crate::globals::Globals;
 use crate::{memory, process};
 
+/// How long a task of a job waits for another process that holds its store.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+
 /// Words that the program does not understand, found after clap's own checks: exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -67,6 +70,21 @@ impl<'a> Session<'a> {
         let mut session = Self::new(globals, new.store.clone(), Bars::new)?;
         session._new = Some(new);
         Ok(session)
+    }
+
+    /// Opens the store at `path` for writing, made new if there is none, laid over others. Another process
+    /// that holds it is waited for: an earlier attempt at the same work may be about to end.
+    pub fn laid_over(globals: &'a Globals, path: &Path, beneath: Vec<Store>) -> Result<Self> {
+        let begun = std::time::Instant::now();
+        let store = loop {
+            match Store::open_or_create(path) {
+                Err(StoreError::Locked { .. }) if begun.elapsed() < PATIENCE => {
+                    std::thread::sleep(std::time::Duration::from_millis(500));
+                }
+                opened => break with_holder(opened)?,
+            }
+        };
+        Self::new(globals, Arc::new(store.over(beneath)), Bars::new)
     }
 
     /// Opens a store that must be there, to be changed.

@@ -20,6 +20,11 @@ impl Shard {
         (1..=parts).contains(&part).then_some(Self { part, parts })
     }
 
+    /// Returns which part it is, counted from 1.
+    pub fn part(self) -> u64 {
+        self.part
+    }
+
     /// Returns how many parts there are.
     pub fn parts(self) -> u64 {
         self.parts

@@ -96,7 +96,11 @@ impl Preset {
             if !sources.ood.iter().all(Source::is_registered) {
                 sources.ood = self.ood_sets(store, Reach::Register)?;
             }
-            if sources.ood_validation.as_ref().is_some_and(|set| !set.is_registered()) {
+            if sources
+                .ood_validation
+                .as_ref()
+                .is_some_and(|set| !set.is_registered())
+            {
                 sources.ood_validation = self.ood_validation_set(store, Reach::Register)?;
             }
         }
@@ -134,7 +138,9 @@ impl Walker for Survey<'_> {
         self.refusals.begin(name);
         let seed = asked.seed;
         let input = asked.plan(self.store, &mut self.refusals)?;
-        let Input::Planned(plan) = &input else { return Ok(input) };
+        let Input::Planned(plan) = &input else {
+            return Ok(input);
+        };
         let inputs: Vec<(&str, String)> = (plan.inputs.iter())
             .map(|(role, input)| (role.as_str(), self.name(input)))
             .collect();
@@ -150,7 +156,11 @@ impl Walker for Survey<'_> {
         });
         let mut after: Vec<Step> = read.filter(|step| *step != self.step).collect();
         after.dedup();
-        let finished = |id: &RunId| self.store.run(*id).is_ok_and(|run| run.status == Status::Finished);
+        let finished = |id: &RunId| {
+            self.store
+                .run(*id)
+                .is_ok_and(|run| run.status == Status::Finished)
+        };
         let known = plan.id.filter(finished);
         self.parts.push(Outlook {
             step: self.step,
@@ -185,7 +195,9 @@ impl Walker for Single<'_, '_> {
         let store = self.ctx.store;
         if self.step != self.wanted {
             let planned = asked.plan(store, &mut Refusals::default())?;
-            let Input::Planned(plan) = &planned else { return Ok(planned) };
+            let Input::Planned(plan) = &planned else {
+                return Ok(planned);
+            };
             let finished = |id: &RunId| store.run(*id).is_ok_and(|run| run.status == Status::Finished);
             return Ok(plan.id.filter(finished).map_or(planned.clone(), Input::Stored));
         }

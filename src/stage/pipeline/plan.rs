@@ -100,7 +100,10 @@ impl Plan {
                 hasher.update(part.key.as_bytes());
             }
             let key = hasher.finalize().to_hex().to_string();
-            let known = self.tasks.iter().position(|task| task.step == step && task.key == key);
+            let known = self
+                .tasks
+                .iter()
+                .position(|task| task.step == step && task.key == key);
             let place = known.unwrap_or_else(|| {
                 let read = parts.iter().flat_map(|part| &part.after);
                 let mut after: Vec<usize> = Vec::new();
@@ -140,7 +143,9 @@ impl Plan {
 
     /// Returns the steps that have tasks, each with the steps that it comes after directly or through others.
     pub fn steps(&self) -> Vec<(Step, Vec<Step>)> {
-        let steps = Step::ALL.into_iter().filter(|step| !self.tasks_of(*step).is_empty());
+        let steps = Step::ALL
+            .into_iter()
+            .filter(|step| !self.tasks_of(*step).is_empty());
         let before = |step: Step| {
             let tasks = self.tasks_of(step).into_iter();
             let read: Vec<usize> = tasks.flat_map(|task| self.tasks[task].after.clone()).collect();

@@ -127,7 +127,9 @@ fn flatten(key: String, value: toml::Value, keys: &mut Vec<(String, Vec<Value>)>
             keys.push((key, values));
             Ok(())
         }
-        _ => Err(format!("sweep.{key}: expected a list of values, such as [0.1, 0.2]")),
+        _ => Err(format!(
+            "sweep.{key}: expected a list of values, such as [0.1, 0.2]"
+        )),
     }
 }
 
@@ -232,7 +234,13 @@ mod tests {
         assert_eq!((all[0].number, all[5].number), (1, 6));
         let table: toml::Table = read.clone().into();
         assert_eq!(Sweep::try_from(table).unwrap(), read);
-        assert_eq!(Sweep::default().settings(), [Setting { number: 1, values: Vec::new() }]);
+        assert_eq!(
+            Sweep::default().settings(),
+            [Setting {
+                number: 1,
+                values: Vec::new()
+            }]
+        );
     }
 
     #[test]
@@ -251,7 +259,9 @@ mod tests {
             let error = sweep(text).unwrap_err();
             assert!(error.contains(said), "{text}: {error}");
         }
-        let many: Vec<String> = (0..5).map(|key| format!("k{key} = [1, 2, 3, 4, 5, 6, 7]")).collect();
+        let many: Vec<String> = (0..5)
+            .map(|key| format!("k{key} = [1, 2, 3, 4, 5, 6, 7]"))
+            .collect();
         assert!(sweep(&many.join("\n")).unwrap_err().contains("16807 settings"));
     }
 }

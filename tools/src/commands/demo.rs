@@ -1,6 +1,5 @@
 //! `dream demo`.
 
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -38,12 +37,16 @@ pub struct Demo {
 impl Demo {
     pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
         let preset = read_preset(globals, if self.quick { "quick" } else { "fashion-mini" })?;
-        check(globals, &preset, self.seeds - 1, Some(&self.report))?;
+        let preset = std::slice::from_ref(&preset);
+        check(globals, preset, &[self.seeds - 1], Some(&self.report))?;
         if self.check {
             return all_is_well(globals);
         }
         let session = Session::writing(globals)?;
-        let evaluations = pipeline(&session, &preset, 0..=self.seeds - 1)?;
+        let mut evaluations = Vec::new();
+        for preset in preset {
+            evaluations.extend(pipeline(&session, preset, 0..self.seeds)?);
+        }
         table::print(&session, &evaluations)?;
         report::write(&session, &evaluations, &self.report)?;
         let store = globals.store.display();
@@ -58,15 +61,30 @@ impl Demo {
     }
 }
 
-/// Refuses what cannot be done of the pipeline with the last of its seeds, and of its report, before a store
-/// is made.
-pub fn check(globals: &Globals, preset: &Preset, seed: u64, report: Option<&Path>) -> Result<()> {
-    let mut refused = preset.check(&store_to_check(globals)?, seed, memory::room(globals))?;
-    let mut refusals = Refusals::of("preset");
-    if let Err(error) = check_alias(&preset.alias(seed, "evaluate-plain")) {
-        refusals.refuse("name", format!("the aliases of its runs begin with it: {error}"));
+/// Refuses what cannot be done of the pipeline with any of its settings and the greatest of its seeds, and of
+/// its report, before a store is made.
+pub fn check(globals: &Globals, presets: &[Preset], seeds: &[u64], report: Option<&Path>) -> Result<()> {
+    let (store, seed) = (store_to_check(globals)?, seeds.iter().copied().max().unwrap_or(0));
+    let mut refused = Vec::new();
+    for preset in presets {
+        let mut own = preset.check(&store, seed, memory::room(globals))?;
+        let mut refusals = Refusals::of("preset");
+        if let Err(error) = check_alias(&preset.alias(seed, "evaluate-plain")) {
+            refusals.refuse("name", format!("the aliases of its runs begin with it: {error}"));
+        }
+        own.extend(refusals.into_inner());
+        // What is wrong with one setting may be so with all: one is told.
+        if !own.is_empty() {
+            let setting = preset.setting.in_words();
+            if !setting.is_empty() {
+                own.iter_mut()
+                    .for_each(|refusal| refusal.part = format!("with {setting}: {}", refusal.part));
+            }
+            refused.extend(own);
+            break;
+        }
     }
-    refusals.begin("report");
+    let mut refusals = Refusals::of("report");
     if let Some(fault) = report.and_then(|file| target::fault(file, report::ENDINGS, Over::Report)) {
         refusals.refuse("file", fault);
     }
@@ -79,10 +97,20 @@ pub fn check(globals: &Globals, preset: &Preset, seed: u64, report: Option<&Path
 
 /// Runs the pipeline with every seed, names the runs, and returns the evaluations: plain and with outliers
 /// for each seed.
-pub fn pipeline(session: &Session<'_>, preset: &Preset, seeds: RangeInclusive<u64>) -> Result<Vec<RunId>> {
+pub fn pipeline(
+    session: &Session<'_>,
+    preset: &Preset,
+    seeds: impl IntoIterator<Item = u64>,
+) -> Result<Vec<RunId>> {
     let mut evaluations = Vec::new();
     for seed in seeds {
-        session.bars.say(&format!("{}, seed {seed}", preset.name));
+        let setting = match preset.setting.in_words() {
+            none if none.is_empty() => none,
+            setting => format!(", {setting}"),
+        };
+        session
+            .bars
+            .say(&format!("{}{setting}, seed {seed}", preset.name));
         let mut since = std::time::Instant::now();
         let mut told = |part: &str, run: &Run, how: How| {
             let how = match how {

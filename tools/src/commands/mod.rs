@@ -30,10 +30,12 @@ mod reproduce;
 mod rm;
 mod run;
 mod scores;
+mod seeds;
 mod show;
 #[cfg(feature = "sql")]
 mod sql;
 mod stages;
+mod submit;
 mod upgrade;
 mod verify;
 
@@ -124,6 +126,7 @@ macro_rules! commands {
 commands! {
     Demo(demo::Demo): PAINTS,
     Run(run::RunFile): PAINTS,
+    Submit(submit::Submit): PAINTS,
     Dataset(dataset::Dataset): ANSWERS,
     Embed(stages::Embed): COMPUTES,
     Encode(stages::Encode): COMPUTES,
