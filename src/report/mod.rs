@@ -26,6 +26,7 @@ mod plot;
 mod roc;
 mod scatter;
 mod sheet;
+mod sweep;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -39,4 +40,5 @@ pub use pca::{Basis, pca2};
 pub use pictures::ClassSheet;
 pub use scatter::{Mark, PointGroup, Projection};
 pub use sheet::{Picture, comparison_sheet, contact_sheet};
+pub use sweep::{SweepLine, SweepPanel, sweep_svg};
 pub use table::{Average, DetectionRow, DetectionTable};

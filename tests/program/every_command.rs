@@ -237,6 +237,10 @@ const TRIALS: &[Trial] = &[
         prints: false,
         ..answers(&["completions", "bash"], &["completions", "bassh"], "bash")
     },
+    Trial {
+        prints: false,
+        ..answers(&["man", "pages", "--force"], &[], "")
+    },
 ];
 
 /// Commands that can be given once, or in a place of their own: `mend.rs` and `submit.rs` try them.

@@ -2,6 +2,7 @@
 
 mod over;
 mod paired;
+mod settings;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,11 +17,14 @@ use crate::store::{Readable, Store};
 
 pub use over::Over;
 pub use paired::{PAIRED_METRICS, Paired, paired};
+pub use settings::{Settings, settings};
 pub use table::{Cell, Comparison, Line, Mark};
 
 /// The results of one kind of network, over all its seeds.
 #[derive(Clone, Debug)]
 pub struct Network {
+    /// `plain`, `dream`, the name of another method of training, or `other`.
+    pub kind: &'static str,
     /// `plain`, `dream` for one trained with imagined outliers, `other` for one of another program; with the
     /// start of a run's id where two kinds share a name.
     pub name: String,
@@ -151,7 +155,7 @@ pub fn networks(store: &Store, evaluations: &[RunId]) -> Result<Vec<Network>, St
         } else {
             kind.name.to_owned()
         };
-        summarise(store, name, kind.convention, runs)
+        summarise(store, kind, name, runs)
     };
     groups.iter().map(network).collect()
 }
@@ -250,12 +254,7 @@ impl Kind {
     }
 }
 
-fn summarise(
-    store: &Store,
-    name: String,
-    convention: Convention,
-    runs: &[(Run, RunId)],
-) -> Result<Network, StageError> {
+fn summarise(store: &Store, kind: &Kind, name: String, runs: &[(Run, RunId)]) -> Result<Network, StageError> {
     let mut values: BTreeMap<_, Vec<f64>> = BTreeMap::new();
     let (mut id, mut accuracy) = (String::new(), Vec::new());
     let mut shifted: BTreeMap<_, Vec<f64>> = BTreeMap::new();
@@ -293,8 +292,9 @@ fn summarise(
     let seeds = runs.iter().map(|(classifier, _)| classifier.spec.seed).collect();
     let evaluations = runs.iter().map(|(_, evaluation)| *evaluation).collect();
     Ok(Network {
+        kind: kind.name,
         name,
-        convention,
+        convention: kind.convention,
         seeds,
         evaluations,
         id,

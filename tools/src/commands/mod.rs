@@ -18,6 +18,7 @@ mod gc;
 mod import;
 mod lineage;
 mod list;
+mod man;
 mod merge;
 mod nearest;
 mod note;
@@ -48,11 +49,23 @@ pub enum Verdict {
     Found,
 }
 
+/// What `--version` says behind the name.
+const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    "\ncommit: ",
+    env!("DREAM_COMMIT"),
+    "\ntarget: ",
+    env!("DREAM_TARGET"),
+    "\nfeatures: ",
+    env!("DREAM_FEATURES"),
+);
+
 /// Runs the DREAM-OOD pipeline on an embedded artifact store, and answers questions about its runs.
 #[derive(Debug, Parser)]
 #[command(
     name = "dream",
     version,
+    long_version = VERSION,
     max_term_width = 110,
     arg_required_else_help = true,
     after_help = remedy::EXIT_CODES
@@ -161,6 +174,7 @@ commands! {
     Merge(merge::Merge): ANSWERS,
     Upgrade(upgrade::Upgrade): ANSWERS,
     Completions(completions::Completions): PRINTS,
+    Man(man::Man): PRINTS,
 }
 
 #[cfg(test)]

@@ -1,8 +1,12 @@
 //! `dream compare RUN...`.
 
 mod layout;
+mod over;
+
+use std::path::PathBuf;
 
 use anyhow::{Result, bail};
+use dream_ood::exchange::ExchangeError;
 use dream_ood::ood::{Bootstrap, Spread};
 use dream_ood::stage::MetricName;
 use dream_ood::stage::compare::{self, Comparison, Network, PAIRED_METRICS, Paired};
@@ -11,9 +15,11 @@ use dream_schema::RunId;
 use serde_json::json;
 
 use super::Verdict;
+use super::stages::read_preset;
 use crate::globals::{Format, Globals};
 use crate::output;
 use crate::session::{Session, Usage};
+use crate::target::{self, Over};
 use crate::words::Words;
 use layout::Layout;
 
@@ -22,8 +28,23 @@ use layout::Layout;
 #[derive(Debug, clap::Args)]
 pub struct Compare {
     /// The evaluations: `evaluate` runs
-    #[arg(required = true, value_name = "RUN")]
+    #[arg(required_unless_present = "sweep", value_name = "RUN")]
     runs: Vec<String>,
+    /// The evaluations of a preset, with all settings and seeds of its sweep, as far as they are in the store
+    #[arg(long, value_name = "NAME|FILE", conflicts_with = "runs")]
+    sweep: Option<String>,
+    /// A line for each setting in place of the tables: the values of these parameters (dotted keys that begin
+    /// with the stage, as in `sample.sampling.sigma`), or without a key of all in which networks of one kind
+    /// differ
+    #[arg(long, value_name = "KEY,...", value_delimiter = ',', num_args = 0..=1, default_missing_value = "",
+          conflicts_with_all = ["paired", "layout"])]
+    over: Option<Vec<String>>,
+    /// Also draws the metrics over the one parameter, as SVG
+    #[arg(long, value_name = "FILE.svg", requires = "over")]
+    plot: Option<PathBuf>,
+    /// Replaces a plot that is there
+    #[arg(long, requires = "plot")]
+    force: bool,
     /// The metrics, a table each
     #[arg(long, value_delimiter = ',', default_value = "fpr95,auroc", value_parser = Words(METRICS))]
     metric: Vec<MetricName>,
@@ -60,12 +81,21 @@ impl Compare {
                 self.layout
             )));
         }
+        self.check_plot()?;
         let session = Session::reading(globals)?;
-        let runs = self.runs.iter().map(|name| session.resolve(name));
-        let runs = runs.collect::<Result<Vec<RunId>>>()?;
+        let runs = match &self.sweep {
+            Some(preset) => swept(&session, preset)?,
+            None => {
+                let runs = self.runs.iter().map(|name| session.resolve(name));
+                runs.collect::<Result<Vec<RunId>>>()?
+            }
+        };
         compare::check(&session.store, &runs)?;
         let networks = compare::networks_with(&session.store, &runs, &self.metric)?;
         self.check_scores(&networks)?;
+        if let Some(over) = &self.over {
+            return self.print_over(&session, &networks, over);
+        }
         if self.paired {
             return self.print_paired(&session, &networks);
         }
@@ -80,6 +110,34 @@ impl Compare {
             Format::Csv => csv(&tables)?,
             Format::Json => tables.iter().try_for_each(json)?,
         }
+        Ok(Verdict::Good)
+    }
+
+    /// Refuses a plot that cannot be written, before anything is read.
+    fn check_plot(&self) -> Result<()> {
+        let Some(file) = &self.plot else { return Ok(()) };
+        if file.is_file() && !self.force {
+            return Err(ExchangeError::Exists { path: file.clone() }.into());
+        }
+        match target::fault(file, &["svg"], Over::AnyFile) {
+            Some(fault) => bail!(Usage(format!("--plot {fault}"))),
+            None => Ok(()),
+        }
+    }
+
+    fn print_over(&self, session: &Session<'_>, networks: &[Network], over: &[String]) -> Result<Verdict> {
+        let named: Vec<String> = over.iter().filter(|key| !key.is_empty()).cloned().collect();
+        let settings = compare::settings(&session.store, networks, &named)?;
+        let shown = over::Shown {
+            metrics: &self.metric,
+            scores: &self.scores,
+            spread: self.spread,
+        };
+        if let Some(file) = &self.plot {
+            over::plot(file, networks, &settings, &shown)?;
+            session.bars.say(&format!("the plot is in {}", file.display()));
+        }
+        over::print(session.globals.format, networks, &settings, &shown)?;
         Ok(Verdict::Good)
     }
 
@@ -168,6 +226,36 @@ impl Compare {
             None => Ok(()),
         }
     }
+}
+
+/// Returns the evaluations of a preset, with all its settings and seeds, that the store has.
+fn swept(session: &Session<'_>, preset: &str) -> Result<Vec<RunId>> {
+    let preset = read_preset(preset)?;
+    let seeds = match preset.sweep.seeds.as_slice() {
+        [] => &[0],
+        seeds => seeds,
+    };
+    let (mut runs, mut missing) = (Vec::new(), 0);
+    for preset in preset.settings()? {
+        for seed in seeds {
+            for part in preset.outlook(&session.store, *seed)? {
+                match part.run.filter(|_| part.known) {
+                    _ if !part.part.starts_with("evaluate") => {}
+                    Some(run) => runs.push(run),
+                    None => missing += 1,
+                }
+            }
+        }
+    }
+    if runs.is_empty() {
+        bail!("none of the {missing} evaluations of the preset is in the store: `dream run FILE` makes them");
+    }
+    if missing > 0 {
+        session.bars.say(&format!(
+            "{missing} evaluations of the preset are not in the store yet"
+        ));
+    }
+    Ok(runs)
 }
 
 /// A line a method and metric, two columns a set: mean and spread.
