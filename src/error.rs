@@ -9,6 +9,7 @@ use std::io;
 
 use dream_schema::SchemaError;
 
+use crate::archive::ArchiveError;
 use crate::ask::AskError;
 use crate::dataset::DatasetError;
 use crate::diffusion::DiffusionError;
@@ -93,6 +94,7 @@ impl Kind {
         std::iter::successors(Some(error), |error| (**error).source()).find_map(|error| {
             of_type::<StageError>(error)
                 .or_else(|| of_type::<AskError>(error))
+                .or_else(|| of_type::<ArchiveError>(error))
                 .or_else(|| of_type::<StoreError>(error))
                 .or_else(|| of_type::<QueryError>(error))
                 .or_else(|| of_type::<ExchangeError>(error))

@@ -2,6 +2,7 @@
 //!
 //! The library never prints, and never reads the environment or the clock on its own.
 
+pub mod archive;
 pub mod ask;
 pub mod bitmap;
 pub mod content;

@@ -181,3 +181,41 @@ fn activations_of_another_program_are_evaluated_as_our_own() {
     let said = bad(path, 2, &[&evaluate[..], &["--scores", "dream"]].concat());
     assert!(said.contains("phi"), "{said}");
 }
+
+#[test]
+fn runs_go_to_a_folder_and_come_back_with_their_digests() {
+    let place = folder();
+    let path = place.path();
+    std::fs::copy(demo().join("dream.redb"), path.join("dream.redb")).unwrap();
+    good(path, &["export", "--to", "lake", "--run", "quick-0-imagine"]);
+    let all = ["--store", "new.redb", "import", "--from", "lake"];
+    assert_eq!(
+        good(path, &all).lines().count(),
+        4,
+        "imagine and what it came from"
+    );
+    good(path, &["export", "--to", "lake"]);
+    let again = good(path, &all);
+    let runs = |store: &str| {
+        let query = "SELECT run, digest, alias, started_at FROM runs ORDER BY run";
+        json(path, &["--store", store, "sql", query])
+    };
+    assert_eq!(runs("new.redb"), runs("dream.redb"));
+    assert_eq!(again.lines().count(), runs("dream.redb").len() - 4);
+    assert_eq!(good(path, &all), "", "all are there");
+    for (args, said) in [
+        (&["export", "--to", "s3://bucket/a"][..], "expected a folder"),
+        (&["export", "--to", "lake", "--class", "bag"], "--class"),
+        (&["export", "outliers"], "--output"),
+        (&["import", "--from", "lake", "--alias", "a"], "--alias"),
+        (&["import"], "TABLE"),
+    ] {
+        let output = crate::support::dream(path, args);
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {errors}");
+        assert!(errors.contains(said), "{args:?}: {errors}");
+    }
+    let error = bad(path, 1, &["import", "--from", "lake", "--run", "quick-0-imagin"]);
+    assert!(error.contains("no run quick-0-imagin"), "{error}");
+    assert!(bad(path, 1, &["import", "--from", "nowhere"]).contains("no runs in it"));
+}

@@ -13,5 +13,7 @@ mod output;
 mod pipeline;
 mod questions;
 mod sample;
+mod submit;
 mod support;
+mod sweep;
 mod training;

@@ -8,12 +8,11 @@
 # Everything it writes is below FOLDER (a new one without it), which is kept when something fails.
 set -euo pipefail
 program=$(realpath "$1")
+data=$(realpath "${DREAM_DATA:-$(dirname "$0")/../../data}")
 here=${2:-$(mktemp -d)}
 mkdir -p "$here" && cd "$here"
-data=${DREAM_DATA:-$(dirname "$(realpath "$0")")/../../data}
-data=$(realpath "$data")
 export SLURM_CONF=$here/slurm.conf DREAM_DATA=$data
-say() { echo "== $*" >&2; }
+say() { echo "== $(date +%T) $*" >&2; }
 dream() { "$program" "$@"; }
 
 # --- the cluster --------------------------------------------------------------------------------------------
@@ -68,7 +67,8 @@ for _ in $(seq 30); do sinfo -h -o %T 2>/dev/null | grep -q idle && break; sleep
 sinfo >&2
 
 # --- one process --------------------------------------------------------------------------------------------
-sed -e "s#\"\.\./#\"$data/#" -e 's/^per_class = .*/per_class = 48/' "$data/presets/quick.toml" > check.toml
+sed -e "s#\"\.\./#\"$data/#" -e 's/^per_class = .*/per_class = 48/' -e 's/^epochs = .*/epochs = 1/' -e 's/^name = "quick"/name = "check"/' \
+    -e '/sneaker\|letters\|objects\|textures/d' "$data/presets/quick.toml" > check.toml
 digests() { dream --store "$1" --format csv sql 'SELECT stage, run, digest FROM runs ORDER BY 1, 2'; }
 say "one process"
 dream -q --store one.redb run check.toml > one.txt
@@ -85,7 +85,7 @@ wait_empty() {
 # Waits until a task of the job imagine has stored pictures, and prints its number.
 in_the_middle() {
     for _ in $(seq 600); do
-        id=$(queue -n check-imagine -t R -o %A | head -n 1)
+        id=$(queue -n check-imagine -t R -o %A | head -n 1 || true)
         store=$(ls job/stores/imagine-*-of-*.redb 2>/dev/null | head -n 1 || true)
         if [ -n "$id" ] && [ -n "$store" ]; then
             count=$(dream -q --store "$store" --format csv sql 'SELECT count(*) FROM images' 2>/dev/null \
@@ -107,10 +107,12 @@ if submit > again.txt 2>&1; then say "a job in the queue was submitted again"; e
 grep -q "in the queue" again.txt
 
 say "requeued in the middle (scontrol requeue: SIGTERM)"
-scontrol requeue "$(in_the_middle)"
+id=$(in_the_middle)
+scontrol requeue "$id"
 sleep 5
 say "told of the time limit in the middle (SIGUSR1: queues itself again)"
-scancel --batch --signal=USR1 "$(in_the_middle)"
+id=$(in_the_middle)
+scancel --batch --signal=USR1 "$id"
 sleep 5
 say "killed in the middle (SIGKILL: the task fails, what waits for it goes)"
 id=$(in_the_middle)

@@ -1,32 +1,42 @@
 //! `dream export`.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use arrow::array::RecordBatch;
 use clap::ValueEnum;
+use dream_ood::archive;
 use dream_ood::exchange::{self, BoxError, NpyLayout, Target};
 use dream_ood::query::TableName;
-use dream_ood::stage::imagine;
 use dream_ood::stage::training::{CheckpointName, used_row};
+use dream_ood::stage::{Progress as _, imagine, lineage};
 use dream_ood::store::Readable;
-use dream_schema::{Checkpoint, Table};
+use dream_schema::{Checkpoint, RunId, Status, Table};
 
 use super::Verdict;
 use super::query::Choice;
 use crate::globals::Globals;
 use crate::session::{Session, Usage};
 
-/// Writes a table as Parquet, CSV or NumPy, pictures as PNG files, or a checkpoint as safetensors.
+/// Writes a table as Parquet, CSV or NumPy, pictures as PNG files, or a checkpoint as safetensors; or with --to
+/// whole runs as a data set of Parquet files.
 #[derive(Debug, clap::Args)]
 pub struct Export {
     /// The table (images with a folder as output: PNG files), or `checkpoint`
-    what: String,
+    #[arg(required_unless_present = "to")]
+    what: Option<String>,
     /// For a checkpoint: its run
     checkpoint_run: Option<String>,
     /// FILE.parquet, FILE.csv, FILE.npy, FILE.safetensors, or a folder
-    #[arg(short, long)]
-    output: PathBuf,
+    #[arg(short, long, required_unless_present = "to")]
+    output: Option<PathBuf>,
+    /// Writes finished runs, all of them or those that --run names with what they came from, to a folder, as
+    /// table=NAME/run=ID/class=N/rows.parquet: DuckDB, Spark and Hugging Face read it, and `dream import
+    /// --from` takes the runs in again. Runs that are there already are not written again
+    #[arg(long, value_name = "DIR",
+          conflicts_with_all = ["what", "output", "class", "stage", "epoch", "force"])]
+    to: Option<String>,
     #[command(flatten)]
     choice: Choice,
     /// Of latents: the final ones (the default), which decode to the pictures, or the initial noise that they
@@ -68,8 +78,11 @@ enum What {
 
 impl Export {
     pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
+        if let Some(to) = &self.to {
+            return self.runs(globals, to);
+        }
         let what = self.what()?;
-        let target = Target::new(&self.output).overwrite(self.force);
+        let target = Target::new(self.output()).overwrite(self.force);
         target.check()?;
         let session = Session::reading(globals)?;
         match what {
@@ -79,10 +92,50 @@ impl Export {
         session.say_damaged()
     }
 
+    /// Where it is written to.
+    fn output(&self) -> &Path {
+        self.output.as_deref().unwrap_or(Path::new(""))
+    }
+
+    /// Writes whole runs to a data set.
+    fn runs(&self, globals: &Globals, to: &str) -> Result<Verdict> {
+        let place = archive::open(to).map_err(|error| Usage(error.to_string()))?;
+        let session = Session::reading(globals)?;
+        let store = &session.store;
+        let mut runs: Vec<RunId> = Vec::new();
+        for name in &self.choice.run {
+            let all = lineage::ancestors(store, session.resolve(name)?)?;
+            runs.extend(all.iter().map(|run| run.id));
+        }
+        let mut left = 0;
+        if self.choice.run.is_empty() {
+            let (all, _) = store.legible_runs()?;
+            let (finished, open): (Vec<_>, Vec<_>) =
+                all.iter().partition(|run| run.status == Status::Finished);
+            runs.extend(finished.iter().map(|run| run.id));
+            left = open.len();
+        }
+        let mut seen = BTreeSet::new();
+        runs.retain(|run| seen.insert(*run));
+        let cancelled = || session.bars.cancelled();
+        let exported = archive::export(store, &runs, place.as_ref(), &cancelled)?;
+        session.bars.say(&format!(
+            "{} runs with {} rows in {to}; {} were there already",
+            exported.runs, exported.rows, exported.known
+        ));
+        if left > 0 {
+            session
+                .bars
+                .say(&format!("{left} runs are not finished, and left out"));
+        }
+        session.say_damaged()
+    }
+
     /// Returns what is exported and how, after a look at which options go together.
     fn what(&self) -> Result<What> {
         let refuse = |option: &str, why: &str| bail!(Usage(format!("{option}: {why}")));
-        if self.what == "checkpoint" {
+        let what = self.what.as_deref().unwrap_or_default(); // clap has checked that
+        if what == "checkpoint" {
             let extension = self.extension();
             return match (&self.choice, self.stage) {
                 (Choice { run, .. }, _) if !run.is_empty() => refuse(
@@ -93,12 +146,12 @@ impl Export {
                 (_, Some(_)) => refuse("--stage", "a checkpoint is no latent"),
                 _ if extension != "safetensors" => bail!(Usage(format!(
                     "-o {}: a checkpoint is written as .safetensors",
-                    self.output.display()
+                    self.output().display()
                 ))),
                 _ => Ok(What::Checkpoint),
             };
         }
-        let table = self.what.parse::<TableName>()?;
+        let table = what.parse::<TableName>()?;
         if let Some(stray) = &self.checkpoint_run {
             return refuse(stray, "choose the run of a table with --run");
         }
@@ -117,7 +170,7 @@ impl Export {
             .into_iter()
             .any(|of| is(of) && (of.has_vectors() || of == Table::Latents));
         if matches!(form, Form::Npy | Form::Safetensors) && !has_arrays {
-            let output = self.output.display();
+            let output = self.output().display();
             return refuse(
                 &format!("-o {output}"),
                 &format!("{table} has no vectors; export it as .parquet or .csv"),
@@ -127,7 +180,7 @@ impl Export {
     }
 
     fn extension(&self) -> String {
-        let extension = self.output.extension().unwrap_or_default();
+        let extension = self.output().extension().unwrap_or_default();
         extension.to_string_lossy().to_lowercase()
     }
 
@@ -140,7 +193,7 @@ impl Export {
             "" if table == TableName::Artifacts(Table::Images) => Form::Pictures,
             _ => bail!(Usage(format!(
                 "-o {}: expected .parquet, .csv, .npy or .safetensors, or a folder for images",
-                self.output.display()
+                self.output().display()
             ))),
         })
     }
@@ -155,7 +208,7 @@ impl Export {
                 bail!(Usage(format!(
                     "-o {}: rows of {runs} runs could not be told apart there; choose one with --run, or \
                      export to Parquet",
-                    self.output.display()
+                    self.output().display()
                 )));
             }
         }
@@ -181,9 +234,10 @@ impl Export {
             }
             Form::Pictures => exchange::write_images(target, &schema, rows)?,
         };
-        session
-            .bars
-            .say(&format!("{written} rows of {table} in {}", self.output.display()));
+        session.bars.say(&format!(
+            "{written} rows of {table} in {}",
+            self.output().display()
+        ));
         Ok(())
     }
 
@@ -205,7 +259,7 @@ impl Export {
         let (epoch, tensors) = (row.epoch, entries.len());
         session.bars.say(&format!(
             "{tensors} tensors after epoch {epoch} in {}",
-            self.output.display()
+            self.output().display()
         ));
         Ok(())
     }

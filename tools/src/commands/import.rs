@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
+use dream_ood::archive;
+use dream_ood::stage::Progress as _;
 use dream_ood::stage::classes::{ClassRow, read_classes};
 use dream_ood::stage::import::{self, ActivationsOf, Arrays, Question, Rows, ScoresOf, VectorKind};
 use dream_ood::store::check_alias;
@@ -25,7 +27,8 @@ use crate::session::{Session, Usage};
 #[derive(Debug, clap::Args)]
 pub struct Import {
     /// class_embeddings, features, outliers, images, scores or activations
-    table: String,
+    #[arg(required_unless_present = "from")]
+    table: Option<String>,
     /// The file; of images the folder; of activations whose arrays have a file each, none
     file: Option<PathBuf>,
     /// Of features, outliers and images: the class embeddings whose classes and width they have, an `embed`
@@ -50,6 +53,14 @@ pub struct Import {
     score: Option<String>,
     #[command(flatten)]
     arrays: ArrayFiles,
+    /// Takes in the runs of a data set that `dream export --to` wrote, as they were made, in place of a file
+    #[arg(long, value_name = "DIR",
+          conflicts_with_all = ["table", "file", "embeddings", "classes", "member", "dataset", "split", "score",
+                                "features", "logits", "labels", "weight", "bias", "alias"])]
+    from: Option<String>,
+    /// Of a data set: only these runs, by id, its beginning or alias, with what they came from
+    #[arg(long, value_name = "RUN", requires = "from")]
+    run: Vec<String>,
     /// Names the run
     #[arg(long)]
     alias: Option<String>,
@@ -104,6 +115,9 @@ const OPTIONS: [(&str, &[&str]); 6] = [
 
 impl Import {
     pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
+        if let Some(from) = &self.from {
+            return self.runs(globals, from);
+        }
         self.check()?;
         let classes = self.classes.as_deref().map(read_classes).transpose()?;
         let session = match self.embeddings {
@@ -135,11 +149,36 @@ impl Import {
         Ok(Verdict::Good)
     }
 
+    /// Takes in the runs of a data set.
+    fn runs(&self, globals: &Globals, from: &str) -> Result<Verdict> {
+        let place = archive::open(from).map_err(|error| Usage(error.to_string()))?;
+        let session = Session::writing(globals)?;
+        let cancelled = || session.bars.cancelled();
+        let imported = archive::import(&session.store, place.as_ref(), &self.run, &cancelled)?;
+        for run in &imported.runs {
+            out!("{run}")?;
+        }
+        for name in &imported.kept {
+            session.bars.say(&format!(
+                "the name {name} means something else here, and was left as it is"
+            ));
+        }
+        let (runs, rows, known) = (imported.runs.len(), imported.rows, imported.known);
+        session.bars.say(&format!(
+            "{runs} runs with {rows} rows; {known} were in the store already"
+        ));
+        Ok(Verdict::Good)
+    }
+
+    fn table(&self) -> &str {
+        self.table.as_deref().unwrap_or_default() // clap has checked that
+    }
+
     /// The file, or the first of those of arrays.
     fn first_file(&self) -> Result<&std::path::Path> {
         let arrays = self.arrays.given();
         let file = self.file.as_deref().or(arrays.features).or(arrays.logits);
-        let activations = match self.table.as_str() {
+        let activations = match self.table() {
             "activations" => ", or --features and --logits with a file each",
             _ => "",
         };
@@ -149,11 +188,11 @@ impl Import {
 
     /// Refuses tables that there are not, and options that the table does not take.
     fn check(&self) -> Result<()> {
-        let Some((_, taken)) = OPTIONS.iter().find(|(table, _)| *table == self.table) else {
+        let Some((_, taken)) = OPTIONS.iter().find(|(table, _)| *table == self.table()) else {
             let tables = OPTIONS.map(|(table, _)| table).join(", ");
             bail!(Usage(format!(
                 "a file cannot be imported as {}; {tables} can",
-                self.table
+                self.table()
             )));
         };
         let given = [
@@ -176,7 +215,7 @@ impl Import {
             let taken: Vec<String> = taken.iter().map(|option| format!("--{option}")).collect();
             bail!(Usage(format!(
                 "--{option} is not for {}, which takes {}",
-                self.table,
+                self.table(),
                 taken.join(", ")
             )));
         }
@@ -189,7 +228,7 @@ impl Import {
 
     fn rows<'a>(&'a self, classes: &'a [ClassRow], embeddings: Option<RunId>) -> Result<Rows<'a>> {
         let member = self.member.as_deref();
-        let table = &self.table;
+        let table = self.table();
         let space = || -> Result<RunId> {
             let missing = || {
                 Usage(format!(
@@ -215,7 +254,7 @@ impl Import {
                 member,
             })
         };
-        match table.as_str() {
+        match table {
             "class_embeddings" => Ok(Rows::ClassEmbeddings { classes, member }),
             "features" => vectors(VectorKind::Features),
             "outliers" => vectors(VectorKind::Outliers),

@@ -1,0 +1,93 @@
+//! A preset with a sweep: what it stands for, what is made of it, what is compared.
+
+use std::path::Path;
+
+use crate::support::{bad, data, demo, folder, good, json};
+
+/// Writes the preset of the quick demo with a sweep, and returns its name.
+fn preset(folder: &Path, sweep: &str) -> String {
+    let text = std::fs::read_to_string(data().join("presets/quick.toml")).unwrap();
+    let text = text.replace("\"../", &format!("\"{}/", data().display()));
+    let file = folder.join("sweep.toml");
+    std::fs::write(&file, format!("{text}\n[sweep]\n{sweep}\n")).unwrap();
+    file.display().to_string()
+}
+
+#[test]
+fn a_sweep_makes_what_is_new_and_is_compared_by_its_settings() {
+    let place = folder();
+    let path = place.path();
+    std::fs::copy(demo().join("dream.redb"), path.join("dream.redb")).unwrap();
+    let file = preset(path, "\"detect.outlier.beta\" = [0.5, 1.0]");
+    let check = json(path, &["run", &file, "--check"]);
+    let state = |setting: &str, part: &str| {
+        let row = check
+            .iter()
+            .find(|row| row["setting"] == setting && row["part"] == part);
+        row.unwrap()["state"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(state("detect.outlier.beta=1.0", "evaluate"), "in the store");
+    assert_eq!(state("detect.outlier.beta=0.5", "detect-plain"), "in the store");
+    assert_eq!(state("detect.outlier.beta=0.5", "detect"), "to be made");
+
+    good(path, &["-q", "run", &file]);
+    let after = json(path, &["run", &file, "--check"]);
+    assert!(after.iter().all(|row| row["state"] == "in the store"));
+    assert!(good(path, &["show", "quick-beta-0.5-0-evaluate"]).contains("evaluate"));
+
+    let all = [
+        "compare", "--sweep", &file, "--over", "--scores", "energy", "--metric", "auroc",
+    ];
+    let rows = json(path, &[&all[..], &["--plot", "a.svg"]].concat());
+    let of = |network: &str| rows.iter().filter(|row| row["network"] == network).count();
+    let sets = json(
+        path,
+        &[
+            "compare",
+            "quick-0-evaluate",
+            "--scores",
+            "energy",
+            "--metric",
+            "auroc",
+        ],
+    );
+    assert_eq!((of("dream"), of("plain")), (2 * sets.len(), sets.len()));
+    let betas = rows.iter().filter(|row| row["network"] == "dream");
+    let mut betas: Vec<f64> = betas
+        .filter_map(|row| row["setting"]["detect.outlier.beta"].as_f64())
+        .collect();
+    betas.dedup();
+    assert_eq!(betas.len(), 2, "{betas:?}");
+    let svg = std::fs::read_to_string(path.join("a.svg")).unwrap();
+    assert_eq!(svg.matches("<circle").count(), 2, "{svg}");
+    let error = bad(path, 1, &[&all[..], &["--plot", "a.svg"]].concat());
+    assert!(error.contains("is there already"), "{error}");
+    let error = bad(
+        path,
+        2,
+        &["compare", "--sweep", &file, "--over", "detect.outlier.bta"],
+    );
+    assert!(error.contains("detect.outlier.beta"), "{error}");
+}
+
+#[test]
+fn settings_that_make_no_pipeline_are_refused_before_any_work() {
+    let place = folder();
+    let path = place.path();
+    for (sweep, said) in [
+        (
+            "\"sample.sampling.sigma\" = [0.1, -1.0]",
+            "with sample.sampling.sigma=-1.0",
+        ),
+        ("\"sample.sampling.sgma\" = [0.1]", "sigma"),
+        ("\"sample.sampling.sigma\" = 0.1", "expected a list"),
+        ("\"name\" = ['a', 'b']", "the same in all settings"),
+        ("\"imagine.prompt.x\" = ['a']", "`prompt`"),
+        ("seeds = 3", "sweep.seeds"),
+    ] {
+        let file = preset(path, sweep);
+        let error = bad(path, 2, &["run", &file, "--check"]);
+        assert!(error.contains(said), "{sweep}: {error}");
+    }
+    assert!(!path.join("dream.redb").exists());
+}
