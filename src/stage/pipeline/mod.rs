@@ -65,6 +65,9 @@ pub struct Preset {
     /// The file, in whose folder relative paths start.
     #[serde(skip)]
     pub file: PathBuf,
+    /// The processor that it was read for, if [`Preset::on`] was told one.
+    #[serde(skip)]
+    processor: Option<Processor>,
     /// What the file says.
     #[serde(skip)]
     text: String,
@@ -153,6 +156,7 @@ impl Preset {
         }
         let work = self.detect.training.work();
         self.evaluate.precision.get_or_insert(usual(work));
+        self.processor = Some(processor);
         self
     }
 

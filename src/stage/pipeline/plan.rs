@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{Outlook, Preset, Step};
+use crate::engine::Processor;
 use crate::stage::StageError;
 use crate::store::Store;
 
@@ -17,6 +18,8 @@ pub struct Plan {
     pub file: PathBuf,
     /// What it said.
     pub text: String,
+    /// The processor that it is carried out on.
+    pub processor: Option<Processor>,
     /// In how many shards pictures are imagined.
     pub shards: u64,
     /// The pipelines.
@@ -63,6 +66,7 @@ impl Plan {
         let mut plan = Self {
             file: preset.file.clone(),
             text: preset.text.clone(),
+            processor: preset.processor,
             shards,
             points: Vec::new(),
             tasks: Vec::new(),
@@ -130,7 +134,11 @@ impl Plan {
     /// # Errors
     /// As [`Preset::parse`].
     pub fn presets(&self) -> Result<Vec<Preset>, StageError> {
-        Preset::parse(&self.text, &self.file)?.settings()
+        let preset = Preset::parse(&self.text, &self.file)?;
+        match self.processor {
+            Some(processor) => preset.on(processor).settings(),
+            None => preset.settings(),
+        }
     }
 
     /// Returns the places of the tasks of a step.

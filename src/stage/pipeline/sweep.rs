@@ -178,6 +178,10 @@ impl Preset {
             wrong(format!("{path}: {}", with_suggestion(message.trim_end())))
         })?;
         let preset = preset.complete(&self.file, &self.text)?;
+        let preset = match self.processor {
+            Some(processor) => preset.on(processor),
+            None => preset,
+        };
         Ok(Self { setting, ..preset })
     }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::Verdict;
 use super::demo::{check, pipeline};
 use super::seeds::Seeds;
-use super::stages::{all_is_well, read_preset};
+use super::stages::{all_is_well, read_preset, settings_of};
 use crate::globals::Globals;
 use crate::output;
 use crate::session::{Session, store_to_check};
@@ -40,7 +40,7 @@ impl RunFile {
     pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
         let preset = read_preset(globals, &self.preset)?;
         let seeds = self.seeds.of(&preset)?;
-        let presets = preset.settings()?;
+        let presets = settings_of(&preset)?;
         check(globals, &presets, &seeds, self.report.as_deref())?;
         if self.check && preset.sweep.is_empty() {
             return all_is_well(globals);

@@ -230,7 +230,7 @@ impl Compare {
 
 /// Returns the evaluations of a preset, with all its settings and seeds, that the store has.
 fn swept(session: &Session<'_>, preset: &str) -> Result<Vec<RunId>> {
-    let preset = read_preset(preset)?;
+    let preset = read_preset(session.globals, preset)?;
     let seeds = match preset.sweep.seeds.as_slice() {
         [] => &[0],
         seeds => seeds,

@@ -97,6 +97,11 @@ pub fn read_preset(globals: &Globals, name: &str) -> Result<Preset> {
     Ok(preset_as_written(name)?.on(processor(globals)?))
 }
 
+/// Returns the presets that a preset stands for, one for each setting of its sweep.
+pub fn settings_of(preset: &Preset) -> Result<Vec<Preset>> {
+    Ok(preset.settings().map_err(|error| Usage(error.to_string()))?)
+}
+
 fn preset_as_written(name: &str) -> Result<Preset> {
     let path = Path::new(name);
     let read = |path: &Path| Preset::read(path).map_err(|error| Usage(error.to_string()).into());

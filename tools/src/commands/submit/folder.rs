@@ -119,9 +119,16 @@ pub fn check(folder: &Folder, plan: &Plan) -> Result<()> {
     let Some(known) = folder.plan()? else {
         return Ok(());
     };
-    let of = |plan: &Plan| (plan.file.clone(), plan.text.clone(), plan.points.clone());
+    let of = |plan: &Plan| {
+        (
+            plan.file.clone(),
+            plan.text.clone(),
+            plan.processor,
+            plan.points.clone(),
+        )
+    };
     let why = if of(&known) != of(plan) {
-        "of another preset, or one that has changed since, or of other seeds".to_owned()
+        "of another preset, or one that has changed since, or of other seeds or another device".to_owned()
     } else if known.shards != plan.shards {
         format!("of {} shards", known.shards)
     } else {

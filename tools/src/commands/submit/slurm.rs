@@ -13,7 +13,7 @@ use super::script::{Frame, Script, scripts};
 use crate::commands::Verdict;
 use crate::commands::demo::check;
 use crate::commands::seeds::Seeds;
-use crate::commands::stages::read_preset;
+use crate::commands::stages::{read_preset, settings_of};
 use crate::globals::Globals;
 use crate::output;
 use crate::session::{Usage, store_to_check};
@@ -61,9 +61,9 @@ impl Slurm {
     pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
         let as_json = globals.as_json()?;
         self.check_options()?;
-        let preset = read_preset(&self.preset)?;
+        let preset = read_preset(globals, &self.preset)?;
         let seeds = self.seeds.of(&preset)?;
-        check(globals, &preset.settings()?, &seeds, self.report.as_deref())?;
+        check(globals, &settings_of(&preset)?, &seeds, self.report.as_deref())?;
         let plan = self.plan(globals, preset.clone(), &seeds)?;
         let folder = match &self.folder {
             Some(folder) => folder.clone(),
