@@ -1,5 +1,5 @@
-//! What `dream --version` says of the build: the commit (`DREAM_COMMIT`, else what git says), the features, the
-//! target.
+//! What `dream --version` says of the build: the commit (`DREAM_COMMIT`, else what git says), the features,
+//! the target.
 
 use std::process::Command;
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks `dream submit slurm` on a real Slurm of one node, started here and stopped at the end: shards that are
-# requeued, told of their time limit and killed in the middle must end at the digests of one process.
+# Checks `dream submit slurm` on a real Slurm of one node, started here and stopped at the end: shards that
+# are requeued, told of their time limit and killed in the middle must end at the digests of one process.
 #
 #     apt-get install slurm-wlm munge        # Debian's packages; their services need not run
 #     tools/check/slurm.sh path/to/dream [FOLDER]
@@ -67,7 +67,8 @@ for _ in $(seq 30); do sinfo -h -o %T 2>/dev/null | grep -q idle && break; sleep
 sinfo >&2
 
 # --- one process --------------------------------------------------------------------------------------------
-sed -e "s#\"\.\./#\"$data/#" -e 's/^per_class = .*/per_class = 48/' -e 's/^epochs = .*/epochs = 1/' -e 's/^name = "quick"/name = "check"/' \
+sed -e "s#\"\.\./#\"$data/#" -e 's/^per_class = .*/per_class = 48/' \
+    -e 's/^epochs = .*/epochs = 1/' -e 's/^name = "quick"/name = "check"/' \
     -e '/sneaker\|letters\|objects\|textures/d' "$data/presets/quick.toml" > check.toml
 digests() { dream --store "$1" --format csv sql 'SELECT stage, run, digest FROM runs ORDER BY 1, 2'; }
 say "one process"

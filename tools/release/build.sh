@@ -18,7 +18,7 @@ while [ $# -gt 0 ]; do
     esac
 done
 if [ -n "$(git status --porcelain --untracked-files=no)" ]; then
-    echo "error: there are changes that are not committed: the version would name a commit that has them not" >&2
+    echo "error: there are changes that are not committed: the version names a commit" >&2
     exit 1
 fi
 if [ -z "$program" ]; then
@@ -43,7 +43,8 @@ for shell in bash zsh fish elvish powershell; do
     "$place/bin/dream" completions "$shell" > "$place/share/completions/dream.$shell"
 done
 # The same files give the same archive: names in order, the commit's time, no owner.
-tar --sort=name --mtime="@$(git log -1 --format=%ct)" --owner=0 --group=0 --numeric-owner -C "$work" -c "$name" \
+time=@$(git log -1 --format=%ct)
+tar --sort=name --mtime="$time" --owner=0 --group=0 --numeric-owner -C "$work" -c "$name" \
     | gzip -9n > "$out/$name.tar.gz"
 files=("$name.tar.gz")
 if [ -f tools/python/pyproject.toml ] && command -v maturin > /dev/null; then

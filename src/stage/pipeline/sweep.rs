@@ -185,7 +185,8 @@ impl Preset {
         Ok(Self { setting, ..preset })
     }
 
-    /// Returns the alias of a part of the pipeline. Of a sweep, the values are in it that the part depends on.
+    /// Returns the alias of a part of the pipeline. Of a sweep, the values are in it that the part depends
+    /// on.
     pub fn alias(&self, seed: u64, part: &str) -> String {
         let name = &self.name;
         let step = Step::of_part(part);

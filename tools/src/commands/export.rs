@@ -19,8 +19,8 @@ use super::query::Choice;
 use crate::globals::Globals;
 use crate::session::{Session, Usage};
 
-/// Writes a table as Parquet, CSV or NumPy, pictures as PNG files, or a checkpoint as safetensors; or with --to
-/// whole runs as a data set of Parquet files.
+/// Writes a table as Parquet, CSV or NumPy, pictures as PNG files, or a checkpoint as safetensors; or with
+/// --to whole runs as a data set of Parquet files.
 #[derive(Debug, clap::Args)]
 pub struct Export {
     /// The table (images with a folder as output: PNG files), or `checkpoint`

@@ -55,8 +55,8 @@ pub struct Import {
     arrays: ArrayFiles,
     /// Takes in the runs of a data set that `dream export --to` wrote, as they were made, in place of a file
     #[arg(long, value_name = "DIR",
-          conflicts_with_all = ["table", "file", "embeddings", "classes", "member", "dataset", "split", "score",
-                                "features", "logits", "labels", "weight", "bias", "alias"])]
+          conflicts_with_all = ["table", "file", "embeddings", "classes", "member", "dataset", "split",
+                                "score", "features", "logits", "labels", "weight", "bias", "alias"])]
     from: Option<String>,
     /// Of a data set: only these runs, by id, its beginning or alias, with what they came from
     #[arg(long, value_name = "RUN", requires = "from")]

@@ -91,7 +91,10 @@ impl Slurm {
             folder::write(&folder.script(script.job), &script.text(&frame, &program))?;
         }
         let ids = submit(&scripts, &folder)?;
-        let row = |(script, id): (&Script, &String)| json!({ "job": script.job.to_string(), "id": id, "tasks": script.tasks.unwrap_or(1) });
+        let row = |(script, id): (&Script, &String)| {
+            let (job, tasks) = (script.job.to_string(), script.tasks.unwrap_or(1));
+            json!({ "job": job, "id": id, "tasks": tasks })
+        };
         if as_json {
             let rows: Vec<Value> = scripts.iter().zip(&ids).map(row).collect();
             output::document(&json!({ "jobs": rows, "folder": folder.0 }))?;
