@@ -18,8 +18,8 @@ use crate::session::Usage;
 
 /// The rule of exit codes.
 pub const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed, or a check found something; 2 wrong usage, or a \
-                              value that is refused before any work; 130 stopped by Ctrl-C, 143 by SIGTERM: what \
-                              is done is stored, and the same command goes on from there.";
+                              value that is refused before any work; 130 stopped by Ctrl-C, 143 by \
+                              SIGTERM: what is done is stored, and the same command goes on from there.";
 
 /// The exit code of a program that Ctrl-C stopped, as shells have it.
 pub const INTERRUPTED: u8 = 130;
