@@ -167,6 +167,7 @@ fn take(
         time_micros: run.started_at,
         version: run.version.clone(),
         device: run.device.clone(),
+        engine: run.engine.clone(),
         host: run.host.clone(),
         process: None,
     };

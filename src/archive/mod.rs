@@ -145,6 +145,7 @@ mod tests {
             time_micros: 7,
             version: "1".into(),
             device: "cpu".into(),
+            engine: None,
             host: "here".into(),
             process: None,
         }
@@ -194,6 +195,8 @@ mod tests {
         let mut batch = store.batch(second);
         let blob = batch.blob(b"weights".to_vec());
         let row = Checkpoint {
+            class_id: None,
+            class_name: None,
             index: 0,
             name: "model".into(),
             epoch: 1,

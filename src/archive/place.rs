@@ -107,7 +107,7 @@ impl Place for Folder {
 
     fn read(&self, name: &str) -> Result<Option<Local>, ArchiveError> {
         let path = self.0.join(name);
-        Ok(path.is_file().then(|| Local { path }))
+        Ok(path.is_file().then_some(Local { path }))
     }
 
     fn list(&self, folder: &str) -> Result<Vec<String>, ArchiveError> {
