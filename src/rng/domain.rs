@@ -24,6 +24,8 @@ domains! {
     IMAGINE_NOISE = "imagine/noise";
     /// The noise on a class's embedding, by class and picture.
     IMAGINE_TOKEN_NOISE = "imagine/token-noise";
+    /// The noise on the text encoder's output, by class and picture.
+    IMAGINE_ENCODER_NOISE = "imagine/encoder-noise";
     /// The class that a picture's embedding moves towards, by class and picture.
     IMAGINE_PARTNER = "imagine/partner";
     /// Which training images validate, by class.

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use dream_schema::{ClassEmbedding, Table};
 
-use super::params::{Params, Size};
-use super::vectors;
-use crate::diffusion::{Outline, Workload};
+use super::params::{Params, Size, Synthesis};
+use super::{CLASS_PLACEHOLDER, vectors};
+use crate::diffusion::{Outline, TokenRule, Workload};
 use crate::engine::{Policy, Processor};
 use crate::stage::{Input, Known, ModelSource, Refusals, Role, StageError, sample};
 use crate::store::{Projection, Readable, Store};
@@ -20,9 +20,8 @@ pub(super) fn refuse_synthesis(outliers: &Known, refusals: &mut Refusals) {
         Some(Input::Planned(_)) | None => String::new(),
     };
     let stage = &outliers.stage;
-    let found = format!(
-        "noise and interpolation start from class embeddings, but {run} is of the stage `{stage}`{instead}"
-    );
+    let found =
+        format!("a synthesis starts from class embeddings, but {run} is of the stage `{stage}`{instead}");
     refusals.refuse("synthesis", found);
 }
 
@@ -42,6 +41,21 @@ pub(super) fn check_prompts(
             .take("prompt", model.placing(&params.prompt_of(class), &span))?
             .is_none()
         {
+            break;
+        }
+    }
+    let words = match &params.synthesis {
+        Some(Synthesis::Disjoint { words }) => words.as_slice(),
+        Some(Synthesis::Noise { .. } | Synthesis::Interpolation { .. } | Synthesis::EncoderNoise { .. })
+        | None => &[],
+    };
+    for word in words {
+        let span = model.tokenizer().span(word, TokenRule::All);
+        let Some(span) = refusals.take("synthesis", span)? else {
+            break;
+        };
+        let prompt = params.prompt.replace(CLASS_PLACEHOLDER, word);
+        if refusals.take("prompt", model.placing(&prompt, &span))?.is_none() {
             break;
         }
     }

@@ -17,6 +17,9 @@ pub fn initial_noise(seed: u64, class: u32, index: u64, count: usize) -> Vec<f32
     Stream::new(seed, domain::IMAGINE_NOISE, class, index).normals(count)
 }
 
+/// The class and index whose noise pictures of one fixed noise start from.
+const FIXED: (u32, u64) = (0, 0);
+
 /// The numbers that a stochastic scheduler adds after evaluation `step`.
 fn step_noise(seed: u64, class: u32, index: u64, step: usize, count: usize) -> Vec<f32> {
     Stream::new(seed, &domain::imagine_step_noise(step), class, index).normals(count)
@@ -27,6 +30,8 @@ pub(super) struct BatchNoise<'a> {
     pub(super) seed: u64,
     /// Class and place in the class of each picture.
     pub(super) pictures: Vec<(u32, u64)>,
+    /// Whether all of them start from the same noise.
+    pub(super) fixed: bool,
     /// Channels, height and width of a latent.
     pub(super) shape: [usize; 3],
     pub(super) device: &'a Device,
@@ -35,7 +40,10 @@ pub(super) struct BatchNoise<'a> {
 impl BatchNoise<'_> {
     /// What the pictures start from, `[batch, c, h, w]`.
     pub(super) fn initial(&self) -> Result<Tensor> {
-        self.tensor(|class, index, count| initial_noise(self.seed, class, index, count))
+        self.tensor(|class, index, count| {
+            let (class, index) = if self.fixed { FIXED } else { (class, index) };
+            initial_noise(self.seed, class, index, count)
+        })
     }
 
     /// What is added after evaluation `step`, `[batch, c, h, w]`.
@@ -57,15 +65,17 @@ impl BatchNoise<'_> {
 
 /// Returns rows of the table `latents` with the initial noise in the place of the final latents: the same
 /// shape, drawn again from seed, class and index, for other programs to start from. No model is needed.
+/// `fixed`: whether the run's pictures start from one noise ([`Params::fixed_noise`](super::Params)).
 ///
 /// # Errors
 /// If the rows are not those of the table.
-pub fn initial_latents(batch: &RecordBatch) -> std::result::Result<RecordBatch, SchemaError> {
+pub fn initial_latents(batch: &RecordBatch, fixed: bool) -> std::result::Result<RecordBatch, SchemaError> {
     let noise: Vec<Vec<u8>> = Latent::from_batch(batch)?
         .iter()
         .map(|row| {
             let count = row.shape.iter().product::<i64>().max(0) as usize;
-            let numbers = initial_noise(row.seed, row.class_id, row.index, count);
+            let (class, index) = if fixed { FIXED } else { (row.class_id, row.index) };
+            let numbers = initial_noise(row.seed, class, index, count);
             floats::to_bytes(&numbers)
         })
         .collect();
@@ -99,6 +109,7 @@ mod tests {
         let batch = BatchNoise {
             seed: 1,
             pictures: vec![(2, 0), (2, 3)],
+            fixed: false,
             shape: [4, 2, 3],
             device: &Device::Cpu,
         };
@@ -108,6 +119,13 @@ mod tests {
         let step = |step| numbers(batch.of_step(step).unwrap());
         assert_ne!(step(0), step(1));
         assert_eq!(step(1)[24..], step_noise(1, 2, 3, 1, 24));
+        let fixed = BatchNoise { fixed: true, ..batch };
+        let same = numbers(fixed.initial().unwrap());
+        assert_eq!(
+            (&same[..24], &same[24..]),
+            (&noise(1, 0, 0)[..], &noise(1, 0, 0)[..])
+        );
+        assert_eq!(numbers(fixed.of_step(1).unwrap())[24..], step(1)[24..]);
     }
 
     #[test]
@@ -125,7 +143,7 @@ mod tests {
         };
         let batch = Latent::to_batch(&[row(0), row(5)]).unwrap();
         let batch = with_run(RunId([1; 16]), &batch).unwrap();
-        let noise = initial_latents(&batch).unwrap();
+        let noise = initial_latents(&batch, false).unwrap();
         assert_eq!(noise.schema(), batch.schema());
         let rows = Latent::from_batch(&noise).unwrap();
         let expected: Vec<u8> = initial_noise(9, 3, 5, 24)
@@ -134,5 +152,7 @@ mod tests {
             .collect();
         assert_eq!((rows[1].index, &rows[1].data), (5, &expected));
         assert_ne!(rows[0].data, rows[1].data);
+        let fixed = Latent::from_batch(&initial_latents(&batch, true).unwrap()).unwrap();
+        assert_eq!(fixed[0].data, fixed[1].data);
     }
 }

@@ -11,6 +11,7 @@ use super::params::Params;
 use super::vectors::Vector;
 use crate::bitmap::Bitmap;
 use crate::diffusion::{Hooks, Pipeline, Workload};
+use crate::rng::{Stream, domain};
 use crate::stage::{BatchSize, Context, ModelSource, Role, Source, StageError, embed};
 use crate::{exchange, floats};
 
@@ -144,12 +145,19 @@ impl Painter {
         // A prompt is encoded with all vectors of its class at once, or each by itself where the order of
         // sums depends on how many they are.
         let together = |a: &&Wanted<'_>, b: &&Wanted<'_>| {
-            self.params.batch.is_none() && a.class.class_id == b.class.class_id
+            self.params.batch.is_none()
+                && a.class.class_id == b.class.class_id
+                && a.vector.word == b.vector.word
         };
         for group in slots.chunk_by(together) {
-            let Some(Wanted { class, .. }) = group.first() else {
+            let Some(first @ &Wanted { class, .. }) = group.first() else {
                 continue;
             };
+            if first.vector.word.is_some() {
+                let encoded = self.pipeline.encode(&self.prompt_of(first), None)?;
+                conditional.push(encoded.repeat((group.len(), 1, 1))?);
+                continue;
+            }
             let vectors: Vec<&[f32]> = group.iter().map(|w| w.vector.numbers.as_slice()).collect();
             let prompt = self.params.prompt_of(class);
             let span = self
@@ -166,10 +174,11 @@ impl Painter {
             });
         }
         // [batch, length, m]
-        let conditional = Tensor::cat(&conditional, 0)?;
+        let conditional = self.noisy(Tensor::cat(&conditional, 0)?, &slots)?;
         let noise = BatchNoise {
             seed: self.run.spec.seed,
             pictures: slots.iter().map(|w| (w.class.class_id, w.index)).collect(),
+            fixed: self.params.fixed_noise,
             shape: self.latent_shape(),
             device: ctx.engine.device(),
         };
@@ -208,6 +217,30 @@ impl Painter {
         batch.iter().chain(last).take(count).collect()
     }
 
+    /// The prompt of a picture.
+    fn prompt_of(&self, wanted: &Wanted<'_>) -> String {
+        self.params
+            .prompt_with(wanted.class, wanted.vector.word.as_deref())
+    }
+
+    /// Adds their noise to the encoded prompts `[batch, length, m]` of pictures that have some: sigma * e,
+    /// e ~ N(0, I) named by (seed, class, index).
+    fn noisy(&self, encoded: Tensor, batch: &[&Wanted<'_>]) -> Result<Tensor, StageError> {
+        if batch.iter().all(|wanted| wanted.vector.encoder_noise.is_none()) {
+            return Ok(encoded);
+        }
+        let (_, length, width) = encoded.dims3()?;
+        let noise = batch.iter().flat_map(|wanted| {
+            let (class, index) = (wanted.class.class_id, wanted.index);
+            let domain = domain::IMAGINE_ENCODER_NOISE;
+            let normals = Stream::new(self.run.spec.seed, domain, class, index).normals(length * width);
+            let sigma = wanted.vector.encoder_noise.unwrap_or(0.0);
+            normals.into_iter().map(move |e| (sigma * f64::from(e)) as f32)
+        });
+        let noise = Tensor::from_vec(noise.collect(), encoded.shape(), encoded.device())?;
+        Ok((&encoded + noise.to_dtype(encoded.dtype())?)?)
+    }
+
     /// Decodes latents `[batch, c, h, w]`, and brings the pictures to the size that is stored.
     pub(in crate::stage) fn decode(&self, latents: &Tensor) -> Result<Vec<Bitmap>, StageError> {
         let batch = latents.dim(0)?;
@@ -243,7 +276,7 @@ impl Painter {
                 class_name: class_name.clone(),
                 index,
                 outlier,
-                prompt: self.params.prompt_of(wanted.class),
+                prompt: self.prompt_of(wanted),
                 seed: self.run.spec.seed,
                 dtype: "f32".into(),
                 shape: latent.dims().iter().map(|d| *d as i64).collect(),
@@ -273,7 +306,7 @@ impl Painter {
             ("dream-ood:class", class.class_name.clone()),
             ("dream-ood:class_id", class.class_id.to_string()),
             ("dream-ood:index", wanted.index.to_string()),
-            ("dream-ood:prompt", self.params.prompt_of(class)),
+            ("dream-ood:prompt", self.prompt_of(wanted)),
         ];
         text.extend(
             wanted

@@ -15,12 +15,36 @@ pub(in crate::stage) struct Vector {
     pub(in crate::stage) outlier: Option<i64>,
     /// How else it was made, in words for the picture's provenance.
     pub(in crate::stage) synthesis: Option<String>,
+    /// The word whose prompt is taken as it is, instead of the class's with the vector.
+    pub(in crate::stage) word: Option<String>,
+    /// The standard deviation of the noise on the text encoder's output.
+    pub(in crate::stage) encoder_noise: Option<f64>,
 }
 
 impl Vector {
     /// Whether it is T(y) itself, for a picture of the plain prompt.
     pub(super) fn is_plain(&self) -> bool {
-        self.outlier.is_none() && self.synthesis.is_none()
+        self.outlier.is_none() && (self.synthesis.is_none() || self.encoder_noise.is_some())
+    }
+
+    /// T(y) itself.
+    fn plain(class: &ClassEmbedding) -> Self {
+        Self {
+            numbers: class.vector.clone(),
+            outlier: None,
+            synthesis: None,
+            word: None,
+            encoder_noise: None,
+        }
+    }
+
+    /// A vector that a synthesis made, which says how.
+    fn made(class: &ClassEmbedding, numbers: Vec<f32>, synthesis: String) -> Self {
+        Self {
+            numbers,
+            synthesis: Some(synthesis),
+            ..Self::plain(class)
+        }
     }
 }
 
@@ -54,11 +78,7 @@ impl<'a> Vectors<'a> {
     /// Returns the vector of a picture.
     pub(in crate::stage) fn of(&mut self, class: &ClassEmbedding, index: u64) -> Result<Vector, StageError> {
         match (&self.params.synthesis, self.outliers) {
-            (None, None) => Ok(Vector {
-                numbers: class.vector.clone(),
-                outlier: None,
-                synthesis: None,
-            }),
+            (None, None) => Ok(Vector::plain(class)),
             (None, Some(run)) => self.outlier(run, class, index),
             (Some(Synthesis::Noise { sigma }), _) => Ok(noisy(class, *sigma, self.seed, index)),
             (Some(Synthesis::Interpolation { with, fraction }), _) => {
@@ -67,6 +87,23 @@ impl<'a> Vectors<'a> {
                     Partner::Random => random_partner(self.classes, class, self.seed, index)?,
                 };
                 Ok(between(class, partner, *fraction))
+            }
+            (Some(Synthesis::EncoderNoise { sigma }), _) => Ok(Vector {
+                synthesis: Some(format!("noise of sigma {sigma} on the text encoder's output")),
+                encoder_noise: Some(*sigma),
+                ..Vector::plain(class)
+            }),
+            (Some(Synthesis::Disjoint { words }), _) => {
+                let place = self.classes.iter().position(|c| c.class_id == class.class_id);
+                let place = place.unwrap_or(0) as u64;
+                // Over the classes first, so that few pictures show many words.
+                let turn = index * self.classes.len() as u64 + place;
+                let word = &words[(turn % words.len() as u64) as usize]; // checked: there is one
+                Ok(Vector {
+                    synthesis: Some(format!("the word `{word}`, of none of the classes")),
+                    word: Some(word.clone()),
+                    ..Vector::plain(class)
+                })
             }
         }
     }
@@ -89,7 +126,7 @@ impl<'a> Vectors<'a> {
         Ok(Vector {
             numbers: outlier.vector.clone(),
             outlier: Some(outlier.index as i64),
-            synthesis: None,
+            ..Vector::plain(class)
         })
     }
 }
@@ -133,13 +170,8 @@ fn noisy(class: &ClassEmbedding, sigma: f64, seed: u64, index: u64) -> Vector {
     let noise =
         Stream::new(seed, domain::IMAGINE_TOKEN_NOISE, class.class_id, index).normals(class.vector.len());
     let pairs = class.vector.iter().zip(noise);
-    Vector {
-        numbers: pairs
-            .map(|(t, e)| (f64::from(*t) + sigma * f64::from(e)) as f32)
-            .collect(),
-        outlier: None,
-        synthesis: Some(format!("noise of sigma {sigma}")),
-    }
+    let numbers = pairs.map(|(t, e)| (f64::from(*t) + sigma * f64::from(e)) as f32);
+    Vector::made(class, numbers.collect(), format!("noise of sigma {sigma}"))
 }
 
 /// Draws one of the other classes, named by (seed, class, index).
@@ -164,16 +196,10 @@ fn random_partner<'a>(
 /// (1 - fraction) * T(y) + fraction * T(y').
 fn between(class: &ClassEmbedding, partner: &ClassEmbedding, fraction: f64) -> Vector {
     let pairs = class.vector.iter().zip(&partner.vector);
-    Vector {
-        numbers: pairs
-            .map(|(a, b)| ((1.0 - fraction) * f64::from(*a) + fraction * f64::from(*b)) as f32)
-            .collect(),
-        outlier: None,
-        synthesis: Some(format!(
-            "interpolation with {}, fraction {fraction}",
-            partner.class_name
-        )),
-    }
+    let numbers = pairs.map(|(a, b)| ((1.0 - fraction) * f64::from(*a) + fraction * f64::from(*b)) as f32);
+    let with = &partner.class_name;
+    let how = format!("interpolation with {with}, fraction {fraction}");
+    Vector::made(class, numbers.collect(), how)
 }
 
 #[cfg(test)]

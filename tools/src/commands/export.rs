@@ -13,6 +13,7 @@ use dream_ood::stage::training::{CheckpointName, used_row};
 use dream_ood::stage::{Progress as _, imagine, lineage};
 use dream_ood::store::Readable;
 use dream_schema::{Checkpoint, RunId, Status, Table};
+use serde_json::Value;
 
 use super::Verdict;
 use super::query::Choice;
@@ -199,8 +200,11 @@ impl Export {
     }
 
     fn table(&self, session: &Session<'_>, target: &Target, table: TableName, form: Form) -> Result<()> {
-        let initial = self.stage == Some(Stage::Initial);
         let filter = self.choice.filter(session, table)?;
+        let fixed = match self.stage {
+            Some(Stage::Initial) => Some(fixed_noise(session, &filter.runs_with_rows(&session.store)?)?),
+            Some(Stage::Final) | None => None,
+        };
         let rows = filter.rows(&session.store)?;
         if matches!(form, Form::Safetensors | Form::Pictures) {
             let runs = filter.runs_with_rows(&session.store)?.len();
@@ -214,10 +218,9 @@ impl Export {
         }
         let schema = rows.schema();
         let rows = rows.map(|batch| -> Result<RecordBatch, BoxError> {
-            Ok(if initial {
-                imagine::initial_latents(&batch?)?
-            } else {
-                batch?
+            Ok(match fixed {
+                Some(fixed) => imagine::initial_latents(&batch?, fixed)?,
+                None => batch?,
             })
         });
         let written = match form {
@@ -263,4 +266,24 @@ impl Export {
         ));
         Ok(())
     }
+}
+
+/// Says whether the pictures of these runs start from one noise.
+fn fixed_noise(session: &Session<'_>, runs: &[RunId]) -> Result<bool> {
+    let fixed = |run: &RunId| -> Result<bool> {
+        let params = session.store.run(*run)?.spec.params;
+        Ok(params
+            .get("fixed_noise")
+            .and_then(Value::as_bool)
+            .unwrap_or(false))
+    };
+    let all = runs.iter().map(fixed).collect::<Result<Vec<bool>>>()?;
+    if all.contains(&true) && all.contains(&false) {
+        bail!(Usage(
+            "the pictures of some of these runs start from one fixed noise, those of others do not: choose one \
+             with --run"
+                .into()
+        ));
+    }
+    Ok(all.contains(&true))
 }

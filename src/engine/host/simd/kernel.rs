@@ -43,7 +43,10 @@ fn run<const ADD: bool>(taps: &[[&[f32]; ROWS]], range: Range<usize>, panel: &[L
         assert!(row.len() >= range.end, "row shorter than its depth");
     }
     #[cfg(target_arch = "x86_64")]
-    if super::has_fma() {
+    if super::has_wide() {
+        // SAFETY: the processor has AVX-512, and the lengths were checked above.
+        return unsafe { run_wide::<ADD>(taps, range, panel, tile) };
+    } else if super::has_fma() {
         // SAFETY: the processor has AVX2 and FMA, and the lengths were checked above.
         return unsafe { run_fma::<ADD>(taps, range, panel, tile) };
     }
@@ -95,6 +98,44 @@ unsafe fn run_fma<const ADD: bool>(
         for (sum, row) in sums.iter().zip(tile.iter_mut()) {
             _mm256_storeu_ps(row.as_mut_ptr(), sum[0]);
             _mm256_storeu_ps(row.as_mut_ptr().add(8), sum[1]);
+        }
+    }
+}
+
+/// The same with registers twice as wide. The sums are the same to the bit.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+unsafe fn run_wide<const ADD: bool>(
+    taps: &[[&[f32]; ROWS]],
+    range: Range<usize>,
+    panel: &[Lane],
+    tile: &mut Tile,
+) {
+    use std::arch::x86_64::*;
+    // SAFETY: as in `run_fma`.
+    unsafe {
+        let mut sums = [_mm512_setzero_ps(); ROWS];
+        if ADD {
+            for (sum, row) in sums.iter_mut().zip(tile.iter()) {
+                *sum = _mm512_loadu_ps(row.as_ptr());
+            }
+        }
+        let mut lane = panel.as_ptr().cast::<f32>();
+        for rows in taps {
+            let mut at = [std::ptr::null::<f32>(); ROWS];
+            for (at, row) in at.iter_mut().zip(rows) {
+                *at = row.as_ptr();
+            }
+            for k in range.clone() {
+                let values = _mm512_load_ps(lane);
+                lane = lane.add(LANES);
+                for r in 0..ROWS {
+                    sums[r] = _mm512_fmadd_ps(_mm512_set1_ps(*at[r].add(k)), values, sums[r]);
+                }
+            }
+        }
+        for (sum, row) in sums.iter().zip(tile.iter_mut()) {
+            _mm512_storeu_ps(row.as_mut_ptr(), *sum);
         }
     }
 }
@@ -153,6 +194,30 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Numbers that are not whole: what is rounded, and when, is the same.
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn registers_of_either_width_round_alike() {
+        if !super::super::has_wide() {
+            return;
+        }
+        let (depth, taps) = (37, 2);
+        let value = |i: usize| ((i * 7919 + 13) % 1009) as f32 / 503.0 - 1.0;
+        let packed = Packed::new(depth * taps, LANES, |k, n| value(k * LANES + n));
+        let data: Vec<f32> = (0..ROWS * taps * depth).map(|i| value(i + 5)).collect();
+        let rows: Vec<[&[f32]; ROWS]> = (0..taps)
+            .map(|t| std::array::from_fn(|r| &data[(t * ROWS + r) * depth..][..depth]))
+            .collect();
+        let panel = packed.rows(0, 0, depth * taps);
+        let (mut wide, mut narrow) = ([[0.3; LANES]; ROWS], [[0.3; LANES]; ROWS]);
+        // SAFETY: the processor has both, the rows are `depth` long, the panel taps times that.
+        unsafe {
+            run_wide::<true>(&rows, 0..depth, panel, &mut wide);
+            run_fma::<true>(&rows, 0..depth, panel, &mut narrow);
+        }
+        assert_eq!(wide, narrow);
     }
 
     #[test]

@@ -2,11 +2,14 @@
 //! of every product over them ([`accumulate`]), and the switch that compiles a loop once for AVX2 and once
 //! for any processor ([`vectorized`]).
 
+mod double;
 mod kernel;
 mod lanes;
 mod packed;
 mod product;
+mod wide;
 
+pub(crate) use double::{LANES_F64, LaneF64, TileF64, accumulate_f64};
 pub(crate) use kernel::{ROWS, Tile, accumulate, multiply};
 pub(crate) use lanes::{LANES, Lanes};
 pub(crate) use packed::Packed;
@@ -21,6 +24,17 @@ pub(crate) fn has_fma() -> bool {
     #[cfg(target_arch = "x86_64")]
     {
         std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
+/// Whether the processor has the registers of AVX-512 too, twice as wide.
+#[inline]
+pub(crate) fn has_wide() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        std::arch::is_x86_feature_detected!("avx512f") && has_fma()
     }
     #[cfg(not(target_arch = "x86_64"))]
     false

@@ -6,7 +6,6 @@ use crate::ood::score::linear::{Eigen, covariance, mean};
 use crate::ood::score::{
     Card, Fitted, Hyperparameter, Needs, Paper, Range, Reference, Score, ScoreError, Values, each_row, fitted,
 };
-use rayon::prelude::*;
 
 /// The log-density of the features, reduced to their largest principal components, in a mixture of Gaussians
 /// that share one covariance.
@@ -84,7 +83,7 @@ impl Score for Gmm {
             let features = observed.features()?;
             same("width of the features", width, features.width())?;
             let rows = reduced(features);
-            let scores: Vec<f64> = rows.par_chunks_exact(dim).map(|row| mixture.score(row)).collect();
+            let scores = mixture.scores(&rows);
             Ok(each_row(scores.len(), |row| scores[row]))
         })
     }

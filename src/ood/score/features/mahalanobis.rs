@@ -75,8 +75,8 @@ pub(in crate::ood::score) struct Gaussian {
     whitening: Matrix,
     /// From the whitened space back, by the same matrix.
     turned: Matrix,
-    /// The means, less the centre, in the whitened space.
-    means: Vec<Vec<f64>>,
+    /// The means, less the centre, in the whitened space; a column each.
+    means: Matrix,
 }
 
 impl Gaussian {
@@ -90,11 +90,12 @@ impl Gaussian {
             }
         };
         let means = whitening.map(means.len(), read, |_, _, white| white.to_vec());
+        let turned = eigen.whitening_turned();
         Ok(Self {
+            means: Matrix::new(turned.depth(), means.len(), |k, n| means[n][k]),
             centre,
             whitening,
-            turned: eigen.whitening_turned(),
-            means,
+            turned,
         })
     }
 
@@ -126,11 +127,9 @@ impl Gaussian {
         same("width of the features", self.centre.len(), features.width())?;
         let read = |row: usize, out: &mut [f64]| less(features.row(row), &self.centre, out);
         Ok(self.whitening.map(features.len(), read, |_, _, white| {
-            let square =
-                |mean: &Vec<f64>| -> f64 { white.iter().zip(mean).map(|(a, b)| (a - b) * (a - b)).sum() };
-            match self.means.as_slice() {
-                [_] => dot(white, white), // the centre itself
-                means => means.iter().map(square).fold(f64::INFINITY, f64::min),
+            match self.means.columns() {
+                1 => dot(white, white), // the centre itself
+                _ => self.means.distances(white).fold(f64::INFINITY, f64::min),
             }
         }))
     }
@@ -142,11 +141,12 @@ impl Gaussian {
         same("width of the features", self.centre.len(), features.width())?;
         let read = |row: usize, out: &mut [f64]| less(features.row(row), &self.centre, out);
         let away = self.whitening.map(features.len(), read, |_, _, white| {
-            let less = |mean: &Vec<f64>| -> Vec<f64> { white.iter().zip(mean).map(|(a, b)| a - b).collect() };
-            let away = self.means.iter().map(less);
+            let distances = self.means.distances(white).enumerate();
+            let nearest = distances.min_by(|a, b| a.1.total_cmp(&b.1));
             // There is a centre for every label, and a label for every row.
-            away.min_by(|a, b| dot(a, a).total_cmp(&dot(b, b)))
-                .unwrap_or_default()
+            let nearest = nearest.map_or(0, |(mean, _)| mean);
+            let away = white.iter().zip(self.means.column(nearest));
+            away.map(|(a, b)| a - b).collect::<Vec<f64>>()
         });
         let read = |row: usize, out: &mut [f64]| out.copy_from_slice(&away[row]);
         let slopes = self.turned.map(away.len(), read, |_, _, slope| {

@@ -1,6 +1,7 @@
 //! Means and covariances, summed in the order of the rows.
 
-use super::matrix::{Matrix, accumulate};
+use super::matrix::Matrix;
+use crate::engine::simd::{LANES_F64 as LANES, TileF64, accumulate_f64};
 use crate::ood::observed::Rows;
 use rayon::prelude::*;
 
@@ -50,7 +51,7 @@ pub(in crate::ood::score) fn covariance(
     width: usize,
     read: impl Fn(usize, &mut [f64]) + Sync,
 ) -> Vec<f64> {
-    let padded = width.next_multiple_of(8);
+    let padded = width.next_multiple_of(LANES);
     // Row by row of tiles; each sum runs over all rows in order, because the stretches come one after
     // another.
     let mut sums = vec![0.0; padded * padded];
@@ -62,18 +63,17 @@ pub(in crate::ood::score) fn covariance(
             .for_each(|(row, out)| read(first + row, out));
         let stretch = Matrix::new(here, width, |k, n| part[k * width + n]);
         let panels: Vec<_> = stretch.panels().collect();
-        sums.par_chunks_mut(4 * padded)
+        sums.par_chunks_mut(LANES * padded)
             .enumerate()
-            .for_each(|(four, sums)| {
-                let (left, offset) = (panels[four / 2], four % 2 * 4);
-                for (panel, right) in panels.iter().enumerate().skip(four / 2) {
-                    let mut tile = [[0.0; 8]; 4];
+            .for_each(|(band, sums)| {
+                for (panel, right) in panels.iter().enumerate().skip(band) {
+                    let mut tile: TileF64 = [[0.0; LANES]; LANES];
                     for (tile, sums) in tile.iter_mut().zip(sums.chunks_exact(padded)) {
-                        tile.copy_from_slice(&sums[panel * 8..][..8]);
+                        tile.copy_from_slice(&sums[panel * LANES..][..LANES]);
                     }
-                    accumulate(left, offset, right, &mut tile);
+                    accumulate_f64(panels[band], right, &mut tile);
                     for (tile, sums) in tile.iter().zip(sums.chunks_exact_mut(padded)) {
-                        sums[panel * 8..][..8].copy_from_slice(tile);
+                        sums[panel * LANES..][..LANES].copy_from_slice(tile);
                     }
                 }
             });

@@ -1,31 +1,21 @@
 //! The matrix product of scores.
 
-use crate::engine::simd::vectorized;
+use crate::engine::simd::{LANES_F64 as LANES, LaneF64 as Lane, TileF64, accumulate_f64, vectorized};
 use rayon::prelude::*;
 
-/// Columns of a panel.
-const LANES: usize = 8;
-/// Rows of a tile of sums: with eight columns, half of the processor's registers.
-const TILE: usize = 4;
 /// Rows that one task works on.
 const ROWS: usize = 64;
 
-type Lane = [f64; LANES];
-
 vectorized! {
-    /// Adds to `sums` the products of columns `first..first + 4` of `left` with all columns of `right`, over
-    /// the depth in order.
-    pub(super) fn accumulate(left: &[Lane], first: usize, right: &[Lane], sums: &mut [Lane; TILE]) {
-        let mut own = *sums;
-        for (a, b) in left.iter().zip(right) {
-            for (row, sum) in own.iter_mut().enumerate() {
-                let a = a[first + row];
-                for (sum, b) in sum.iter_mut().zip(b) {
-                    *sum += a * b;
-                }
+    /// The squared distances of `row` to the columns of a panel, each summed over the depth in order.
+    fn distances(row: &[f64], panel: &[Lane]) -> Lane {
+        let mut sums = [0.0; LANES];
+        for (x, lane) in row.iter().zip(panel) {
+            for (sum, y) in sums.iter_mut().zip(lane) {
+                *sum += (x - y) * (x - y);
             }
         }
-        *sums = own;
+        sums
     }
 }
 
@@ -62,9 +52,25 @@ impl Matrix {
         self.depth
     }
 
+    pub(in crate::ood::score) fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// The numbers of column `n`.
+    pub(in crate::ood::score) fn column(&self, n: usize) -> impl Iterator<Item = f64> {
+        let panel = &self.panels[n / LANES * self.depth..][..self.depth];
+        panel.iter().map(move |lane| lane[n % LANES])
+    }
+
     /// The panels in order.
     pub(super) fn panels(&self) -> impl Iterator<Item = &[Lane]> {
         self.panels.chunks_exact(self.depth)
+    }
+
+    /// The squared distance of `row`, `[depth]`, to each column.
+    pub(in crate::ood::score) fn distances(&self, row: &[f64]) -> impl Iterator<Item = f64> {
+        let all = self.panels().flat_map(move |panel| distances(row, panel));
+        all.take(self.columns)
     }
 
     /// Writes `left` times this matrix: `left` is `[rows, depth]`, `out` is `[rows, columns]`. A number's sum
@@ -74,16 +80,34 @@ impl Matrix {
         let turned = Self::new(self.depth, rows, |k, row| left[row * self.depth + k]);
         for (side, rows_of_side) in turned.panels().enumerate() {
             for (panel, right) in self.panels().enumerate() {
-                for first in (0..LANES).step_by(TILE) {
-                    let mut sums = [[0.0; LANES]; TILE];
-                    accumulate(rows_of_side, first, right, &mut sums);
-                    let width = LANES.min(self.columns - panel * LANES);
-                    for (row, sum) in (side * LANES + first..rows).zip(&sums) {
-                        out[row * self.columns + panel * LANES..][..width].copy_from_slice(&sum[..width]);
-                    }
+                let mut sums: TileF64 = [[0.0; LANES]; LANES];
+                accumulate_f64(rows_of_side, right, &mut sums);
+                let width = LANES.min(self.columns - panel * LANES);
+                for (row, sum) in (side * LANES..rows).zip(&sums) {
+                    out[row * self.columns + panel * LANES..][..width].copy_from_slice(&sum[..width]);
                 }
             }
         }
+    }
+
+    /// Returns the rows of this matrix, turned, times another of the same depth: of each column of this one its
+    /// products with the columns of the other, summed over the depth in order.
+    pub(in crate::ood::score) fn turned_times(&self, other: &Self) -> Vec<Vec<f64>> {
+        let panels: Vec<&[Lane]> = self.panels().collect();
+        let columns = |(panel, left): (usize, &&[Lane])| {
+            let mut out = vec![Vec::with_capacity(other.columns); LANES.min(self.columns - panel * LANES)];
+            for (place, right) in other.panels().enumerate() {
+                let mut sums: TileF64 = [[0.0; LANES]; LANES];
+                accumulate_f64(left, right, &mut sums);
+                let width = LANES.min(other.columns - place * LANES);
+                for (out, sums) in out.iter_mut().zip(&sums) {
+                    out.extend_from_slice(&sums[..width]);
+                }
+            }
+            out
+        };
+        let parts: Vec<_> = panels.par_iter().enumerate().map(columns).collect();
+        parts.into_iter().flatten().collect()
     }
 
     /// Returns a number of each of `rows` rows: `read(row, left)` writes the row that is multiplied, and
@@ -147,7 +171,21 @@ mod tests {
                     let terms = (0..depth).map(|k| left(row, k) * value(3 * k + 5 * n));
                     assert_eq!(*found, terms.sum::<f64>());
                 }
+                let squares = (0..columns).map(|n| {
+                    let terms = (0..depth).map(|k| left(row, k) - value(3 * k + 5 * n));
+                    terms.map(|x| x * x).sum::<f64>()
+                });
+                let own: Vec<f64> = (0..depth).map(|k| left(row, k)).collect();
+                assert!(matrix.distances(&own).eq(squares));
             }
+            let other = Matrix::new(depth, rows, |k, row| left(row, k));
+            let turned = other.turned_times(&matrix);
+            assert_eq!(turned, products);
+            assert!(
+                matrix
+                    .column(columns - 1)
+                    .eq((0..depth).map(|k| value(3 * k + 5 * (columns - 1))))
+            );
         }
     }
 }

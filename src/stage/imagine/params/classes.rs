@@ -26,7 +26,24 @@ impl Params {
         } else {
             chosen.iter().map(|c| c.class_name.clone()).collect()
         };
+        self.check_disjoint(known)?;
         self.resolve_partner(known)
+    }
+
+    /// Refuses words of disjoint prompts that are those of a class.
+    fn check_disjoint(&self, known: &[ClassEmbedding]) -> Result<(), StageError> {
+        let Some(Synthesis::Disjoint { words }) = &self.synthesis else {
+            return Ok(());
+        };
+        let same = |a: &str, b: &str| a.trim().to_lowercase() == b.trim().to_lowercase();
+        let is_of = |word: &str, c: &ClassEmbedding| same(word, &c.word) || same(word, &c.class_name);
+        let of_class = |word: &&String| known.iter().any(|class| is_of(word, class));
+        match words.iter().find(of_class) {
+            Some(word) => Err(wrong(format!(
+                "disjoint prompts: the word `{word}` is one of the classes; take words of others"
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// The class that an interpolation goes to, by the name that the embeddings have for it.

@@ -59,7 +59,7 @@ pub struct Params {
     /// latents stay as they were sampled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resize: Option<Size>,
-    /// Another way to come by the vectors than the sampled outliers, or than T(y) itself.
+    /// Another way to pictures than the sampled outliers, or than T(y) itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub synthesis: Option<Synthesis>,
     /// How UNet and autoencoder are computed; without it, in f32. `f16` is for GPUs.
@@ -69,6 +69,10 @@ pub struct Params {
     /// depends on it, and so do results; on the CPU they do not, and there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<usize>,
+    /// Whether all pictures start from one initial noise, that of class 0's first (the public code's
+    /// `--fixed_code`); the noise of a stochastic scheduler's steps stays each picture's own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fixed_noise: bool,
     /// What becomes of the tokens of a class word of several.
     #[serde(default, skip_serializing_if = "TokenRule::is_default")]
     pub tokens: TokenRule,
@@ -179,6 +183,19 @@ impl Params {
 
     /// Returns the prompt for a class.
     pub(in crate::stage::imagine) fn prompt_of(&self, class: &ClassEmbedding) -> String {
+        self.prompt_with(class, None)
+    }
+
+    /// Returns the prompt of a picture of a class: with another word in its place, if there is one, and then
+    /// without what is said of the class alone.
+    pub(in crate::stage::imagine) fn prompt_with(
+        &self,
+        class: &ClassEmbedding,
+        word: Option<&str>,
+    ) -> String {
+        if let Some(word) = word {
+            return self.prompt.replace(CLASS_PLACEHOLDER, word);
+        }
         let suffix = self.suffixes.get(&class.class_name).map_or("", String::as_str);
         let prompt = self.prompts.get(&class.class_name).unwrap_or(&self.prompt);
         prompt.replace(CLASS_PLACEHOLDER, &class.word) + suffix

@@ -29,7 +29,7 @@ pub struct Imagine {
         conflicts_with = "embeddings"
     )]
     outliers: Option<String>,
-    /// Class embeddings, an `embed` run: for --plain, --noise and --interpolate
+    /// Class embeddings, an `embed` run: for --plain, --noise, --encoder-noise, --interpolate and --disjoint
     #[arg(long, value_name = "RUN")]
     embeddings: Option<String>,
     /// Pictures of the plain class prompts
@@ -45,6 +45,19 @@ pub struct Imagine {
         value_parser = finite
     )]
     noise: Option<f64>,
+    /// Adds Gaussian noise to the text encoder's output of the plain class prompts; SIGMA is the standard
+    /// deviation of a component
+    #[arg(
+        long,
+        value_name = "SIGMA",
+        group = "synthesis",
+        allow_negative_numbers = true,
+        value_parser = finite
+    )]
+    encoder_noise: Option<f64>,
+    /// Prompts of these words in place of the classes: words separated by commas, of none of the classes
+    #[arg(long, value_name = "WORD[,WORD]", group = "synthesis", value_delimiter = ',')]
+    disjoint: Vec<String>,
     /// Goes from each class embedding towards that of another class, or of one drawn at random for every
     /// picture
     #[arg(long, value_name = "CLASS|random", group = "synthesis")]
@@ -66,6 +79,9 @@ pub struct Imagine {
     /// Seed of the initial noise, and of all other random numbers
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Starts all pictures from one initial noise
+    #[arg(long)]
+    fixed_noise: bool,
     /// Pictures of each class
     #[arg(long, value_name = "N")]
     per_class: Option<usize>,
@@ -133,6 +149,7 @@ impl Imagine {
             ("resize", option(&self.resize)),
             ("precision", option(&self.precision)),
             ("synthesis", self.synthesis()),
+            ("fixed_noise", self.fixed_noise.then_some(Value::Bool(true))),
         ];
         let params = self.base.apply(&preset.imagine, &options)?;
         let mut room = memory::room(globals);
@@ -197,6 +214,13 @@ impl Imagine {
         }
         if let Some(sigma) = self.noise {
             return Some(json!(Synthesis::Noise { sigma }));
+        }
+        if let Some(sigma) = self.encoder_noise {
+            return Some(json!(Synthesis::EncoderNoise { sigma }));
+        }
+        if !self.disjoint.is_empty() {
+            let words = self.disjoint.iter().map(|word| word.trim().to_owned()).collect();
+            return Some(json!(Synthesis::Disjoint { words }));
         }
         let with = match self.interpolate.as_deref()? {
             "random" => Partner::Random,
