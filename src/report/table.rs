@@ -15,6 +15,8 @@ pub struct DetectionRow {
     pub score: String,
     /// Accuracy on the ID test set, in 0..=1, a seed; empty when unknown.
     pub id_accuracy: Vec<f64>,
+    /// The same on each shifted set of the table.
+    pub shifted_accuracy: Vec<Vec<f64>>,
     /// For each data set of the table its results, a seed; empty when there are none. FPR95, AUROC and AUPR
     /// with ID positive are shown.
     pub cells: Vec<Vec<Detection>>,
@@ -25,6 +27,8 @@ pub struct DetectionRow {
 pub struct DetectionTable {
     /// Which toolkit's definition of the numbers ("OpenOOD v1.5"), for FPR95 and AUPR depend on it.
     pub convention: String,
+    /// The shifted sets whose accuracy is shown beside that on the ID set, and their average.
+    pub shifted: Vec<String>,
     /// The OOD sets, in the order of the columns.
     pub datasets: Vec<String>,
     /// The averages, which come before the sets.
@@ -62,12 +66,13 @@ fn shown(cell: Summary) -> String {
     format!("{:.2}", cell.mean * 100.0)
 }
 
-/// Returns the cells of each row: the ID accuracy, three numbers an average,
+/// Returns the cells of each row: the accuracies on the ID set and on shifted sets, three numbers an average,
 /// three a data set. What sums up comes first, for a wide table is cut off at the right. The average is taken
 /// over the data sets for each seed, and is absent when a data set is.
 pub(super) fn cells(table: &DetectionTable) -> Vec<Vec<Option<Summary>>> {
     let cells = |row: &DetectionRow| {
-        let mut line = vec![summary(&row.id_accuracy)];
+        let accuracies = std::iter::once(&row.id_accuracy).chain(&row.shifted_accuracy);
+        let mut line: Vec<_> = accuracies.map(|seeds| summary(seeds)).collect();
         for Average { sets, .. } in &table.averages {
             line.extend(METRICS.map(|(.., of)| average(row, sets, of)));
         }
@@ -93,14 +98,14 @@ fn average(row: &DetectionRow, sets: &[usize], of: fn(&Detection) -> f64) -> Opt
     summary(&(0..seeds).map(mean).collect::<Vec<_>>())
 }
 
-/// Returns for each cell whether it is the best of its column, to the digits shown. A column with fewer than
-/// two numbers, or with all of them equal, has no best.
-pub(super) fn best(cells: &[Vec<Option<Summary>>]) -> Vec<Vec<bool>> {
+/// Returns for each cell whether it is the best of its column, to the digits shown; the first `accuracies` of
+/// a row are those. A column with fewer than two numbers, or with all of them equal, has no best.
+pub(super) fn best(cells: &[Vec<Option<Summary>>], accuracies: usize) -> Vec<Vec<bool>> {
     let columns = cells.iter().map(Vec::len).max().unwrap_or(0);
     let mut marks: Vec<Vec<bool>> = cells.iter().map(|row| vec![false; row.len()]).collect();
     for column in 0..columns {
-        // The first column is the accuracy; the others come in threes.
-        let higher = column == 0 || METRICS[(column - 1) % 3].2;
+        // Behind the accuracies the columns come in threes.
+        let higher = column < accuracies || METRICS[(column - accuracies) % 3].2;
         let sign = if higher { 1.0 } else { -1.0 };
         let present: Vec<Summary> = cells
             .iter()
@@ -125,7 +130,7 @@ pub(super) fn best(cells: &[Vec<Option<Summary>>]) -> Vec<Vec<bool>> {
 /// Returns the section's content.
 pub(super) fn render(tables: &[DetectionTable]) -> Result<Markup, ReportError> {
     for (table, row) in tables.iter().flat_map(|t| t.rows.iter().map(move |r| (t, r))) {
-        if row.cells.len() != table.datasets.len() {
+        if row.cells.len() != table.datasets.len() || row.shifted_accuracy.len() != table.shifted.len() {
             return Err(ReportError::TableShape {
                 network: row.network.clone(),
                 score: row.score.clone(),
@@ -186,6 +191,9 @@ fn head(table: &DetectionTable) -> Markup {
                 th rowspan="2" scope="col" { "Network" }
                 th rowspan="2" scope="col" { "Score" }
                 th.num.group rowspan="2" scope="col" { "ID accuracy\u{A0}\u{2191}" }
+                @for name in &table.shifted {
+                    th.num rowspan="2" scope="col" { "accuracy on " (name) "\u{A0}\u{2191}" }
+                }
                 @for name in &groups { th.group colspan="3" scope="colgroup" { (name) } }
             }
             tr {
@@ -201,7 +209,10 @@ fn head(table: &DetectionTable) -> Markup {
 
 fn rows(table: &DetectionTable) -> Markup {
     let cells = cells(table);
-    let best = best(&cells);
+    let accuracies = 1 + table.shifted.len();
+    let best = best(&cells, accuracies);
+    // Behind the accuracies the columns come in threes.
+    let starts = |i: usize| i == 0 || i.checked_sub(accuracies).is_some_and(|i| i.is_multiple_of(3));
     // A network's name stands out in the first of its rows.
     let again = |i: usize| i > 0 && table.rows[i - 1].network == table.rows[i].network;
     html! {
@@ -209,9 +220,8 @@ fn rows(table: &DetectionTable) -> Markup {
             tr class=[(!again(i)).then_some("first")] {
                 th class=[again(i).then_some("again")] scope="row" { (row.network) }
                 td { (row.score) }
-                // The first column is the accuracy; the others come in threes.
                 @for (i, (cell, best)) in line.iter().zip(marks).enumerate() {
-                    td.num.group[i == 0 || i % 3 == 1] { (number(*cell, *best)) }
+                    td.num.group[starts(i)] { (number(*cell, *best)) }
                 }
             }
         }

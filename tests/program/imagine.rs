@@ -198,6 +198,8 @@ fn pictures_do_not_depend_on_batches_or_threads() {
         imagine(&["--scheduler", "ddim", "--eta", "1"]),
         plain(&["--noise", "0.02"]),
         plain(&["--interpolate", "random", "--scheduler", "dpm-solver"]),
+        plain(&["--encoder-noise", "0.3"]),
+        plain(&["--disjoint", "guitar, harbour,steam train", "--fixed-noise"]),
     ]
     .iter()
     .enumerate()
@@ -258,6 +260,9 @@ fn every_option_is_part_of_the_question() {
         plain(&["--interpolate", "coat"]),
         plain(&["--interpolate", "coat", "--fraction", "0.25"]),
         plain(&["--interpolate", "random"]),
+        plain(&["--encoder-noise", "0.3"]),
+        plain(&["--disjoint", "guitar,harbour,steam train"]),
+        imagine(&["--fixed-noise"]),
     ] {
         let id = run(path, &other);
         let made = pixels(&id);
@@ -275,7 +280,14 @@ fn every_option_is_part_of_the_question() {
             .to_owned()
     };
     // A run that uses none of the newer options has none of their keys.
-    for key in ["classes", "negative", "size", "resize", "synthesis"] {
+    for key in [
+        "classes",
+        "negative",
+        "size",
+        "resize",
+        "synthesis",
+        "fixed_noise",
+    ] {
         assert_eq!(
             show(&id).contains(&format!("\"{key}\"")),
             key == "classes",
@@ -469,6 +481,34 @@ fn latents_and_their_noise_are_exported() {
     assert_eq!(first[192..], noise);
     let rows = std::fs::read_to_string(path.join("first.rows.csv")).unwrap();
     assert_eq!(rows.lines().count(), 9);
+    // One noise for all, and words in turn over the classes.
+    let other = plain(&[
+        "--disjoint",
+        "guitar,harbour,steam train",
+        "--fixed-noise",
+        "--seed",
+        "3",
+    ]);
+    let other = run(path, &other);
+    let args = [
+        "export", "latents", "--run", &other, "--stage", "initial", "-o", "one.npy",
+    ];
+    good(path, &args);
+    let noise = std::fs::read(path.join("one.npy")).unwrap();
+    let all: Vec<&[u8]> = noise.rchunks_exact(4 * 4 * 8 * 8).take(4).collect();
+    assert!(all.iter().all(|one| *one == all[0]));
+    let store = Store::open_read_only(path.join("dream.redb")).unwrap();
+    let latents: Vec<Latent> = store.rows(store.resolve(&other).unwrap(), None).unwrap();
+    let mut prompts: Vec<&str> = latents
+        .iter()
+        .map(|l| l.prompt.rsplit(" of the ").next().unwrap())
+        .collect();
+    prompts.sort_unstable();
+    prompts.dedup();
+    assert!(prompts.len() > 1, "{prompts:?}");
+    drop(store);
+    let both = ["export", "latents", "--stage", "initial", "-o", "both.npy"];
+    assert!(bad(path, 2, &both).contains("one fixed noise"));
     let wrong = ["export", "images", "--run", &id, "--stage", "initial", "-o", "x"];
     assert!(bad(path, 2, &wrong).contains("latents"));
 }
@@ -489,6 +529,24 @@ fn questions_that_cannot_be_answered() {
         (imagine(&["--size", "0"]), 2, "WIDTHxHEIGHT"),
         (imagine(&["--resize", "big"]), 2, "WIDTHxHEIGHT"),
         (imagine(&["--eta", "0.5"]), 2, "only ddim"),
+        (
+            imagine(&["--encoder-noise", "0.5"]),
+            2,
+            "a synthesis starts from class embeddings",
+        ),
+        (plain(&["--encoder-noise", "0"]), 2, "sigma must be above 0"),
+        (
+            plain(&["--disjoint", "guitar,Coat"]),
+            2,
+            "the word `Coat` is one of the classes",
+        ),
+        (plain(&["--disjoint", "guitar,,harbour"]), 2, "is empty"),
+        (plain(&["--disjoint", "guitar,guitar"]), 2, "stands twice"),
+        (
+            plain(&["--disjoint", "guitar", "--plain"]),
+            2,
+            "cannot be used with",
+        ),
         (imagine(&["--scheduler", "ddim", "--eta", "1.5"]), 2, "eta 1.5"),
         (imagine(&["--scheduler", "euler"]), 2, "dpm-solver"),
         (imagine(&["--set", "steps=0"]), 2, "steps 0"),

@@ -49,9 +49,12 @@ pub fn print(session: &Session<'_>, evaluations: &[RunId]) -> Result<()> {
     for network in &networks {
         let seeds: Vec<String> = network.seeds.iter().map(u64::to_string).collect();
         out!(
-            "{}: ID accuracy {} %, seeds {}",
+            "{}: ID accuracy {}, seeds {}",
             network.name,
-            Summary::of(&network.accuracy).percent(),
+            match network.accuracy.as_slice() {
+                [] => "unknown (not all images have a class)".to_owned(),
+                of => format!("{} %", Summary::of(of).percent()),
+            },
             seeds.join(", ")
         )?;
         for (seed, label) in &network.chosen {

@@ -9,6 +9,8 @@ mod sgd;
 mod weighted;
 mod wide;
 
+use std::cmp::Ordering;
+
 use candle_core::{DType, Device, Result, Tensor, Var};
 
 pub(super) use self::attention::attention;
@@ -61,6 +63,14 @@ pub(super) fn layer_norm(device: &Device, raw: &RawLayerNorm) -> Result<Box<dyn 
 }
 
 pub(super) fn conv2d(x: &Tensor, weight: &Tensor, shape: &ConvShape) -> Result<Tensor> {
+    // The pixels that no stride reaches. Candle's gradient takes them to be as many in a row as in a column.
+    let [h, w] = [(shape.h, shape.kernel[0]), (shape.w, shape.kernel[1])]
+        .map(|(size, kernel)| (size + 2 * shape.padding - kernel) % shape.stride);
+    let x = match h.cmp(&w) {
+        Ordering::Equal => x.clone(),
+        Ordering::Less => x.pad_with_zeros(2, 0, w - h)?,
+        Ordering::Greater => x.pad_with_zeros(3, 0, h - w)?,
+    };
     x.conv2d(weight, shape.padding, shape.stride, 1, shape.groups)
 }
 

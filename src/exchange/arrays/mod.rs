@@ -189,11 +189,21 @@ impl ArrayFile {
         let Some(array) = self.arrays.iter().find(named) else {
             return Ok(None);
         };
-        let integers = self
-            .source
-            .integers(array)
-            .map_err(ExchangeError::io(&self.path))?;
-        Ok(Some((&array.name, integers)))
+        Ok(self
+            .integers(array)?
+            .map(|integers| (array.name.as_str(), integers)))
+    }
+
+    /// Returns the integers of an array, or none if it holds something else.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn integers(&self, array: &Array) -> Result<Option<Vec<i64>>, ExchangeError> {
+        if !matches!(array.kind, Kind::Integers(..)) {
+            return Ok(None);
+        }
+        let integers = self.source.integers(array);
+        integers.map(Some).map_err(ExchangeError::io(&self.path))
     }
 
     /// Returns the array of that name.

@@ -195,6 +195,7 @@ fn full(text: &str) -> Report {
         }),
         detection: vec![DetectionTable {
             convention: s(),
+            shifted: vec![s()],
             datasets: vec![s(), s()],
             averages: vec![Average {
                 name: s(),
@@ -204,6 +205,7 @@ fn full(text: &str) -> Report {
                 network: s(),
                 score: s(),
                 id_accuracy: vec![0.9],
+                shifted_accuracy: vec![vec![0.5]],
                 cells: vec![vec![result], vec![result]],
             }],
         }],

@@ -256,6 +256,7 @@ mod tables {
             network: network.to_owned(),
             score: "energy".to_owned(),
             id_accuracy: accuracy.to_vec(),
+            shifted_accuracy: Vec::new(),
             cells: cells
                 .iter()
                 .map(|seeds| seeds.iter().map(detection).collect())
@@ -266,6 +267,7 @@ mod tables {
     fn table(rows: Vec<DetectionRow>) -> DetectionTable {
         DetectionTable {
             convention: "sklearn".to_owned(),
+            shifted: Vec::new(),
             datasets: vec!["A".to_owned(), "B".to_owned()],
             averages: vec![Average {
                 name: "Average".to_owned(),
@@ -281,7 +283,7 @@ mod tables {
             row("one", &[0.9], &[&[(0.2, 0.8, 0.7)], &[(0.5, 0.9, 0.9)]]),
             row("two", &[0.8], &[&[(0.3, 0.9, 0.7)], &[(0.1, 0.9, 0.8)]]),
         ]);
-        let marks = best(&cells(&table));
+        let marks = best(&cells(&table), 1);
         // accuracy | average: FPR95 .35/.20, AUROC .85/.90, AUPR .80/.75 | A | B
         assert_eq!(
             marks[0],
@@ -316,7 +318,7 @@ mod tables {
         near(cells[0][4], 0.2, 0.02_f64.sqrt());
         near(cells[0][2], 0.5, 0.0);
         assert!(
-            best(&cells)[0].iter().all(|mark| !mark),
+            best(&cells, 1)[0].iter().all(|mark| !mark),
             "one row is not better than any other"
         );
     }
@@ -347,7 +349,7 @@ mod tables {
             row("two", &[0.900_004], &[&[(0.2, 0.8, 0.7)], &[(0.2, 0.8, 0.7)]]),
             row("three", &[0.8], &[&[(0.2, 0.8, 0.7)], &[(0.2, 0.8, 0.7)]]),
         ]);
-        let marks = best(&cells(&table));
+        let marks = best(&cells(&table), 1);
         assert_eq!([marks[0][0], marks[1][0], marks[2][0]], [true, true, false]);
         assert!(!marks[0][1], "a column of equal numbers has no best");
     }

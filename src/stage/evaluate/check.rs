@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use dream_schema::Table;
+use serde::Deserialize;
 
 use super::chosen::{self, Chosen, Way};
 use super::parts::{self, Parts};
@@ -69,7 +70,7 @@ pub(super) fn check(
             sets.push((role.clone(), parts));
         }
     }
-    parts::check(&sets, &chosen, refusals);
+    parts::check(&sets, &asked.params.groups, &chosen, refusals);
     // A finished run is answered without the network.
     let chosen = match asked.is_answered(store) {
         true => chosen
@@ -97,6 +98,17 @@ fn check_set(
         .any(|(other, id)| *other == Role::Id && id.run.is_some() && id.run == known.run);
     if again && known.stage == import::NAME {
         refusals.refuse(role, "these are the activations of the ID set once more");
+    }
+    let id = seen.iter().find(|(other, _)| *other == Role::Id);
+    if let (Role::Ood(_), Some((_, id))) = (role, id)
+        && let (Some(own), Some(of_id)) = (imported_as(known)?, imported_as(id)?)
+        && own == of_id
+    {
+        let Named { dataset, split } = own;
+        refusals.refuse(
+            role,
+            format!("it is called `{dataset}`, split `{split}`, as the ID set is: their scores could not be told apart"),
+        );
     }
     // What another program made says nothing of its classifier.
     let observed = |known: &Known| known.stage == observe::NAME;
@@ -131,6 +143,18 @@ fn check_set(
         refusals.refuse(role, "these are the images of the ID set once more");
     }
     Ok(())
+}
+
+/// What imported activations are of.
+#[derive(PartialEq, Deserialize)]
+struct Named {
+    dataset: String,
+    split: String,
+}
+
+fn imported_as(known: &Known) -> Result<Option<Named>, StageError> {
+    let is_import = known.stage == import::NAME;
+    is_import.then(|| known.params::<Named>()).transpose()
 }
 
 /// Refuses an ID set whose classes are not the classifier's.

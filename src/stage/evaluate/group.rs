@@ -22,6 +22,15 @@ words! {
 /// The groups of test sets, by the names of the sets. A set without one is an OOD set.
 pub type Groups = BTreeMap<String, Group>;
 
+/// Whether the labels of a role's images are classes of the classifier.
+pub(super) fn has_classes(groups: &Groups, role: &Role) -> bool {
+    match role {
+        Role::Ood(name) => groups.get(name) == Some(&Group::Shifted),
+        Role::OodValidation => false,
+        _ => true,
+    }
+}
+
 /// Refuses groups of sets that are not there, and a full spectrum without its two sides.
 pub(super) fn check(groups: &Groups, full_spectrum: bool, sets: &[&str], refusals: &mut Refusals) {
     for name in groups.keys() {

@@ -149,6 +149,12 @@ impl Set<'_> {
         Ok(values)
     }
 
+    /// Returns the scores of all its images.
+    pub fn score_all(&self, fitted: &dyn NetworkFitted, lens: &Lens<'_>) -> Result<Vec<f32>, Fault> {
+        let samples: Vec<u32> = (0..self.images.len() as u32).collect();
+        self.score(fitted, lens, &samples)
+    }
+
     fn pass(&self, samples: &[u32], take: Take<'_>) -> Result<(), NetworkError> {
         let mut failed = None;
         let still = self.detector.still();

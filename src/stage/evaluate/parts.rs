@@ -6,7 +6,7 @@ use dream_schema::columns::Columns;
 use dream_schema::{Activation, Checkpoint, RunId, Table};
 
 use super::chosen::{Chosen, There};
-use super::{Observations, Role};
+use super::{Groups, Observations, Role, group};
 use crate::stage::training::CheckpointName;
 use crate::stage::{Input, Refusals, StageError, import, observe};
 use crate::store::{Projection, Readable, Store};
@@ -97,7 +97,7 @@ impl There {
 }
 
 /// Refuses activations that do not fit each other, and scores that need of them what they do not have.
-pub(super) fn check(sets: &[(Role, Parts)], chosen: &[Chosen], refusals: &mut Refusals) {
+pub(super) fn check(sets: &[(Role, Parts)], groups: &Groups, chosen: &[Chosen], refusals: &mut Refusals) {
     let Some((first_role, first)) = sets.iter().find(|(role, _)| *role == Role::Id).or(sets.first()) else {
         return;
     };
@@ -120,9 +120,7 @@ pub(super) fn check(sets: &[(Role, Parts)], chosen: &[Chosen], refusals: &mut Re
             let found = format!("the last layer is another than that of {first_role}");
             refusals.refuse(role, found);
         }
-        // What labels an OOD set has are not classes of the classifier.
-        if let (false, Some((label, image))) =
-            (matches!(role, Role::Ood(_) | Role::OodValidation), parts.largest)
+        if let (true, Some((label, image))) = (group::has_classes(groups, role), parts.largest)
             && parts.logits > 0
             && label as usize >= parts.logits
         {

@@ -6,8 +6,7 @@ use std::collections::BTreeMap;
 use dream_schema::{Metric, Run};
 
 use super::chosen::{Chosen, ScoreSpec, Tuned, Way};
-use crate::ood::score::{Entry, Hyperparameter, Reference, Score};
-use crate::ood::{self, Observed};
+use crate::ood::score::{Entry, Hyperparameter, Values};
 use crate::stage::rows::stretch;
 use crate::stage::{Context, MetricName, StageError};
 use crate::store::Snapshot;
@@ -17,12 +16,6 @@ const SEARCH: u64 = 1 << 32;
 /// Rows that a score's search may have.
 const ROOM: u64 = 1 << 20;
 
-/// The sets that a search compares.
-pub(super) struct Sides<'a> {
-    pub id: Observed<'a>,
-    pub ood: Observed<'a>,
-}
-
 /// A search of an evaluation.
 pub(super) struct Search<'a> {
     pub ctx: &'a Context<'a>,
@@ -31,10 +24,10 @@ pub(super) struct Search<'a> {
 }
 
 /// Returns the settings that a search tries: every combination of the values that the score's hyperparameters
-/// are searched over. A score that runs the network, one that is asked for with values of its own, and one
-/// that leaves nothing open have none.
+/// are searched over. A score that is asked for with values of its own, and one that leaves nothing open have
+/// none.
 fn settings(score: &Chosen) -> Vec<BTreeMap<String, f64>> {
-    let (Way::Of(Entry::Shown(way), _), true) = (&score.way, score.is_plain()) else {
+    let (Way::Of(way, _), true) = (&score.way, score.is_plain()) else {
         return Vec::new();
     };
     let with = |all: Vec<BTreeMap<String, f64>>, open: &Hyperparameter| -> Vec<_> {
@@ -59,8 +52,13 @@ impl Search<'_> {
         !settings(score).is_empty()
     }
 
-    /// Returns the score with the best values. What was tried is stored at once: a row `search_auroc` a
-    /// setting, then `chosen_auroc`; and is taken from there where it is stored already.
+    /// How many settings are tried of a score.
+    pub fn settings_of(score: &Chosen) -> u64 {
+        settings(score).len() as u64
+    }
+
+    /// Returns the score with the best values by `auroc`. What was tried is stored as it is found: a row
+    /// `search_auroc` a setting, then `chosen_auroc`; and is taken from there where it is stored already.
     ///
     /// # Errors
     /// If no setting can learn from what is there.
@@ -68,11 +66,10 @@ impl Search<'_> {
         &self,
         place: usize,
         score: &Chosen,
-        reference: &Reference<'_>,
-        sides: &Sides<'_>,
+        auroc: &dyn Fn(&Values) -> Result<f64, StageError>,
     ) -> Result<Chosen, StageError> {
         let settings = settings(score);
-        let Way::Of(Entry::Shown(way), _) = &score.way else {
+        let Way::Of(way, _) = &score.way else {
             return Err(StageError::Mismatch(format!(
                 "`{}` leaves nothing open",
                 score.label
@@ -90,7 +87,8 @@ impl Search<'_> {
                 .progress
                 .note(&format!("`{label}`: {count} settings are tried"));
         }
-        let (mut rows, mut best): (Vec<Metric>, Option<(f64, String)>) = (Vec::new(), None);
+        let mut tried = stored.into_iter().peekable();
+        let (mut count, mut best): (u64, Option<(f64, String)>) = (0, None);
         let mut reason = None;
         for values in settings {
             self.ctx.check_interrupt()?;
@@ -100,18 +98,21 @@ impl Search<'_> {
             });
             let label = spec.to_string();
             self.ctx.progress.detail(&label);
-            let auroc = match auroc(*way, &values, reference, sides) {
-                Ok(auroc) => auroc,
-                Err(error @ StageError::Mismatch(_)) => {
-                    reason = Some(error);
-                    continue;
-                }
-                Err(error) => return Err(error),
+            let auroc = match tried.next_if(|row| row.score.as_ref() == Some(&label)) {
+                Some(row) => row.value,
+                None => match self.of_setting(*way, &values, auroc) {
+                    Ok(value) => {
+                        self.put(MetricName::SearchAuroc, first + count, &label, value)?;
+                        value
+                    }
+                    Err(error @ StageError::Mismatch(_)) => {
+                        reason = Some(error);
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                },
             };
-            rows.push(Metric {
-                score: Some(label.clone()),
-                ..MetricName::SearchAuroc.row(first + rows.len() as u64, auroc)
-            });
+            count += 1;
             if best.as_ref().is_none_or(|(known, _)| auroc > *known) {
                 best = Some((auroc, label));
             }
@@ -121,18 +122,37 @@ impl Search<'_> {
             return Err(reason.unwrap_or_else(nothing));
         };
         if let Some(reason) = reason {
-            let tried = rows.len();
             self.ctx.progress.note(&format!(
-                "`{}`: {tried} settings tried; of others: {reason}",
+                "`{}`: {count} settings tried; of others: {reason}",
                 score.label
             ));
         }
-        rows.push(Metric {
-            score: Some(label.clone()),
-            ..MetricName::ChosenAuroc.row(first + rows.len() as u64, auroc)
-        });
-        self.ctx.store.put(self.run.id, &rows)?;
+        self.put(MetricName::ChosenAuroc, first + count, &label, auroc)?;
         self.named(score, &label)
+    }
+
+    fn put(&self, name: MetricName, index: u64, label: &str, value: f64) -> Result<(), StageError> {
+        let row = Metric {
+            score: Some(label.to_owned()),
+            ..name.row(index, value)
+        };
+        Ok(self.ctx.store.put(self.run.id, &[row])?)
+    }
+
+    /// The AUROC of one setting.
+    fn of_setting(
+        &self,
+        way: Entry,
+        setting: &BTreeMap<String, f64>,
+        auroc: &dyn Fn(&Values) -> Result<f64, StageError>,
+    ) -> Result<f64, StageError> {
+        let given: Vec<(&str, f64)> = setting
+            .iter()
+            .map(|(name, value)| (name.as_str(), *value))
+            .collect();
+        let values = way.values(&given);
+        let values = values.map_err(|error| StageError::Mismatch(format!("{setting:?}: {error}")))?;
+        auroc(&values)
     }
 
     /// The score with the values that a label has, under its own name.
@@ -144,26 +164,6 @@ impl Search<'_> {
             ..chosen
         })
     }
-}
-
-/// Returns the AUROC of a score with these values.
-fn auroc(
-    way: &dyn Score,
-    values: &BTreeMap<String, f64>,
-    reference: &Reference<'_>,
-    sides: &Sides<'_>,
-) -> Result<f64, StageError> {
-    let given: Vec<(&str, f64)> = values
-        .iter()
-        .map(|(name, value)| (name.as_str(), *value))
-        .collect();
-    let scored = || {
-        let fitted = way.fit(&way.values(&given)?, reference)?;
-        Ok((fitted.score(&sides.id)?, fitted.score(&sides.ood)?))
-    };
-    let scored: Result<_, crate::ood::score::ScoreError> = scored();
-    let (id, ood) = scored.map_err(|error| StageError::Mismatch(format!("{values:?}: {error}")))?;
-    Ok(ood::auroc(&id, &ood)?)
 }
 
 /// Says what a search chose for each score, of the metrics of an evaluation: `knn:k=50`.

@@ -1,23 +1,24 @@
-//! An evaluation under way: what scores learn, then a set and a score at a time.
+//! An evaluation under way: what scores learn (`learn.rs`), then a set and a score at a time.
+
+mod learn;
 
 use std::ops::Range;
 
 use dream_schema::{Metric, Run, RunId, Score, Table};
 
-use super::chosen::{Chosen, Way};
+use super::Params;
+use super::chosen::Chosen;
 use super::group::{Group, Groups};
 use super::metrics::{SetScores, Taken};
 use super::network::{self, Classifier, Fault, Set};
-use super::search::{Search, Sides};
+use super::search::Search;
 use super::shown::{Head, Shown};
-use super::{Params, detector};
 use crate::ood::score::network::NetworkFitted;
-use crate::ood::score::{Entry, Fitted, Reference, ScoreError};
-use crate::ood::{self, Observed, Phi};
-use crate::stage::detect::OwnScore;
+use crate::ood::score::{Fitted, ScoreError};
+use crate::ood::{self, Phi};
 use crate::stage::metric::MetricName;
 use crate::stage::rows::stretch;
-use crate::stage::{Context, Role, StageError, detect, required_input};
+use crate::stage::{Context, Role, StageError, required_input};
 use crate::store::{Readable, Snapshot};
 
 /// A set of test images.
@@ -91,7 +92,7 @@ pub(super) fn execute(ctx: &Context<'_>, run: &Run, params: &Params) -> Result<(
     let sets = 0..evaluation.sets.len();
     let stored = sets.clone().map(|set| evaluation.stored(set));
     let stored = stored.collect::<Result<Vec<Stored>, _>>()?;
-    let images = evaluation.images_to_pass(&stored);
+    let images = evaluation.images_to_pass(&stored)?;
     if images > 0 {
         let observed: Vec<RunId> = run.spec.inputs.iter().map(|input| input.run).collect();
         network::verify(ctx, &observed)?;
@@ -108,6 +109,12 @@ pub(super) fn execute(ctx: &Context<'_>, run: &Run, params: &Params) -> Result<(
     let taken = evaluation.scores.iter().zip(&ready);
     let taken = taken.filter(|(_, ready)| !matches!(ready, Ready::LeftOut));
     let scores: Vec<String> = taken.map(|(score, _)| score.label.clone()).collect();
+    for set in evaluation.sets.iter().filter(|set| set.count == 1) {
+        let name = &set.name;
+        ctx.progress.note(&format!(
+            "`{name}` has one image: its metrics are of where that stands among the others"
+        ));
+    }
     for (place, score) in scores.iter().enumerate() {
         let mut all = values.iter().flat_map(|set| &set[place]);
         let first = all.next();
@@ -166,14 +173,6 @@ fn sets(snapshot: &Snapshot, run: &Run, groups: &Groups) -> Result<Vec<TestSet>,
     Ok(sets)
 }
 
-/// Returns phi, where the classifier is one of ours that was trained with outliers.
-fn phi(ctx: &Context<'_>, run: &Run) -> Result<Option<Phi>, StageError> {
-    match detector(ctx.store, run)? {
-        Some(detector) => Ok(detect::phi(ctx, &detector)?),
-        None => Ok(None),
-    }
-}
-
 impl Evaluation<'_> {
     /// The indices of a set's rows of the score of a place in `scores`.
     fn indices(&self, set: usize, score: usize) -> Range<u64> {
@@ -192,143 +191,26 @@ impl Evaluation<'_> {
         (0..self.scores.len()).map(of_score).collect()
     }
 
-    /// How many images the network will see for scores that have work left.
-    fn images_to_pass(&self, stored: &[Stored]) -> u64 {
-        let runs = |score: &usize| self.scores[*score].needs().network;
-        let left = |score: usize| {
-            let sets = self.sets.iter().zip(stored);
-            sets.filter(move |(_, stored)| stored[score].is_none())
-                .map(|(set, _)| set.count)
-        };
-        (0..self.scores.len()).filter(runs).flat_map(left).sum()
-    }
-
-    /// Lets the scores that have work left learn what they must. Those that cannot are an error, or
-    /// `where_possible` left out.
-    fn learn(&self, stored: &[Stored], where_possible: bool) -> Result<Vec<Ready>, StageError> {
-        let wanted = |score: &usize| stored.iter().any(|set| set[*score].is_none());
-        let wanted: Vec<usize> = (0..self.scores.len()).filter(wanted).collect();
-        let needs = |of: fn(&Chosen) -> bool| wanted.iter().any(|score| of(&self.scores[*score]));
-        let shown = |role: Role, needed: bool| match role.input_of(self.run).filter(|_| needed) {
-            Some(run) => Shown::load(&self.snapshot, run).map(Some),
-            None => Ok(None),
-        };
-        let train = shown(Role::Train, needs(|score| score.needs().train))?;
-        let searches = Role::OodValidation.input_of(self.run).is_some() && needs(Search::is_of);
-        let validates = needs(|score| score.needs().validation) || searches;
-        let validation = shown(Role::Validation, validates)?;
-        let mut outside = shown(Role::OodValidation, searches)?;
-        // What labels they have are not classes of the classifier.
-        outside.iter_mut().for_each(|shown| shown.labels = None);
-        let reference = Reference {
-            train: self.view(train.as_ref())?,
-            validation: self.view(validation.as_ref())?,
-        };
-        let sides = reference.validation.zip(self.view(outside.as_ref())?);
-        let sides = sides.map(|(id, ood)| Sides { id, ood });
-        let images = |role: Role, shown: Option<&Shown>, of: fn(&Chosen) -> bool| match shown {
-            Some(shown) if needs(of) => self.images(role.input_of(self.run), shown.labels.clone()),
-            Some(_) | None => Ok(None),
-        };
-        let images = [
-            images(Role::Train, train.as_ref(), |score| {
-                score.needs().network && score.needs().train
-            })?,
-            images(Role::Validation, validation.as_ref(), |score| {
-                score.needs().network && score.needs().validation
-            })?,
-        ];
-        let mut ready = Vec::with_capacity(self.scores.len());
-        for (place, score) in self.scores.iter().enumerate() {
-            self.ctx.check_interrupt()?;
-            self.ctx.progress.detail(&score.label);
-            let learnt = match wanted.contains(&place) {
-                true => {
-                    let images = images.each_ref().map(Option::as_ref);
-                    self.fit(place, score, &reference, sides.as_ref(), images)
-                }
-                false => Ok(Ready::Stored),
-            };
-            ready.push(match learnt {
-                Err(error @ StageError::Mismatch(_)) if where_possible => {
-                    self.ctx.progress.note(&format!("left out: {error}"));
-                    Ready::LeftOut
-                }
-                learnt => learnt?,
-            });
-            self.ctx.progress.advance(1);
+    /// How many images the network will see for scores that have work left, those of searches too.
+    fn images_to_pass(&self, stored: &[Stored]) -> Result<u64, StageError> {
+        let mut searched = 0;
+        for role in [Role::Validation, Role::OodValidation] {
+            if let (Some(run), Some(_)) = (role.input_of(self.run), Role::OodValidation.input_of(self.run)) {
+                searched += self.snapshot.count(run, Table::Activations)?;
+            }
         }
-        Ok(ready)
-    }
-
-    /// Lets a score learn what it must.
-    fn fit(
-        &self,
-        place: usize,
-        score: &Chosen,
-        reference: &Reference<'_>,
-        sides: Option<&Sides<'_>>,
-        images: [Option<&Set<'_>>; 2],
-    ) -> Result<Ready, StageError> {
-        let search = Search {
-            ctx: self.ctx,
-            run: self.run,
-            snapshot: &self.snapshot,
-        };
-        let found = match sides.filter(|_| Search::is_of(score)) {
-            Some(sides) => Some(search.best(place, score, reference, sides)?),
-            None => None,
-        };
-        let score = found.as_ref().unwrap_or(score);
-        let (way, values) = match (&score.way, &self.classifier) {
-            (Way::Of(Entry::Shown(way), values), _) => (way, values),
-            (Way::Of(Entry::Network(way), values), Some(classifier)) => {
-                if sides.is_some() && score.is_plain() && !way.card().hyperparameters.is_empty() {
-                    let label = &score.label;
-                    self.ctx.progress.note(&format!(
-                        "`{label}` runs the network: its values are not searched for, its defaults are taken"
-                    ));
+        let scores = self.scores.iter().enumerate();
+        let images = scores
+            .filter(|(_, score)| score.needs().network)
+            .map(|(place, score)| {
+                let sets = self.sets.iter().zip(stored);
+                let left = sets.filter(|(_, stored)| stored[place].is_none());
+                match left.map(|(set, _)| set.count).sum() {
+                    0 => 0,
+                    left => left + Search::settings_of(score) * searched,
                 }
-                let fitted = classifier.fit(*way, values, images);
-                return fitted
-                    .map(Ready::Network)
-                    .map_err(|fault| of_fault(score, "", fault));
-            }
-            (Way::Of(Entry::Network(_), _), None) => {
-                let what = "the network and its images";
-                return Err(of_score(score, "", &ScoreError::Missing { what }));
-            }
-            (Way::Own(OwnScore::ExtraClass), _) => return Ok(Ready::ExtraClass),
-            (Way::Own(OwnScore::Dream), _) => {
-                let missing = || StageError::Mismatch("the classifier has no phi to score with".into());
-                return phi(self.ctx, self.run)?.map(Ready::Phi).ok_or_else(missing);
-            }
-        };
-        let what = "the head";
-        let fitted = match score.needs().head && self.head.is_none() {
-            true => Err(ScoreError::Missing { what }),
-            false => way.fit(values, reference),
-        };
-        fitted
-            .map(Ready::Fitted)
-            .map_err(|error| of_score(score, "", &error))
-    }
-
-    /// Opens the images of an observed set, where scores run the network.
-    fn images(
-        &self,
-        observed: Option<RunId>,
-        labels: Option<Vec<u32>>,
-    ) -> Result<Option<Set<'_>>, StageError> {
-        let pair = self.classifier.as_ref().zip(observed);
-        pair.map(|(classifier, observed)| classifier.open(self.ctx, observed, labels))
-            .transpose()
-    }
-
-    /// Returns a set as scores see it.
-    fn view<'s>(&'s self, shown: Option<&'s Shown>) -> Result<Option<Observed<'s>>, StageError> {
-        let view = shown.map(|shown| shown.view(self.head.as_ref())).transpose();
-        view.map_err(|error| StageError::Mismatch(format!("activations of run {}: {error}", self.run.id)))
+            });
+        Ok(images.sum())
     }
 
     /// Returns the scores of the images of a set, score by score, making and committing those that are not

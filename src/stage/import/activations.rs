@@ -3,9 +3,9 @@
 
 use std::path::Path;
 
-use arrow::array::{Array as _, AsArray, RecordBatch};
+use arrow::array::{Array as _, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Float32Type, Int64Type};
+use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Int64Type};
 use dream_schema::Activation;
 use dream_schema::value::Numbers;
 
@@ -147,7 +147,7 @@ pub(super) fn read(path: &Path, of: ActivationsOf<'_>) -> Result<Read, StageErro
             let value = matrix.values[place];
             return Err(StageError::File {
                 path: own.unwrap_or(path).to_owned(),
-                message: format!("{what} {column} of row {row} is {value}"),
+                message: format!("{what} {column} of row {row} is {value} (numbers are kept as f32)"),
             });
         }
     }
@@ -217,24 +217,9 @@ fn of_files(arrays: &Arrays<'_>) -> Result<Parts, StageError> {
         None => Ok(Matrix::default()),
     };
     let (features, logits) = (matrix(arrays.features)?, matrix(arrays.logits)?);
-    let rows = features.rows().or(logits.rows()).unwrap_or_default();
     let labels = arrays.labels.map(|path| {
         let file = ArrayFile::open(path)?;
-        let array = only(path, &file)?;
-        let name = array
-            .name
-            .rsplit(['.', '/'])
-            .next()
-            .unwrap_or_default()
-            .to_lowercase();
-        let labels = file.column(&[name.as_str()], array.shape.first().copied().unwrap_or_default())?;
-        labels.map(|(_, labels)| labels).ok_or_else(|| StageError::File {
-            path: path.to_owned(),
-            message: format!(
-                "{} is not a class number (an integer) for each of {rows} images",
-                array.in_words()
-            ),
-        })
+        classes(path, &file, only(path, &file)?)
     });
     let head = match (arrays.weight, arrays.bias) {
         (Some(weight), Some(bias)) => {
@@ -282,29 +267,110 @@ fn matrix_of(path: &Path, file: &ArrayFile, array: &Array) -> Result<Matrix, Sta
 
 fn of_arrays(path: &Path) -> Result<Parts, StageError> {
     let file = ArrayFile::open(path)?;
-    let called = |names: &[&str]| {
-        let floats = file.arrays().iter().filter(|array| array.is_of_floats());
-        floats
-            .into_iter()
-            .find(|array| names.contains(&array.name.as_str()))
+    let members = |what: &'static str| {
+        let members = file.arrays().iter().map(Array::in_words).collect();
+        let path = path.to_owned();
+        StageError::from(ExchangeError::Members { path, what, members })
+    };
+    let wrong = |message: String| StageError::File {
+        path: path.to_owned(),
+        message,
+    };
+    // The array of one of these names; none is passed over because it is not as it should be.
+    let called = |names: &[&str]| -> Result<Option<&Array>, StageError> {
+        let all: Vec<&Array> = file
+            .arrays()
+            .iter()
+            .filter(|array| is_called(array, names))
+            .collect();
+        match all.as_slice() {
+            [] => Ok(None),
+            [array] => Ok(Some(array)),
+            [a, b, ..] => {
+                let (a, b) = (a.in_words(), b.in_words());
+                Err(wrong(format!(
+                    "{a} and {b} are names of one thing: leave one of them out"
+                )))
+            }
+        }
+    };
+    let of_floats = |names: &[&str]| match called(names)? {
+        Some(array) if !array.is_of_floats() => {
+            let array = array.in_words();
+            Err(wrong(format!("{array} does not hold floating-point numbers")))
+        }
+        array => Ok(array),
     };
     let matrix = |array: Option<&Array>| -> Result<Matrix, StageError> {
         array.map_or_else(|| Ok(Matrix::default()), |array| matrix_of(path, &file, array))
     };
-    let (features, logits) = (called(&FEATURES), called(&LOGITS));
-    let Some(any) = features.or(logits) else {
-        let what = "there is no array of features (`features`) or logits (`logits`)";
-        let members = file.arrays().iter().map(Array::in_words).collect();
-        let path = path.to_owned();
-        return Err(ExchangeError::Members { path, what, members }.into());
-    };
-    let rows = any.shape.first().copied().unwrap_or_default();
-    let labels = file.column(&LABELS, rows)?.map(|(_, labels)| labels);
-    let head = match (called(&WEIGHT), called(&BIAS)) {
+    let (features, logits) = (of_floats(&FEATURES)?, of_floats(&LOGITS)?);
+    if features.or(logits).is_none() {
+        return Err(members(
+            "there is no array of features (`features`) or logits (`logits`)",
+        ));
+    }
+    let labels = called(&LABELS)?
+        .map(|array| classes(path, &file, array))
+        .transpose()?;
+    let head = match (of_floats(&WEIGHT)?, of_floats(&BIAS)?) {
         (Some(weight), Some(bias)) => Some(head([(path, &file, weight), (path, &file, bias)])?),
-        (None, _) | (_, None) => None,
+        (None, None) => None,
+        (Some(_), None) | (None, Some(_)) => {
+            return Err(members(
+                "weight and bias of the last layer belong together (a layer without has a bias of zeros)",
+            ));
+        }
     };
     Ok((matrix(features)?, matrix(logits)?, labels, head))
+}
+
+/// Whether an array has one of these names, by itself or as the last part of its own.
+fn is_called(array: &Array, names: &[&str]) -> bool {
+    let name = array.name.to_lowercase();
+    let last = name.rsplit(['.', '/']).next().unwrap_or_default();
+    // Every layer of a state dict has a weight.
+    names.contains(&name.as_str()) || !matches!(last, "weight" | "bias") && names.contains(&last)
+}
+
+/// Reads the true classes, `[images]` or `[images, 1]`: integers, or whole numbers among which NaN is none.
+fn classes(path: &Path, file: &ArrayFile, array: &Array) -> Result<Vec<i64>, StageError> {
+    let wrong = |message: String| StageError::File {
+        path: path.to_owned(),
+        message,
+    };
+    let (&[rows] | &[rows, 1]) = array.shape.as_slice() else {
+        let array = array.in_words();
+        return Err(wrong(format!(
+            "{array} is not a class number for each image, [images]"
+        )));
+    };
+    if array.is_of_floats() {
+        let values = numbers(path, file, array, rows)?;
+        let class = |(row, value): (usize, f32)| {
+            whole(f64::from(value)).ok_or_else(|| {
+                let array = array.in_words();
+                wrong(format!("{array}: row {row} is {value}, which is no class number"))
+            })
+        };
+        return values.into_iter().enumerate().map(class).collect();
+    }
+    match file.integers(array)? {
+        Some(integers) => Ok(integers),
+        None => {
+            let array = array.in_words();
+            Err(wrong(format!("{array} does not hold class numbers")))
+        }
+    }
+}
+
+/// The class that a number is; NaN, as tables with missing numbers have it, is none.
+fn whole(value: f64) -> Option<i64> {
+    match value {
+        value if value.is_nan() => Some(-1),
+        value if value.fract() == 0.0 && value.abs() < 1e15 => Some(value as i64),
+        _ => None,
+    }
 }
 
 fn numbers(path: &Path, file: &ArrayFile, array: &Array, count: usize) -> Result<Vec<f32>, StageError> {
@@ -354,15 +420,42 @@ fn of_table(path: &Path) -> Result<Parts, StageError> {
         lists(path, &batch, &FEATURES, &mut features)?;
         lists(path, &batch, &LOGITS, &mut logits)?;
         if let Some(column) = LABELS.iter().find_map(|name| batch.column_by_name(name)) {
-            let column = cast(column, &DataType::Int64).map_err(ExchangeError::from)?;
-            let given = column
-                .as_primitive::<Int64Type>()
-                .iter()
-                .map(|label| label.unwrap_or(-1));
-            labels.get_or_insert_with(Vec::new).extend(given);
+            let labels: &mut Vec<i64> = labels.get_or_insert_with(Vec::new);
+            add_classes(path, column, labels)?;
         }
     }
     Ok((features, logits, labels, None))
+}
+
+/// Adds the true classes of a column: integers, or whole numbers; null and NaN are none.
+fn add_classes(path: &Path, column: &ArrayRef, labels: &mut Vec<i64>) -> Result<(), StageError> {
+    let wrong = |message: String| StageError::File {
+        path: path.to_owned(),
+        message,
+    };
+    let kind = column.data_type();
+    if kind.is_floating() {
+        let numbers = cast(column, &DataType::Float64).map_err(ExchangeError::from)?;
+        for value in numbers.as_primitive::<Float64Type>() {
+            let (row, value) = (labels.len(), value.unwrap_or(f64::NAN));
+            let label = whole(value);
+            labels
+                .push(label.ok_or_else(|| wrong(format!("row {row} has the class {value}, which is none")))?);
+        }
+        return Ok(());
+    }
+    let integers = cast(column, &DataType::Int64);
+    let integers = integers.map_err(|_| wrong(format!("the classes are {kind}, not class numbers")))?;
+    let lost = (0..column.len()).find(|row| integers.is_null(*row) && !column.is_null(*row));
+    if let Some(row) = lost {
+        let row = labels.len() + row;
+        return Err(wrong(format!(
+            "the class of row {row} is no class number ({kind})"
+        )));
+    }
+    let given = integers.as_primitive::<Int64Type>().iter();
+    labels.extend(given.map(|label| label.unwrap_or(-1)));
+    Ok(())
 }
 
 /// Adds the lists of the first column of one of these names.
@@ -402,3 +495,6 @@ fn lists(path: &Path, batch: &RecordBatch, names: &[&str], matrix: &mut Matrix) 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

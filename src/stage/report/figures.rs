@@ -1,6 +1,6 @@
 //! The figures of a report, from the rows of its runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dream_schema::{ClassEmbedding, Feature, Image, Metric, Outlier, Run, RunId, Table};
 
@@ -210,6 +210,10 @@ pub(super) fn tables(networks: &[compare::Network]) -> Vec<DetectionTable> {
         }
     }));
     averages.retain(|average| !average.sets.is_empty() && sets.len() > 1);
+    let shifted: BTreeSet<&Over> = networks
+        .iter()
+        .flat_map(|network| network.shifted.keys())
+        .collect();
     let mut rows = Vec::new();
     for network in networks {
         for score in network.scores() {
@@ -236,12 +240,17 @@ pub(super) fn tables(networks: &[compare::Network]) -> Vec<DetectionTable> {
                 network: network.name.clone(),
                 score: score.clone(),
                 id_accuracy: network.accuracy.clone(),
+                shifted_accuracy: shifted
+                    .iter()
+                    .map(|over| network.shifted.get(over).cloned().unwrap_or_default())
+                    .collect(),
                 cells: sets.iter().map(cell).collect(),
             });
         }
     }
     vec![DetectionTable {
         convention: first.convention.name().to_owned(),
+        shifted: shifted.iter().map(ToString::to_string).collect(),
         datasets: sets.iter().map(Over::to_string).collect(),
         averages,
         rows,

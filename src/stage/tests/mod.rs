@@ -69,13 +69,13 @@ fn with(changes: serde_json::Value) -> detect::Params {
 }
 
 /// Stops after so many steps, and keeps what is said.
-struct Watch {
+pub(in crate::stage) struct Watch {
     left: AtomicUsize,
-    said: std::sync::Mutex<Vec<String>>,
+    pub(in crate::stage) said: std::sync::Mutex<Vec<String>>,
 }
 
 impl Watch {
-    fn new(steps: usize) -> Self {
+    pub(in crate::stage) fn new(steps: usize) -> Self {
         Self {
             left: AtomicUsize::new(steps),
             said: Default::default(),

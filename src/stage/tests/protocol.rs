@@ -18,7 +18,7 @@ fn hyperparameters_are_those_that_tell_validation_images_apart_best() {
     let mut tested = Tested::new(None);
     let held_out = tested.ood.remove(0);
     let searched = settings(serde_json::json!({
-        "scores": ["gen", "fdbd", "msp", { "name": "energy", "values": { "temperature": 2.0 } }],
+        "scores": ["gen", "fdbd", "iodin", "msp", { "name": "energy", "values": { "temperature": 2.0 } }],
         "validation_split": "train", "ood_validation_split": "test",
     }));
     let evaluation = pipeline::Evaluation {
@@ -41,6 +41,8 @@ fn hyperparameters_are_those_that_tell_validation_images_apart_best() {
     };
     assert_eq!(of("search_auroc", "gen:").len(), 7 * 6);
     assert_eq!(of("search_auroc", "fdbd:").len(), 2);
+    // One that runs the network, on the images themselves.
+    assert_eq!(of("search_auroc", "iodin:").len(), 4 * 2);
     assert!(of("search_auroc", "msp").is_empty() && of("search_auroc", "energy").is_empty());
     let best = of("search_auroc", "gen:")
         .iter()
@@ -50,11 +52,13 @@ fn hyperparameters_are_those_that_tell_validation_images_apart_best() {
         panic!("one setting is chosen")
     };
     assert_eq!(chosen.value, best);
-    assert_eq!(evaluate::choices(&rows).len(), 2);
+    assert_eq!(evaluate::choices(&rows).len(), 3);
 
     // The test images are scored with what was chosen, under the score's own name.
-    let spec: evaluate::ScoreSpec = chosen.score.as_deref().unwrap().parse().unwrap();
-    let fixed = settings(serde_json::json!({ "scores": [spec] }));
+    let of_label = |label: &str| label.parse::<evaluate::ScoreSpec>().unwrap();
+    let network = of("chosen_auroc", "iodin:")[0].score.clone().unwrap();
+    let specs = [of_label(chosen.score.as_deref().unwrap()), of_label(&network)];
+    let fixed = settings(serde_json::json!({ "scores": specs }));
     let fixed = evaluated(&tested, &fixed);
     let values = |run: &Run, score: &str| -> Vec<f32> {
         let rows: Vec<Score> = tested.bench.store.rows(run.id, None).unwrap();
@@ -67,9 +71,10 @@ fn hyperparameters_are_those_that_tell_validation_images_apart_best() {
         values(&run, "gen"),
         values(&fixed, chosen.score.as_deref().unwrap())
     );
+    assert_eq!(values(&run, "iodin"), values(&fixed, &network));
     let networks = compare::networks(&tested.bench.store, &[run.id]).unwrap();
-    assert_eq!(networks[0].chosen.len(), 2);
-    let names = ["energy:temperature=2", "fdbd", "gen", "msp"];
+    assert_eq!(networks[0].chosen.len(), 3);
+    let names = ["energy:temperature=2", "fdbd", "gen", "iodin", "msp"];
     assert_eq!(networks[0].scores(), names);
 }
 

@@ -1,0 +1,140 @@
+//! Files whose arrays are not as they should be: refused, never passed over.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, Float64Array, Int64Array, ListArray, StringArray, UInt64Array};
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+
+use super::*;
+use crate::exchange::{Target, write_parquet};
+
+const OF: ActivationsOf<'_> = ActivationsOf {
+    dataset: "set",
+    split: "test",
+    arrays: None,
+};
+
+/// A name, a type, a shape and the bytes.
+type Member = (&'static str, Dtype, Vec<usize>, Vec<u8>);
+
+fn floats(name: &'static str, shape: &[usize], numbers: &[f32]) -> Member {
+    (name, Dtype::F32, shape.to_vec(), crate::floats::to_bytes(numbers))
+}
+
+fn integers(name: &'static str, numbers: &[i64]) -> Member {
+    let bytes = numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
+    (name, Dtype::I64, vec![numbers.len()], bytes)
+}
+
+fn features() -> Member {
+    floats("features", &[3, 2], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+}
+
+/// What is read of a file with features `[3, 2]` and these.
+fn with(members: &[Member]) -> Result<Vec<Activation>, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.safetensors");
+    let all: Vec<Member> = std::iter::once(features())
+        .chain(members.iter().cloned())
+        .collect();
+    let views = all
+        .iter()
+        .map(|(name, dtype, shape, bytes)| (*name, TensorView::new(*dtype, shape.clone(), bytes).unwrap()));
+    std::fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
+    let read = read(&path, OF).map_err(|error| error.to_string());
+    read.map(|read| read.rows)
+}
+
+fn labels(rows: &[Activation]) -> Vec<Option<i32>> {
+    rows.iter().map(|row| row.label).collect()
+}
+
+#[test]
+fn classes_that_are_no_class_an_image_are_refused() {
+    let rows = with(&[integers("label", &[2, -1, 0])]).unwrap();
+    assert_eq!(labels(&rows), [Some(2), None, Some(0)]);
+    // PyTorch's `.float()`, and missing numbers of a table.
+    let rows = with(&[floats("targets", &[3, 1], &[2.0, f32::NAN, 0.0])]).unwrap();
+    assert_eq!(labels(&rows), [Some(2), None, Some(0)]);
+    for (member, said) in [
+        (integers("labels", &[1, 0]), "3 features, 2 labels"),
+        (floats("labels", &[3], &[1.0, 0.5, 0.0]), "row 1 is 0.5"),
+        (
+            floats("labels", &[3, 2], &[0.0; 6]),
+            "`labels` F32 [3, 2] is not a class number for each image",
+        ),
+        (
+            integers("y", &[1 << 40, 0, 0]),
+            "row 0 has the class 1099511627776",
+        ),
+    ] {
+        let error = with(std::slice::from_ref(&member)).unwrap_err();
+        assert!(error.contains(said), "{:?}: {error}", member.0);
+    }
+    let error = with(&[integers("labels", &[1, 0, 1]), integers("targets", &[0, 0, 0])]).unwrap_err();
+    assert!(
+        error.contains("`labels`") && error.contains("`targets`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn parts_that_do_not_fit_are_refused() {
+    let weight = || floats("fc.weight", &[2, 2], &[1.0, 0.0, 0.0, 1.0]);
+    let error = with(&[weight()]).unwrap_err();
+    assert!(error.contains("belong together"), "{error}");
+    with(&[weight(), floats("fc.bias", &[2], &[0.0; 2])]).unwrap();
+    // The layers of a network that lie beside them are none of this.
+    with(&[floats("conv1.weight", &[1, 2], &[1.0; 2])]).unwrap();
+    let mut whole = integers("logits", &[1, 2, 3, 4, 5, 6]);
+    whole.2 = vec![3, 2];
+    let error = with(&[whole]).unwrap_err();
+    assert!(error.contains("does not hold floating-point numbers"), "{error}");
+    let wide = (1e300_f64).to_le_bytes();
+    let numbers = [[0; 8], [0; 8], wide, [0; 8], [0; 8], [0; 8]].concat();
+    let error = with(&[("logits", Dtype::F64, vec![3, 2], numbers)]).unwrap_err();
+    assert!(
+        error.contains("logit 0 of row 1 is inf (numbers are kept as f32)"),
+        "{error}"
+    );
+}
+
+#[test]
+fn classes_of_a_table_are_numbers_or_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.parquet");
+    let read = |classes: ArrayRef| {
+        let rows = (0..classes.len()).map(|row| Some([row as f32, 1.0].map(Some)));
+        let features: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Float32Type, _, _>(rows));
+        let batch = RecordBatch::try_from_iter_with_nullable([
+            ("features", features, false),
+            ("label", classes, true),
+        ])
+        .unwrap();
+        let target = Target {
+            path: &path,
+            force: true,
+        };
+        write_parquet(&target, "t", &batch.schema(), [Ok(batch.clone())]).unwrap();
+        read(&path, OF)
+            .map(|read| labels(&read.rows))
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(
+        read(Arc::new(Int64Array::from(vec![Some(1), None]))).unwrap(),
+        [Some(1), None]
+    );
+    let floats = Float64Array::from(vec![Some(1.0), None, Some(f64::NAN)]);
+    assert_eq!(read(Arc::new(floats)).unwrap(), [Some(1), None, None]);
+    assert_eq!(
+        read(Arc::new(StringArray::from(vec!["3", "0"]))).unwrap(),
+        [Some(3), Some(0)]
+    );
+    let error = read(Arc::new(StringArray::from(vec!["3", "cat"]))).unwrap_err();
+    assert!(error.contains("row 1 is no class number"), "{error}");
+    let error = read(Arc::new(Float64Array::from(vec![1.0, 2.5]))).unwrap_err();
+    assert!(error.contains("row 1 has the class 2.5"), "{error}");
+    let error = read(Arc::new(UInt64Array::from(vec![1, u64::MAX]))).unwrap_err();
+    assert!(error.contains("row 1 is no class number"), "{error}");
+}
