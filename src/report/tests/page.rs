@@ -114,6 +114,7 @@ fn parts_that_hold_nothing_are_left_out_too() {
         }),
         detection: vec![DetectionTable {
             convention: "c".to_owned(),
+            shifted: Vec::new(),
             datasets: Vec::new(),
             averages: Vec::new(),
             rows: Vec::new(),

@@ -107,7 +107,10 @@ fn check_set(
         let Named { dataset, split } = own;
         refusals.refuse(
             role,
-            format!("it is called `{dataset}`, split `{split}`, as the ID set is: their scores could not be told apart"),
+            format!(
+                "it is called `{dataset}`, split `{split}`, as the ID set is: their scores could not be told \
+                 apart"
+            ),
         );
     }
     // What another program made says nothing of its classifier.

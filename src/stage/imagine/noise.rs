@@ -119,7 +119,11 @@ mod tests {
         let step = |step| numbers(batch.of_step(step).unwrap());
         assert_ne!(step(0), step(1));
         assert_eq!(step(1)[24..], step_noise(1, 2, 3, 1, 24));
-        let fixed = BatchNoise { fixed: true, ..batch };
+        let fixed = BatchNoise {
+            fixed: true,
+            pictures: batch.pictures.clone(),
+            ..batch
+        };
         let same = numbers(fixed.initial().unwrap());
         assert_eq!(
             (&same[..24], &same[24..]),

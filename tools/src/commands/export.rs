@@ -280,8 +280,8 @@ fn fixed_noise(session: &Session<'_>, runs: &[RunId]) -> Result<bool> {
     let all = runs.iter().map(fixed).collect::<Result<Vec<bool>>>()?;
     if all.contains(&true) && all.contains(&false) {
         bail!(Usage(
-            "the pictures of some of these runs start from one fixed noise, those of others do not: choose one \
-             with --run"
+            "the pictures of some of these runs start from one fixed noise, those of others do not: \
+             choose one with --run"
                 .into()
         ));
     }

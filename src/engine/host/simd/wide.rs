@@ -1,5 +1,5 @@
-//! The inner loop of a plain product on processors with AVX-512: 12 rows times 32 columns, in registers. A sum
-//! is added up as in [`kernel`](super::kernel), so that its bits are the same.
+//! The inner loop of a plain product on processors with AVX-512: 12 rows times 32 columns, in registers. A
+//! sum is added up as in [`kernel`](super::kernel), so that its bits are the same.
 
 use super::lanes::{LANES, Lane};
 use std::ops::Range;

@@ -90,8 +90,8 @@ impl Matrix {
         }
     }
 
-    /// Returns the rows of this matrix, turned, times another of the same depth: of each column of this one its
-    /// products with the columns of the other, summed over the depth in order.
+    /// Returns this matrix, turned, times another of the same depth: of each column of this one its products
+    /// with the columns of the other, summed over the depth in order.
     pub(in crate::ood::score) fn turned_times(&self, other: &Self) -> Vec<Vec<f64>> {
         let panels: Vec<&[Lane]> = self.panels().collect();
         let columns = |(panel, left): (usize, &&[Lane])| {

@@ -113,8 +113,8 @@ fn classes_of_a_table_are_numbers_or_missing() {
         ])
         .unwrap();
         let target = Target {
-            path: &path,
-            force: true,
+            path: path.clone(),
+            overwrite: true,
         };
         write_parquet(&target, "t", &batch.schema(), [Ok(batch.clone())]).unwrap();
         read(&path, OF)
