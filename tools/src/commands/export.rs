@@ -269,7 +269,7 @@ impl Export {
 }
 
 /// Says whether the pictures of these runs start from one noise.
-fn fixed_noise(session: &Session<'_>, runs: &[RunId]) -> Result<bool> {
+fn fixed_noise(session: &Session<'_>, runs: &BTreeSet<RunId>) -> Result<bool> {
     let fixed = |run: &RunId| -> Result<bool> {
         let params = session.store.run(*run)?.spec.params;
         Ok(params
