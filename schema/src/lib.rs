@@ -23,6 +23,7 @@ pub mod image;
 pub mod latent;
 pub mod metric;
 pub mod outlier;
+pub mod rating;
 pub mod run;
 pub mod score;
 mod table;
@@ -48,6 +49,7 @@ pub use image::Image;
 pub use latent::Latent;
 pub use metric::Metric;
 pub use outlier::{Outlier, OutlierKind};
+pub use rating::Rating;
 pub use run::{Process, Run, RunId, RunInput, RunSpec, Status};
 pub use score::Score;
 
@@ -63,6 +65,7 @@ tables! {
     Scores: Score,
     Metrics: Metric,
     Activations: Activation,
+    Ratings: Rating,
 }
 
 impl Table {

@@ -34,6 +34,7 @@ pub mod reproduce;
 mod role;
 mod rows;
 pub mod sample;
+pub mod select;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -105,6 +106,7 @@ stages!(
     imagine::Imagine,
     detect::Detect,
     observe::Observe,
+    select::Select,
     evaluate::Evaluate
 );
 

@@ -11,7 +11,7 @@ use std::sync::mpsc::sync_channel;
 use dream_schema::{Image, RunId, Table};
 use rayon::prelude::*;
 
-use super::{ImageSource, StageError};
+use super::{ImageSource, StageError, select};
 use crate::dataset::{self, ImageSet, Images, Preparation, Window};
 use crate::nn::augment::{Augmentation, Draw, ResizedCrop};
 use crate::store::{Readable, Store};
@@ -67,7 +67,8 @@ impl<'a> Pictures<'a> {
         })
     }
 
-    /// Opens the pictures of an `imagine` run, whose labels are their classes; there must be one.
+    /// Opens the pictures of an `imagine` run, or those that a `select` run chose; their labels are their
+    /// classes. There must be one.
     pub fn of_run(
         store: &'a Store,
         run: RunId,
@@ -75,15 +76,11 @@ impl<'a> Pictures<'a> {
         whole: bool,
         limit: usize,
     ) -> Result<Self, StageError> {
-        let mut keys = Vec::new();
-        for class in store.parts(run, Table::Images)? {
-            keys.extend(
-                store
-                    .indices(run, Table::Images, class)?
-                    .iter()
-                    .map(|index| (class, *index)),
-            );
-        }
+        let (run, chosen) = select::behind(store, run)?;
+        let keys = match chosen {
+            Some(keys) => keys,
+            None => keys(store, run)?,
+        };
         if keys.is_empty() {
             return Err(StageError::Mismatch(format!("run {run} has no picture")));
         }
@@ -191,6 +188,16 @@ impl<'a> Pictures<'a> {
             })?;
         Ok(out)
     }
+}
+
+/// The pictures of a run, class by class.
+fn keys(store: &Store, run: RunId) -> Result<select::Keys, StageError> {
+    let mut keys = Vec::new();
+    for class in store.parts(run, Table::Images)? {
+        let indices = store.indices(run, Table::Images, class)?;
+        keys.extend(indices.iter().map(|index| (class, *index)));
+    }
+    Ok(keys)
 }
 
 fn fits(count: usize, preparation: &Preparation, limit: usize) -> bool {

@@ -15,6 +15,8 @@ pub enum Role {
     Outliers,
     /// An `imagine` run: pictures of the classes, for a classifier to learn from.
     Inliers,
+    /// An `imagine` run or an import: pictures to choose from.
+    Pictures,
     /// What a network starts from: a `detect` run, or weights in a file.
     Initial,
     /// A `detect` run: the classifier.
@@ -49,6 +51,7 @@ impl fmt::Display for Role {
             Self::Features => "features",
             Self::Outliers => "outliers",
             Self::Inliers => "inliers",
+            Self::Pictures => "pictures",
             Self::Initial => "initial",
             Self::Detector => "detector",
             Self::Images => "images",

@@ -110,6 +110,21 @@ const TRIALS: &[Trial] = &[
         "sandal",
     ),
     answers(
+        &[
+            "select",
+            "quick-0-imagine",
+            "--train-activations",
+            "quick-0-observe-plain-fashion-mini-test",
+        ],
+        &[
+            "select",
+            "quick-0-imagin",
+            "--train-activations",
+            "quick-0-observe-plain-fashion-mini-test",
+        ],
+        "quick-0-imagine",
+    ),
+    answers(
         &["detect", QUICK, "--outliers", "quick-0-imagine"],
         &["detect", QUICK, "--outliers", "quick-0-imagin"],
         "quick-0-imagine",

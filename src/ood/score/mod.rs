@@ -197,6 +197,21 @@ fn widened(rows: &[f32]) -> Vec<f64> {
     rows.iter().map(|value| f64::from(*value)).collect()
 }
 
+/// The k-nearest-neighbour score of training pictures: minus the squared distance to the k-th nearest of
+/// them, features divided by their norm.
+///
+/// # Errors
+/// Fewer training pictures than `k`; a `k` of 0.
+pub fn knn(k: usize, reference: &Reference<'_>) -> Result<Box<dyn Fitted>, ScoreError> {
+    let values = features::Knn.values(&[("k", k as f64)])?;
+    features::Knn.fit(&values, reference)
+}
+
+/// The probability of each class.
+pub fn softmax(logits: &[f32]) -> Vec<f64> {
+    softmax::softmax(logits)
+}
+
 /// All scores of what a classifier showed, in the order in which they are listed.
 pub static SCORES: &[&dyn Score] = &[
     &logits::Msp,

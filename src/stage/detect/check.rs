@@ -6,7 +6,7 @@ use super::recipe::Beside;
 use super::{Detect, NAME};
 use crate::stage::training;
 use crate::stage::{
-    Asked, ImageSource, Known, Refusals, Role, StageError, StateSource, embed, imagine, import,
+    Asked, ImageSource, Known, Refusals, Role, StageError, StateSource, embed, imagine, import, select,
 };
 use crate::store::{Readable, Store};
 
@@ -72,16 +72,19 @@ fn check_pictures(
     refusals: &mut Refusals,
 ) -> Result<(), StageError> {
     let role = &beside.role;
-    let known = asked.known(store, role, &[imagine::NAME, import::NAME], refusals)?;
-    let known = known.filter(|known| import::require(known, Table::Images, role, refusals));
-    let Some(known) = known else { return Ok(()) };
+    let stages = [imagine::NAME, select::NAME, import::NAME];
+    let given = asked.known(store, role, &stages, refusals)?;
+    let given = given.filter(|known| import::require(known, Table::Images, role, refusals));
+    let Some(given) = given else { return Ok(()) };
+    let known = select::known_behind(store, &given)?;
     if let Some(images) = images {
         check_imagined(store, &known, images, role, refusals)?;
         if let (true, Some(run)) = (beside.labelled, known.run) {
             check_labels(store, run, images, role, refusals)?;
         }
     }
-    let count = match known.run {
+    let count = match given.run {
+        Some(run) if given.stage == select::NAME => select::chosen(store, run)?.len() as u64,
         Some(run) => store.count(run, Table::Images)?,
         None => {
             let params: imagine::Params = known.params()?;

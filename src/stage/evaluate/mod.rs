@@ -33,6 +33,7 @@ pub use draws::Draws;
 pub use group::{Group, Groups};
 pub use metrics::{EXTRA_METRICS, METRICS, SetScores};
 pub use search::choices;
+pub(super) use shown::Shown;
 pub use stored::StoredScores;
 
 /// Name of the stage.

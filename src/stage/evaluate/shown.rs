@@ -15,7 +15,7 @@ use crate::store::{Projection, Readable, Snapshot};
 
 /// The rows of a run in the table `activations`, column by column.
 #[derive(Debug, Default)]
-pub(super) struct Shown {
+pub(in crate::stage) struct Shown {
     pub dataset: String,
     pub split: String,
     pub len: usize,
@@ -80,7 +80,7 @@ impl Shown {
     ///
     /// # Errors
     /// Sizes that do not fit together, or a label that is no class.
-    pub fn view<'a>(&'a self, head: Option<&'a Head>) -> Result<Observed<'a>, ScoreError> {
+    pub(super) fn view<'a>(&'a self, head: Option<&'a Head>) -> Result<Observed<'a>, ScoreError> {
         let mut view = match (self.logits.is_empty(), self.features.is_empty()) {
             (false, true) => Observed::of_logits(&self.logits, self.classes)?,
             (true, _) => Observed::of_features(&self.features, self.width)?,

@@ -4,7 +4,7 @@ use serde_json::json;
 use super::*;
 
 /// The recipe of a method on small numbers.
-fn recipe(method: &str, changes: serde_json::Value) -> detect::Params {
+pub(super) fn recipe(method: &str, changes: serde_json::Value) -> detect::Params {
     let mut outlier = json!(detect::Recipe {
         method: detect::Method::of_name(method).unwrap(),
         fine_tune: None,
@@ -32,7 +32,7 @@ fn recipe(method: &str, changes: serde_json::Value) -> detect::Params {
 
 impl Bench {
     /// Enters so many pictures of a run of these classes, brighter than any image of the set.
-    fn pictures(&self, classes: &[&str], per_class: u64) -> RunId {
+    pub(super) fn pictures(&self, classes: &[&str], per_class: u64) -> RunId {
         let spec = RunSpec {
             stage: import::NAME.into(),
             stage_version: 1,
@@ -77,7 +77,12 @@ impl Bench {
         run
     }
 
-    fn by_method(&self, set: &Path, params: &detect::Params, pictures: RunId) -> Result<RunSpec, StageError> {
+    pub(super) fn by_method(
+        &self,
+        set: &Path,
+        params: &detect::Params,
+        pictures: RunId,
+    ) -> Result<RunSpec, StageError> {
         let images = register_images(&self.store, "set", set, &Reading::default()).unwrap();
         let pair = detect::Pair {
             params,
@@ -91,7 +96,7 @@ impl Bench {
     }
 }
 
-const CLASSES: [&str; 3] = ["black", "grey", "white"];
+pub(super) const CLASSES: [&str; 3] = ["black", "grey", "white"];
 
 #[test]
 fn every_method_trains_and_goes_on_after_an_interruption() {

@@ -6,6 +6,7 @@ mod groups;
 mod methods;
 mod precision;
 mod protocol;
+mod selecting;
 mod start;
 mod streaming;
 mod validation;

@@ -145,6 +145,7 @@ commands! {
     Encode(stages::Encode): COMPUTES,
     Sample(stages::Sample): COMPUTES,
     Imagine(stages::Imagine): PAINTS,
+    Select(stages::Select): COMPUTES,
     Detect(stages::Detect): COMPUTES,
     Observe(stages::Observe): COMPUTES,
     Evaluate(stages::Evaluate): COMPUTES,

@@ -7,7 +7,7 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
 use super::*;
-use crate::exchange::{Target, write_parquet};
+use crate::exchange::{BoxError, Target, write_parquet};
 
 const OF: ActivationsOf<'_> = ActivationsOf {
     dataset: "set",
@@ -116,7 +116,7 @@ fn classes_of_a_table_are_numbers_or_missing() {
             path: path.clone(),
             overwrite: true,
         };
-        write_parquet(&target, "t", &batch.schema(), [Ok(batch.clone())]).unwrap();
+        write_parquet(&target, "t", &batch.schema(), [Ok::<_, BoxError>(batch.clone())]).unwrap();
         read(&path, OF)
             .map(|read| labels(&read.rows))
             .map_err(|error| error.to_string())

@@ -7,6 +7,7 @@ mod evaluate;
 mod imagine;
 mod observe;
 mod sample;
+mod select;
 
 pub use detect::Detect;
 pub use embed::Embed;
@@ -15,6 +16,7 @@ pub use evaluate::Evaluate;
 pub use imagine::Imagine;
 pub use observe::Observe;
 pub use sample::Sample;
+pub use select::Select;
 
 use std::path::Path;
 
