@@ -150,9 +150,10 @@ impl Painter {
                 && a.vector.word == b.vector.word
         };
         for group in slots.chunk_by(together) {
-            let Some(first @ &Wanted { class, .. }) = group.first() else {
+            let Some(first) = group.first() else {
                 continue;
             };
+            let class = first.class;
             if first.vector.word.is_some() {
                 let encoded = self.pipeline.encode(&self.prompt_of(first), None)?;
                 conditional.push(encoded.repeat((group.len(), 1, 1))?);
