@@ -12,13 +12,7 @@ fn observed(bench: &Bench, set: &Path) -> RunId {
     let images = register_images(&bench.store, "set", set, &Reading::default()).unwrap();
     let spec = bench.asked(&with(json!({ "epochs": 1 })), &images).unwrap();
     let detector = bench.run(&spec, &Watch::new(usize::MAX)).unwrap();
-    let params = observe::Params {
-        split: "train".into(),
-        numbered: false,
-        matched: false,
-        precision: Default::default(),
-        network: None,
-    };
+    let params: observe::Params = serde_json::from_value(json!({ "split": "train" })).unwrap();
     let classifier = observe::Classifier::Run(detector.id.into());
     let spec = observe::ask(&params, &classifier, &images)
         .spec(&bench.store)
