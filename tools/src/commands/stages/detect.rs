@@ -22,8 +22,8 @@ use crate::words::Words;
 /// Parameters of the method are `--set outlier.KEY=VALUE`.
 #[derive(Debug, clap::Args)]
 pub struct Detect {
-    /// The imagined outliers: an `imagine` run; without it, only the plain classifier is trained, unless the
-    /// method takes no pictures
+    /// The imagined outliers: an `imagine` run, or a `select` run of chosen ones; without it, only the plain
+    /// classifier is trained, unless the method takes no pictures
     #[arg(long, value_name = "RUN")]
     outliers: Option<String>,
     /// Imagined pictures of the classes, an `imagine` run of inliers or plain prompts: for --method dream-id,
