@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::methods::{CLASSES, recipe};
 use super::*;
+use crate::stage::pictures::Pictures;
 use crate::stage::select;
 
 /// The activations of a set's training images, by a classifier of it.
@@ -57,21 +58,26 @@ fn pictures_are_chosen_by_bounds_and_training_takes_those() {
     assert!(spec.inputs.iter().any(|input| input.run == far.id));
     let all = bench.by_method(set.path(), &params, rated.id).unwrap();
     let plain = bench.by_method(set.path(), &params, imagined).unwrap();
-    let digests: Vec<_> = [&spec, &all, &plain]
-        .iter()
-        .map(|spec| bench.metrics(&bench.run(spec, &Watch::new(usize::MAX)).unwrap())["loss"].clone())
+    let losses = |spec| bench.metrics(&bench.run(spec, &Watch::new(usize::MAX)).unwrap())["loss"].clone();
+    // All pictures chosen are as good as the run itself.
+    assert_eq!(losses(&all), losses(&plain));
+    losses(&spec);
+    let opened = |run: RunId| {
+        let preparation = params.training.preparation();
+        Pictures::of_run(&bench.store, run, preparation, true, 1 << 20).unwrap()
+    };
+    let of_class = |class: u32| {
+        chosen
+            .iter()
+            .filter(move |row| row.chosen == 1 && row.class_id == class)
+    };
+    let expected: Vec<u32> = (0..3)
+        .flat_map(|class| of_class(class).map(|row| row.class_id))
         .collect();
-    // All pictures chosen are as good as the run itself, some of them are not.
-    assert_eq!(digests[1], digests[2]);
-    assert_ne!(digests[0], digests[1]);
+    assert_eq!(opened(far.id).labels().unwrap(), expected);
+    assert_eq!(opened(rated.id).len(), 12);
     // Fewer than a step takes.
-    let few = selected(
-        &bench,
-        json!({ "k": 3, "confidence": { "min": 1.0 } }),
-        imagined,
-        train,
-    )
-    .unwrap();
+    let few = selected(&bench, json!({ "k": 3, "knn": { "min": 2.0 } }), imagined, train).unwrap();
     let said = bench
         .by_method(set.path(), &params, few.id)
         .unwrap_err()
