@@ -773,11 +773,13 @@ fn a_batch_that_is_filled_up_gives_the_same_latents() {
         "-q",
         "--outliers",
         "out",
+        "--per-class",
+        "2",
         "--check",
     ];
     let other = [imagine.as_slice(), &["--set", "batch=3", "--batch-size", "4"]].concat();
     let said = bad(path, 2, &other);
     assert!(said.contains("batch: 3") && said.contains("expected 4"), "{said}");
-    let none = [imagine.as_slice(), &["--check", "--set", "batch=0"]].concat();
+    let none = [imagine.as_slice(), &["--set", "batch=0"]].concat();
     assert!(bad(path, 2, &none).contains("1 to 1024"));
 }

@@ -239,14 +239,15 @@ fn a_run_whose_process_is_alive_is_told_from_one_whose_process_ended() {
             .map(|line| serde_json::from_str::<Value>(line).unwrap())
     };
     let mut alive = None;
-    for _ in 0..600 {
-        alive = running("running");
+    for _ in 0..2400 {
+        // One that goes on for seconds, and not one that ends before it is looked at.
+        alive = running("running").filter(|run| run["stage"] == "encode");
         if alive.is_some() {
             break;
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    let alive = alive.expect("no run was seen running");
+    let alive = alive.expect("no encoder was seen in training");
     assert_eq!(
         (&alive["alive"], &alive["status"]),
         (&Value::Bool(true), &Value::from("running"))
