@@ -9,7 +9,7 @@ use candle_core::{D, DType, Device, Result, Tensor, Var, bail};
 
 use super::Engine;
 use super::composed;
-use super::options::{Part, Precision};
+use super::options::{Part, Precision, Processor};
 use super::plan::{Plan, Variables};
 use super::policy::Policy;
 use super::raw::{
@@ -23,6 +23,11 @@ pub(crate) trait Layers: Send + Sync + Debug {
     fn name(&self) -> &'static str;
 
     fn device(&self) -> &Device;
+
+    /// The kind of processor whose kernels it has.
+    fn processor(&self) -> Processor {
+        Processor::Cpu
+    }
 
     /// The engine and the kind of its processor, in words.
     fn describe(&self) -> String {

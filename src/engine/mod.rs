@@ -94,12 +94,9 @@ impl Engine {
         Some(self.0.at(precision).unwrap_or_else(|| self.clone()))
     }
 
-    /// Returns the kind of the device.
+    /// Returns the kind of processor whose kernels it has: the CPU where it is candle's operations alone.
     pub fn processor(&self) -> Processor {
-        match self.0.name() {
-            "cuda" => Processor::Cuda,
-            _ => Processor::Cpu,
-        }
+        self.0.processor()
     }
 
     /// Returns what is computed with, as runs record it: the engine and the kind of the processor.

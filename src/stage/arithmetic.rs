@@ -34,11 +34,22 @@ impl Arithmetic {
         }
     }
 
-    /// Returns the engine for it.
+    /// Does `work` with the engine for it.
     ///
     /// # Errors
-    /// If the context's engine cannot compute it so, unless f32 may stand in.
-    pub(super) fn engine<'a>(self, ctx: &Context<'a>) -> Result<Cow<'a, Engine>, StageError> {
+    /// If the context's engine cannot compute it so, unless f32 may stand in; then whatever the work fails
+    /// with.
+    pub(super) fn within<T>(
+        self,
+        ctx: &Context<'_>,
+        work: impl FnOnce(&Context<'_>) -> Result<T, StageError>,
+    ) -> Result<T, StageError> {
+        let engine = self.engine(ctx)?;
+        let engine = engine.as_ref();
+        work(&Context { engine, ..*ctx })
+    }
+
+    fn engine<'a>(self, ctx: &Context<'a>) -> Result<Cow<'a, Engine>, StageError> {
         let Self { work, precision, .. } = self;
         let engine = ctx.engine;
         if precision == Precision::F32 {

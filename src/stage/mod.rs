@@ -84,9 +84,7 @@ impl Entry {
             version: S::VERSION,
             execute: |ctx, run| {
                 let order = Order::of(run)?;
-                let engine = S::arithmetic(&order.params).engine(ctx)?;
-                let engine = engine.as_ref();
-                S::execute(&Context { engine, ..*ctx }, &order)
+                S::arithmetic(&order.params).within(ctx, |ctx| S::execute(ctx, &order))
             },
         }
     }
@@ -135,9 +133,8 @@ pub fn run_part(ctx: &Context<'_>, spec: &RunSpec, shard: imagine::Shard) -> Res
     attempt(ctx, spec, |run| {
         stage_of(run)?;
         let order = Order::of(run)?;
-        let engine = imagine::Imagine::arithmetic(&order.params).engine(ctx)?;
-        let engine = engine.as_ref();
-        imagine::execute_part(&Context { engine, ..*ctx }, &order, shard)
+        let arithmetic = imagine::Imagine::arithmetic(&order.params);
+        arithmetic.within(ctx, |ctx| imagine::execute_part(ctx, &order, shard))
     })
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use arrow::array::RecordBatch;
-use dream_schema::{Artifact, Dataset, Run, RunId, Status, Table};
+use dream_schema::{Artifact, Dataset, Run, RunId, Table};
 
 #[cfg(doc)]
 use super::StoreError;
@@ -31,7 +31,7 @@ pub trait Viewed {
             return Ok(own);
         }
         for view in beneath {
-            if runs::find(&view, run)?.is_some_and(|run| run.status == Status::Finished) {
+            if runs::finished(&view, run)?.is_some() {
                 return Ok(view);
             }
         }
@@ -171,14 +171,16 @@ pub trait Readable: Viewed {
     /// # Errors
     /// [`StoreError::UnknownDataset`].
     fn dataset(&self, name: &str) -> Result<Dataset> {
+        let own = self.view()?;
+        if let Some(set) = dataset::find(&own, name)? {
+            return Ok(set);
+        }
         for view in self.beneath()? {
-            if dataset::find(&self.view()?, name)?.is_none()
-                && let Some(set) = dataset::find(&view, name)?
-            {
+            if let Some(set) = dataset::find(&view, name)? {
                 return Ok(set);
             }
         }
-        dataset::require(&self.view()?, name)
+        dataset::require(&own, name)
     }
 
     /// Returns where the rows of a table are, of one run or all, of one part or all, in key order, in

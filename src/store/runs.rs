@@ -156,7 +156,7 @@ impl Store {
             return Ok(None);
         }
         for view in self.beneath()? {
-            let found = find(&view, run)?.filter(|run| run.status == Status::Finished);
+            let found = finished(&view, run)?;
             if found.is_some() {
                 return Ok(found);
             }
@@ -181,6 +181,11 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Returns a run, if it is there and finished.
+pub(super) fn finished(view: &View<'_>, run: RunId) -> Result<Option<Run>> {
+    Ok(find(view, run)?.filter(|run| run.status == Status::Finished))
 }
 
 /// Adds the runs of another store to those that are known, in the order in which they were begun.

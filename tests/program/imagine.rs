@@ -741,17 +741,9 @@ fn a_batch_that_is_filled_up_gives_the_same_latents() {
     let folder = folder();
     let path = folder.path();
     std::fs::copy(base(), path.join("dream.redb")).unwrap();
+    let imagine = "imagine --preset quick -q --outliers out --per-class 2";
+    let imagine: Vec<&str> = imagine.split(' ').collect();
     let make = |alias, more: &[&str]| {
-        let imagine = [
-            "imagine",
-            "--preset",
-            "quick",
-            "-q",
-            "--outliers",
-            "out",
-            "--per-class",
-            "2",
-        ];
         let more = [&["--alias", alias, "--steps", "2", "--class", "0,1"], more].concat();
         good(path, &[imagine.as_slice(), &more].concat())
     };
@@ -766,20 +758,13 @@ fn a_batch_that_is_filled_up_gives_the_same_latents() {
         .replace("{filled}", filled.trim());
     assert_eq!(json(path, &["sql", &same])[0]["n"], 4);
     // The batch is no matter of speed alone then, and is not changed by the option that is.
-    let imagine = [
-        "imagine",
-        "--preset",
-        "quick",
-        "-q",
-        "--outliers",
-        "out",
-        "--per-class",
-        "2",
-        "--check",
-    ];
-    let other = [imagine.as_slice(), &["--set", "batch=3", "--batch-size", "4"]].concat();
+    let other = [
+        imagine.as_slice(),
+        &["--check", "--set", "batch=3", "--batch-size", "4"],
+    ]
+    .concat();
     let said = bad(path, 2, &other);
     assert!(said.contains("batch: 3") && said.contains("expected 4"), "{said}");
-    let none = [imagine.as_slice(), &["--set", "batch=0"]].concat();
+    let none = [imagine.as_slice(), &["--check", "--set", "batch=0"]].concat();
     assert!(bad(path, 2, &none).contains("1 to 1024"));
 }

@@ -49,6 +49,10 @@ impl Layers for Cuda {
         &self.device
     }
 
+    fn processor(&self) -> Processor {
+        Processor::Cuda
+    }
+
     fn describe(&self) -> String {
         let stream = self.cuda.cuda_stream();
         let context = stream.context();

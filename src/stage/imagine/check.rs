@@ -89,6 +89,10 @@ pub(super) fn check_room(
         let found = format!("{width}x{height}: a tensor would have more numbers than a GPU can count");
         let most = geometry.most(Workload { policy, ..work });
         refusals.require(most > 0, "size", found, "smaller pictures, or the precision f16");
+        let found = |batch| format!("{batch} pictures of {width}x{height}: a tensor would be too large");
+        if let Some(batch) = params.batch.filter(|batch| *batch > most && most > 0) {
+            refusals.require(false, "batch", found(batch), &format!("at most {most}"));
+        }
     }
     refusals.require_memory("size", geometry.bytes(1, work) as f64, "it");
     if let Some(batch) = refusals.room().pictures {
@@ -171,4 +175,51 @@ pub(super) fn resolve_sizes(params: &mut Params, model: &ModelSource) -> Result<
     let made = params.size.unwrap_or(own);
     params.resize = params.resize.filter(|size| *size != made);
     Ok(Some(outline))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::params::tests::params;
+    use super::*;
+    use crate::stage::Room;
+
+    #[test]
+    fn a_gpu_is_not_asked_for_tensors_that_it_cannot_count() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let model = Outline::read(&root.join("tests/fixtures/diffusion/tiny"), None).unwrap();
+        let said = |side, batch, processor| {
+            let params = Params {
+                size: Some(Size {
+                    width: side,
+                    height: side,
+                }),
+                batch: Some(batch),
+                ..params()
+            };
+            let mut refusals = Refusals::of("imagine").within(Room {
+                processor: Some(processor),
+                ..Room::default()
+            });
+            check_room(&params, 1, 0, &model, &mut refusals).unwrap();
+            let all = refusals.into_inner();
+            all.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+        };
+        assert_eq!(said(64, 64, Processor::Cuda), "");
+        let many = said(2048, 64, Processor::Cuda);
+        assert!(
+            many.contains("imagine: batch: 64 pictures") && many.contains("expected at most"),
+            "{many}"
+        );
+        let most = many.rsplit(' ').next().unwrap().parse().unwrap();
+        assert_eq!(said(2048, most, Processor::Cuda), "");
+        assert!(said(2048, most + 1, Processor::Cuda).contains("batch"));
+        let large = said(8192, 1, Processor::Cuda);
+        assert!(
+            large.contains("imagine: size: 8192x8192") && large.contains("f16"),
+            "{large}"
+        );
+        assert_eq!(said(8192, 64, Processor::Cpu), "");
+    }
 }

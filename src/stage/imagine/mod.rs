@@ -133,7 +133,7 @@ impl Stage for Imagine {
         };
         match outline {
             Some(outline) if sound => {
-                let pictures = asked.params.chosen(&classes).len() as u64 * asked.params.per_class as u64;
+                let pictures = asked.params.pictures(&classes);
                 let there = asked.id(store).map(|run| store.count(run, Table::Images));
                 let there = there.transpose()?.unwrap_or(0);
                 check_room(&asked.params, pictures, there, &outline, refusals)?;
@@ -166,28 +166,32 @@ fn paint<'a>(
         ctx.progress.advance(batch.len() as u64);
         Ok::<_, StageError>(())
     };
-    let join = |storing: ScopedJoinHandle<'_, Result<(), StageError>>| {
-        storing.join().unwrap_or_else(|panic| resume_unwind(panic))
+    type Storing<'s> = Option<ScopedJoinHandle<'s, Result<(), StageError>>>;
+    let stored = |storing: &mut Storing<'_>| {
+        let joined = storing.take().map(ScopedJoinHandle::join);
+        joined.map_or(Ok(()), |result| {
+            result.unwrap_or_else(|panic| resume_unwind(panic))
+        })
     };
     std::thread::scope(|scope| {
-        let mut storing: Option<ScopedJoinHandle<'_, _>> = None;
+        let mut storing: Storing<'_> = None;
         loop {
             if ctx.progress.cancelled() {
                 // What is made is stored before.
-                storing.take().map_or(Ok(()), join)?;
+                stored(&mut storing)?;
                 return Err(StageError::Interrupted);
             }
             let batch = wanted
                 .take(painter.sampling_batch())
                 .collect::<Result<Vec<_>, _>>()?;
             if batch.is_empty() {
-                return storing.take().map_or(Ok(()), join);
+                return stored(&mut storing);
             }
             let latents = painter.sample(ctx, &batch)?;
             let pictures = painter.decode(&latents)?;
             // A GPU's work is all asked for from this thread.
             let latents = latents.to_device(&Device::Cpu)?;
-            storing.take().map_or(Ok(()), join)?;
+            stored(&mut storing)?;
             let store = &store;
             storing = Some(scope.spawn(move || store(batch, latents, pictures)));
         }
@@ -201,7 +205,7 @@ fn paint<'a>(
 pub fn pictures(store: &Store, run: &Run) -> Result<u64, StageError> {
     let params: Params = super::params(run)?;
     let classes: Vec<ClassEmbedding> = store.rows(required_input(run, &Role::Embeddings)?, None)?;
-    Ok(params.chosen(&classes).len() as u64 * params.per_class as u64)
+    Ok(params.pictures(&classes))
 }
 
 /// Makes what is missing of one part of the run, and says whether the whole run is now there.
@@ -237,5 +241,5 @@ pub(super) fn execute_part(
         });
         paint(ctx, run, &painter, &mut wanted)?;
     }
-    Ok(ctx.store.count(run.id, Table::Images)? == pictures(ctx.store, run)?)
+    Ok(ctx.store.count(run.id, Table::Images)? == params.pictures(&classes))
 }

@@ -140,7 +140,7 @@ impl Painter {
         ctx: &Context<'_>,
         batch: &[Wanted<'_>],
     ) -> Result<Tensor, StageError> {
-        let slots = self.slots(batch);
+        let slots = filled(batch, self.params.batch);
         let mut conditional = Vec::new();
         // A prompt is encoded with all vectors of its class at once, or each by itself where the order of
         // sums depends on how many they are.
@@ -208,14 +208,6 @@ impl Painter {
             return Err(StageError::Interrupted);
         }
         Ok(latents?.narrow(0, 0, batch.len())?)
-    }
-
-    /// Returns what is evaluated at once: the batch, filled up with its last picture where the run says how
-    /// many there must be.
-    fn slots<'a, 'b>(&self, batch: &'b [Wanted<'a>]) -> Vec<&'b Wanted<'a>> {
-        let count = self.params.batch.unwrap_or(batch.len()).max(batch.len());
-        let last = batch.last().into_iter().cycle();
-        batch.iter().chain(last).take(count).collect()
     }
 
     /// The prompt of a picture.
@@ -323,5 +315,26 @@ impl Painter {
         }
         let text: Vec<(&str, &str)> = text.iter().map(|(k, v)| (*k, v.as_str())).collect();
         Ok(exchange::encode_png(picture, &text)?)
+    }
+}
+
+/// Returns what is evaluated at once: the batch, filled up with its last picture where the run says how many
+/// there must be.
+fn filled<T>(batch: &[T], count: Option<usize>) -> Vec<&T> {
+    let count = count.unwrap_or(batch.len()).max(batch.len());
+    let last = batch.last().into_iter().cycle();
+    batch.iter().chain(last).take(count).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rest_is_filled_up_with_its_last_picture() {
+        assert_eq!(filled(&[1, 2], Some(5)), [&1, &2, &2, &2, &2]);
+        assert_eq!(filled(&[1, 2], Some(2)), [&1, &2]);
+        assert_eq!(filled(&[1, 2, 3], None), [&1, &2, &3]);
+        assert_eq!(filled(&[0; 0], Some(3)), [&0; 0]);
     }
 }

@@ -211,9 +211,7 @@ fn execute(ctx: &Context<'_>, run: &Run, params: &Params) -> Result<(), StageErr
 /// If its checkpoint or its weights are not there, or have changed.
 pub(super) fn classifier(ctx: &Context<'_>, run: &Run) -> Result<Detector, StageError> {
     let params: Params = super::params(run)?;
-    let engine = params.arithmetic().engine(ctx)?;
-    let engine = engine.as_ref();
-    load(&Context { engine, ..*ctx }, run, &params)
+    params.arithmetic().within(ctx, |ctx| load(ctx, run, &params))
 }
 
 fn load(ctx: &Context<'_>, run: &Run, params: &Params) -> Result<Detector, StageError> {

@@ -53,32 +53,37 @@ pub fn regenerate(
 ) -> Result<(), StageError> {
     input(ctx.store, "latents", id, &[imagine::NAME])?;
     let run = ctx.store.run(id)?;
-    let mut rows = rows::Pairs::new(ctx.store, id, choice.class, choice.index)?;
-    if rows.is_empty() {
-        return Err(StageError::Mismatch(format!(
-            "run {id} has no latent of that class and index"
-        )));
-    }
-    let classes: Vec<ClassEmbedding> = ctx.store.rows(required_input(&run, &Role::Embeddings)?, None)?;
     let params: imagine::Params = super::params(&run)?;
     // On another processor than the run's, f32 shows how close it comes.
     let near = Context {
         f32_stands_in: true,
         ..*ctx
     };
-    let engine = params.arithmetic().engine(&near)?;
-    let ctx = &Context {
-        engine: engine.as_ref(),
-        ..*ctx
-    };
-    let painter = Painter::load(ctx, &run, &params, &classes)?;
+    (params.arithmetic()).within(&near, |ctx| again(ctx, (&run, &params), choice, each))
+}
+
+fn again(
+    ctx: &Context<'_>,
+    (run, params): (&Run, &imagine::Params),
+    choice: Choice,
+    each: &mut dyn FnMut(Regenerated) -> Result<(), StageError>,
+) -> Result<(), StageError> {
+    let id = run.id;
+    let mut rows = rows::Pairs::new(ctx.store, id, choice.class, choice.index)?;
+    if rows.is_empty() {
+        return Err(StageError::Mismatch(format!(
+            "run {id} has no latent of that class and index"
+        )));
+    }
+    let classes: Vec<ClassEmbedding> = ctx.store.rows(required_input(run, &Role::Embeddings)?, None)?;
+    let painter = Painter::load(ctx, run, params, &classes)?;
     ctx.progress.begin("regenerate", rows.len(), "images");
     let batch = if choice.from_noise {
         painter.sampling_batch()
     } else {
         painter.decoding_batch()
     };
-    let mut vectors = Vectors::new(ctx.store, &run, &params, &classes);
+    let mut vectors = Vectors::new(ctx.store, run, params, &classes);
     loop {
         ctx.check_interrupt()?;
         let pairs = rows.take(batch)?;
@@ -94,7 +99,7 @@ pub fn regenerate(
         let again = if choice.from_noise {
             let wanted = pairs
                 .iter()
-                .map(|(latent, _)| wanted(&run, latent, &classes, &mut vectors))
+                .map(|(latent, _)| wanted(run, latent, &classes, &mut vectors))
                 .collect::<Result<Vec<_>, _>>()?;
             Some(painter.sample(ctx, &wanted)?)
         } else {

@@ -51,6 +51,16 @@ fn execute<S: Stage>(
     Ok(stage::run(&session.context(machine.batch_size()), &spec)?.0.id)
 }
 
+/// Carries out a question, and returns the run.
+fn made<S: Stage>(
+    py: Python<'_>,
+    (library, machine, listener): (&Arc<Library>, &Machine, &Py<PyAny>),
+    ask: impl Fn(Reach) -> Result<Asked<S>, Error> + Send,
+) -> PyResult<String> {
+    let run = work(py, listener, |told| execute((library, machine, told), ask))?;
+    Ok(run.to_string())
+}
+
 /// Samples vectors around features, by a method whose defaults `base` (of the first method) and its own are,
 /// with the parameters in `json` in their place.
 #[pyfunction]
@@ -81,12 +91,9 @@ pub fn sampled(
         asked[defaults.section()][key] = value;
     }
     let params: sample::Params = params(sample::NAME, &asked.to_string())?;
-    let run = work(py, &listener, |told| {
-        execute((&library, &machine, told), |_| {
-            Ok(sample::ask(&params, seed, features))
-        })
-    })?;
-    Ok(run.to_string())
+    made(py, (&library, &machine, &listener), |_| {
+        Ok(sample::ask(&params, seed, features))
+    })
 }
 
 /// Returns the diffusion model of that name or path, or the one that a run came from.
@@ -121,12 +128,9 @@ pub fn embedded(
 ) -> PyResult<String> {
     let library = store.get().to_write()?;
     let params: embed::Params = params(embed::NAME, json)?;
-    let run = work(py, &listener, |told| {
-        execute((&library, &machine, told), |reach| {
-            Ok(embed::ask(&params, &model(&library, Some(word), None, reach)?))
-        })
-    })?;
-    Ok(run.to_string())
+    made(py, (&library, &machine, &listener), |reach| {
+        Ok(embed::ask(&params, &model(&library, Some(word), None, reach)?))
+    })
 }
 
 /// Paints vectors.
@@ -144,13 +148,10 @@ pub fn imagined(
 ) -> PyResult<String> {
     let (library, vectors) = (store.get().to_write()?, store.get().resolve(vectors)?);
     let params: imagine::Params = params(imagine::NAME, json)?;
-    let run = work(py, &listener, |told| {
-        execute((&library, &machine, told), |reach| {
-            let model = model(&library, word.as_deref(), Some(vectors), reach)?;
-            Ok(imagine::ask(&library, &params, seed, vectors, &model)?)
-        })
-    })?;
-    Ok(run.to_string())
+    made(py, (&library, &machine, &listener), |reach| {
+        let model = model(&library, word.as_deref(), Some(vectors), reach)?;
+        Ok(imagine::ask(&library, &params, seed, vectors, &model)?)
+    })
 }
 
 /// Which runs an evaluation of activations reads.
@@ -194,12 +195,9 @@ pub fn evaluate_activations(
         validation: optional(&observed.validation)?,
         ood_validation: optional(&observed.ood_validation)?,
     };
-    let run = work(py, &listener, |told| {
-        execute((&library, &machine, told), |_| {
-            Ok(evaluate::ask(&params, &observations))
-        })
-    })?;
-    Ok(run.to_string())
+    made(py, (&library, &machine, &listener), |_| {
+        Ok(evaluate::ask(&params, &observations))
+    })
 }
 
 /// Evaluates a classifier of the store on registered sets.

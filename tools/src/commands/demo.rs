@@ -37,16 +37,13 @@ pub struct Demo {
 impl Demo {
     pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
         let preset = read_preset(globals, if self.quick { "quick" } else { "fashion-mini" })?;
-        let preset = std::slice::from_ref(&preset);
-        check(globals, preset, &[self.seeds - 1], Some(&self.report))?;
+        let last = [self.seeds - 1];
+        check(globals, std::slice::from_ref(&preset), &last, Some(&self.report))?;
         if self.check {
             return all_is_well(globals);
         }
         let session = Session::writing(globals)?;
-        let mut evaluations = Vec::new();
-        for preset in preset {
-            evaluations.extend(pipeline(&session, preset, 0..self.seeds)?);
-        }
+        let evaluations = pipeline(&session, &preset, 0..self.seeds)?;
         table::print(&session, &evaluations)?;
         report::write(&session, &evaluations, &self.report)?;
         let store = globals.store.display();

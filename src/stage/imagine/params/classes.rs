@@ -71,6 +71,11 @@ impl Params {
         }
     }
 
+    /// Returns how many pictures a run has when it is whole.
+    pub(in crate::stage::imagine) fn pictures(&self, known: &[ClassEmbedding]) -> u64 {
+        self.chosen(known).len() as u64 * self.per_class as u64
+    }
+
     /// Returns those of the classes that pictures are made of.
     pub(in crate::stage::imagine) fn chosen<'a>(
         &self,

@@ -15,7 +15,7 @@ mod classes;
 mod size;
 mod synthesis;
 #[cfg(test)]
-mod tests;
+pub(in crate::stage::imagine) mod tests;
 
 pub(in crate::stage::imagine) use classes::class;
 pub use size::Size;

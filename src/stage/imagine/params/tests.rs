@@ -2,7 +2,7 @@
 
 use super::*;
 
-pub(super) fn params() -> Params {
+pub(in crate::stage::imagine) fn params() -> Params {
     serde_json::from_str(
         r#"{"per_class": 2, "prompt": "the <class>", "suffixes": {}, "scheduler": "plms", "eta": 0.0,
             "steps": 4, "guidance_scale": 3.0}"#,
