@@ -294,3 +294,46 @@ pub(super) fn known_behind(
         None => Ok(known.clone()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_picture_is_chosen_within_all_bounds() {
+        let class = Class {
+            id: 7,
+            name: Some("bag".to_owned()),
+            place: Some(1),
+        };
+        // Probabilities of a quarter, a half and a quarter.
+        let logits = [0.0, 2.0_f32.ln(), 0.0];
+        let rated = |bounds: serde_json::Value| {
+            let mut params = json!({ "k": 1 });
+            for (key, value) in bounds.as_object().unwrap() {
+                params[key] = value.clone();
+            }
+            class.rate(&logits, 0.75, &serde_json::from_value(params).unwrap())
+        };
+        let open = rated(json!({}));
+        assert_eq!(
+            (open.class_id, open.class_name.as_str(), open.predicted),
+            (7, "bag", 1)
+        );
+        assert!((open.confidence - 0.5).abs() < 1e-6 && (open.other - 0.25).abs() < 1e-6);
+        assert_eq!(
+            (open.own, open.knn_distance, open.chosen),
+            (Some(open.confidence), 0.75, 1)
+        );
+        for (key, inside, outside) in [("knn", 0.75, 0.8), ("confidence", 0.4, 0.6), ("other", 0.2, 0.3)] {
+            assert_eq!(rated(json!({ key: { "min": inside } })).chosen, 1, "{key}");
+            assert_eq!(rated(json!({ key: { "min": outside } })).chosen, 0, "{key}");
+            assert_eq!(rated(json!({ key: { "max": outside } })).chosen, 1, "{key}");
+            assert_eq!(rated(json!({ key: { "max": inside - 0.1 } })).chosen, 0, "{key}");
+        }
+        let both = json!({ "knn": { "min": 0.7, "max": 0.8 }, "confidence": { "max": 0.4 } });
+        assert_eq!(rated(both).chosen, 0);
+    }
+}
