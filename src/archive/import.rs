@@ -163,15 +163,7 @@ fn take(
     cancelled: &dyn Fn() -> bool,
 ) -> Result<u64, ArchiveError> {
     let run = &record.run;
-    let stamp = Stamp {
-        time_micros: run.started_at,
-        version: run.version.clone(),
-        device: run.device.clone(),
-        engine: run.engine.clone(),
-        host: run.host.clone(),
-        process: None,
-    };
-    store.begin(&run.spec, &stamp)?;
+    store.begin(&run.spec, &Stamp::of(run))?;
     let taken = rows(store, place, record, cancelled).and_then(|rows| {
         let sealed = store.finish(run.id, run.finished_at.unwrap_or(run.started_at))?;
         match sealed.digest == run.digest {

@@ -93,18 +93,7 @@ pub fn reproduce(ctx: &Context<'_>, id: RunId, aside: &Path) -> Result<Reproduct
 
 /// Copies a finished run into another store, part by part.
 fn copy(from: &Store, to: &Store, run: &Run) -> Result<(), StageError> {
-    let (version, device, host) = (run.version.clone(), run.device.clone(), run.host.clone());
-    to.begin(
-        &run.spec,
-        &Stamp {
-            time_micros: run.started_at,
-            version,
-            device,
-            engine: run.engine.clone(),
-            host,
-            process: None,
-        },
-    )?;
+    to.begin(&run.spec, &Stamp::of(run))?;
     for checkpoint in from.rows::<Checkpoint>(run.id, None)? {
         to.put_blob(&from.blob(&checkpoint.blob)?)?;
     }

@@ -28,6 +28,20 @@ pub struct Stamp {
     pub process: Option<Process>,
 }
 
+impl Stamp {
+    /// Returns the stamp with which a run was begun, to store the run elsewhere as it was made.
+    pub fn of(run: &Run) -> Self {
+        Self {
+            time_micros: run.started_at,
+            version: run.version.clone(),
+            device: run.device.clone(),
+            engine: run.engine.clone(),
+            host: run.host.clone(),
+            process: None,
+        }
+    }
+}
+
 /// What [`Store::begin`] found.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Begun {
