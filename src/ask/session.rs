@@ -12,6 +12,8 @@ pub struct Session {
     pub store: Arc<Store>,
     /// What computes the models, and where.
     pub engine: Engine,
+    /// Further devices of the same kind, as [`Context::beside`].
+    pub beside: Vec<Engine>,
     /// Version, device and host, as runs record them.
     pub machine: Machine,
     /// The time in microseconds since 1970-01-01 UTC.
@@ -26,6 +28,7 @@ impl Session {
         Context {
             store: &self.store,
             engine: &self.engine,
+            beside: &self.beside,
             machine: &self.machine,
             now: &self.now,
             progress: self.progress.as_ref(),

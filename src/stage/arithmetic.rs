@@ -1,7 +1,5 @@
 //! In which precision a stage's network is computed: a parameter of the run, because it changes results.
 
-use std::borrow::Cow;
-
 use super::{Context, Refusals, StageError};
 use crate::engine::{Engine, Precision, Processor, Work};
 
@@ -44,19 +42,23 @@ impl Arithmetic {
         ctx: &Context<'_>,
         work: impl FnOnce(&Context<'_>) -> Result<T, StageError>,
     ) -> Result<T, StageError> {
-        let engine = self.engine(ctx)?;
-        let engine = engine.as_ref();
-        work(&Context { engine, ..*ctx })
+        if self.precision == Precision::F32 {
+            return work(ctx);
+        }
+        let (engine, beside) = (&self.engine(ctx, ctx.engine)?, ctx.beside.iter());
+        let beside = beside.map(|engine| self.engine(ctx, engine));
+        let beside = &beside.collect::<Result<Vec<_>, _>>()?;
+        work(&Context {
+            engine,
+            beside,
+            ..*ctx
+        })
     }
 
-    fn engine<'a>(self, ctx: &Context<'a>) -> Result<Cow<'a, Engine>, StageError> {
+    fn engine(self, ctx: &Context<'_>, engine: &Engine) -> Result<Engine, StageError> {
         let Self { work, precision, .. } = self;
-        let engine = ctx.engine;
-        if precision == Precision::F32 {
-            return Ok(Cow::Borrowed(engine));
-        }
         if let Some(engine) = engine.at(work, precision) {
-            return Ok(Cow::Owned(engine));
+            return Ok(engine);
         }
         let name = engine.name();
         if !ctx.f32_stands_in {
@@ -68,7 +70,7 @@ impl Arithmetic {
         }
         let note = format!("f32 stands in for {precision}, which the engine `{name}` does not compute in");
         ctx.progress.note(&note);
-        Ok(Cow::Borrowed(engine))
+        Ok(engine.clone())
     }
 }
 

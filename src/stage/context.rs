@@ -12,6 +12,8 @@ pub struct Context<'a> {
     pub store: &'a Store,
     /// What computes the models, and where.
     pub engine: &'a Engine,
+    /// Further devices of the same kind, which share the pictures of an `imagine` run with it.
+    pub beside: &'a [Engine],
     /// Version, device and host, as a run records them.
     pub machine: &'a Machine,
     /// The time in microseconds since 1970-01-01 UTC.
@@ -40,7 +42,7 @@ pub enum BatchSize {
 pub struct Machine {
     /// Version of the program.
     pub version: String,
-    /// The processor: `cpu`, `cuda:0`.
+    /// The processors: `cpu`, `cuda:0`, `cuda:0,cuda:1`.
     pub device: String,
     /// What computes there, as [`Engine::describe`] says it.
     pub engine: String,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, ValueEnum};
 
+use crate::device::Devices;
 use crate::memory::Bytes;
 use crate::session::Usage;
 
@@ -22,9 +23,10 @@ pub struct Globals {
     )]
     pub store: PathBuf,
 
-    /// The processor that models run on: `cpu`, `cuda` or `cuda:N`
+    /// The processor that models run on: `cpu`, `cuda`, `cuda:N`, or `cuda:0,cuda:1,...`: several GPUs share
+    /// the pictures of `imagine`, and the first does the rest
     #[arg(long, global = true, value_name = "DEVICE", default_value = "cpu")]
-    pub device: String,
+    pub device: Devices,
 
     /// How results are printed
     #[arg(long, global = true, value_enum, default_value = "table")]

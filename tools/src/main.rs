@@ -1,6 +1,7 @@
 //! `dream`: the command-line program of `dream-ood`. The only place of the project that prints.
 
 mod bars;
+mod device;
 mod globals;
 #[macro_use]
 mod output;
@@ -57,7 +58,8 @@ fn run() -> Result<Verdict> {
     };
     let Cli { globals, command } = Cli::from_arg_matches(&given).unwrap_or_else(|error| error.exit());
     globals::refuse_unused(&given, command.uses())?;
-    session::check_device(&globals.device)?;
+    globals.device.check()?;
+    command.refuse_several(&globals.device)?;
     session::set_threads(&globals)?;
     command.execute(&globals)
 }

@@ -7,8 +7,8 @@ use std::str::FromStr;
 use dream_ood::engine::Engine;
 use dream_ood::stage::Room;
 
+use crate::device::Devices;
 use crate::globals::Globals;
-use crate::session::processor;
 
 /// What is assumed where the machine does not say.
 const ASSUMED: u64 = 4 << 30;
@@ -67,10 +67,10 @@ pub fn for_pictures(engine: &Engine) -> u64 {
 /// is known only once it is used.
 pub fn room(globals: &Globals) -> Room {
     Room {
-        memory: (globals.device == "cpu").then(free_of_machine).flatten(),
+        memory: (globals.device == Devices::Cpu).then(free_of_machine).flatten(),
         disk: free_of_disk(&globals.store),
         pictures: globals.batch_size.map(|n| n as usize),
-        processor: processor(globals).ok(),
+        processor: Some(globals.device.processor()),
     }
 }
 

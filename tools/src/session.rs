@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
-use candle_core::Device;
 use dream_ood::ask::{self, Scope};
-use dream_ood::engine::{Engine, Processor};
 use dream_ood::query::{Class, QueryOptions};
 use dream_ood::stage::imagine::Shard;
 use dream_ood::stage::{BatchSize, Context, How, Machine, Progress as _, StageError};
@@ -103,10 +101,10 @@ impl<'a> Session<'a> {
     }
 
     fn new(globals: &'a Globals, store: Arc<Store>, bars: fn(bool) -> Bars) -> Result<Self> {
-        let engine = Engine::of(&device(&globals.device)?);
+        let (engine, beside) = globals.device.open()?;
         let machine = Machine {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            device: globals.device.clone(),
+            device: globals.device.to_string(),
             engine: engine.describe(),
             host: process::host(),
             process: Some(process::own()),
@@ -117,6 +115,7 @@ impl<'a> Session<'a> {
             ask: ask::Session {
                 store: store.clone(),
                 engine,
+                beside,
                 machine,
                 now,
                 progress: bars.clone(),
@@ -309,47 +308,6 @@ pub fn set_threads(globals: &Globals) -> Result<()> {
     };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads as usize);
     pool.build_global().context("setting --threads")
-}
-
-/// Returns the number of the GPU that a device's name means; none for the CPU.
-fn gpu(name: &str) -> Result<Option<usize>, Usage> {
-    let index = match name.strip_prefix("cuda") {
-        None if name == "cpu" => return Ok(None),
-        Some("") => Some(0),
-        Some(rest) => rest.strip_prefix(':').and_then(|n| n.parse::<usize>().ok()),
-        None => None,
-    };
-    match index {
-        None => Err(Usage(format!(
-            "--device {name}: expected `cpu`, `cuda` or `cuda:N`"
-        ))),
-        Some(_) if !cfg!(feature = "cuda") => Err(Usage(format!(
-            "--device {name}: this program was built without CUDA; build it with `--features cuda`"
-        ))),
-        Some(index) => Ok(Some(index)),
-    }
-}
-
-/// Returns the kind of the processor that models run on.
-pub fn processor(globals: &Globals) -> Result<Processor, Usage> {
-    Ok(match gpu(&globals.device)? {
-        None => Processor::Cpu,
-        Some(_) => Processor::Cuda,
-    })
-}
-
-/// Refuses a device that this program does not know.
-pub fn check_device(name: &str) -> Result<(), Usage> {
-    gpu(name).map(|_| ())
-}
-
-fn device(name: &str) -> Result<Device> {
-    match gpu(name)? {
-        None => Ok(Device::Cpu),
-        Some(index) => {
-            Device::new_cuda(index).with_context(|| format!("--device {name}: the GPU cannot be used"))
-        }
-    }
 }
 
 /// Returns the folder of what ships with the program: `$DREAM_DATA`, else `data` here, beside the program, or

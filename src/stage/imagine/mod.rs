@@ -8,15 +8,12 @@
 
 mod check;
 mod noise;
+mod paint;
 mod painter;
 mod params;
 mod shard;
 mod vectors;
 
-use std::panic::resume_unwind;
-use std::thread::ScopedJoinHandle;
-
-use candle_core::{Device, Tensor};
 use dream_schema::{ClassEmbedding, Run, Table};
 
 use super::arithmetic::settled;
@@ -24,7 +21,6 @@ use super::{
     Arithmetic, Asked, Context, Input, ModelSource, Order, Refusals, Role, Source, Stage, StageError, embed,
     import, required_input, sample,
 };
-use crate::bitmap::Bitmap;
 use crate::engine::Work;
 use crate::store::{Readable, Store};
 
@@ -153,51 +149,6 @@ impl Stage for Imagine {
     }
 }
 
-/// Makes pictures batch by batch. While one batch is made, the one before is compressed and committed.
-fn paint<'a>(
-    ctx: &Context<'_>,
-    run: &Run,
-    painter: &Painter,
-    wanted: &mut (dyn Iterator<Item = Result<Wanted<'a>, StageError>> + '_),
-) -> Result<(), StageError> {
-    let store = |batch: Vec<Wanted<'_>>, latents: Tensor, pictures: Vec<Bitmap>| {
-        let (latents, images) = painter.rows(&batch, &latents, &pictures)?;
-        ctx.store.batch(run.id).add(&latents)?.add(&images)?.commit()?;
-        ctx.progress.advance(batch.len() as u64);
-        Ok::<_, StageError>(())
-    };
-    type Storing<'s> = Option<ScopedJoinHandle<'s, Result<(), StageError>>>;
-    let stored = |storing: &mut Storing<'_>| {
-        let joined = storing.take().map(ScopedJoinHandle::join);
-        joined.map_or(Ok(()), |result| {
-            result.unwrap_or_else(|panic| resume_unwind(panic))
-        })
-    };
-    std::thread::scope(|scope| {
-        let mut storing: Storing<'_> = None;
-        loop {
-            if ctx.progress.cancelled() {
-                // What is made is stored before.
-                stored(&mut storing)?;
-                return Err(StageError::Interrupted);
-            }
-            let batch = wanted
-                .take(painter.sampling_batch())
-                .collect::<Result<Vec<_>, _>>()?;
-            if batch.is_empty() {
-                return stored(&mut storing);
-            }
-            let latents = painter.sample(ctx, &batch)?;
-            let pictures = painter.decode(&latents)?;
-            // A GPU's work is all asked for from this thread.
-            let latents = latents.to_device(&Device::Cpu)?;
-            stored(&mut storing)?;
-            let store = &store;
-            storing = Some(scope.spawn(move || store(batch, latents, pictures)));
-        }
-    })
-}
-
 /// Returns how many pictures a run has when it is whole.
 ///
 /// # Errors
@@ -232,14 +183,15 @@ pub(super) fn execute_part(
     ctx.progress.begin("imagine", total, "images");
     ctx.progress.skip(there as u64);
     if (there as u64) < total {
-        let painter = Painter::load(ctx, run, params, &classes)?;
-        painter.say_what_is_cut(ctx, &chosen)?;
         let mut vectors = Vectors::new(ctx.store, run, params, &classes);
         let mut wanted = todo.map(|(class, index)| {
             let vector = vectors.of(class, index)?;
             Ok(Wanted { class, index, vector })
         });
-        paint(ctx, run, &painter, &mut wanted)?;
+        let load = |ctx: &Context<'_>| Painter::load(ctx, run, params, &classes);
+        let first = load(ctx)?;
+        first.say_what_is_cut(ctx, &chosen)?;
+        paint::all(ctx, first, &load, &mut wanted)?;
     }
     Ok(ctx.store.count(run.id, Table::Images)? == params.pictures(&classes))
 }

@@ -117,6 +117,11 @@ impl Painter {
         Ok(())
     }
 
+    /// Returns the run whose pictures it makes.
+    pub(super) fn run(&self) -> &Run {
+        &self.run
+    }
+
     /// Returns how many pictures to hand to [`Self::sample`] at once.
     pub(in crate::stage) fn sampling_batch(&self) -> usize {
         self.sampling_batch

@@ -7,6 +7,7 @@ mod methods;
 mod precision;
 mod protocol;
 mod selecting;
+pub(in crate::stage) mod several;
 mod start;
 mod streaming;
 mod validation;
@@ -118,6 +119,7 @@ pub(in crate::stage) fn in_context<T>(
     work(&Context {
         store,
         engine: &Engine::default(),
+        beside: &[],
         machine: &machine,
         now: &|| 1,
         progress,
@@ -126,9 +128,9 @@ pub(in crate::stage) fn in_context<T>(
     })
 }
 
-struct Bench {
+pub(in crate::stage) struct Bench {
     _folder: TempDir,
-    store: Store,
+    pub(in crate::stage) store: Store,
 }
 
 impl Bench {

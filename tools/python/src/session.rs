@@ -41,6 +41,7 @@ impl Machine {
                 }),
             },
             engine,
+            beside: Vec::new(),
             now,
             progress: told.clone(),
         }

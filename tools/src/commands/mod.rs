@@ -3,8 +3,10 @@
 use anyhow::Result;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+use crate::device::Devices;
 use crate::globals::{ANSWERS, ASKS, COMPUTES, Globals, LISTS, PAINTS, PRINTS, SAVES, Shared, WRITES};
 use crate::remedy;
+use crate::session::Usage;
 
 mod alias;
 mod compare;
@@ -124,6 +126,25 @@ macro_rules! commands {
                 match self {
                     $($(#[$when])* Self::$name(_) => $uses,)*
                 }
+            }
+
+            /// Refuses several GPUs to what does all its work on one.
+            pub fn refuse_several(&self, devices: &Devices) -> Result<(), Usage> {
+                let share = matches!(
+                    self,
+                    Self::Demo(_)
+                        | Self::Run(_)
+                        | Self::Submit(_)
+                        | Self::Imagine(_)
+                        | Self::Reproduce(_)
+                );
+                if devices.gpus() < 2 || share {
+                    return Ok(());
+                }
+                Err(Usage(format!(
+                    "--device {devices}: this works on one GPU; several share the pictures of `imagine`, `run`, \
+                     `demo`, `submit` and `reproduce`"
+                )))
             }
 
             /// Executes the command.

@@ -96,7 +96,7 @@ fn facts(run: RunId, result: &Reproduction, repaired: Option<&Repaired>, globals
     };
     json!({
         "run": run, "same": result.is_equal(), "stored_digest": result.stored.digest,
-        "stored_device": result.stored.device, "digest": result.digest, "device": globals.device,
+        "stored_device": result.stored.device, "digest": result.digest, "device": globals.device.to_string(),
         "tables": result.tables.iter().map(table).collect::<Vec<_>>(),
         "repaired": repaired.map(|repaired| repaired.fixes.iter().map(in_words).collect::<Vec<_>>()),
         "left": repaired.map(|repaired| repaired.left.iter().map(left).collect::<Vec<_>>()),

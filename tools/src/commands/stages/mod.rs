@@ -36,7 +36,7 @@ use serde_json::Value;
 
 use super::Verdict;
 use crate::globals::{Format, Globals};
-use crate::session::{Session, Usage, data_dir, processor};
+use crate::session::{Session, Usage, data_dir};
 use crate::{memory, output};
 
 /// Where parameters come from.
@@ -96,7 +96,7 @@ fn weights(store: &Store, option: &str, name: &str, reach: Reach) -> Result<Stat
 
 /// Reads a preset that ships, by name, or from a file, for the device that models run on.
 pub fn read_preset(globals: &Globals, name: &str) -> Result<Preset> {
-    Ok(preset_as_written(name)?.on(processor(globals)?))
+    Ok(preset_as_written(name)?.on(globals.device.processor()))
 }
 
 /// Returns the presets that a preset stands for, one for each setting of its sweep.

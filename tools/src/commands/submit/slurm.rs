@@ -34,7 +34,7 @@ pub struct Slurm {
     /// Has the last job write the report; one that is there from before is replaced
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
-    /// What each task that computes gets: `gpu:1` with --device cuda
+    /// What each task that computes gets: `gpu:N` with N GPUs as --device
     #[arg(long, value_name = "GRES")]
     gres: Option<String>,
     /// Processors of each task
@@ -158,7 +158,7 @@ impl Slurm {
             .collect();
         options.extend(self.time.as_ref().map(|time| format!("--time={time}")));
         options.extend(self.sbatch.iter().cloned());
-        let own = (globals.device != "cpu").then(|| "gpu:1".to_owned());
+        let own = (globals.device.gpus() > 0).then(|| format!("gpu:{}", globals.device.gpus()));
         let gres = self.gres.clone().or(own);
         let merge = match &self.report {
             Some(file) => vec!["--report".to_owned(), path(file)?],
@@ -170,7 +170,7 @@ impl Slurm {
             options,
             computing: gres.map(|gres| format!("--gres={gres}")).into_iter().collect(),
             shared,
-            device: vec!["--device".to_owned(), globals.device.clone()],
+            device: vec!["--device".to_owned(), globals.device.to_string()],
             merge,
             grace: self.grace,
             at_once: self.at_once,
