@@ -142,8 +142,8 @@ macro_rules! commands {
                     return Ok(());
                 }
                 Err(Usage(format!(
-                    "--device {devices}: this works on one GPU; several share the pictures of `imagine`, `run`, \
-                     `demo`, `submit` and `reproduce`"
+                    "--device {devices}: this works on one GPU; several share the pictures of `imagine`, \
+                     `run`, `demo`, `submit` and `reproduce`"
                 )))
             }
 
