@@ -1,2 +1,2 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dream_fuzz::read("cifar_python", bytes));
+dream_fuzz::target!("cifar_python");

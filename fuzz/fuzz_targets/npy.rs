@@ -1,2 +1,2 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dream_fuzz::read("npy", bytes));
+dream_fuzz::target!("npy");

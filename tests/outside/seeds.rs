@@ -103,8 +103,13 @@ pub fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
     zip.finish().unwrap().into_inner()
 }
 
+/// The root of the repository: the crate of the fuzz targets, which takes this file in, is a folder of it.
 fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = here
+        .ancestors()
+        .find(|folder| folder.join("tests/fixtures").is_dir());
+    root.expect("the fixtures are in the repository")
 }
 
 fn fixtures(names: &[&str]) -> Vec<Vec<u8>> {

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Float64Array, Int64Array, ListArray, StringArray, UInt64Array};
+use arrow::array::{
+    Array, ArrayRef, Float64Array, Int64Array, ListArray, RecordBatch, StringArray, UInt64Array,
+};
+use arrow::datatypes::Float32Type;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
@@ -100,27 +103,38 @@ fn parts_that_do_not_fit_are_refused() {
     );
 }
 
-#[test]
-fn classes_of_a_table_are_numbers_or_missing() {
+/// The true classes in a table of features with these columns.
+fn table(columns: &[(&str, ArrayRef)]) -> Result<Vec<Option<i32>>, String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.parquet");
-    let read = |classes: ArrayRef| {
-        let rows = (0..classes.len()).map(|row| Some([row as f32, 1.0].map(Some)));
-        let features: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Float32Type, _, _>(rows));
-        let batch = RecordBatch::try_from_iter_with_nullable([
-            ("features", features, false),
-            ("label", classes, true),
-        ])
-        .unwrap();
-        let target = Target {
-            path: path.clone(),
-            overwrite: true,
-        };
-        write_parquet(&target, "t", &batch.schema(), [Ok::<_, BoxError>(batch.clone())]).unwrap();
-        read(&path, OF)
-            .map(|read| labels(&read.rows))
-            .map_err(|error| error.to_string())
+    let rows = (0..columns[0].1.len()).map(|row| Some([row as f32, 1.0].map(Some)));
+    let features: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Float32Type, _, _>(rows));
+    let features = std::iter::once(("features", features, false));
+    let columns = columns.iter().map(|(name, column)| (*name, column.clone(), true));
+    let batch = RecordBatch::try_from_iter_with_nullable(features.chain(columns)).unwrap();
+    let target = Target {
+        path: path.clone(),
+        overwrite: true,
     };
+    write_parquet(&target, "t", &batch.schema(), [Ok::<_, BoxError>(batch.clone())]).unwrap();
+    read(&path, OF)
+        .map(|read| labels(&read.rows))
+        .map_err(|error| error.to_string())
+}
+
+#[test]
+fn two_columns_of_one_meaning_are_refused_and_names_have_any_case() {
+    let classes: ArrayRef = Arc::new(Int64Array::from(vec![1, 0]));
+    let two = table(&[("label", classes.clone()), ("target", classes.clone())]).unwrap_err();
+    assert!(two.contains("`label` and `target`"), "{two}");
+    let twice = table(&[("label", classes.clone()), ("Label", classes.clone())]).unwrap_err();
+    assert!(twice.contains("`label` and `Label`"), "{twice}");
+    assert_eq!(table(&[("Label", classes)]).unwrap(), [Some(1), Some(0)]);
+}
+
+#[test]
+fn classes_of_a_table_are_numbers_or_missing() {
+    let read = |classes: ArrayRef| table(&[("label", classes)]);
     assert_eq!(
         read(Arc::new(Int64Array::from(vec![Some(1), None]))).unwrap(),
         [Some(1), None]
