@@ -8,8 +8,10 @@
 #
 # DOWNLOADS: the clones that README.md names. MODEL: a text-to-image model that knows the words of
 # data/classes/cifar100.tsv, in the diffusers layout. OUT: the store and the tables, as CSV; asked again, it
-# goes on where it stopped. DREAM names the program, if it is not `dream`; SEEDS the seeds (0 1 2). On two
-# cores the defaults take a long night a seed; on a GPU:
+# goes on where it stopped. DREAM names the program, if it is not `dream`; SEEDS the seeds (0 1 2). With TUNE=N
+# classifiers begin with the encoder's weights, as the public code has it for ImageNet-100, and train for N epochs
+# from a learning rate of 0.02; without, each trains from nothing for EPOCHS. A step has OUTLIERS outliers beside
+# its BATCH images. On two cores the defaults take a long night a seed; on a GPU:
 #
 #   DREAM="dream --device cuda" DEPTH=34 WIDTH=64 EPOCHS=200 BATCH=256 PER_CLASS=1000 sh cifar100.sh ...
 set -eu
@@ -21,6 +23,8 @@ dream=${DREAM:-dream}
 seeds=${SEEDS:-0 1 2}
 per_class=${PER_CLASS:-60}
 steps=${STEPS:-20}
+epochs=${EPOCHS:-25}
+batch=${BATCH:-128}
 # The neighbour whose distance is the density, of 500 images a class, and the size of the boundary set.
 k=${K:-300}
 select=${SELECT:-50}
@@ -38,20 +42,23 @@ stage() {
     shift
     run "$name" --preset "$preset" "$@"
 }
-# training NAME ...: a stage that trains a network.
+# training NAME EPOCHS ...: a stage that trains a network.
 training() {
-    name=$1
-    shift
+    name=$1 passes=$2
+    shift 2
     stage "$name" --set training.depth="${DEPTH:-18}" --set training.width="${WIDTH:-32}" \
-        --set training.epochs="${EPOCHS:-25}" --set training.batch_size="${BATCH:-128}" "$@"
+        --set training.epochs="$passes" --set training.batch_size="$batch" "$@"
 }
 # detect SEED NAME PICTURES ...: a classifier trained with these pictures; the plain one is made with the
 # first.
 detect() {
     seed=$1 name=$2 pictures=$3
     shift 3
-    training detect --seed "$seed" --outliers "$pictures-$seed" --alias "$name-$seed" \
-        --set outlier.batch_size="${BATCH:-128}" "$@"
+    if [ -n "${TUNE:-}" ]; then
+        set -- --init "$out/encode-$seed.safetensors" --new-head --set training.lr=0.02 "$@"
+    fi
+    training detect "${TUNE:-$epochs}" --seed "$seed" --outliers "$pictures-$seed" --alias "$name-$seed" \
+        --set outlier.batch_size="${OUTLIERS:-$batch}" "$@"
 }
 
 run dataset add cifar100 "$downloads/CIFAR-100-dataset"
@@ -67,7 +74,9 @@ rounds=$(((per_class + 2 * select - 1) / (2 * select)))
 detectors=""
 for seed in $seeds; do
     stage embed --alias embed
-    training encode --seed "$seed" --embeddings embed --alias "encode-$seed"
+    training encode "$epochs" --seed "$seed" --embeddings embed --alias "encode-$seed"
+    weights=$out/encode-$seed.safetensors
+    [ -e "$weights" ] || run export checkpoint "encode-$seed" -o "$weights"
     stage sample --seed "$seed" --features "encode-$seed" --k "$k" --select "$select" \
         --anchors-per-round "$select" --rounds $rounds --alias "knn-$seed"
     stage sample --seed "$seed" --features "encode-$seed" --method gaussian --k "$k" \
