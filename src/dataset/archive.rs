@@ -3,14 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::bulk::{Bulk, Part};
 use super::error::DatasetError;
 use super::files;
 use super::item::{Encoded, Stored};
-use super::tree::{Entry, Place};
+use super::tree::{self, Entry, Place};
 
 /// A picture's file that is larger than this is not unpacked.
 const LARGEST: u64 = 256 << 20;
@@ -45,14 +45,26 @@ impl Archive {
             path: path.to_owned(),
             reason: format!("tar: {reason}"),
         };
-        let (mut folders, mut members) = (Self::root(), Vec::new());
+        let (mut folders, mut members, mut links) = (Self::root(), Vec::new(), Vec::new());
         let mut archive = tar::Archive::new(bulk.between(0, bulk.len));
         for entry in archive.entries_with_seek().map_err(|e| damaged(e.to_string()))? {
             let entry = entry.map_err(|e| damaged(e.to_string()))?;
-            if !entry.header().entry_type().is_file() {
+            let name = entry.path().map_err(|e| damaged(e.to_string()))?.into_owned();
+            let kind = entry.header().entry_type();
+            if kind.is_hard_link() || kind.is_symlink() {
+                let target = entry.link_name().map_err(|e| damaged(e.to_string()))?;
+                let target = target.unwrap_or_default().into_owned();
+                // A hard link's target is a path in the archive, a symbolic one's begins where the link is.
+                let target = match (kind.is_symlink(), name.parent()) {
+                    (true, Some(folder)) => folder.join(target),
+                    _ => target,
+                };
+                links.push((name, target));
                 continue;
             }
-            let name = entry.path().map_err(|e| damaged(e.to_string()))?.into_owned();
+            if !kind.is_file() {
+                continue;
+            }
             let (offset, size) = (entry.raw_file_position(), entry.size());
             if size > bulk.len.saturating_sub(offset) {
                 return Err(damaged(format!("it ends within its member {}", name.display())));
@@ -66,6 +78,7 @@ impl Archive {
                 members.push(Member { part, deflated: None });
             }
         }
+        follow(path, &mut folders, links)?;
         Ok(Self {
             folders,
             members: Arc::new(Members(members)),
@@ -85,10 +98,17 @@ impl Archive {
         let (mut folders, mut members) = (Self::root(), Vec::new());
         for number in 0..archive.len() {
             let entry = archive.by_index_raw(number).map_err(|e| damaged(e.to_string()))?;
+            let name = entry.name().map_err(|e| damaged(e.to_string()))?.into_owned();
+            if entry.is_symlink() && tree::has_picture_name(&name) {
+                return Err(DatasetError::Foreign {
+                    path: path.to_owned(),
+                    what: "a zip archive".to_owned(),
+                    reason: format!("its member {name} is a link, which is not followed: unpack it"),
+                });
+            }
             if !entry.is_file() {
                 continue;
             }
-            let name = entry.name().map_err(|e| damaged(e.to_string()))?.into_owned();
             let deflated = match entry.compression() {
                 zip::CompressionMethod::Stored => None,
                 zip::CompressionMethod::DEFLATE => Some((entry.size(), entry.crc32())),
@@ -139,7 +159,7 @@ impl Archive {
                         "" => name.clone(),
                         _ => format!("{folder}/{name}"),
                     };
-                    Place::Folder(super::tree::Folder::Packed(self.clone(), inner))
+                    Place::Folder(tree::Folder::Packed(self.clone(), inner))
                 }
             },
         };
@@ -147,16 +167,70 @@ impl Archive {
     }
 }
 
-/// Puts a member into its folder, unless it is no part of a set, or its path leads out of the archive.
-fn put(folders: &mut Folders, path: &Path, number: usize) -> bool {
+/// Puts links to members where they stand. A link to a folder, or to a picture that is not in the archive, is
+/// refused: what it stands for would be missing.
+fn follow(
+    path: &Path,
+    folders: &mut Folders,
+    mut links: Vec<(PathBuf, PathBuf)>,
+) -> Result<(), DatasetError> {
+    loop {
+        let before = links.len();
+        // A link may lead to one that comes later.
+        links.retain(|(name, target)| match member(folders, target) {
+            Some(number) => {
+                put(folders, name, number);
+                false
+            }
+            None => true,
+        });
+        if links.len() == before {
+            break;
+        }
+    }
+    for (name, target) in links {
+        let is_folder = names(&target).is_some_and(|names| folders.contains_key(&names.join("/")));
+        if is_folder || tree::has_picture_name(&name.to_string_lossy()) {
+            let (name, target) = (name.display(), target.display());
+            return Err(DatasetError::Foreign {
+                path: path.to_owned(),
+                what: "a tar archive".to_owned(),
+                reason: match is_folder {
+                    true => format!("its member {name} is a link to the folder {target}: unpack it"),
+                    false => format!("its member {name} is a link to {target}, which is not in it"),
+                },
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The number of the member at a path.
+fn member(folders: &Folders, path: &Path) -> Option<usize> {
+    let mut names = names(path)?;
+    let name = names.pop()?;
+    *folders.get(&names.join("/"))?.get(&name)?
+}
+
+/// The names on a path within the archive; none where it leads out of it.
+fn names(path: &Path) -> Option<Vec<String>> {
     let mut names = Vec::new();
     for part in path.components() {
         match part {
-            Component::Normal(name) => names.push(name.to_string_lossy().into_owned()),
+            Component::Normal(name) => names.push(files::readable(name)),
             Component::CurDir => {}
-            Component::RootDir | Component::ParentDir | Component::Prefix(_) => return false,
+            Component::ParentDir => drop(names.pop()?),
+            Component::RootDir | Component::Prefix(_) => return None,
         }
     }
+    Some(names)
+}
+
+/// Puts a member into its folder, unless it is no part of a set, or its path leads out of the archive.
+fn put(folders: &mut Folders, path: &Path, number: usize) -> bool {
+    let Some(mut names) = names(path) else {
+        return false;
+    };
     if names.iter().any(|name| files::is_litter(name)) {
         return false;
     }

@@ -37,6 +37,9 @@ pub enum DatasetError {
         path.display(), configs.join(", ")
     )]
     Configs { path: PathBuf, configs: Vec<String> },
+    /// A folder of several sets, where one is asked for.
+    #[error("{} holds several sets, {}: name the folder of one", path.display(), sets.join(" and "))]
+    Several { path: PathBuf, sets: Vec<String> },
     /// Two classes that cannot be told apart by name.
     #[error(
         "{} has the classes `{}` and `{}`, {}",
@@ -235,6 +238,7 @@ impl HasKind for DatasetError {
             | Self::Column { .. } => Kind::Corrupt,
             Self::Memory { .. } => Kind::Resource,
             Self::Configs { .. }
+            | Self::Several { .. }
             | Self::Alike { .. }
             | Self::ClassSets { .. }
             | Self::EmptyClass { .. }

@@ -1,5 +1,6 @@
 //! Reading files, and listing directories in a fixed order.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::error::DatasetError;
@@ -44,6 +45,20 @@ pub(super) fn is_litter(name: &str) -> bool {
     name.starts_with('.') || LITTER.iter().any(|litter| litter.eq_ignore_ascii_case(name))
 }
 
+/// A name as text: bytes that are no UTF-8 become `\xE9`, so that two names stay two.
+pub(super) fn readable(name: &OsStr) -> String {
+    let text = name.to_str().map(str::to_owned);
+    text.unwrap_or_else(|| {
+        let chunks = name.as_encoded_bytes().utf8_chunks();
+        let chunk = |chunk: std::str::Utf8Chunk<'_>| format!("{}{}", chunk.valid(), escaped(chunk.invalid()));
+        chunks.map(chunk).collect()
+    })
+}
+
+fn escaped(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("\\x{byte:02X}")).collect()
+}
+
 /// Lists a directory by name (bytes ascending), without what is no part of a set. Links are followed; one
 /// that leads nowhere is a file.
 pub(super) fn list(dir: &Path) -> Result<Vec<Entry>, DatasetError> {
@@ -51,7 +66,7 @@ pub(super) fn list(dir: &Path) -> Result<Vec<Entry>, DatasetError> {
     for entry in std::fs::read_dir(dir).map_err(io(dir))? {
         let entry = entry.map_err(io(dir))?;
         let path = entry.path();
-        let name = entry.file_name().to_string_lossy().into_owned();
+        let name = readable(&entry.file_name());
         if is_litter(&name) {
             continue;
         }

@@ -1,5 +1,6 @@
 //! Folders of PNG and JPEG files, and archives (tar, tar.gz, zip) of such folders: `split/class/*`, `class/*`
-//! (one split, "all"), plain `*`, or one folder `*/*` (one split, no labels).
+//! (one split, "all"), plain `*`, or one folder `*/*` (one split, without labels unless files beside the pictures
+//! say them).
 //!
 //! Classes are the sorted names of the class directories over all splits; images are sorted by class and then
 //! file name. Where a list of classes is given (ImageNet-100: a hundred of ImageNet's thousand directories),
@@ -10,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::archive::Archive;
+use super::beside::{Label, Labelled};
 use super::error::DatasetError;
 use super::files;
 use super::item::{Container, Item, Stored};
@@ -51,6 +53,8 @@ pub(super) struct Split {
 /// What a split holds.
 pub(super) enum Content {
     Classes(Vec<(String, Vec<(String, Stored)>)>),
+    /// Pictures whose labels stand in files beside them.
+    Labelled(Labelled),
     Unlabelled(Vec<(String, Stored)>),
 }
 
@@ -107,8 +111,15 @@ impl FolderSet {
         if matches!(root, Folder::Packed(..)) {
             node = unwrapped(node);
         }
-        let Arrangement { splits } = arrange(path, node)?;
-        Self::of_all(splits)
+        let Arrangement { mut splits } = arrange(path, node)?;
+        // Shards of WebDataset have the name of their split.
+        if let (Folder::Packed(..), [only]) = (&root, splits.as_mut_slice())
+            && matches!(only.content, Content::Labelled(_))
+            && only.name == ALL
+        {
+            only.name = super::list::split_of(path);
+        }
+        Self::of_all(path, splits)
     }
 
     /// The directories of a list of classes, in the folder or in its splits; whatever else is there is passed
@@ -183,12 +194,28 @@ impl FolderSet {
         )
     }
 
-    fn of_all(splits: Vec<Split>) -> Result<Self, DatasetError> {
+    fn of_all(path: &Path, splits: Vec<Split>) -> Result<Self, DatasetError> {
+        let is_number = |image: &(String, Stored, Label)| matches!(image.2, Label::Number(_));
+        let numbered = splits.iter().any(|split| match &split.content {
+            Content::Labelled(images) => images.iter().any(is_number),
+            Content::Classes(_) | Content::Unlabelled(_) => false,
+        });
         let mut names = BTreeSet::new();
         for split in &splits {
-            if let Content::Classes(classes) = &split.content {
-                names.extend(classes.iter().map(|(name, _)| name.clone()));
+            match &split.content {
+                Content::Classes(classes) => names.extend(classes.iter().map(|(name, _)| name.clone())),
+                Content::Labelled(images) => names.extend(images.iter().filter_map(|image| match &image.2 {
+                    Label::Class(name) => Some(name.clone()),
+                    Label::Number(_) | Label::None => None,
+                })),
+                Content::Unlabelled(_) => {}
             }
+        }
+        if numbered && !names.is_empty() {
+            return Err(DatasetError::Layout {
+                path: path.to_owned(),
+                reason: "the classes of some of its images are numbers, and of others names".to_owned(),
+            });
         }
         let classes: Vec<String> = names.into_iter().collect();
         let sorted = classes.clone();
@@ -211,6 +238,15 @@ impl FolderSet {
                 Content::Unlabelled(files) => rows.extend(files.into_iter().map(|(name, stored)| Item {
                     name,
                     label: None,
+                    stored,
+                })),
+                Content::Labelled(files) => rows.extend(files.into_iter().map(|(name, stored, said)| Item {
+                    name,
+                    label: match said {
+                        Label::None => None,
+                        Label::Number(number) => Some(number),
+                        Label::Class(class) => Some(label(&class) as u32),
+                    },
                     stored,
                 })),
                 Content::Classes(directories) => {

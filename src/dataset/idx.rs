@@ -36,24 +36,46 @@ fn find(dir: &Path, prefix: &str, what: &str, rank: u32) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// The folder with the IDX files of `dir`: itself, or its `raw` or `MNIST/raw`, where torchvision puts them.
+/// Where torchvision puts the files of a set in its root.
+const HOMES: [&str; 4] = ["MNIST/raw", "FashionMNIST/raw", "KMNIST/raw", "QMNIST/raw"];
+
+/// The folder with the IDX files of `dir`: itself, or its `raw`.
 fn home(dir: &Path) -> Option<PathBuf> {
-    let has = |dir: &Path| SPLITS.iter().any(|(_, p)| find(dir, p, "images", 3).is_some());
-    let inner = ["raw", "MNIST/raw", "FashionMNIST/raw", "KMNIST/raw"].map(|inner| dir.join(inner));
-    std::iter::once(dir.to_owned()).chain(inner).find(|dir| has(dir))
+    [dir.to_owned(), dir.join("raw")].into_iter().find(|dir| has(dir))
+}
+
+fn has(dir: &Path) -> bool {
+    let images = |(_, prefix): &(_, &str)| find(dir, prefix, "images", 3).is_some();
+    SPLITS.iter().any(images)
+}
+
+/// The folders of IDX sets in a root of torchvision's.
+pub(super) fn sets_in(dir: &Path) -> Vec<String> {
+    let homes = HOMES.iter().filter(|home| has(&dir.join(home)));
+    homes.map(|home| (*home).to_owned()).collect()
 }
 
 /// Whether `dir` holds IDX images.
 pub(super) fn is_idx(dir: &Path) -> bool {
-    home(dir).is_some()
+    home(dir).is_some() || !sets_in(dir).is_empty()
 }
 
 impl Idx {
     pub fn open(path: &Path) -> Result<Self, DatasetError> {
-        let home = home(path).ok_or_else(|| DatasetError::Layout {
-            path: path.to_owned(),
-            reason: "no train-images-idx3-ubyte[.gz] or t10k-images-idx3-ubyte[.gz] in it".to_owned(),
-        })?;
+        let home = match (home(path), sets_in(path)) {
+            (Some(home), _) => home,
+            (None, sets) if sets.len() > 1 => {
+                let path = path.to_owned();
+                return Err(DatasetError::Several { path, sets });
+            }
+            (None, sets) => {
+                let only = sets.first().map(|set| path.join(set));
+                only.ok_or_else(|| DatasetError::Layout {
+                    path: path.to_owned(),
+                    reason: "no train-images-idx3-ubyte[.gz] or t10k-images-idx3-ubyte[.gz] in it".to_owned(),
+                })?
+            }
+        };
         Ok(Self {
             classes: files::class_names(&home)?,
             path: home,

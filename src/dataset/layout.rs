@@ -1,7 +1,9 @@
 //! Which directories of a tree of images are splits, and which are classes.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::beside::{self, Labelled};
 use super::error::DatasetError;
 use super::folder::{ALL, Content, Split};
 use super::item::Stored;
@@ -31,19 +33,30 @@ pub(super) fn unwrapped(mut node: Node) -> Node {
 
 /// Says which directories are splits and which are classes, by where the images are:
 ///
-/// - images right in it, or in its only directory: one split without labels;
+/// - images right in it, or in its only directory: one split without labels, unless files beside the images say
+///   them (`beside`);
 /// - directories of images: classes of the split "all", or if all have names of splits, splits without
 ///   labels;
 /// - directories of directories: splits of classes; one with images of its own may stand beside them if it is
 ///   called as a split is, and has no labels;
-/// - what holds nothing but one of these is passed through (`Data/CLS-LOC`), and directories without any
-///   image (`labels`, `Annotations`) are passed over beside splits.
+/// - what holds nothing but one of these is passed through (`Data/CLS-LOC`, `train/images`), and directories
+///   without any image (`labels`, `Annotations`) are passed over beside splits.
+///
+/// Directories that are not called as splits are taken for splits (the domains `amazon` and `webcam`) only where
+/// they are no sets of their own and the images are right in their class directories: deeper ones might be
+/// classes, too.
 pub(super) fn arrange(path: &Path, node: Node) -> Result<Arrangement, DatasetError> {
     let layout = |reason: &str| DatasetError::Layout {
         path: path.to_owned(),
         reason: reason.to_owned(),
     };
+    let labelled = beside::labelled(path, &node)?;
     let (mut full, empty): (Vec<Node>, Vec<Node>) = node.folders.into_iter().partition(|f| f.count > 0);
+    if let Some(images) = labelled {
+        return Ok(Arrangement {
+            splits: by_split(images),
+        });
+    }
     if !node.images.is_empty() {
         return match full.is_empty() {
             true => Ok(one(ALL, Content::Unlabelled(node.images))),
@@ -80,20 +93,49 @@ pub(super) fn arrange(path: &Path, node: Node) -> Result<Arrangement, DatasetErr
     if !flat_are_splits {
         return Err(layout("some directories are classes and others splits"));
     }
+    let domains = || full.iter().filter(|f| !is_named(f) && !is_flat(f)).map(unpacked);
+    if domains().any(|domain| full_of(domain).any(is_named)) {
+        return Err(DatasetError::Several {
+            path: path.to_owned(),
+            sets: full.into_iter().map(|folder| folder.name).collect(),
+        });
+    }
+    let deep = domains().find_map(|domain| Some((domain, full_of(domain).find(|f| !is_flat(f))?)));
+    if let Some((domain, class)) = deep {
+        let (domain, class) = (&domain.name, &class.name);
+        return Err(layout(&format!(
+            "`{domain}/{class}` holds folders of images, and neither is called as a split is: which are the \
+             classes? Name the folder whose folders they are"
+        )));
+    }
     let splits = full.into_iter().map(|folder| split(path, folder));
     Ok(Arrangement {
         splits: splits.collect::<Result<_, _>>()?,
     })
 }
 
-/// Whether the images of a directory are right in it, or in its only folder `images`, as Tiny ImageNet has
-/// it.
+/// Whether there are images right in a directory, or in its only folder `images`, as Tiny ImageNet has it.
 fn is_flat(folder: &Node) -> bool {
-    let mut full = folder.folders.iter().filter(|f| f.count > 0);
+    !folder.images.is_empty() || !unpacked(folder).images.is_empty()
+}
+
+/// The folders with images in them.
+fn full_of(folder: &Node) -> impl Iterator<Item = &Node> {
+    folder.folders.iter().filter(|f| f.count > 0)
+}
+
+/// Whether a folder is called as one that merely holds the images, or the class directories, of another.
+fn is_wrapper(folder: &Node) -> bool {
+    let names = ["images", "image", "imgs", "img", "jpegimages"];
+    names.iter().any(|name| folder.name.eq_ignore_ascii_case(name))
+}
+
+/// A folder, or the only one in it where that merely holds what is in it.
+fn unpacked(folder: &Node) -> &Node {
+    let mut full = full_of(folder);
     match (full.next(), full.next()) {
-        _ if !folder.images.is_empty() => true,
-        (Some(only), None) => only.name.eq_ignore_ascii_case("images") && !only.images.is_empty(),
-        _ => false,
+        (Some(only), None) if folder.images.is_empty() && is_wrapper(only) => only,
+        _ => folder,
     }
 }
 
@@ -108,7 +150,11 @@ fn of_one(path: &Path, only: Node) -> Result<Arrangement, DatasetError> {
             }
             false => ALL,
         };
-        return Ok(one(name, Content::Unlabelled(only.into_images())));
+        let content = match beside::labelled(path, &only)? {
+            Some(images) => Content::Labelled(images),
+            None => Content::Unlabelled(only.into_images()),
+        };
+        return Ok(one(name, content));
     }
     let full: Vec<&Node> = only.folders.iter().filter(|f| f.count > 0).collect();
     let wraps = full.iter().any(|f| is_split(&f.name)) || full.len() == 1 && full[0].images.is_empty();
@@ -119,6 +165,26 @@ fn of_one(path: &Path, only: Node) -> Result<Arrangement, DatasetError> {
     Ok(Arrangement {
         splits: vec![split(path, only)?],
     })
+}
+
+/// Labelled images as the splits whose folders they are in; as one, if they are in no such folders.
+fn by_split(images: Labelled) -> Vec<Split> {
+    let split = |name: &str| {
+        let (split, name) = name.split_once('/')?;
+        is_split(split).then(|| (split.to_owned(), name.to_owned()))
+    };
+    let known = images.iter().all(|(name, ..)| split(name).is_some());
+    let mut splits: BTreeMap<String, Labelled> = BTreeMap::new();
+    for (name, stored, label) in images {
+        let place = split(&name).filter(|_| known);
+        let (folder, name) = place.unwrap_or_else(|| (ALL.to_owned(), name));
+        splits.entry(folder).or_default().push((name, stored, label));
+    }
+    let split = |(name, images)| Split {
+        name,
+        content: Content::Labelled(images),
+    };
+    splits.into_iter().map(split).collect()
 }
 
 fn one(name: &str, content: Content) -> Arrangement {
@@ -132,6 +198,12 @@ fn one(name: &str, content: Content) -> Arrangement {
 
 /// A directory as a split: of class directories, or of images.
 fn split(path: &Path, folder: Node) -> Result<Split, DatasetError> {
+    if let Some(images) = beside::labelled(&path.join(&folder.name), &folder)? {
+        return Ok(Split {
+            name: folder.name,
+            content: Content::Labelled(images),
+        });
+    }
     let inner = folder.folders.iter().any(|f| f.count > 0);
     let content = match (folder.images.is_empty(), inner) {
         (false, true) => {
@@ -143,14 +215,19 @@ fn split(path: &Path, folder: Node) -> Result<Split, DatasetError> {
         (false, false) => Content::Unlabelled(folder.images),
         (true, _) => {
             let mut folders = folder.folders;
-            // `train/images/*`: a split whose images lie one folder deeper.
-            let only_images = |f: &Node| f.name.eq_ignore_ascii_case("images") && !f.images.is_empty();
-            if folders.iter().filter(|f| f.count > 0).count() == 1
-                && let Some(at) = folders.iter().position(only_images)
-            {
-                Content::Unlabelled(folders.swap_remove(at).into_images())
-            } else {
-                Content::Classes(classes(&path.join(&folder.name), folders)?)
+            // `train/images/*`: a split whose images, or class directories, lie one folder deeper.
+            let only = folders.iter().filter(|f| f.count > 0).count() == 1;
+            match folders.iter().position(|f| only && f.count > 0 && is_wrapper(f)) {
+                Some(at) => {
+                    let inner = folders.swap_remove(at);
+                    let within = path.join(&folder.name);
+                    let name = folder.name;
+                    return Ok(Split {
+                        name,
+                        ..split(&within, inner)?
+                    });
+                }
+                None => Content::Classes(classes(&path.join(&folder.name), folders)?),
             }
         }
     };

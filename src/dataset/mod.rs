@@ -9,6 +9,7 @@
 //! out, by name.
 
 mod archive;
+mod beside;
 mod bulk;
 mod cifar;
 mod error;

@@ -41,6 +41,13 @@ impl Kind {
     /// Nothing is there, or a file of no known kind.
     pub fn guess(path: &Path) -> Result<Self, DatasetError> {
         let exists = std::fs::metadata(path).map_err(files::io(path))?;
+        if exists.is_dir() {
+            let sets = [idx::sets_in(path), cifar::sets_in(path)].concat();
+            if sets.len() > 1 {
+                let path = path.to_owned();
+                return Err(DatasetError::Several { path, sets });
+            }
+        }
         if parquet::is_parquet(path) {
             Ok(Self::Parquet)
         } else if idx::is_idx(path) {

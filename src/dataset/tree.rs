@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::archive::Archive;
+use super::beside;
 use super::error::DatasetError;
 use super::files;
 use super::item::Stored;
@@ -64,6 +65,11 @@ pub(super) fn extension(name: &str) -> String {
     extension.to_string_lossy().to_lowercase()
 }
 
+/// Whether a file is called as pictures are that are read.
+pub(super) fn has_picture_name(name: &str) -> bool {
+    READ.contains(&extension(name).as_str())
+}
+
 /// A folder and what is in it, down to the last picture.
 pub(super) struct Node {
     pub name: String,
@@ -71,6 +77,8 @@ pub(super) struct Node {
     pub images: Vec<(String, Stored)>,
     /// Its folders, by name.
     pub folders: Vec<Node>,
+    /// Files that say labels.
+    pub tables: Vec<(String, Stored)>,
     /// Names of the first other files.
     pub others: Vec<String>,
     /// Pictures in it and in its folders.
@@ -103,6 +111,7 @@ impl Walk<'_> {
             name: name.to_owned(),
             images: Vec::new(),
             folders: Vec::new(),
+            tables: Vec::new(),
             others: Vec::new(),
             count: 0,
         };
@@ -111,6 +120,9 @@ impl Walk<'_> {
                 Place::Folder(inner) => node.folders.push(self.descend(&entry.name, &inner, depth + 1)?),
                 Place::File(stored) if self.is_image(&entry.name, &stored)? => {
                     node.images.push((entry.name, stored));
+                }
+                Place::File(stored) if beside::is_table(&entry.name) => {
+                    node.tables.push((entry.name, stored));
                 }
                 Place::File(_) => {
                     if node.others.len() < 8 {
@@ -151,6 +163,16 @@ impl Walk<'_> {
 }
 
 impl Node {
+    /// All pictures of it and of its folders, by path below it.
+    pub fn images(&self) -> Vec<(String, Stored)> {
+        let mut all = self.images.clone();
+        for folder in &self.folders {
+            let inner = folder.images().into_iter();
+            all.extend(inner.map(|(path, stored)| (format!("{}/{path}", folder.name), stored)));
+        }
+        all
+    }
+
     /// All pictures of it and of its folders, by path below it.
     pub fn into_images(self) -> Vec<(String, Stored)> {
         let mut all = self.images;

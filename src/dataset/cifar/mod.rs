@@ -131,16 +131,36 @@ fn files_in(dir: &Path, version: Version) -> Result<BTreeMap<String, Source>, Da
     if !found.is_empty() {
         return Ok(found);
     }
+    let mut inner = BTreeMap::new();
     for entry in entries
         .iter()
         .filter(|e| e.is_dir && e.name.starts_with("cifar-"))
     {
         let found = files_in(&entry.path, version)?;
         if !found.is_empty() {
-            return Ok(found);
+            inner.insert(entry.name.clone(), found);
         }
     }
-    Ok(found)
+    if inner.len() > 1 {
+        return Err(DatasetError::Several {
+            path: dir.to_owned(),
+            sets: inner.into_keys().collect(),
+        });
+    }
+    Ok(inner.into_values().next().unwrap_or_default())
+}
+
+/// The folders of CIFAR sets in a folder that is none itself.
+pub(super) fn sets_in(dir: &Path) -> Vec<String> {
+    let is_set = |entry: &files::Entry| {
+        entry.is_dir && entry.name.starts_with("cifar-") && version(&entry.path).is_some()
+    };
+    let entries = files::list(dir).unwrap_or_default();
+    entries
+        .into_iter()
+        .filter(is_set)
+        .map(|entry| entry.name)
+        .collect()
 }
 
 fn files_in_tar(path: &Path, version: Version) -> Result<BTreeMap<String, Source>, DatasetError> {

@@ -15,6 +15,7 @@ use parquet::arrow::arrow_reader::{
 };
 use serde_json::Value;
 
+use super::super::beside::LABEL_COLUMNS;
 use super::super::error::DatasetError;
 use super::super::files;
 use super::super::item::Encoded;
@@ -22,7 +23,6 @@ use super::pages::Values;
 use crate::content::Content;
 
 const IMAGE_COLUMNS: [&str; 6] = ["image", "img", "jpg", "png", "jpeg", "image_bytes"];
-const LABEL_COLUMNS: [&str; 4] = ["label", "labels", "fine_label", "cls"];
 /// What a column of images holds.
 const IMAGE_TYPE: &str = "struct<bytes, path> or binary";
 /// Names and labels read at a time.

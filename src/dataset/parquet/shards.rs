@@ -65,23 +65,61 @@ pub(super) fn any(dir: &Path) -> bool {
         || first.iter().any(|dir| narrow(inner(dir)).iter().any(|d| has(d)))
 }
 
-/// The split of a file name: what stands before the shard number (and the fingerprint) of
-/// `train-00000-of-00002`, or the whole stem; none if there is nothing but a number.
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// What the name of a shard says, as `train-00000-of-00002` with or without a fingerprint behind it.
+#[derive(Clone, Copy)]
+struct Shard<'a> {
+    split: &'a str,
+    index: &'a str,
+    total: &'a str,
+}
+
+impl<'a> Shard<'a> {
+    fn of(stem: &'a str) -> Option<Self> {
+        let (head, tail) = stem.rsplit_once("-of-")?;
+        let (total, fingerprint) = tail.split_once('-').unwrap_or((tail, ""));
+        let (split, index) = head.rsplit_once('-')?;
+        let is_shard =
+            is_number(total) && is_number(index) && fingerprint.bytes().all(|b| b.is_ascii_hexdigit());
+        is_shard.then_some(Self { split, index, total })
+    }
+}
+
+/// The split of a file name: that of a shard, or the whole stem; none if there is nothing but a number.
 fn split_of(stem: &str) -> Option<&str> {
-    let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    if number(stem) {
-        return None;
+    match Shard::of(stem) {
+        _ if is_number(stem) => None,
+        Some(shard) => Some(shard.split),
+        None => Some(stem),
     }
-    let (head, tail) = stem.rsplit_once("-of-").unwrap_or((stem, ""));
-    let mut tail = tail.splitn(2, '-');
-    let total = tail.next().is_some_and(number);
-    let fingerprint = tail
-        .next()
-        .is_none_or(|f| f.bytes().all(|b| b.is_ascii_hexdigit()));
-    match head.rsplit_once('-') {
-        Some((split, index)) if total && fingerprint && number(index) => Some(split),
-        _ => Some(stem),
+}
+
+/// Refuses shards among which one is missing, by what their names count.
+fn check_whole(path: &Path, stems: &[String]) -> Result<(), DatasetError> {
+    let shards: Vec<Shard<'_>> = stems.iter().filter_map(|stem| Shard::of(stem)).collect();
+    let there: BTreeSet<_> = shards
+        .iter()
+        .map(|s| (s.split, s.total, s.index.parse().ok()))
+        .collect();
+    for shard in &shards {
+        let total: u64 = shard.total.parse().unwrap_or(0);
+        // No set has more shards than there are files: one that is missing is found before.
+        let missing = (0..total).find(|index| !there.contains(&(shard.split, shard.total, Some(*index))));
+        if let Some(index) = missing {
+            let Shard { split, total, .. } = shard;
+            let width = shard.index.len();
+            return Err(DatasetError::Missing {
+                path: path.to_owned(),
+                expected: format!(
+                    "shard {split}-{index:0width$}-of-{total}.parquet, by the names of the others"
+                ),
+            });
+        }
     }
+    Ok(())
 }
 
 /// The files of each split of the set at `path`, a file or a folder.
@@ -101,6 +139,7 @@ pub(super) fn shards(path: &Path) -> Result<BTreeMap<String, Vec<PathBuf>>, Data
         found.retain(|f| f.above.is_empty());
     }
     let mut splits: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    let stems: Vec<String> = found.iter().map(|file| file.stem.clone()).collect();
     let mut configs = BTreeSet::new();
     for mut file in found {
         let last = file.above.last().filter(|folder| is_split(folder)).cloned();
@@ -128,6 +167,7 @@ pub(super) fn shards(path: &Path) -> Result<BTreeMap<String, Vec<PathBuf>>, Data
             configs: configs.into_iter().collect(),
         });
     }
+    check_whole(path, &stems)?;
     Ok(splits)
 }
 
@@ -205,6 +245,12 @@ mod tests {
         assert_eq!(good(&["data/default/train-00000-of-00001.parquet"]), "train 1");
         assert_eq!(good(&["train/part-0.parquet", "train/part-1.parquet"]), "train 2");
         assert_eq!(good(&["train.parquet", "other/train.parquet"]), "train 1");
+        let cut = splits(&[
+            "data/train-00000-of-00003.parquet",
+            "data/train-00002-of-00003.parquet",
+        ]);
+        let said = cut.unwrap_err().to_string();
+        assert!(said.contains("train-00001-of-00003.parquet"), "{said}");
         match splits(&[
             "full/train-00000-of-00001.parquet",
             "cropped/train-00000-of-00001.parquet",

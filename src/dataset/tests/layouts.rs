@@ -486,3 +486,215 @@ fn a_preview_decodes_nothing() {
     assert_eq!(train.first, ["a/x.png", "b/y.png"]);
     assert_eq!(found.splits[0].classes, None);
 }
+
+#[test]
+fn what_may_be_split_or_class_is_taken_as_it_is_called() {
+    for (files, wanted) in [
+        (
+            &[
+                "train/images/bike/x.png",
+                "train/images/mug/x.png",
+                "test/images/bike/y.png",
+                "test/images/mug/y.png",
+            ][..],
+            "test 2 [bike mug], train 2 [bike mug]",
+        ),
+        // Office-31.
+        (
+            &[
+                "amazon/images/bike/x.png",
+                "amazon/images/mug/x.png",
+                "dslr/images/bike/x.png",
+                "dslr/images/mug/x.png",
+            ],
+            "amazon 2 [bike mug], dslr 2 [bike mug]",
+        ),
+        // Folders of single pictures below a class of a split.
+        (&["train/a/more/x.png", "train/b/y.png"], "train 2 [a b]"),
+    ] {
+        let dir = tree(files);
+        assert_eq!(
+            read(dir.path()).unwrap_or_else(|e| panic!("{files:?}: {e}")),
+            wanted
+        );
+    }
+    for (files, said) in [
+        // MVTec, and the root of OpenOOD's images.
+        (
+            &[
+                "bottle/train/good/x.png",
+                "bottle/test/bad/x.png",
+                "cable/train/good/x.png",
+                "cable/test/bad/x.png",
+            ][..],
+            "several sets, bottle and cable",
+        ),
+        // ImageNet-C: corruptions and severities.
+        (
+            &[
+                "blur/1/n01/x.png",
+                "blur/2/n01/x.png",
+                "fog/1/n01/x.png",
+                "fog/2/n01/x.png",
+            ],
+            "`blur/1` holds folders",
+        ),
+    ] {
+        let error = read(tree(files).path()).unwrap_err().to_string();
+        assert!(error.contains(said), "{files:?}: {error}");
+    }
+}
+
+#[test]
+fn files_beside_pictures_say_their_labels() {
+    let dir = tree(&["train/a.png", "train/b.png", "train/more/c.png"]);
+    let table = dir.path().join("train/metadata.csv");
+    fs::write(
+        &table,
+        "\u{feff}file_name,text,label\nb.png,\"one, two\",10\na.png,,2\nmore/c.png,,2\n",
+    )
+    .unwrap();
+    assert_eq!(read(dir.path()).unwrap(), "train 3 [2 10]");
+    fs::write(
+        &table,
+        "file_name,label\nb.png,dog\n./a.png,cat\nmore/c.png,dog\n",
+    )
+    .unwrap();
+    assert_eq!(read(dir.path()).unwrap(), "train 3 [cat dog]");
+    fs::write(&table, "file_name,label\nb.png,dog\na.png,cat\n").unwrap();
+    let said = read(dir.path()).unwrap_err().to_string();
+    assert!(
+        said.contains("metadata.csv") && said.contains("more/c.png"),
+        "{said}"
+    );
+    fs::write(
+        &table,
+        "file_name,label\nb.png,dog\na.png,cat\nmore/c.png,cat\nd.png,cat\n",
+    )
+    .unwrap();
+    let said = read(dir.path()).unwrap_err().to_string();
+    assert!(said.contains("no picture d.png"), "{said}");
+    // Captions are no labels.
+    fs::write(&table, "file_name,text\nb.png,dog\na.png,cat\nmore/c.png,cat\n").unwrap();
+    let said = read(dir.path()).unwrap_err().to_string();
+    assert!(said.contains("beside its class directories"), "{said}");
+
+    let dir = tree(&["a.png", "b.png"]);
+    let lines = "{\"file_name\": \"a.png\", \"label\": 1}\n{\"file_name\": \"b.png\", \"label\": 0}\n";
+    fs::write(dir.path().join("metadata.jsonl"), lines).unwrap();
+    assert_eq!(read(dir.path()).unwrap(), "all 2 [0 1]");
+    // Splits below one table.
+    let dir = tree(&["train/a.png", "test/b.png"]);
+    fs::write(
+        dir.path().join("metadata.csv"),
+        "file_name,label\ntrain/a.png,x\ntest/b.png,x\n",
+    )
+    .unwrap();
+    assert_eq!(read(dir.path()).unwrap(), "test 1 [x], train 1 [x]");
+}
+
+#[test]
+fn shards_of_webdataset_have_their_labels() {
+    let dir = tree(&["000.png", "001.png"]);
+    fs::write(dir.path().join("000.cls"), "3").unwrap();
+    fs::write(dir.path().join("001.cls"), "0\n").unwrap();
+    let mut out = ::tar::Builder::new(Vec::new());
+    out.append_dir_all("", dir.path()).unwrap();
+    let shard = dir.path().join("train-000000.tar");
+    fs::write(&shard, out.into_inner().unwrap()).unwrap();
+    assert_eq!(read(&shard).unwrap(), "train 2 [0 3]");
+    fs::write(dir.path().join("001.cls"), "cat").unwrap();
+    fs::remove_file(&shard).unwrap();
+    let said = read(dir.path()).unwrap_err().to_string();
+    assert!(
+        said.contains("001.cls") && said.contains("no class number"),
+        "{said}"
+    );
+    fs::remove_file(dir.path().join("001.cls")).unwrap();
+    let said = read(dir.path()).unwrap_err().to_string();
+    assert!(said.contains("001.png has no label"), "{said}");
+}
+
+#[test]
+fn links_in_an_archive_are_followed() {
+    let dir = tree(&["a/x.png", "b/y.png"]);
+    let link = |to: &mut ::tar::Builder<Vec<u8>>, kind, name: &str, target: &str| {
+        let mut header = ::tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(0);
+        to.append_link(&mut header, name, target).unwrap();
+    };
+    let with = |links: &[(::tar::EntryType, &str, &str)]| {
+        let mut out = ::tar::Builder::new(Vec::new());
+        // A link may come before what it leads to.
+        links
+            .iter()
+            .for_each(|(kind, name, target)| link(&mut out, *kind, name, target));
+        out.append_dir_all("set", dir.path()).unwrap();
+        let path = dir.path().with_extension("tar");
+        fs::write(&path, out.into_inner().unwrap()).unwrap();
+        let found = read(&path);
+        fs::remove_file(path).unwrap();
+        found
+    };
+    use ::tar::EntryType::{Link, Symlink};
+    let both = [
+        (Link, "set/a/z.png", "set/a/x.png"),
+        (Symlink, "set/b/w.png", "../a/z.png"),
+    ];
+    assert_eq!(with(&both).unwrap(), "all 4 [a b]");
+    let said = with(&[(Symlink, "set/a/z.png", "/data/x.png")])
+        .unwrap_err()
+        .to_string();
+    assert!(said.contains("set/a/z.png is a link to /data/x.png"), "{said}");
+    let said = with(&[(Symlink, "set/c", "a")]).unwrap_err().to_string();
+    assert!(said.contains("a link to the folder"), "{said}");
+    assert_eq!(
+        with(&[(Symlink, "set/README", "nowhere")]).unwrap(),
+        "all 2 [a b]"
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn folders_whose_names_are_no_utf8_stay_two_classes() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let dir = tree(&["x.png"]);
+    for name in [&b"caf\xe9"[..], b"caf\xe8"] {
+        let folder = dir.path().join(std::ffi::OsStr::from_bytes(name));
+        fs::create_dir(&folder).unwrap();
+        fs::copy(dir.path().join("x.png"), folder.join("x.png")).unwrap();
+    }
+    fs::remove_file(dir.path().join("x.png")).unwrap();
+    assert_eq!(read(dir.path()).unwrap(), "all 2 [caf\\xE8 caf\\xE9]");
+}
+
+#[test]
+fn a_root_of_several_sets_asks_for_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let put = |name: &str| {
+        let path = dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "").unwrap();
+    };
+    put("MNIST/raw/train-images-idx3-ubyte");
+    let kind = || Kind::guess(dir.path()).map_err(|error| error.to_string());
+    assert_eq!(kind(), Ok(Kind::Idx));
+    put("FashionMNIST/raw/train-images-idx3-ubyte");
+    assert!(kind().unwrap_err().contains("MNIST/raw and FashionMNIST/raw"));
+    fs::remove_dir_all(dir.path().join("MNIST")).unwrap();
+    put("cifar-10-batches-py/data_batch_1");
+    assert!(
+        kind()
+            .unwrap_err()
+            .contains("FashionMNIST/raw and cifar-10-batches-py")
+    );
+    fs::remove_dir_all(dir.path().join("FashionMNIST")).unwrap();
+    assert_eq!(kind(), Ok(Kind::CifarPython));
+    put("cifar-100-binary/train.bin");
+    assert!(
+        kind()
+            .unwrap_err()
+            .contains("cifar-10-batches-py and cifar-100-binary")
+    );
+}

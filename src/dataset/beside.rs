@@ -1,0 +1,200 @@
+//! Labels in files beside pictures: `metadata.csv` and `metadata.jsonl` of Hugging Face's image folders, with
+//! a column `file_name`, and the `.cls` files of WebDataset's shards, with a number for the picture of the same
+//! name.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::error::DatasetError;
+use super::item::Stored;
+use super::tree::{Node, extension};
+
+/// What the columns of labels are called, here and in Parquet files.
+pub(super) const LABEL_COLUMNS: [&str; 4] = ["label", "labels", "fine_label", "cls"];
+
+/// The label of a picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Label {
+    None,
+    Number(u32),
+    Class(String),
+}
+
+/// Pictures by path with their labels.
+pub(super) type Labelled = Vec<(String, Stored, Label)>;
+
+/// Whether a file of that name may say labels.
+pub(super) fn is_table(name: &str) -> bool {
+    matches!(name, "metadata.csv" | "metadata.jsonl" | "metadata.parquet") || extension(name) == "cls"
+}
+
+/// Returns the pictures of a folder, and of those in it, with the labels that the files beside them say; none
+/// where there are no such files.
+///
+/// # Errors
+/// If such a file cannot be read, a picture has no line, or a line no picture.
+pub(super) fn labelled(path: &Path, node: &Node) -> Result<Option<Labelled>, DatasetError> {
+    let labels = match of_pictures(path, node)? {
+        Some(labels) => Some(labels),
+        None => of_table(path, node)?,
+    };
+    let Some((said_by, mut labels)) = labels else {
+        return Ok(None);
+    };
+    let mut all = Vec::new();
+    for (name, stored) in node.images() {
+        let Some(label) = labels.remove(&name) else {
+            return Err(DatasetError::Layout {
+                path: path.to_owned(),
+                reason: format!("{said_by} beside its pictures: the picture {name} has no label there"),
+            });
+        };
+        all.push((name, stored, label));
+    }
+    match labels.into_keys().next() {
+        Some(name) => Err(DatasetError::Layout {
+            path: path.to_owned(),
+            reason: format!("{said_by} beside its pictures: there is no picture {name}"),
+        }),
+        None => Ok(Some(all)),
+    }
+}
+
+/// Labels by picture, and what says them.
+type Said = Option<(String, BTreeMap<String, Label>)>;
+
+/// The labels in files that are called as the pictures are.
+fn of_pictures(path: &Path, node: &Node) -> Result<Said, DatasetError> {
+    let numbers = node.tables.iter().filter(|(name, _)| extension(name) == "cls");
+    let mut of_key: BTreeMap<&str, &(String, Stored)> = numbers.map(|file| (key(&file.0), file)).collect();
+    if of_key.is_empty() {
+        return Ok(None);
+    }
+    let mut labels = BTreeMap::new();
+    for (name, _) in &node.images {
+        let Some((file, stored)) = of_key.remove(key(name)) else {
+            continue;
+        };
+        let text = stored.file_bytes()?;
+        let text = String::from_utf8_lossy(&text);
+        let label = number(text.trim()).ok_or_else(|| DatasetError::Layout {
+            path: path.to_owned(),
+            reason: format!(
+                "{file} beside the picture {name} is no class number: {}",
+                text.trim()
+            ),
+        })?;
+        labels.insert(name.clone(), label);
+    }
+    Ok(Some((".cls files".to_owned(), labels)))
+}
+
+/// What a file of a shard belongs to: its name as far as the first dot.
+fn key(name: &str) -> &str {
+    name.split_once('.').map_or(name, |(key, _)| key)
+}
+
+/// The label that a number means; a negative one, none.
+fn number(text: &str) -> Option<Label> {
+    let number: i64 = text.parse().ok()?;
+    match number {
+        ..0 => Some(Label::None),
+        _ => u32::try_from(number).ok().map(Label::Number),
+    }
+}
+
+/// The labels in a table, if the folder has one with a column of labels.
+fn of_table(path: &Path, node: &Node) -> Result<Said, DatasetError> {
+    let Some((name, stored)) = node.tables.iter().find(|(name, _)| name.starts_with("metadata.")) else {
+        return Ok(None);
+    };
+    let wrong = |reason: String| DatasetError::Layout {
+        path: path.to_owned(),
+        reason: format!("{name} beside its pictures: {reason}"),
+    };
+    let rows = match extension(name).as_str() {
+        "csv" => of_csv(&stored.file_bytes()?),
+        "jsonl" => of_lines(&stored.file_bytes()?),
+        _ => Err("it is not read; write it as metadata.csv or metadata.jsonl".to_owned()),
+    };
+    let rows = rows.map_err(wrong)?;
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    // Numbers, or else names of classes.
+    let numbers = rows
+        .iter()
+        .all(|(_, label)| label.is_empty() || number(label).is_some());
+    let mut labels = BTreeMap::new();
+    for (file, label) in rows {
+        let label = match (label.is_empty(), numbers) {
+            (true, _) => Label::None,
+            (false, true) => number(&label).unwrap_or(Label::None), // every one is a number
+            (false, false) => Label::Class(label),
+        };
+        let file = file.trim_start_matches("./").replace('\\', "/");
+        if labels.insert(file.clone(), label).is_some() {
+            return Err(wrong(format!("{file} stands in two lines")));
+        }
+    }
+    Ok(Some((name.clone(), labels)))
+}
+
+/// Files and labels of a table; none where it has no such columns.
+type Rows = Result<Vec<(String, String)>, String>;
+
+fn of_csv(bytes: &[u8]) -> Rows {
+    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
+    let mut reader = csv::Reader::from_reader(bytes);
+    let head = reader.headers().map_err(|e| e.to_string())?.clone();
+    let at = |wanted: &str| {
+        head.iter()
+            .position(|name| name.trim().eq_ignore_ascii_case(wanted))
+    };
+    let (Some(file), Some(label)) = (at("file_name"), LABEL_COLUMNS.into_iter().find_map(at)) else {
+        return Ok(Vec::new());
+    };
+    let mut rows = Vec::new();
+    for record in reader.records() {
+        let record = record.map_err(|e| e.to_string())?;
+        let cell = |at: usize| record.get(at).unwrap_or_default().trim().to_owned();
+        rows.push((cell(file), cell(label)));
+    }
+    Ok(rows)
+}
+
+fn of_lines(bytes: &[u8]) -> Rows {
+    let text = String::from_utf8_lossy(bytes);
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let (mut rows, mut without) = (Vec::new(), BTreeSet::new());
+    for (number, line) in text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty())
+    {
+        let object: Value = serde_json::from_str(line).map_err(|e| format!("line {}: {e}", number + 1))?;
+        let Some(file) = object.get("file_name").and_then(Value::as_str) else {
+            return Ok(Vec::new());
+        };
+        let label = LABEL_COLUMNS.iter().find_map(|name| object.get(name));
+        let label = match label {
+            None => {
+                without.insert(number + 1);
+                String::new()
+            }
+            Some(Value::Null) => String::new(),
+            Some(Value::String(name)) => name.clone(),
+            Some(Value::Number(class)) => class.to_string(),
+            Some(other) => return Err(format!("line {}: {other} is no label", number + 1)),
+        };
+        rows.push((file.to_owned(), label));
+    }
+    match without.first() {
+        // Captions, boxes: nothing that is a label.
+        _ if without.len() == rows.len() => Ok(Vec::new()),
+        Some(line) => Err(format!("line {line} has no label, and others have")),
+        None => Ok(rows),
+    }
+}
