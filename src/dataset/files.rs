@@ -41,7 +41,7 @@ const LITTER: [&str; 9] = [
 ];
 
 /// Whether a file or folder of that name is no part of a set: hidden, or another program's.
-pub(super) fn is_litter(name: &str) -> bool {
+pub(crate) fn is_litter(name: &str) -> bool {
     name.starts_with('.') || LITTER.iter().any(|litter| litter.eq_ignore_ascii_case(name))
 }
 

@@ -16,6 +16,7 @@ use super::error::DatasetError;
 use super::files;
 use super::item::{Container, Item, Stored};
 use super::layout::{Arrangement, arrange, unwrapped};
+use super::names::normal;
 use super::set::Reading;
 use super::tiny::Tiny;
 use super::tree;
@@ -125,10 +126,11 @@ impl FolderSet {
     /// The directories of a list of classes, in the folder or in its splits; whatever else is there is passed
     /// over.
     fn of_list(walk: &Walk<'_>, root: &Folder, list: &[ClassFolder]) -> Result<Self, DatasetError> {
-        let place: BTreeMap<&str, usize> = list
+        // A Mac's folders have another normal form than most tables.
+        let place: BTreeMap<String, usize> = list
             .iter()
             .enumerate()
-            .map(|(i, c)| (c.folder.as_str(), i))
+            .map(|(i, c)| (normal(&c.folder), i))
             .collect();
         if place.len() < list.len() {
             return Err(DatasetError::Layout {
@@ -143,9 +145,9 @@ impl FolderSet {
             for (name, folder) in level {
                 let inner = folder.list()?.into_iter().filter_map(directory);
                 let (mut classes, others): (Vec<_>, Vec<_>) =
-                    inner.partition(|(name, _)| place.contains_key(name.as_str()));
+                    inner.partition(|(name, _)| place.contains_key(&normal(name)));
                 // In the order of the list, and so of the labels.
-                classes.sort_by_key(|(name, _)| place.get(name.as_str()).copied());
+                classes.sort_by_key(|(name, _)| place.get(&normal(name)).copied());
                 if classes.is_empty() {
                     below.extend(others);
                 } else {
@@ -159,7 +161,7 @@ impl FolderSet {
         }
         let has = |class: &&ClassFolder| {
             let mut classes = found.iter().flat_map(|(_, classes)| classes);
-            classes.any(|(name, _)| *name == class.folder)
+            classes.any(|(name, _)| normal(name) == normal(&class.folder))
         };
         if let Some(absent) = list.iter().find(|class| !has(class)) {
             return Err(DatasetError::Missing {
@@ -186,7 +188,7 @@ impl FolderSet {
             });
         }
         // Only directories of the list were taken.
-        let label = |folder: &str| place.get(folder).copied().unwrap_or_default();
+        let label = |folder: &str| place.get(&normal(folder)).copied().unwrap_or_default();
         Self::of(
             splits,
             list.iter().map(|class| class.name.clone()).collect(),

@@ -115,7 +115,7 @@ impl Pixels {
     }
 
     /// Decodes the bytes of a PNG or JPEG file; the error says what is wrong with them.
-    pub(super) fn of_file(bytes: &[u8]) -> Result<Self, String> {
+    pub(crate) fn of_file(bytes: &[u8]) -> Result<Self, String> {
         let format = match Content::of(bytes) {
             Content::Png => ImageFormat::Png,
             Content::Jpeg => {

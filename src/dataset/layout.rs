@@ -83,7 +83,10 @@ pub(super) fn arrange(path: &Path, node: Node) -> Result<Arrangement, DatasetErr
         let content = Content::Classes(classes(path, full)?);
         return Ok(one(ALL, content));
     }
-    let letter = |f: &Node| f.name.len() == 1 && f.name.bytes().all(|b| b.is_ascii_lowercase());
+    let letter = |f: &Node| {
+        let is_letter = f.name.len() == 1 && f.name.bytes().all(|b| b.is_ascii_lowercase());
+        is_letter && full_of(f).all(|inner| inner.name.starts_with(&f.name))
+    };
     if flat == 0 && full.iter().all(letter) {
         // Places365 sorts its classes into folders by their first letter.
         let mut found = Vec::new();

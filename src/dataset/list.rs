@@ -53,7 +53,8 @@ pub(super) fn line(text: &str) -> Result<Option<Line>, String> {
         !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
     };
     let (path, label) = match split {
-        Some((path, word)) if number(word) => {
+        Some((path, word)) if number(word.trim_matches('"')) => {
+            let word = word.trim_matches('"');
             let label = match word.starts_with('-') {
                 true => None,
                 false => Some(
@@ -155,6 +156,7 @@ mod tests {
         assert_eq!(read("texture/a b.jpg -1"), good("texture/a b.jpg", None));
         assert_eq!(read("a.png\t3\r"), good("a.png", Some(3)));
         assert_eq!(read("a.png,3"), good("a.png", Some(3)));
+        assert_eq!(read("\"a b.png\",\"3\""), good("a b.png", Some(3)));
         assert_eq!(
             read("banded/banded_0002.jpg"),
             good("banded/banded_0002.jpg", None)

@@ -34,6 +34,7 @@ mod tiny;
 mod tree;
 
 pub use error::DatasetError;
+pub(crate) use files::is_litter;
 pub use files::place;
 pub use folder::ClassFolder;
 pub use images::{ImageSet, Images, load};

@@ -31,7 +31,7 @@ pub(super) fn is_split(name: &str) -> bool {
 }
 
 /// The form in which names are compared: Unicode's normal form C, in which letters and their accents are one.
-fn normal(name: &str) -> String {
+pub(super) fn normal(name: &str) -> String {
     name.nfc().collect()
 }
 

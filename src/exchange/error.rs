@@ -68,6 +68,9 @@ pub enum ExchangeError {
         /// Its arrays in words.
         members: Vec<String>,
     },
+    /// An array or a column that is there and is not what its name says.
+    #[error("{}: {reason}", path.display())]
+    Unfit { path: PathBuf, reason: String },
     /// A column that this kind of file cannot hold.
     #[error("the column `{column}` holds {actual}, which {format} cannot hold; {hint}")]
     Unsupported {
@@ -145,7 +148,7 @@ impl HasKind for ExchangeError {
             Self::NoFolder { .. } => Kind::Missing,
             Self::Other { content, .. } if content.stands_in() => Kind::Missing,
             Self::Other { .. } => Kind::Unsupported,
-            Self::Members { .. } => Kind::Refused,
+            Self::Members { .. } | Self::Unfit { .. } => Kind::Refused,
             Self::Format { .. } | Self::Png { .. } | Self::Parquet { .. } => Kind::Corrupt,
             Self::Unsupported { .. } | Self::Layout { .. } => Kind::Refused,
             Self::Source(error) => Kind::of_box(error.as_ref()),

@@ -18,7 +18,7 @@ pub(crate) mod numpy;
 mod tests;
 pub(crate) mod torch;
 
-pub(crate) use node::Node;
+pub(crate) use node::{List, Node};
 
 use std::borrow::Cow;
 

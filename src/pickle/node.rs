@@ -7,6 +7,15 @@ use super::{Id, Pickle, Value};
 /// Where a module of PyTorch's keeps what it holds.
 const MODULE: [&str; 3] = ["_modules", "_parameters", "_buffers"];
 
+/// A list in a pickle.
+#[derive(Clone, Debug)]
+pub(crate) struct List {
+    /// The name that it has in a dictionary.
+    pub(crate) name: String,
+    /// Its integers; none where it holds something else.
+    pub(crate) integers: Option<Vec<i64>>,
+}
+
 /// A value of a pickle, which knows what it refers to.
 #[derive(Clone, Copy)]
 pub(crate) struct Node<'p> {
@@ -178,6 +187,21 @@ impl<'p> Node<'p> {
             Value::Int(number) => Some(number.to_string()),
             _ => Some(self.text()?.into_owned()),
         }
+    }
+
+    /// The lists and tuples under names right in a dictionary, with their integers where they hold nothing else.
+    pub(crate) fn lists(self) -> Vec<List> {
+        let entries = self.entries().unwrap_or_default().into_iter();
+        let list = |(key, value): (Self, Self)| {
+            let (Value::List(items) | Value::Tuple(items)) = value.value() else {
+                return None;
+            };
+            Some(List {
+                name: key.key()?,
+                integers: items.iter().map(|id| self.at(*id).integer()).collect(),
+            })
+        };
+        entries.filter_map(list).collect()
     }
 
     /// What tells the value from all others of the pickle.

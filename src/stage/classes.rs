@@ -33,8 +33,9 @@ impl ClassRow {
 }
 
 /// Reads a class table: separated by tabs, or by commas or semicolons with cells in quotes where needed, with
-/// a header that names at least `name` and `token_word`; `prompt_suffix` and `wnid` (the name of the class's
-/// directory) are optional. A byte order mark is passed over.
+/// a header that names at least `name` and `token_word`; `prompt_suffix`, `wnid` (the name of the class's
+/// directory) and `class_id` (its number; without it, classes are numbered by line) are optional. A byte order
+/// mark is passed over, and lines that begin with `#`.
 ///
 /// # Errors
 /// If it cannot be read, lacks a column, a row is too short, or two classes cannot be told apart by name.
@@ -60,10 +61,13 @@ pub(crate) fn parse_classes(bytes: &[u8]) -> Result<Vec<ClassRow>, String> {
     }
     let text = std::str::from_utf8(bytes).map_err(|e| format!("it is no text in UTF-8: {e}"))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    // Old programs end lines with a carriage return alone.
+    let ends = if text.contains('\n') { '\n' } else { '\r' };
     let mut lines = text
-        .lines()
+        .split(ends)
+        .map(|line| line.trim_end_matches('\r'))
         .enumerate()
-        .filter(|(_, line)| !line.trim().is_empty());
+        .filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
     let first = lines.next().map(|(_, line)| line).unwrap_or_default();
     let separator = ['\t', ',', ';']
         .into_iter()
@@ -73,7 +77,7 @@ pub(crate) fn parse_classes(bytes: &[u8]) -> Result<Vec<ClassRow>, String> {
         .iter()
         .map(|cell| cell.trim().to_owned())
         .collect();
-    let column = |name: &str| header.iter().position(|h| h == name);
+    let column = |name: &str| header.iter().position(|h| h.eq_ignore_ascii_case(name));
     let needed = |name: &str| {
         column(name).ok_or_else(|| format!("the header has no column `{name}`; it has {}", header.join(", ")))
     };
@@ -102,10 +106,18 @@ pub(crate) fn parse_classes(bytes: &[u8]) -> Result<Vec<ClassRow>, String> {
             folder: folder.map(|c| cell(c, "wnid")).transpose()?,
         })
     };
-    let rows = lines.map(row).collect::<Result<Vec<_>, _>>()?;
+    let lines: Vec<(usize, &str)> = lines.collect();
+    let rows = lines.iter().copied().map(row).collect::<Result<Vec<_>, _>>()?;
     if rows.is_empty() {
         return Err("there is no class in it".into());
     }
+    let rows = match column("class_id") {
+        Some(column) => by_number(rows, &lines, |line| {
+            let cells = cells(line, separator)?;
+            Ok(cells.get(column).map_or("", |cell| cell.trim()).to_owned())
+        })?,
+        None => rows,
+    };
     match dataset::alike(rows.iter().map(|row| &row.name)) {
         None => Ok(rows),
         Some((first, second)) if first == second => Err(format!("the class `{first}` is named twice")),
@@ -115,15 +127,48 @@ pub(crate) fn parse_classes(bytes: &[u8]) -> Result<Vec<ClassRow>, String> {
     }
 }
 
+/// Classes in the order of their own numbers, which `number` finds in a line.
+fn by_number(
+    rows: Vec<ClassRow>,
+    lines: &[(usize, &str)],
+    number: impl Fn(&str) -> Result<String, String>,
+) -> Result<Vec<ClassRow>, String> {
+    let count = rows.len();
+    let mut places: Vec<Option<ClassRow>> = vec![None; count];
+    for (row, (line, text)) in rows.into_iter().zip(lines) {
+        let own = number(text)?;
+        let place = own.parse().ok().and_then(|number: usize| places.get_mut(number));
+        match place {
+            Some(place @ None) => *place = Some(row),
+            Some(Some(_)) => return Err(format!("line {}: the class_id {own} is given twice", line + 1)),
+            None => {
+                return Err(format!(
+                    "line {}: the class_id {own:?}; the {count} classes are numbered 0 to {}",
+                    line + 1,
+                    count - 1
+                ));
+            }
+        }
+    }
+    Ok(places.into_iter().flatten().collect())
+}
+
 /// The cells of a line. A cell in double quotes may hold the separator, and a quote as two.
 fn cells(line: &str, separator: char) -> Result<Vec<String>, String> {
-    // Tables with tabs have no quotes: a word may hold one.
+    // A word in a table with tabs may hold a quote: only those around a whole cell are none of it.
     if separator == '\t' {
-        return Ok(line.split(separator).map(str::to_owned).collect());
+        let cell = |cell: &str| {
+            let inner = cell
+                .trim()
+                .strip_prefix('"')
+                .and_then(|cell| cell.strip_suffix('"'));
+            inner.map_or_else(|| cell.to_owned(), |inner| inner.replace("\"\"", "\""))
+        };
+        return Ok(line.split(separator).map(cell).collect());
     }
     let (mut cells, mut rest) = (Vec::new(), line);
     loop {
-        let Some(mut quoted) = rest.strip_prefix('"') else {
+        let Some(mut quoted) = rest.trim_start().strip_prefix('"') else {
             let (cell, after) = rest
                 .split_once(separator)
                 .map_or((rest, None), |(c, after)| (c, Some(after)));
@@ -252,5 +297,31 @@ mod tests {
             let error = classes(text).unwrap_err();
             assert!(error.contains(said), "{error}");
         }
+    }
+
+    #[test]
+    fn numbers_of_classes_are_obeyed() {
+        let names =
+            |text: &str| classes(text).map(|rows| rows.into_iter().map(|row| row.name).collect::<Vec<_>>());
+        let table =
+            |rows: &str| names(&format!("# ours\nClass_ID\tName\ttoken_word\r{rows}").replace('\r', "\n"));
+        assert_eq!(table("1\tcat\tcat\r0\tshark\tshark").unwrap(), ["shark", "cat"]);
+        let twice = table("1\tcat\tcat\r1\tshark\tshark").unwrap_err();
+        assert!(
+            twice.contains("line 4") && twice.contains("given twice"),
+            "{twice}"
+        );
+        let far = table("0\tcat\tcat\r2\tshark\tshark").unwrap_err();
+        assert!(far.contains("numbered 0 to 1"), "{far}");
+        // Quotes around cells, spaces before them, and line ends of old Macs.
+        assert_eq!(
+            names("name\ttoken_word\n\"great shark\"\tshark\n").unwrap(),
+            ["great shark"]
+        );
+        assert_eq!(names("name, token_word\n\"a, b\", \"b\"\n").unwrap(), ["a, b"]);
+        assert_eq!(
+            names("name\ttoken_word\rcat\tcat\rdog\tdog").unwrap(),
+            ["cat", "dog"]
+        );
     }
 }

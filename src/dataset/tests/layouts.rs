@@ -509,6 +509,11 @@ fn what_may_be_split_or_class_is_taken_as_it_is_called() {
             ],
             "amazon 2 [bike mug], dslr 2 [bike mug]",
         ),
+        // Letters as writers wrote them are no folders of Places365's.
+        (
+            &["a/s1/x.png", "a/s2/x.png", "b/s1/x.png", "b/s2/x.png"],
+            "a 2 [s1 s2], b 2 [s1 s2]",
+        ),
         // Folders of single pictures below a class of a split.
         (&["train/a/more/x.png", "train/b/y.png"], "train 2 [a b]"),
     ] {
@@ -696,5 +701,22 @@ fn a_root_of_several_sets_asks_for_one() {
         kind()
             .unwrap_err()
             .contains("cifar-10-batches-py and cifar-100-binary")
+    );
+}
+
+#[test]
+fn a_list_of_classes_knows_folders_by_any_normal_form() {
+    let dir = tree(&["cafe\u{301}/x.png", "bar/y.png"]);
+    let class = |name: &str| ClassFolder {
+        folder: name.into(),
+        name: name.into(),
+    };
+    let reading = Reading {
+        classes: vec![class("caf\u{e9}"), class("bar")],
+        ..Reading::default()
+    };
+    assert_eq!(
+        words(&describe(dir.path(), &reading).unwrap()),
+        "all 2 [caf\u{e9} bar]"
     );
 }

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use super::ExchangeError;
 use crate::floats::Format;
+use crate::pickle::List;
 
 /// What the numbers of an array are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +81,8 @@ impl Array {
 pub struct ArrayFile {
     path: PathBuf,
     arrays: Vec<Array>,
+    /// Python lists in a pickle: those of integers are arrays, too.
+    lists: Vec<List>,
     source: Box<dyn Source>,
 }
 
@@ -119,6 +122,25 @@ impl ArrayFile {
     /// If it cannot be read, is no file of arrays, or speaks of more numbers than are in it.
     pub fn open(path: &Path) -> Result<Self, ExchangeError> {
         open::open(path)
+    }
+
+    /// A file with these arrays and lists.
+    fn of(path: &Path, mut arrays: Vec<Array>, lists: Vec<List>, source: Box<dyn Source>) -> Self {
+        let array = |list: &List| {
+            Some(Array {
+                name: list.name.clone(),
+                shape: vec![list.integers.as_ref()?.len()],
+                dtype: LIST.to_owned(),
+                kind: Kind::Integers(8, true),
+            })
+        };
+        arrays.extend(lists.iter().filter_map(array));
+        Self {
+            path: path.to_owned(),
+            arrays,
+            lists,
+            source,
+        }
     }
 
     /// Returns its arrays.
@@ -172,26 +194,73 @@ impl ArrayFile {
         self.source.numbers(array).map_err(ExchangeError::io(&self.path))
     }
 
-    /// Returns the integers of one of these names that there is one of for each of `rows` rows, and its name:
-    /// their classes, their places.
+    /// Returns the array of one of these names, by itself or as the last part of its own.
     ///
     /// # Errors
-    /// If the file cannot be read.
-    pub fn column(&self, names: &[&str], rows: usize) -> Result<Option<(&str, Vec<i64>)>, ExchangeError> {
-        let named = |array: &&Array| {
-            let last = array.name.rsplit(['.', '/']).next().unwrap_or_default();
-            let shape = array.shape.as_slice();
-            let one_each = shape == [rows] || shape == [rows, 1];
-            matches!(array.kind, Kind::Integers(..))
-                && one_each
-                && names.contains(&last.to_lowercase().as_str())
+    /// If there are two, or it is a Python list of other things than integers.
+    pub fn called(&self, names: &[&str]) -> Result<Option<&Array>, ExchangeError> {
+        let mut found = self.arrays.iter().filter(|array| is_called(&array.name, names));
+        let mut lists = self.lists.iter().filter(|list| is_called(&list.name, names));
+        match (found.next(), found.next(), lists.next()) {
+            (Some(a), Some(b), _) => Err(self.unfit(format!(
+                "{} and {} are names of one thing: leave one of them out",
+                a.in_words(),
+                b.in_words()
+            ))),
+            (None, _, Some(list)) => Err(self.unfit(format!(
+                "`{}` is a Python list, not an array; `numpy.asarray` or `torch.stack` makes one of it",
+                list.name
+            ))),
+            (found, _, _) => Ok(found),
+        }
+    }
+
+    /// Returns the class numbers in an array, `[rows]` or `[rows, 1]`: integers, or whole numbers among which
+    /// NaN is -1.
+    ///
+    /// # Errors
+    /// If it is of another shape or holds something else, or the file cannot be read.
+    pub fn classes(&self, array: &Array) -> Result<Vec<i64>, ExchangeError> {
+        let words = array.in_words();
+        let (&[rows] | &[rows, 1]) = array.shape.as_slice() else {
+            return Err(self.unfit(format!("{words} is not a class number for each row, [rows]")));
         };
-        let Some(array) = self.arrays.iter().find(named) else {
+        if array.is_of_floats() {
+            let mut values = vec![0.0; rows];
+            self.numbers(array)?
+                .fill(&mut values)
+                .map_err(ExchangeError::io(&self.path))?;
+            let class = |(row, value): (usize, f32)| {
+                let what = || self.unfit(format!("{words}: row {row} is {value}, which is no class number"));
+                whole(f64::from(value)).ok_or_else(what)
+            };
+            return values.into_iter().enumerate().map(class).collect();
+        }
+        let integers = self.integers(array)?;
+        integers.ok_or_else(|| self.unfit(format!("{words} does not hold class numbers")))
+    }
+
+    /// Returns the class numbers, or the places, of one of these names, one for each of `rows` rows, and its name.
+    ///
+    /// # Errors
+    /// As [`called`](Self::called) and [`classes`](Self::classes), or if there are more or fewer.
+    pub fn column(&self, names: &[&str], rows: usize) -> Result<Option<(&str, Vec<i64>)>, ExchangeError> {
+        let Some(array) = self.called(names)? else {
             return Ok(None);
         };
-        Ok(self
-            .integers(array)?
-            .map(|integers| (array.name.as_str(), integers)))
+        let classes = self.classes(array)?;
+        if classes.len() != rows {
+            let words = array.in_words();
+            return Err(self.unfit(format!("{words} is not one number for each of the {rows} rows")));
+        }
+        Ok(Some((array.name.as_str(), classes)))
+    }
+
+    fn unfit(&self, reason: String) -> ExchangeError {
+        ExchangeError::Unfit {
+            path: self.path.clone(),
+            reason,
+        }
     }
 
     /// Returns the integers of an array, or none if it holds something else.
@@ -202,6 +271,10 @@ impl ArrayFile {
         if !matches!(array.kind, Kind::Integers(..)) {
             return Ok(None);
         }
+        if array.dtype == LIST {
+            let list = self.lists.iter().find(|list| list.name == array.name);
+            return Ok(list.and_then(|list| list.integers.clone()));
+        }
         let integers = self.source.integers(array);
         integers.map(Some).map_err(ExchangeError::io(&self.path))
     }
@@ -209,6 +282,26 @@ impl ArrayFile {
     /// Returns the array of that name.
     pub fn named(&self, name: &str) -> Option<&Array> {
         self.arrays.iter().find(|array| array.name == name)
+    }
+}
+
+/// The type of a list of integers, in words.
+const LIST: &str = "list of integers";
+
+/// Whether a name is one of these, by itself or as its last part.
+fn is_called(name: &str, names: &[&str]) -> bool {
+    let name = name.to_lowercase();
+    let last = name.rsplit(['.', '/']).next().unwrap_or_default();
+    // Every layer of a state dict has a weight.
+    names.contains(&name.as_str()) || !matches!(last, "weight" | "bias") && names.contains(&last)
+}
+
+/// The class that a number is; NaN, as tables with missing numbers have it, is none.
+pub(crate) fn whole(value: f64) -> Option<i64> {
+    match value {
+        value if value.is_nan() => Some(-1),
+        value if value.fract() == 0.0 && value.abs() < 1e15 => Some(value as i64),
+        _ => None,
     }
 }
 

@@ -11,18 +11,15 @@ use crate::tensor_file::{Entry, TensorFile, TensorFileError};
 
 pub(super) fn open(path: &Path) -> Result<ArrayFile, ExchangeError> {
     let content = Content::at(path).map_err(ExchangeError::io(path))?;
-    let of = |arrays, source: Box<dyn Source>| ArrayFile {
-        path: path.to_owned(),
-        arrays,
-        source,
-    };
+    let of = |arrays, source: Box<dyn Source>| ArrayFile::of(path, arrays, Vec::new(), source);
     match content {
         Content::Npy => npy::single(path).map(|(arrays, npy)| of(arrays, Box::new(npy))),
         Content::Zip if !TorchFile::is_archive(path) => {
             npy::archive(path).map(|(arrays, npy)| of(arrays, Box::new(npy)))
         }
         Content::Pickle if !TorchFile::is_legacy(path) => {
-            pickled::open(path).map(|(arrays, held)| of(arrays, Box::new(held)))
+            let (arrays, lists, held) = pickled::open(path)?;
+            Ok(ArrayFile::of(path, arrays, lists, Box::new(held)))
         }
         Content::Zip | Content::Pickle | Content::Safetensors => {
             let file = TensorFile::open(path).map_err(|error| match error {
@@ -31,10 +28,12 @@ pub(super) fn open(path: &Path) -> Result<ArrayFile, ExchangeError> {
             })?;
             let entries = file.entries();
             let arrays = entries.iter().map(array).collect();
-            Ok(of(
-                arrays,
-                Box::new(Tensors(std::sync::Arc::new((file, entries)))),
-            ))
+            let lists = match &file {
+                TensorFile::Torch(file) => file.lists().to_vec(),
+                TensorFile::Safetensors(_) => Vec::new(),
+            };
+            let source = Tensors(std::sync::Arc::new((file, entries)));
+            Ok(ArrayFile::of(path, arrays, lists, Box::new(source)))
         }
         other => Err(ExchangeError::Other {
             path: path.to_owned(),

@@ -8,7 +8,7 @@ use super::super::ExchangeError;
 use super::{Array, Held, Kind, Numbers, Source, npy, turned};
 use crate::floats;
 use crate::pickle::numpy::{self, RawArray};
-use crate::pickle::{Node, Pickle};
+use crate::pickle::{List, Node, Pickle};
 
 /// Containers within each other that are looked into.
 const NESTED: usize = 8;
@@ -19,7 +19,7 @@ pub(super) struct Pickled {
     integers: BTreeMap<String, Vec<i64>>,
 }
 
-pub(super) fn open(path: &Path) -> Result<(Vec<Array>, Pickled), ExchangeError> {
+pub(super) fn open(path: &Path) -> Result<(Vec<Array>, Vec<List>, Pickled), ExchangeError> {
     let bytes = std::fs::read(path).map_err(ExchangeError::io(path))?;
     let pickle = Pickle::parse(&bytes)
         .map_err(|error| ExchangeError::format(path, "the file", "a whole pickle", error.to_string()))?;
@@ -58,7 +58,7 @@ pub(super) fn open(path: &Path) -> Result<(Vec<Array>, Pickled), ExchangeError> 
             kind,
         });
     }
-    Ok((arrays, held))
+    Ok((arrays, pickle.root().lists(), held))
 }
 
 fn walk<'p>(

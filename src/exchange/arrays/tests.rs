@@ -117,7 +117,9 @@ fn arrays_of_every_order_and_packing_are_the_same() {
             file.column(&["labels"], 2).unwrap(),
             Some(("labels", vec![7, -1]))
         );
-        assert_eq!(file.column(&["labels"], 3).unwrap(), None);
+        let other = file.column(&["labels"], 3).unwrap_err().to_string();
+        assert!(other.contains("for each of the 3 rows"), "{other}");
+        assert_eq!(file.column(&["places"], 3).unwrap(), None);
         let said = file.vectors(None).unwrap_err().to_string();
         assert!(
             said.contains("several arrays") && said.contains("`x` <f4 [2, 3]"),

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Float32Array, OffsetSizeTrait, RecordBatch, StringArray, UInt32Array,
+    Array, ArrayRef, AsArray, Float32Array, Float64Array, OffsetSizeTrait, RecordBatch, StringArray,
+    UInt32Array,
 };
 use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Field, Float16Type, Float32Type, Float64Type};
@@ -62,7 +63,7 @@ pub fn conform<A: FromVector>(
     let mut columns: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
     let first = UInt32Array::from(vec![0; batch.num_rows()]);
     for (field, unknown) in schema.fields().iter().zip(unknown.columns()) {
-        columns.push(match batch.column_by_name(field.name()) {
+        columns.push(match given_by(path, batch, field.name())? {
             _ if field.name() == VECTOR => {
                 Arc::new(vector_array(Vec::<f32>::new().into(), 0, batch.num_rows())?)
             }
@@ -71,7 +72,7 @@ pub fn conform<A: FromVector>(
         });
     }
     let rows = A::from_batch(&RecordBatch::try_new(schema, columns)?)?;
-    let has = |name| batch.column_by_name(name).is_some();
+    let has = |name| given_by(path, batch, name).is_ok_and(|column| column.is_some());
     Ok(Conformed {
         rows: VectorRows::new(rows, flat.numbers, flat.width),
         given: Given {
@@ -84,9 +85,68 @@ pub fn conform<A: FromVector>(
     })
 }
 
+/// How other programs call the column of classes, numbers or names.
+const CLASSES: [&str; 5] = ["label", "labels", "target", "targets", "class_ids"];
+
+/// The column of a name; that of classes may be called otherwise.
+fn given_by<'b>(
+    path: &Path,
+    batch: &'b RecordBatch,
+    name: &str,
+) -> Result<Option<&'b ArrayRef>, ExchangeError> {
+    let own = batch.column_by_name(name);
+    if own.is_some() || !matches!(name, "class_id" | "class_name") {
+        return Ok(own);
+    }
+    let all = batch.schema_ref().fields().iter().zip(batch.columns());
+    let mut found = all.filter(|(field, _)| CLASSES.contains(&field.name().to_lowercase().as_str()));
+    match (found.next(), found.next()) {
+        (Some((one, _)), Some((other, _))) => {
+            let (what, expected) = (
+                "the columns",
+                "one column of classes, as `class_id` or `class_name`",
+            );
+            let found = format!("`{}` and `{}`", one.name(), other.name());
+            Err(ExchangeError::format(path, what, expected, found))
+        }
+        (Some((_, column)), None) => {
+            Ok(Some(column).filter(|column| is_of_names(column) == (name == "class_name")))
+        }
+        (None, _) => Ok(None),
+    }
+}
+
+/// Whether a column is of texts that are not all numbers.
+pub(crate) fn is_of_names(column: &ArrayRef) -> bool {
+    let mut texts = column.as_string_opt::<i32>().into_iter().flatten().flatten();
+    column.data_type().is_string() && texts.any(|text| !text.is_empty() && text.parse::<f64>().is_err())
+}
+
+/// Whole numbers of an integer column that pandas has made floating point because one was missing.
+fn integers(path: &Path, field: &Field, column: &ArrayRef) -> Result<ArrayRef, ExchangeError> {
+    let numbers = cast(column, &DataType::Float64)?;
+    let numbers = numbers.as_primitive::<Float64Type>();
+    let fraction = numbers
+        .iter()
+        .position(|number| number.is_some_and(|n| n.fract() != 0.0 && !n.is_nan()));
+    if let Some(row) = fraction {
+        let what = format!("the values of `{}`", field.name());
+        let (expected, actual) = (field.data_type().to_string(), numbers.value(row).to_string());
+        return Err(ExchangeError::format(path, what, expected, actual));
+    }
+    let whole: Float64Array = numbers
+        .iter()
+        .map(|number| number.filter(|n| !n.is_nan()))
+        .collect();
+    Ok(cast(&whole, field.data_type())?)
+}
+
 /// Returns a column in the type of `field`. What is text is read as a number where that is wanted; an empty
 /// text is no number.
 fn given_column(path: &Path, field: &Field, column: &ArrayRef) -> Result<ArrayRef, ExchangeError> {
+    if field.data_type().is_integer() && column.data_type().is_floating() {
+        return convert(path, field, &integers(path, field, column)?);
+    }
     if column.data_type() != &DataType::Utf8 || field.data_type() == &DataType::Utf8 {
         return convert(path, field, column);
     }
@@ -95,7 +155,13 @@ fn given_column(path: &Path, field: &Field, column: &ArrayRef) -> Result<ArrayRe
         .iter()
         .map(|text| text.filter(|text| !text.is_empty()))
         .collect();
-    let numbers = cast(&texts, field.data_type())?;
+    let mut numbers = cast(&texts, field.data_type())?;
+    if numbers.null_count() != texts.null_count() && field.data_type().is_integer() {
+        let column = cast(&texts, &DataType::Float64)?;
+        if column.null_count() == texts.null_count() {
+            numbers = integers(path, field, &column)?;
+        }
+    }
     if numbers.null_count() != texts.null_count() {
         let row = (0..texts.len()).find(|row| numbers.is_null(*row) && texts.is_valid(*row));
         let text = row.map_or("", |row| texts.value(row));
@@ -115,7 +181,7 @@ fn vector_column(path: &Path, batch: &RecordBatch) -> Result<String, ExchangeErr
     let fields = schema.fields().iter();
     let mut lists = fields.filter(|field| {
         matches!(field.data_type(), DataType::FixedSizeList(item, _) | DataType::List(item)
-            | DataType::LargeList(item) if item.data_type().is_floating())
+            | DataType::LargeList(item) if item.data_type().is_numeric())
     });
     match (lists.next(), lists.next()) {
         (Some(list), None) => Ok(list.name().clone()),
@@ -137,9 +203,11 @@ fn no_vectors(path: &Path, batch: &RecordBatch) -> ExchangeError {
 }
 
 /// Vectors of one width.
-struct Flat {
-    numbers: Float32Array,
-    width: usize,
+pub(crate) struct Flat {
+    /// One vector after the other.
+    pub(crate) numbers: Float32Array,
+    pub(crate) width: usize,
+    /// Whether numbers were rounded to f32.
     rounded: bool,
 }
 
@@ -185,8 +253,12 @@ fn stride<O: OffsetSizeTrait>(offsets: &[O]) -> Option<(usize, usize)> {
     equal.then_some((first, width))
 }
 
-/// Returns the vectors of a column as f32, checked for nulls at every depth and for one width.
-fn flatten(path: &Path, name: &str, column: &ArrayRef, start: u64) -> Result<Flat, ExchangeError> {
+/// Returns the vectors of a column as f32, checked for nulls at every depth and for one width; the first is of
+/// the file's row `start`.
+///
+/// # Errors
+/// If a row is no list of numbers, or one of another width.
+pub(crate) fn flatten(path: &Path, name: &str, column: &ArrayRef, start: u64) -> Result<Flat, ExchangeError> {
     if let Some(flat) = Flat::as_it_is(column) {
         return Ok(flat);
     }
@@ -254,9 +326,14 @@ fn push(path: &Path, numbers: &mut Vec<f32>, list: &ArrayRef, what: &str) -> Res
             numbers.extend(values.map(|value| *value as f32));
             return Ok(true);
         }
+        other if other.is_numeric() => {
+            let values = cast(list, &DataType::Float64)?;
+            let values = values.as_primitive::<Float64Type>().values();
+            numbers.extend(values.iter().map(|value| *value as f32));
+            return Ok(values.iter().any(|value| f64::from(*value as f32) != *value));
+        }
         other => {
-            let expected = "floating-point numbers";
-            return Err(ExchangeError::format(path, what, expected, other.to_string()));
+            return Err(ExchangeError::format(path, what, "numbers", other.to_string()));
         }
     }
     Ok(false)

@@ -18,6 +18,7 @@ use super::parquet::RawParquet;
 use crate::content::Content;
 
 pub use conform::{Conformed, Given, conform};
+pub(crate) use conform::{flatten, is_of_names};
 use text::CsvBatches;
 
 /// The batches of a table in a file.

@@ -14,6 +14,8 @@ use super::super::ExchangeError;
 const ROWS: usize = 1024;
 /// Numbered columns that make vectors: fewer may be anything.
 const NUMBERED: usize = 2;
+/// What vectors are called whose columns have no word.
+const VECTOR: &str = "vector";
 
 /// The batches of a CSV file.
 pub struct CsvBatches {
@@ -23,8 +25,8 @@ pub struct CsvBatches {
     header: Option<Vec<String>>,
     /// The first row, where it is no header.
     pending: Option<csv::StringRecord>,
-    /// The columns that are the numbers of a vector, in their order.
-    numbered: Vec<usize>,
+    /// The columns that are the numbers of a vector, in their order, by the name of the vector.
+    numbered: Vec<(String, Vec<usize>)>,
     row: usize,
     done: bool,
 }
@@ -60,7 +62,7 @@ impl CsvBatches {
         let header = (!numbers || counted).then_some(names);
         let numbered = match &header {
             Some(names) => numbered(names),
-            None => (0..first.len()).collect(),
+            None => vec![(VECTOR.to_owned(), (0..first.len()).collect())],
         };
         Ok(Self {
             path: path.to_owned(),
@@ -76,18 +78,20 @@ impl CsvBatches {
     fn batch(&mut self) -> Result<Option<RecordBatch>, ExchangeError> {
         let names = self.header.clone().unwrap_or_default();
         let mut texts: Vec<Vec<String>> = vec![Vec::new(); names.len()];
-        let mut flat: Vec<f32> = Vec::new();
+        let mut flat: Vec<Vec<f32>> = vec![Vec::new(); self.numbered.len()];
         let mut rows = 0;
         let pending = self.pending.take().map(Ok);
         for record in pending.into_iter().chain(self.reader.records()).take(ROWS) {
             let record = record.map_err(|error| wrong(&self.path, &error))?;
-            for column in &self.numbered {
-                let text = record.get(*column).unwrap_or_default();
-                let number = text.parse::<f32>().map_err(|_| {
-                    let what = format!("number {column} of row {}", self.row + rows);
-                    ExchangeError::format(&self.path, what, "a number", format!("{text:?}"))
-                })?;
-                flat.push(number);
+            for (flat, (_, columns)) in flat.iter_mut().zip(&self.numbered) {
+                for column in columns {
+                    let text = record.get(*column).unwrap_or_default();
+                    let number = text.parse::<f32>().map_err(|_| {
+                        let what = format!("number {column} of row {}", self.row + rows);
+                        ExchangeError::format(&self.path, what, "a number", format!("{text:?}"))
+                    })?;
+                    flat.push(number);
+                }
             }
             for (column, texts) in texts.iter_mut().enumerate() {
                 texts.push(record.get(column).unwrap_or_default().to_owned());
@@ -102,16 +106,17 @@ impl CsvBatches {
         let mut columns: Vec<ArrayRef> = Vec::new();
         for (column, (name, texts)) in names.iter().zip(texts).enumerate() {
             // The numbers of pandas' rows have no name.
-            if !self.numbered.contains(&column) && !name.is_empty() {
+            let is_numbered = self.numbered.iter().any(|(_, columns)| columns.contains(&column));
+            if !is_numbered && !name.is_empty() {
                 fields.push(Field::new(name, DataType::Utf8, true));
                 columns.push(Arc::new(StringArray::from(texts)));
             }
         }
-        if !self.numbered.is_empty() {
+        for ((name, numbered), flat) in self.numbered.iter().zip(flat) {
             let item = Arc::new(Field::new("item", DataType::Float32, true));
-            let width = self.numbered.len() as i32;
+            let width = numbered.len() as i32;
             let vectors = FixedSizeListArray::try_new(item, width, Arc::new(Float32Array::from(flat)), None)?;
-            fields.push(Field::new("vector", vectors.data_type().clone(), true));
+            fields.push(Field::new(name, vectors.data_type().clone(), true));
             columns.push(Arc::new(vectors));
         }
         Ok(Some(RecordBatch::try_new(
@@ -158,8 +163,9 @@ fn delimiter(start: &[u8]) -> u8 {
     }
 }
 
-/// Returns the columns whose names are one word and the numbers from 0 or 1 on: `0`, `1`, or `v_0`, `v_1`.
-fn numbered(names: &[String]) -> Vec<usize> {
+/// Returns the groups of columns whose names are one word and the numbers from 0 or 1 on, by that word: `0`, `1`
+/// and `v_0`, `v_1` are of `vector`, `logit_0`, `logit_1` of `logit`.
+fn numbered(names: &[String]) -> Vec<(String, Vec<usize>)> {
     let split = |name: &str| {
         let digits = name.len() - name.bytes().rev().take_while(u8::is_ascii_digit).count();
         let (word, number) = name.split_at(digits);
@@ -175,19 +181,22 @@ fn numbered(names: &[String]) -> Vec<usize> {
             None => groups.push((word, vec![(number, column)])),
         }
     }
-    let Some((_, mut columns)) = groups.into_iter().max_by_key(|(_, columns)| columns.len()) else {
-        return Vec::new();
+    let group = |(word, mut columns): (String, Vec<(usize, usize)>)| {
+        columns.sort_unstable();
+        let first = columns.first().map_or(0, |(number, _)| *number);
+        let mut in_order = columns
+            .iter()
+            .zip(first..)
+            .map(|((number, _), wanted)| *number == wanted);
+        let is_vector = columns.len() >= NUMBERED && first <= 1 && in_order.all(|is| is);
+        let name = match word.trim_end_matches(['_', '-', '.', ' ']) {
+            "" | "v" => VECTOR,
+            word => word,
+        };
+        let columns = columns.iter().map(|(_, column)| *column).collect();
+        is_vector.then(|| (name.to_owned(), columns))
     };
-    columns.sort_unstable();
-    let first = columns.first().map_or(0, |(number, _)| *number);
-    let in_order = columns
-        .iter()
-        .enumerate()
-        .all(|(i, (number, _))| *number == first + i);
-    match in_order && first <= 1 && columns.len() >= NUMBERED {
-        true => columns.into_iter().map(|(_, column)| column).collect(),
-        false => Vec::new(),
-    }
+    groups.into_iter().filter_map(group).collect()
 }
 
 fn wrong(path: &Path, error: &csv::Error) -> ExchangeError {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::{Place, Result, TorchError, TorchTensor};
 use crate::floats::Format;
-use crate::pickle::Node;
+use crate::pickle::{List, Node};
 
 /// Under these keys training programs keep the state dict, beside their own state.
 const KEYS: [&str; 3] = ["state_dict", "model_state_dict", "model"];
@@ -121,13 +121,19 @@ pub(crate) struct Named {
     pub(crate) tensor: TorchTensor,
 }
 
+/// What a pickle holds.
+pub(super) struct Found {
+    /// The path to the state dict.
+    pub(super) main: String,
+    pub(super) tensors: Vec<Named>,
+    /// Lists beside them.
+    pub(super) lists: Vec<List>,
+}
+
 /// All tensors in what a pickle holds, and the container that is the state dict: one of [`KEYS`], else the
 /// whole, else where most are. Those of the state dict must be sound, others are left out where they are not.
 /// `place` finds storages.
-pub(super) fn described(
-    root: Node<'_>,
-    mut place: impl FnMut(&str) -> Result<Place>,
-) -> Result<(String, Vec<Named>)> {
+pub(super) fn described(root: Node<'_>, mut place: impl FnMut(&str) -> Result<Place>) -> Result<Found> {
     let walked = Walk::over(root)?;
     if walked.is_empty() && root.entries().is_none() {
         let reason = "it holds no dictionary of tensors; save the `state_dict()` of the model";
@@ -160,7 +166,11 @@ pub(super) fn described(
             Err(_) => {}
         }
     }
-    Ok((main, found))
+    Ok(Found {
+        main,
+        tensors: found,
+        lists: root.lists(),
+    })
 }
 
 /// The path to the state dict.

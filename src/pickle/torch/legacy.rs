@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
-use super::describe::{Numbers, Storage, described};
-use super::{Named, Place, Result, TorchError};
+use super::describe::{Found, Numbers, Storage, described};
+use super::{Place, Result, TorchError};
 use crate::pickle::{Pickle, PickleError};
 
 /// Bytes within which the magic number is.
@@ -26,7 +26,7 @@ pub(super) fn begins(head: &[u8]) -> bool {
     Pickle::parse(head).is_ok_and(|pickle| pickle.root().long() == Some(MAGIC))
 }
 
-pub(super) fn tensors(file: &mut File, length: u64) -> Result<(String, Vec<Named>)> {
+pub(super) fn tensors(file: &mut File, length: u64) -> Result<Found> {
     let mut bytes = Vec::new();
     let mut wanted = FIRST.min(length);
     loop {
@@ -79,7 +79,7 @@ impl<'a> Pickles<'a> {
         })
     }
 
-    fn tensors(&self, file: &mut File, length: u64) -> Result<(String, Vec<Named>)> {
+    fn tensors(&self, file: &mut File, length: u64) -> Result<Found> {
         let places = self.places(file, length)?;
         described(self.object.root(), |name| {
             let missing = || TorchError::Layout("its storage is not in the file".into());

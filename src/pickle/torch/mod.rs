@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use self::describe::{Named, Numbers};
-use super::PickleError;
+use self::describe::{Found, Named, Numbers};
+use super::{List, PickleError};
 use crate::floats::{self, Format};
 
 /// Numbers of a tensor that a task reads.
@@ -54,6 +54,8 @@ pub(crate) struct TorchFile {
     tensors: BTreeMap<String, TorchTensor>,
     /// What else is in the file.
     others: Vec<Named>,
+    /// Lists beside tensors.
+    lists: Vec<List>,
 }
 
 /// Where a tensor's numbers are.
@@ -98,7 +100,7 @@ impl TorchFile {
         let mut head = Vec::new();
         (&mut file).take(legacy::HEAD as u64).read_to_end(&mut head)?;
         file.rewind()?;
-        let (container, all) = if legacy::begins(&head) {
+        let Found { main, tensors, lists } = if legacy::begins(&head) {
             legacy::tensors(&mut file, length)?
         } else if Self::begins(&head) {
             zip::tensors(file, length)?
@@ -106,18 +108,19 @@ impl TorchFile {
             let reason = "it begins neither like a zip archive nor like PyTorch's format before 1.6";
             return Err(TorchError::Layout(reason.into()));
         };
-        let counts = all.iter().map(|named| named.tensor.count() as u64);
+        let counts = tensors.iter().map(|named| named.tensor.count() as u64);
         if counts.fold(0, u64::saturating_add) > length.saturating_mul(COPIES) {
             let reason =
                 format!("its tensors would have more than {COPIES} numbers for each of its {length} bytes");
             return Err(TorchError::Layout(reason));
         }
-        let (own, others): (Vec<Named>, _) = all.into_iter().partition(|named| named.container == container);
+        let (own, others): (Vec<Named>, _) = tensors.into_iter().partition(|named| named.container == main);
         Ok(Self {
             path: path.to_owned(),
             tensors: own.into_iter().map(|named| (named.name, named.tensor)).collect(),
-            container,
+            container: main,
             others,
+            lists,
         })
     }
 
@@ -128,6 +131,11 @@ impl TorchFile {
     /// The tensors of the state dict by name.
     pub(crate) fn tensors(&self) -> &BTreeMap<String, TorchTensor> {
         &self.tensors
+    }
+
+    /// The lists beside the tensors.
+    pub(crate) fn lists(&self) -> &[List] {
+        &self.lists
     }
 
     /// All tensors: the path to what holds each, its name there, and itself. The state dict's come first.

@@ -5,8 +5,8 @@ use std::io::{BufReader, Read};
 
 use ::zip::{CompressionMethod, ZipArchive};
 
-use super::describe::described;
-use super::{Named, Place, Result, TorchError};
+use super::describe::{Found, described};
+use super::{Place, Result, TorchError};
 use crate::pickle::Pickle;
 
 /// The longest `byteorder` that is read.
@@ -24,7 +24,7 @@ fn is_pickle(name: &str) -> bool {
     name == "data.pkl" || name.ends_with("/data.pkl")
 }
 
-pub(super) fn tensors(file: File, length: u64) -> Result<(String, Vec<Named>)> {
+pub(super) fn tensors(file: File, length: u64) -> Result<Found> {
     let mut archive = ZipArchive::new(BufReader::new(file))?;
     let mut names = archive.file_names().filter_map(std::result::Result::ok);
     let pickle = names.find(|name| is_pickle(name));

@@ -195,14 +195,5 @@ fn check_head(path: &Path, head: &State, features: &Matrix, logits: &Matrix) -> 
     Ok(())
 }
 
-/// The class that a number is; NaN, as tables with missing numbers have it, is none.
-fn whole(value: f64) -> Option<i64> {
-    match value {
-        value if value.is_nan() => Some(-1),
-        value if value.fract() == 0.0 && value.abs() < 1e15 => Some(value as i64),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests;

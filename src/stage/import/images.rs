@@ -9,7 +9,7 @@ use dream_schema::Image;
 use super::classes::Classes;
 use crate::bitmap::Bitmap;
 use crate::content::Content;
-use crate::dataset::Pixels;
+use crate::dataset::{Pixels, is_litter};
 use crate::exchange::{ExchangeError, decode_png, encode_png};
 use crate::stage::StageError;
 
@@ -46,7 +46,7 @@ impl PictureFolder<'_> {
                 .unwrap_or_default()
                 .to_string_lossy()
                 .into_owned();
-            if !folder.is_dir() || name.starts_with('.') {
+            if !folder.is_dir() || is_litter(&name) {
                 passed.push(name);
                 continue;
             }
@@ -60,6 +60,12 @@ impl PictureFolder<'_> {
                 });
             let (id, _) = found.map_err(|what| self.wrong(format!("the folder `{name}`: {what}")))?;
             for file in sorted(&folder)? {
+                if file.is_dir() {
+                    return Err(self.wrong(format!(
+                        "{} is a folder within that of a class: pictures are read right in these",
+                        file.display()
+                    )));
+                }
                 match Content::at(&file) {
                     Ok(Content::Png | Content::Jpeg) => files.entry(id).or_default().push(file),
                     Ok(content) if content.stands_in() => {
@@ -142,14 +148,18 @@ impl PictureFolder<'_> {
     }
 }
 
-/// What is in a folder, in the order of the names.
+/// What is in a folder, in the order of the names; of numbered files, in that of their numbers.
 fn sorted(folder: &Path) -> Result<Vec<PathBuf>, StageError> {
     let entries = std::fs::read_dir(folder).map_err(ExchangeError::io(folder))?;
     let paths = entries.map(|entry| entry.map(|entry| entry.path()));
     let mut paths = paths
         .collect::<Result<Vec<_>, _>>()
         .map_err(ExchangeError::io(folder))?;
-    paths.sort_unstable();
+    let number = |path: &PathBuf| {
+        path.file_stem()
+            .and_then(|stem| stem.to_str()?.parse::<u64>().ok())
+    };
+    paths.sort_by_cached_key(|path| (number(path), path.clone()));
     Ok(paths)
 }
 
@@ -159,8 +169,10 @@ fn read(file: &Path) -> Result<(Bitmap, Vec<u8>, bool), StageError> {
     if let Ok(png) = decode_png(&bytes) {
         return Ok((png.bitmap, bytes, true));
     }
-    let name = file.display().to_string();
-    let pixels = Pixels::decode(&bytes, file, &name)?;
+    let pixels = Pixels::of_file(&bytes).map_err(|message| StageError::File {
+        path: file.to_owned(),
+        message,
+    })?;
     let (width, height) = (pixels.width, pixels.height);
     let rgb = match pixels.channels {
         1 => pixels.bytes.into_iter().flat_map(|grey| [grey; 3]).collect(),

@@ -11,6 +11,7 @@ mod classes;
 mod images;
 mod row;
 mod scores;
+mod table;
 #[cfg(test)]
 mod tests;
 mod vectors;

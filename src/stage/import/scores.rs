@@ -2,18 +2,19 @@
 
 use std::path::Path;
 
-use arrow::array::{Array as _, AsArray, RecordBatch};
+use arrow::array::{Array as _, AsArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float32Type, Int64Type};
+use arrow::datatypes::{DataType, Float32Type};
 use dream_schema::Score;
 
+use super::table::{Agreed, add_classes, check_one, column};
 use crate::content::Content;
 use crate::exchange::records::Records;
-use crate::exchange::{ArrayFile, ExchangeError};
+use crate::exchange::{Array, ArrayFile, ExchangeError};
 use crate::stage::StageError;
 
 /// How scores, classes that the network gives, and true classes are called.
-const VALUES: [&str; 4] = ["conf", "value", "confidence", "score_value"];
+const VALUES: [&str; 6] = ["conf", "value", "confidence", "score_value", "score", "scores"];
 const PREDICTED: [&str; 4] = ["pred", "predicted", "prediction", "preds"];
 const LABELS: [&str; 5] = ["label", "labels", "gt", "target", "targets"];
 /// Scores that are read at once.
@@ -92,18 +93,21 @@ pub(super) fn read(path: &Path, of: ScoresOf<'_>) -> Result<Vec<Score>, StageErr
 
 fn of_arrays(path: &Path) -> Result<Columns, StageError> {
     let file = ArrayFile::open(path)?;
-    let named = |array: &&crate::exchange::Array| VALUES.contains(&array.name.as_str());
-    let Some(array) = file.arrays().iter().find(named) else {
-        let what = "there is no array of scores (`conf`)";
-        let members = file
-            .arrays()
-            .iter()
-            .map(crate::exchange::Array::in_words)
-            .collect();
-        let path = path.to_owned();
-        return Err(ExchangeError::Members { path, what, members }.into());
+    let wrong = |message: String| StageError::File {
+        path: path.to_owned(),
+        message,
     };
-    let count: usize = array.shape.iter().product();
+    let Some(array) = file.called(&VALUES)? else {
+        let found: Vec<String> = file.arrays().iter().map(Array::in_words).collect();
+        let found = found.join(", ");
+        return Err(wrong(format!(
+            "there is no array of scores, called `conf`, `score` or `value`; there are {found}"
+        )));
+    };
+    let (&[count] | &[count, 1]) = array.shape.as_slice() else {
+        let words = array.in_words();
+        return Err(wrong(format!("{words} is not a score for each image, [images]")));
+    };
     let mut numbers = file.numbers(array)?;
     let mut values = Vec::new();
     while values.len() < count {
@@ -125,67 +129,111 @@ fn of_table(path: &Path) -> Result<Columns, StageError> {
         predicted: Vec::new(),
         labels: None,
     };
+    let mut seen = Agreed::new();
     for batch in Records::open(path)? {
         let batch = batch?;
-        let Some(values) = column(path, &batch, &VALUES, &DataType::Float32)? else {
-            let schema = batch.schema();
-            let found: Vec<&str> = schema
-                .fields()
-                .iter()
-                .map(|field| field.name().as_str())
-                .collect();
-            let (what, expected) = ("the columns", "`value` or `conf`");
+        check_one(path, &batch, &mut seen)?;
+        let Some((name, values)) = column(path, &batch, &VALUES)? else {
+            let fields = batch.schema_ref().fields().iter();
+            let found: Vec<&str> = fields.map(|field| field.name().as_str()).collect();
+            let (what, expected) = ("the columns", "`value`, `score` or `conf`");
             return Err(ExchangeError::format(path, what, expected, found.join(", ")).into());
         };
+        let row = columns.values.len();
+        let numbers = cast(values, &DataType::Float32).map_err(ExchangeError::from)?;
+        if let Some(bad) = (0..numbers.len()).find(|row| numbers.is_null(*row)) {
+            let what = format!("`{name}` of row {}", row + bad);
+            return Err(ExchangeError::format(path, what, "a number", "something else, or nothing").into());
+        }
         columns
             .values
-            .extend_from_slice(values.as_primitive::<Float32Type>().values());
-        match column(path, &batch, &PREDICTED, &DataType::Int64)? {
-            Some(predicted) => {
-                columns
-                    .predicted
-                    .extend_from_slice(predicted.as_primitive::<Int64Type>().values());
-            }
+            .extend_from_slice(numbers.as_primitive::<Float32Type>().values());
+        match column(path, &batch, &PREDICTED)? {
+            Some(predicted) => add_classes(path, predicted, &mut columns.predicted)?,
             None => columns.predicted.extend(vec![-1; batch.num_rows()]),
         }
-        if let Some(labels) = column(path, &batch, &LABELS, &DataType::Int64)? {
-            let labels = labels
-                .as_primitive::<Int64Type>()
-                .iter()
-                .map(|label| label.unwrap_or(-1));
-            columns.labels.get_or_insert_default().extend(labels);
+        if let Some(labels) = column(path, &batch, &LABELS)? {
+            add_classes(path, labels, columns.labels.get_or_insert_default())?;
         }
     }
     Ok(columns)
 }
 
-/// The first column of one of these names, in this type; only labels may be null, or empty.
-fn column(
-    path: &Path,
-    batch: &RecordBatch,
-    names: &[&str],
-    data_type: &DataType,
-) -> Result<Option<arrow::array::ArrayRef>, StageError> {
-    let Some(name) = names.iter().find(|name| batch.column_by_name(name).is_some()) else {
-        return Ok(None);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OF: ScoresOf<'_> = ScoresOf {
+        dataset: "set",
+        split: "test",
+        score: "energy",
     };
-    let Some(column) = batch.column_by_name(name) else {
-        return Ok(None);
-    };
-    let empty = |row: usize| {
-        column.is_null(row)
-            || column
-                .as_string_opt::<i32>()
-                .is_some_and(|texts| texts.value(row).is_empty())
-    };
-    let typed = cast(column, data_type).map_err(ExchangeError::from)?;
-    let may_be_empty = LABELS.contains(name);
-    let bad = (0..typed.len()).find(|row| typed.is_null(*row) && !(may_be_empty && empty(*row)));
-    match bad {
-        Some(row) => {
-            let what = format!("`{name}` of row {row}");
-            Err(ExchangeError::format(path, what, data_type.to_string(), "something else, or nothing").into())
+
+    /// Value, class that the network gives and true class of each score in a file of these bytes.
+    fn of(name: &str, bytes: &[u8]) -> Result<Vec<(f32, i32, Option<i32>)>, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        let row = |score: Score| (score.value, score.predicted, score.label);
+        let rows = read(&path, OF).map(|rows| rows.into_iter().map(row).collect());
+        rows.map_err(|error| error.to_string())
+    }
+
+    fn csv(text: &str) -> Result<Vec<(f32, i32, Option<i32>)>, String> {
+        of("scores.csv", text.as_bytes())
+    }
+
+    /// A pickle of protocol 2 of a dictionary with these lists of whole numbers below 256 and an array `conf` of
+    /// three scores.
+    fn lists(lists: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut bytes = b"\x80\x02}(U\x04confcnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\
+            \x87R(K\x01K\x03\x85cnumpy\ndtype\nU\x02f4K\x00K\x01\x87R(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xff\
+            K\x00tb\x89C\x0c\x00\x00\x80\x3f\x00\x00\x00\x40\x00\x00\x40\x40tb"
+            .to_vec();
+        for (name, numbers) in lists {
+            bytes.extend([b'U', name.len() as u8]);
+            bytes.extend(name.as_bytes());
+            bytes.extend(b"](");
+            numbers.iter().for_each(|number| bytes.extend([b'K', *number]));
+            bytes.push(b'e');
         }
-        None => Ok(Some(typed)),
+        bytes.extend(b"u.");
+        bytes
+    }
+
+    #[test]
+    fn labels_are_whole_numbers_in_every_form_or_refused() {
+        let rows = csv("score,Label,pred\n1.5,2.0,1\n0.5,,-1\n").unwrap();
+        assert_eq!(rows, [(1.5, 1, Some(2)), (0.5, -1, None)]);
+        let half = csv("conf,label\n1,0\n2,1.7\n").unwrap_err();
+        assert!(half.contains("`label` of row 1 is \"1.7\""), "{half}");
+        let two = csv("conf,value\n1,0\n").unwrap_err();
+        assert!(two.contains("`conf` and `value` are names of one thing"), "{two}");
+        let none = csv("label\n1\n").unwrap_err();
+        assert!(none.contains("`value`, `score` or `conf`"), "{none}");
+    }
+
+    #[test]
+    fn lists_of_a_pickle_are_read_or_refused_and_never_passed_over() {
+        let rows = of("scores.pkl", &lists(&[("label", &[2, 0, 1])])).unwrap();
+        assert_eq!(rows, [(1.0, -1, Some(2)), (2.0, -1, Some(0)), (3.0, -1, Some(1))]);
+        let short = of("scores.pkl", &lists(&[("label", &[2, 0])])).unwrap_err();
+        assert!(short.contains("each of the 3 rows"), "{short}");
+        let mut other = lists(&[("label", &[2, 0, 1])]);
+        let last = other.len() - 5;
+        other[last] = b'N'; // None in place of a number's opcode; what follows is an opcode of no argument
+        other[last + 1] = b'N';
+        let other = of("scores.pkl", &other).unwrap_err();
+        assert!(other.contains("`label` is a Python list"), "{other}");
+    }
+
+    #[test]
+    fn one_score_of_one_set_is_imported_at_a_time() {
+        let one = csv("dataset,score,value\ndigits,msp,1\ndigits,msp,2\n").unwrap();
+        assert_eq!(one.len(), 2);
+        let scores = csv("dataset,score,value\ndigits,msp,1\ndigits,energy,2\n").unwrap_err();
+        assert!(scores.contains("`score` has `msp` and `energy`"), "{scores}");
+        let sets = csv("dataset,score,value\ndigits,msp,1\nletters,msp,2\n").unwrap_err();
+        assert!(sets.contains("`dataset` has `digits` and `letters`"), "{sets}");
     }
 }

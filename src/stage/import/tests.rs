@@ -329,7 +329,7 @@ fn scores_of_a_table_are_taken_in() {
         .collect();
     assert_eq!(shown, [(0.5, 3, None), (0.25, 1, None), (1.0, 0, Some(2))]);
     assert_eq!((rows[1].dataset.as_str(), rows[1].sample), ("svhn", 1));
-    assert!(import("pred\n3\n").unwrap_err().contains("`value` or `conf`"));
+    assert!(import("pred\n3\n").unwrap_err().contains("`score` or `conf`"));
     assert!(import("conf\nx\n").unwrap_err().contains("`conf` of row 0"));
     assert!(import("conf\nNaN\n").unwrap_err().contains("score 0 is NaN"));
 }

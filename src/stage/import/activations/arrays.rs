@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Arrays, FEATURES, LABELS, LOGITS, Matrix, Parts, whole};
+use super::{Arrays, FEATURES, LABELS, LOGITS, Matrix, Parts};
 use crate::exchange::{Array, ArrayFile, ExchangeError};
 use crate::nn::State;
 use crate::stage::StageError;
@@ -31,7 +31,7 @@ pub(super) fn of_files(arrays: &Arrays<'_>) -> Result<Parts, StageError> {
     let (features, logits) = (matrix(arrays.features)?, matrix(arrays.logits)?);
     let labels = arrays.labels.map(|path| {
         let file = ArrayFile::open(path)?;
-        classes(path, &file, only(path, &file)?)
+        Ok::<_, StageError>(file.classes(only(path, &file)?)?)
     });
     let head = match (arrays.weight, arrays.bias) {
         (Some(weight), Some(bias)) => {
@@ -80,34 +80,15 @@ fn matrix_of(path: &Path, file: &ArrayFile, array: &Array) -> Result<Matrix, Sta
 /// Reads a file of several arrays, by their names.
 pub(super) fn of_one_file(path: &Path) -> Result<Parts, StageError> {
     let file = ArrayFile::open(path)?;
-    let members = |what: &'static str| {
-        let members = file.arrays().iter().map(Array::in_words).collect();
-        let path = path.to_owned();
-        StageError::from(ExchangeError::Members { path, what, members })
-    };
     let wrong = |message: String| StageError::File {
         path: path.to_owned(),
         message,
     };
-    // The array of one of these names; none is passed over because it is not as it should be.
-    let called = |names: &[&str]| -> Result<Option<&Array>, StageError> {
-        let all: Vec<&Array> = file
-            .arrays()
-            .iter()
-            .filter(|array| is_called(array, names))
-            .collect();
-        match all.as_slice() {
-            [] => Ok(None),
-            [array] => Ok(Some(array)),
-            [a, b, ..] => {
-                let (a, b) = (a.in_words(), b.in_words());
-                Err(wrong(format!(
-                    "{a} and {b} are names of one thing: leave one of them out"
-                )))
-            }
-        }
+    let members = |what: &str| {
+        let found: Vec<String> = file.arrays().iter().map(Array::in_words).collect();
+        wrong(format!("{what}; there are {}", found.join(", ")))
     };
-    let of_floats = |names: &[&str]| match called(names)? {
+    let of_floats = |names: &[&str]| match file.called(names)? {
         Some(array) if !array.is_of_floats() => {
             let array = array.in_words();
             Err(wrong(format!("{array} does not hold floating-point numbers")))
@@ -123,8 +104,9 @@ pub(super) fn of_one_file(path: &Path) -> Result<Parts, StageError> {
             "there is no array of features (`features`) or logits (`logits`)",
         ));
     }
-    let labels = called(&LABELS)?
-        .map(|array| classes(path, &file, array))
+    let labels = file
+        .called(&LABELS)?
+        .map(|array| file.classes(array))
         .transpose()?;
     let head = match (of_floats(&WEIGHT)?, of_floats(&BIAS)?) {
         (Some(weight), Some(bias)) => Some(head([(path, &file, weight), (path, &file, bias)])?),
@@ -136,45 +118,6 @@ pub(super) fn of_one_file(path: &Path) -> Result<Parts, StageError> {
         }
     };
     Ok((matrix(features)?, matrix(logits)?, labels, head))
-}
-
-/// Whether an array has one of these names, by itself or as the last part of its own.
-fn is_called(array: &Array, names: &[&str]) -> bool {
-    let name = array.name.to_lowercase();
-    let last = name.rsplit(['.', '/']).next().unwrap_or_default();
-    // Every layer of a state dict has a weight.
-    names.contains(&name.as_str()) || !matches!(last, "weight" | "bias") && names.contains(&last)
-}
-
-/// Reads the true classes, `[images]` or `[images, 1]`: integers, or whole numbers among which NaN is none.
-fn classes(path: &Path, file: &ArrayFile, array: &Array) -> Result<Vec<i64>, StageError> {
-    let wrong = |message: String| StageError::File {
-        path: path.to_owned(),
-        message,
-    };
-    let (&[rows] | &[rows, 1]) = array.shape.as_slice() else {
-        let array = array.in_words();
-        return Err(wrong(format!(
-            "{array} is not a class number for each image, [images]"
-        )));
-    };
-    if array.is_of_floats() {
-        let values = numbers(path, file, array, rows)?;
-        let class = |(row, value): (usize, f32)| {
-            whole(f64::from(value)).ok_or_else(|| {
-                let array = array.in_words();
-                wrong(format!("{array}: row {row} is {value}, which is no class number"))
-            })
-        };
-        return values.into_iter().enumerate().map(class).collect();
-    }
-    match file.integers(array)? {
-        Some(integers) => Ok(integers),
-        None => {
-            let array = array.in_words();
-            Err(wrong(format!("{array} does not hold class numbers")))
-        }
-    }
 }
 
 fn numbers(path: &Path, file: &ArrayFile, array: &Array, count: usize) -> Result<Vec<f32>, StageError> {

@@ -65,7 +65,7 @@ fn classes_that_are_no_class_an_image_are_refused() {
         (floats("labels", &[3], &[1.0, 0.5, 0.0]), "row 1 is 0.5"),
         (
             floats("labels", &[3, 2], &[0.0; 6]),
-            "`labels` F32 [3, 2] is not a class number for each image",
+            "`labels` F32 [3, 2] is not a class number for each row",
         ),
         (
             integers("y", &[1 << 40, 0, 0]),
@@ -146,9 +146,30 @@ fn classes_of_a_table_are_numbers_or_missing() {
         [Some(3), Some(0)]
     );
     let error = read(Arc::new(StringArray::from(vec!["3", "cat"]))).unwrap_err();
-    assert!(error.contains("row 1 is no class number"), "{error}");
+    assert!(error.contains("`label` of row 1 is \"cat\""), "{error}");
     let error = read(Arc::new(Float64Array::from(vec![1.0, 2.5]))).unwrap_err();
-    assert!(error.contains("row 1 has the class 2.5"), "{error}");
+    assert!(error.contains("`label` of row 1 is \"2.5\""), "{error}");
     let error = read(Arc::new(UInt64Array::from(vec![1, u64::MAX]))).unwrap_err();
-    assert!(error.contains("row 1 is no class number"), "{error}");
+    assert!(error.contains("row 1 is beyond all integers"), "{error}");
+}
+
+#[test]
+fn a_table_of_text_or_of_numbered_columns_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.csv");
+    let read = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        let rows = read(&path, OF).map_err(|error| error.to_string())?.rows;
+        let row = |row: &Activation| (row.logits.0.clone(), row.features.0.clone(), row.label);
+        Ok::<_, String>(rows.iter().map(row).collect::<Vec<_>>())
+    };
+    let text = read("logits,features,label\n\"[1.5, -2]\",[0 1 2],1\n\"[0, 3]\",[4 5 6],\n").unwrap();
+    let first = (vec![1.5, -2.0], vec![0.0, 1.0, 2.0], Some(1));
+    assert_eq!(text, [first.clone(), (vec![0.0, 3.0], vec![4.0, 5.0, 6.0], None)]);
+    let numbered = "label,logit_0,logit_1,feature_0,feature_1,feature_2\n1.0,1.5,-2,0,1,2\n";
+    assert_eq!(read(numbered).unwrap(), [first]);
+    let none = read("label,x\n1,2\n").unwrap_err();
+    assert!(none.contains("there are `label`, `x`"), "{none}");
+    let two = read("run,logits\na,\"[1, 2]\"\nb,\"[1, 2]\"\n").unwrap_err();
+    assert!(two.contains("`run` has `a` and `b`"), "{two}");
 }

@@ -1,0 +1,123 @@
+//! Columns of numbers in tables of other programs, by what they are called.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use arrow::array::{Array as _, ArrayRef, AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type, Int64Type};
+
+use crate::exchange::records::is_of_names;
+use crate::exchange::{ExchangeError, whole};
+
+fn unfit(path: &Path, reason: String) -> ExchangeError {
+    ExchangeError::Unfit {
+        path: path.to_owned(),
+        reason,
+    }
+}
+
+/// Returns the column of one of these names, in letters of any size.
+///
+/// # Errors
+/// If there are two.
+pub(super) fn column<'b>(
+    path: &Path,
+    batch: &'b RecordBatch,
+    names: &[&str],
+) -> Result<Option<(&'b str, &'b ArrayRef)>, ExchangeError> {
+    let all = batch.schema_ref().fields().iter().zip(batch.columns());
+    let mut all = all.filter(|(field, column)| {
+        // Of scores, the column `score` may hold their name.
+        let is_name = field.name() == "score" && is_of_names(column);
+        names.contains(&field.name().to_lowercase().as_str()) && !is_name
+    });
+    let found = all.next().map(|(field, column)| (field.name().as_str(), column));
+    match (found, all.next()) {
+        (Some((one, _)), Some((other, _))) => {
+            let other = other.name();
+            let what =
+                format!("the columns `{one}` and `{other}` are names of one thing: leave one of them out");
+            Err(unfit(path, what))
+        }
+        (found, _) => Ok(found),
+    }
+}
+
+/// Texts that all rows of a file must agree in, by column.
+pub(super) type Agreed = BTreeMap<String, String>;
+
+/// Refuses rows of several runs, data sets and the like, which an export of ours may hold: of one file they
+/// would become one.
+pub(super) fn check_one(path: &Path, batch: &RecordBatch, seen: &mut Agreed) -> Result<(), ExchangeError> {
+    for name in ["run", "dataset", "split", "score"] {
+        let Some(texts) = batch
+            .column_by_name(name)
+            .filter(|column| column.data_type().is_string())
+        else {
+            continue;
+        };
+        let texts = cast(texts, &DataType::Utf8)?;
+        for text in texts.as_string::<i32>().iter().flatten() {
+            // CSV has numbers as text, too.
+            if text.parse::<f64>().is_ok() {
+                break;
+            }
+            let first = seen.entry(name.to_owned()).or_insert_with(|| text.to_owned());
+            if first != text {
+                let first = first.clone();
+                let what = format!("its column `{name}` has `{first}` and `{text}`: import them one by one");
+                return Err(unfit(path, what));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Adds the class numbers of a column, -1 where there is none: integers, or whole numbers, also as text. Nulls,
+/// empty texts and NaN are none.
+///
+/// # Errors
+/// If there is anything else, by its row.
+pub(super) fn add_classes(
+    path: &Path,
+    (name, column): (&str, &ArrayRef),
+    classes: &mut Vec<i64>,
+) -> Result<(), ExchangeError> {
+    let start = classes.len();
+    let kind = column.data_type();
+    let is_text = matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    let wrong = |row: usize, value: String| {
+        let row = start + row;
+        unfit(
+            path,
+            format!("`{name}` of row {row} is {value}, which is no class number"),
+        )
+    };
+    if !kind.is_floating() && !is_text {
+        let integers = cast(column, &DataType::Int64);
+        let integers = integers.map_err(|_| unfit(path, format!("`{name}` is {kind}, not class numbers")))?;
+        let lost = (0..column.len()).find(|row| integers.is_null(*row) && !column.is_null(*row));
+        if let Some(row) = lost {
+            return Err(wrong(row, format!("beyond all integers ({kind})")));
+        }
+        let given = integers.as_primitive::<Int64Type>().iter();
+        classes.extend(given.map(|class| class.unwrap_or(-1)));
+        return Ok(());
+    }
+    let texts = cast(column, &DataType::Utf8)?;
+    let numbers = match is_text {
+        true => None,
+        false => Some(cast(column, &DataType::Float64)?),
+    };
+    for (row, text) in texts.as_string::<i32>().iter().enumerate() {
+        let text = text.unwrap_or_default().trim();
+        let class = match &numbers {
+            _ if text.is_empty() => Some(-1),
+            Some(numbers) => whole(numbers.as_primitive::<Float64Type>().value(row)),
+            None => text.parse().ok().or_else(|| whole(text.parse().ok()?)),
+        };
+        classes.push(class.ok_or_else(|| wrong(row, format!("{text:?}")))?);
+    }
+    Ok(())
+}
