@@ -228,7 +228,8 @@ fn names(path: &Path) -> Option<Vec<String>> {
 
 /// Puts a member into its folder, unless it is no part of a set, or its path leads out of the archive.
 fn put(folders: &mut Folders, path: &Path, number: usize) -> bool {
-    let Some(mut names) = names(path) else {
+    // As tar itself, which takes the first slash away.
+    let Some(mut names) = names(path.strip_prefix("/").unwrap_or(path)) else {
         return false;
     };
     if names.iter().any(|name| files::is_litter(name)) {

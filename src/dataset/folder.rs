@@ -16,7 +16,7 @@ use super::error::DatasetError;
 use super::files;
 use super::item::{Container, Item, Stored};
 use super::layout::{Arrangement, arrange, unwrapped};
-use super::names::normal;
+use super::names::{is_split, normal};
 use super::set::Reading;
 use super::tiny::Tiny;
 use super::tree;
@@ -27,7 +27,7 @@ use crate::content::Content as FileContent;
 pub(super) const ALL: &str = "all";
 
 /// How deep the directories of a list of classes are looked for.
-const LIST_DEPTH: usize = 4;
+const LIST_DEPTH: usize = 6;
 
 /// A class whose directory is not named as the class.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,30 +138,37 @@ impl FolderSet {
                 reason: "the list of classes names a directory twice".to_owned(),
             });
         }
+        // The class directories of each folder that has some, by the names of the folders above.
         let mut found = Vec::new();
-        let mut level = vec![(ALL.to_owned(), root.clone())];
+        let mut level = vec![(Vec::new(), root.clone())];
         for _ in 0..LIST_DEPTH {
             let mut below = Vec::new();
-            for (name, folder) in level {
+            for (above, folder) in level {
                 let inner = folder.list()?.into_iter().filter_map(directory);
                 let (mut classes, others): (Vec<_>, Vec<_>) =
                     inner.partition(|(name, _)| place.contains_key(&normal(name)));
                 // In the order of the list, and so of the labels.
                 classes.sort_by_key(|(name, _)| place.get(&normal(name)).copied());
                 if classes.is_empty() {
-                    below.extend(others);
+                    let others = others.into_iter();
+                    below.extend(others.map(|(name, folder)| ([&above[..], &[name]].concat(), folder)));
                 } else {
-                    found.push((name, classes));
+                    let nodes = classes
+                        .into_iter()
+                        .map(|(name, folder)| walk.node(&name, &folder));
+                    found.push((above, nodes.collect::<Result<Vec<_>, _>>()?));
                 }
             }
             level = below;
-            if !found.is_empty() {
-                break;
-            }
+        }
+        // Annotations lie in directories of the classes, too.
+        let has_images = |(_, classes): &(_, Vec<tree::Node>)| classes.iter().any(|class| class.count > 0);
+        if found.iter().any(has_images) {
+            found.retain(has_images);
         }
         let has = |class: &&ClassFolder| {
             let mut classes = found.iter().flat_map(|(_, classes)| classes);
-            classes.any(|(name, _)| normal(name) == normal(&class.folder))
+            classes.any(|found| normal(&found.name) == normal(&class.folder))
         };
         if let Some(absent) = list.iter().find(|class| !has(class)) {
             return Err(DatasetError::Missing {
@@ -169,24 +176,35 @@ impl FolderSet {
                 expected: format!("directory {} of the class {}", absent.folder, absent.name),
             });
         }
-        let mut splits = Vec::new();
-        for (split, classes) in found {
+        let mut splits: BTreeMap<String, (String, Split)> = BTreeMap::new();
+        for (above, classes) in found {
+            let own = above.iter().rev().find(|name| is_split(name)).or(above.last());
+            let split = own.map_or(ALL, String::as_str).to_owned();
+            let within = above.join("/");
             let mut content = Vec::new();
-            for (class, folder) in classes {
-                let images = walk.node(&class, &folder)?.into_images();
-                if images.is_empty() {
+            for class in classes {
+                if class.count == 0 {
                     return Err(DatasetError::EmptyClass {
-                        path: walk.path.join(&split),
-                        class,
+                        path: walk.path.join(&within),
+                        class: class.name,
                     });
                 }
-                content.push((class, images));
+                content.push((class.name.clone(), class.into_images()));
             }
-            splits.push(Split {
-                name: split,
+            let made = Split {
+                name: split.clone(),
                 content: Content::Classes(content),
-            });
+            };
+            if let Some((other, _)) = splits.insert(split.clone(), (within.clone(), made)) {
+                return Err(DatasetError::Layout {
+                    path: walk.path.to_owned(),
+                    reason: format!(
+                        "{other} and {within} would both be the split `{split}`: name the folder of one of them"
+                    ),
+                });
+            }
         }
+        let splits = splits.into_values().map(|(_, split)| split).collect();
         // Only directories of the list were taken.
         let label = |folder: &str| place.get(&normal(folder)).copied().unwrap_or_default();
         Self::of(

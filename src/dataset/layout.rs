@@ -60,7 +60,12 @@ pub(super) fn arrange(path: &Path, node: Node) -> Result<Arrangement, DatasetErr
     if !node.images.is_empty() {
         return match full.is_empty() {
             true => Ok(one(ALL, Content::Unlabelled(node.images))),
-            false => Err(layout("images and directories side by side")),
+            false => {
+                let (image, folder) = (&node.images[0].0, &full[0].name);
+                Err(layout(&format!(
+                    "images and directories side by side, such as {image} and {folder}: move one or the other"
+                )))
+            }
         };
     }
     let is_named = |f: &Node| is_split(&f.name);
@@ -94,7 +99,16 @@ pub(super) fn arrange(path: &Path, node: Node) -> Result<Arrangement, DatasetErr
         return Ok(one(ALL, Content::Classes(found)));
     }
     if !flat_are_splits {
-        return Err(layout("some directories are classes and others splits"));
+        let named = |flat: bool| {
+            full.iter()
+                .find(|f| is_flat(f) == flat)
+                .map_or("", |f| f.name.as_str())
+        };
+        return Err(layout(&format!(
+            "some directories are classes and others splits: `{}` holds images, and `{}` directories of them",
+            named(true),
+            named(false)
+        )));
     }
     let domains = || full.iter().filter(|f| !is_named(f) && !is_flat(f)).map(unpacked);
     if domains().any(|domain| full_of(domain).any(is_named)) {

@@ -25,9 +25,21 @@ const SPLITS: [&str; 17] = [
     "unlabelled",
 ];
 
+/// What may follow the name of a split, besides digits: `train2017`, `test_images`.
+const TAILS: [&str; 8] = ["", "image", "images", "img", "imgs", "data", "set", "split"];
+
 /// Whether a split may be called so.
 pub(super) fn is_split(name: &str) -> bool {
-    SPLITS.iter().any(|split| split.eq_ignore_ascii_case(name))
+    let is = |name: &str| SPLITS.iter().any(|split| split.eq_ignore_ascii_case(name));
+    let is_tail = |word: &str| {
+        let word = word.trim_matches(|c: char| c.is_ascii_digit());
+        TAILS.iter().any(|tail| tail.eq_ignore_ascii_case(word))
+    };
+    let end = name
+        .find(|c: char| !c.is_ascii_alphabetic())
+        .unwrap_or(name.len());
+    let (head, tail) = name.split_at(end);
+    is(name) || is(head) && tail.split(['_', '-', '.', ' ']).all(is_tail)
 }
 
 /// The form in which names are compared: Unicode's normal form C, in which letters and their accents are one.
@@ -54,6 +66,32 @@ pub(crate) fn same_but_form(one: &[String], other: &[String]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn splits_have_names_of_their_own() {
+        for name in [
+            "train",
+            "Test",
+            "val_set",
+            "train2017",
+            "test_images",
+            "val-2",
+            "unlabeled2017",
+        ] {
+            assert!(is_split(name), "{name}");
+        }
+        for name in [
+            "trainer",
+            "tester_1",
+            "train_station",
+            "testimony",
+            "cat",
+            "evaluated",
+            "1",
+        ] {
+            assert!(!is_split(name), "{name}");
+        }
+    }
 
     #[test]
     fn names_in_two_normal_forms_are_alike() {

@@ -53,10 +53,16 @@ impl Folder {
 }
 
 /// How file names of pictures end that are read.
-const READ: [&str; 4] = ["png", "jpg", "jpeg", "jpe"];
+const READ: [&str; 6] = ["png", "jpg", "jpeg", "jpe", "jfif", "pjpeg"];
 /// How those end that are not.
 const NOT_READ: [&str; 11] = [
     "bmp", "gif", "webp", "tif", "tiff", "ppm", "pgm", "pbm", "avif", "heic", "jp2",
+];
+
+/// How files end that stand beside pictures and are none.
+const NO_PICTURES: [&str; 22] = [
+    "txt", "json", "jsonl", "csv", "tsv", "xml", "md", "html", "yaml", "yml", "toml", "ini", "log", "py",
+    "m", "mat", "npy", "npz", "pkl", "pdf", "parquet", "db",
 ];
 
 /// The end of a file's name, in small letters.
@@ -154,7 +160,7 @@ impl Walk<'_> {
         }
         // A name that does not say it, as in caches: the file does.
         match stored {
-            Stored::File(path) if extension.is_empty() => {
+            Stored::File(path) if !NO_PICTURES.contains(&extension.as_str()) => {
                 Ok(matches!(Content::at(path), Ok(Content::Png | Content::Jpeg)))
             }
             Stored::File(_) | Stored::Encoded(..) | Stored::Planes(_) => Ok(false),

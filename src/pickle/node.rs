@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::numpy::RawArray;
 use super::{Id, Pickle, Value};
 
 /// Where a module of PyTorch's keeps what it holds.
@@ -12,6 +13,8 @@ const MODULE: [&str; 3] = ["_modules", "_parameters", "_buffers"];
 pub(crate) struct List {
     /// The name that it has in a dictionary.
     pub(crate) name: String,
+    /// What it is, in words.
+    pub(crate) what: &'static str,
     /// Its integers; none where it holds something else.
     pub(crate) integers: Option<Vec<i64>>,
 }
@@ -189,16 +192,24 @@ impl<'p> Node<'p> {
         }
     }
 
-    /// The lists and tuples under names right in a dictionary, with their integers where they hold nothing else.
+    /// The lists, tuples and arrays of NumPy's under names right in a dictionary, with their integers where they
+    /// hold nothing else.
     pub(crate) fn lists(self) -> Vec<List> {
         let entries = self.entries().unwrap_or_default().into_iter();
         let list = |(key, value): (Self, Self)| {
-            let (Value::List(items) | Value::Tuple(items)) = value.value() else {
-                return None;
-            };
+            let name = key.key()?;
+            if let Value::List(items) | Value::Tuple(items) = value.value() {
+                return Some(List {
+                    name,
+                    what: "a Python list",
+                    integers: items.iter().map(|id| self.at(*id).integer()).collect(),
+                });
+            }
+            let array = RawArray::read(value).ok()?;
             Some(List {
-                name: key.key()?,
-                integers: items.iter().map(|id| self.at(*id).integer()).collect(),
+                name,
+                what: "an array of NumPy's among tensors",
+                integers: array.integers(),
             })
         };
         entries.filter_map(list).collect()

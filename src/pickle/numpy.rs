@@ -77,6 +77,22 @@ impl<'a> RawArray<'a> {
     }
 }
 
+impl RawArray<'_> {
+    /// Its integers, if it is a row of little-endian ones.
+    pub(crate) fn integers(&self) -> Option<Vec<i64>> {
+        let (order, kind) = self.descr.split_at_checked(1)?;
+        let (kind, size) = kind.split_at_checked(1)?;
+        let signed = match kind {
+            "i" => true,
+            "u" => false,
+            _ => return None,
+        };
+        let size = size.parse().ok().filter(|size| matches!(size, 1 | 2 | 4 | 8))?;
+        let is_row = order != ">" && self.shape.len() == 1;
+        is_row.then(|| crate::floats::integers(&self.bytes, size, signed))
+    }
+}
+
 /// NumPy's word for a type, with its order of bytes first: `dtype("f4", ..)` has that in its state.
 fn descr(kind: Node<'_>) -> Option<String> {
     let is_type = kind.function().and_then(Node::name) == Some(("numpy", "dtype"));

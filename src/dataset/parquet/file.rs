@@ -23,6 +23,8 @@ use super::pages::Values;
 use crate::content::Content;
 
 const IMAGE_COLUMNS: [&str; 6] = ["image", "img", "jpg", "png", "jpeg", "image_bytes"];
+/// What columns of integers are called that are labels, too.
+const OTHER_LABELS: [&str; 5] = ["target", "targets", "class", "class_id", "category"];
 /// What a column of images holds.
 const IMAGE_TYPE: &str = "struct<bytes, path> or binary";
 /// Names and labels read at a time.
@@ -89,8 +91,13 @@ fn open(path: &Path) -> Result<File, DatasetError> {
 }
 
 fn column_of(schema: &Schema, names: &[&str]) -> Option<String> {
-    let exists = |name: &&str| schema.column_with_name(name).is_some();
-    names.iter().copied().find(exists).map(str::to_owned)
+    let called = |name: &&str| {
+        schema
+            .fields()
+            .iter()
+            .find(|field| field.name().eq_ignore_ascii_case(name))
+    };
+    names.iter().find_map(called).map(|field| field.name().clone())
 }
 
 /// The features in the file's `huggingface` metadata, by column.
@@ -314,14 +321,45 @@ impl Columns {
         let Some(bytes) = bytes.filter(|_| fits) else {
             return Err(wrong(path, &image, IMAGE_TYPE, &kind.to_string()));
         };
-        let label = column_of(schema, &LABEL_COLUMNS);
-        let label = label.and_then(|label| Some((label.clone(), leaf(&[&label])?)));
+        let label = match column_of(schema, &LABEL_COLUMNS) {
+            Some(label) => Some(label),
+            None => declared_label(path, schema, features)?,
+        };
+        let label = match label {
+            Some(label) => match leaf(&[&label]) {
+                Some(leaf) => Some((label, leaf)),
+                None => return Err(wrong(path, &label, "an integer", "a list or struct")),
+            },
+            None => None,
+        };
         Ok(Self {
             bytes,
             path: leaf(&[&image, "path"]),
             label,
         })
     }
+}
+
+/// The column that the `huggingface` metadata declares as that of classes, or one that is called so.
+fn declared_label(path: &Path, schema: &Schema, features: &Value) -> Result<Option<String>, DatasetError> {
+    let names = schema.fields().iter().map(|field| field.name().as_str());
+    let declared: Vec<&str> = names
+        .filter(|name| features[*name]["_type"] == "ClassLabel")
+        .collect();
+    match declared.as_slice() {
+        [] => {}
+        [only] => return Ok(Some((*only).to_owned())),
+        several => {
+            let several = format!("one of {}: rename it to `label`", several.join(", "));
+            return Err(wrong(path, "label", "an integer", &several));
+        }
+    }
+    let other = column_of(schema, &OTHER_LABELS);
+    let is_integer = |name: &String| {
+        let field = schema.field_with_name(name);
+        field.is_ok_and(|field| field.data_type().is_integer())
+    };
+    Ok(other.filter(is_integer))
 }
 
 fn wrong(path: &Path, column: &str, expected: &'static str, actual: &str) -> DatasetError {

@@ -104,7 +104,19 @@ fn check_whole(path: &Path, stems: &[String]) -> Result<(), DatasetError> {
         .iter()
         .map(|s| (s.split, s.total, s.index.parse().ok()))
         .collect();
-    for shard in &shards {
+    for (place, shard) in shards.iter().enumerate() {
+        let of_split = |other: &&Shard<'_>| other.split == shard.split;
+        let twice = shards[..place].iter().filter(of_split);
+        let mut twice = twice.filter(|other| other.total != shard.total || other.index == shard.index);
+        if twice.next().is_some() || stems.iter().any(|stem| stem == shard.split) {
+            return Err(DatasetError::Layout {
+                path: path.to_owned(),
+                reason: format!(
+                    "its split `{}` is there twice, once in {} shards: remove the files of one version",
+                    shard.split, shard.total
+                ),
+            });
+        }
         let total: u64 = shard.total.parse().unwrap_or(0);
         // No set has more shards than there are files: one that is missing is found before.
         let missing = (0..total).find(|index| !there.contains(&(shard.split, shard.total, Some(*index))));
@@ -251,6 +263,17 @@ mod tests {
         ]);
         let said = cut.unwrap_err().to_string();
         assert!(said.contains("train-00001-of-00003.parquet"), "{said}");
+        for twice in [
+            [
+                "data/train-00000-of-00001.parquet",
+                "data/train-00000-of-00001-a09b74b3ef9c3b56.parquet",
+            ],
+            ["train-00000-of-00001.parquet", "train.parquet"],
+            ["train-00000-of-00002.parquet", "train-00000-of-00001.parquet"],
+        ] {
+            let said = splits(&twice).unwrap_err().to_string();
+            assert!(said.contains("`train` is there twice"), "{twice:?}: {said}");
+        }
         match splits(&[
             "full/train-00000-of-00001.parquet",
             "cropped/train-00000-of-00001.parquet",

@@ -720,3 +720,78 @@ fn a_list_of_classes_knows_folders_by_any_normal_form() {
         "all 2 [caf\u{e9} bar]"
     );
 }
+
+#[test]
+fn a_list_of_classes_finds_them_in_every_split_and_mixes_none() {
+    let class = |name: &str| ClassFolder {
+        folder: name.into(),
+        name: name.into(),
+    };
+    let of_list = |files: &[&str]| {
+        let reading = Reading {
+            classes: vec![class("b"), class("a")],
+            ..Reading::default()
+        };
+        let found = describe(tree(files).path(), &reading);
+        found
+            .map(|found| words(&found))
+            .map_err(|error| error.to_string())
+    };
+    // An ImageNet as it is unpacked, with annotations in folders of the classes.
+    let imagenet = [
+        "Annotations/CLS-LOC/train/a/x.xml",
+        "Annotations/CLS-LOC/train/b/x.xml",
+        "Data/CLS-LOC/train/a/x.png",
+        "Data/CLS-LOC/train/b/x.png",
+        "Data/CLS-LOC/train/c/x.png",
+        "Data/CLS-LOC/val/x.png",
+    ];
+    assert_eq!(of_list(&imagenet).unwrap(), "train 2 [b a]");
+    let wrapped = [
+        "train/images/a/x.png",
+        "train/images/b/x.png",
+        "test/images/a/y.png",
+        "test/images/b/y.png",
+    ];
+    assert_eq!(of_list(&wrapped).unwrap(), "test 2 [b a], train 2 [b a]");
+    let uneven = [
+        "train/a/x.png",
+        "train/b/x.png",
+        "test/images/a/y.png",
+        "test/images/b/y.png",
+    ];
+    assert_eq!(of_list(&uneven).unwrap(), "test 2 [b a], train 2 [b a]");
+    let domains = [
+        "photo/train/a/x.png",
+        "photo/train/b/x.png",
+        "sketch/train/a/y.png",
+        "sketch/train/b/y.png",
+    ];
+    let said = of_list(&domains).unwrap_err();
+    assert!(
+        said.contains("photo/train and sketch/train would both be the split `train`"),
+        "{said}"
+    );
+    let masks = [
+        "train/images/a/x.png",
+        "train/images/b/x.png",
+        "train/masks/a/x.png",
+        "train/masks/b/x.png",
+    ];
+    assert!(
+        of_list(&masks)
+            .unwrap_err()
+            .contains("train/images and train/masks")
+    );
+}
+
+#[test]
+fn pictures_are_known_by_what_they_are_where_their_names_say_nothing() {
+    let dir = tree(&["a/x.png", "b/y.png"]);
+    fs::copy(dir.path().join("a/x.png"), dir.path().join("a/x.v1")).unwrap();
+    fs::copy(dir.path().join("a/x.png"), dir.path().join("b/w.jfif")).unwrap();
+    fs::write(dir.path().join("b/notes.v2"), "text").unwrap();
+    assert_eq!(read(dir.path()).unwrap(), "all 4 [a b]");
+    let coco = tree(&["train2017/x.png", "val2017/y.png", "test2017/z.png"]);
+    assert_eq!(read(coco.path()).unwrap(), "test2017 1, train2017 1, val2017 1");
+}

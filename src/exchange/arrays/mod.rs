@@ -208,8 +208,8 @@ impl ArrayFile {
                 b.in_words()
             ))),
             (None, _, Some(list)) => Err(self.unfit(format!(
-                "`{}` is a Python list, not an array; `numpy.asarray` or `torch.stack` makes one of it",
-                list.name
+                "`{}` is {}, which is not read; `torch.stack`, `torch.from_numpy` or `numpy.asarray` makes what is",
+                list.name, list.what
             ))),
             (found, _, _) => Ok(found),
         }

@@ -58,7 +58,9 @@ pub(super) fn open(path: &Path) -> Result<(Vec<Array>, Vec<List>, Pickled), Exch
             kind,
         });
     }
-    Ok((arrays, pickle.root().lists(), held))
+    let mut lists = pickle.root().lists();
+    lists.retain(|list| arrays.iter().all(|array| array.name != list.name));
+    Ok((arrays, lists, held))
 }
 
 fn walk<'p>(

@@ -88,6 +88,9 @@ pub fn conform<A: FromVector>(
 /// How other programs call the column of classes, numbers or names.
 const CLASSES: [&str; 5] = ["label", "labels", "target", "targets", "class_ids"];
 
+/// How they call that of their names besides.
+const NAMES: [&str; 3] = ["name", "class", "category"];
+
 /// The column of a name; that of classes may be called otherwise.
 fn given_by<'b>(
     path: &Path,
@@ -99,7 +102,11 @@ fn given_by<'b>(
         return Ok(own);
     }
     let all = batch.schema_ref().fields().iter().zip(batch.columns());
-    let mut found = all.filter(|(field, _)| CLASSES.contains(&field.name().to_lowercase().as_str()));
+    let others = if name == "class_name" { &NAMES[..] } else { &[] };
+    let mut found = all.filter(|(field, _)| {
+        let name = field.name().to_lowercase();
+        CLASSES.contains(&name.as_str()) || others.contains(&name.as_str())
+    });
     match (found.next(), found.next()) {
         (Some((one, _)), Some((other, _))) => {
             let (what, expected) = (

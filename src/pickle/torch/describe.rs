@@ -311,7 +311,12 @@ impl<'p> Described<'p> {
         let mut arguments: Vec<Node<'p>> = value.arguments()?.take(AXES).collect();
         for _ in 0..DEPTH {
             match (rebuild(function)?, arguments.as_slice()) {
-                (Rebuild::Plain, [storage, offset, shape, strides, ..]) => {
+                (Rebuild::Plain, [storage, offset, shape, strides, rest @ ..]) => {
+                    // A view with the other sign, or conjugate: its numbers are not those that are stored.
+                    let turned = |key: &str| rest.get(2)?.get(key)?.truth();
+                    if turned("neg") == Some(true) || turned("conj") == Some(true) {
+                        return None;
+                    }
                     let storage = Storage::of(storage.persistent()?)?;
                     let (shape, strides) = (sizes(*shape)?, sizes(*strides)?);
                     let offset = offset.size()?.checked_add(storage.skipped)?;

@@ -140,7 +140,13 @@ fn of_table(path: &Path) -> Result<Columns, StageError> {
             return Err(ExchangeError::format(path, what, expected, found.join(", ")).into());
         };
         let row = columns.values.len();
-        let numbers = cast(values, &DataType::Float32).map_err(ExchangeError::from)?;
+        let kind = values.data_type();
+        let is_number = kind.is_numeric() || kind.is_string();
+        let numbers = cast(values, &DataType::Float32).ok().filter(|_| is_number);
+        let numbers = numbers.ok_or_else(|| {
+            let what = format!("`{name}`");
+            ExchangeError::format(path, what, "numbers", kind.to_string())
+        })?;
         if let Some(bad) = (0..numbers.len()).find(|row| numbers.is_null(*row)) {
             let what = format!("`{name}` of row {}", row + bad);
             return Err(ExchangeError::format(path, what, "a number", "something else, or nothing").into());

@@ -85,6 +85,10 @@ pub(super) fn add_classes(
     classes: &mut Vec<i64>,
 ) -> Result<(), ExchangeError> {
     let start = classes.len();
+    let column = match column.data_type() {
+        DataType::Dictionary(_, of) => &cast(column, of)?,
+        _ => column,
+    };
     let kind = column.data_type();
     let is_text = matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
     let wrong = |row: usize, value: String| {
@@ -95,8 +99,10 @@ pub(super) fn add_classes(
         )
     };
     if !kind.is_floating() && !is_text {
-        let integers = cast(column, &DataType::Int64);
-        let integers = integers.map_err(|_| unfit(path, format!("`{name}` is {kind}, not class numbers")))?;
+        if !kind.is_integer() && kind != &DataType::Null {
+            return Err(unfit(path, format!("`{name}` is {kind}, not class numbers")));
+        }
+        let integers = cast(column, &DataType::Int64)?;
         let lost = (0..column.len()).find(|row| integers.is_null(*row) && !column.is_null(*row));
         if let Some(row) = lost {
             return Err(wrong(row, format!("beyond all integers ({kind})")));

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::classes::Classes;
 use super::row::{Vectored, named};
 use crate::content::Content;
+use crate::dataset::alike;
 use crate::exchange::records::{Given, Records, conform};
 use crate::exchange::{Array, ArrayFile, ExchangeError, VectorRows};
 use crate::stage::StageError;
@@ -186,7 +187,7 @@ impl VectorFile<'_> {
         }
         let mut told = Vec::new();
         let mut counts: BTreeMap<u32, u64> = BTreeMap::new();
-        let (mut row, mut run) = (0_u64, None);
+        let (mut row, mut run, mut names) = (0_u64, None, Vec::new());
         for batch in records {
             let batch = batch?;
             if batch.num_rows() == 0 {
@@ -204,10 +205,21 @@ impl VectorFile<'_> {
             for made in &mut made.rows {
                 self.place(made, conformed.given, row, &mut counts)?;
                 row += 1;
+                if A::ONE_EACH {
+                    names.push(made.key().1.to_owned());
+                }
             }
             take(self.settled(made)?)?;
         }
-        Ok(told)
+        match alike(&names) {
+            Some((first, second)) if first == second => {
+                Err(self.wrong(format!("two rows are of the class `{first}`")))
+            }
+            Some((first, second)) => Err(self.wrong(format!(
+                "the classes `{first}` and `{second}` differ in nothing but Unicode's normal form"
+            ))),
+            None => Ok(told),
+        }
     }
 
     /// Puts a row into the class that the file says, or, where it says none, into the next one.
@@ -220,7 +232,10 @@ impl VectorFile<'_> {
     ) -> Result<(), StageError> {
         let (id, name, index) = made.key();
         let (id, name) = match (given.class_id, given.class_name) {
-            (true, true) if self.classes.are_unknown() => (id, name.to_owned()),
+            (true, true) if self.classes.are_unknown() => {
+                i32::try_from(id).map_err(|_| self.wrong(format!("row {row}: its class_id is negative")))?;
+                (id, name.to_owned())
+            }
             // The table is its own list of the classes.
             (false, true) if A::ONE_EACH && self.classes.are_unknown() => (row as u32, name.to_owned()),
             (false, false) if A::ONE_EACH && !self.classes.are_unknown() => {
