@@ -35,7 +35,11 @@ fn find(dir: &Path, above: &[String], found: &mut Vec<Found>) -> Result<(), Data
                     found,
                 )?;
             }
-        } else if let Some(stem) = entry.name.strip_suffix(".parquet") {
+        } else if let Some(stem) = entry
+            .name
+            .strip_suffix(".parquet")
+            .filter(|_| is_data(&entry.name))
+        {
             found.push(Found {
                 above: above.to_vec(),
                 stem: stem.to_owned(),
@@ -46,11 +50,18 @@ fn find(dir: &Path, above: &[String], found: &mut Vec<Found>) -> Result<(), Data
     Ok(())
 }
 
+/// Whether a file is none that describes the pictures beside it.
+fn is_data(name: &str) -> bool {
+    name != "metadata.parquet"
+}
+
 /// Whether a folder holds Parquet files, as far as a look at its first levels tells.
 pub(super) fn any(dir: &Path) -> bool {
     let has = |dir: &Path| {
         let entries = files::list(dir).unwrap_or_default();
-        entries.iter().any(|e| !e.is_dir && e.name.ends_with(".parquet"))
+        entries
+            .iter()
+            .any(|e| !e.is_dir && e.name.ends_with(".parquet") && is_data(&e.name))
     };
     let inner = |dir: &Path| {
         let entries = files::list(dir).unwrap_or_default();
