@@ -6,11 +6,13 @@
 
 mod class;
 mod open;
+mod process;
 mod session;
 mod source;
 
 pub use class::{Scope, class};
-pub use open::open_to_read;
+pub use open::{open_laid_over, open_to_read};
+pub use process::{State, own_process, with_holder};
 pub use session::Session;
 pub use source::{Found, guess_kind, model, name_of, weights};
 

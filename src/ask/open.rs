@@ -1,6 +1,8 @@
 //! Opening a store to read it, whatever became of its last writer.
 
 use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
 
 use crate::store::{Store, StoreError};
 
@@ -20,4 +22,26 @@ pub fn open_to_read(path: &Path) -> Result<Store, StoreError> {
         opened => return opened,
     }
     Store::open_read_only(path)
+}
+
+/// How often a store that is held is tried again.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// Opens a store for writing, made new if there is none, laid over others ([`Store::over`]). Another process
+/// that holds it is waited for as long as the `patience` goes: an earlier attempt at the same work may be
+/// about to end.
+///
+/// # Errors
+/// As [`Store::open_or_create`].
+pub fn open_laid_over(path: &Path, beneath: Vec<Store>, patience: Duration) -> Result<Store, StoreError> {
+    let mut waited = Duration::ZERO;
+    loop {
+        match Store::open_or_create(path) {
+            Err(StoreError::Locked { .. }) if waited < patience => {
+                sleep(AGAIN);
+                waited += AGAIN;
+            }
+            opened => return Ok(opened?.over(beneath)),
+        }
+    }
 }

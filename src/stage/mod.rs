@@ -125,17 +125,36 @@ pub fn run(ctx: &Context<'_>, spec: &RunSpec) -> Result<(Run, How), StageError> 
 /// # Errors
 /// As [`run`], and if the specification is of another stage.
 pub fn run_part(ctx: &Context<'_>, spec: &RunSpec, shard: imagine::Shard) -> Result<(Run, How), StageError> {
-    if spec.stage != imagine::NAME {
-        let stage = &spec.stage;
-        let why = format!("only `{}` can be made in parts, not `{stage}`", imagine::NAME);
-        return Err(StageError::Mismatch(why));
-    }
+    divisible(spec)?;
     attempt(ctx, spec, |run| {
         stage_of(run)?;
         let order = Order::of(run)?;
         let arithmetic = imagine::Imagine::arithmetic(&order.params);
         arithmetic.within(ctx, |ctx| imagine::execute_part(ctx, &order, shard))
     })
+}
+
+/// Begins the `imagine` run that answers `spec`, or takes it up again, and returns which of `parts` parts of
+/// it are not whole in the store: those that are left for [`run_part`]. None are of a finished run.
+///
+/// # Errors
+/// If the specification is of another stage, or the store fails.
+pub fn parts_left(ctx: &Context<'_>, spec: &RunSpec, parts: u64) -> Result<Vec<imagine::Shard>, StageError> {
+    divisible(spec)?;
+    match ctx.store.begin(spec, &ctx.stamp())? {
+        Begun::Finished(_) => Ok(Vec::new()),
+        Begun::Resumed(run) | Begun::New(run) => imagine::missing_parts(ctx.store, &run, parts),
+    }
+}
+
+/// Refuses a run that cannot be made in parts.
+fn divisible(spec: &RunSpec) -> Result<(), StageError> {
+    if spec.stage == imagine::NAME {
+        return Ok(());
+    }
+    let stage = &spec.stage;
+    let why = format!("only `{}` can be made in parts, not `{stage}`", imagine::NAME);
+    Err(StageError::Mismatch(why))
 }
 
 /// Begins a run or takes it up again, does the work, and finishes it if the work says that all is there.

@@ -73,16 +73,8 @@ impl<'a> Session<'a> {
     /// Opens the store at `path` for writing, made new if there is none, laid over others. Another process
     /// that holds it is waited for: an earlier attempt at the same work may be about to end.
     pub fn laid_over(globals: &'a Globals, path: &Path, beneath: Vec<Store>) -> Result<Self> {
-        let begun = std::time::Instant::now();
-        let store = loop {
-            match Store::open_or_create(path) {
-                Err(StoreError::Locked { .. }) if begun.elapsed() < PATIENCE => {
-                    std::thread::sleep(std::time::Duration::from_millis(500));
-                }
-                opened => break with_holder(opened)?,
-            }
-        };
-        Self::new(globals, Arc::new(store.over(beneath)), Bars::new)
+        let store = with_holder(ask::open_laid_over(path, beneath, PATIENCE))?;
+        Self::new(globals, Arc::new(store), Bars::new)
     }
 
     /// Opens a store that must be there, to be changed.
@@ -107,7 +99,7 @@ impl<'a> Session<'a> {
             device: globals.device.to_string(),
             engine: engine.describe(),
             host: process::host(),
-            process: Some(process::own()),
+            process: Some(ask::own_process()),
         };
         let bars = Arc::new(bars(globals.quiet));
         Ok(Self {
@@ -276,13 +268,7 @@ pub fn other_store(path: &Path) -> Result<Store> {
 
 /// Says of a store that is held by another process which one that is, where it can be seen.
 fn with_holder(opened: Result<Store, StoreError>) -> Result<Store> {
-    match opened {
-        Err(StoreError::Locked { path, .. }) => {
-            let holder = process::writer_of(&path).or_else(|| process::begun_by(&path));
-            Err(StoreError::Locked { path, holder }.into())
-        }
-        opened => Ok(opened?),
-    }
+    Ok(ask::with_holder(opened, &process::host())?)
 }
 
 /// Opens the store to check what could be done with it, for reading only; where there is none, an empty one

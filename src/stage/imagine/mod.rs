@@ -159,6 +159,22 @@ pub fn pictures(store: &Store, run: &Run) -> Result<u64, StageError> {
     Ok(params.pictures(&classes))
 }
 
+/// Returns which of `parts` parts of a run the store does not have whole.
+pub(super) fn missing_parts(store: &Store, run: &Run, parts: u64) -> Result<Vec<Shard>, StageError> {
+    let params: Params = super::params(run)?;
+    let classes: Vec<ClassEmbedding> = store.rows(required_input(run, &Role::Embeddings)?, None)?;
+    let mut done = Vec::new();
+    for class in params.chosen(&classes) {
+        done.push(store.indices(run.id, Table::Images, class.class_id)?);
+    }
+    let is_missing = |shard: &Shard| {
+        let mut part = shard.indices(params.per_class);
+        part.any(|index| done.iter().any(|done| !done.contains(&index)))
+    };
+    let all = (1..=parts).filter_map(|part| Shard::new(part, parts));
+    Ok(all.filter(is_missing).collect())
+}
+
 /// Makes what is missing of one part of the run, and says whether the whole run is now there.
 pub(super) fn execute_part(
     ctx: &Context<'_>,

@@ -1,5 +1,6 @@
 //! The whole pipeline from one file: a preset names the data, the model and the parameters of every stage.
 
+mod check;
 mod evaluation;
 mod outlook;
 mod plan;
@@ -22,6 +23,7 @@ use crate::dataset::Kind;
 use crate::engine::{self, Processor};
 use crate::store::Store;
 
+pub use check::check_all;
 pub use evaluation::Evaluation;
 pub use outlook::Outlook;
 pub use plan::{Plan, Point, Task};

@@ -141,6 +141,20 @@ impl Plan {
         }
     }
 
+    /// Returns the preset and the seed of a task.
+    ///
+    /// # Errors
+    /// As [`Preset::parse`], and [`StageError::Mismatch`] if the plan has no such setting.
+    pub fn preset_of(&self, task: &Task) -> Result<(Preset, u64), StageError> {
+        let missing = || StageError::Mismatch("the plan has no setting for its task".into());
+        let point = self.points.get(task.point).ok_or_else(missing)?;
+        let mut presets = self.presets()?;
+        match point.setting < presets.len() {
+            true => Ok((presets.swap_remove(point.setting), point.seed)),
+            false => Err(missing()),
+        }
+    }
+
     /// Returns the places of the tasks of a step.
     pub fn tasks_of(&self, step: Step) -> Vec<usize> {
         let all = self.tasks.iter().enumerate();

@@ -158,6 +158,32 @@ impl Preset {
         settings.map(|setting| self.with(setting)).collect()
     }
 
+    /// Returns the preset with another sweep in the place of its own: keys with their values, and `seeds`, as
+    /// a table `[sweep]` has them.
+    ///
+    /// # Errors
+    /// [`StageError::File`] if that is no sweep.
+    pub fn swept(&self, sweep: &serde_json::Map<String, Value>) -> Result<Self, StageError> {
+        let wrong = |message: String| StageError::File {
+            path: self.file.clone(),
+            message,
+        };
+        let mut table: toml::Table = toml::from_str(&self.text).map_err(|error| wrong(error.to_string()))?;
+        let mut own = toml::Table::new();
+        for (key, value) in sweep {
+            let value = toml::Value::try_from(value).map_err(|error| wrong(format!("sweep.{key}: {error}")));
+            own.insert(key.clone(), value?);
+        }
+        Sweep::try_from(own.clone()).map_err(wrong)?;
+        table.insert("sweep".to_owned(), own.into());
+        let text = toml::to_string(&table).map_err(|error| wrong(error.to_string()))?;
+        let preset = Self::parse(&text, &self.file)?;
+        Ok(match self.processor {
+            Some(processor) => preset.on(processor),
+            None => preset,
+        })
+    }
+
     fn with(&self, setting: Setting) -> Result<Self, StageError> {
         let wrong = |message: String| StageError::File {
             path: self.file.clone(),
@@ -246,6 +272,30 @@ mod tests {
                 values: Vec::new()
             }]
         );
+    }
+
+    #[test]
+    fn a_preset_takes_another_sweep() {
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("data/presets/quick.toml");
+        let preset = Preset::read(&file).unwrap();
+        let swept = |sweep: Value| preset.swept(sweep.as_object().unwrap());
+        let two = swept(serde_json::json!({ "sample.sampling.sigma": [0.25, 0.5], "seeds": [4] })).unwrap();
+        let sigmas = two.settings().unwrap().into_iter().map(|p| p.setting.in_words());
+        assert_eq!(
+            sigmas.collect::<Vec<_>>(),
+            ["sample.sampling.sigma=0.25", "sample.sampling.sigma=0.5"]
+        );
+        assert_eq!(two.sweep.seeds, [4]);
+        let none = two.swept(&serde_json::Map::new()).unwrap();
+        assert!(none.sweep.is_empty());
+        for (sweep, said) in [
+            (serde_json::json!({ "a": 1 }), "expected a list of values"),
+            (serde_json::json!({ "a": [null] }), "sweep.a"),
+            (serde_json::json!({ "seeds": [] }), "sweep.seeds"),
+        ] {
+            let error = swept(sweep).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
     }
 
     #[test]

@@ -7,7 +7,9 @@ mod columns;
 mod errors;
 mod import;
 mod metrics;
+mod parts;
 mod pictures;
+mod presets;
 mod process;
 mod rows;
 mod scores;
@@ -34,14 +36,18 @@ mod _native {
         misclassification_auroc, roc,
     };
     #[pymodule_export]
+    use parts::{answered, parts_left, run_of};
+    #[pymodule_export]
     use pictures::Pictures;
+    #[pymodule_export]
+    use presets::{planned, results, run_preset, run_task, task_parts_left, tasks};
     #[pymodule_export]
     use rows::Rows;
     #[pymodule_export]
     use scores::{Fitted, cards, fit};
     #[pymodule_export]
     use stages::{
-        embedded, evaluate_activations, evaluate_classifier, imagined, register, run_preset, sampled,
+        embedded, evaluate_activations, evaluate_classifier, imagine_asked, imagined, register, sampled,
     };
     #[pymodule_export]
     use store::Store;

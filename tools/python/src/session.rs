@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use candle_core::Device;
-use dream_ood::ask::Session;
+use dream_ood::ask::{self, Session};
 use dream_ood::engine::Engine;
 use dream_ood::stage::{self, BatchSize};
 use dream_ood::store::Store;
-use dream_schema::Process;
 use pyo3::prelude::*;
 
 use crate::work::Told;
@@ -16,8 +15,6 @@ use crate::work::Told;
 /// What Python knows of the machine.
 #[derive(FromPyObject)]
 pub struct Machine {
-    /// When this process was started, in the kernel's ticks.
-    started: Option<u64>,
     /// How many pictures the diffusion model makes at once.
     batch_size: Option<usize>,
     /// Bytes that pictures in the making may take, where that is not said.
@@ -34,11 +31,8 @@ impl Machine {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 device: "cpu".to_owned(),
                 engine: engine.describe(),
-                host: gethostname::gethostname().to_string_lossy().into_owned(),
-                process: Some(Process {
-                    pid: std::process::id(),
-                    started: self.started,
-                }),
+                host: host(),
+                process: Some(ask::own_process()),
             },
             engine,
             beside: Vec::new(),
@@ -54,6 +48,11 @@ impl Machine {
             None => BatchSize::Memory(self.memory),
         }
     }
+}
+
+/// Returns the name of this machine.
+pub fn host() -> String {
+    gethostname::gethostname().to_string_lossy().into_owned()
 }
 
 /// Returns microseconds since 1970-01-01 UTC.

@@ -1,19 +1,19 @@
 //! Stages of the pipeline: asked, checked, and carried out.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use dream_ood::ask::{self, AskError};
 use dream_ood::dataset::Reading;
-use dream_ood::stage::evaluate::{self, Observations, Settings};
-use dream_ood::stage::pipeline::{Evaluation, Preset, Reach};
+use dream_ood::stage::evaluate::{self, Observations, ScoreSpec, Settings};
+use dream_ood::stage::pipeline::{Evaluation, Reach};
 use dream_ood::stage::{
     self, Asked, ImageSource, ModelSource, Refusals, Role, Source as _, Stage, StageError, embed, imagine,
     lineage, sample, with_suggestion,
 };
 use dream_ood::store::{Readable as _, Store as Library};
 use dream_ood::{Error, Kind};
-use dream_schema::RunId;
+use dream_schema::{RunId, RunSpec};
 use pyo3::prelude::*;
 use serde::de::DeserializeOwned;
 
@@ -38,15 +38,23 @@ fn params<P: DeserializeOwned>(stage: &str, json: &str) -> PyResult<P> {
     })
 }
 
+/// Checks a question, registers what it reads, and returns what is asked.
+fn specified<S: Stage>(
+    store: &Library,
+    ask: impl Fn(Reach) -> Result<Asked<S>, Error>,
+) -> Result<RunSpec, Error> {
+    let mut refusals = Refusals::of(S::NAME);
+    ask(Reach::Glance)?.plan(store, &mut refusals)?;
+    refusals.finish()?;
+    Ok(ask(Reach::Register)?.spec(store)?)
+}
+
 /// Checks a question and carries it out.
 fn execute<S: Stage>(
     (store, machine, told): (&Arc<Library>, &Machine, &Arc<Told>),
     ask: impl Fn(Reach) -> Result<Asked<S>, Error>,
 ) -> Result<RunId, Error> {
-    let mut refusals = Refusals::of(S::NAME);
-    ask(Reach::Glance)?.plan(store, &mut refusals)?;
-    refusals.finish()?;
-    let spec = ask(Reach::Register)?.spec(store)?;
+    let spec = specified(store, ask)?;
     let session = machine.session(store, told);
     Ok(stage::run(&session.context(machine.batch_size()), &spec)?.0.id)
 }
@@ -154,6 +162,41 @@ pub fn imagined(
     })
 }
 
+/// Checks the question for painted vectors, registers the model, and returns the question as JSON, for
+/// [`parts_left`](crate::parts::parts_left) and the others.
+#[pyfunction]
+#[pyo3(signature = (store, listener, vectors, word, seed, json))]
+pub fn imagine_asked(
+    py: Python<'_>,
+    store: &Bound<'_, Store>,
+    listener: Py<PyAny>,
+    vectors: &str,
+    word: Option<String>,
+    seed: u64,
+    json: &str,
+) -> PyResult<String> {
+    let (library, vectors) = (store.get().to_write()?, store.get().resolve(vectors)?);
+    let params: imagine::Params = params(imagine::NAME, json)?;
+    work(py, &listener, |_| {
+        let spec = specified(&library, |reach| {
+            let model = model(&library, word.as_deref(), Some(vectors), reach)?;
+            Ok(imagine::ask(&library, &params, seed, vectors, &model)?)
+        })?;
+        Ok(serde_json::json!(spec).to_string())
+    })
+}
+
+/// Reads scores with hyperparameters that are written as one text, as in `knn:k=50`.
+fn read_scores(scores: &mut [ScoreSpec]) -> PyResult<()> {
+    for score in scores {
+        if let ScoreSpec::Plain(text) = score {
+            let wrong = |words| of_kind(Kind::Refused, format!("{}: scores: {words}", evaluate::NAME));
+            *score = text.parse().map_err(wrong)?;
+        }
+    }
+    Ok(())
+}
+
 /// Which runs an evaluation of activations reads.
 #[derive(FromPyObject)]
 pub struct Observed {
@@ -178,7 +221,8 @@ pub fn evaluate_activations(
     let resolve = |name: &String| store.get().resolve(name);
     let optional =
         |name: &Option<String>| PyResult::Ok(name.as_ref().map(resolve).transpose()?.map(Into::into));
-    let params: evaluate::Params = params(evaluate::NAME, json)?;
+    let mut params: evaluate::Params = params(evaluate::NAME, json)?;
+    read_scores(&mut params.scores)?;
     let mut ood = Vec::new();
     for name in &observed.ood {
         let run = resolve(name)?;
@@ -214,7 +258,8 @@ pub fn evaluate_classifier(
     json: &str,
 ) -> PyResult<String> {
     let (library, classifier) = (store.get().to_write()?, store.get().resolve(classifier)?);
-    let settings: Settings = params(evaluate::NAME, json)?;
+    let mut settings: Settings = params(evaluate::NAME, json)?;
+    read_scores(&mut settings.scores)?;
     let run = work(py, &listener, |told| {
         let id = match &id {
             Some(name) => ImageSource::named(&library, name)?,
@@ -242,30 +287,6 @@ pub fn evaluate_classifier(
             .id)
     })?;
     Ok(run.to_string())
-}
-
-/// Runs the whole pipeline of a preset file, and returns the parts and their runs.
-#[pyfunction]
-pub fn run_preset(
-    py: Python<'_>,
-    store: &Bound<'_, Store>,
-    machine: Machine,
-    listener: Py<PyAny>,
-    file: PathBuf,
-    seed: u64,
-) -> PyResult<Vec<(String, String)>> {
-    let library = store.get().to_write()?;
-    let preset = Preset::read(Path::new(&file)).map_err(raised)?;
-    work(py, &listener, |told| {
-        let session = machine.session(&library, told);
-        let context = session.context(machine.batch_size());
-        let mut done = Vec::new();
-        preset.run(&context, seed, &mut |part, run, _| {
-            done.push((part.to_owned(), run.id.to_string()));
-            Ok(())
-        })?;
-        Ok(done)
-    })
 }
 
 /// Registers the image set at a path under a name; it stays where it is. Returns the entry as JSON.

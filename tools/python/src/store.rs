@@ -1,20 +1,25 @@
 //! The store: what it holds, and questions to it.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use dream_ood::Kind;
 use dream_ood::ask::{self, Scope};
 use dream_ood::query::{Class, Distance, Filter, Selection, TableName, nearest, neighbours_batch};
-use dream_ood::store::{Readable, Store as Library, StoreError};
+use dream_ood::stage::lineage;
+use dream_ood::store::{MergeOptions, Readable, Store as Library, StoreError};
+use dream_ood::{Kind, archive};
 use dream_schema::columns::Columns;
-use dream_schema::{RunId, Table};
+use dream_schema::{RunId, Status, Table};
 use pyo3::prelude::*;
 
 use crate::errors::{of_kind, raised};
 use crate::pictures::Pictures;
 use crate::process;
 use crate::rows::{Question, Rows};
+use crate::session::host;
+use crate::signals::interrupted;
 
 /// A class, as Python names it.
 #[derive(FromPyObject)]
@@ -34,6 +39,14 @@ pub struct Store {
 }
 
 impl Store {
+    fn of(path: PathBuf, store: Library) -> Self {
+        process::is_forked();
+        Self {
+            path,
+            open: Mutex::new(Some((std::process::id(), Arc::new(store)))),
+        }
+    }
+
     /// Returns the store of this process: after a fork the file is opened again, for reading only.
     pub fn library(&self) -> PyResult<Arc<Library>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -81,17 +94,25 @@ impl Store {
     #[new]
     #[pyo3(signature = (path, write = false))]
     fn new(py: Python<'_>, path: PathBuf, write: bool) -> PyResult<Self> {
-        process::is_forked();
         let path = std::path::absolute(&path).unwrap_or(path);
         let store = py.detach(|| match write {
-            true => Library::open_or_create(&path),
+            true => ask::with_holder(Library::open_or_create(&path), &host()),
             false => ask::open_to_read(&path),
         });
-        let store = Arc::new(store.map_err(raised)?);
-        Ok(Self {
-            path,
-            open: Mutex::new(Some((std::process::id(), store))),
-        })
+        Ok(Self::of(path, store.map_err(raised)?))
+    }
+
+    /// Opens a store for writing, made where there is none, laid over another that is read. A process that
+    /// holds it is waited for, `patience` seconds at most.
+    #[staticmethod]
+    fn laid_over(py: Python<'_>, path: PathBuf, beneath: PathBuf, patience: u64) -> PyResult<Self> {
+        let path = std::path::absolute(&path).unwrap_or(path);
+        let store = py.detach(|| {
+            let beneath = vec![ask::open_to_read(&beneath)?];
+            let opened = ask::open_laid_over(&path, beneath, Duration::from_secs(patience));
+            ask::with_holder(opened, &host())
+        });
+        Ok(Self::of(path, store.map_err(raised)?))
     }
 
     #[getter]
@@ -108,6 +129,52 @@ impl Store {
     fn close(&self) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         *open = None;
+    }
+
+    /// Takes in what another store has; with `of` it is to have nothing but a part of that run. Returns the
+    /// number of rows that are new here.
+    #[pyo3(signature = (path, of = None))]
+    fn merge(&self, py: Python<'_>, path: PathBuf, of: Option<&str>) -> PyResult<u64> {
+        let store = self.to_write()?;
+        py.detach(|| {
+            let other = ask::open_to_read(&path).map_err(raised)?;
+            if let Some(of) = of {
+                let runs = other.runs().map_err(raised)?;
+                if let Some(stray) = runs.iter().map(|run| run.id.to_string()).find(|run| run != of) {
+                    let path = path.display();
+                    let words = format!("{path} has run {stray}, and was to have a shard of {of} alone");
+                    return Err(of_kind(Kind::Refused, words));
+                }
+            }
+            Ok(store
+                .merge(&other, &MergeOptions::default())
+                .map_err(raised)?
+                .rows)
+        })
+    }
+
+    /// Writes finished runs as Parquet files below a folder, those that are named with what they came from or
+    /// all. Returns how many runs and rows were written, and how many runs were there.
+    fn export(&self, py: Python<'_>, folder: &str, runs: Vec<String>) -> PyResult<(u64, u64, u64)> {
+        let store = self.library()?;
+        let mut chosen = Vec::new();
+        for name in &runs {
+            let all = lineage::ancestors(&store, self.resolve(name)?).map_err(raised)?;
+            chosen.extend(all.iter().map(|run| run.id));
+        }
+        if runs.is_empty() {
+            let (all, _) = store.legible_runs().map_err(raised)?;
+            let finished = all.iter().filter(|run| run.status == Status::Finished);
+            chosen.extend(finished.map(|run| run.id));
+        }
+        let mut seen = BTreeSet::new();
+        chosen.retain(|run| seen.insert(*run));
+        let exported = py.detach(|| {
+            let place = archive::open(folder)?;
+            archive::export(&store, &chosen, place.as_ref(), &interrupted)
+        });
+        let exported = exported.map_err(|error| py.check_signals().err().unwrap_or_else(|| raised(error)))?;
+        Ok((exported.runs as u64, exported.rows, exported.known as u64))
     }
 
     /// Returns the records of all runs as JSON, in the order in which they were begun, and why the records of

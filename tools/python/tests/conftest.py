@@ -1,12 +1,15 @@
 """A small store for all tests: classes, features and pictures of another program, and outliers sampled from
 them."""
 
+import re
 import shutil
+from pathlib import Path
 
 import dream_ood
 import numpy as np
 import pytest
 
+DATA = Path(__file__).parents[3] / "data"
 CLASSES = ["sandal", "coat", "bag"]
 WIDTH = 8
 #: Features of each class.
@@ -69,3 +72,35 @@ def writable(made, tmp_path):
     shutil.copy(made, path)
     with dream_ood.open(path, write=True) as store:
         yield store
+
+
+@pytest.fixture(scope="session")
+def preset(tmp_path_factory):
+    """A preset with too little of everything to mean anything."""
+    text = (DATA / "presets" / "quick.toml").read_text()
+    others = "|".join(["sneaker", "letters", "objects", "textures"])
+    text = re.sub(rf'^  {{ name = "({others})".*\n', "", text, flags=re.MULTILINE)
+    text = text.replace('"../', f'"{DATA}/')
+    for key, value in {"epochs": 1, "width": 4, "steps": 2, "per_class": 4, "plain_per_class": 1}.items():
+        text = re.sub(rf"^{key} = .*$", f"{key} = {value}", text, flags=re.MULTILINE)
+    file = tmp_path_factory.mktemp("preset") / "tiny.toml"
+    file.write_text(text)
+    return file
+
+
+@pytest.fixture(scope="session")
+def piped(preset, tmp_path_factory):
+    """The path of a store with the runs of that preset, and the runs by part."""
+    path = tmp_path_factory.mktemp("piped") / "dream.redb"
+    with dream_ood.open(path, write=True) as store:
+        runs = store.run_preset(preset, progress=False)
+    return path, runs
+
+
+@pytest.fixture
+def piped_copy(piped, tmp_path):
+    """A copy of that store, open for writing, and the runs."""
+    path = tmp_path / "piped.redb"
+    shutil.copy(piped[0], path)
+    with dream_ood.open(path, write=True) as store:
+        yield store, piped[1]

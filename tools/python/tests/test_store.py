@@ -1,6 +1,7 @@
 """Opening, runs, lineage."""
 
 import datetime as dt
+import os
 import pickle
 import subprocess
 import sys
@@ -63,7 +64,9 @@ def test_a_file_that_is_no_store_is_refused(tmp_path):
 def test_a_second_writer_is_told_that_the_store_is_held(writable):
     code = f"import dream_ood; dream_ood.open({str(writable.path)!r}, write=True)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "LockedError" in done.stderr and "held" in done.stderr
+    assert "LockedError" in done.stderr and f"held by process {os.getpid()} of " in done.stderr
+    with pytest.raises(errors.LockedError, match="is held by this process itself"):
+        dream_ood.open(writable.path, write=True)
 
 
 def test_a_store_for_reading_is_not_written(store):

@@ -3,9 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use dream_ood::stage::pipeline::Preset;
+use dream_ood::stage::pipeline::{Preset, check_all};
 use dream_ood::stage::{How, Refusals, StageError};
-use dream_ood::store::check_alias;
 use dream_schema::{Run, RunId};
 
 use super::stages::{all_is_well, read_preset};
@@ -61,26 +60,8 @@ impl Demo {
 /// Refuses what cannot be done of the pipeline with any of its settings and the greatest of its seeds, and of
 /// its report, before a store is made.
 pub fn check(globals: &Globals, presets: &[Preset], seeds: &[u64], report: Option<&Path>) -> Result<()> {
-    let (store, seed) = (store_to_check(globals)?, seeds.iter().copied().max().unwrap_or(0));
-    let mut refused = Vec::new();
-    for preset in presets {
-        let mut own = preset.check(&store, seed, memory::room(globals))?;
-        let mut refusals = Refusals::of("preset");
-        if let Err(error) = check_alias(&preset.alias(seed, "evaluate-plain")) {
-            refusals.refuse("name", format!("the aliases of its runs begin with it: {error}"));
-        }
-        own.extend(refusals.into_inner());
-        // What is wrong with one setting may be so with all: one is told.
-        if !own.is_empty() {
-            let setting = preset.setting.in_words();
-            if !setting.is_empty() {
-                own.iter_mut()
-                    .for_each(|refusal| refusal.part = format!("with {setting}: {}", refusal.part));
-            }
-            refused.extend(own);
-            break;
-        }
-    }
+    let store = store_to_check(globals)?;
+    let mut refused = check_all(presets, &store, seeds, memory::room(globals))?;
     let mut refusals = Refusals::of("report");
     if let Some(fault) = report.and_then(|file| target::fault(file, report::ENDINGS, Over::Report)) {
         refusals.refuse("file", fault);

@@ -1,6 +1,7 @@
 //! `dream lineage RUN`.
 
 use anyhow::Result;
+use dream_ood::ask::State;
 use dream_ood::stage::name_of_source;
 use dream_ood::store::Readable;
 use dream_schema::{Dataset, RunId};
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 use super::Verdict;
 use crate::globals::{Format, Globals};
 use crate::output;
-use crate::process::State;
+use crate::process;
 use crate::session::Session;
 
 /// Shows what a run came from: its inputs, theirs, and the data sets and models at the roots.
@@ -86,7 +87,7 @@ fn node(
         let inputs = record.spec.inputs.iter();
         let inputs = inputs.map(|i| node(session, datasets, i.run, &i.role, Some(&i.digest)));
         Ok::<_, anyhow::Error>(Known {
-            state: State::of(&record).name(),
+            state: State::of(&record, &process::host()).name(),
             seed: record.spec.seed,
             alias: session.store.alias_of(run)?,
             sources: record.spec.sources.iter().map(source).collect(),

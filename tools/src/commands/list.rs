@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
+use dream_ood::ask::State;
 use dream_ood::query::runs_batch;
 use dream_ood::stage::{STAGES, nearest_name};
 use dream_ood::store::Readable;
@@ -13,7 +14,7 @@ use dream_schema::{Run, RunId, Table};
 use super::Verdict;
 use crate::globals::{Format, Globals};
 use crate::output;
-use crate::process::State;
+use crate::process;
 use crate::session::{Session, Usage};
 
 /// Lists the runs, oldest first.
@@ -49,7 +50,11 @@ impl Ls {
             return Err(Usage(format!("--stage {stage}: {}", unknown_stage(stage, known))).into());
         }
         runs.retain(|r| self.stage.as_ref().is_none_or(|s| *s == r.spec.stage));
-        runs.retain(|r| self.status.as_ref().is_none_or(|s| s == State::of(r).name()));
+        runs.retain(|r| {
+            self.status
+                .as_ref()
+                .is_none_or(|s| s == State::of(r, &process::host()).name())
+        });
         let verdict = session.say_damaged()?;
         if globals.format != Format::Table {
             output::batch(globals.format, batch(&runs, &session.store.aliases()?)?)?;
@@ -66,7 +71,7 @@ impl Ls {
             rows.push([
                 format!("{:.12}", run.id.to_string()),
                 run.spec.stage.clone(),
-                State::of(run).name().to_owned(),
+                State::of(run, &process::host()).name().to_owned(),
                 seconds(run),
                 session.store_rows(run)?,
                 alias.join(" "),
@@ -91,7 +96,7 @@ fn unknown_stage(stage: &str, known: impl Iterator<Item = String>) -> String {
 /// Returns runs as a table: that of SQL, and what can be seen of their processes from here.
 pub fn batch(runs: &[Run], aliases: &[(String, RunId)]) -> Result<RecordBatch> {
     let stored = runs_batch(runs, aliases)?;
-    let states = || runs.iter().map(State::of);
+    let states = || runs.iter().map(|run| State::of(run, &process::host()));
     let words: ArrayRef = Arc::new(StringArray::from_iter_values(states().map(State::name)));
     let alive: ArrayRef = Arc::new(BooleanArray::from_iter(states().map(State::is_alive)));
     let mut fields = stored.schema().fields().to_vec();

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use dream_ood::ask::State;
 use dream_ood::exchange;
 use dream_ood::stage::{evaluate, name_of_source};
 use dream_ood::store::Readable;
@@ -11,7 +12,7 @@ use dream_schema::{Image, Run, Status, Table};
 use super::{Verdict, list};
 use crate::globals::{Format, Globals};
 use crate::output;
-use crate::process::State;
+use crate::process;
 use crate::session::Session;
 use crate::table;
 
@@ -96,7 +97,10 @@ fn print(session: &Session<'_>, run: &Run) -> Result<()> {
             "stage".to_owned(),
             format!("{} (version {})", spec.stage, spec.stage_version),
         ],
-        ["status".to_owned(), State::of(run).in_words(run)],
+        [
+            "status".to_owned(),
+            State::of(run, &process::host()).in_words(run),
+        ],
         ["seed".to_owned(), spec.seed.to_string()],
         ["seconds".to_owned(), list::seconds(run)],
         [

@@ -13,24 +13,13 @@ ASSUMED = 4 << 30
 class Machine:
     """What the compiled part asks."""
 
-    started: int | None
     batch_size: int | None
     memory: int
 
 
-def machine(batch_size: int | None = None) -> Machine:
-    """This machine, with half of the memory that is free for pictures in the making."""
-    return Machine(_started(), batch_size, (_free() or ASSUMED) // 2)
-
-
-def _started() -> int | None:
-    """When this process was started, in the kernel's ticks, which tells it from a later one of the same
-    number."""
-    try:
-        # The second field is the program's name in brackets, whatever is in it; this one is the 22nd.
-        return int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
-    except (OSError, ValueError, IndexError):
-        return None
+def machine(batch_size: int | None = None, share: float = 1.0) -> Machine:
+    """This machine, with half of the memory that is free for pictures in the making, or a share of that."""
+    return Machine(batch_size, int((_free() or ASSUMED) // 2 * share))
 
 
 def _free() -> int | None:

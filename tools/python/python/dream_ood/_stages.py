@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import operator
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import _native
@@ -109,12 +111,37 @@ def evaluate_classifier(
     )
 
 
-def run_preset(store: Store, file: str, seed: int, progress: Progress | None) -> list[tuple[str, str]]:
-    return _native.run_preset(store._native, machine(), listener(progress), file, seed)
+def imagine_asked(store: Store, vectors: str, model: str | None, seed: int, params: dict[str, Any]) -> str:
+    text = _text({**IMAGINE, **params})
+    return _native.imagine_asked(store._native, listener(False), vectors, model, seed, text)
+
+
+def run_preset(
+    store: Store, file: str, seed: int, setting: Mapping[str, Any] | None, progress: Progress | None
+) -> list[tuple[str, str]]:
+    text = None if setting is None else _text({key: [value] for key, value in setting.items()})
+    return _native.run_preset(store._native, machine(), listener(progress), file, seed, text)
+
+
+def planned(
+    store: Store,
+    file: str,
+    settings: Mapping[str, Sequence[Any]] | None,
+    seeds: Sequence[int] | None,
+    shards: int,
+) -> str:
+    text = None if settings is None else _text({key: list(values) for key, values in settings.items()})
+    numbers = None if seeds is None else [operator.index(seed) for seed in seeds]
+    return _native.planned(store._native, listener(False), file, text, numbers, shards)
 
 
 def register(store: Store, name: str, path: str, skip_bad: bool) -> dict[str, Any]:
     return json.loads(_native.register(store._native, listener(False), name, path, skip_bad))
+
+
+def read(text: str) -> Any:
+    """What the library says in JSON."""
+    return json.loads(text)
 
 
 def _text(params: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -210,6 +210,23 @@ class Store:
             skip_bad: Leaves images out that cannot be decoded, instead of refusing the set.
         """
         return _stages.register(self, name, os.fspath(path), skip_bad)
+
+    # To and from other stores.
+
+    def merge(self, path: str | os.PathLike[str]) -> int:
+        """Takes in the runs of another store, all or none: shards of one run become one, runs that are here
+        already are compared. Returns the number of rows that are new here."""
+        return self._native.merge(os.fspath(path))
+
+    def export(
+        self, folder: str | os.PathLike[str], *, run: RunName | Iterable[RunName] | None = None
+    ) -> tuple[int, int, int]:
+        """Writes finished runs, all of them or those named with what they came from, as Parquet files
+        `table=NAME/run=ID/class=N/rows.parquet` below a folder: DuckDB, Spark and Hugging Face's
+        `load_dataset` read it, and `dream import --from` takes the runs in again. Runs that are there are not
+        written again. Returns how many runs and rows were written, and how many runs were there.
+        """
+        return self._native.export(os.fspath(folder), _ids(run))
 
     # What other programs made.
 
@@ -452,11 +469,25 @@ class Store:
         return self.query("metrics", run=run, columns=["name", "dataset", "score", "value"])
 
     def run_preset(
-        self, file: str | os.PathLike[str], *, seed: int = 0, progress: Progress | None = None
+        self,
+        file: str | os.PathLike[str],
+        *,
+        seed: int = 0,
+        setting: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
     ) -> dict[str, Run]:
-        """Runs the whole pipeline of a preset file; what is here is not made again. Returns its runs by
-        part."""
-        done = _stages.run_preset(self, os.fspath(file), seed, progress)
+        """Runs the whole pipeline of a preset file; what is here is not made again. Returns its runs by part
+        (`embed`, `sample`, `imagine`, `detect`, `evaluate`, ...), which get the names that `dream run` gives
+        them.
+
+        Args:
+            file: The preset, a .toml file.
+            seed: The seed of all random numbers.
+            setting: Keys of the preset that get other values, as in `{"sample.sampling.sigma": 0.1}`. Of a
+                preset with a sweep it names the one that is run; `dream_ood.ray.sweep` runs all of them.
+            progress: As for `embed`.
+        """
+        done = _stages.run_preset(self, os.fspath(file), seed, setting, progress)
         return {part: self.run(id) for part, id in done}
 
     def _made(self, run: str, alias: str | None) -> Run:

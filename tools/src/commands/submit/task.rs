@@ -81,14 +81,6 @@ impl Work<'_> {
         Ok(found.ok_or_else(missing)?)
     }
 
-    /// Returns the preset and the seed of a task.
-    fn point(&self, task: &Task) -> Result<(Preset, u64)> {
-        let point = self.plan.points.get(task.point).copied();
-        let presets = self.plan.presets()?;
-        let found = point.and_then(|point| Some((presets.get(point.setting)?.clone(), point.seed)));
-        found.context("the plan has no setting for its task")
-    }
-
     /// Opens the stores that a task reads: those of the tasks before it, and the one that the job is for.
     fn beneath(&self, task: &Task) -> Result<Vec<Store>> {
         let mut stores = Vec::new();
@@ -130,7 +122,7 @@ impl Work<'_> {
     }
 
     fn run(&self, session: &Session<'_>, task: &Task, shard: Option<Shard>) -> Result<Vec<Run>> {
-        let (preset, seed) = self.point(task)?;
+        let (preset, seed) = self.plan.preset_of(task)?;
         let mut begun = std::time::Instant::now();
         let mut told = |_: &str, run: &Run, how| {
             session.say(run, how, begun);
