@@ -1,11 +1,11 @@
 #!/bin/sh
-# Hands each reader so many inputs of libFuzzer's, on the stable compiler, and stops at the first that makes one
-# panic, hang for 20 s or ask for more than 2 GB.
+# Hands each reader so many inputs of libFuzzer's, on the stable compiler, and stops at the first that makes
+# one panic, hang for 20 s or ask for more than 2 GB.
 #
 #   sh fuzz/run.sh [INPUTS] [READER...]
 #
-# INPUTS: 1000000 if not said. READER: those of src/outside/; all if none is named. A corpus of what reached new
-# code grows in fuzz/corpus/, and what fails is kept in fuzz/artifacts/.
+# INPUTS: 1000000 if not said. READER: those of src/outside/; all if none is named. A corpus of what reached
+# new code grows in fuzz/corpus/, and what fails is kept in fuzz/artifacts/.
 set -eu
 cd "$(dirname "$0")"
 inputs=${1:-1000000}

@@ -1,6 +1,6 @@
 //! Labels in files beside pictures: `metadata.csv` and `metadata.jsonl` of Hugging Face's image folders, with
-//! a column `file_name`, and the `.cls` files of WebDataset's shards, with a number for the picture of the same
-//! name.
+//! a column `file_name`, and the `.cls` files of WebDataset's shards, with a number for the picture of the
+//! same name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! Folders of PNG and JPEG files, and archives (tar, tar.gz, zip) of such folders: `split/class/*`, `class/*`
-//! (one split, "all"), plain `*`, or one folder `*/*` (one split, without labels unless files beside the pictures
-//! say them).
+//! (one split, "all"), plain `*`, or one folder `*/*` (one split, without labels unless files beside the
+//! pictures say them).
 //!
 //! Classes are the sorted names of the class directories over all splits; images are sorted by class and then
 //! file name. Where a list of classes is given (ImageNet-100: a hundred of ImageNet's thousand directories),
@@ -199,7 +199,8 @@ impl FolderSet {
                 return Err(DatasetError::Layout {
                     path: walk.path.to_owned(),
                     reason: format!(
-                        "{other} and {within} would both be the split `{split}`: name the folder of one of them"
+                        "{other} and {within} would both be the split `{split}`: name the folder of one of \
+                         them"
                     ),
                 });
             }

@@ -33,8 +33,8 @@ pub(super) fn unwrapped(mut node: Node) -> Node {
 
 /// Says which directories are splits and which are classes, by where the images are:
 ///
-/// - images right in it, or in its only directory: one split without labels, unless files beside the images say
-///   them (`beside`);
+/// - images right in it, or in its only directory: one split without labels, unless files beside the images
+///   say them (`beside`);
 /// - directories of images: classes of the split "all", or if all have names of splits, splits without
 ///   labels;
 /// - directories of directories: splits of classes; one with images of its own may stand beside them if it is
@@ -42,9 +42,9 @@ pub(super) fn unwrapped(mut node: Node) -> Node {
 /// - what holds nothing but one of these is passed through (`Data/CLS-LOC`, `train/images`), and directories
 ///   without any image (`labels`, `Annotations`) are passed over beside splits.
 ///
-/// Directories that are not called as splits are taken for splits (the domains `amazon` and `webcam`) only where
-/// they are no sets of their own and the images are right in their class directories: deeper ones might be
-/// classes, too.
+/// Directories that are not called as splits are taken for splits (the domains `amazon` and `webcam`) only
+/// where they are no sets of their own and the images are right in their class directories: deeper ones
+/// might be classes, too.
 pub(super) fn arrange(path: &Path, node: Node) -> Result<Arrangement, DatasetError> {
     let layout = |reason: &str| DatasetError::Layout {
         path: path.to_owned(),

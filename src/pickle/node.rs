@@ -192,8 +192,8 @@ impl<'p> Node<'p> {
         }
     }
 
-    /// The lists, tuples and arrays of NumPy's under names right in a dictionary, with their integers where they
-    /// hold nothing else.
+    /// The lists, tuples and arrays of NumPy's under names right in a dictionary, with their integers where
+    /// they hold nothing else.
     pub(crate) fn lists(self) -> Vec<List> {
         let entries = self.entries().unwrap_or_default().into_iter();
         let list = |(key, value): (Self, Self)| {

@@ -34,8 +34,8 @@ impl ClassRow {
 
 /// Reads a class table: separated by tabs, or by commas or semicolons with cells in quotes where needed, with
 /// a header that names at least `name` and `token_word`; `prompt_suffix`, `wnid` (the name of the class's
-/// directory) and `class_id` (its number; without it, classes are numbered by line) are optional. A byte order
-/// mark is passed over, and lines that begin with `#`.
+/// directory) and `class_id` (its number; without it, classes are numbered by line) are optional. A byte
+/// order mark is passed over, and lines that begin with `#`.
 ///
 /// # Errors
 /// If it cannot be read, lacks a column, a row is too short, or two classes cannot be told apart by name.

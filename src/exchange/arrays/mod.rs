@@ -208,7 +208,8 @@ impl ArrayFile {
                 b.in_words()
             ))),
             (None, _, Some(list)) => Err(self.unfit(format!(
-                "`{}` is {}, which is not read; `torch.stack`, `torch.from_numpy` or `numpy.asarray` makes what is",
+                "`{}` is {}, which is not read; `torch.stack`, `torch.from_numpy` or `numpy.asarray` makes \
+                 what is",
                 list.name, list.what
             ))),
             (found, _, _) => Ok(found),
@@ -240,7 +241,8 @@ impl ArrayFile {
         integers.ok_or_else(|| self.unfit(format!("{words} does not hold class numbers")))
     }
 
-    /// Returns the class numbers, or the places, of one of these names, one for each of `rows` rows, and its name.
+    /// Returns the class numbers, or the places, of one of these names, one for each of `rows` rows, and its
+    /// name.
     ///
     /// # Errors
     /// As [`called`](Self::called) and [`classes`](Self::classes), or if there are more or fewer.

@@ -260,8 +260,8 @@ fn stride<O: OffsetSizeTrait>(offsets: &[O]) -> Option<(usize, usize)> {
     equal.then_some((first, width))
 }
 
-/// Returns the vectors of a column as f32, checked for nulls at every depth and for one width; the first is of
-/// the file's row `start`.
+/// Returns the vectors of a column as f32, checked for nulls at every depth and for one width; the first is
+/// of the file's row `start`.
 ///
 /// # Errors
 /// If a row is no list of numbers, or one of another width.

@@ -189,13 +189,14 @@ mod tests {
         of("scores.csv", text.as_bytes())
     }
 
-    /// A pickle of protocol 2 of a dictionary with these lists of whole numbers below 256 and an array `conf` of
-    /// three scores.
+    /// A pickle of protocol 2 of a dictionary with these lists of whole numbers below 256 and an array
+    /// `conf` of three scores.
     fn lists(lists: &[(&str, &[u8])]) -> Vec<u8> {
-        let mut bytes = b"\x80\x02}(U\x04confcnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\
-            \x87R(K\x01K\x03\x85cnumpy\ndtype\nU\x02f4K\x00K\x01\x87R(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xff\
-            K\x00tb\x89C\x0c\x00\x00\x80\x3f\x00\x00\x00\x40\x00\x00\x40\x40tb"
-            .to_vec();
+        let mut bytes =
+            b"\x80\x02}(U\x04confcnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85\
+            C\x01b\x87R(K\x01K\x03\x85cnumpy\ndtype\nU\x02f4K\x00K\x01\x87R(K\x03U\x01<NNNJ\xff\xff\xff\xff\
+            J\xff\xff\xff\xffK\x00tb\x89C\x0c\x00\x00\x80\x3f\x00\x00\x00\x40\x00\x00\x40\x40tb"
+                .to_vec();
         for (name, numbers) in lists {
             bytes.extend([b'U', name.len() as u8]);
             bytes.extend(name.as_bytes());

@@ -74,8 +74,8 @@ pub(super) fn check_one(path: &Path, batch: &RecordBatch, seen: &mut Agreed) -> 
     Ok(())
 }
 
-/// Adds the class numbers of a column, -1 where there is none: integers, or whole numbers, also as text. Nulls,
-/// empty texts and NaN are none.
+/// Adds the class numbers of a column, -1 where there is none: integers, or whole numbers, also as text.
+/// Nulls, empty texts and NaN are none.
 ///
 /// # Errors
 /// If there is anything else, by its row.

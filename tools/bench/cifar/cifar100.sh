@@ -8,10 +8,10 @@
 #
 # DOWNLOADS: the clones that README.md names. MODEL: a text-to-image model that knows the words of
 # data/classes/cifar100.tsv, in the diffusers layout. OUT: the store and the tables, as CSV; asked again, it
-# goes on where it stopped. DREAM names the program, if it is not `dream`; SEEDS the seeds (0 1 2). With TUNE=N
-# classifiers begin with the encoder's weights, as the public code has it for ImageNet-100, and train for N epochs
-# from a learning rate of 0.02; without, each trains from nothing for EPOCHS. A step has OUTLIERS outliers beside
-# its BATCH images. On two cores the defaults take a long night a seed; on a GPU:
+# goes on where it stopped. DREAM names the program, if it is not `dream`; SEEDS the seeds (0 1 2). With
+# TUNE=N classifiers begin with the encoder's weights, as the public code has it for ImageNet-100, and train
+# for N epochs from a learning rate of 0.02; without, each trains from nothing for EPOCHS. A step has OUTLIERS
+# outliers beside its BATCH images. On two cores the defaults take a long night a seed; on a GPU:
 #
 #   DREAM="dream --device cuda" DEPTH=34 WIDTH=64 EPOCHS=200 BATCH=256 PER_CLASS=1000 sh cifar100.sh ...
 set -eu
