@@ -161,11 +161,9 @@ pub fn import(ctx: &Context<'_>, question: &Question<'_>) -> Result<Run, StageEr
             })
         }
         Rows::Scores(of) => {
-            let read = scores::read(file, *of)?;
+            let (read, told) = scores::read(file, *of)?;
             let spec = spec(ctx.store, question, params(rows, None), sources(question)?)?;
-            store(ctx, question, &spec, Vec::new(), |run| {
-                Ok(ctx.store.put(run, &read)?)
-            })
+            store(ctx, question, &spec, told, |run| Ok(ctx.store.put(run, &read)?))
         }
         Rows::Activations(of) => {
             let spec = spec(ctx.store, question, params(rows, None), sources(question)?)?;

@@ -36,10 +36,13 @@ struct Columns {
     values: Vec<f32>,
     predicted: Vec<i64>,
     labels: Option<Vec<i64>>,
+    /// Whether scores were of 64 bits, which are kept in 32.
+    rounded: bool,
 }
 
-/// Reads the scores in a file. A negative label is that of an image without one.
-pub(super) fn read(path: &Path, of: ScoresOf<'_>) -> Result<Vec<Score>, StageError> {
+/// Reads the scores in a file, and what is to be told of how they were read. A negative label is that of an image
+/// without one.
+pub(super) fn read(path: &Path, of: ScoresOf<'_>) -> Result<(Vec<Score>, Vec<String>), StageError> {
     let content = Content::at(path).map_err(ExchangeError::io(path))?;
     let columns = match Records::is_content(content) {
         true => of_table(path)?,
@@ -67,6 +70,11 @@ pub(super) fn read(path: &Path, of: ScoresOf<'_>) -> Result<Vec<Score>, StageErr
         if value.is_nan() {
             return Err(wrong(format!("score {sample} is NaN")));
         }
+        if columns.rounded && value.is_infinite() {
+            return Err(wrong(format!(
+                "score {sample} is beyond the numbers of 32 bits, in which scores are kept"
+            )));
+        }
         let class = |number: i64| {
             i32::try_from(number).map_err(|_| wrong(format!("image {sample} has the class {number}")))
         };
@@ -88,7 +96,11 @@ pub(super) fn read(path: &Path, of: ScoresOf<'_>) -> Result<Vec<Score>, StageErr
             predicted: class(columns.predicted[sample])?,
         })
     };
-    (0..count).map(row).collect()
+    let rows = (0..count).map(row).collect::<Result<_, StageError>>()?;
+    let told = columns
+        .rounded
+        .then(|| "64-bit scores are rounded to 32 bits".to_owned());
+    Ok((rows, told.into_iter().collect()))
 }
 
 fn of_arrays(path: &Path) -> Result<Columns, StageError> {
@@ -119,6 +131,7 @@ fn of_arrays(path: &Path) -> Result<Columns, StageError> {
     Ok(Columns {
         predicted: column(&PREDICTED)?.unwrap_or_else(|| vec![-1; count]),
         labels: column(&LABELS)?,
+        rounded: array.is_rounded(),
         values,
     })
 }
@@ -128,6 +141,7 @@ fn of_table(path: &Path) -> Result<Columns, StageError> {
         values: Vec::new(),
         predicted: Vec::new(),
         labels: None,
+        rounded: false,
     };
     let mut seen = Agreed::new();
     for batch in Records::open(path)? {
@@ -141,6 +155,7 @@ fn of_table(path: &Path) -> Result<Columns, StageError> {
         };
         let row = columns.values.len();
         let kind = values.data_type();
+        columns.rounded |= kind == &DataType::Float64;
         let is_number = kind.is_numeric() || kind.is_string();
         let numbers = cast(values, &DataType::Float32).ok().filter(|_| is_number);
         let numbers = numbers.ok_or_else(|| {
@@ -181,7 +196,7 @@ mod tests {
         let path = folder.path().join(name);
         std::fs::write(&path, bytes).unwrap();
         let row = |score: Score| (score.value, score.predicted, score.label);
-        let rows = read(&path, OF).map(|rows| rows.into_iter().map(row).collect());
+        let rows = read(&path, OF).map(|(rows, _)| rows.into_iter().map(row).collect());
         rows.map_err(|error| error.to_string())
     }
 

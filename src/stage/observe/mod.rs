@@ -144,7 +144,12 @@ impl Stage for Observe {
                 match refusals.take(Role::Initial, weights)?.flatten() {
                     // A finished run is answered without its weights.
                     Some(_) if asked.is_answered(store) => {}
-                    Some(weights) => network.check_weights(&weights, refusals)?,
+                    Some(weights) => {
+                        network.check_weights(&weights, refusals)?;
+                        if let Some(images) = &images {
+                            check_labels(images, &network.classes, &asked.params, refusals)?;
+                        }
+                    }
                     None => refusals.refuse(Role::Initial, "`observe` needs the weights of the network"),
                 }
             }
@@ -156,8 +161,8 @@ impl Stage for Observe {
                 }
                 let trained_on = known.map(|known| known.source::<ImageSource>(store, &Role::Images));
                 let trained_on = refusals.take(Role::Detector, trained_on.transpose())?.flatten();
-                if let (Some(images), Some(trained_on), true) = (&images, trained_on, asked.params.matched) {
-                    refusals.take(Role::Images, images.places_among(trained_on.classes()))?;
+                if let (Some(images), Some(trained_on)) = (&images, trained_on) {
+                    check_labels(images, trained_on.classes(), &asked.params, refusals)?;
                 }
             }
         }
@@ -172,6 +177,22 @@ impl Stage for Observe {
     fn execute(ctx: &Context<'_>, order: &Order<'_, Params>) -> Result<(), StageError> {
         execute(ctx, order.run, &order.params)
     }
+}
+
+/// Refuses labels that are to be taken as they are, or matched by name, and are not those of the classifier.
+fn check_labels(
+    images: &ImageSource,
+    classes: &[String],
+    params: &Params,
+    refusals: &mut Refusals,
+) -> Result<(), StageError> {
+    if params.matched {
+        refusals.take(Role::Images, images.places_among(classes))?;
+    }
+    if params.numbered {
+        refusals.take(Role::Images, images.check_classes(classes, "the classifier"))?;
+    }
+    Ok(())
 }
 
 fn execute(ctx: &Context<'_>, run: &Run, params: &Params) -> Result<(), StageError> {
