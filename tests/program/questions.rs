@@ -98,6 +98,23 @@ fn what_has_no_meaning_is_refused_before_any_work() {
         ),
         (&["export", "images", "-o", "mixed"], "2 runs"),
         (
+            &["compare", "quick-0-evaluate", "--scores", "energy,energy"],
+            "named twice",
+        ),
+        (
+            &[
+                "compare",
+                "quick-0-evaluate",
+                "--layout",
+                "openood",
+                "--metric",
+                "auroc",
+            ],
+            "leave --metric out",
+        ),
+        (&["sql", "--spill", "no/such", "SELECT 1"], "no such folder"),
+        (&["dataset", "rm", "digits", "--format", "csv"], "is for tables"),
+        (
             &[
                 "nearest",
                 "outliers",
@@ -124,6 +141,24 @@ fn what_has_no_meaning_is_refused_before_any_work() {
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(2), "{args:?}: {errors}");
         assert!(errors.contains(words), "{args:?}: {errors}");
+    }
+    for args in [
+        &["query", "outliers", "--run", "quick-0-detect"][..],
+        &["export", "outliers", "--run", "quick-0-detect", "-o", "x.csv"],
+        &[
+            "nearest",
+            "outliers",
+            "--run",
+            "quick-0-detect",
+            "--to",
+            "outliers:quick-0-sample:bag:0",
+        ],
+    ] {
+        let line = bad(path, 1, args);
+        assert!(
+            line.contains("has no outliers: it is a run of `detect`"),
+            "{args:?}: {line}"
+        );
     }
     let line = bad(path, 1, &["export", "outliers", "-o", "no/such/x.parquet"]);
     assert!(line.contains("no folder no/such"), "{line}");

@@ -9,7 +9,7 @@ use dream_ood::query::{Class, QueryOptions};
 use dream_ood::stage::imagine::Shard;
 use dream_ood::stage::{BatchSize, Context, How, Machine, Progress as _, StageError};
 use dream_ood::store::{Readable, Store, StoreError, check_alias};
-use dream_schema::{Run, RunId, RunSpec, Status};
+use dream_schema::{Run, RunId, RunSpec, Status, Table};
 
 use crate::bars::Bars;
 use crate::commands::Verdict;
@@ -139,6 +139,22 @@ impl<'a> Session<'a> {
     /// Returns the run of that id, prefix or alias.
     pub fn resolve(&self, name: &str) -> Result<RunId> {
         Ok(self.store.resolve(name)?)
+    }
+
+    /// Refuses a finished run that has no rows of a table, and never will: what it has instead is said.
+    pub fn require_rows(&self, id: RunId, table: Table) -> Result<()> {
+        let run = self.store.run(id)?;
+        if run.status != Status::Finished || self.store.count(id, table)? > 0 {
+            return Ok(());
+        }
+        let mut has = Vec::new();
+        for other in Table::ALL {
+            if self.store.count(id, other)? > 0 {
+                has.push(other.name());
+            }
+        }
+        let (stage, has) = (&run.spec.stage, has.join(", "));
+        bail!("run {id} has no {table}: it is a run of `{stage}`, with {has}")
     }
 
     /// Returns the number of the class that a word means in a run and what it came from.

@@ -8,7 +8,8 @@ use std::mem::{size_of, size_of_val};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray};
-use arrow::datatypes::{DataType, Field, FieldRef, Float64Type};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Int64Type};
 use datafusion::common::{ScalarValue, exec_err, plan_err};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
@@ -107,7 +108,12 @@ impl AggregateUDFImpl for Detection {
             return plan_err!("{name}: is_ood is true or false, not {is_ood}");
         }
         let convention = given.get(2).cloned();
-        Ok([DataType::Float64, DataType::Boolean]
+        // Whether integers are 0 and 1 is seen row by row: a label is not whether a sample is OOD.
+        let is_ood = match is_ood.is_integer() {
+            true => DataType::Int64,
+            false => DataType::Boolean,
+        };
+        Ok([DataType::Float64, is_ood]
             .into_iter()
             .chain(convention)
             .collect())
@@ -161,6 +167,22 @@ impl Accumulator for Samples {
             return exec_err!("{} takes two columns", self.metric.name());
         };
         let scores = scores.as_primitive::<Float64Type>();
+        let is_ood = match is_ood.as_primitive_opt::<Int64Type>() {
+            Some(integers) => {
+                if let Some(other) = integers
+                    .iter()
+                    .flatten()
+                    .find(|integer| !matches!(integer, 0 | 1))
+                {
+                    let name = self.metric.name();
+                    return exec_err!(
+                        "{name}: is_ood is true or false, or 1 or 0, and not {other} (of a label: `label IS NULL`)"
+                    );
+                }
+                &cast(is_ood, &DataType::Boolean)?
+            }
+            None => is_ood,
+        };
         for (score, is_ood) in scores.iter().zip(is_ood.as_boolean()) {
             match (score, is_ood) {
                 (Some(score), Some(true)) => self.ood.push(score),

@@ -35,7 +35,11 @@ impl Nearest {
         let session = Session::reading(globals)?;
         let vector = self.vector(&session)?;
         let selection = match &self.run {
-            Some(run) => Selection::run(session.resolve(run)?),
+            Some(run) => {
+                let run = session.resolve(run)?;
+                session.require_rows(run, table(&self.table)?)?;
+                Selection::run(run)
+            }
             None => Selection::default(),
         };
         let distance = if self.l2 { Distance::L2 } else { Distance::Cosine };

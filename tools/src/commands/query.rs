@@ -45,7 +45,11 @@ impl Choice {
             .run
             .iter()
             .map(|name| session.resolve(name))
-            .collect::<Result<_>>()?;
+            .collect::<Result<Vec<_>>>()?;
+        if let TableName::Artifacts(table) = table {
+            runs.iter()
+                .try_for_each(|run| session.require_rows(*run, table))?;
+        }
         let class = self
             .class
             .as_deref()

@@ -4,14 +4,14 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use dream_ood::query::{FUNCTIONS, QueryOptions, Sql as Engine, TableName};
 
 use super::Verdict;
 use crate::bars::Bars;
 use crate::globals::{Format, Globals};
 use crate::output;
-use crate::session::{self, Session};
+use crate::session::{self, Session, Usage};
 
 /// Answers an SQL query over the tables of the store, or over exported Parquet files.
 ///
@@ -43,6 +43,12 @@ impl Sql {
             "-" => io::read_to_string(io::stdin()).context("standard input")?,
             query => query.to_owned(),
         };
+        if let Some(folder) = self.spill.as_ref().filter(|folder| !folder.is_dir()) {
+            bail!(Usage(format!(
+                "--spill {}: there is no such folder",
+                folder.display()
+            )));
+        }
         let with_spill = |options: QueryOptions| QueryOptions {
             spill: self.spill.clone(),
             ..options

@@ -71,6 +71,7 @@ fn groups_nulls_and_what_is_refused() {
         ("auroc(s, g)", "is_ood is true or false"),
         ("fpr95(s, o, 'nobody')", "'dream-ood', 'openood', 'pytorch-ood'"),
         ("auroc(DISTINCT s, o)", "would drop samples"),
+        ("auroc(s, CAST(s AS INT))", "1 or 0, and not"),
         ("auroc(CAST('NaN' AS DOUBLE), o)", "is NaN"),
     ] {
         let err = refusal(&s, &format!("SELECT {call} FROM {rows}"));

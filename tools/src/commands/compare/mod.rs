@@ -73,6 +73,21 @@ pub struct Compare {
     seed: u64,
 }
 
+/// The metrics where none is named: the default of `--metric`.
+const USUAL: [MetricName; 2] = [MetricName::Fpr95, MetricName::Auroc];
+
+/// Refuses a name that is given twice.
+fn refuse_twice<T: PartialEq + std::fmt::Display>(option: &str, names: &[T]) -> Result<(), Usage> {
+    let twice = names
+        .iter()
+        .enumerate()
+        .find(|(place, name)| names[..*place].contains(name));
+    match twice {
+        Some((_, name)) => Err(Usage(format!("{option} {name}: it is named twice"))),
+        None => Ok(()),
+    }
+}
+
 impl Compare {
     pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
         if globals.format != Format::Table && self.layout != Layout::Text {
@@ -81,6 +96,13 @@ impl Compare {
                 self.layout
             )));
         }
+        if self.layout == Layout::OpenOod && self.metric != USUAL {
+            bail!(Usage(
+                "--layout openood has all metrics of OpenOOD's evaluator: leave --metric out".to_owned()
+            ));
+        }
+        refuse_twice("--metric", &self.metric)?;
+        refuse_twice("--scores", &self.scores)?;
         self.check_plot()?;
         let session = Session::reading(globals)?;
         let runs = match &self.sweep {

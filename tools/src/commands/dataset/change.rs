@@ -5,7 +5,7 @@ use dream_ood::store::{Readable, check_name};
 use dream_schema::Dataset;
 
 use crate::commands::Verdict;
-use crate::globals::{Format, Globals};
+use crate::globals::Globals;
 use crate::session::{Session, Usage};
 
 /// Runs that are named of those that read from an entry.
@@ -13,15 +13,17 @@ const NAMED: usize = 5;
 
 pub(super) fn rename(globals: &Globals, name: &str, new: &str) -> Result<()> {
     check_name(new).map_err(|error| Usage(error.to_string()))?;
+    let as_json = globals.as_json()?;
     let session = Session::existing(globals)?;
     session.store.rename_dataset(name, new)?;
-    match globals.format {
-        Format::Json => out!("{}", serde_json::json!({ "name": name, "new": new })),
-        Format::Table | Format::Csv => out!("`{name}` is `{new}` now"),
+    match as_json {
+        true => out!("{}", serde_json::json!({ "name": name, "new": new })),
+        false => out!("`{name}` is `{new}` now"),
     }
 }
 
 pub(super) fn remove(globals: &Globals, name: &str, yes: bool) -> Result<Verdict> {
+    let as_json = globals.as_json()?;
     let session = match yes {
         true => Session::existing(globals)?,
         false => Session::reading(globals)?,
@@ -39,7 +41,7 @@ pub(super) fn remove(globals: &Globals, name: &str, yes: bool) -> Result<Verdict
             readers.push(alias.unwrap_or_else(|| format!("{:.12}", run.id.to_string())));
         }
     }
-    if globals.format == Format::Json {
+    if as_json {
         let read_by = &readers;
         out!(
             "{}",
@@ -51,7 +53,7 @@ pub(super) fn remove(globals: &Globals, name: &str, yes: bool) -> Result<Verdict
     if yes {
         session.store.remove_dataset(name)?;
     }
-    if globals.format != Format::Json {
+    if !as_json {
         match yes {
             true => out!("forgotten")?,
             false => out!("nothing is forgotten yet: it would be, with --yes")?,
