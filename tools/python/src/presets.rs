@@ -96,7 +96,6 @@ pub fn run_preset(
 /// store does not have of them.
 #[pyfunction]
 #[pyo3(signature = (store, listener, file, settings, seeds, shards))]
-#[expect(clippy::too_many_arguments, reason = "Python names them")]
 pub fn planned(
     py: Python<'_>,
     store: &Bound<'_, Store>,
@@ -130,9 +129,12 @@ fn plan(json: &str) -> PyResult<Plan> {
     serde_json::from_str(json).map_err(|error| of_kind(Kind::Refused, format!("no plan: {error}")))
 }
 
-/// Returns the tasks of a plan: name, step, whether it is cut into shards, and the tasks that it comes after.
+/// A task: its name, its step, whether it is cut into shards, and the tasks that it comes after.
+type Named = (String, &'static str, bool, Vec<usize>);
+
+/// Returns the tasks of a plan.
 #[pyfunction]
-pub fn tasks(json: &str) -> PyResult<Vec<(String, &'static str, bool, Vec<usize>)>> {
+pub fn tasks(json: &str) -> PyResult<Vec<Named>> {
     let plan = plan(json)?;
     let tasks = plan.tasks.iter();
     let divided = |step| step == Step::Imagine && plan.shards > 1;
