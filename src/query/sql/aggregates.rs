@@ -176,7 +176,8 @@ impl Accumulator for Samples {
                 {
                     let name = self.metric.name();
                     return exec_err!(
-                        "{name}: is_ood is true or false, or 1 or 0, and not {other} (of a label: `label IS NULL`)"
+                        "{name}: is_ood is true or false, or 1 or 0, and not {other} (of a label: `label IS \
+                         NULL`)"
                     );
                 }
                 &cast(is_ood, &DataType::Boolean)?

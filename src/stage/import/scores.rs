@@ -40,8 +40,8 @@ struct Columns {
     rounded: bool,
 }
 
-/// Reads the scores in a file, and what is to be told of how they were read. A negative label is that of an image
-/// without one.
+/// Reads the scores in a file, and what is to be told of how they were read. A negative label is that of an
+/// image without one.
 pub(super) fn read(path: &Path, of: ScoresOf<'_>) -> Result<(Vec<Score>, Vec<String>), StageError> {
     let content = Content::at(path).map_err(ExchangeError::io(path))?;
     let columns = match Records::is_content(content) {
