@@ -1,5 +1,6 @@
 //! CSV, read as columns of text and, where columns are numbered, a column of vectors.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -60,6 +61,17 @@ impl CsvBatches {
         // Pandas counts columns that have no names.
         let counted = names.iter().enumerate().all(|(i, name)| *name == i.to_string());
         let header = (!numbers || counted).then_some(names);
+        let mut seen = HashSet::new();
+        let names = header.iter().flatten().filter(|name| !name.is_empty());
+        if let Some(twice) = names.into_iter().find(|name| !seen.insert(name.as_str())) {
+            let expected = "columns with names of their own";
+            return Err(ExchangeError::format(
+                path,
+                "the header",
+                expected,
+                format!("`{twice}` twice"),
+            ));
+        }
         let numbered = match &header {
             Some(names) => numbered(names),
             None => vec![(VECTOR.to_owned(), (0..first.len()).collect())],

@@ -1,12 +1,13 @@
 //! What is refused before a classifier is trained.
 
-use dream_schema::{Image, RunId, Table};
+use dream_schema::{Image, OutlierKind, RunId, Table};
 
 use super::recipe::Beside;
 use super::{Detect, NAME};
 use crate::stage::training;
 use crate::stage::{
-    Asked, ImageSource, Known, Refusals, Role, StageError, StateSource, embed, imagine, import, select,
+    Asked, ImageSource, Known, Refusals, Role, StageError, StateSource, embed, imagine, import, sample,
+    select,
 };
 use crate::store::{Readable, Store};
 
@@ -77,6 +78,9 @@ fn check_pictures(
     let given = given.filter(|known| import::require(known, Table::Images, role, refusals));
     let Some(given) = given else { return Ok(()) };
     let known = select::known_behind(store, &given)?;
+    if *role == Role::Inliers {
+        check_inliers(store, &known, refusals)?;
+    }
     if let Some(images) = images {
         check_imagined(store, &known, images, role, refusals)?;
         if let (true, Some(run)) = (beside.labelled, known.run) {
@@ -103,6 +107,31 @@ fn check_pictures(
             found,
             "more, or a smaller outlier.batch_size",
         );
+    }
+    Ok(())
+}
+
+/// Refuses pictures of what is in no class: imagined from outliers, or from words of none of the classes.
+fn check_inliers(store: &Store, known: &Known, refusals: &mut Refusals) -> Result<(), StageError> {
+    if known.stage != imagine::NAME {
+        return Ok(());
+    }
+    let params: imagine::Params = known.params()?;
+    let mut found = matches!(params.synthesis, Some(imagine::Synthesis::Disjoint { .. }))
+        .then(|| "pictures of words of none of the classes".to_owned());
+    if let Some(vectors) = known.input(&Role::Outliers) {
+        let vectors = vectors.known(store, &Role::Outliers, &[sample::NAME, import::NAME])?;
+        if vectors.stage == sample::NAME {
+            let kind = vectors.params::<sample::Params>()?.kind();
+            let outlying = kind != OutlierKind::Inlier;
+            found = outlying
+                .then(|| format!("pictures imagined from vectors of the kind `{kind}`"))
+                .or(found);
+        }
+    }
+    if let Some(found) = found {
+        let expected = "pictures imagined from inliers, or of the plain prompts";
+        refusals.require(false, &Role::Inliers.to_string(), found, expected);
     }
     Ok(())
 }

@@ -95,6 +95,38 @@ impl Matrix {
     }
 }
 
+/// Rows whose logits are held against the last layer's.
+const HELD_AGAINST: usize = 64;
+/// How far a logit may be from the last layer's, as a share of the largest one: activations may have been kept in 16
+/// bits.
+const FAR: f32 = 0.02;
+
+/// Refuses a last layer that does not give the logits of the features: scores that read it would be of another
+/// network.
+fn check_fit(path: &Path, head: &State, features: &Matrix, logits: &Matrix) -> Result<(), StageError> {
+    let (Some(weight), Some(bias)) = (head.get("fc.weight"), head.get("fc.bias")) else {
+        return Ok(());
+    };
+    let (weight, bias) = (weight.to_vec2::<f32>()?, bias.to_vec1::<f32>()?);
+    for row in 0..features.rows().unwrap_or(0).min(HELD_AGAINST) {
+        let (feature, logit) = (features.row(row), logits.row(row));
+        let largest = logit.iter().fold(1.0_f32, |most, value| most.max(value.abs()));
+        for (class, (weight, bias)) in weight.iter().zip(&bias).enumerate() {
+            let product: f32 = weight.iter().zip(feature).map(|(w, h)| w * h).sum();
+            let (given, found) = (logit[class], product + bias);
+            if (given - found).abs() > FAR * largest {
+                let message = format!(
+                    "logit {class} of row {row} is {given}, but the last layer gives {found} for the features: it is \
+                     another network's, or the features are not what it takes; without the layer they are imported"
+                );
+                let path = path.to_owned();
+                return Err(StageError::File { path, message });
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Reads the activations in a file. A negative label is that of an image without one.
 ///
 /// # Errors
@@ -105,7 +137,13 @@ pub(super) fn read(path: &Path, of: ActivationsOf<'_>) -> Result<Read, StageErro
         message,
     };
     let content = || Content::at(path).map_err(ExchangeError::io(path));
-    let (features, logits, labels, head) = match &of.arrays {
+    let Parts {
+        features,
+        logits,
+        labels,
+        samples,
+        head,
+    } = match &of.arrays {
         Some(arrays) => arrays::of_files(arrays)?,
         None if Records::is_content(content()?) => table::read(path)?,
         None => arrays::of_one_file(path)?,
@@ -139,6 +177,10 @@ pub(super) fn read(path: &Path, of: ActivationsOf<'_>) -> Result<Read, StageErro
             });
         }
     }
+    if let Some(head) = head.as_ref().filter(|_| features.width > 0 && logits.width > 0) {
+        check_fit(path, head, &features, &logits)?;
+    }
+    let samples = super::table::samples(path, samples, count)?;
     let row = |sample: usize| {
         let predicted = match logits.width {
             0 => None,
@@ -159,7 +201,7 @@ pub(super) fn read(path: &Path, of: ActivationsOf<'_>) -> Result<Read, StageErro
             index: sample as u64,
             dataset: of.dataset.to_owned(),
             split: of.split.to_owned(),
-            sample: sample as i64,
+            sample: samples[sample],
             label: label.map(class).transpose()?,
             predicted,
             logits: Numbers(logits.row(sample).to_vec()),
@@ -167,11 +209,21 @@ pub(super) fn read(path: &Path, of: ActivationsOf<'_>) -> Result<Read, StageErro
             outlier_logit: None,
         })
     };
-    let rows = (0..count).map(row).collect::<Result<_, StageError>>()?;
+    let mut rows = (0..count).map(row).collect::<Result<Vec<_>, StageError>>()?;
+    rows.sort_by_key(|row| row.sample);
+    (0..).zip(&mut rows).for_each(|(index, row)| row.index = index);
     Ok(Read { rows, head })
 }
 
-type Parts = (Matrix, Matrix, Option<Vec<i64>>, Option<State>);
+/// The arrays of a file.
+#[derive(Default)]
+struct Parts {
+    features: Matrix,
+    logits: Matrix,
+    labels: Option<Vec<i64>>,
+    samples: Option<Vec<i64>>,
+    head: Option<State>,
+}
 
 /// Refuses a last layer of another width than the features, or of other classes than the logits.
 fn check_head(path: &Path, head: &State, features: &Matrix, logits: &Matrix) -> Result<(), StageError> {

@@ -35,7 +35,7 @@ use super::classes::ClassRow;
 use super::{Context, Known, Refusals, Role, StageError, embed, input, observe};
 use crate::exchange::ExchangeError;
 use crate::file_digest::file_digest;
-use crate::store::{Append, Begun, Readable, Store};
+use crate::store::{Append, Begun, Readable, Store, check_name};
 
 /// Name under which imports stand among the stages.
 pub const NAME: &str = "import";
@@ -118,6 +118,37 @@ impl Rows<'_> {
         }
     }
 
+    /// Refuses names that tables and questions could not tell from something else.
+    fn check_names(&self) -> Result<(), StageError> {
+        let (dataset, split, score) = match self {
+            Self::Scores(of) => (of.dataset, of.split, Some(of.score)),
+            Self::Activations(of) => (of.dataset, of.split, None),
+            Self::ClassEmbeddings { .. } | Self::Vectors { .. } | Self::Images { .. } => return Ok(()),
+        };
+        check_name(dataset)?;
+        check_name(split)?;
+        let wrong = |what: &str, name: &str, reason: &str| {
+            StageError::Mismatch(format!("{name:?} cannot be the name of {what}: {reason}"))
+        };
+        if dataset == "average" {
+            return Err(wrong(
+                "a data set",
+                dataset,
+                "tables have an average of their own",
+            ));
+        }
+        // A score may have its values behind its name: `knn:k=50`.
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+".contains(c);
+        match score {
+            Some(score) if score.is_empty() || score.len() > 64 || !score.chars().all(allowed) => Err(wrong(
+                "a score",
+                score,
+                "it must have 1 to 64 letters, digits and -_./:=,+",
+            )),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     fn embeddings(&self) -> Option<RunId> {
         match self {
             Self::Vectors { embeddings, .. } | Self::Images { embeddings } => Some(*embeddings),
@@ -134,6 +165,7 @@ impl Rows<'_> {
 /// If the file cannot be read, or its classes or widths are not those that are asked for.
 pub fn import(ctx: &Context<'_>, question: &Question<'_>) -> Result<Run, StageError> {
     let Question { file, rows } = question;
+    rows.check_names()?;
     match rows {
         Rows::ClassEmbeddings { classes, .. } => {
             vectors::<ClassEmbedding>(ctx, question, &Classes::listed(file, classes)?)

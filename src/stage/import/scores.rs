@@ -7,9 +7,9 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float32Type};
 use dream_schema::Score;
 
-use super::table::{Agreed, add_classes, check_one, column};
+use super::table::{Agreed, SAMPLES, add_classes, check_one, column, samples};
 use crate::content::Content;
-use crate::exchange::records::Records;
+use crate::exchange::records::{Records, is_of_names};
 use crate::exchange::{Array, ArrayFile, ExchangeError};
 use crate::stage::StageError;
 
@@ -36,6 +36,7 @@ struct Columns {
     values: Vec<f32>,
     predicted: Vec<i64>,
     labels: Option<Vec<i64>>,
+    samples: Option<Vec<i64>>,
     /// Whether scores were of 64 bits, which are kept in 32.
     rounded: bool,
 }
@@ -65,8 +66,9 @@ pub(super) fn read(path: &Path, of: ScoresOf<'_>) -> Result<(Vec<Score>, Vec<Str
     if count == 0 {
         return Err(wrong("there is no score in it".into()));
     }
-    let row = |sample: usize| {
-        let value = columns.values[sample];
+    let samples = samples(path, columns.samples.clone(), count)?;
+    let row = |row: usize| {
+        let (sample, value) = (row, columns.values[row]);
         if value.is_nan() {
             return Err(wrong(format!("score {sample} is NaN")));
         }
@@ -90,13 +92,16 @@ pub(super) fn read(path: &Path, of: ScoresOf<'_>) -> Result<(Vec<Score>, Vec<Str
             dataset: of.dataset.to_owned(),
             split: of.split.to_owned(),
             score: of.score.to_owned(),
-            sample: sample as i64,
+            sample: samples[row],
             value,
             label: label.map(class).transpose()?,
             predicted: class(columns.predicted[sample])?,
         })
     };
-    let rows = (0..count).map(row).collect::<Result<_, StageError>>()?;
+    let mut rows = (0..count).map(row).collect::<Result<Vec<_>, StageError>>()?;
+    // In the order of the images, as other programs' files of them.
+    rows.sort_by_key(|row| row.sample);
+    (0..).zip(&mut rows).for_each(|(index, row)| row.index = index);
     let told = columns
         .rounded
         .then(|| "64-bit scores are rounded to 32 bits".to_owned());
@@ -131,6 +136,7 @@ fn of_arrays(path: &Path) -> Result<Columns, StageError> {
     Ok(Columns {
         predicted: column(&PREDICTED)?.unwrap_or_else(|| vec![-1; count]),
         labels: column(&LABELS)?,
+        samples: column(&SAMPLES)?,
         rounded: array.is_rounded(),
         values,
     })
@@ -141,6 +147,7 @@ fn of_table(path: &Path) -> Result<Columns, StageError> {
         values: Vec::new(),
         predicted: Vec::new(),
         labels: None,
+        samples: None,
         rounded: false,
     };
     let mut seen = Agreed::new();
@@ -172,6 +179,9 @@ fn of_table(path: &Path) -> Result<Columns, StageError> {
         match column(path, &batch, &PREDICTED)? {
             Some(predicted) => add_classes(path, predicted, &mut columns.predicted)?,
             None => columns.predicted.extend(vec![-1; batch.num_rows()]),
+        }
+        if let Some(samples) = column(path, &batch, &SAMPLES)?.filter(|(_, column)| !is_of_names(column)) {
+            add_classes(path, samples, columns.samples.get_or_insert_default())?;
         }
         if let Some(labels) = column(path, &batch, &LABELS)? {
             add_classes(path, labels, columns.labels.get_or_insert_default())?;
@@ -257,5 +267,19 @@ mod tests {
         assert!(scores.contains("`score` has `msp` and `energy`"), "{scores}");
         let sets = csv("dataset,score,value\ndigits,msp,1\nletters,msp,2\n").unwrap_err();
         assert!(sets.contains("`dataset` has `digits` and `letters`"), "{sets}");
+    }
+
+    #[test]
+    fn the_numbers_of_images_are_obeyed() {
+        let rows = csv("sample,value\n2,0.2\n0,0.5\n1,0.1\n").unwrap();
+        assert_eq!(rows.iter().map(|row| row.0).collect::<Vec<_>>(), [0.5, 0.1, 0.2]);
+        let twice = csv("sample,value\n1,0.2\n1,0.5\n").unwrap_err();
+        assert!(
+            twice.contains("`sample` of row 1 is 1, which is there twice"),
+            "{twice}"
+        );
+        assert_eq!(csv("sample,value\nx.png,1\ny.png,2\n").unwrap().len(), 2);
+        let columns = csv("value,value\n1,2\n").unwrap_err();
+        assert!(columns.contains("`value` twice"), "{columns}");
     }
 }

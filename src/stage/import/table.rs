@@ -1,6 +1,6 @@
 //! Columns of numbers in tables of other programs, by what they are called.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use arrow::array::{Array as _, ArrayRef, AsArray, RecordBatch};
@@ -41,6 +41,47 @@ pub(super) fn column<'b>(
             Err(unfit(path, what))
         }
         (found, _) => Ok(found),
+    }
+}
+
+/// How the numbers of images are called.
+pub(super) const SAMPLES: [&str; 1] = ["sample"];
+
+/// Numbers of images, one a row: those of the file, or else by row.
+///
+/// # Errors
+/// A number that is negative or there twice, or fewer numbers than rows.
+pub(super) fn samples(path: &Path, given: Option<Vec<i64>>, rows: usize) -> Result<Vec<i64>, ExchangeError> {
+    let Some(given) = given else {
+        return Ok((0..rows as i64).collect());
+    };
+    if given.len() != rows {
+        return Err(unfit(
+            path,
+            format!(
+                "there are {rows} rows, and {} of them have a `sample`",
+                given.len()
+            ),
+        ));
+    }
+    let mut seen = BTreeSet::new();
+    match given
+        .iter()
+        .position(|sample| *sample < 0 || !seen.insert(*sample))
+    {
+        Some(row) => {
+            let sample = given[row];
+            let what = if sample < 0 {
+                "no number of an image"
+            } else {
+                "there twice"
+            };
+            Err(unfit(
+                path,
+                format!("`sample` of row {row} is {sample}, which is {what}"),
+            ))
+        }
+        None => Ok(given),
     }
 }
 

@@ -422,7 +422,8 @@ fn activations_in_a_file_an_array_are_those_of_one_file() {
         npy(name, "<i8", &format!("({},)", numbers.len()), &bytes)
     };
     let features = floats("feats.npy", "(3, 2)", &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
-    let logits = floats("out.npy", "(3, 2)", &[0.5, 2.5, 3.0, 1.0, 0.25, 0.125]);
+    // The last layer leaves the features as they are.
+    let logits = floats("out.npy", "(3, 2)", &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
     let labels = integers("y.npy", &[1, 0, -1]);
     let (weight, bias) = (
         floats("w.npy", "(2, 2)", &[1.0, 0.0, 0.0, 1.0]),
@@ -448,7 +449,7 @@ fn activations_in_a_file_an_array_are_those_of_one_file() {
     let rows: Vec<dream_schema::Activation> = bench.store.rows(run.id, None).unwrap();
     assert_eq!(
         (rows[1].features.0.as_slice(), rows[1].logits.0.as_slice()),
-        (&[3.0, 4.0][..], &[3.0, 1.0][..])
+        (&[3.0, 4.0][..], &[3.0, 4.0][..])
     );
     let labels_of: Vec<Option<i32>> = rows.iter().map(|row| row.label).collect();
     assert_eq!(labels_of, [Some(1), Some(0), None]);

@@ -140,6 +140,11 @@ macro_rules! methods {
                 }
             }
 
+            /// What its vectors are.
+            pub(in crate::stage) fn kind(&self) -> OutlierKind {
+                self.sampler().kind()
+            }
+
             pub(super) fn sampler_mut(&mut self) -> &mut dyn Sampler {
                 match self {
                     $(Self::$variant(params) => params),*

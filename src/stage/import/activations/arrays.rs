@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::super::table::SAMPLES;
 use super::{Arrays, FEATURES, LABELS, LOGITS, Matrix, Parts};
 use crate::exchange::{Array, ArrayFile, ExchangeError};
 use crate::nn::State;
@@ -48,7 +49,13 @@ pub(super) fn of_files(arrays: &Arrays<'_>) -> Result<Parts, StageError> {
         }
         (None, None) => None,
     };
-    Ok((features, logits, labels.transpose()?, head))
+    Ok(Parts {
+        features,
+        logits,
+        labels: labels.transpose()?,
+        samples: None,
+        head,
+    })
 }
 
 /// The one array of a file.
@@ -117,7 +124,17 @@ pub(super) fn of_one_file(path: &Path) -> Result<Parts, StageError> {
             ));
         }
     };
-    Ok((matrix(features)?, matrix(logits)?, labels, head))
+    let samples = file
+        .called(&SAMPLES)?
+        .map(|array| file.classes(array))
+        .transpose()?;
+    Ok(Parts {
+        features: matrix(features)?,
+        logits: matrix(logits)?,
+        labels,
+        samples,
+        head,
+    })
 }
 
 fn numbers(path: &Path, file: &ArrayFile, array: &Array, count: usize) -> Result<Vec<f32>, StageError> {

@@ -4,23 +4,27 @@ use std::path::Path;
 
 use arrow::array::RecordBatch;
 
-use super::super::table::{Agreed, add_classes, check_one, column};
+use super::super::table::{Agreed, SAMPLES, add_classes, check_one, column};
 use super::{FEATURES, LABELS, LOGITS, Matrix, Parts};
-use crate::exchange::records::{Records, flatten};
+use crate::exchange::records::{Records, flatten, is_of_names};
 use crate::stage::StageError;
 
 /// Reads a table with an image a row.
 pub(super) fn read(path: &Path) -> Result<Parts, StageError> {
-    let (mut features, mut logits, mut labels) = (Matrix::default(), Matrix::default(), None);
+    let mut parts = Parts::default();
+    let (features, logits) = (&mut parts.features, &mut parts.logits);
     let (mut row, mut found, mut seen) = (0, Vec::new(), Agreed::new());
     for batch in Records::open(path)? {
         let batch = batch?;
         check_one(path, &batch, &mut seen)?;
         let start = (row, path);
-        add(start, &batch, &FEATURES, &mut features)?;
-        add(start, &batch, &LOGITS, &mut logits)?;
+        add(start, &batch, &FEATURES, features)?;
+        add(start, &batch, &LOGITS, logits)?;
         if let Some(column) = column(path, &batch, &LABELS)? {
-            add_classes(path, column, labels.get_or_insert_default())?;
+            add_classes(path, column, parts.labels.get_or_insert_default())?;
+        }
+        if let Some(column) = column(path, &batch, &SAMPLES)?.filter(|(_, column)| !is_of_names(column)) {
+            add_classes(path, column, parts.samples.get_or_insert_default())?;
         }
         row += batch.num_rows() as u64;
         let fields = batch.schema_ref().fields().iter();
@@ -35,7 +39,7 @@ pub(super) fn read(path: &Path) -> Result<Parts, StageError> {
         let path = path.to_owned();
         return Err(StageError::File { path, message });
     }
-    Ok((features, logits, labels, None))
+    Ok(parts)
 }
 
 /// Adds the lists of the column of one of these names; the batch begins with this row of the file.

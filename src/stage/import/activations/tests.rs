@@ -173,3 +173,21 @@ fn a_table_of_text_or_of_numbered_columns_is_read() {
     let two = read("run,logits\na,\"[1, 2]\"\nb,\"[1, 2]\"\n").unwrap_err();
     assert!(two.contains("`run` has `a` and `b`"), "{two}");
 }
+
+#[test]
+fn a_last_layer_of_another_network_is_refused() {
+    let layer = |weight: &[f32]| {
+        with(&[
+            floats("logits", &[3, 2], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
+            floats("fc.weight", &[2, 2], weight),
+            floats("fc.bias", &[2], &[0.0, 0.0]),
+        ])
+    };
+    // The features are the logits.
+    assert_eq!(layer(&[1.0, 0.0, 0.0, 1.0]).unwrap().len(), 3);
+    let other = layer(&[3.0, 0.0, 0.0, 3.0]).unwrap_err();
+    assert!(
+        other.contains("logit 0 of row 0 is 1, but the last layer gives 3"),
+        "{other}"
+    );
+}
