@@ -26,14 +26,20 @@ const KERNELS: [(&str, &str, &str, &[&str]); 3] = [
         AMPERE,
     ),
 ];
+/// What they include.
+const HEADERS: [&str; 3] = [
+    "src/engine/cuda/half/common.cuh",
+    "src/engine/cuda/half/instructions.cuh",
+    "src/engine/cuda/half/warpgroup.cuh",
+];
 /// A100, RTX 30, RTX 40 and H100; and PTX for what comes after them.
 const AMPERE: &[&str] = &["sm_80", "sm_86", "sm_89", "sm_90", "compute_80"];
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=NVCC");
-    for (source, ..) in KERNELS {
-        println!("cargo:rerun-if-changed={source}");
+    for file in KERNELS.iter().map(|(source, ..)| source).chain(&HEADERS) {
+        println!("cargo:rerun-if-changed={file}");
     }
     if std::env::var_os("CARGO_FEATURE_CUDA").is_none() {
         return;

@@ -16,7 +16,7 @@
 //! A layer is given as the numbers that were read (`raw`); how it keeps them is the engine's matter.
 
 mod composed;
-#[cfg(feature = "cuda")]
+#[cfg(any(feature = "cuda", test))]
 mod cuda;
 mod host;
 mod layers;

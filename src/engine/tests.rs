@@ -1,5 +1,5 @@
-//! Every engine against the composed one, layer by layer over odd shapes. The GPU's take part with the
-//! feature `cuda` and `DREAM_TEST_CUDA=1`.
+//! Every engine against the composed one, layer by layer over odd shapes. The kernels for GPUs run on the
+//! CPU, where there is a C++ compiler; a GPU takes part with the feature `cuda` and `DREAM_TEST_CUDA=1`.
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 
@@ -9,8 +9,8 @@ use crate::rng::Stream;
 
 /// An engine, and the factor by which it may be further off than f32 arithmetic in another order is.
 fn engines() -> Vec<(Engine, f32)> {
-    #[allow(unused_mut)]
     let mut engines = vec![(Engine::default(), 1.0)];
+    engines.extend(cuda::emulated());
     #[cfg(feature = "cuda")]
     if std::env::var("DREAM_TEST_CUDA").is_ok_and(|v| v == "1") {
         let device = Device::new_cuda(0).unwrap();
@@ -34,11 +34,6 @@ fn engines() -> Vec<(Engine, f32)> {
 /// The oracle.
 fn composed() -> Engine {
     Engine::composed(&Device::Cpu)
-}
-
-/// Whether the kernels of an engine in half precision can take so many channels.
-fn takes(engine: &Engine, channels: usize) -> bool {
-    engine.dtype() == DType::F32 || channels.is_multiple_of(8)
 }
 
 fn numbers(name: u64, count: usize) -> Vec<f32> {
@@ -183,9 +178,6 @@ fn normalisations_agree() {
         let far = (random(8, &[3, pixels, channels]) + 100.0).unwrap();
         let x = random(9, &[3, pixels, channels]);
         for (engine, factor) in engines() {
-            if !takes(&engine, channels) {
-                continue;
-            }
             let half = engine.dtype() == DType::F16;
             for silu in [false, true] {
                 let raw = RawGroupNorm {
@@ -195,9 +187,6 @@ fn normalisations_agree() {
                     epsilon: 1e-5,
                     silu,
                 };
-                if half && groups % 4 != 0 {
-                    continue;
-                }
                 let x = if half { &x } else { &far }; // f16 cannot hold what is far
                 let expected = composed().group_norm(raw).unwrap().forward(x).unwrap();
                 let found = engine.group_norm(raw).unwrap().forward(&on(&engine, x));
@@ -295,12 +284,12 @@ fn activations_agree() {
         let expected = composed().activation(activation, &x).unwrap();
         for (engine, factor) in engines() {
             let found = engine.activation(activation, &on(&engine, &x));
-            close(
-                found,
-                &expected,
-                bound * factor,
-                &format!("{engine:?} {activation:?}"),
-            );
+            // f16 holds what is large less exactly, and candle rounds after each step.
+            let bound = match engine.dtype() {
+                DType::F16 => 2e-3 * largest(&expected),
+                _ => bound * factor,
+            };
+            close(found, &expected, bound, &format!("{engine:?} {activation:?}"));
         }
     }
 }
@@ -443,7 +432,7 @@ fn repeated_work_gives_what_work_gives() {
     let mut engines = engines();
     #[cfg(feature = "cuda")]
     for (engine, _) in engines.clone() {
-        if engine.name() == "cuda" {
+        if engine.device().is_cuda() {
             let options = Options {
                 precision: Precision::F16,
                 ..Options::default()

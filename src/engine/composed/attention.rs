@@ -39,7 +39,8 @@ fn at_most(of: &Attention, shape: &AttentionShape, most: usize) -> Result<Tensor
     let of_queries = |first: usize, count: usize| {
         let mut scores = q.narrow(2, first, count)?.contiguous()?.matmul(&k)?;
         if causal {
-            scores = scores.broadcast_add(&mask(first, count, others, scores.device())?)?;
+            let mask = mask(first, count, others, scores.device())?;
+            scores = scores.broadcast_add(&mask.to_dtype(scores.dtype())?)?;
         }
         candle_nn::ops::softmax_last_dim(&scores)?.matmul(&v)
     };

@@ -1,48 +1,44 @@
-//! The kernels for half precision: what a device needs once. Workspaces are made once, too.
+//! A GPU that runs the kernels for half precision: what it needs once. Workspaces are made once, too.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use candle_core::cuda::DeviceId;
-use candle_core::cuda::cudarc::driver::{
-    CudaFunction, CudaSlice, CudaStream, DevicePtr, DeviceRepr, LaunchConfig, PushKernelArg,
-};
+use candle_core::cuda::cudarc::driver::{CudaFunction, CudaSlice, CudaStream, DevicePtr, sys};
 use candle_core::op::BackpropOp;
-use candle_core::{CudaDevice, CudaStorage, DType, Result, Shape, Storage, Tensor};
+use candle_core::{CudaDevice, CudaStorage, DType, Device, Result, Shape, Storage, Tensor};
 use half::f16;
 
-use super::functions::Functions;
+use super::kernels;
 use super::lt::Lt;
-use crate::engine::cuda::{failed, prepare};
-
-/// Bytes for the parts of split convolutions: 264 blocks of 128 x 160 sums, two for each multiprocessor of
-/// the largest GPU.
-pub(super) const PARTS: usize = 24 << 20;
-/// Numbers for the sums of group norms.
-pub(super) const SUMS: usize = 1 << 20;
-
-/// Channels that a convolution takes at once; fewer are filled up with zeros.
-pub(super) const CHANNELS: usize = 64;
+use super::machine::{Machine, PARTS, SUMS};
+use super::record::Recorder;
+use crate::engine::cuda::launch::{Arg, Launch};
+use crate::engine::cuda::modules::{self, Module};
+use crate::engine::cuda::{failed, launch, prepare};
+use crate::engine::layers::Repeat;
 
 impl std::fmt::Debug for Gpu {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Gpu")
-            .field("hopper", &self.functions.hopper)
+            .field("hopper", &self.hopper)
             .finish_non_exhaustive()
     }
 }
 
 /// What a device needs once.
-pub(super) struct Gpu {
-    pub(super) device: CudaDevice,
-    pub(super) stream: Arc<CudaStream>,
-    pub(super) functions: Functions,
-    pub(super) lt: Lt,
-    pub(super) parts: CudaSlice<u8>,
-    pub(super) sums: CudaSlice<f32>,
+pub(in crate::engine::cuda) struct Gpu {
+    device: CudaDevice,
+    stream: Arc<CudaStream>,
+    hopper: bool,
+    functions: HashMap<&'static str, CudaFunction>,
+    lt: Lt,
+    parts: CudaSlice<u8>,
+    sums: CudaSlice<f32>,
 }
 
 /// Returns what was made once for the device, with the kernels for Hopper or without.
-pub(super) fn gpu(device: &CudaDevice, hopper: bool) -> Result<Arc<Gpu>> {
+pub(in crate::engine::cuda) fn gpu(device: &CudaDevice, hopper: bool) -> Result<Arc<Gpu>> {
     type Known = Vec<((DeviceId, bool), Arc<Gpu>)>;
     static GPUS: OnceLock<Mutex<Known>> = OnceLock::new();
     let mut gpus = GPUS
@@ -58,31 +54,18 @@ pub(super) fn gpu(device: &CudaDevice, hopper: bool) -> Result<Arc<Gpu>> {
     Ok(gpu)
 }
 
-/// The address of an f16 or f32 tensor's first number; it must be contiguous.
-pub(super) fn address(x: &Tensor, dtype: DType) -> Result<u64> {
-    let (storage, layout) = x.storage_and_layout();
-    let Storage::Cuda(storage) = &*storage else {
-        candle_core::bail!("a tensor on another device");
+/// Loads a kernel that takes so many bytes of shared memory.
+fn load(device: &CudaDevice, name: &'static str, memory: usize) -> Result<CudaFunction> {
+    let module = match name.starts_with("hopper") {
+        true => Module::Hopper,
+        false => Module::Diffusion,
     };
-    if !layout.is_contiguous() || x.dtype() != dtype {
-        candle_core::bail!("expected contiguous {dtype:?}, found {:?} {layout:?}", x.dtype());
+    let function = modules::function(device, module, name)?;
+    if memory > 48 << 10 {
+        let attribute = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+        function.set_attribute(attribute, memory as i32).map_err(failed)?;
     }
-    let stream = storage.device.cuda_stream();
-    let start = layout.start_offset() * dtype.size_in_bytes();
-    let at = match dtype {
-        DType::F16 => storage.as_cuda_slice::<f16>()?.device_ptr(&stream).0,
-        DType::F32 => storage.as_cuda_slice::<f32>()?.device_ptr(&stream).0,
-        _ => candle_core::bail!("unexpected {dtype:?}"),
-    };
-    Ok(at + start as u64)
-}
-
-pub(super) fn half(x: &Tensor) -> Result<u64> {
-    address(x, DType::F16)
-}
-
-pub(super) fn int(n: usize) -> Result<i32> {
-    i32::try_from(n).map_err(failed)
+    Ok(function)
 }
 
 impl Gpu {
@@ -91,10 +74,16 @@ impl Gpu {
         &self.stream
     }
 
+    /// Loads the kernels; those for Hopper if they are wanted and the GPU is of that kind.
     fn new(device: &CudaDevice, hopper: bool) -> Result<Self> {
         let stream = device.cuda_stream();
         prepare(device, &stream)?;
-        let functions = Functions::load(device, hopper)?;
+        let major = sys::CUdevice_attribute_enum::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR;
+        let hopper = hopper && stream.context().attribute(major).map_err(failed)? == 9;
+        let functions = kernels::all(hopper)
+            .into_iter()
+            .map(|(name, memory)| Ok((name, load(device, name, memory)?)))
+            .collect::<Result<_>>()?;
         Ok(Self {
             lt: Lt::new(device)?,
             // SAFETY: written before they are read.
@@ -102,38 +91,70 @@ impl Gpu {
             sums: unsafe { device.alloc(SUMS)? },
             device: device.clone(),
             stream,
+            hopper,
             functions,
         })
     }
+}
 
-    pub(super) fn output(&self, count: usize) -> Result<(CudaSlice<f16>, u64)> {
-        // SAFETY: every caller's kernel writes all of it.
-        let out = unsafe { self.device.alloc::<f16>(count)? };
-        let at = out.device_ptr(&self.stream).0;
-        Ok((out, at))
+impl Machine for Gpu {
+    fn hopper(&self) -> bool {
+        self.hopper
     }
 
-    pub(super) fn finish(&self, out: CudaSlice<f16>, shape: impl Into<Shape>) -> Tensor {
-        let storage = CudaStorage::wrap_cuda_slice(out, self.device.clone());
-        Tensor::from_storage(Storage::Cuda(storage), shape, BackpropOp::none(), false)
+    fn address(&self, x: &Tensor, dtype: DType) -> Result<u64> {
+        let (storage, layout) = x.storage_and_layout();
+        let Storage::Cuda(storage) = &*storage else {
+            candle_core::bail!("a tensor on another device");
+        };
+        if !layout.is_contiguous() || x.dtype() != dtype {
+            candle_core::bail!("expected contiguous {dtype:?}, found {:?} {layout:?}", x.dtype());
+        }
+        let stream = storage.device.cuda_stream();
+        let start = layout.start_offset() * dtype.size_in_bytes();
+        let at = match dtype {
+            DType::F16 => storage.as_cuda_slice::<f16>()?.device_ptr(&stream).0,
+            DType::F32 => storage.as_cuda_slice::<f32>()?.device_ptr(&stream).0,
+            _ => candle_core::bail!("unexpected {dtype:?}"),
+        };
+        Ok(at + start as u64)
     }
 
-    pub(super) fn launch<T: DeviceRepr>(
-        &self,
-        function: &CudaFunction,
-        grid: [usize; 3],
-        threads: usize,
-        memory: usize,
-        args: &T,
-    ) -> Result<()> {
-        let [x, y, z] = grid.map(|n| n as u32);
-        let config = LaunchConfig {
-            grid_dim: (x, y, z),
-            block_dim: (threads as u32, 1, 1),
-            shared_mem_bytes: memory as u32,
+    fn output(&self, shape: Shape, write: &dyn Fn(u64) -> Result<()>) -> Result<Tensor> {
+        // SAFETY: `write` writes all of it.
+        let out = unsafe { self.device.alloc::<f16>(shape.elem_count())? };
+        write(out.device_ptr(&self.stream).0)?;
+        let storage = Storage::Cuda(CudaStorage::wrap_cuda_slice(out, self.device.clone()));
+        Ok(Tensor::from_storage(storage, shape, BackpropOp::none(), false))
+    }
+
+    fn parts(&self) -> u64 {
+        self.parts.device_ptr(&self.stream).0
+    }
+
+    fn sums(&self) -> u64 {
+        self.sums.device_ptr(&self.stream).0
+    }
+
+    fn launch(&self, what: &Launch, args: &[Arg]) -> Result<()> {
+        let Some(function) = self.functions.get(what.kernel) else {
+            candle_core::bail!("the kernel {} is not loaded", what.kernel);
         };
         // SAFETY: the arguments are the kernel's.
-        unsafe { self.stream.launch_builder(function).arg(args).launch(config) }.map_err(failed)?;
-        Ok(())
+        unsafe { launch(&self.stream, function, what, args) }
+    }
+
+    fn product(
+        &self,
+        sizes: [usize; 3],
+        at: [u64; 3],
+        bias: Option<u64>,
+        residual: Option<u64>,
+    ) -> Result<()> {
+        self.lt.product(sizes, at, bias, residual)
+    }
+
+    fn repeat(self: Arc<Self>) -> Box<dyn Repeat> {
+        Box::new(Recorder::new(&Device::Cuda(self.device.clone()), &self))
     }
 }

@@ -2,26 +2,34 @@
 //!
 //! Products are cuBLASLt's, with bias and residual in the product; convolutions, attention and normalisations
 //! are kernels of our own (`kernels.cu`, and `hopper.cu` for compute capability 9.0). What they cannot take
-//! (widths that are no multiple of 8, causal attention, other heads) is composed of candle's operations in
-//! f16.
+//! (widths that are no multiple of 8, causal attention, other heads) is composed of candle's operations,
+//! norms in f32 and the rest in f16.
 
-mod functions;
+#[cfg(feature = "cuda")]
 mod gpu;
+mod kernels;
 mod launch;
+#[cfg(feature = "cuda")]
 mod lt;
+mod machine;
+#[cfg(feature = "cuda")]
 mod record;
 
 use std::sync::Arc;
 
-use candle_core::{CudaDevice, DType, Device, Result, Tensor};
+use candle_core::{D, DType, Device, Result, Tensor};
 use half::f16;
 use rayon::prelude::*;
 
-use self::gpu::{CHANNELS, Gpu};
+#[cfg(feature = "cuda")]
+pub(super) use self::gpu::gpu;
+use self::kernels::CHANNELS;
 use self::launch::{Side, Window};
+pub(super) use self::machine::Machine;
+#[cfg(test)]
+pub(super) use self::machine::{PARTS, SUMS};
 use crate::engine::composed;
 use crate::engine::layers::{Layers, Normalize, Repeat, Weighted};
-use crate::engine::options::Options;
 use crate::engine::policy::Policy;
 use crate::engine::raw::{
     Activation, Attention, AttentionShape, Plus, RawConv, RawGroupNorm, RawLayerNorm, RawLinear, Stride,
@@ -31,17 +39,18 @@ use crate::engine::raw::{
 #[derive(Debug)]
 pub(super) struct Half {
     device: Device,
-    gpu: Arc<Gpu>,
+    gpu: Arc<dyn Machine>,
     graph: bool,
 }
 
 impl Half {
-    pub(super) fn new(device: &CudaDevice, options: Options) -> Result<Self> {
-        Ok(Self {
-            device: Device::Cuda(device.clone()),
-            gpu: gpu::gpu(device, options.hopper)?,
-            graph: options.graph,
-        })
+    /// `graph`: whether work that repeats itself is recorded.
+    pub(super) fn new(device: &Device, gpu: Arc<dyn Machine>, graph: bool) -> Self {
+        Self {
+            device: device.clone(),
+            gpu,
+            graph,
+        }
     }
 }
 
@@ -93,6 +102,9 @@ impl Layers for Half {
 
     fn group_norm(&self, raw: &RawGroupNorm) -> Result<Box<dyn Normalize>> {
         let channels = raw.weight.len();
+        if kernels::group_norm(channels).is_none() {
+            return Ok(Box::new(Widened(composed::group_norm(&self.device, raw)?)));
+        }
         Ok(Box::new(GroupNorm {
             gpu: self.gpu.clone(),
             weight: Tensor::from_slice(raw.weight, channels, &self.device)?,
@@ -105,6 +117,9 @@ impl Layers for Half {
 
     fn layer_norm(&self, raw: &RawLayerNorm) -> Result<Box<dyn Normalize>> {
         let channels = raw.weight.len();
+        if !kernels::layer_norm(channels) {
+            return Ok(Box::new(Widened(composed::layer_norm(&self.device, raw)?)));
+        }
         Ok(Box::new(LayerNorm {
             gpu: self.gpu.clone(),
             weight: Tensor::from_slice(raw.weight, channels, &self.device)?,
@@ -129,8 +144,8 @@ impl Layers for Half {
 
     fn activation(&self, activation: Activation, x: &Tensor) -> Result<Tensor> {
         match activation {
-            Activation::Geglu => self.gpu.geglu(&x.contiguous()?),
-            Activation::Silu | Activation::Gelu | Activation::QuickGelu => {
+            Activation::Geglu if x.dim(D::Minus1)?.is_multiple_of(16) => self.gpu.geglu(&x.contiguous()?),
+            Activation::Geglu | Activation::Silu | Activation::Gelu | Activation::QuickGelu => {
                 composed::activation(activation, x)
             }
         }
@@ -138,7 +153,7 @@ impl Layers for Half {
 
     fn repeat(&self) -> Box<dyn Repeat> {
         if self.graph {
-            Box::new(record::Recorder::new(&self.device, &self.gpu))
+            self.gpu.clone().repeat()
         } else {
             composed::repeat()
         }
@@ -147,7 +162,7 @@ impl Layers for Half {
 
 /// `y = x W^T + b`; both widths are multiples of 8.
 struct Linear {
-    gpu: Arc<Gpu>,
+    gpu: Arc<dyn Machine>,
     /// f16 `[outputs, inputs]`
     weight: Tensor,
     bias: Option<Tensor>,
@@ -166,7 +181,7 @@ impl Weighted for Linear {
 }
 
 struct Conv {
-    gpu: Arc<Gpu>,
+    gpu: Arc<dyn Machine>,
     /// f16 `[outputs, padded / 64, taps, 64]`
     weight: Tensor,
     /// f32 `[outputs]`
@@ -197,18 +212,7 @@ fn pack(raw: &RawConv) -> Vec<f16> {
 
 impl Weighted for Conv {
     fn forward(&self, x: &Tensor, plus: Plus, dims: &[usize]) -> Result<Tensor> {
-        let (stride, before) = match self.stride {
-            Stride::Same | Stride::Double => (1, self.kernel / 2),
-            Stride::Half => (2, self.kernel / 2),
-            Stride::HalfAfter => (2, 0),
-        };
-        let window = Window {
-            kernel: self.kernel,
-            stride,
-            before,
-            twice: self.stride == Stride::Double,
-            to: [dims[1], dims[2]], // four dimensions
-        };
+        let window = Window::new(self.kernel, self.stride, [dims[1], dims[2]]); // four dimensions
         let channels = x.dim(3)?;
         let x = match channels == self.padded {
             true => x.contiguous()?,
@@ -225,7 +229,7 @@ impl Weighted for Conv {
 }
 
 struct GroupNorm {
-    gpu: Arc<Gpu>,
+    gpu: Arc<dyn Machine>,
     /// f32
     weight: Tensor,
     /// f32
@@ -243,8 +247,17 @@ impl Normalize for GroupNorm {
     }
 }
 
+/// A norm that no kernel takes, composed of candle's operations in f32.
+struct Widened(Box<dyn Normalize>);
+
+impl Normalize for Widened {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.0.forward(&x.to_dtype(DType::F32)?)?.to_dtype(x.dtype())
+    }
+}
+
 struct LayerNorm {
-    gpu: Arc<Gpu>,
+    gpu: Arc<dyn Machine>,
     /// f32
     weight: Tensor,
     /// f32

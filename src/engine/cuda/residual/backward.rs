@@ -1,12 +1,10 @@
 //! The backward pass.
 
-use candle_core::cuda::cudarc::cublas::sys::cublasOperation_t as Op;
-use candle_core::cuda::cudarc::driver::{LaunchConfig, PushKernelArg};
-
-use super::cudnn::{Direction, bytes};
 use super::frame::Place;
-use super::pass::Pass;
-use super::{MAPPING, SUMMING, failed};
+use super::machine::Matrix;
+use super::pass::{Pass, Rows};
+use super::shape::{Direction, bytes};
+use crate::engine::cuda::launch::Launch;
 use crate::engine::plan::{Block, Plan, Unit};
 use crate::engine::raw::Head;
 
@@ -51,7 +49,7 @@ struct Joined {
 }
 
 impl Pass<'_> {
-    pub(super) fn run_backward(
+    pub(in crate::engine::cuda) fn run_backward(
         &mut self,
         plan: &Plan,
         head: Head,
@@ -68,8 +66,8 @@ impl Pass<'_> {
         }
         self.stem_gradient(plan, &desk)?;
         let segments = self.segments(plan)?;
-        let (count, dweights) = (plan.units().count() as u32, desk.dweights);
-        launch!(self.engine.stream, self.kernels.unpack_gradients, (64, count, 1), (256, 1, 1);
+        let (count, dweights) = (plan.units().count(), desk.dweights);
+        launch!(self, self.kernels.unpack_gradients, [64, count, 1], [256, 1, 1];
             grad, dweights, segments);
         Ok(())
     }
@@ -85,7 +83,7 @@ impl Pass<'_> {
             .flat_map(|(units, projection)| units.iter().chain(projection));
         let units = std::iter::once(&frame.stem).chain(units);
         let part_len = units
-            .map(|p| self.rows(p.rows, p.channels, SUMMING).3 * 3 * p.channels * 4)
+            .map(|p| self.summing(p.rows, p.channels).chunks * 3 * p.channels * 4)
             .max()
             .unwrap_or_default();
         let widest = frame
@@ -107,7 +105,7 @@ impl Pass<'_> {
             large,
         ];
         let round = |len: usize| len.div_ceil(256) * 256;
-        let mut at = self.scratch(lens.iter().map(|len| round(*len)).sum())?;
+        let mut at = self.machine.scratch(lens.iter().map(|len| round(*len)).sum())?;
         let [part, coefficients, shortcut, dpooled, dweights, p, q, r, s] = lens.map(|len| {
             let this = at;
             at += round(len) as u64;
@@ -133,24 +131,23 @@ impl Pass<'_> {
         let (n, f, o) = (self.frame.samples, plan.features, plan.outputs);
         let pooled = self.arena + self.frame.pooled as u64;
         let at = |at: usize| desk.grad + 4 * at as u64;
-        let (no, yes) = (Op::CUBLAS_OP_N, Op::CUBLAS_OP_T);
-        self.multiply(
-            [no, yes],
+        let matrix = |at, rows, turned| Matrix { at, rows, turned };
+        self.machine.multiply(
             [f, o, n],
-            (pooled, f),
-            (dout, o),
+            [matrix(pooled, f, false), matrix(dout, o, true)],
             0.0,
-            (at(plan.fc_weight), f),
+            at(plan.fc_weight),
         )?;
-        launch!(self.engine.stream, self.kernels.bias_gradient, ((o as u32).div_ceil(64), 1, 1), (64, 1, 1);
+        launch!(self, self.kernels.bias_gradient, [o.div_ceil(64), 1, 1], [64, 1, 1];
             dout, at(plan.fc_bias), n as i32, o as i32);
-        self.multiply(
-            [no, no],
+        self.machine.multiply(
             [f, n, o],
-            (self.flat(plan.fc_weight), f),
-            (dout, o),
+            [
+                matrix(self.flat(plan.fc_weight), f, false),
+                matrix(dout, o, false),
+            ],
             0.0,
-            (desk.dpooled, f),
+            desk.dpooled,
         )
     }
 
@@ -173,9 +170,9 @@ impl Pass<'_> {
         let place = places[last];
         self.norm_gradient(&place, desk.p, desk.coefficients, desk.q, false)?;
         let x = before(self, last);
-        self.convolve(&place, Direction::Weight, x, desk.dweight(&place), desk.q)?;
+        self.convolve(&place, Direction::Weight, [x, desk.dweight(&place), desk.q])?;
         let weights = self.weights(&place);
-        self.convolve(&place, Direction::Input, desk.r, weights, desk.q)?;
+        self.convolve(&place, Direction::Input, [desk.r, weights, desk.q])?;
         for i in (0..last).rev() {
             let x = before(self, i);
             self.unit_gradient(&block.units[i], &places[i], x, desk)?;
@@ -184,21 +181,26 @@ impl Pass<'_> {
         std::mem::swap(&mut desk.r, &mut desk.s);
         if let Some(place) = projection {
             self.norm_gradient(place, desk.p, desk.shortcut, desk.q, false)?;
-            self.convolve(place, Direction::Weight, input, desk.dweight(place), desk.q)?;
+            self.convolve(place, Direction::Weight, [input, desk.dweight(place), desk.q])?;
             let weights = self.weights(place);
-            self.convolve(place, Direction::Input, desk.p, weights, desk.q)?;
+            self.convolve(place, Direction::Input, [desk.p, weights, desk.q])?;
         }
         Ok(())
     }
 
     /// The gradient of a block's output, masked, into `p`, and the coefficients of the norms before it.
     fn output_gradient(&self, block: &Block, index: usize, desk: &Desk) -> candle_core::Result<()> {
-        let (stream, k) = (&self.engine.stream, self.kernels);
+        let k = self.kernels;
         let (places, projection) = &self.frame.blocks[index];
         let last = places.len() - 1;
         let place = places[last];
         let [y, z, norm] = self.of(&place);
-        let (grid, shape, per, chunks) = self.rows(place.rows, place.channels, SUMMING);
+        let Rows {
+            grid,
+            block: threads,
+            per,
+            chunks,
+        } = self.summing(place.rows, place.channels);
         let (rows, c) = (place.rows as i64, place.channels as i32);
         let projected = projection.as_ref().map(|place| self.of(place));
         let [h, w] = place.shape.out().map(|side| side as i32);
@@ -207,17 +209,17 @@ impl Pass<'_> {
         } = desk;
         match (index + 1 == self.frame.blocks.len(), projected) {
             (true, None) => {
-                launch!(stream, k.sums_top, grid, shape; dpooled, h, w, z, y, norm, p, part, rows, c, per)
+                launch!(self, k.sums_top, grid, threads; dpooled, h, w, z, y, norm, p, part, rows, c, per)
             }
             (true, Some([y2, _, norm2])) => {
-                launch!(stream, k.sums_top_two, grid, shape;
+                launch!(self, k.sums_top_two, grid, threads;
                     dpooled, h, w, z, y, norm, y2, norm2, p, part, rows, c, per);
             }
             (false, None) => {
-                launch!(stream, k.sums_block, grid, shape; s, p, z, y, norm, p, part, rows, c, per)
+                launch!(self, k.sums_block, grid, threads; s, p, z, y, norm, p, part, rows, c, per)
             }
             (false, Some([y2, _, norm2])) => {
-                launch!(stream, k.sums_block_two, grid, shape;
+                launch!(self, k.sums_block_two, grid, threads;
                     s, p, z, y, norm, y2, norm2, p, part, rows, c, per);
             }
         }
@@ -251,9 +253,14 @@ impl Pass<'_> {
         desk: &mut Desk,
     ) -> candle_core::Result<()> {
         let [y, _, norm] = self.of(place);
-        let (grid, shape, per, chunks) = self.rows(place.rows, place.channels, SUMMING);
+        let Rows {
+            grid,
+            block,
+            per,
+            chunks,
+        } = self.summing(place.rows, place.channels);
         let (part, r) = (desk.part, desk.r);
-        launch!(self.engine.stream, self.kernels.sums_inner, grid, shape;
+        launch!(self, self.kernels.sums_inner, grid, block;
             r, y, norm, part, place.rows as i64, place.channels as i32, per);
         let joined = Joined {
             chunks,
@@ -264,29 +271,34 @@ impl Pass<'_> {
         };
         self.join(unit, place, desk, &joined)?;
         self.norm_gradient(place, r, desk.coefficients, r, true)?;
-        self.convolve(place, Direction::Weight, x, desk.dweight(place), r)?;
+        self.convolve(place, Direction::Weight, [x, desk.dweight(place), r])?;
         let weights = self.weights(place);
-        self.convolve(place, Direction::Input, desk.s, weights, r)?;
+        self.convolve(place, Direction::Input, [desk.s, weights, r])?;
         std::mem::swap(&mut desk.r, &mut desk.s);
         Ok(())
     }
 
     /// The stem: `s` + `p`, through the pooling or not.
     fn stem_gradient(&mut self, plan: &Plan, desk: &Desk) -> candle_core::Result<()> {
-        let (stream, k, frame) = (&self.engine.stream, self.kernels, self.frame);
+        let (k, frame) = (self.kernels, self.frame);
         let stem = frame.stem;
         let [y, z, norm] = self.of(&stem);
-        let (grid, shape, per, chunks) = self.rows(stem.rows, stem.channels, SUMMING);
+        let Rows {
+            grid,
+            block,
+            per,
+            chunks,
+        } = self.summing(stem.rows, stem.channels);
         let (rows, c) = (stem.rows as i64, stem.channels as i32);
         let &Desk { part, p, q, s, .. } = desk;
         if plan.pool {
             let [h, w] = stem.shape.out();
             let [oh, ow] = frame.entry_size;
             let chosen = self.arena + frame.chosen as u64;
-            launch!(stream, k.sums_pool, grid, shape;
+            launch!(self, k.sums_pool, grid, block;
                 s, p, chosen, h as i32, w as i32, oh as i32, ow as i32, y, norm, q, part, rows, c, per);
         } else {
-            launch!(stream, k.sums_block, grid, shape; s, p, z, y, norm, q, part, rows, c, per);
+            launch!(self, k.sums_block, grid, block; s, p, z, y, norm, q, part, rows, c, per);
         }
         let joined = Joined {
             chunks,
@@ -298,7 +310,7 @@ impl Pass<'_> {
         self.join(&plan.stem, &stem, desk, &joined)?;
         self.norm_gradient(&stem, q, desk.coefficients, q, false)?;
         let x = self.arena + frame.x as u64;
-        self.convolve(&stem, Direction::Weight, x, desk.dweight(&stem), q)
+        self.convolve(&stem, Direction::Weight, [x, desk.dweight(&stem), q])
     }
 
     fn join(&self, unit: &Unit, place: &Place, desk: &Desk, joined: &Joined) -> candle_core::Result<()> {
@@ -311,7 +323,7 @@ impl Pass<'_> {
             norm,
             coefficients,
         } = joined;
-        launch!(self.engine.stream, self.kernels.gradient_join, ((c as u32).div_ceil(32), 1, 1), (32, 32, 1);
+        launch!(self, self.kernels.gradient_join, [c.div_ceil(32), 1, 1], [32, 32, 1];
             part, chunks as i32, sums, which, place.rows as i64, c as i32, norm, self.flat(unit.gamma),
             grad + 4 * unit.gamma as u64, grad + 4 * unit.beta as u64, coefficients);
         Ok(())
@@ -326,13 +338,13 @@ impl Pass<'_> {
         masked: bool,
     ) -> candle_core::Result<()> {
         let [y, _, norm] = self.of(place);
-        let (grid, block, per, _) = self.rows(place.rows, place.channels, MAPPING);
-        let function = if masked {
-            &self.kernels.norm_gradient_masked
+        let Rows { grid, block, per, .. } = self.mapping(place.rows, place.channels);
+        let kernel = if masked {
+            self.kernels.norm_gradient_masked
         } else {
-            &self.kernels.norm_gradient
+            self.kernels.norm_gradient
         };
-        launch!(self.engine.stream, *function, grid, block;
+        launch!(self, kernel, grid, block;
             dz, y, norm, coefficients, dy, place.rows as i64, place.channels as i32, per);
         Ok(())
     }

@@ -4,8 +4,8 @@
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 
+use super::shape::{Direction, Shape};
 use crate::engine::options::Precision;
-use crate::engine::plan::side;
 
 type Status = c_int;
 type Handle = *mut c_void;
@@ -118,40 +118,6 @@ pub(super) struct Cudnn {
 // A handle may be used by one thread at a time, which the engine's lock sees to.
 unsafe impl Send for Cudnn {}
 unsafe impl Sync for Cudnn {}
-
-/// What of a convolution is computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Direction {
-    Forward,
-    Input,
-    Weight,
-}
-
-/// Bytes of a number of the activations.
-pub(super) fn bytes(precision: Precision) -> usize {
-    match precision {
-        Precision::Bf16 => 2,
-        Precision::F32 | Precision::Tf32 | Precision::F16 => 4,
-    }
-}
-
-/// The shape of a convolution over channels-last numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Shape {
-    pub n: usize,
-    pub c: usize,
-    pub h: usize,
-    pub w: usize,
-    pub k: usize,
-    pub kernel: usize,
-    pub stride: usize,
-}
-
-impl Shape {
-    pub(super) fn out(&self) -> [usize; 2] {
-        [self.h, self.w].map(|s| side(s, self.kernel, self.stride))
-    }
-}
 
 /// A way of computing one direction.
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,6 @@
 //! Where everything lies that a forward pass leaves for the backward pass.
 
-use super::cudnn::{Shape, bytes};
+use super::shape::{Shape, bytes};
 use crate::engine::options::Precision;
 use crate::engine::plan::{Plan, Unit, side};
 
@@ -20,7 +20,7 @@ pub(super) struct Place {
 
 /// Where everything lies that a forward pass leaves for the backward pass.
 #[derive(Clone, Debug)]
-pub(super) struct Frame {
+pub(in crate::engine::cuda) struct Frame {
     pub(super) samples: usize,
     pub(super) size: [usize; 2],
     pub(super) padded: usize,
@@ -37,11 +37,16 @@ pub(super) struct Frame {
     pub(super) chosen: usize,
     pub(super) pooled: usize,
     pub(super) area: usize,
-    pub(super) total: usize,
+    pub(in crate::engine::cuda) total: usize,
 }
 
 impl Frame {
-    pub(super) fn new(plan: &Plan, samples: usize, size: [usize; 2], precision: Precision) -> Self {
+    pub(in crate::engine::cuda) fn new(
+        plan: &Plan,
+        samples: usize,
+        size: [usize; 2],
+        precision: Precision,
+    ) -> Self {
         let bytes = bytes(precision);
         let vec = 16 / bytes;
         let padded = plan.stem.channels_in.div_ceil(vec) * vec;

@@ -6,61 +6,61 @@
 //! decide; cuDNN's ways are chosen by its heuristic among the deterministic ones. So bits are equal on the
 //! same kind of GPU with the same cuDNN.
 
-use std::collections::HashMap;
-use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-
-use candle_core::cuda::cudarc::cublas::CudaBlas;
-use candle_core::cuda::cudarc::driver::{CudaFunction, CudaSlice, CudaStream, DevicePtr};
-use candle_core::{CudaDevice, Tensor};
-
-use super::modules::{self, Module};
-use super::prepare;
-use crate::engine::composed;
-use crate::engine::layers::Residual;
-use crate::engine::options::Precision;
-use crate::engine::plan::{Plan, Variables};
-use crate::engine::raw::Run;
-
+/// Launches a kernel over so many blocks of so many threads with these arguments.
 macro_rules! launch {
-    ($stream:expr, $function:expr, $grid:expr, $block:expr; $($arg:expr),* $(,)?) => {{
-        let mut builder = $stream.launch_builder(&$function);
-        $(let arg = $arg; builder.arg(&arg);)*
-        let config = LaunchConfig { grid_dim: $grid, block_dim: $block, shared_mem_bytes: 0 };
-        unsafe { builder.launch(config) }.map_err(failed)?;
+    ($pass:expr, $kernel:expr, $grid:expr, $block:expr; $($arg:expr),* $(,)?) => {{
+        let launch = Launch { kernel: $kernel, grid: $grid, block: $block, memory: 0 };
+        $pass.machine.launch(&launch, &[$($arg.into()),*])?;
     }};
 }
 
 mod backward;
+#[cfg(feature = "cuda")]
 mod cudnn;
 mod forward;
 mod frame;
+#[cfg(feature = "cuda")]
+mod gpu;
+mod machine;
+#[cfg(feature = "cuda")]
 mod op;
 mod pass;
+mod shape;
 
-use self::cudnn::{Cudnn, Prepared, Shape};
+#[cfg(test)]
+pub(super) use self::frame::Frame;
+#[cfg(feature = "cuda")]
+pub(super) use self::gpu::Network;
+#[cfg(test)]
+pub(super) use self::machine::{Machine, Matrix};
+#[cfg(test)]
+pub(super) use self::pass::Pass;
+#[cfg(test)]
+pub(super) use self::shape::{Direction, Shape, bytes};
 
-/// Largest workspace of a convolution.
-const ROOM: usize = 1 << 30;
+use crate::engine::options::Precision;
+
 /// Blocks of a kernel that sums, and of one that only maps.
 const SUMMING: usize = 768;
 const MAPPING: usize = 4096;
 
-fn failed(error: impl fmt::Display) -> candle_core::Error {
-    candle_core::Error::Cuda(error.to_string().into())
-}
-
 macro_rules! kernels {
     ($($name:ident)* ; $($plain:ident)*) => {
+        /// The names of the kernels for one type of activations.
         #[derive(Debug)]
-        struct Kernels { $($name: CudaFunction,)* $($plain: CudaFunction,)* }
+        struct Kernels { $($name: &'static str,)* $($plain: &'static str,)* }
         impl Kernels {
-            fn load(device: &CudaDevice, suffix: &str) -> candle_core::Result<Self> {
-                let get = |name: String| modules::function(device, Module::Residual, &name);
-                Ok(Self {
-                    $($name: get(format!("{}_{suffix}", stringify!($name)))?,)*
-                    $($plain: get(stringify!($plain).to_owned())?,)*
-                })
+            const F32: Self = Self {
+                $($name: concat!(stringify!($name), "_f32"),)*
+                $($plain: stringify!($plain),)*
+            };
+            const BF16: Self = Self {
+                $($name: concat!(stringify!($name), "_bf16"),)*
+                $($plain: stringify!($plain),)*
+            };
+            #[cfg(feature = "cuda")]
+            fn names(&self) -> impl Iterator<Item = &'static str> {
+                [$(self.$name,)* $(self.$plain,)*].into_iter()
             }
         }
     };
@@ -73,105 +73,12 @@ kernels! {
     moments_join norm_of_running bias_rows bias_gradient gradient_join
 }
 
-/// A network, and its engine once it has run.
-#[derive(Debug)]
-pub(super) struct Network {
-    plan: Plan,
-    device: CudaDevice,
-    precision: Precision,
-    engine: OnceLock<Result<Arc<Engine>, String>>,
-    /// For what the engine cannot do.
-    composed: Box<dyn Residual>,
-}
-
-impl Network {
-    pub(super) fn new(plan: &Plan, device: &CudaDevice, precision: Precision) -> Self {
-        Self {
-            plan: plan.clone(),
-            device: device.clone(),
-            precision,
-            engine: OnceLock::new(),
-            composed: composed::residual(plan, composed::conv2d),
+impl Kernels {
+    /// Those for activations as they are in this precision.
+    fn of(precision: Precision) -> &'static Self {
+        match precision {
+            Precision::Bf16 => &Self::BF16,
+            Precision::F32 | Precision::Tf32 | Precision::F16 => &Self::F32,
         }
-    }
-
-    /// The engine, if it can run this network on `x`: vectors of channels must be whole, and no gradient
-    /// reaches the pictures.
-    ///
-    /// # Errors
-    /// If there is no cuDNN.
-    fn engine(&self, x: &Tensor) -> candle_core::Result<Option<&Arc<Engine>>> {
-        if self.plan.stem.channels_out % 8 != 0 || x.track_op() {
-            return Ok(None);
-        }
-        let made = self
-            .engine
-            .get_or_init(|| Engine::new(&self.device).map(Arc::new).map_err(|e| e.to_string()));
-        made.as_ref().map(Some).map_err(failed)
-    }
-}
-
-impl Residual for Network {
-    fn forward(&self, variables: &Variables, x: &Tensor, run: Run) -> candle_core::Result<Tensor> {
-        let Some(engine) = self.engine(x)? else {
-            return self.composed.forward(variables, x, run);
-        };
-        op::apply(engine, (&self.plan, self.precision), variables, x, run)
-    }
-
-    fn last(&self, variables: &Variables, features: &Tensor) -> candle_core::Result<Tensor> {
-        self.composed.last(variables, features)
-    }
-}
-
-/// What stays from step to step: the library, the kernels, and memory.
-pub(super) struct Engine {
-    device: CudaDevice,
-    stream: Arc<CudaStream>,
-    blas: Arc<CudaBlas>,
-    cudnn: Cudnn,
-    kernels: [Kernels; 2],
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    convs: HashMap<(Shape, Precision), Arc<Prepared>>,
-    segments: HashMap<Precision, CudaSlice<i64>>,
-    workspace: Option<CudaSlice<u8>>,
-    scratch: Option<CudaSlice<u8>>,
-    arenas: Vec<CudaSlice<u8>>,
-}
-
-impl fmt::Debug for Engine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Engine(cuDNN {})", self.cudnn.version())
-    }
-}
-
-impl Engine {
-    fn new(device: &CudaDevice) -> candle_core::Result<Self> {
-        let stream = device.cuda_stream();
-        prepare(device, &stream)?;
-        Ok(Self {
-            device: device.clone(),
-            blas: device.cublas_handle(),
-            cudnn: Cudnn::new(stream.cu_stream().cast()).map_err(failed)?,
-            stream,
-            kernels: [Kernels::load(device, "f32")?, Kernels::load(device, "bf16")?],
-            state: Mutex::default(),
-        })
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn at<T>(&self, slice: &CudaSlice<T>) -> u64 {
-        slice.device_ptr(&self.stream).0
-    }
-
-    fn bytes(&self, len: usize) -> candle_core::Result<CudaSlice<u8>> {
-        unsafe { self.device.alloc::<u8>(len.max(256)) }
     }
 }

@@ -6,8 +6,8 @@ use candle_core::cuda::cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
 use candle_core::cuda_backend::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, Layout, Storage, Tensor};
 
-use super::Engine;
 use super::frame::Frame;
+use super::gpu::{Engine, Held};
 use super::pass::Pass;
 use crate::engine::options::Precision;
 use crate::engine::plan::{Plan, Variables};
@@ -132,7 +132,7 @@ impl CustomOp2 for Operation {
             frame,
             head: self.run.head,
         };
-        Pass::new(engine, &tape.frame, at, flat, buffers).run_forward(
+        Pass::new(&mut Held::new(engine), &tape.frame, [at, flat, buffers]).run_forward(
             &self.plan,
             x,
             self.run.train,
@@ -166,14 +166,8 @@ impl CustomOp2 for Operation {
         let grad = grad.contiguous()?;
         let dflat = engine.device.alloc_zeros::<f32>(flat.elem_count())?;
         let arena = tape.arena.as_ref().map_or(0, |a| engine.at(a));
-        Pass::new(
-            engine,
-            &tape.frame,
-            arena,
-            tensor_address(flat, &engine.stream)?,
-            0,
-        )
-        .run_backward(
+        let flat_at = tensor_address(flat, &engine.stream)?;
+        Pass::new(&mut Held::new(engine), &tape.frame, [arena, flat_at, 0]).run_backward(
             &self.plan,
             tape.head,
             tensor_address(&grad, &engine.stream)?,

@@ -1,36 +1,59 @@
-//! One pass over a network: addresses, scratch memory, and what both directions launch.
+//! One pass over a network: addresses, and what both directions launch.
 
-use std::sync::{Arc, MutexGuard};
-
-use candle_core::cuda::cudarc::cublas::{result as blas, sys::cublasOperation_t as Op};
-
-use super::cudnn::{Direction, Prepared, Shape, bytes};
+use super::Kernels;
 use super::frame::{Frame, Place};
-use super::{Engine, Kernels, MAPPING, ROOM, State, failed};
-use crate::engine::options::Precision;
+use super::machine::Machine;
+use super::shape::{Direction, bytes};
+use super::{MAPPING, SUMMING};
 use crate::engine::plan::Plan;
 
 /// One pass.
-pub(super) struct Pass<'a> {
-    pub(super) engine: &'a Engine,
-    pub(super) kernels: &'a Kernels,
-    pub(super) state: MutexGuard<'a, State>,
+pub(in crate::engine::cuda) struct Pass<'a> {
+    pub(super) machine: &'a mut dyn Machine,
+    pub(super) kernels: &'static Kernels,
     pub(super) frame: &'a Frame,
     pub(super) arena: u64,
     pub(super) flat: u64,
     pub(super) buffers: u64,
 }
 
-/// Grid, block, rows a chunk, chunks.
-pub(super) type Rows = ((u32, u32, u32), (u32, u32, u32), i64, usize);
+/// How a kernel over rows of channels is launched.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rows {
+    pub(super) grid: [usize; 3],
+    pub(super) block: [usize; 3],
+    /// Rows of a chunk.
+    pub(super) per: i64,
+    pub(super) chunks: usize,
+}
+
+/// Divides rows of channels, of which a vector holds `vector`, into at most `blocks` blocks.
+fn divide(rows: usize, channels: usize, vector: usize, blocks: usize) -> Rows {
+    let vectors = channels / vector;
+    let lanes = vectors.min(32);
+    let (height, across) = (256 / lanes, vectors.div_ceil(lanes));
+    let each = if blocks == MAPPING { 4 } else { 8 };
+    let chunks = rows.div_ceil(height * each).clamp(1, (blocks / across).max(1));
+    let per = rows.div_ceil(chunks);
+    let chunks = rows.div_ceil(per);
+    Rows {
+        grid: [across, chunks, 1],
+        block: [lanes, height, 1],
+        per: per as i64,
+        chunks,
+    }
+}
 
 impl<'a> Pass<'a> {
-    pub(super) fn new(engine: &'a Engine, frame: &'a Frame, arena: u64, flat: u64, buffers: u64) -> Self {
-        let kernels = &engine.kernels[usize::from(frame.precision == Precision::Bf16)];
+    /// A pass over numbers at these addresses.
+    pub(in crate::engine::cuda) fn new(
+        machine: &'a mut dyn Machine,
+        frame: &'a Frame,
+        [arena, flat, buffers]: [u64; 3],
+    ) -> Self {
         Self {
-            engine,
-            kernels,
-            state: engine.state(),
+            machine,
+            kernels: Kernels::of(frame.precision),
             frame,
             arena,
             flat,
@@ -38,57 +61,25 @@ impl<'a> Pass<'a> {
         }
     }
 
-    pub(super) fn rows(&self, rows: usize, channels: usize, blocks: usize) -> Rows {
-        let vectors = channels / (16 / bytes(self.frame.precision));
-        let lanes = vectors.min(32);
-        let (height, across) = (256 / lanes, vectors.div_ceil(lanes));
-        let each = if blocks == MAPPING { 4 } else { 8 };
-        let chunks = rows.div_ceil(height * each).clamp(1, (blocks / across).max(1));
-        let per = rows.div_ceil(chunks);
-        let chunks = rows.div_ceil(per);
-        let grid = (across as u32, chunks as u32, 1);
-        (grid, (lanes as u32, height as u32, 1), per as i64, chunks)
+    /// For a kernel that sums over rows.
+    pub(super) fn summing(&self, rows: usize, channels: usize) -> Rows {
+        divide(rows, channels, 16 / bytes(self.frame.precision), SUMMING)
     }
 
-    /// An address of the scratch memory of `len` bytes, which the next call of this gives again.
-    pub(super) fn scratch(&mut self, len: usize) -> candle_core::Result<u64> {
-        if self.state.scratch.as_ref().is_none_or(|s| s.len() < len) {
-            self.state.scratch = None;
-            self.state.scratch = Some(self.engine.bytes(len)?);
-        }
-        Ok(self.state.scratch.as_ref().map_or(0, |s| self.engine.at(s)))
+    /// For a kernel that only maps.
+    pub(super) fn mapping(&self, rows: usize, channels: usize) -> Rows {
+        divide(rows, channels, 16 / bytes(self.frame.precision), MAPPING)
     }
 
-    pub(super) fn prepared(&mut self, shape: Shape) -> candle_core::Result<Arc<Prepared>> {
-        let key = (shape, self.frame.precision);
-        if let Some(found) = self.state.convs.get(&key) {
-            return Ok(found.clone());
-        }
-        let prepared = self.engine.cudnn.prepare(shape, key.1, ROOM).map_err(failed)?;
-        let prepared = Arc::new(prepared);
-        self.state.convs.insert(key, prepared.clone());
-        Ok(prepared)
-    }
-
+    /// A direction of a unit's convolution; `at`: addresses of input, weights and output.
     pub(super) fn convolve(
         &mut self,
         place: &Place,
         direction: Direction,
-        x: u64,
-        w: u64,
-        y: u64,
+        at: [u64; 3],
     ) -> candle_core::Result<()> {
-        let prepared = self.prepared(place.shape)?;
-        let way = prepared.ways[direction as usize];
-        if self.state.workspace.as_ref().is_none_or(|s| s.len() < way.room) {
-            self.state.workspace = None;
-            self.state.workspace = Some(self.engine.bytes(way.room)?);
-        }
-        let room = self.state.workspace.as_ref().map_or(0, |s| self.engine.at(s));
-        self.engine
-            .cudnn
-            .run(&prepared, direction, way, x, w, y, room)
-            .map_err(failed)
+        let precision = self.frame.precision;
+        self.machine.convolve(place.shape, precision, direction, at)
     }
 
     pub(super) fn weights(&self, place: &Place) -> u64 {
@@ -104,17 +95,17 @@ impl<'a> Pass<'a> {
         self.flat + 4 * at as u64
     }
 
+    /// The address of the kernels' `Segment`s.
     pub(super) fn segments(&mut self, plan: &Plan) -> candle_core::Result<u64> {
-        let precision = self.frame.precision;
-        if !self.state.segments.contains_key(&precision) {
-            let places = self
-                .frame
+        let frame = self.frame;
+        let numbers = || {
+            let places = frame
                 .blocks
                 .iter()
                 .flat_map(|(units, projection)| units.iter().chain(projection));
-            let places = std::iter::once(&self.frame.stem).chain(places);
+            let places = std::iter::once(&frame.stem).chain(places);
             let two = |low: usize, high: usize| (low | high << 32) as i64;
-            let numbers: Vec<i64> = (plan.units().zip(places))
+            (plan.units().zip(places))
                 .flat_map(|(unit, place)| {
                     [
                         unit.weight as i64,
@@ -123,47 +114,8 @@ impl<'a> Pass<'a> {
                         two(place.shape.c, unit.kernel * unit.kernel),
                     ]
                 })
-                .collect();
-            let slice = self.engine.device.clone_htod(&numbers)?;
-            self.state.segments.insert(precision, slice);
-        }
-        Ok(self
-            .state
-            .segments
-            .get(&precision)
-            .map_or(0, |s| self.engine.at(s)))
-    }
-
-    /// c = op(a) op(b) + beta c, columns first.
-    pub(super) fn multiply(
-        &self,
-        [ta, tb]: [Op; 2],
-        [m, n, k]: [usize; 3],
-        (a, lda): (u64, usize),
-        (b, ldb): (u64, usize),
-        beta: f32,
-        (c, ldc): (u64, usize),
-    ) -> candle_core::Result<()> {
-        let handle = *self.engine.blas.handle();
-        let one = 1.0_f32;
-        unsafe {
-            blas::sgemm(
-                handle,
-                ta,
-                tb,
-                m as i32,
-                n as i32,
-                k as i32,
-                &one,
-                a as *const f32,
-                lda as i32,
-                b as *const f32,
-                ldb as i32,
-                &beta,
-                c as *mut f32,
-                ldc as i32,
-            )
-        }
-        .map_err(failed)
+                .collect()
+        };
+        self.machine.segments(frame.precision, &numbers)
     }
 }

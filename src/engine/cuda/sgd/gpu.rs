@@ -1,23 +1,24 @@
-//! SGD with momentum as one kernel over a variable.
+//! The velocity of a variable on a GPU.
 
-use candle_core::cuda::cudarc::driver::{CudaSlice, DevicePtr, LaunchConfig, PushKernelArg};
+use candle_core::cuda::cudarc::driver::{CudaSlice, DevicePtr};
 use candle_core::cuda_backend::CudaStorage;
 use candle_core::{CpuStorage, CudaDevice, Device, InplaceOp2, Layout, Result, Tensor, Var};
 
-use super::failed;
-use super::modules::{self, Module};
+use super::update;
+use crate::engine::cuda::launch;
+use crate::engine::cuda::modules::{self, Module};
 use crate::engine::layers::Momentum;
 use crate::engine::raw::SgdRule;
 
 /// The velocity on the device, which the kernel changes in place.
 #[derive(Debug)]
-pub(super) struct Velocity {
+pub(in crate::engine::cuda) struct Velocity {
     device: CudaDevice,
     numbers: Option<CudaSlice<f32>>,
 }
 
 impl Velocity {
-    pub(super) fn new(device: &CudaDevice) -> Self {
+    pub(in crate::engine::cuda) fn new(device: &CudaDevice) -> Self {
         Self {
             device: device.clone(),
             numbers: None,
@@ -88,25 +89,13 @@ impl InplaceOp2 for Update<'_> {
         ) else {
             candle_core::bail!("sgd: a contiguous f32 variable was promised");
         };
-        let len = (end - w) as i64;
+        let len = end - w;
         let w = weights.as_cuda_slice::<f32>()?.device_ptr(&stream).0 + 4 * w as u64;
         let g = grad.as_cuda_slice::<f32>()?.device_ptr(&stream).0 + 4 * g as u64;
         let v = self.velocity.device_ptr(&stream).0;
-        let function = modules::function(&device, Module::Residual, "sgd")?;
-        let rule = self.rule;
-        let (lr, momentum, decay) = (rule.lr as f32, rule.momentum as f32, rule.weight_decay as f32);
-        let (nesterov, first) = (i32::from(rule.nesterov), i32::from(self.first));
-        let mut builder = stream.launch_builder(&function);
-        builder.arg(&w).arg(&v).arg(&g).arg(&len);
-        builder.arg(&lr).arg(&momentum).arg(&decay);
-        builder.arg(&nesterov).arg(&first);
-        let config = LaunchConfig {
-            grid_dim: (1056, 1, 1),
-            block_dim: (256, 1, 1),
-            shared_mem_bytes: 0,
-        };
+        let (what, args) = update([w, v, g], len, self.rule, self.first);
+        let function = modules::function(&device, Module::Residual, what.kernel)?;
         // SAFETY: the arguments are the kernel's, and every array is `len` long.
-        unsafe { builder.launch(config) }.map_err(failed)?;
-        Ok(())
+        unsafe { launch(&stream, &function, &what, &args) }
     }
 }
