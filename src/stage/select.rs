@@ -125,6 +125,9 @@ impl Stage for Select {
             refusals.refuse(Role::Pictures, format!("run {run} has no picture"));
         }
         let train = asked.known(store, &Role::Train, &[observe::NAME], refusals)?;
+        if let Some(train) = &train {
+            observe::check_own_set(store, train, &Role::Train, refusals)?;
+        }
         if let Some(run) = train.and_then(|known| known.run) {
             let count = store.count(run, Table::Activations)?;
             let found = format!("the {k}-th nearest of {count} training images");

@@ -10,6 +10,7 @@ use redb::TableDefinition;
 
 use super::error::At;
 use super::format::{self, Block, Entry, Format, Share, Strip, v1};
+use super::guard::guard;
 use super::layout::{self, KEY, Key};
 use super::view::{View, Writer};
 use super::{BlockInfo, Projection, Result, StoreError, Tally};
@@ -249,7 +250,14 @@ impl View<'_> {
         let schema = Arc::new(schema.map_err(SchemaError::Arrow)?);
         let options = RecordBatchOptions::new().with_row_count(Some(info.rows as usize));
         let rows = RecordBatch::try_new_with_options(schema, columns.collect(), &options);
-        Ok(rows.map_err(SchemaError::Arrow)?)
+        rows.map_err(|error| {
+            let key = layout::key(info.run, info.part, info.first);
+            self.corrupt(
+                table,
+                &key,
+                format!("it is not what the index says of it: {error}"),
+            )
+        })
     }
 
     /// Returns the columns at these places in a strip of rows that are stored.
@@ -365,7 +373,13 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn remove_range(&self, strip: Strip, (low, high): (Key, Key)) -> Result<()> {
+    /// Removes the entries and blocks of a strip from `low` to `high`.
+    fn remove_range(&self, strip: Strip, range: (Key, Key)) -> Result<()> {
+        // What the transaction has done is not committed after a panic.
+        guard(self.path, || self.retain_none(strip, range))
+    }
+
+    fn retain_none(&self, strip: Strip, (low, high): (Key, Key)) -> Result<()> {
         let (index, blocks) = (strip.index_name(), strip.blocks_name());
         match strip.share {
             Share::Whole => self

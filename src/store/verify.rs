@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use arrow::array::AsArray as _;
 use dream_schema::digest::Digest;
 use dream_schema::{Run, RunId, Status, Table};
 
@@ -224,6 +225,23 @@ impl Verifier<'_> {
                 }
                 Err(error) => return Err(error),
             };
+            // No digest covers what the index says of the class: queries go by it.
+            if let Some(name) = &info.class_name {
+                let own = batch
+                    .column_by_name("class_name")
+                    .and_then(|own| own.as_string_opt::<i32>());
+                let other = own
+                    .into_iter()
+                    .flatten()
+                    .flatten()
+                    .find(|own| *own != name.as_ref());
+                if let Some(other) = other {
+                    let reason = format!("the index says that its class is `{name}`, and its rows `{other}`");
+                    let key = layout::key(info.run, info.part, info.first);
+                    let keys = self.view.format.keys(table);
+                    self.block(keys, &key, Some(info.rows), ProblemKind::Damaged, reason);
+                }
+            }
             self.digests.entry(info.run).or_default().update(table, &batch)?;
             if table == Table::Checkpoints {
                 for name in blob::names(&batch) {

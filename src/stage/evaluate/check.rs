@@ -59,6 +59,9 @@ pub(super) fn check(
             continue;
         }
         check_set(store, role, &known, &seen, refusals)?;
+        if *role == Role::Train {
+            observe::check_own_set(store, &known, role, refusals)?;
+        }
         seen.push((role.clone(), known));
     }
     let mut sets = Vec::new();

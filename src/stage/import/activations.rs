@@ -97,12 +97,12 @@ impl Matrix {
 
 /// Rows whose logits are held against the last layer's.
 const HELD_AGAINST: usize = 64;
-/// How far a logit may be from the last layer's, as a share of the largest one: activations may have been kept in 16
-/// bits.
+/// How far a logit may be from the last layer's, as a share of the largest one: activations may have been
+/// kept in 16 bits.
 const FAR: f32 = 0.02;
 
-/// Refuses a last layer that does not give the logits of the features: scores that read it would be of another
-/// network.
+/// Refuses a last layer that does not give the logits of the features: scores that read it would be of
+/// another network.
 fn check_fit(path: &Path, head: &State, features: &Matrix, logits: &Matrix) -> Result<(), StageError> {
     let (Some(weight), Some(bias)) = (head.get("fc.weight"), head.get("fc.bias")) else {
         return Ok(());
@@ -116,8 +116,8 @@ fn check_fit(path: &Path, head: &State, features: &Matrix, logits: &Matrix) -> R
             let (given, found) = (logit[class], product + bias);
             if (given - found).abs() > FAR * largest {
                 let message = format!(
-                    "logit {class} of row {row} is {given}, but the last layer gives {found} for the features: it is \
-                     another network's, or the features are not what it takes; without the layer they are imported"
+                    "logit {class} of row {row} is {given}, but the last layer gives {found}: it is another \
+                     network's, or takes other features; without the layer they are imported"
                 );
                 let path = path.to_owned();
                 return Err(StageError::File { path, message });

@@ -11,7 +11,7 @@ use super::arithmetic::settled;
 use super::detect::Detector;
 use super::pictures::{HELD_BYTES, Pictures};
 use super::{
-    Arithmetic, Asked, Context, ImageSource, Input, MetricName, Order, Refusals, Role, Source, Stage,
+    Arithmetic, Asked, Context, ImageSource, Input, Known, MetricName, Order, Refusals, Role, Source, Stage,
     StageError, StateSource, detect,
 };
 use crate::engine::{Precision, Work};
@@ -177,6 +177,27 @@ impl Stage for Observe {
     fn execute(ctx: &Context<'_>, order: &Order<'_, Params>) -> Result<(), StageError> {
         execute(ctx, order.run, &order.params)
     }
+}
+
+/// Refuses activations as those of training images that are of another set than the classifier's own.
+pub(super) fn check_own_set(
+    store: &Store,
+    known: &Known,
+    role: &Role,
+    refusals: &mut Refusals,
+) -> Result<(), StageError> {
+    let detector = known.input(&Role::Detector).filter(|_| known.stage == NAME);
+    if let Some(detector) = detector {
+        let detector = detector.known(store, &Role::Detector, &[detect::NAME])?;
+        let found = "activations of another image set than the one that the classifier was trained on";
+        refusals.require(
+            known.same_source(&detector, &Role::Images),
+            &role.to_string(),
+            found.to_owned(),
+            "those of its training images",
+        );
+    }
+    Ok(())
 }
 
 /// Refuses labels that are to be taken as they are, or matched by name, and are not those of the classifier.

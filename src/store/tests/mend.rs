@@ -515,3 +515,38 @@ fn blocks_index_entries_and_records_of_any_bytes_are_read_or_refused() {
         }
     }
 }
+
+#[test]
+fn a_class_name_in_the_index_is_held_against_the_rows() {
+    let t = temporary();
+    fill(&t.store);
+    let (path, _directory) = t.close();
+    let bytes = std::fs::read(&path).unwrap();
+    let mut told = 0;
+    for place in (0..bytes.len() - 7).filter(|place| bytes[*place..].starts_with(b"class 1")) {
+        let mut spoilt = bytes.clone();
+        spoilt[place] = b'g';
+        std::fs::write(&path, &spoilt).unwrap();
+        let Ok(store) = Store::open_read_only(&path) else {
+            continue;
+        };
+        let Ok(found) = store.verify(&mut |_, _| {}) else {
+            continue;
+        };
+        let index = "the index says that its class is `glass 1`, and its rows `class 1`";
+        told += usize::from(
+            found
+                .problems
+                .iter()
+                .any(|problem| problem.reason.contains(index)),
+        );
+        let names = store
+            .blocks(Table::Features, None, None, &Projection::All)
+            .unwrap();
+        let wrong = names
+            .flatten()
+            .any(|(info, _)| info.class_name.is_some_and(|name| *name == *"glass 1"));
+        assert!(!wrong || !found.problems.is_empty(), "{place}");
+    }
+    assert!(told > 0);
+}
