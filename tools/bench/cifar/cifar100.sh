@@ -114,5 +114,5 @@ run --format csv sql "
 # The names of the classifiers are words apart.
 # shellcheck disable=SC2086
 run --format csv evaluate $detectors --ood near=cifar10 near=tin:val far=dtd:all far=mnist far=notmnist \
-    --dataset cifar100 --scores msp,energy,gen,knn,vim:dim=$((4 * ${WIDTH:-32})),rmds,ash_s,dice --convention openood \
-    > "$out/cifar100.csv"
+    --dataset cifar100 --scores "msp,energy,gen,knn,vim:dim=$((4 * ${WIDTH:-32})),rmds,ash_s,dice" \
+    --convention openood > "$out/cifar100.csv"
