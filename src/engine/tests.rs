@@ -403,13 +403,13 @@ fn residual_networks_agree() {
 
 #[test]
 fn steps_of_sgd_agree() {
-    let rule = SgdRule {
-        lr: 0.1,
-        momentum: 0.9,
-        nesterov: true,
-        weight_decay: 5e-4,
-    };
-    let run = |engine: &Engine| {
+    let run = |engine: &Engine, nesterov: bool| {
+        let rule = SgdRule {
+            lr: 0.1,
+            momentum: 0.9,
+            nesterov,
+            weight_decay: 5e-4,
+        };
         let here = |name| random(name, &[70_001]).to_device(engine.device()).unwrap();
         let var = Var::from_tensor(&here(21)).unwrap();
         let mut momentum = engine.momentum(&var);
@@ -419,10 +419,12 @@ fn steps_of_sgd_agree() {
         let velocity = momentum.velocity(&var).unwrap().unwrap();
         [var.as_tensor().clone(), velocity].map(|x| x.to_device(&Device::Cpu).unwrap())
     };
-    let expected = run(&composed());
-    for (engine, _) in engines() {
-        for (found, expected) in run(&engine).into_iter().zip(&expected) {
-            close(Ok(found), expected, 1e-5, &format!("{engine:?}"));
+    for nesterov in [true, false] {
+        let expected = run(&composed(), nesterov);
+        for (engine, _) in engines() {
+            for (found, expected) in run(&engine, nesterov).into_iter().zip(&expected) {
+                close(Ok(found), expected, 1e-5, &format!("{engine:?} {nesterov}"));
+            }
         }
     }
 }

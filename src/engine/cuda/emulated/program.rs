@@ -30,10 +30,15 @@ const CHECKED: [&str; 6] = [
 const FAST: [&str; 2] = ["-std=c++20", "-O3"];
 
 /// A running device. Clones are the same one.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Program(Arc<Mutex<Pipes>>);
 
-#[derive(Debug)]
+impl std::fmt::Debug for Program {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Program")
+    }
+}
+
 struct Pipes {
     child: Child,
     questions: BufWriter<ChildStdin>,

@@ -104,6 +104,10 @@ fn convolutions_of_every_tile() {
         (3, Stride::Double, 1, [3, 5], [64, 328]),
         (1, Stride::Same, 3, [7, 9], [256, 321]),
         (3, Stride::Half, 2, [9, 9], [448, 68]),
+        // A part of a block that is stored by vectors: sums in one part, widths that are multiples of 8.
+        (1, Stride::Same, 2, [9, 8], [64, 72]),
+        (1, Stride::Same, 1, [6, 5], [192, 328]),
+        (1, Stride::Same, 1, [5, 5], [64, 24]),
         // 128 a block.
         (3, Stride::Double, 2, [4, 3], [70, 128]),
         (1, Stride::Same, 1, [13, 11], [300, 256]),
