@@ -30,43 +30,52 @@ pub(super) fn is_table(name: &str) -> bool {
     matches!(name, "metadata.csv" | "metadata.jsonl" | "metadata.parquet") || extension(name) == "cls"
 }
 
-/// Returns the pictures of a folder, and of those in it, with the labels that the files beside them say; none
-/// where there are no such files.
-///
-/// # Errors
-/// If such a file cannot be read, a picture has no line, or a line no picture.
-pub(super) fn labelled(path: &Path, node: &Node) -> Result<Option<Labelled>, DatasetError> {
-    let labels = match of_pictures(path, node)? {
-        Some(labels) => Some(labels),
-        None => of_table(path, node)?,
-    };
-    let Some((said_by, mut labels)) = labels else {
-        return Ok(None);
-    };
-    let mut all = Vec::new();
-    for (name, stored) in node.images() {
-        let Some(label) = labels.remove(&name) else {
-            return Err(DatasetError::Layout {
-                path: path.to_owned(),
-                reason: format!("{said_by} beside its pictures: the picture {name} has no label there"),
-            });
-        };
-        all.push((name, stored, label));
+/// Labels of a folder's pictures, and of those in its folders, by path below it.
+pub(super) struct Labels {
+    said_by: String,
+    by_path: BTreeMap<String, Label>,
+}
+
+impl Labels {
+    /// Returns the labels that the files beside a folder's pictures say; none where there are no such files.
+    ///
+    /// # Errors
+    /// If such a file cannot be read.
+    pub fn of(path: &Path, node: &Node) -> Result<Option<Self>, DatasetError> {
+        match of_pictures(path, node)? {
+            Some(labels) => Ok(Some(labels)),
+            None => of_table(path, node),
+        }
     }
-    match labels.into_keys().next() {
-        Some(name) => Err(DatasetError::Layout {
+
+    /// Puts them on the pictures of the folder.
+    ///
+    /// # Errors
+    /// If a picture has no label, or a label no picture.
+    pub fn put_on(mut self, path: &Path, images: Vec<(String, Stored)>) -> Result<Labelled, DatasetError> {
+        let wrong = |said_by: &str, reason: String| DatasetError::Layout {
             path: path.to_owned(),
-            reason: format!("{said_by} beside its pictures: there is no picture {name}"),
-        }),
-        None => Ok(Some(all)),
+            reason: format!("{said_by} beside its pictures: {reason}"),
+        };
+        let mut all = Vec::with_capacity(images.len());
+        for (name, stored) in images {
+            let Some(label) = self.by_path.remove(&name) else {
+                return Err(wrong(
+                    &self.said_by,
+                    format!("the picture {name} has no label there"),
+                ));
+            };
+            all.push((name, stored, label));
+        }
+        match self.by_path.into_keys().next() {
+            Some(name) => Err(wrong(&self.said_by, format!("there is no picture {name}"))),
+            None => Ok(all),
+        }
     }
 }
 
-/// Labels by picture, and what says them.
-type Said = Option<(String, BTreeMap<String, Label>)>;
-
 /// The labels in files that are called as the pictures are.
-fn of_pictures(path: &Path, node: &Node) -> Result<Said, DatasetError> {
+fn of_pictures(path: &Path, node: &Node) -> Result<Option<Labels>, DatasetError> {
     let numbers = node.tables.iter().filter(|(name, _)| extension(name) == "cls");
     let mut of_key: BTreeMap<&str, &(String, Stored)> = numbers.map(|file| (key(&file.0), file)).collect();
     if of_key.is_empty() {
@@ -88,7 +97,10 @@ fn of_pictures(path: &Path, node: &Node) -> Result<Said, DatasetError> {
         })?;
         labels.insert(name.clone(), label);
     }
-    Ok(Some((".cls files".to_owned(), labels)))
+    Ok(Some(Labels {
+        said_by: ".cls files".to_owned(),
+        by_path: labels,
+    }))
 }
 
 /// What a file of a shard belongs to: its name as far as the first dot.
@@ -106,7 +118,7 @@ fn number(text: &str) -> Option<Label> {
 }
 
 /// The labels in a table, if the folder has one with a column of labels.
-fn of_table(path: &Path, node: &Node) -> Result<Said, DatasetError> {
+fn of_table(path: &Path, node: &Node) -> Result<Option<Labels>, DatasetError> {
     let Some((name, stored)) = node.tables.iter().find(|(name, _)| name.starts_with("metadata.")) else {
         return Ok(None);
     };
@@ -139,7 +151,10 @@ fn of_table(path: &Path, node: &Node) -> Result<Said, DatasetError> {
             return Err(wrong(format!("{file} stands in two lines")));
         }
     }
-    Ok(Some((name.clone(), labels)))
+    Ok(Some(Labels {
+        said_by: name.clone(),
+        by_path: labels,
+    }))
 }
 
 /// Files and labels of a table; none where it has no such columns.

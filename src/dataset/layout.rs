@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::beside::{self, Labelled};
+use super::beside::{Labelled, Labels};
 use super::error::DatasetError;
 use super::folder::{ALL, Content, Split};
 use super::item::Stored;
@@ -50,13 +50,12 @@ pub(super) fn arrange(path: &Path, node: Node) -> Result<Arrangement, DatasetErr
         path: path.to_owned(),
         reason: reason.to_owned(),
     };
-    let labelled = beside::labelled(path, &node)?;
-    let (mut full, empty): (Vec<Node>, Vec<Node>) = node.folders.into_iter().partition(|f| f.count > 0);
-    if let Some(images) = labelled {
+    if let Some(labels) = Labels::of(path, &node)? {
         return Ok(Arrangement {
-            splits: by_split(images),
+            splits: by_split(labels.put_on(path, node.into_images())?),
         });
     }
+    let (mut full, empty): (Vec<Node>, Vec<Node>) = node.folders.into_iter().partition(|f| f.count > 0);
     if !node.images.is_empty() {
         return match full.is_empty() {
             true => Ok(one(ALL, Content::Unlabelled(node.images))),
@@ -110,25 +109,38 @@ pub(super) fn arrange(path: &Path, node: Node) -> Result<Arrangement, DatasetErr
             named(false)
         )));
     }
-    let domains = || full.iter().filter(|f| !is_named(f) && !is_flat(f)).map(unpacked);
-    if domains().any(|domain| full_of(domain).any(is_named)) {
-        return Err(DatasetError::Several {
-            path: path.to_owned(),
-            sets: full.into_iter().map(|folder| folder.name).collect(),
-        });
-    }
-    let deep = domains().find_map(|domain| Some((domain, full_of(domain).find(|f| !is_flat(f))?)));
-    if let Some((domain, class)) = deep {
-        let (domain, class) = (&domain.name, &class.name);
-        return Err(layout(&format!(
-            "`{domain}/{class}` holds folders of images, and neither is called as a split is: which are the \
-             classes? Name the folder whose folders they are"
-        )));
-    }
+    check_domains(path, &full)?;
     let splits = full.into_iter().map(|folder| split(path, folder));
     Ok(Arrangement {
         splits: splits.collect::<Result<_, _>>()?,
     })
+}
+
+/// Refuses directories to be splits that are not called so, where they are sets of their own, or where images
+/// lie deeper than in their class directories.
+fn check_domains(path: &Path, full: &[Node]) -> Result<(), DatasetError> {
+    let domains = || {
+        let domains = full.iter().filter(|f| !is_split(&f.name) && !is_flat(f));
+        domains.map(unpacked)
+    };
+    if domains().any(|domain| full_of(domain).any(|f| is_split(&f.name))) {
+        return Err(DatasetError::Several {
+            path: path.to_owned(),
+            sets: full.iter().map(|folder| folder.name.clone()).collect(),
+        });
+    }
+    let deep = domains().find_map(|domain| Some((domain, full_of(domain).find(|f| !is_flat(f))?)));
+    match deep {
+        Some((domain, class)) => Err(DatasetError::Layout {
+            path: path.to_owned(),
+            reason: format!(
+                "`{}/{}` holds folders of images, and neither is called as a split is: which are the \
+                 classes? Name the folder whose folders they are",
+                domain.name, class.name
+            ),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// Whether there are images right in a directory, or in its only folder `images`, as Tiny ImageNet has it.
@@ -167,8 +179,8 @@ fn of_one(path: &Path, only: Node) -> Result<Arrangement, DatasetError> {
             }
             false => ALL,
         };
-        let content = match beside::labelled(path, &only)? {
-            Some(images) => Content::Labelled(images),
+        let content = match Labels::of(path, &only)? {
+            Some(labels) => Content::Labelled(labels.put_on(path, only.into_images())?),
             None => Content::Unlabelled(only.into_images()),
         };
         return Ok(one(name, content));
@@ -215,17 +227,17 @@ fn one(name: &str, content: Content) -> Arrangement {
 
 /// A directory as a split: of class directories, or of images.
 fn split(path: &Path, folder: Node) -> Result<Split, DatasetError> {
-    if let Some(images) = beside::labelled(&path.join(&folder.name), &folder)? {
-        return Ok(Split {
-            name: folder.name,
-            content: Content::Labelled(images),
-        });
+    let within = path.join(&folder.name);
+    if let Some(labels) = Labels::of(&within, &folder)? {
+        let name = folder.name.clone();
+        let content = Content::Labelled(labels.put_on(&within, folder.into_images())?);
+        return Ok(Split { name, content });
     }
     let inner = folder.folders.iter().any(|f| f.count > 0);
     let content = match (folder.images.is_empty(), inner) {
         (false, true) => {
             return Err(DatasetError::Layout {
-                path: path.join(&folder.name),
+                path: within,
                 reason: "a split with images beside its class directories".to_owned(),
             });
         }
@@ -236,15 +248,13 @@ fn split(path: &Path, folder: Node) -> Result<Split, DatasetError> {
             let only = folders.iter().filter(|f| f.count > 0).count() == 1;
             match folders.iter().position(|f| only && f.count > 0 && is_wrapper(f)) {
                 Some(at) => {
-                    let inner = folders.swap_remove(at);
-                    let within = path.join(&folder.name);
-                    let name = folder.name;
+                    let inner = split(&within, folders.swap_remove(at))?;
                     return Ok(Split {
-                        name,
-                        ..split(&within, inner)?
+                        name: folder.name,
+                        ..inner
                     });
                 }
-                None => Content::Classes(classes(&path.join(&folder.name), folders)?),
+                None => Content::Classes(classes(&within, folders)?),
             }
         }
     };

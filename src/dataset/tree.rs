@@ -170,16 +170,6 @@ impl Walk<'_> {
 
 impl Node {
     /// All pictures of it and of its folders, by path below it.
-    pub fn images(&self) -> Vec<(String, Stored)> {
-        let mut all = self.images.clone();
-        for folder in &self.folders {
-            let inner = folder.images().into_iter();
-            all.extend(inner.map(|(path, stored)| (format!("{}/{path}", folder.name), stored)));
-        }
-        all
-    }
-
-    /// All pictures of it and of its folders, by path below it.
     pub fn into_images(self) -> Vec<(String, Stored)> {
         let mut all = self.images;
         for folder in self.folders {

@@ -108,36 +108,38 @@ fn split_of(stem: &str) -> Option<&str> {
     }
 }
 
-/// Refuses shards among which one is missing, by what their names count.
+/// Refuses shards of which one is missing, by what their names count, or of which there are two versions.
 fn check_whole(path: &Path, stems: &[String]) -> Result<(), DatasetError> {
-    let shards: Vec<Shard<'_>> = stems.iter().filter_map(|stem| Shard::of(stem)).collect();
-    let there: BTreeSet<_> = shards
-        .iter()
-        .map(|s| (s.split, s.total, s.index.parse().ok()))
-        .collect();
-    for (place, shard) in shards.iter().enumerate() {
-        let of_split = |other: &&Shard<'_>| other.split == shard.split;
-        let twice = shards[..place].iter().filter(of_split);
-        let mut twice = twice.filter(|other| other.total != shard.total || other.index == shard.index);
-        if twice.next().is_some() || stems.iter().any(|stem| stem == shard.split) {
+    let mut splits: BTreeMap<&str, Vec<Shard<'_>>> = BTreeMap::new();
+    for shard in stems.iter().filter_map(|stem| Shard::of(stem)) {
+        splits.entry(shard.split).or_default().push(shard);
+    }
+    for (split, shards) in splits {
+        let Some(Shard { total, index, .. }) = shards.first().copied() else {
+            continue;
+        };
+        let there: BTreeSet<u64> = shards
+            .iter()
+            .filter_map(|shard| shard.index.parse().ok())
+            .collect();
+        let is_twice = there.len() < shards.len() || shards.iter().any(|shard| shard.total != total);
+        if is_twice || stems.iter().any(|stem| stem == split) {
             return Err(DatasetError::Layout {
                 path: path.to_owned(),
                 reason: format!(
-                    "its split `{}` is there twice, once in {} shards: remove the files of one version",
-                    shard.split, shard.total
+                    "its split `{split}` is there twice, once in {total} shards: remove the files of one \
+                     version"
                 ),
             });
         }
-        let total: u64 = shard.total.parse().unwrap_or(0);
-        // No set has more shards than there are files: one that is missing is found before.
-        let missing = (0..total).find(|index| !there.contains(&(shard.split, shard.total, Some(*index))));
-        if let Some(index) = missing {
-            let Shard { split, total, .. } = shard;
-            let width = shard.index.len();
+        // One that is missing is found before there are more than there are files.
+        let mut all = 0..total.parse().unwrap_or(0);
+        if let Some(missing) = all.find(|index| !there.contains(index)) {
+            let width = index.len();
             return Err(DatasetError::Missing {
                 path: path.to_owned(),
                 expected: format!(
-                    "shard {split}-{index:0width$}-of-{total}.parquet, by the names of the others"
+                    "shard {split}-{missing:0width$}-of-{total}.parquet, by the names of the others"
                 ),
             });
         }

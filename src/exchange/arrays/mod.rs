@@ -194,6 +194,23 @@ impl ArrayFile {
         self.source.numbers(array).map_err(ExchangeError::io(&self.path))
     }
 
+    /// Returns all numbers of an array of this file.
+    ///
+    /// # Errors
+    /// As [`numbers`](Self::numbers).
+    pub fn values(&self, array: &Array) -> Result<Vec<f32>, ExchangeError> {
+        let (count, mut numbers, mut values) = (array.count(), self.numbers(array)?, Vec::new());
+        // In pieces, so that no more memory is asked for than there are numbers.
+        while values.len() < count {
+            let start = values.len();
+            values.resize(count.min(start + PART), 0.0);
+            numbers
+                .fill(&mut values[start..])
+                .map_err(ExchangeError::io(&self.path))?;
+        }
+        Ok(values)
+    }
+
     /// Returns the array of one of these names, by itself or as the last part of its own.
     ///
     /// # Errors
@@ -223,19 +240,15 @@ impl ArrayFile {
     /// If it is of another shape or holds something else, or the file cannot be read.
     pub fn classes(&self, array: &Array) -> Result<Vec<i64>, ExchangeError> {
         let words = array.in_words();
-        let (&[rows] | &[rows, 1]) = array.shape.as_slice() else {
+        let (&[_] | &[_, 1]) = array.shape.as_slice() else {
             return Err(self.unfit(format!("{words} is not a class number for each row, [rows]")));
         };
         if array.is_of_floats() {
-            let mut values = vec![0.0; rows];
-            self.numbers(array)?
-                .fill(&mut values)
-                .map_err(ExchangeError::io(&self.path))?;
             let class = |(row, value): (usize, f32)| {
                 let what = || self.unfit(format!("{words}: row {row} is {value}, which is no class number"));
                 whole(f64::from(value)).ok_or_else(what)
             };
-            return values.into_iter().enumerate().map(class).collect();
+            return self.values(array)?.into_iter().enumerate().map(class).collect();
         }
         let integers = self.integers(array)?;
         integers.ok_or_else(|| self.unfit(format!("{words} does not hold class numbers")))
@@ -287,6 +300,8 @@ impl ArrayFile {
     }
 }
 
+/// Numbers that are read at once.
+const PART: usize = 1 << 20;
 /// The type of a list of integers, in words.
 const LIST: &str = "list of integers";
 

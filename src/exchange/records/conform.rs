@@ -15,6 +15,7 @@ use super::super::ExchangeError;
 use super::super::csv::list_value;
 use super::super::from_vector::{FromVector, VectorRows};
 use super::super::parquet::convert;
+use super::columns::{column, is_of_names};
 
 /// The column of vectors.
 const VECTOR: &str = "vector";
@@ -53,11 +54,11 @@ pub fn conform<A: FromVector>(
     batch: &RecordBatch,
     start: u64,
 ) -> Result<Conformed<A>, ExchangeError> {
-    let column = vector_column(path, batch)?;
+    let name = vector_column(path, batch)?;
     let vectors = batch
-        .column_by_name(&column)
+        .column_by_name(&name)
         .ok_or_else(|| no_vectors(path, batch))?;
-    let flat = flatten(path, &column, vectors, start)?;
+    let flat = flatten(path, &name, vectors, start)?;
     let schema = A::schema(0);
     let unknown = A::to_batch(&[A::from_vector(0, "", 0, Vec::new())])?;
     let mut columns: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
@@ -81,15 +82,21 @@ pub fn conform<A: FromVector>(
             index: has("index"),
         },
         rounded: flat.rounded,
-        column,
+        column: name,
     })
 }
 
-/// How other programs call the column of classes, numbers or names.
-const CLASSES: [&str; 5] = ["label", "labels", "target", "targets", "class_ids"];
-
-/// How they call that of their names besides.
-const NAMES: [&str; 3] = ["name", "class", "category"];
+/// How other programs call the column of classes, numbers or names; the last three that of names alone.
+const CLASSES: [&str; 8] = [
+    "label",
+    "labels",
+    "target",
+    "targets",
+    "class_ids",
+    "name",
+    "class",
+    "category",
+];
 
 /// The column of a name; that of classes may be called otherwise.
 fn given_by<'b>(
@@ -98,35 +105,14 @@ fn given_by<'b>(
     name: &str,
 ) -> Result<Option<&'b ArrayRef>, ExchangeError> {
     let own = batch.column_by_name(name);
-    if own.is_some() || !matches!(name, "class_id" | "class_name") {
-        return Ok(own);
-    }
-    let all = batch.schema_ref().fields().iter().zip(batch.columns());
-    let others = if name == "class_name" { &NAMES[..] } else { &[] };
-    let mut found = all.filter(|(field, _)| {
-        let name = field.name().to_lowercase();
-        CLASSES.contains(&name.as_str()) || others.contains(&name.as_str())
-    });
-    match (found.next(), found.next()) {
-        (Some((one, _)), Some((other, _))) => {
-            let (what, expected) = (
-                "the columns",
-                "one column of classes, as `class_id` or `class_name`",
-            );
-            let found = format!("`{}` and `{}`", one.name(), other.name());
-            Err(ExchangeError::format(path, what, expected, found))
-        }
-        (Some((_, column)), None) => {
-            Ok(Some(column).filter(|column| is_of_names(column) == (name == "class_name")))
-        }
-        (None, _) => Ok(None),
-    }
-}
-
-/// Whether a column is of texts that are not all numbers.
-pub(crate) fn is_of_names(column: &ArrayRef) -> bool {
-    let mut texts = column.as_string_opt::<i32>().into_iter().flatten().flatten();
-    column.data_type().is_string() && texts.any(|text| !text.is_empty() && text.parse::<f64>().is_err())
+    let (names, of_names) = match name {
+        _ if own.is_some() => return Ok(own),
+        "class_id" => (&CLASSES[..5], false),
+        "class_name" => (&CLASSES[..], true),
+        _ => return Ok(None),
+    };
+    let found = column(path, batch, names)?.map(|(_, column)| column);
+    Ok(found.filter(|column| is_of_names(column) == of_names))
 }
 
 /// Whole numbers of an integer column that pandas has made floating point because one was missing.

@@ -4,6 +4,7 @@
 //! are the column `vector`, or the only column of lists of numbers, or in CSV columns that are numbered; what
 //! else a row has and the file does not say is unknown.
 
+mod columns;
 mod conform;
 #[cfg(test)]
 mod tests;
@@ -17,8 +18,9 @@ use super::ExchangeError;
 use super::parquet::RawParquet;
 use crate::content::Content;
 
+pub(crate) use columns::{column, is_of_names};
+pub(crate) use conform::flatten;
 pub use conform::{Conformed, Given, conform};
-pub(crate) use conform::{flatten, is_of_names};
 use text::CsvBatches;
 
 /// The batches of a table in a file.

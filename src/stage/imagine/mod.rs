@@ -14,6 +14,8 @@ mod params;
 mod shard;
 mod vectors;
 
+use std::collections::BTreeSet;
+
 use dream_schema::{ClassEmbedding, Run, Table};
 
 use super::arithmetic::settled;
@@ -163,16 +165,19 @@ pub fn pictures(store: &Store, run: &Run) -> Result<u64, StageError> {
 pub(super) fn missing_parts(store: &Store, run: &Run, parts: u64) -> Result<Vec<Shard>, StageError> {
     let params: Params = super::params(run)?;
     let classes: Vec<ClassEmbedding> = store.rows(required_input(run, &Role::Embeddings)?, None)?;
-    let mut done = Vec::new();
-    for class in params.chosen(&classes) {
-        done.push(store.indices(run.id, Table::Images, class.class_id)?);
-    }
+    let done = made(store, run, &params.chosen(&classes))?;
     let is_missing = |shard: &Shard| {
         let mut part = shard.indices(params.per_class);
         part.any(|index| done.iter().any(|done| !done.contains(&index)))
     };
     let all = (1..=parts).filter_map(|part| Shard::new(part, parts));
     Ok(all.filter(is_missing).collect())
+}
+
+/// Returns the indexes of the pictures of each class that a run has.
+fn made(store: &Store, run: &Run, classes: &[&ClassEmbedding]) -> Result<Vec<BTreeSet<u64>>, StageError> {
+    let indexes = |class: &&ClassEmbedding| Ok(store.indices(run.id, Table::Images, class.class_id)?);
+    classes.iter().map(indexes).collect()
 }
 
 /// Makes what is missing of one part of the run, and says whether the whole run is now there.
@@ -185,10 +190,7 @@ pub(super) fn execute_part(
     let classes: Vec<ClassEmbedding> = ctx.store.rows(required_input(run, &Role::Embeddings)?, None)?;
     let chosen = params.chosen(&classes);
     let part = shard.indices(params.per_class);
-    let mut done = Vec::new();
-    for class in &chosen {
-        done.push(ctx.store.indices(run.id, Table::Images, class.class_id)?);
-    }
+    let done = made(ctx.store, run, &chosen)?;
     // Named one by one as they are made: there may be more of them than fit into memory.
     let todo = chosen.iter().zip(&done).flat_map(|(class, done)| {
         let missing = part.clone().filter(|index| !done.contains(index));

@@ -7,9 +7,9 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float32Type};
 use dream_schema::Score;
 
-use super::table::{Agreed, SAMPLES, add_classes, check_one, column, samples};
+use super::table::{Agreed, SAMPLES, add_classes, check_one, samples};
 use crate::content::Content;
-use crate::exchange::records::{Records, is_of_names};
+use crate::exchange::records::{Records, column, is_of_names};
 use crate::exchange::{Array, ArrayFile, ExchangeError};
 use crate::stage::StageError;
 
@@ -17,8 +17,6 @@ use crate::stage::StageError;
 const VALUES: [&str; 6] = ["conf", "value", "confidence", "score_value", "score", "scores"];
 const PREDICTED: [&str; 4] = ["pred", "predicted", "prediction", "preds"];
 const LABELS: [&str; 5] = ["label", "labels", "gt", "target", "targets"];
-/// Scores that are read at once.
-const PART: usize = 1 << 16;
 
 /// What scores are of.
 #[derive(Clone, Copy, Debug)]
@@ -66,40 +64,39 @@ pub(super) fn read(path: &Path, of: ScoresOf<'_>) -> Result<(Vec<Score>, Vec<Str
     if count == 0 {
         return Err(wrong("there is no score in it".into()));
     }
-    let samples = samples(path, columns.samples.clone(), count)?;
-    let row = |row: usize| {
-        let (sample, value) = (row, columns.values[row]);
+    let samples = samples(path, columns.samples, count)?;
+    let score = |row: usize| {
+        let value = columns.values[row];
         if value.is_nan() {
-            return Err(wrong(format!("score {sample} is NaN")));
+            return Err(wrong(format!("score {row} is NaN")));
         }
         if columns.rounded && value.is_infinite() {
             return Err(wrong(format!(
-                "score {sample} is beyond the numbers of 32 bits, in which scores are kept"
+                "score {row} is beyond the numbers of 32 bits, in which scores are kept"
             )));
         }
         let class = |number: i64| {
-            i32::try_from(number).map_err(|_| wrong(format!("image {sample} has the class {number}")))
+            i32::try_from(number).map_err(|_| wrong(format!("image {row} has the class {number}")))
         };
         let label = columns
             .labels
             .as_ref()
-            .map(|labels| labels[sample])
+            .map(|labels| labels[row])
             .filter(|label| *label >= 0);
         Ok(Score {
             class_id: None,
             class_name: None,
-            index: sample as u64,
+            index: row as u64,
             dataset: of.dataset.to_owned(),
             split: of.split.to_owned(),
             score: of.score.to_owned(),
             sample: samples[row],
             value,
             label: label.map(class).transpose()?,
-            predicted: class(columns.predicted[sample])?,
+            predicted: class(columns.predicted[row])?,
         })
     };
-    let mut rows = (0..count).map(row).collect::<Result<Vec<_>, StageError>>()?;
-    // In the order of the images, as other programs' files of them.
+    let mut rows = (0..count).map(score).collect::<Result<Vec<_>, StageError>>()?;
     rows.sort_by_key(|row| row.sample);
     (0..).zip(&mut rows).for_each(|(index, row)| row.index = index);
     let told = columns
@@ -125,13 +122,7 @@ fn of_arrays(path: &Path) -> Result<Columns, StageError> {
         let words = array.in_words();
         return Err(wrong(format!("{words} is not a score for each image, [images]")));
     };
-    let mut numbers = file.numbers(array)?;
-    let mut values = Vec::new();
-    while values.len() < count {
-        let mut part = vec![0.0; PART.min(count - values.len())];
-        numbers.fill(&mut part).map_err(ExchangeError::io(path))?;
-        values.extend(part);
-    }
+    let values = file.values(array)?;
     let column = |names: &[&str]| Ok::<_, StageError>(file.column(names, count)?.map(|(_, column)| column));
     Ok(Columns {
         predicted: column(&PREDICTED)?.unwrap_or_else(|| vec![-1; count]),

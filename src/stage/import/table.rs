@@ -1,4 +1,4 @@
-//! Columns of numbers in tables of other programs, by what they are called.
+//! What columns of other programs' tables hold: class numbers, numbers of images, texts that must agree.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -7,40 +7,12 @@ use arrow::array::{Array as _, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 
-use crate::exchange::records::is_of_names;
 use crate::exchange::{ExchangeError, whole};
 
 fn unfit(path: &Path, reason: String) -> ExchangeError {
     ExchangeError::Unfit {
         path: path.to_owned(),
         reason,
-    }
-}
-
-/// Returns the column of one of these names, in letters of any size.
-///
-/// # Errors
-/// If there are two.
-pub(super) fn column<'b>(
-    path: &Path,
-    batch: &'b RecordBatch,
-    names: &[&str],
-) -> Result<Option<(&'b str, &'b ArrayRef)>, ExchangeError> {
-    let all = batch.schema_ref().fields().iter().zip(batch.columns());
-    let mut all = all.filter(|(field, column)| {
-        // Of scores, the column `score` may hold their name.
-        let is_name = field.name() == "score" && is_of_names(column);
-        names.contains(&field.name().to_lowercase().as_str()) && !is_name
-    });
-    let found = all.next().map(|(field, column)| (field.name().as_str(), column));
-    match (found, all.next()) {
-        (Some((one, _)), Some((other, _))) => {
-            let other = other.name();
-            let what =
-                format!("the columns `{one}` and `{other}` are names of one thing: leave one of them out");
-            Err(unfit(path, what))
-        }
-        (found, _) => Ok(found),
     }
 }
 

@@ -237,12 +237,7 @@ impl Preset {
         if !refused.is_empty() {
             return Err(StageError::Refused(refused));
         }
-        let sources = Sources {
-            id: self.id_set(ctx.store, Reach::Register)?,
-            model: self.model(ctx.store, Reach::Register)?,
-            ood: self.ood_sets(ctx.store, Reach::Register)?,
-            ood_validation: self.ood_validation_set(ctx.store, Reach::Register)?,
-        };
+        let sources = self.registered(ctx.store)?;
         // Now that they are registered, more is known of them: how many pictures, which labels.
         let mut refusals = Refusals::default();
         self.refuse(ctx.store, &sources, seed, &mut refusals)?;

@@ -141,6 +141,17 @@ pub fn embedded(
     })
 }
 
+/// Asks for vectors painted by the model of that word, or by the one that they come from.
+fn painted(
+    store: &Library,
+    (params, seed): (&imagine::Params, u64),
+    (vectors, word): (RunId, Option<&str>),
+    reach: Reach,
+) -> Result<Asked<imagine::Imagine>, Error> {
+    let model = model(store, word, Some(vectors), reach)?;
+    Ok(imagine::ask(store, params, seed, vectors, &model)?)
+}
+
 /// Paints vectors.
 #[pyfunction]
 #[expect(clippy::too_many_arguments, reason = "Python names them")]
@@ -157,8 +168,7 @@ pub fn imagined(
     let (library, vectors) = (store.get().to_write()?, store.get().resolve(vectors)?);
     let params: imagine::Params = params(imagine::NAME, json)?;
     made(py, (&library, &machine, &listener), |reach| {
-        let model = model(&library, word.as_deref(), Some(vectors), reach)?;
-        Ok(imagine::ask(&library, &params, seed, vectors, &model)?)
+        painted(&library, (&params, seed), (vectors, word.as_deref()), reach)
     })
 }
 
@@ -179,8 +189,7 @@ pub fn imagine_asked(
     let params: imagine::Params = params(imagine::NAME, json)?;
     work(py, &listener, |_| {
         let spec = specified(&library, |reach| {
-            let model = model(&library, word.as_deref(), Some(vectors), reach)?;
-            Ok(imagine::ask(&library, &params, seed, vectors, &model)?)
+            painted(&library, (&params, seed), (vectors, word.as_deref()), reach)
         })?;
         Ok(serde_json::json!(spec).to_string())
     })

@@ -50,10 +50,11 @@ impl Ls {
             return Err(Usage(format!("--stage {stage}: {}", unknown_stage(stage, known))).into());
         }
         runs.retain(|r| self.stage.as_ref().is_none_or(|s| *s == r.spec.stage));
+        let host = process::host();
         runs.retain(|r| {
             self.status
                 .as_ref()
-                .is_none_or(|s| s == State::of(r, &process::host()).name())
+                .is_none_or(|s| s == State::of(r, &host).name())
         });
         let verdict = session.say_damaged()?;
         if globals.format != Format::Table {
@@ -71,7 +72,7 @@ impl Ls {
             rows.push([
                 format!("{:.12}", run.id.to_string()),
                 run.spec.stage.clone(),
-                State::of(run, &process::host()).name().to_owned(),
+                State::of(run, &host).name().to_owned(),
                 seconds(run),
                 session.store_rows(run)?,
                 alias.join(" "),
@@ -96,7 +97,8 @@ fn unknown_stage(stage: &str, known: impl Iterator<Item = String>) -> String {
 /// Returns runs as a table: that of SQL, and what can be seen of their processes from here.
 pub fn batch(runs: &[Run], aliases: &[(String, RunId)]) -> Result<RecordBatch> {
     let stored = runs_batch(runs, aliases)?;
-    let states = || runs.iter().map(|run| State::of(run, &process::host()));
+    let host = process::host();
+    let states = || runs.iter().map(|run| State::of(run, &host));
     let words: ArrayRef = Arc::new(StringArray::from_iter_values(states().map(State::name)));
     let alive: ArrayRef = Arc::new(BooleanArray::from_iter(states().map(State::is_alive)));
     let mut fields = stored.schema().fields().to_vec();

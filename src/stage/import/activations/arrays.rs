@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use candle_core::{Device, Tensor};
+
 use super::super::table::SAMPLES;
 use super::{Arrays, FEATURES, LABELS, LOGITS, Matrix, Parts};
 use crate::exchange::{Array, ArrayFile, ExchangeError};
@@ -17,8 +19,6 @@ const WEIGHT: [&str; 5] = [
     "weight",
 ];
 const BIAS: [&str; 5] = ["fc.bias", "head.bias", "classifier.bias", "linear.bias", "bias"];
-/// Rows that are read at once.
-const PART: usize = 4096;
 
 /// Reads files of one array each.
 pub(super) fn of_files(arrays: &Arrays<'_>) -> Result<Parts, StageError> {
@@ -73,8 +73,8 @@ fn only<'f>(path: &Path, file: &'f ArrayFile) -> Result<&'f Array, StageError> {
 /// Reads `[images, numbers]`.
 fn matrix_of(path: &Path, file: &ArrayFile, array: &Array) -> Result<Matrix, StageError> {
     match array.shape.as_slice() {
-        &[rows, width] => Ok(Matrix {
-            values: numbers(path, file, array, rows * width)?,
+        &[_, width] => Ok(Matrix {
+            values: file.values(array)?,
             width,
         }),
         _ => Err(StageError::File {
@@ -111,10 +111,8 @@ pub(super) fn of_one_file(path: &Path) -> Result<Parts, StageError> {
             "there is no array of features (`features`) or logits (`logits`)",
         ));
     }
-    let labels = file
-        .called(&LABELS)?
-        .map(|array| file.classes(array))
-        .transpose()?;
+    let classes = |names: &[&str]| file.called(names)?.map(|array| file.classes(array)).transpose();
+    let labels = classes(&LABELS)?;
     let head = match (of_floats(&WEIGHT)?, of_floats(&BIAS)?) {
         (Some(weight), Some(bias)) => Some(head([(path, &file, weight), (path, &file, bias)])?),
         (None, None) => None,
@@ -124,10 +122,7 @@ pub(super) fn of_one_file(path: &Path) -> Result<Parts, StageError> {
             ));
         }
     };
-    let samples = file
-        .called(&SAMPLES)?
-        .map(|array| file.classes(array))
-        .transpose()?;
+    let samples = classes(&SAMPLES)?;
     Ok(Parts {
         features: matrix(features)?,
         logits: matrix(logits)?,
@@ -137,30 +132,12 @@ pub(super) fn of_one_file(path: &Path) -> Result<Parts, StageError> {
     })
 }
 
-fn numbers(path: &Path, file: &ArrayFile, array: &Array, count: usize) -> Result<Vec<f32>, StageError> {
-    let mut source = file.numbers(array)?;
-    let mut values = Vec::new();
-    while values.len() < count {
-        let start = values.len();
-        values.resize(count.min(start + PART * PART), 0.0);
-        source
-            .fill(&mut values[start..])
-            .map_err(ExchangeError::io(path))?;
-    }
-    Ok(values)
-}
-
 /// The last layer under the names that ours has.
 fn head([weight, bias]: [(&Path, &ArrayFile, &Array); 2]) -> Result<State, StageError> {
-    let tensor =
-        |(path, file, array): (&Path, &ArrayFile, &Array)| -> Result<candle_core::Tensor, StageError> {
-            let values = numbers(path, file, array, array.shape.iter().product())?;
-            Ok(candle_core::Tensor::from_vec(
-                values,
-                array.shape.as_slice(),
-                &candle_core::Device::Cpu,
-            )?)
-        };
+    let tensor = |(_, file, array): (&Path, &ArrayFile, &Array)| -> Result<Tensor, StageError> {
+        let (values, shape) = (file.values(array)?, array.shape.as_slice());
+        Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
+    };
     let wrong = |what: &str| StageError::File {
         path: weight.0.to_owned(),
         message: format!("{} and {} {what}", weight.2.in_words(), bias.2.in_words()),

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use arrow::array::RecordBatch;
 
-use super::super::table::{Agreed, SAMPLES, add_classes, check_one, column};
+use super::super::table::{Agreed, SAMPLES, add_classes, check_one};
 use super::{FEATURES, LABELS, LOGITS, Matrix, Parts};
-use crate::exchange::records::{Records, flatten, is_of_names};
+use crate::exchange::records::{Records, column, flatten, is_of_names};
 use crate::stage::StageError;
 
 /// Reads a table with an image a row.
