@@ -26,7 +26,7 @@ fn main() {
         "cargo:rustc-env=DREAM_COMMIT={}",
         commit.as_deref().unwrap_or("unknown")
     );
-    let features = ["sql", "cuda"].into_iter();
+    let features = ["sql", "cuda", "cloud"].into_iter();
     let features =
         features.filter(|name| std::env::var_os(format!("CARGO_FEATURE_{}", name.to_uppercase())).is_some());
     let features = match features.collect::<Vec<_>>().join(" ") {

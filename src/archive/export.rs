@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use arrow::array::RecordBatch;
 use dream_schema::{Checkpoint, Run, RunId, Status, Table, with_run};
 
-use super::{ArchiveError, Place, Record, VERSION};
+use super::{ArchiveError, Cancelled, Place, Record, VERSION};
 use crate::exchange::{self, BoxError};
 use crate::query::runs_batch;
 use crate::store::{Projection, Readable, Store, StoreError};
@@ -32,7 +32,7 @@ pub fn export(
     store: &Store,
     runs: &[RunId],
     place: &dyn Place,
-    cancelled: &dyn Fn() -> bool,
+    cancelled: Cancelled<'_>,
 ) -> Result<Exported, ArchiveError> {
     let runs = runs
         .iter()
@@ -45,8 +45,13 @@ pub fn export(
         });
     }
     let mut exported = Exported::default();
+    let there = super::import::runs(place, cancelled)?;
     for run in &runs {
-        match super::import::record(place, run.id)? {
+        let record = match there.contains(&run.id) {
+            true => super::import::record(place, run.id, cancelled)?,
+            false => None,
+        };
+        match record {
             Some(there) if there.run.digest == run.digest => exported.known += 1,
             Some(there) => {
                 let word = |digest: &Option<String>| digest.clone().unwrap_or_default();
@@ -67,12 +72,7 @@ pub fn export(
 }
 
 /// Writes a run, its record last.
-fn write(
-    store: &Store,
-    run: &Run,
-    place: &dyn Place,
-    cancelled: &dyn Fn() -> bool,
-) -> Result<u64, ArchiveError> {
+fn write(store: &Store, run: &Run, place: &dyn Place, cancelled: Cancelled<'_>) -> Result<u64, ArchiveError> {
     let mut rows = BTreeMap::new();
     for table in Table::ALL {
         let mut written = 0;
@@ -80,7 +80,7 @@ fn write(
             if cancelled() {
                 return Err(ArchiveError::Interrupted);
             }
-            written += part_of(store, run.id, table, part, place)?;
+            written += part_of(store, run.id, table, part, place, cancelled)?;
         }
         if written > 0 {
             rows.insert(table.name().to_owned(), written);
@@ -92,8 +92,8 @@ fn write(
     blobs.dedup();
     for blob in &blobs {
         let name = format!("_blobs/{blob}");
-        if place.read(&name)?.is_none() {
-            place.put(&name, &store.blob(blob)?)?;
+        if !place.has(&name, cancelled)? {
+            place.put(&name, &store.blob(blob)?, cancelled)?;
         }
     }
     let named = store.aliases()?.into_iter().filter(|(_, named)| *named == run.id);
@@ -113,6 +113,7 @@ fn write(
     };
     place.write(
         &format!("table=runs/run={}/rows.parquet", run.id),
+        cancelled,
         &mut |target| {
             let rows = [Ok::<_, BoxError>(batch.clone())];
             exchange::write_parquet(target, "runs", &batch.schema(), rows)?;
@@ -120,7 +121,7 @@ fn write(
         },
     )?;
     let json = serde_json::to_vec_pretty(&record).map_err(StoreError::from)?;
-    place.put(&Record::name(run.id), &json)?;
+    place.put(&Record::name(run.id), &json, cancelled)?;
     Ok(all)
 }
 
@@ -131,6 +132,7 @@ fn part_of(
     table: Table,
     part: u32,
     place: &dyn Place,
+    cancelled: Cancelled<'_>,
 ) -> Result<u64, ArchiveError> {
     let class = match table.by_class() {
         true => format!("class={part}/"),
@@ -138,7 +140,7 @@ fn part_of(
     };
     let name = format!("table={table}/run={run}/{class}rows.parquet");
     let mut written = 0;
-    place.write(&name, &mut |target| {
+    place.write(&name, cancelled, &mut |target| {
         let mut blocks = store.blocks(table, Some(run), Some(part), &Projection::All)?;
         let Some(first) = blocks.next() else { return Ok(()) };
         let first = with_run(run, &first?.1)?;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use arrow::array::RecordBatch;
 use dream_schema::{Artifact, Run, RunId, Status, Table, TableVisitor};
 
-use super::{ArchiveError, Place, Record, VERSION};
+use super::{ArchiveError, Cancelled, Place, Record, VERSION};
 use crate::exchange::ParquetRows;
 use crate::store::{Readable, Stamp, Store, StoreError};
 
@@ -34,10 +34,10 @@ pub fn import(
     store: &Store,
     place: &dyn Place,
     named: &[String],
-    cancelled: &dyn Fn() -> bool,
+    cancelled: Cancelled<'_>,
 ) -> Result<Imported, ArchiveError> {
     let mut imported = Imported::default();
-    let records = chosen(place, named)?;
+    let records = chosen(place, named, cancelled)?;
     for record in records.values() {
         if let Ok(here) = store.run(record.run.id)
             && here.status == Status::Finished
@@ -70,17 +70,21 @@ fn conflict(place: &dyn Place, here: &Run, there: &Run) -> ArchiveError {
 }
 
 /// Returns the record of a run, if the run is there.
-pub(super) fn record(place: &dyn Place, run: RunId) -> Result<Option<Record>, ArchiveError> {
+pub(super) fn record(
+    place: &dyn Place,
+    run: RunId,
+    cancelled: Cancelled<'_>,
+) -> Result<Option<Record>, ArchiveError> {
     let name = Record::name(run);
-    let Some(file) = place.read(&name)? else {
+    let Some(json) = place.bytes(&name, cancelled)? else {
         return Ok(None);
     };
     let wrong = |reason: String| ArchiveError::Record {
         place: format!("{}/{name}", place.shown()),
         reason,
     };
-    let record: Record = serde_json::from_slice(&file.bytes()?)
-        .map_err(|error| wrong(format!("it is no record of a run: {error}")))?;
+    let record: Record =
+        serde_json::from_slice(&json).map_err(|error| wrong(format!("it is no record of a run: {error}")))?;
     if record.version != VERSION {
         let version = record.version;
         return Err(wrong(format!(
@@ -93,17 +97,26 @@ pub(super) fn record(place: &dyn Place, run: RunId) -> Result<Option<Record>, Ar
     Ok(Some(record))
 }
 
-/// Returns the records of the runs that are named, and of all that they came from.
-fn chosen(place: &dyn Place, named: &[String]) -> Result<BTreeMap<RunId, Record>, ArchiveError> {
-    let names = place.list("_runs")?;
+/// Returns the runs that are there.
+pub(super) fn runs(place: &dyn Place, cancelled: Cancelled<'_>) -> Result<BTreeSet<RunId>, ArchiveError> {
+    let names = place.list("_runs", cancelled)?;
     let id = |name: &String| name.strip_prefix("_runs/")?.strip_suffix(".json")?.parse().ok();
-    let ids: Vec<RunId> = names.iter().filter_map(id).collect();
+    Ok(names.iter().filter_map(id).collect())
+}
+
+/// Returns the records of the runs that are named, and of all that they came from.
+fn chosen(
+    place: &dyn Place,
+    named: &[String],
+    cancelled: Cancelled<'_>,
+) -> Result<BTreeMap<RunId, Record>, ArchiveError> {
+    let ids = runs(place, cancelled)?;
     if ids.is_empty() {
         return Err(ArchiveError::Empty { place: place.shown() });
     }
     let mut all = BTreeMap::new();
     for id in ids {
-        all.extend(record(place, id)?.map(|record| (id, record)));
+        all.extend(record(place, id, cancelled)?.map(|record| (id, record)));
     }
     if named.is_empty() {
         return Ok(all);
@@ -160,7 +173,7 @@ fn take(
     store: &Store,
     place: &dyn Place,
     record: &Record,
-    cancelled: &dyn Fn() -> bool,
+    cancelled: Cancelled<'_>,
 ) -> Result<u64, ArchiveError> {
     let run = &record.run;
     store.begin(&run.spec, &Stamp::of(run))?;
@@ -206,13 +219,13 @@ fn rows(
     store: &Store,
     place: &dyn Place,
     record: &Record,
-    cancelled: &dyn Fn() -> bool,
+    cancelled: Cancelled<'_>,
 ) -> Result<u64, ArchiveError> {
     let run = record.run.id;
     let mut all = 0;
     for table in Table::ALL {
         let blobs = match table {
-            Table::Checkpoints => bytes(place, record)?,
+            Table::Checkpoints => bytes(place, record, cancelled)?,
             _ => Vec::new(),
         };
         let mut put = Put {
@@ -222,8 +235,11 @@ fn rows(
             blobs,
         };
         let mut taken = 0;
-        for name in place.list(&format!("table={table}/run={run}"))? {
-            let Some(file) = place.read(&name)?.filter(|_| name.ends_with(".parquet")) else {
+        for name in place.list(&format!("table={table}/run={run}"), cancelled)? {
+            if !name.ends_with(".parquet") {
+                continue;
+            }
+            let Some(file) = place.read(&name, cancelled)? else {
                 continue;
             };
             for batch in ParquetRows::open(file.path(), table)? {
@@ -247,14 +263,13 @@ fn rows(
 }
 
 /// Returns the bytes that the checkpoints of a run name.
-fn bytes(place: &dyn Place, record: &Record) -> Result<Vec<Vec<u8>>, ArchiveError> {
+fn bytes(place: &dyn Place, record: &Record, cancelled: Cancelled<'_>) -> Result<Vec<Vec<u8>>, ArchiveError> {
     let mut all = Vec::new();
     for blob in &record.blobs {
         let missing = || damaged(place, record.run.id, format!("there is no _blobs/{blob}"));
         let bytes = place
-            .read(&format!("_blobs/{blob}"))?
-            .ok_or_else(missing)?
-            .bytes()?;
+            .bytes(&format!("_blobs/{blob}"), cancelled)?
+            .ok_or_else(missing)?;
         if blake3::hash(&bytes).to_hex().as_str() != blob {
             let reason = format!("_blobs/{blob} has other bytes than its name says");
             return Err(damaged(place, record.run.id, reason));

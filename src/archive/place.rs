@@ -1,91 +1,111 @@
-//! Where a data set lies. Storage of another kind than a folder is another [`Place`].
+//! Where a data set lies: in a folder, or in a bucket (`bucket.rs`).
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
+use tempfile::TempPath;
+
 use super::ArchiveError;
-use crate::exchange::{ExchangeError, Target};
+use crate::exchange::{AtomicFile, ExchangeError, Target};
 
 /// Writes an object to a target that it is given.
 pub type Write<'a> = &'a mut dyn FnMut(&Target) -> Result<(), ArchiveError>;
 
-/// A place for named objects. Names are paths with `/`; an object appears whole or not at all.
+/// Says whether the caller asked to stop.
+pub type Cancelled<'a> = &'a dyn Fn() -> bool;
+
+/// A place for named objects. Names are paths with `/`; an object appears whole or not at all. What waits for
+/// another machine ends with [`ArchiveError::Interrupted`] when `cancelled` says so.
 pub trait Place {
     /// Returns what the place is called.
     fn shown(&self) -> String;
 
-    /// Writes an object, over the one of that name.
+    /// Writes an object that is made in a file, over the one of that name.
     ///
     /// # Errors
     /// If the place refuses.
-    fn write(&self, name: &str, write: Write<'_>) -> Result<(), ArchiveError>;
+    fn write(&self, name: &str, cancelled: Cancelled<'_>, write: Write<'_>) -> Result<(), ArchiveError>;
+
+    /// Writes bytes as an object, over the one of that name.
+    ///
+    /// # Errors
+    /// If the place refuses.
+    fn put(&self, name: &str, bytes: &[u8], cancelled: Cancelled<'_>) -> Result<(), ArchiveError>;
+
+    /// Returns whether there is an object of that name.
+    ///
+    /// # Errors
+    /// If the place refuses.
+    fn has(&self, name: &str, cancelled: Cancelled<'_>) -> Result<bool, ArchiveError>;
+
+    /// Returns the bytes of an object, or none if there is none.
+    ///
+    /// # Errors
+    /// If the place refuses.
+    fn bytes(&self, name: &str, cancelled: Cancelled<'_>) -> Result<Option<Vec<u8>>, ArchiveError>;
 
     /// Returns an object as a file, or none if there is none.
     ///
     /// # Errors
     /// If the place refuses.
-    fn read(&self, name: &str) -> Result<Option<Local>, ArchiveError>;
+    fn read(&self, name: &str, cancelled: Cancelled<'_>) -> Result<Option<Local>, ArchiveError>;
 
     /// Returns the names of all objects below a folder, in order.
     ///
     /// # Errors
     /// If the place refuses.
-    fn list(&self, folder: &str) -> Result<Vec<String>, ArchiveError>;
+    fn list(&self, folder: &str, cancelled: Cancelled<'_>) -> Result<Vec<String>, ArchiveError>;
 }
 
 /// An object as a file of this machine.
-pub struct Local {
-    path: PathBuf,
+pub enum Local {
+    /// The object itself.
+    There(PathBuf),
+    /// A copy, which goes with this.
+    Fetched(TempPath),
 }
 
 impl Local {
     /// Returns where it is.
     pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Returns its bytes.
-    ///
-    /// # Errors
-    /// If it cannot be read.
-    pub fn bytes(&self) -> Result<Vec<u8>, ArchiveError> {
-        Ok(fs::read(&self.path).map_err(ExchangeError::io(&self.path))?)
+        match self {
+            Self::There(path) => path,
+            Self::Fetched(path) => path,
+        }
     }
 }
 
-impl dyn Place + '_ {
-    /// Writes bytes as an object.
-    pub(super) fn put(&self, name: &str, bytes: &[u8]) -> Result<(), ArchiveError> {
-        self.write(name, &mut |target| {
-            let path = &target.path;
-            let folder = path.parent().unwrap_or(path);
-            let beside = tempfile::NamedTempFile::new_in(folder).map_err(ExchangeError::io(path))?;
-            beside
-                .as_file()
-                .write_all(bytes)
-                .map_err(ExchangeError::io(path))?;
-            beside.as_file().sync_all().map_err(ExchangeError::io(path))?;
-            beside
-                .persist(path)
-                .map_err(|error| ExchangeError::io(path)(error.error))?;
-            Ok(())
-        })
-    }
-}
+/// What a place is named by.
+pub(super) const EXPECTED: &str = "expected a folder, s3://BUCKET/FOLDER, gs://BUCKET/FOLDER or \
+                                   az://CONTAINER/FOLDER";
 
-/// Returns the place of that name: a folder.
+/// Returns the place of that name: a folder, or the folder of a bucket as an address says, with the
+/// credentials that the environment names. A bucket is not asked for anything yet.
 ///
 /// # Errors
-/// [`ArchiveError::Place`] if it is a URL: buckets are not written to directly.
+/// [`ArchiveError::Place`] if the address is none or something is missing in it or in the environment,
+/// [`ArchiveError::NoCloud`] if it is that of a bucket and the library was built without the feature `cloud`.
 pub fn open(name: &str) -> Result<Box<dyn Place>, ArchiveError> {
-    match name.contains("://") {
-        false => Ok(Box::new(Folder(PathBuf::from(name)))),
-        true => Err(ArchiveError::Place {
-            place: name.to_owned(),
-            reason: "expected a folder; a bucket's own program (`aws s3 sync`, `gcloud storage rsync`, \
-                     `azcopy sync`) takes one there"
-                .to_owned(),
+    match name.split_once("://") {
+        None => Ok(Box::new(Folder(PathBuf::from(name)))),
+        Some((scheme, _)) => cloud(name, scheme),
+    }
+}
+
+#[cfg(feature = "cloud")]
+fn cloud(address: &str, _: &str) -> Result<Box<dyn Place>, ArchiveError> {
+    Ok(Box::new(super::cloud::open(address)?))
+}
+
+#[cfg(not(feature = "cloud"))]
+fn cloud(address: &str, scheme: &str) -> Result<Box<dyn Place>, ArchiveError> {
+    let place = address.to_owned();
+    match scheme {
+        "s3" | "s3a" | "gs" | "az" | "abfs" | "abfss" | "https" => Err(ArchiveError::NoCloud { place }),
+        _ => Err(ArchiveError::Place {
+            place,
+            reason: EXPECTED.to_owned(),
         }),
     }
 }
@@ -93,24 +113,51 @@ pub fn open(name: &str) -> Result<Box<dyn Place>, ArchiveError> {
 /// A folder.
 struct Folder(PathBuf);
 
+impl Folder {
+    /// Returns the path of an object, in a folder that is there.
+    fn path_for(&self, name: &str) -> Result<PathBuf, ArchiveError> {
+        let path = self.0.join(name);
+        let folder = path.parent().unwrap_or(&path);
+        fs::create_dir_all(folder).map_err(ExchangeError::io(folder))?;
+        Ok(path)
+    }
+}
+
 impl Place for Folder {
     fn shown(&self) -> String {
         self.0.display().to_string()
     }
 
-    fn write(&self, name: &str, write: Write<'_>) -> Result<(), ArchiveError> {
-        let path = self.0.join(name);
-        let folder = path.parent().unwrap_or(&path);
-        fs::create_dir_all(folder).map_err(ExchangeError::io(folder))?;
-        write(&Target::new(path).overwrite(true))
+    fn write(&self, name: &str, _: Cancelled<'_>, write: Write<'_>) -> Result<(), ArchiveError> {
+        write(&Target::new(self.path_for(name)?).overwrite(true))
     }
 
-    fn read(&self, name: &str) -> Result<Option<Local>, ArchiveError> {
-        let path = self.0.join(name);
-        Ok(path.is_file().then_some(Local { path }))
+    fn put(&self, name: &str, bytes: &[u8], _: Cancelled<'_>) -> Result<(), ArchiveError> {
+        let path = self.path_for(name)?;
+        let mut file = AtomicFile::create(&Target::new(&path).overwrite(true))?;
+        file.write_all(bytes).map_err(ExchangeError::io(&path))?;
+        Ok(file.commit()?)
     }
 
-    fn list(&self, folder: &str) -> Result<Vec<String>, ArchiveError> {
+    fn has(&self, name: &str, _: Cancelled<'_>) -> Result<bool, ArchiveError> {
+        Ok(self.0.join(name).is_file())
+    }
+
+    fn bytes(&self, name: &str, _: Cancelled<'_>) -> Result<Option<Vec<u8>>, ArchiveError> {
+        let path = self.0.join(name);
+        match fs::read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(ExchangeError::io(&path)(error).into()),
+        }
+    }
+
+    fn read(&self, name: &str, _: Cancelled<'_>) -> Result<Option<Local>, ArchiveError> {
+        let path = self.0.join(name);
+        Ok(path.is_file().then_some(Local::There(path)))
+    }
+
+    fn list(&self, folder: &str, _: Cancelled<'_>) -> Result<Vec<String>, ArchiveError> {
         let mut names = Vec::new();
         walk(&self.0.join(folder), folder, &mut names)?;
         names.sort_unstable();
@@ -121,7 +168,7 @@ impl Place for Folder {
 fn walk(folder: &Path, name: &str, names: &mut Vec<String>) -> Result<(), ArchiveError> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(ExchangeError::io(folder)(error).into()),
     };
     for entry in entries {

@@ -22,6 +22,7 @@ pub use self::arrays::{Array, ArrayFile, Numbers};
 pub use self::parquet::{ParquetRows, write_parquet};
 pub use self::png::{Png, decode_png, encode_png};
 pub use self::safetensors::{check_checkpoint, write_checkpoint, write_vectors};
+pub(crate) use atomic::AtomicFile;
 pub use atomic::Target;
 pub use csv::write_csv;
 pub use error::{BoxError, ExchangeError};

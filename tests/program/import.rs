@@ -204,7 +204,7 @@ fn runs_go_to_a_folder_and_come_back_with_their_digests() {
     assert_eq!(again.lines().count(), runs("dream.redb").len() - 4);
     assert_eq!(good(path, &all), "", "all are there");
     for (args, said) in [
-        (&["export", "--to", "s3://bucket/a"][..], "expected a folder"),
+        (&["export", "--to", "ftp://bucket/a"][..], "expected a folder"),
         (&["export", "--to", "lake", "--class", "bag"], "--class"),
         (&["export", "outliers"], "--output"),
         (&["import", "--from", "lake", "--alias", "a"], "--alias"),

@@ -5,6 +5,7 @@
 
 use anyhow::Error;
 use dream_ood::Kind;
+use dream_ood::archive::ArchiveError;
 use dream_ood::ask::AskError;
 use dream_ood::dataset::DatasetError;
 use dream_ood::diffusion::DiffusionError;
@@ -86,6 +87,9 @@ remedies! {
     LessMemory: "lower `--batch-size` or `--memory` where pictures are made (on a GPU `--set batch=N`), \
                  `--set training.batch_size=N` in a training";
     Replace: "`--force` replaces it";
+    GoOn: "the same command goes on: `dream export --to` writes and `dream import --from` takes in what is \
+           missing";
+    Credentials: "`dream export --help` names the variables for credentials and the endpoint";
     NameTraining: "`dream evaluate --train-activations RUN` names them";
     NameValidation: "`dream evaluate --validation-split SPLIT` or `--validation-activations RUN` names them";
 }
@@ -124,6 +128,7 @@ pub fn of(error: &Error) -> Option<Remedy> {
             .or_else(|| cause.downcast_ref().and_then(of_store))
             .or_else(|| cause.downcast_ref().and_then(of_query))
             .or_else(|| cause.downcast_ref().and_then(of_exchange))
+            .or_else(|| cause.downcast_ref().and_then(of_archive))
             .or_else(|| cause.downcast_ref().and_then(of_dataset))
             .or_else(|| cause.downcast_ref().and_then(of_diffusion))
             .or_else(|| cause.downcast_ref().and_then(of_tensor))
@@ -189,6 +194,16 @@ fn of_exchange(error: &ExchangeError) -> Option<Remedy> {
     match error {
         ExchangeError::Exists { .. } => Some(Remedy::Replace),
         ExchangeError::Members { members, .. } if members.len() > 1 => Some(Remedy::Member),
+        _ => None,
+    }
+}
+
+fn of_archive(error: &ArchiveError) -> Option<Remedy> {
+    match error {
+        ArchiveError::Unreachable { .. } => Some(Remedy::GoOn),
+        ArchiveError::Denied { .. } | ArchiveError::NoBucket { .. } => Some(Remedy::Credentials),
+        ArchiveError::Exchange(error) => of_exchange(error),
+        ArchiveError::Store(error) => of_store(error),
         _ => None,
     }
 }

@@ -237,3 +237,34 @@ def test_a_sweep_makes_every_pipeline_and_what_is_common_once(cluster, preset, p
         with pytest.raises(errors.RefusedError, match="list of different values"):
             on_ray.sweep(store, preset, settings={"detect.outlier.beta": []})
         assert len(store.runs()) == runs
+
+
+def test_workers_that_are_killed_lose_nothing_of_a_sweep(cluster, preset, piped, tmp_path):
+    folder = tmp_path / "swept-ray"
+    killed: dict[str, int] = {}
+    over = threading.Event()
+
+    def kill():
+        # Each task once, whatever it is at.
+        while not over.is_set():
+            for file in sorted(folder.glob("*.redb")):
+                if file.name not in killed and (pid := writer(file)):
+                    os.kill(pid, signal.SIGKILL)
+                    killed[file.name] = pid
+            time.sleep(0.01)
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    try:
+        (made,) = on_ray.sweep(tmp_path / "swept.redb", preset, seeds=[0], shards=2, progress=False)
+    finally:
+        over.set()
+        killer.join(timeout=10)
+    stages = {name.split("-")[0] for name in killed}
+    assert {"encode", "imagine", "detect"} <= stages, killed
+    assert {part: run.digest for part, run in made.runs.items()} == {
+        part: run.digest for part, run in piped[1].items()
+    }
+    assert not folder.exists()
+    with dream_ood.open(tmp_path / "swept.redb") as store:
+        assert all(run.status == "finished" for run in store.runs())

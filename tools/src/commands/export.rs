@@ -15,14 +15,15 @@ use dream_ood::store::Readable;
 use dream_schema::{Checkpoint, RunId, Status, Table};
 use serde_json::Value;
 
-use super::Verdict;
 use super::query::Choice;
+use super::{Verdict, place};
 use crate::globals::Globals;
 use crate::session::{Session, Usage};
 
 /// Writes a table as Parquet, CSV or NumPy, pictures as PNG files, or a checkpoint as safetensors; or with
 /// --to whole runs as a data set of Parquet files.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = place::HELP)]
 pub struct Export {
     /// The table (images with a folder as output: PNG files), or `checkpoint`
     #[arg(required_unless_present = "to")]
@@ -32,10 +33,11 @@ pub struct Export {
     /// FILE.parquet, FILE.csv, FILE.npy, FILE.safetensors, or a folder
     #[arg(short, long, required_unless_present = "to")]
     output: Option<PathBuf>,
-    /// Writes finished runs, all of them or those that --run names with what they came from, to a folder, as
-    /// table=NAME/run=ID/class=N/rows.parquet: DuckDB, Spark and Hugging Face read it, and `dream import
-    /// --from` takes the runs in again. Runs that are there already are not written again
-    #[arg(long, value_name = "DIR",
+    /// Writes finished runs, all of them or those that --run names with what they came from, to a folder or
+    /// bucket (s3://, gs://, az://), as table=NAME/run=ID/class=N/rows.parquet: DuckDB, Spark and Hugging
+    /// Face read it, and `dream import --from` takes the runs in again. Runs that are there already are not
+    /// written again
+    #[arg(long, value_name = "PLACE",
           conflicts_with_all = ["what", "output", "class", "stage", "epoch", "force"])]
     to: Option<String>,
     #[command(flatten)]
@@ -100,7 +102,7 @@ impl Export {
 
     /// Writes whole runs to a data set.
     fn runs(&self, globals: &Globals, to: &str) -> Result<Verdict> {
-        let place = archive::open(to).map_err(|error| Usage(error.to_string()))?;
+        let place = place::open(to)?;
         let session = Session::reading(globals)?;
         let store = &session.store;
         let mut runs: Vec<RunId> = Vec::new();

@@ -10,7 +10,7 @@ use dream_ood::stage::import::{self, ActivationsOf, Arrays, Question, Rows, Scor
 use dream_ood::store::check_alias;
 use dream_schema::RunId;
 
-use super::Verdict;
+use super::{Verdict, place};
 use crate::globals::Globals;
 use crate::session::{Session, Usage};
 
@@ -25,6 +25,7 @@ use crate::session::{Session, Usage};
 /// integers `labels`, with the last layer `fc.weight` and `fc.bias` where it is at hand; or a table with such
 /// columns.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = place::HELP)]
 pub struct Import {
     /// class_embeddings, features, outliers, images, scores or activations
     #[arg(required_unless_present = "from")]
@@ -53,8 +54,9 @@ pub struct Import {
     score: Option<String>,
     #[command(flatten)]
     arrays: ArrayFiles,
-    /// Takes in the runs of a data set that `dream export --to` wrote, as they were made, in place of a file
-    #[arg(long, value_name = "DIR",
+    /// Takes in the runs of a data set that `dream export --to` wrote to a folder or bucket, as they were
+    /// made, in place of a file
+    #[arg(long, value_name = "PLACE",
           conflicts_with_all = ["table", "file", "embeddings", "classes", "member", "dataset", "split",
                                 "score", "features", "logits", "labels", "weight", "bias", "alias"])]
     from: Option<String>,
@@ -151,7 +153,7 @@ impl Import {
 
     /// Takes in the runs of a data set.
     fn runs(&self, globals: &Globals, from: &str) -> Result<Verdict> {
-        let place = archive::open(from).map_err(|error| Usage(error.to_string()))?;
+        let place = place::open(from)?;
         let session = Session::writing(globals)?;
         let cancelled = || session.bars.cancelled();
         let imported = archive::import(&session.store, place.as_ref(), &self.run, &cancelled)?;

@@ -24,6 +24,7 @@ mod man;
 mod merge;
 mod nearest;
 mod note;
+mod place;
 mod query;
 mod recover;
 mod regenerate;

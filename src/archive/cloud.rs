@@ -1,0 +1,73 @@
+//! Access to the clouds: what an address and the environment say of a bucket.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+use object_store::{
+    BackoffConfig, ClientConfigKey, ClientOptions, ObjectStore, ObjectStoreScheme, RetryConfig,
+};
+
+use super::bucket::Bucket;
+use super::{ArchiveError, place};
+
+/// The longest time of one request, which sends or receives a part at whatever speed the line has.
+const REQUEST: &str = "300 seconds";
+
+/// Opens the folder of a bucket that an address names. Nothing is asked of the bucket yet.
+pub(super) fn open(address: &str) -> Result<Bucket, ArchiveError> {
+    let wrong = |reason: String| ArchiveError::Place {
+        place: address.to_owned(),
+        reason,
+    };
+    let url = url::Url::parse(address).map_err(|error| wrong(error.to_string()))?;
+    let (scheme, folder) = ObjectStoreScheme::parse(&url).map_err(|_| wrong(place::EXPECTED.to_owned()))?;
+    let store = match scheme {
+        ObjectStoreScheme::AmazonS3 => amazon(&url),
+        ObjectStoreScheme::GoogleCloudStorage => google(&url),
+        ObjectStoreScheme::MicrosoftAzure => azure(&url),
+        _ => return Err(wrong(place::EXPECTED.to_owned())),
+    };
+    Bucket::new(store.map_err(|error| wrong(error.to_string()))?, folder, address)
+}
+
+/// For a quarter of a minute or so a bucket that is away is asked again.
+fn retry() -> RetryConfig {
+    RetryConfig {
+        backoff: BackoffConfig::default(),
+        max_retries: 8,
+        retry_timeout: Duration::from_secs(60),
+    }
+}
+
+/// Builds the store of an address as the environment says. What asks for an endpoint without TLS gets it.
+macro_rules! build {
+    ($builder:ty, $key:ident, $url:expr, $($endpoint:ident),+) => {{
+        let mut builder = <$builder>::from_env().with_url($url.as_str()).with_retry(retry());
+        let timeout = $key::Client(ClientConfigKey::Timeout);
+        if builder.get_config_value(&timeout) == ClientOptions::new().get_config_value(&ClientConfigKey::Timeout) {
+            builder = builder.with_config(timeout, REQUEST);
+        }
+        let endpoints = [$(builder.get_config_value(&$key::$endpoint)),+];
+        if endpoints.iter().flatten().any(|endpoint| endpoint.starts_with("http://")) {
+            builder = builder.with_config($key::Client(ClientConfigKey::AllowHttp), "true");
+        }
+        Ok(Arc::new(builder.build()?))
+    }};
+}
+
+type Store = Result<Arc<dyn ObjectStore>, object_store::Error>;
+
+fn amazon(url: &url::Url) -> Store {
+    build!(AmazonS3Builder, AmazonS3ConfigKey, url, Endpoint, S3Endpoint)
+}
+
+fn google(url: &url::Url) -> Store {
+    build!(GoogleCloudStorageBuilder, GoogleConfigKey, url, BaseUrl)
+}
+
+fn azure(url: &url::Url) -> Store {
+    build!(MicrosoftAzureBuilder, AzureConfigKey, url, Endpoint)
+}
