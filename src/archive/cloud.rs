@@ -33,12 +33,15 @@ pub(super) fn open(address: &str) -> Result<Bucket, ArchiveError> {
     Bucket::new(store.map_err(|error| wrong(error.to_string()))?, folder, address)
 }
 
-/// For a quarter of a minute or so a bucket that is away is asked again.
+/// A request that fails is repeated for half a minute, at first after a tenth of a second.
 fn retry() -> RetryConfig {
     RetryConfig {
-        backoff: BackoffConfig::default(),
-        max_retries: 8,
-        retry_timeout: Duration::from_secs(60),
+        backoff: BackoffConfig {
+            max_backoff: Duration::from_secs(3),
+            ..BackoffConfig::default()
+        },
+        max_retries: usize::MAX,
+        retry_timeout: Duration::from_secs(30),
     }
 }
 
@@ -47,7 +50,8 @@ macro_rules! build {
     ($builder:ty, $key:ident, $url:expr, $($endpoint:ident),+) => {{
         let mut builder = <$builder>::from_env().with_url($url.as_str()).with_retry(retry());
         let timeout = $key::Client(ClientConfigKey::Timeout);
-        if builder.get_config_value(&timeout) == ClientOptions::new().get_config_value(&ClientConfigKey::Timeout) {
+        let usual = ClientOptions::new().get_config_value(&ClientConfigKey::Timeout);
+        if builder.get_config_value(&timeout) == usual {
             builder = builder.with_config(timeout, REQUEST);
         }
         let endpoints = [$(builder.get_config_value(&$key::$endpoint)),+];

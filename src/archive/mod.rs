@@ -1,5 +1,5 @@
-//! Finished runs as a data set of Parquet files in a folder or bucket: for programs that query what has outgrown one
-//! file, and for stores that take the runs in again.
+//! Finished runs as a data set of Parquet files in a folder or bucket: for programs that query what has
+//! outgrown one file, and for stores that take the runs in again.
 //!
 //! ```text
 //! table=outliers/run=ID/class=5/rows.parquet     the rows of a class; other tables have no class

@@ -71,7 +71,7 @@ fn store(path: &Path) -> (Store, Vec<RunId>) {
     let mut batch = store.batch(second);
     // More than one part of an upload.
     let weights: Vec<u8> = (0..20 << 17u32).flat_map(u64::to_le_bytes).collect();
-    let size = weights.len() as u64;
+    let size = weights.len() as i64;
     let blob = batch.blob(weights);
     let row = Checkpoint {
         class_id: None,

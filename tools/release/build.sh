@@ -54,7 +54,8 @@ tar --sort=name --mtime="$time" --owner=0 --group=0 --numeric-owner -C "$work" -
     | gzip -9n > "$out/$name.tar.gz"
 files=("$name.tar.gz")
 if [ -f tools/python/pyproject.toml ] && command -v maturin > /dev/null; then
-    maturin build --release --locked --strip ${cloud:+--features cloud} -m tools/python/Cargo.toml --out "$work/wheels"
+    maturin build --release --locked --strip ${cloud:+--features cloud} \
+        -m tools/python/Cargo.toml --out "$work/wheels"
     for wheel in "$work"/wheels/*.whl; do
         cp "$wheel" "$out/"
         files+=("$(basename "$wheel")")
