@@ -7,7 +7,7 @@ use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::{
-    BackoffConfig, ClientConfigKey, ClientOptions, ObjectStore, ObjectStoreScheme, RetryConfig,
+    BackoffConfig, ClientConfigKey, ClientOptions, Error, ObjectStore, ObjectStoreScheme, RetryConfig,
 };
 
 use super::bucket::Bucket;
@@ -30,7 +30,11 @@ pub(super) fn open(address: &str) -> Result<Bucket, ArchiveError> {
         ObjectStoreScheme::MicrosoftAzure => azure(&url),
         _ => return Err(wrong(place::EXPECTED.to_owned())),
     };
-    Bucket::new(store.map_err(|error| wrong(error.to_string()))?, folder, address)
+    let store = store.map_err(|error| match error {
+        Error::Generic { source, .. } => wrong(source.to_string()),
+        error => wrong(error.to_string()),
+    })?;
+    Bucket::new(store, folder, address)
 }
 
 /// A request that fails is repeated for half a minute, at first after a tenth of a second.
@@ -54,15 +58,29 @@ macro_rules! build {
         if builder.get_config_value(&timeout) == usual {
             builder = builder.with_config(timeout, REQUEST);
         }
-        let endpoints = [$(builder.get_config_value(&$key::$endpoint)),+];
-        if endpoints.iter().flatten().any(|endpoint| endpoint.starts_with("http://")) {
-            builder = builder.with_config($key::Client(ClientConfigKey::AllowHttp), "true");
+        for endpoint in [$(builder.get_config_value(&$key::$endpoint)),+].into_iter().flatten() {
+            if is_plain(&endpoint)? {
+                builder = builder.with_config($key::Client(ClientConfigKey::AllowHttp), "true");
+            }
         }
         Ok(Arc::new(builder.build()?))
     }};
 }
 
-type Store = Result<Arc<dyn ObjectStore>, object_store::Error>;
+/// Says whether an endpoint is one without TLS; what is no endpoint is an error here, and a panic later.
+fn is_plain(endpoint: &str) -> Result<bool, Error> {
+    let wrong = || Error::Generic {
+        store: "endpoint",
+        source: format!("the endpoint `{endpoint}` is no address http://... or https://...").into(),
+    };
+    match url::Url::parse(endpoint).map_err(|_| wrong())?.scheme() {
+        "http" => Ok(true),
+        "https" => Ok(false),
+        _ => Err(wrong()),
+    }
+}
+
+type Store = Result<Arc<dyn ObjectStore>, Error>;
 
 fn amazon(url: &url::Url) -> Store {
     build!(AmazonS3Builder, AmazonS3ConfigKey, url, Endpoint, S3Endpoint)

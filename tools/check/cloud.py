@@ -260,7 +260,7 @@ def away(check: Check):
         place = f"s3://{bucket}/lake"
         check.proxy.gone()
         check.proxy.back(after=int(share * total))
-        export(check, bucket, code=1, says="the same command goes on")
+        export(check, bucket, code=1, says="same command goes on")
         check.whole(bucket)
         check.proxy.back()
         export(check, bucket)
@@ -271,7 +271,7 @@ def away(check: Check):
         check.proxy.gone()
         check.proxy.back(after=int(share * total))
         take = ["--store", store, "import", "--from", place]
-        check.dream(*take, code=1, says="the same command goes on")
+        check.dream(*take, code=1, says="same command goes on")
         check.proxy.back()
         if (check.here / store).exists():
             assert all(run["status"] == "finished" for run in check.runs(store))
@@ -308,6 +308,7 @@ def stopped(check: Check):
     assert time.monotonic() - began < 3
     check.proxy.back()
     place = f"s3://{bucket}/lake"
+    check.dream("--store", "killed.redb", "import", "--from", "lake", "--run", "classes")
     out, back = ["export", "--to", place], ["import", "--from", place]
     for args, store in [(out, "dream.redb"), (back, "killed.redb")]:
         for wait in [0.1, 0.3, 0.6]:
@@ -351,6 +352,8 @@ def refused(check: Check):
         check.dream(*args, "ftp://a/b", code=2, says="expected a folder, s3://")
         check.dream(*args, "s3://", code=2, says="s3://")
         check.dream(*args, "az://container/lake", code=2, says="ccount")
+        wrong = {"AWS_ENDPOINT_URL": "localhost:9000"}
+        check.dream(*args, "s3://bucket/lake", code=2, says="the endpoint `localhost:9000`", **wrong)
     bucket = check.empty("empty")
     check.dream("import", "--from", f"s3://{bucket}/lake", code=1, says="there are no runs in it")
     # From here on moto asks who it is.
@@ -360,8 +363,9 @@ def refused(check: Check):
     everything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
     iam.put_user_policy(UserName="check", PolicyName="all", PolicyDocument=json.dumps(everything))
     nothing = iam.create_user(UserName="nobody") and iam.create_access_key(UserName="nobody")["AccessKey"]
-    request = urllib.request.Request(check.direct + "/moto-api/reset-auth", data=b"0", method="POST")
-    urllib.request.urlopen(request).close()
+    enforce = urllib.request.Request(check.direct + "/moto-api/reset-auth", data=b"0", method="POST")
+    enforce.add_header("Content-Type", "text/plain")
+    urllib.request.urlopen(enforce).close()
     for identity, secret in [
         ("AKIAWRONG", "wrong"),
         (key["AccessKeyId"], "wrong"),

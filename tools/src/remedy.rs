@@ -87,8 +87,8 @@ remedies! {
     LessMemory: "lower `--batch-size` or `--memory` where pictures are made (on a GPU `--set batch=N`), \
                  `--set training.batch_size=N` in a training";
     Replace: "`--force` replaces it";
-    GoOn: "the same command goes on: `dream export --to` writes and `dream import --from` takes in what is \
-           missing";
+    GoOn: "once that is mended the same command goes on: `dream export --to` writes what is missing, \
+           `dream import --from` takes it in";
     Credentials: "`dream export --help` names the variables for credentials and the endpoint";
     NameTraining: "`dream evaluate --train-activations RUN` names them";
     NameValidation: "`dream evaluate --validation-split SPLIT` or `--validation-activations RUN` names them";

@@ -26,7 +26,7 @@ pub fn open(name: &str) -> Result<Box<dyn Place>> {
             ArchiveError::NoCloud { .. } => {
                 "; `cargo install --locked --path tools --features cloud` builds a program that has it"
             }
-            _ => "",
+            _ => "; `dream export --help` says more of places",
         };
         Usage(format!("{error}{help}")).into()
     })
