@@ -4,7 +4,8 @@
 //! printed here.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use dream_ood::outlier::{Knn, SamplingParams, Side, boundary, sample_class};
+use dream_ood::engine::Engine;
+use dream_ood::outlier::{Knn, Sampling, SamplingParams, Side, boundary, sample_class};
 use dream_ood::rng::Stream;
 use std::hint::black_box;
 use std::time::Duration;
@@ -47,7 +48,18 @@ fn sampling(c: &mut Criterion) {
         };
         group.throughput(Throughput::Elements(ROUNDS as u64));
         group.bench_function(format!("{ROUNDS} rounds of {name}"), |b| {
-            b.iter(|| sample_class(black_box(&features), M, &params, 1, 0, &|_| (), &|| false))
+            b.iter(|| {
+                sample_class(&Sampling {
+                    features: black_box(&features),
+                    m: M,
+                    params: &params,
+                    seed: 1,
+                    class: 0,
+                    engine: &Engine::default(),
+                    progress: &|_| (),
+                    cancelled: &|| false,
+                })
+            })
         });
     }
     group.finish();

@@ -13,6 +13,7 @@ use crate::archive::ArchiveError;
 use crate::ask::AskError;
 use crate::dataset::DatasetError;
 use crate::diffusion::DiffusionError;
+use crate::engine::GpuError;
 use crate::exchange::ExchangeError;
 use crate::nn;
 use crate::ood::OodError;
@@ -104,6 +105,7 @@ impl Kind {
                 .or_else(|| of_type::<OutlierError>(error))
                 .or_else(|| of_type::<OodError>(error))
                 .or_else(|| of_type::<ReportError>(error))
+                .or_else(|| of_type::<GpuError>(error))
                 .or_else(|| of_type::<SchemaError>(error))
                 .or_else(|| of_type::<candle_core::Error>(error))
                 .or_else(|| of_type::<io::Error>(error))

@@ -16,6 +16,7 @@ use super::raw::{
     Activation, Attention, AttentionShape, ConvShape, Plus, RawConv, RawGroupNorm, RawLayerNorm, RawLinear,
     Run, SgdRule, Stride,
 };
+use super::rounds::{RoundSearch, Rounds};
 use super::wide::WidePlan;
 
 /// A way of computing on a device.
@@ -109,6 +110,13 @@ pub(crate) trait Layers: Send + Sync + Debug {
 
     fn uploads(&self) -> Box<dyn Uploads> {
         composed::uploads(self.device())
+    }
+
+    /// A search of rounds of sampling, where the engine has one: `outlier` has another for the CPU, which
+    /// gives the same bits.
+    fn rounds(&self, class: &dyn Fn() -> Rounds) -> Result<Option<Box<dyn RoundSearch>>> {
+        let _ = class;
+        Ok(None)
     }
 }
 

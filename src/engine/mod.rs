@@ -18,12 +18,14 @@
 mod composed;
 #[cfg(any(feature = "cuda", test))]
 mod cuda;
+mod gpu;
 mod host;
 mod layers;
 mod options;
 mod plan;
 mod policy;
 mod raw;
+mod rounds;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +36,7 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Result, Tensor, Var};
 
 pub(crate) use self::composed::max_pool;
+pub use self::gpu::{GpuError, MissingLibrary};
 #[cfg(test)]
 pub(crate) use self::host::composed_residual;
 pub(crate) use self::host::simd;
@@ -46,6 +49,7 @@ pub(crate) use self::raw::{
     Activation, Attention, ConvShape, Head, Plus, RawConv, RawGroupNorm, RawLayerNorm, RawLinear, Run,
     SgdRule, Stride,
 };
+pub(crate) use self::rounds::{RoundSearch, Rounds};
 use self::wide::WidePlan;
 
 /// A device, and the way of computing on it. Clones are the same engine.
@@ -189,5 +193,10 @@ impl Engine {
     /// A way for numbers to the device.
     pub(crate) fn uploads(&self) -> Box<dyn Uploads> {
         self.0.uploads()
+    }
+
+    /// A search of rounds of sampling, where the engine has one; the CPU's own gives the same bits.
+    pub(crate) fn rounds(&self, class: &dyn Fn() -> Rounds) -> Result<Option<Box<dyn RoundSearch>>> {
+        self.0.rounds(class)
     }
 }

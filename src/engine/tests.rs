@@ -5,6 +5,7 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 
 use super::*;
 use crate::nn::{ResNet, ResNetConfig, Stem};
+use crate::outlier::{Knn, Sampling, SamplingParams, Side, sample_class};
 use crate::rng::Stream;
 
 /// An engine, and the factor by which it may be further off than f32 arithmetic in another order is.
@@ -13,7 +14,7 @@ fn engines() -> Vec<(Engine, f32)> {
     engines.extend(cuda::emulated());
     #[cfg(feature = "cuda")]
     if std::env::var("DREAM_TEST_CUDA").is_ok_and(|v| v == "1") {
-        let device = Device::new_cuda(0).unwrap();
+        let device = Engine::gpu(0).unwrap().device().clone();
         let full = Options::default();
         let half = Options {
             precision: Precision::F16,
@@ -465,6 +466,119 @@ fn numbers_arrive_on_the_device() {
             let expected = random(name, &[rows, 100]);
             let found = uploads.tensor(numbers(name, rows * 100), &[rows, 100]);
             close(found, &expected, f32::MIN_POSITIVE, &format!("{engine:?}"));
+        }
+    }
+}
+
+/// Features around two centres, the last of them a copy of the first.
+fn class_of(n: usize, m: usize) -> Vec<f32> {
+    let (centres, noise) = (numbers(90, 2 * m), numbers(91, n * m));
+    let rows = noise.chunks(m).enumerate();
+    let mut class: Vec<f32> = rows
+        .flat_map(|(row, e)| {
+            (0..m)
+                .map(|at| centres[row % 2 * m + at] + 0.4 * e[at])
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    class.copy_within(0..m, (n - 1) * m);
+    class
+}
+
+/// Noise, products, scores and ties: everything that is kept is the CPU's, bit for bit.
+#[test]
+fn rounds_of_sampling_are_the_same_bits_everywhere() {
+    if !simd::has_fma() && !cfg!(target_arch = "aarch64") {
+        return; // the CPU rounds products by themselves
+    }
+    let usual = SamplingParams {
+        kind: Side::Outlier,
+        k: 12,
+        select: 9,
+        rounds: 3,
+        noise_per_round: 70,
+        anchors_per_round: 9,
+        keep: 2,
+        sigma: 0.1,
+        knn: Knn::Paper,
+        per_class: None,
+    };
+    let (inlier, upstream) = (Side::Inlier, Knn::Upstream);
+    // Features, their width, parameters.
+    let cases = [
+        (130, 37, usual),
+        (
+            40,
+            16,
+            SamplingParams {
+                kind: inlier,
+                keep: 1,
+                anchors_per_round: 4,
+                ..usual
+            },
+        ),
+        (
+            20,
+            8,
+            SamplingParams {
+                knn: upstream,
+                keep: 3,
+                ..usual
+            },
+        ),
+        (
+            20,
+            9,
+            SamplingParams {
+                knn: upstream,
+                kind: inlier,
+                keep: 1,
+                ..usual
+            },
+        ),
+        (
+            33,
+            5,
+            SamplingParams {
+                k: 33,
+                select: 33,
+                anchors_per_round: 5,
+                sigma: 2.0,
+                ..usual
+            },
+        ),
+        (
+            12,
+            3,
+            SamplingParams {
+                k: 1,
+                noise_per_round: 7,
+                keep: 7,
+                per_class: Some(100),
+                ..usual
+            },
+        ),
+    ];
+    for (n, m, params) in cases {
+        let features = class_of(n, m);
+        let sample = |engine: &Engine| {
+            sample_class(&Sampling {
+                features: &features,
+                m,
+                params: &params,
+                seed: 5,
+                class: 3,
+                engine,
+                progress: &|_| (),
+                cancelled: &|| false,
+            })
+            .unwrap()
+        };
+        let expected = sample(&Engine::default());
+        assert_eq!(expected.len(), params.count());
+        for (engine, _) in engines().iter().skip(1) {
+            let found = sample(engine);
+            assert!(found == expected, "{engine:?}: {n} features of {m}, {params:?}");
         }
     }
 }

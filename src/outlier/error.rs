@@ -70,9 +70,28 @@ pub enum OutlierError {
         expected: String,
         actual: String,
     },
+    /// The engine failed.
+    #[error("class {class}: {reason}")]
+    Engine {
+        class: u32,
+        reason: String,
+        /// Whether its memory did not suffice.
+        memory: bool,
+    },
     /// The caller asked to stop.
     #[error("sampling of class {class} was stopped; what earlier classes gave is kept")]
     Cancelled { class: u32 },
+}
+
+impl OutlierError {
+    /// The failure of an engine.
+    pub(super) fn of_engine(class: u32, error: &candle_core::Error) -> Self {
+        Self::Engine {
+            class,
+            reason: error.to_string(),
+            memory: error.kind() == Kind::Resource,
+        }
+    }
 }
 
 /// Returns an error of `what` unless `good`.
@@ -118,6 +137,8 @@ impl HasKind for OutlierError {
             | Self::TooFewCross { .. }
             | Self::Parameter { .. } => Kind::Refused,
             Self::NotFinite { .. } => Kind::Diverged,
+            Self::Engine { memory: true, .. } => Kind::Resource,
+            Self::Engine { memory: false, .. } => Kind::Internal,
             Self::Cancelled { .. } => Kind::Interrupted,
         }
     }

@@ -1,17 +1,17 @@
 //! Against FAISS (tests/fixtures/outlier/make.py), against brute force in f64, and what must be refused.
 
+use std::sync::OnceLock;
+
 use serde_json::Value;
 
 use super::geometry::Features;
 use super::round::Class;
 use super::*;
+use crate::engine::Engine;
 use crate::rng::Stream;
 
 mod crossing;
 mod random;
-
-const NO_PROGRESS: &(dyn Fn(u64) + Sync) = &|_| ();
-const GO_ON: &(dyn Fn() -> bool + Sync) = &|| false;
 
 /// A class of `n` features of dimension `m`, not normalised.
 fn class_of(n: usize, m: usize, spread: f32) -> Vec<f32> {
@@ -34,8 +34,27 @@ const SMALL: SamplingParams = SamplingParams {
     per_class: None,
 };
 
+/// With the seed 1, for class 2.
+fn sampling<'a>(features: &'a [f32], m: usize, params: &'a SamplingParams) -> Sampling<'a> {
+    static CPU: OnceLock<Engine> = OnceLock::new();
+    Sampling {
+        features,
+        m,
+        params,
+        seed: 1,
+        class: 2,
+        engine: CPU.get_or_init(Engine::default),
+        progress: &|_| (),
+        cancelled: &|| false,
+    }
+}
+
 fn run(features: &[f32], m: usize, params: &SamplingParams) -> Result<Vec<Sampled>, OutlierError> {
-    sample_class(features, m, params, 11, 3, NO_PROGRESS, GO_ON)
+    sample_class(&Sampling {
+        seed: 11,
+        class: 3,
+        ..sampling(features, m, params)
+    })
 }
 
 fn unit(row: &[f32]) -> Vec<f64> {
@@ -320,9 +339,17 @@ fn progress_counts_rounds_and_cancelling_stops() {
     let count = |n| {
         rounds.fetch_add(n, Ordering::Relaxed);
     };
-    sample_class(&raw, 8, &SMALL, 1, 2, &count, GO_ON).unwrap();
+    let sampling = sampling(&raw, 8, &SMALL);
+    sample_class(&Sampling {
+        progress: &count,
+        ..sampling
+    })
+    .unwrap();
     assert_eq!(rounds.load(Ordering::Relaxed), 5);
-    let stopped = sample_class(&raw, 8, &SMALL, 1, 2, NO_PROGRESS, &|| true);
+    let stopped = sample_class(&Sampling {
+        cancelled: &|| true,
+        ..sampling
+    });
     assert_eq!(stopped, Err(OutlierError::Cancelled { class: 2 }));
 }
 

@@ -127,6 +127,25 @@ impl Stream {
         self.used = 4;
     }
 
+    /// Returns those numbers of the normal deviates of a fresh stream that stand at `at`.
+    pub(crate) fn normals_at(&self, at: std::ops::Range<usize>) -> Vec<f32> {
+        let tail = [self.class, self.index as u32, (self.index >> 32) as u32];
+        let (first, before) = (at.start / 4, at.start % 4);
+        let counter = normal::Counter {
+            key: self.key,
+            block: first as u32,
+            tail,
+        };
+        let mut out = vec![0.0; before + at.len()];
+        normal::fill(counter, &mut out);
+        out.split_off(before)
+    }
+
+    /// The key of Philox, for engines that draw the numbers themselves.
+    pub(crate) fn key(&self) -> [u32; 2] {
+        self.key
+    }
+
     /// Returns `n` normal deviates of mean 0 and standard deviation 1.
     pub fn normals(&mut self, n: usize) -> Vec<f32> {
         let mut out = vec![0.0; n];
@@ -184,6 +203,15 @@ mod tests {
             assert_ne!(base, other);
         }
         assert_eq!(base, first(1, "a", 2, 3));
+    }
+
+    #[test]
+    fn normals_may_be_drawn_from_the_middle() {
+        let stream = Stream::new(7, "test", 1, 2);
+        let all = stream.clone().normals(200);
+        for at in [0..0, 0..9, 3..40, 4..5, 61..200] {
+            assert_eq!(stream.normals_at(at.clone()), all[at]);
+        }
     }
 
     #[test]

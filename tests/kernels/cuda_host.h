@@ -49,15 +49,24 @@ inline float rsqrtf(float x) { return 1.f / std::sqrt(x); }
 inline float __expf(float x) { return std::exp(x); }
 inline float __fdividef(float a, float b) { return a / b; }
 inline float __uint_as_float(unsigned x) { return emulation::number(x); }
+inline unsigned __float_as_uint(float x) { return emulation::bits(x); }
+inline unsigned __umulhi(unsigned a, unsigned b) { return unsigned(std::uint64_t(a) * b >> 32); }
+// Compiled without contraction (program.rs).
+inline float __fadd_rn(float a, float b) { return a + b; }
+inline float __fsub_rn(float a, float b) { return a - b; }
+inline float __fmul_rn(float a, float b) { return a * b; }
+inline float __fsqrt_rn(float x) { return std::sqrt(x); }
 
 inline void __syncthreads() { emulation::meet(emulation::Scope::Block, nullptr, nullptr); }
+inline void __syncwarp() { emulation::meet(emulation::Scope::Warp, nullptr, nullptr); }
 
 /// PTX ISA, "shfl.sync", mode .bfly: each lane gets the value of the lane whose number differs in `mask`.
-inline float __shfl_xor_sync(unsigned lanes, float value, int mask) {
+template <typename T> T __shfl_xor_sync(unsigned lanes, T value, int mask) {
+    static_assert(sizeof(T) == 4);
     struct Exchange {
-        float value, found;
+        T value, found;
         int mask;
-    } mine = {value, 0.f, mask};
+    } mine = {value, {}, mask};
     if (lanes != 0xffffffffu) emulation::fail("a shuffle of some lanes");
     emulation::meet(emulation::Scope::Warp, [](void *const *brought) {
         for (int i = 0; i < 32; i++) {

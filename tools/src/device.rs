@@ -4,7 +4,6 @@ use std::fmt;
 use std::str::FromStr;
 
 use anyhow::{Context as _, Result};
-use candle_core::Device;
 use dream_ood::engine::{Engine, Processor};
 
 use crate::session::Usage;
@@ -93,9 +92,7 @@ impl Devices {
         };
         self.check()?;
         let open = |number: &usize| {
-            let device = Device::new_cuda(*number)
-                .with_context(|| format!("--device cuda:{number}: the GPU cannot be used"))?;
-            Ok(Engine::of(&device))
+            Engine::gpu(*number).with_context(|| format!("--device cuda:{number}: the GPU cannot be used"))
         };
         let mut engines = numbers.iter().map(open).collect::<Result<Vec<_>>>()?;
         let beside = engines.split_off(1); // a name at least is there

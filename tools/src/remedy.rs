@@ -9,6 +9,7 @@ use dream_ood::archive::ArchiveError;
 use dream_ood::ask::AskError;
 use dream_ood::dataset::DatasetError;
 use dream_ood::diffusion::DiffusionError;
+use dream_ood::engine::GpuError;
 use dream_ood::exchange::ExchangeError;
 use dream_ood::query::QueryError;
 use dream_ood::stage::{Refusal, Role, StageError};
@@ -86,6 +87,9 @@ remedies! {
     MoreMemory: "raise `--memory`";
     LessMemory: "lower `--batch-size` or `--memory` where pictures are made (on a GPU `--set batch=N`), \
                  `--set training.batch_size=N` in a training";
+    CudaLibraries: "libcuda.so.1 comes with NVIDIA's driver, the others with a CUDA toolkit of the version \
+                    that ends their names; `LD_LIBRARY_PATH` names the folder where they are, and `--device \
+                    cpu` needs none of them";
     Replace: "`--force` replaces it";
     GoOn: "once that is mended the same command goes on: `dream export --to` writes what is missing, \
            `dream import --from` takes it in";
@@ -131,6 +135,7 @@ pub fn of(error: &Error) -> Option<Remedy> {
             .or_else(|| cause.downcast_ref().and_then(of_archive))
             .or_else(|| cause.downcast_ref().and_then(of_dataset))
             .or_else(|| cause.downcast_ref().and_then(of_diffusion))
+            .or_else(|| cause.downcast_ref().and_then(of_gpu))
             .or_else(|| cause.downcast_ref().and_then(of_tensor))
     })
 }
@@ -232,6 +237,14 @@ fn of_diffusion(error: &DiffusionError) -> Option<Remedy> {
 
 fn of_tensor(error: &candle_core::Error) -> Option<Remedy> {
     (Kind::of(error) == Some(Kind::Resource)).then_some(Remedy::LessMemory)
+}
+
+fn of_gpu(error: &GpuError) -> Option<Remedy> {
+    match error {
+        GpuError::Libraries(_) => Some(Remedy::CudaLibraries),
+        GpuError::Device(error) => of_tensor(error),
+        GpuError::NotBuilt => None,
+    }
 }
 
 #[cfg(test)]

@@ -4,11 +4,12 @@ use candle_core::cuda::cudarc::driver::{CudaFunction, CudaStream, LaunchConfig, 
 use candle_core::{CudaDevice, DType, Device, Result, Var};
 
 use super::launch::{Arg, Launch};
-use super::{half, residual, sgd, uploads};
+use super::{half, residual, sampling, sgd, uploads};
 use crate::engine::layers::{Layers, Momentum, Residual, Uploads};
 use crate::engine::options::{Options, Part, Precision, Processor};
 use crate::engine::plan::Plan;
 use crate::engine::policy::Policy;
+use crate::engine::rounds::{RoundSearch, Rounds};
 use crate::engine::{Engine, composed};
 
 /// A GPU.
@@ -83,6 +84,15 @@ impl Layers for Cuda {
         Box::new(residual::Network::new(plan, &self.cuda, self.options.precision))
     }
 
+    fn rounds(&self, class: &dyn Fn() -> Rounds) -> Result<Option<Box<dyn RoundSearch>>> {
+        let class = class();
+        if !sampling::able(&class) {
+            return Ok(None);
+        }
+        let gpu = sampling::Gpu::new(&self.cuda)?;
+        Ok(Some(Box::new(sampling::Search::new(gpu, class)?)))
+    }
+
     fn momentum(&self, var: &Var) -> Box<dyn Momentum> {
         if var.dtype() == DType::F32 {
             Box::new(sgd::gpu::Velocity::new(&self.cuda))
@@ -138,6 +148,7 @@ pub(super) unsafe fn launch(
             Arg::Conv(x) => builder.arg(x),
             Arg::Attention(x) => builder.arg(x),
             Arg::Group(x) => builder.arg(x),
+            Arg::Search(x) => builder.arg(x),
         };
     }
     let size = |[x, y, z]: [usize; 3]| (x as u32, y as u32, z as u32);

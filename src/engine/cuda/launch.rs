@@ -91,6 +91,26 @@ arguments! {
     }
 }
 
+arguments! {
+    /// `Search` of sampling/kernels.cu.
+    struct SearchArgs {
+        moved: u64,
+        squares: u64,
+        gram: u64,
+        own: u64,
+        boundary: u64,
+        ranks: u64,
+        kept: u64,
+        features: i32,
+        k: i32,
+        noise: i32,
+        anchors: i32,
+        keep: i32,
+        nearest: i32,
+        mixed: i32,
+    }
+}
+
 /// Declares [`Arg`], with a way from each type of argument.
 macro_rules! arg {
     ($($variant:ident($type:ty),)*) => {
@@ -112,6 +132,7 @@ arg! {
     Conv(ConvArgs),
     Attention(AttentionArgs),
     Group(GroupArgs),
+    Search(SearchArgs),
 }
 
 #[cfg(test)]
@@ -127,6 +148,7 @@ impl Arg {
             Self::Conv(x) => x.bytes(),
             Self::Attention(x) => x.bytes(),
             Self::Group(x) => x.bytes(),
+            Self::Search(x) => x.bytes(),
         }
     }
 }

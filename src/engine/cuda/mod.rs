@@ -3,6 +3,7 @@
 //! [`engine::Cuda`] is candle's and f32 but for training: a residual network is one operation over cuDNN and
 //! kernels of our own ([`residual`]) in the precision that is asked for, an update of SGD one kernel, and
 //! pictures travel through page-locked memory. [`half::Half`] is what UNet and autoencoder run on in f16.
+//! Outliers are sampled by kernels that give the CPU's bits ([`sampling`]).
 //!
 //! All work goes to the stream of the device that the tensors were made on. One host thread must do it all:
 //! candle's stream is a thread's own, and workspaces are shared.
@@ -17,9 +18,11 @@ mod emulated;
 mod engine;
 mod half;
 mod launch;
+mod libraries;
 #[cfg(feature = "cuda")]
 mod modules;
 mod residual;
+mod sampling;
 mod sgd;
 #[cfg(feature = "cuda")]
 mod uploads;
@@ -28,6 +31,8 @@ mod uploads;
 pub(super) use self::emulated::emulated;
 #[cfg(feature = "cuda")]
 pub(super) use self::engine::Cuda;
+#[cfg(feature = "cuda")]
+pub(super) use self::libraries::missing;
 
 #[cfg(feature = "cuda")]
 use self::engine::{failed, launch, prepare};

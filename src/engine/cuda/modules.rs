@@ -18,6 +18,8 @@ pub(super) enum Module {
     Hopper,
     /// Residual networks and their training.
     Residual,
+    /// Rounds of sampling.
+    Sampling,
 }
 
 impl Module {
@@ -27,6 +29,7 @@ impl Module {
             Self::Diffusion => include_bytes!(concat!(env!("OUT_DIR"), "/diffusion.fatbin")),
             Self::Hopper => include_bytes!(concat!(env!("OUT_DIR"), "/hopper.fatbin")),
             Self::Residual => include_bytes!(concat!(env!("OUT_DIR"), "/residual.fatbin")),
+            Self::Sampling => include_bytes!(concat!(env!("OUT_DIR"), "/sampling.fatbin")),
         }
     }
 }

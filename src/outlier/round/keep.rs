@@ -1,8 +1,8 @@
 //! Candidates by themselves: the exact k-th neighbour of one, and the kept ones as vectors.
 
 use super::super::best::Best;
-use super::super::geometry::{distance_between, kth_largest, normalised};
-use super::super::params::{Knn, Sampled};
+use super::super::geometry::{Features, distance_between, kth_largest, normalised};
+use super::super::params::{Knn, Sampled, SamplingParams};
 use super::{Anchors, Class, Scratch};
 
 impl Class<'_> {
@@ -62,38 +62,43 @@ impl Class<'_> {
         noise: usize,
         round: u32,
     ) -> Sampled {
-        let index = self.boundary[anchors.ranks[number]];
+        let kth = self.kth(scratch, anchors, number, noise);
+        let anchor = self.boundary[anchors.ranks[number]];
         let m = self.features.m;
-        let sigma = f64::from(self.params.sigma);
         let e = &scratch.noise[noise * m..][..m];
-        let pairs = self.features.row(index as usize).iter().zip(e);
-        let vector = normalised(pairs.map(|(b, e)| f64::from(*b) + sigma * f64::from(*e)));
-        Sampled {
-            knn_distance: self.distance(scratch, anchors, number, noise, &vector),
-            vector,
-            anchor: index,
-            round,
-        }
+        moved(&self.params, self.features, [anchor, kth], round, e)
     }
 
-    /// The distance of a candidate to its k-th nearest feature: which one that is, the products say; how far
-    /// it is, is computed from the vectors, so that it does not depend on how the products were taken.
-    fn distance(
-        &self,
-        scratch: &mut Scratch,
-        anchors: &Anchors<'_>,
-        number: usize,
-        noise: usize,
-        vector: &[f32],
-    ) -> f32 {
+    /// The candidate's k-th nearest feature by the products; the lowest among equals.
+    fn kth(&self, scratch: &mut Scratch, anchors: &Anchors<'_>, number: usize, noise: usize) -> u32 {
         self.cosine(scratch, anchors, number, noise);
         let kth = scratch.sorted[self.params.k - 1];
         let columns = scratch.raw.iter().zip(&self.columns.order);
         let nearest = columns
             .filter(|(raw, _)| **raw == kth)
-            .map(|(_, feature)| *feature)
-            .min();
+            .map(|(_, feature)| *feature);
         // `sorted` is `raw` in another order, so there is one.
-        distance_between(vector, self.features.row(nearest.unwrap_or_default() as usize))
+        nearest.min().unwrap_or_default()
+    }
+}
+
+/// The candidate of the feature `anchor` and the noise vector `e`. Which feature is its k-th nearest, `kth`,
+/// the products say; how far that is, is computed from the vectors, so that it does not depend on how the
+/// products were taken.
+pub(in crate::outlier) fn moved(
+    params: &SamplingParams,
+    features: &Features,
+    [anchor, kth]: [u32; 2],
+    round: u32,
+    e: &[f32],
+) -> Sampled {
+    let sigma = f64::from(params.sigma);
+    let pairs = features.row(anchor as usize).iter().zip(e);
+    let vector = normalised(pairs.map(|(b, e)| f64::from(*b) + sigma * f64::from(*e)));
+    Sampled {
+        knn_distance: distance_between(&vector, features.row(kth as usize)),
+        vector,
+        anchor,
+        round,
     }
 }

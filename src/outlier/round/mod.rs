@@ -18,6 +18,8 @@
 mod decide;
 mod keep;
 
+pub(super) use self::keep::moved;
+
 use std::ops::Range;
 
 use super::best::Best;
@@ -120,18 +122,6 @@ impl<'a> Class<'a> {
             sorted: vec![0.0; n],
             thresholds: vec![0.0; ROWS * anchors],
         }
-    }
-
-    /// The ranks of the boundary features that `round` uses, in rank order: all, or a draw without
-    /// replacement.
-    pub fn anchors(&self, seed: u64, class: u32, round: u64) -> Vec<usize> {
-        let mut ranks: Vec<usize> = (0..self.boundary.len()).collect();
-        if self.params.anchors_per_round < ranks.len() {
-            Stream::new(seed, domain::SAMPLE_ANCHORS, class, round).shuffle(&mut ranks);
-            ranks.truncate(self.params.anchors_per_round);
-            ranks.sort_unstable();
-        }
-        ranks
     }
 
     /// Finds the best candidates under the noise of a round, and returns them by anchor, then best first.
@@ -249,6 +239,17 @@ impl<'a> Class<'a> {
             }
         }
     }
+}
+
+/// The ranks of the boundary features that a round uses, in rank order: all, or a draw without replacement.
+pub(super) fn anchors(params: &SamplingParams, seed: u64, class: u32, round: u64) -> Vec<usize> {
+    let mut ranks: Vec<usize> = (0..params.select).collect();
+    if params.anchors_per_round < ranks.len() {
+        Stream::new(seed, domain::SAMPLE_ANCHORS, class, round).shuffle(&mut ranks);
+        ranks.truncate(params.anchors_per_round);
+        ranks.sort_unstable();
+    }
+    ranks
 }
 
 /// Where the typical ones are among `others` noise vectors in order of promise.

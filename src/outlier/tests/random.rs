@@ -77,7 +77,11 @@ fn jobs(n: usize, noise: usize) -> impl Strategy<Value = Job> {
 fn check(job: &Job) {
     let Job { n, m, params, .. } = *job;
     let raw = random_class(job.seed, n, m, job.centres, job.spread, job.copies);
-    let sampled = match sample_class(&raw, m, &params, job.seed, 3, NO_PROGRESS, GO_ON) {
+    let sampled = match sample_class(&Sampling {
+        seed: job.seed,
+        class: 3,
+        ..sampling(&raw, m, &params)
+    }) {
         Err(OutlierError::Duplicates { .. }) => return,
         other => other.unwrap(),
     };

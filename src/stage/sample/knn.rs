@@ -3,7 +3,7 @@
 use dream_schema::OutlierKind;
 
 use super::method::{Draw, Sampler, Section, Size};
-use crate::outlier::{OutlierError, Sampled, SamplingParams, Side, sample_class};
+use crate::outlier::{OutlierError, Sampled, Sampling, SamplingParams, Side, sample_class};
 
 impl Section for SamplingParams {
     const NAME: &'static str = "knn";
@@ -62,10 +62,15 @@ impl Sampler for SamplingParams {
 
     fn draw(&self, draw: &Draw<'_>) -> Result<Vec<Sampled>, OutlierError> {
         let (class, progress) = (draw.class(), draw.ctx.progress);
-        let (width, id) = (class.vector.len(), class.class_id);
-        let advance = |n: u64| progress.advance(n);
-        sample_class(draw.features, width, self, draw.seed, id, &advance, &|| {
-            progress.cancelled()
+        sample_class(&Sampling {
+            features: draw.features,
+            m: class.vector.len(),
+            params: self,
+            seed: draw.seed,
+            class: class.class_id,
+            engine: draw.ctx.engine,
+            progress: &|rounds| progress.advance(rounds),
+            cancelled: &|| progress.cancelled(),
         })
     }
 }

@@ -5,6 +5,7 @@
 mod half;
 mod program;
 mod residual;
+mod sampling;
 mod tests;
 
 use candle_core::{DType, Device, Result, Tensor, Var};
@@ -12,11 +13,12 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 use self::program::Program;
 use super::half::Half;
 use super::launch::{Arg, Launch};
-use super::sgd;
+use super::{sampling as rounds, sgd};
 use crate::engine::layers::{Layers, Momentum, Residual};
 use crate::engine::options::Precision;
 use crate::engine::plan::Plan;
 use crate::engine::raw::SgdRule;
+use crate::engine::rounds::{RoundSearch, Rounds};
 use crate::engine::{Engine, composed};
 
 /// Engines whose kernels run here, and the factor by which each may be further off than f32 arithmetic in
@@ -69,6 +71,12 @@ impl Layers for Emulated {
 
     fn residual(&self, plan: &Plan) -> Box<dyn Residual> {
         Box::new(residual::Network::new(plan, &self.program, self.precision))
+    }
+
+    fn rounds(&self, class: &dyn Fn() -> Rounds) -> Result<Option<Box<dyn RoundSearch>>> {
+        let class = class();
+        assert!(rounds::able(&class));
+        Ok(Some(Box::new(rounds::Search::new(self.program.clone(), class)?)))
     }
 
     fn momentum(&self, var: &Var) -> Box<dyn Momentum> {

@@ -9,20 +9,24 @@ use super::{Arg, Launch};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// What is compiled, each by itself, and what it reads.
-const SOURCES: [&str; 6] = ["main", "block", "half", "hopper", "residual", ARITHMETIC];
+const SOURCES: [&str; 7] = [
+    "main", "block", "half", "hopper", "residual", "sampling", ARITHMETIC,
+];
 const ARITHMETIC: &str = "tensor_cores";
-const FOLDERS: [&str; 3] = [
+const FOLDERS: [&str; 4] = [
     "tests/kernels",
     "src/engine/cuda/half",
     "src/engine/cuda/residual",
+    "src/engine/cuda/sampling",
 ];
 /// Accesses outside of what was allocated, arrays overrun, misaligned vectors and integers that overflow end
-/// the program.
-const CHECKED: [&str; 6] = [
+/// the program. Sums and products are contracted nowhere; on a GPU they may be where a kernel lets them.
+const CHECKED: [&str; 7] = [
     "-std=c++20",
     "-O1",
     "-g",
     "-Wno-unknown-pragmas",
+    "-ffp-contract=off",
     "-fsanitize=address,undefined",
     "-fno-sanitize-recover=all",
 ];

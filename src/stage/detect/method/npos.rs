@@ -4,7 +4,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::feature_space::{Common, Virtual};
-use crate::outlier::{Knn, OutlierError, SamplingParams, Side, sample_class};
+use crate::engine::Engine;
+use crate::outlier::{Knn, OutlierError, Sampling, SamplingParams, Side, sample_class};
 use crate::stage::detect::recipe::{Beside, Regularizer, Section, Setup};
 use crate::stage::phi::PhiName;
 use crate::stage::training::{Objective, Training};
@@ -113,19 +114,28 @@ impl Regularizer for Npos {
                 let length = |feature: &[f32]| feature.iter().map(|v| v * v).sum::<f32>().sqrt();
                 let lengths: f32 = features.chunks_exact(m).map(length).sum();
                 let mean = lengths / (features.len() / m) as f32;
-                let (params, cancelled) = (self.sampling(), || ctx.progress.cancelled());
-                let sampled =
-                    match sample_class(features, m, &params, seed, class as u32, &|_| (), &cancelled) {
-                        Err(OutlierError::Duplicates { .. } | OutlierError::Zero { .. }) => {
-                            let name = &names[class];
-                            ctx.progress.note(&format!(
+                let sampling = Sampling {
+                    features,
+                    m,
+                    params: &self.sampling(),
+                    seed,
+                    class: class as u32,
+                    // Classes go in parallel, and a GPU is for one thread.
+                    engine: &Engine::default(),
+                    progress: &|_| (),
+                    cancelled: &|| ctx.progress.cancelled(),
+                };
+                let sampled = match sample_class(&sampling) {
+                    Err(OutlierError::Duplicates { .. } | OutlierError::Zero { .. }) => {
+                        let name = &names[class];
+                        ctx.progress.note(&format!(
                             "the features of the class `{name}` have one direction or none: it has no rim, \
                                  and gives no virtual outliers to this epoch"
                         ));
-                            Vec::new()
-                        }
-                        sampled => sampled?,
-                    };
+                        Vec::new()
+                    }
+                    sampled => sampled?,
+                };
                 Ok(sampled
                     .into_iter()
                     .flat_map(move |s| s.vector.into_iter().map(move |v| v * mean)))
