@@ -154,7 +154,7 @@ static bool perform(std::size_t first, Scope scope) {
     }
     running = &block[first];
     threadIdx = running->index;
-    block[first].action(brought);
+    if (block[first].action) block[first].action(brought);
     for (std::size_t i = 0; i < count; i++) block[first + i].state = Thread::Ready;
     return true;
 }
