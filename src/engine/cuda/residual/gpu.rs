@@ -1,6 +1,7 @@
 //! A GPU that runs residual networks, and a network there.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -56,7 +57,7 @@ impl Network {
     /// # Errors
     /// If there is no cuDNN.
     fn engine(&self, x: &Tensor) -> candle_core::Result<Option<&Arc<Engine>>> {
-        if self.plan.stem.channels_out % 8 != 0 || x.track_op() {
+        if !self.plan.stem.channels_out.is_multiple_of(8) || x.track_op() {
             return Ok(None);
         }
         let made = self
@@ -181,11 +182,11 @@ impl Machine for Held<'_> {
     }
 
     fn segments(&mut self, precision: Precision, numbers: &dyn Fn() -> Vec<i64>) -> candle_core::Result<u64> {
-        let known = &mut self.state.segments;
-        if !known.contains_key(&precision) {
-            known.insert(precision, self.engine.device.clone_htod(&numbers())?);
-        }
-        Ok(known.get(&precision).map_or(0, |s| self.engine.at(s)))
+        let segments = match self.state.segments.entry(precision) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(self.engine.device.clone_htod(&numbers())?),
+        };
+        Ok(self.engine.at(segments))
     }
 
     fn convolve(
