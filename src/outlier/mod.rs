@@ -24,15 +24,15 @@
 //! is returned. **Speed.** On two cores of a Zen 3 processor (`benches/sampling.rs` under `perf`) half of a
 //! round of CIFAR-100's shape is the inner loop of the matrix product, at about 80 of the 100 GFLOP/s of
 //! fused multiply-adds that a core does at most; an eighth draws the noise, a tenth counts. The 4.6 MB of
-//! noise are written and read a few times in 20 ms, far from the memory's bandwidth. **GPUs** draw the noise of
-//! several rounds themselves, take all products, and search every group with the same rule and the same
+//! noise are written and read a few times in 20 ms, far from the memory's bandwidth. **GPUs** draw the noise
+//! of several rounds themselves, take all products, and search every group by the same rule and with the same
 //! rounding (`engine.rs`); only the kept ones come back, by number. Of CIFAR-100's 10,000 rounds the products
 //! are 11.5 TFLOP in f32, 0.3 s of an H100 at 60 % of its 67 TFLOP/s; the counting reads each product once an
 //! anchor, 1.5 TB from the second-level cache, 0.3 s and more: that is arithmetic, not a measurement.
-//! **Ties.** Equal
-//! distances go to the lower index (feature, or noise vector). **Order.** Output is by round, then boundary
-//! rank, then best first, and does not depend on the number of threads. Noise is `rng::Stream(seed,
-//! "sample/noise", class, round)`, so that a round is the same whatever rounds are made with it.
+//! **Ties.** Equal distances go to the lower index (feature, or noise vector). **Order.** Output is by round,
+//! then boundary rank, then best first, and does not depend on the number of threads. Noise is
+//! `rng::Stream(seed, "sample/noise", class, round)`, so that a round is the same whatever rounds are made
+//! with it.
 
 mod best;
 mod beyond;
