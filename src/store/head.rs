@@ -16,7 +16,10 @@ const HEAD: usize = 320;
 /// Where redb says how large a page is, how many pages a region's head and its data have, how many full
 /// regions there are, and how many pages the last one has: u32 each, little-endian.
 const SIZES: usize = 12;
-/// A writer that makes the file shorter writes the head first: so often is it looked at again.
+/// More than a file has in which redb has stored nothing.
+const BIRTH: u64 = 1 << 20;
+/// A writer that makes the file shorter writes the head first, one that makes it the magic last: so often is
+/// it looked at again.
 const LOOKS: u32 = 5;
 
 /// Looks whether there is a redb file that is as long as it says.
@@ -27,13 +30,54 @@ pub(super) fn look(path: &Path) -> Result<()> {
     let mut looks = 1;
     loop {
         match look_once(path) {
-            Err(StoreError::Truncated { .. }) if looks < LOOKS => {
+            Err(error) if looks < LOOKS && in_flux(path, &error) => {
                 looks += 1;
                 std::thread::sleep(Duration::from_millis(20));
             }
             result => return result,
         }
     }
+}
+
+/// Says whether another process may be at what makes the file look wrong.
+fn in_flux(path: &Path, error: &StoreError) -> bool {
+    match error {
+        StoreError::Truncated { .. } => true,
+        StoreError::NotAStore { .. } => File::open(path).and_then(unborn).unwrap_or(false),
+        _ => false,
+    }
+}
+
+/// Says whether a file is what a process leaves that was killed while it made a store: redb lets the file
+/// grow, writes its head and last the magic. Nothing was ever stored there. An empty file may be anybody's.
+fn unborn(mut file: File) -> std::io::Result<bool> {
+    if !(1..=BIRTH).contains(&file.metadata()?.len()) {
+        return Ok(false);
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    let magic = bytes.iter().take(REDB_MAGIC.len());
+    Ok(magic.chain(bytes.iter().skip(HEAD)).all(|byte| *byte == 0))
+}
+
+/// Makes a file empty that a process left which was killed while it made a store. Returns whether it is one.
+///
+/// # Errors
+/// [`StoreError::Io`].
+pub(super) fn clear_unborn(path: &Path) -> Result<bool> {
+    let cleared = || {
+        let file = File::options().read(true).write(true).open(path)?;
+        // Whoever makes the store at this moment holds the lock.
+        if file.try_lock().is_err() || !unborn(file.try_clone()?)? {
+            return Ok(false);
+        }
+        file.set_len(0)?;
+        Ok(true)
+    };
+    cleared().map_err(|source| StoreError::Io {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn look_once(path: &Path) -> Result<()> {
@@ -120,6 +164,33 @@ fn looks_like(head: &[u8]) -> String {
 mod tests {
     use super::super::Store;
     use super::*;
+
+    #[test]
+    fn a_store_whose_maker_was_killed_is_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.redb");
+        drop(Store::create(&path).unwrap());
+        let mut begun = std::fs::read(&path).unwrap()[..HEAD].to_vec();
+        begun[..REDB_MAGIC.len()].fill(0);
+        begun.resize(18 * 4096, 0);
+        for bytes in [vec![0; 18 * 4096], begun.clone()] {
+            std::fs::write(&path, &bytes).unwrap();
+            assert!(matches!(Store::open(&path), Err(StoreError::NotAStore { .. })));
+            assert_eq!(std::fs::read(&path).unwrap(), bytes);
+            drop(Store::open_or_create(&path).unwrap());
+            assert!(Store::open_read_only(&path).is_ok());
+        }
+        // Where something was stored, or someone is at work, it stays.
+        begun[5000] = 1;
+        std::fs::write(&path, &begun).unwrap();
+        assert!(Store::open_or_create(&path).is_err());
+        begun[5000] = 0;
+        std::fs::write(&path, &begun).unwrap();
+        let maker = File::open(&path).unwrap();
+        maker.lock_shared().unwrap();
+        assert!(Store::open_or_create(&path).is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), begun);
+    }
 
     #[test]
     fn what_is_no_store_or_not_all_of_one_is_said() {

@@ -14,7 +14,7 @@ use super::error::At;
 use super::face::Viewed;
 use super::format::Format;
 use super::guard::guard;
-use super::head::look;
+use super::head::{clear_unborn, look};
 use super::{Base, Result, Store, StoreError, layout};
 
 /// Memory for pages. redb's own default, 1 GiB, is much beside a model that is training.
@@ -55,6 +55,9 @@ impl Store {
         match look(path) {
             Ok(()) => {}
             Err(StoreError::Missing { .. }) => return Self::create_at(path, Format::NEWEST),
+            Err(StoreError::NotAStore { .. }) if clear_unborn(path)? => {
+                return Self::create_at(path, Format::NEWEST);
+            }
             Err(error) => return Err(error),
         }
         Self::complete(path, writable(path)?, Unmarked::Mark(Format::NEWEST))
