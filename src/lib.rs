@@ -14,6 +14,7 @@ pub mod exchange;
 mod file_digest;
 mod floats;
 pub mod nn;
+mod npy;
 pub mod ood;
 pub mod outlier;
 #[doc(hidden)]

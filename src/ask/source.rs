@@ -8,7 +8,7 @@ use crate::stage::{
     MODEL_KIND, ModelSource, STATE_KIND, Source as _, StateSource, register_model, register_state,
 };
 use crate::store::{Readable, Store};
-use crate::{diffusion, nn};
+use crate::{dataset, diffusion, nn};
 
 /// A source that a word means.
 #[derive(Debug)]
@@ -41,8 +41,14 @@ pub fn guess_kind(path: &Path) -> Option<&'static str> {
     (named || nn::StateFile::open(path).is_ok()).then_some(STATE_KIND)
 }
 
-/// Returns the name under which the model at a path is registered if none is given: its last part.
+/// Returns the name under which the model at a path is registered if none is given: its last part; of a
+/// snapshot in Hugging Face's cache, that of its repository (`models--stabilityai--sd-turbo`).
 pub fn name_of(path: &Path) -> String {
+    let folders = path.parent().filter(|folder| folder.ends_with("snapshots"));
+    if let Some(repository) = folders.and_then(Path::parent).and_then(Path::file_name) {
+        let name = repository.to_string_lossy();
+        return name.rsplit("--").next().unwrap_or(&name).to_owned();
+    }
     let own = match path.is_dir() {
         true => path.file_name(),
         false => path.file_stem(),
@@ -74,7 +80,7 @@ pub fn model(store: &Store, word: &str, reach: Reach) -> Result<Found<ModelSourc
     }
     let own = name_of(&path);
     Ok(match reach {
-        Reach::Glance => known(ModelSource::glance(&own, &path)),
+        Reach::Recorded | Reach::Glance => known(ModelSource::glance(&own, &path)),
         Reach::Register => Found {
             source: register_model(store, &own, &path, None)?,
             registered: true,
@@ -93,14 +99,14 @@ pub fn weights(store: &Store, word: &str, reach: Reach) -> Result<StateSource, A
     }
     let path = canonical(word)?;
     Ok(match reach {
-        Reach::Glance => StateSource::glance(&path),
+        Reach::Recorded | Reach::Glance => StateSource::glance(&path),
         Reach::Register => register_state(store, None, &path)?,
     })
 }
 
 fn canonical(word: &str) -> Result<std::path::PathBuf, AskError> {
     let path = Path::new(word);
-    path.canonicalize().map_err(|source| AskError::Path {
+    dataset::place(path).map_err(|source| AskError::Path {
         path: path.to_owned(),
         source,
     })

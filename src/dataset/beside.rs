@@ -14,6 +14,9 @@ use super::tree::{Node, extension};
 /// What the columns of labels are called, here and in Parquet files.
 pub(super) const LABEL_COLUMNS: [&str; 4] = ["label", "labels", "fine_label", "cls"];
 
+/// What columns are called that are labels where nothing else in a table says what it is.
+pub(super) const OTHER_LABELS: [&str; 5] = ["target", "targets", "class", "class_id", "category"];
+
 /// The label of a picture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Label {

@@ -89,10 +89,11 @@ pub(super) fn lines(bytes: &[u8]) -> Vec<String> {
 }
 
 /// Where something lies, as an absolute path without detours: its folder's real place and its own name. A
-/// link keeps its name, which says what it is; Hugging Face's cache links such names to files without one.
+/// link keeps its name, which says what it is; Hugging Face's cache links such names to files without one. Of
+/// a repository in that cache it is the snapshot that its `refs/main` names, or its only one.
 ///
 /// # Errors
-/// If there is nothing.
+/// If there is nothing, or several snapshots, of which none is the main one.
 pub fn place(path: &Path) -> std::io::Result<PathBuf> {
     if let (Some(name), false) = (path.file_name(), path.is_dir()) {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -100,7 +101,39 @@ pub fn place(path: &Path) -> std::io::Result<PathBuf> {
         std::fs::metadata(path)?;
         return Ok(folder.unwrap_or(Path::new(".")).canonicalize()?.join(name));
     }
-    path.canonicalize()
+    let folder = path.canonicalize()?;
+    match folder.join("blobs").is_dir() && folder.join("snapshots").is_dir() {
+        true => snapshot(&folder),
+        false => Ok(folder),
+    }
+}
+
+/// The snapshot of a repository in Hugging Face's cache.
+fn snapshot(repository: &Path) -> std::io::Result<PathBuf> {
+    let folder = repository.join("snapshots");
+    let main = std::fs::read_to_string(repository.join("refs/main")).unwrap_or_default();
+    let main = folder.join(main.trim());
+    if main != folder.join("") && main.is_dir() {
+        return Ok(main);
+    }
+    let entries = std::fs::read_dir(&folder)?.collect::<std::io::Result<Vec<_>>>()?;
+    let mut names: Vec<String> = entries
+        .iter()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    match names.as_slice() {
+        [only] => Ok(folder.join(only)),
+        none_or_several => Err(std::io::Error::other(format!(
+            "a repository of Hugging Face's cache with {} snapshots{}: name the folder of one, \
+             snapshots/REVISION",
+            none_or_several.len(),
+            match none_or_several {
+                [] => String::new(),
+                several => format!(" ({})", several.join(", ")),
+            }
+        ))),
+    }
 }
 
 /// Class names from the file `classes.txt` of a directory, if there is one: for containers that name no

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::bulk::{Bulk, Part};
 use super::error::DatasetError;
 use super::files;
-use super::item::{Container, Item, Planes, Stored};
+use super::item::{Container, Item, Order, Planes, Stored};
 
 const IMAGES: u32 = 0x803;
 const LABELS: u32 = 0x801;
@@ -173,7 +173,7 @@ impl Container for Idx {
                 width,
                 height,
                 channels: 1,
-                by_column: false,
+                order: Order::Rows,
                 part: Part {
                     bulk: bulk.clone(),
                     offset: (header + number * len) as u64,

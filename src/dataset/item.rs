@@ -59,7 +59,7 @@ pub(super) struct Item {
 /// How a container stores an image.
 #[derive(Clone)]
 pub(super) enum Stored {
-    /// Bytes of pixels, in planes.
+    /// Bytes of pixels.
     Planes(Planes),
     /// A PNG or JPEG file.
     File(PathBuf),
@@ -67,17 +67,26 @@ pub(super) enum Stored {
     Encoded(Arc<dyn Encoded>, usize),
 }
 
-/// Pixels as bytes, a plane a channel.
+/// Pixels as bytes.
 #[derive(Clone)]
 pub(super) struct Planes {
     pub width: usize,
     pub height: usize,
     /// 1 (grey) or 3 (RGB).
     pub channels: usize,
-    /// Whether a plane goes column by column, as MATLAB's arrays do, and not row by row.
-    pub by_column: bool,
-    /// `[channels, height, width]`, or `[channels, width, height]` by column.
+    pub order: Order,
     pub part: Part,
+}
+
+/// How pixels lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// `[channels, height, width]`.
+    Rows,
+    /// `[channels, width, height]`, as MATLAB has it.
+    Columns,
+    /// `[height, width, channels]`.
+    Pixels,
 }
 
 /// What holds the bytes of many encoded images.
@@ -183,13 +192,13 @@ impl Planes {
         } = *self;
         let planes = self.part.read()?;
         let area = width * height;
-        let bytes = match (channels, self.by_column) {
-            (1, false) => planes,
-            (_, false) => {
+        let bytes = match (channels, self.order) {
+            (_, Order::Pixels) | (1, Order::Rows) => planes,
+            (_, Order::Rows) => {
                 let pixel = |i: usize| planes.iter().skip(i).step_by(area).copied();
                 (0..area).flat_map(pixel).collect()
             }
-            (_, true) => {
+            (_, Order::Columns) => {
                 let pixel = |i: usize| {
                     let place = i % width * height + i / width;
                     planes.iter().skip(place).step_by(area).copied()

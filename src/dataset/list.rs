@@ -1,9 +1,11 @@
 //! Image lists, as OpenOOD's `benchmark_imglist` holds them: one text file per split, with `path label` on
-//! each line. Paths start from the set's folder; label -1, or none, is no label.
+//! each line. Paths start from the set's folder; label -1, or none, is no label. A first line that names the
+//! two columns is passed over.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::beside::{LABEL_COLUMNS, OTHER_LABELS};
 use super::error::DatasetError;
 use super::files;
 use super::folder::ClassFolder;
@@ -48,13 +50,18 @@ pub(super) fn line(text: &str) -> Result<Option<Line>, String> {
         return Ok(None);
     }
     let split = text.rsplit_once(|c: char| c == ',' || c.is_whitespace());
+    // As pandas writes whole numbers once one was missing.
+    fn plain(word: &str) -> &str {
+        let word = word.trim_matches('"');
+        word.strip_suffix(".0").unwrap_or(word)
+    }
     let number = |word: &str| {
         let digits = word.strip_prefix('-').unwrap_or(word);
         !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
     };
     let (path, label) = match split {
-        Some((path, word)) if number(word.trim_matches('"')) => {
-            let word = word.trim_matches('"');
+        Some((path, word)) if number(plain(word)) => {
+            let word = plain(word);
             let label = match word.starts_with('-') {
                 true => None,
                 false => Some(
@@ -77,6 +84,17 @@ pub(super) fn line(text: &str) -> Result<Option<Line>, String> {
             label,
         })),
     }
+}
+
+/// Says whether a line names the columns of paths and labels.
+fn is_head(text: &str) -> bool {
+    let words = text.split(|c: char| c == ',' || c.is_whitespace());
+    let words: Vec<String> = words
+        .map(|word| word.trim_matches('"').to_lowercase())
+        .filter(|word| !word.is_empty())
+        .collect();
+    let is_label = |word: &str| LABEL_COLUMNS.contains(&word) || OTHER_LABELS.contains(&word);
+    matches!(words.as_slice(), [_, label] if is_label(label))
 }
 
 impl Lists {
@@ -127,7 +145,11 @@ impl FileASplit for Lists {
                 continue;
             };
             let file = self.path.join(line.path.trim_start_matches("./"));
-            if items.is_empty() && std::fs::symlink_metadata(&file).is_err() {
+            let is_there = || std::fs::symlink_metadata(&file).is_ok();
+            if number == 0 && is_head(text) && !is_there() {
+                continue;
+            }
+            if items.is_empty() && !is_there() {
                 let reason = format!("there is no {} in {}", line.path, self.path.display());
                 return Err(wrong(number, reason));
             }
@@ -162,7 +184,18 @@ mod tests {
             good("banded/banded_0002.jpg", None)
         );
         assert_eq!(read("  "), Ok(None));
+        assert_eq!(read("a.png,3.0"), good("a.png", Some(3)));
         assert!(read("a.png 99999999999").is_err());
+        for (text, expected) in [
+            ("path,label", true),
+            ("\"filename\",\"class\"", true),
+            ("image_path Target", true),
+            ("a.png,3", false),
+            ("label", false),
+            ("my label of it", false),
+        ] {
+            assert_eq!(is_head(text), expected, "{text}");
+        }
         assert_eq!(split_of(Path::new("x/test_svhn.txt")), "test");
         assert_eq!(split_of(Path::new("x/val_tin.txt")), "val");
         assert_eq!(split_of(Path::new("x/imagenet.txt")), "all");

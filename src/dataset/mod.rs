@@ -23,6 +23,7 @@ mod layout;
 mod list;
 mod mat;
 mod names;
+mod numpy;
 mod parquet;
 mod prepare;
 mod preview;

@@ -9,7 +9,7 @@ use super::cifar::{self, Version};
 use super::error::DatasetError;
 use super::folder::ClassFolder;
 use super::item::{Container, Item};
-use super::{files, folder, idx, list, names, parquet, svhn};
+use super::{files, folder, idx, list, names, numpy, parquet, svhn};
 use crate::content::Content;
 use crate::words::words;
 
@@ -29,6 +29,8 @@ words! {
         ImageList = "image-list",
         /// A Parquet file or a directory of them.
         Parquet = "parquet",
+        /// NumPy arrays: `.npz`, or a folder of `.npy` (CIFAR-10-C).
+        Numpy = "numpy",
         /// SVHN's cropped digits as MATLAB files.
         Svhn = "svhn",
     }
@@ -57,6 +59,8 @@ impl Kind {
                 Version::Binary => Self::CifarBinary,
                 Version::Python => Self::CifarPython,
             })
+        } else if numpy::is_numpy(path) {
+            Ok(Self::Numpy)
         } else if svhn::is_svhn(path) {
             Ok(Self::Svhn)
         } else if exists.is_dir() || folder::is_archive(path) {
@@ -76,8 +80,8 @@ fn no_set(path: &Path) -> Result<DatasetError, DatasetError> {
             _ => content,
         };
     }
-    const READ: &str = "folders of images, archives of them (tar, tar.gz, zip), Parquet, IDX, CIFAR and SVHN \
-                        are read";
+    const READ: &str = "folders of images, archives of them (tar, tar.gz, zip), Parquet, IDX, CIFAR, SVHN \
+                        and NumPy arrays are read";
     let layout = |reason: String| DatasetError::Layout {
         path: path.to_owned(),
         reason,
@@ -223,6 +227,7 @@ impl Set {
             Kind::ImageFolder => Box::new(folder::FolderSet::open(path, reading)?),
             Kind::ImageList => Box::new(list::Lists::open(path, &reading.lists, &reading.classes)?),
             Kind::Parquet => Box::new(parquet::ParquetSet::open(path)?),
+            Kind::Numpy => Box::new(numpy::Numpy::open(path)?),
             Kind::Svhn => Box::new(svhn::Svhn::open(path)?),
         };
         if let Some((first, second)) = names::alike(container.classes()) {

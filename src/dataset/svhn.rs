@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::bulk::Part;
 use super::error::DatasetError;
-use super::item::{FileASplit, Item, Planes, Stored};
+use super::item::{FileASplit, Item, Order, Planes, Stored};
 use super::{files, list, mat};
 
 /// Label of the digit 0.
@@ -111,7 +111,7 @@ pub(super) fn images(path: &Path, split: &str, arrays: Vec<mat::Array>) -> Resul
                 width,
                 height,
                 channels: 3,
-                by_column: true,
+                order: Order::Columns,
                 part: Part {
                     bulk: pictures.numbers.part.bulk.clone(),
                     offset: pictures.numbers.part.offset + (number * len) as u64,

@@ -116,6 +116,16 @@ impl Seek for AtomicFile {
     }
 }
 
+/// Writes a file of these bytes, which appears whole or not at all.
+///
+/// # Errors
+/// [`ExchangeError::Exists`], [`ExchangeError::NoFolder`], [`ExchangeError::IsFolder`], or if the disk fails.
+pub fn write_file(target: &Target, bytes: &[u8]) -> Result<(), ExchangeError> {
+    let mut file = AtomicFile::create(target)?;
+    file.write_all(bytes).map_err(ExchangeError::io(&target.path))?;
+    file.commit()
+}
+
 /// Makes a directory beside `path`. Dropped, it goes with all that is in it.
 pub(super) fn folder_beside(path: &Path) -> Result<TempDir, ExchangeError> {
     beside(path, 0o777, |builder, folder| builder.tempdir_in(folder))

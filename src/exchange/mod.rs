@@ -23,7 +23,7 @@ pub use self::parquet::{ParquetRows, write_parquet};
 pub use self::png::{Png, decode_png, encode_png};
 pub use self::safetensors::{check_checkpoint, write_checkpoint, write_vectors};
 pub(crate) use atomic::AtomicFile;
-pub use atomic::Target;
+pub use atomic::{Target, write_file};
 pub use csv::write_csv;
 pub use error::{BoxError, ExchangeError};
 pub use from_vector::{FromVector, VectorRows};

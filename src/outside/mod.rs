@@ -59,6 +59,7 @@ readers! {
     "content" "bin" first_bytes;
     "csv" "csv" records;
     "idx" "bin" images::idx;
+    "image_arrays" "npz" images::set;
     "image_list" "txt" images::list;
     "image_parquet" "parquet" images::set;
     "matlab" "mat" images::set;

@@ -1,5 +1,5 @@
-//! `runs`, `run_inputs`, `run_params`, `run_sources` and `datasets` as record batches. A column is declared
-//! where its values are put together.
+//! `runs`, `run_aliases`, `run_inputs`, `run_params`, `run_sources` and `datasets` as record batches. A
+//! column is declared where its values are put together.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,6 +29,19 @@ pub(super) fn runs_schema() -> SchemaRef {
 /// If Arrow refuses, which it does not.
 pub fn runs_batch(runs: &[Run], aliases: &[(String, RunId)]) -> Result<RecordBatch> {
     batch(runs_columns(runs, aliases))
+}
+
+/// Returns the schema of `run_aliases`.
+pub(super) fn run_aliases_schema() -> SchemaRef {
+    schema(&run_aliases_columns(&[]))
+}
+
+/// Returns the rows of `run_aliases`: the names in order, each with its run.
+///
+/// # Errors
+/// If Arrow refuses, which it does not.
+pub fn run_aliases_batch(aliases: &[(String, RunId)]) -> Result<RecordBatch> {
+    batch(run_aliases_columns(aliases))
 }
 
 /// Returns the schema of `run_inputs`.
@@ -122,6 +135,13 @@ fn runs_columns(runs: &[Run], aliases: &[(String, RunId)]) -> Columns {
         ("stage_version", Arc::new(Int64Array::from_iter_values(versions))),
         ("sources", text(runs, |run| json(&run.spec.sources))),
         ("engine", optional_text(runs, |run| run.engine.clone())),
+    ]
+}
+
+fn run_aliases_columns(aliases: &[(String, RunId)]) -> Columns {
+    vec![
+        ("run", text(aliases, |(_, run)| run.to_string())),
+        ("alias", text(aliases, |(alias, _)| alias.clone())),
     ]
 }
 

@@ -53,6 +53,23 @@ pub enum QueryError {
         /// The folder.
         folder: PathBuf,
     },
+    /// Files of one table have rows in common.
+    #[error(
+        "{}: {rows} rows of the table {table} are in {}, too, and would count twice; leave one of the files \
+         out of the folder",
+        file.display(),
+        other.display()
+    )]
+    Doubled {
+        /// The table.
+        table: String,
+        /// The file.
+        file: PathBuf,
+        /// The one before it.
+        other: PathBuf,
+        /// How many rows are in both.
+        rows: usize,
+    },
     /// The folder cannot be read.
     #[error("{}: {source}", folder.display())]
     Folder {
@@ -191,9 +208,10 @@ impl HasKind for QueryError {
             Self::UnknownTable { .. }
             | Self::UnknownColumn { .. }
             | Self::UnknownClass { .. }
+            | Self::NotInTable { .. }
             | Self::NoParquet { .. } => Kind::Missing,
-            Self::NotInTable { .. }
-            | Self::ColumnTypes { .. }
+            Self::ColumnTypes { .. }
+            | Self::Doubled { .. }
             | Self::Width { .. }
             | Self::Vector { .. }
             | Self::Depth { .. }

@@ -75,6 +75,7 @@ impl Filter {
             (
                 None,
                 TableName::Runs
+                | TableName::RunAliases
                 | TableName::RunInputs
                 | TableName::RunParams
                 | TableName::RunSources

@@ -15,6 +15,8 @@ use crate::store::{Readable, Snapshot};
 pub enum TableName {
     /// Stage executions.
     Runs,
+    /// Names of runs, one by one.
+    RunAliases,
     /// Which run read from which.
     RunInputs,
     /// Parameters of runs, key by key.
@@ -32,6 +34,7 @@ impl TableName {
     pub fn all() -> impl Iterator<Item = TableName> {
         let catalog = [
             TableName::Runs,
+            TableName::RunAliases,
             TableName::RunInputs,
             TableName::RunParams,
             TableName::RunSources,
@@ -44,6 +47,7 @@ impl TableName {
     pub fn name(self) -> &'static str {
         match self {
             TableName::Runs => "runs",
+            TableName::RunAliases => "run_aliases",
             TableName::RunInputs => "run_inputs",
             TableName::RunParams => "run_params",
             TableName::RunSources => "run_sources",
@@ -56,6 +60,7 @@ impl TableName {
     pub fn sentence(self) -> String {
         match self {
             TableName::Runs => "A stage execution.".to_owned(),
+            TableName::RunAliases => "A name of a run: each of several.".to_owned(),
             TableName::RunInputs => "An edge of the lineage: a run and one that it read from.".to_owned(),
             TableName::RunParams => "A parameter of a run: a dotted key and its value as JSON.".to_owned(),
             TableName::RunSources => "What a run read from outside the store, by its digest.".to_owned(),
@@ -68,6 +73,7 @@ impl TableName {
     pub fn schema(self, width: usize) -> SchemaRef {
         match self {
             TableName::Runs => catalog::runs_schema(),
+            TableName::RunAliases => catalog::run_aliases_schema(),
             TableName::RunInputs => catalog::run_inputs_schema(),
             TableName::RunParams => catalog::run_params_schema(),
             TableName::RunSources => catalog::run_sources_schema(),
@@ -82,6 +88,7 @@ impl TableName {
         let runs = || Ok::<_, QueryError>(snapshot.legible_runs()?.0);
         match self {
             TableName::Runs => catalog::runs_batch(&runs()?, &snapshot.aliases()?),
+            TableName::RunAliases => catalog::run_aliases_batch(&snapshot.aliases()?),
             TableName::RunInputs => catalog::run_inputs_batch(&runs()?),
             TableName::RunParams => catalog::run_params_batch(&runs()?),
             TableName::RunSources => catalog::run_sources_batch(&runs()?, &snapshot.datasets()?),

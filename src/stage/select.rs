@@ -126,7 +126,7 @@ impl Stage for Select {
         }
         let train = asked.known(store, &Role::Train, &[observe::NAME], refusals)?;
         if let Some(train) = &train {
-            observe::check_own_set(store, train, &Role::Train, refusals)?;
+            observe::check_training_images(store, train, &Role::Train, refusals)?;
         }
         if let Some(run) = train.and_then(|known| known.run) {
             let count = store.count(run, Table::Activations)?;

@@ -1,12 +1,9 @@
 //! Large bytes: in chunks, addressed by their BLAKE3, stored once.
 
-use arrow::array::{AsArray, RecordBatch};
-use redb::ReadableTable;
-
-use super::error::At;
 use super::layout::{self, CHUNK};
 use super::view::{View, Writer};
 use super::{Result, Store, StoreError};
+use arrow::array::{AsArray, RecordBatch};
 
 impl Store {
     /// Stores bytes, if they are not there yet, and returns their address: the BLAKE3 in hex.
@@ -61,33 +58,28 @@ pub(super) fn names(checkpoints: &RecordBatch) -> Vec<String> {
 
 /// Stores bytes under their hash; returns false if they were there.
 pub(super) fn put(writer: &Writer<'_>, hash: &blake3::Hash, bytes: &[u8]) -> Result<bool> {
-    let path = writer.path;
-    let mut info = writer.table(layout::BLOB_INFO)?;
-    if info.get(hash.as_bytes()).at(path)?.is_some() {
+    let is_there = writer
+        .view()
+        .table(layout::BLOB_INFO)?
+        .get(hash.as_bytes())?
+        .is_some();
+    if is_there {
         return Ok(false);
     }
-    let mut chunks = writer.table(layout::BLOBS)?;
     for (number, chunk) in bytes.chunks(CHUNK).enumerate() {
         let key = layout::chunk_key(hash.as_bytes(), number as u32);
-        chunks.insert(&key, chunk).at(path)?;
+        writer.put(layout::BLOBS, &key, chunk)?;
     }
-    info.insert(hash.as_bytes(), bytes.len() as u64).at(path)?;
+    writer.put(layout::BLOB_INFO, hash.as_bytes(), bytes.len() as u64)?;
     Ok(true)
 }
 
 /// Removes a blob, whatever of it is there.
 pub(super) fn remove(writer: &Writer<'_>, hash: &blake3::Hash) -> Result<()> {
-    let path = writer.path;
-    writer
-        .table(layout::BLOB_INFO)?
-        .remove(hash.as_bytes())
-        .at(path)?;
+    writer.remove(layout::BLOB_INFO, hash.as_bytes())?;
     let low = layout::chunk_key(hash.as_bytes(), 0);
     let high = layout::chunk_key(hash.as_bytes(), u32::MAX);
-    let mut chunks = writer.table(layout::BLOBS)?;
-    chunks
-        .retain_in::<&[u8; 36], _>(&low..=&high, |_, _| false)
-        .at(path)
+    writer.remove_range(layout::BLOBS, &low..=&high)
 }
 
 /// Returns the hash and the length of a blob that must be there.

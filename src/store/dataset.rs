@@ -4,7 +4,6 @@ use std::path::Path;
 
 use dream_schema::Dataset;
 
-use super::error::At;
 use super::view::{View, Writer};
 use super::{Result, Store, StoreError, layout};
 use crate::words::near_names;
@@ -37,7 +36,7 @@ impl Store {
     pub fn remove_dataset(&self, name: &str) -> Result<()> {
         let writer = self.write()?;
         require(&writer.view(), name)?;
-        writer.table(layout::DATASETS)?.remove(name).at(&self.path)?;
+        writer.remove(layout::DATASETS, name)?;
         writer.commit()
     }
 
@@ -55,7 +54,7 @@ impl Store {
         if find(&writer.view(), new)?.is_some() {
             return Err(StoreError::NameTaken { name: new.to_owned() });
         }
-        writer.table(layout::DATASETS)?.remove(name).at(&self.path)?;
+        writer.remove(layout::DATASETS, name)?;
         dataset.name = new.to_owned();
         write(&writer, &dataset)?;
         writer.commit()
@@ -65,11 +64,7 @@ impl Store {
 /// Writes a record, over the one of the same name.
 pub(super) fn write(writer: &Writer<'_>, dataset: &Dataset) -> Result<()> {
     let json = serde_json::to_vec(dataset)?;
-    let mut table = writer.table(layout::DATASETS)?;
-    table
-        .insert(dataset.name.as_str(), json.as_slice())
-        .at(writer.path)?;
-    Ok(())
+    writer.put(layout::DATASETS, dataset.name.as_str(), json.as_slice())
 }
 
 /// Returns what is registered under a name, if there is anything.

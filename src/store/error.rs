@@ -16,6 +16,14 @@ pub enum StoreError {
         /// Where it was looked for.
         path: PathBuf,
     },
+    /// There is no folder to make the file in.
+    #[error("{}: there is no folder {}", .path.display(), .folder.display())]
+    NoFolder {
+        /// The file.
+        path: PathBuf,
+        /// What was looked for.
+        folder: PathBuf,
+    },
     /// There is a file already.
     #[error("{} exists already; open it, or choose another name", .path.display())]
     Exists {
@@ -380,6 +388,7 @@ impl HasKind for StoreError {
     fn kind(&self) -> Kind {
         match self {
             Self::Missing { .. }
+            | Self::NoFolder { .. }
             | Self::UnknownRun { .. }
             | Self::UnknownAlias { .. }
             | Self::UnknownDataset { .. }

@@ -96,6 +96,9 @@ fn look_once(path: &Path) -> Result<()> {
             reason,
         })
     };
+    if path.is_dir() {
+        return not_a_store("it is a folder".to_owned());
+    }
     let mut head = Vec::new();
     let mut file = File::open(path).map_err(io)?;
     let by_ref = Read::by_ref(&mut file);
@@ -217,7 +220,8 @@ mod tests {
             let words = words(bytes);
             assert!(words.contains(expected), "{words}");
         }
-        assert!(matches!(Store::open(folder.path()), Err(StoreError::Io { .. })));
+        let said = Store::open(folder.path()).map(|_| ()).unwrap_err().to_string();
+        assert!(said.contains("it is a folder"), "{said}");
         std::fs::write(&path, &whole).unwrap();
         assert!(Store::open_read_only(&path).is_ok());
     }

@@ -2,13 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use dream_schema::{Run, RunId, Status};
-use redb::ReadableTable;
-
-use super::error::At;
 use super::face::Viewed;
 use super::view::{View, Writer};
 use super::{Result, Store, StoreError, blob, dataset, layout, names, repack, repair, runs};
+use dream_schema::{Run, RunId, Status};
 
 /// What [`Store::merge`] took over.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -127,15 +124,10 @@ impl Merge<'_> {
     }
 
     fn aliases(&mut self) -> Result<()> {
-        let path = self.writer.path;
-        let mut aliases = self.writer.table(layout::ALIASES)?;
         for (name, run) in names::all(&self.theirs)? {
             let renamed = self.rename.contains_key(&name);
             let name = self.renamed(name);
-            let stored = aliases
-                .get(name.as_str())
-                .at(path)?
-                .map(|run| RunId(*run.value()));
+            let stored = names::named(&self.writer.view(), &name)?;
             match stored {
                 // A new name was chosen to be free.
                 Some(stored) if stored != run && renamed => {
@@ -143,9 +135,7 @@ impl Merge<'_> {
                 }
                 Some(stored) if stored != run => self.merged.kept_aliases.push(name),
                 Some(_) => {}
-                None => {
-                    aliases.insert(name.as_str(), &run.0).at(path)?;
-                }
+                None => self.writer.put(layout::ALIASES, name.as_str(), &run.0)?,
             }
         }
         Ok(())

@@ -1,12 +1,9 @@
 //! Names of runs: ids, their prefixes, aliases.
 
-use dream_schema::RunId;
-use redb::ReadableTable;
-
-use super::error::At;
 use super::view::View;
 use super::{Result, Store, StoreError, layout, runs};
 use crate::words::near_names;
+use dream_schema::RunId;
 
 /// The shortest prefix of an id that names a run.
 const SHORTEST: usize = 4;
@@ -49,18 +46,12 @@ impl Store {
         check_alias(name)?;
         let writer = self.write()?;
         runs::require(&writer.view(), run)?;
-        let other = {
-            let mut aliases = writer.table(layout::ALIASES)?;
-            let named = aliases.get(name).at(&self.path)?;
-            let other = named
-                .map(|named| RunId(*named.value()))
-                .filter(|named| *named != run);
-            if other.is_some() && taken == Taken::Refused {
-                return Ok(other);
-            }
-            aliases.insert(name, &run.0).at(&self.path)?;
-            other
-        };
+        let named = named(&writer.view(), name)?;
+        let other = named.filter(|named| *named != run);
+        if other.is_some() && taken == Taken::Refused {
+            return Ok(other);
+        }
+        writer.put(layout::ALIASES, name, &run.0)?;
         writer.commit()?;
         Ok(other)
     }
@@ -71,12 +62,7 @@ impl Store {
     /// [`StoreError::UnknownAlias`].
     pub fn remove_alias(&self, name: &str) -> Result<()> {
         let writer = self.write()?;
-        let removed = writer
-            .table(layout::ALIASES)?
-            .remove(name)
-            .at(&self.path)?
-            .is_some();
-        if !removed {
+        if !writer.remove(layout::ALIASES, name)? {
             return Err(StoreError::UnknownAlias {
                 name: name.to_owned(),
                 near: near_names(name, all(&writer.view())?.into_iter().map(|(name, _)| name)),
@@ -86,13 +72,17 @@ impl Store {
     }
 }
 
+/// Returns the run that an alias names, if there is one of that name.
+pub(super) fn named(view: &View<'_>, alias: &str) -> Result<Option<RunId>> {
+    let aliases = view.table(layout::ALIASES)?;
+    Ok(aliases.get(alias)?.map(|run| RunId(*run.value())))
+}
+
 /// Returns the run that `name` names.
 pub(super) fn resolve(view: &View<'_>, name: &str) -> Result<RunId> {
-    let aliases = view.table(layout::ALIASES)?;
-    if let Some(run) = aliases.get(name)? {
-        return Ok(RunId(*run.value()));
+    if let Some(run) = named(view, name)? {
+        return Ok(run);
     }
-    drop(aliases);
     let mut found = Vec::new();
     if let Some((low, high)) = prefix(name) {
         let runs = view.table(layout::RUNS)?;

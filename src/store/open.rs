@@ -6,8 +6,7 @@ use std::path::Path;
 
 use dream_schema::Table;
 use redb::{
-    Builder, ConcurrencyMode, Database, ReadTransaction, ReadableTable, ReadableTableMetadata,
-    StorageBackend, TableHandle,
+    Builder, ConcurrencyMode, Database, ReadTransaction, ReadableTableMetadata, StorageBackend, TableHandle,
 };
 
 use super::error::At;
@@ -131,6 +130,7 @@ impl Store {
     }
 
     pub(super) fn create_at(path: &Path, format: Format) -> Result<Store> {
+        require_folder(path)?;
         let database = builder().create(path).at(path)?;
         Self::complete(path, database, Unmarked::Mark(format))
     }
@@ -194,20 +194,18 @@ impl Store {
     /// Marks the database as a store of `format` and makes the tables that are missing.
     fn make_tables(&self, format: Format) -> Result<()> {
         let writer = self.writer(format)?;
-        {
-            let mut meta = writer.table(layout::META)?;
+        let is_new = writer.view().table(layout::META)?.get("magic")?.is_none();
+        if is_new {
             let version = format.version().to_string();
-            if meta.get("magic").at(&self.path)?.is_none() {
-                for (key, value) in [("magic", layout::MAGIC), ("version", &version), ("features", "")] {
-                    meta.insert(key, value).at(&self.path)?;
-                }
+            for (key, value) in [("magic", layout::MAGIC), ("version", &version), ("features", "")] {
+                writer.put(layout::META, key, value)?;
             }
         }
-        writer.table(layout::RUNS)?;
-        writer.table(layout::ALIASES)?;
-        writer.table(layout::DATASETS)?;
-        writer.table(layout::BLOB_INFO)?;
-        writer.table(layout::BLOBS)?;
+        writer.make(layout::RUNS)?;
+        writer.make(layout::ALIASES)?;
+        writer.make(layout::DATASETS)?;
+        writer.make(layout::BLOB_INFO)?;
+        writer.make(layout::BLOBS)?;
         writer.make_artifact_tables()?;
         writer.commit()
     }
@@ -247,6 +245,17 @@ enum Unmarked {
     Mark(Format),
     /// It is refused.
     Refuse,
+}
+
+/// Refuses a file whose folder is not there.
+pub(super) fn require_folder(path: &Path) -> Result<()> {
+    match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        Some(folder) if !folder.is_dir() => Err(StoreError::NoFolder {
+            path: path.to_owned(),
+            folder: folder.to_owned(),
+        }),
+        Some(_) | None => Ok(()),
+    }
 }
 
 pub(super) fn builder() -> Builder {

@@ -8,9 +8,7 @@ use arrow::compute::concat_batches;
 use dream_schema::{RunId, SchemaError, Table};
 use redb::TableDefinition;
 
-use super::error::At;
 use super::format::{self, Block, Entry, Format, Share, Strip, v1};
-use super::guard::guard;
 use super::layout::{self, KEY, Key};
 use super::view::{View, Writer};
 use super::{BlockInfo, Projection, Result, StoreError, Tally};
@@ -310,10 +308,10 @@ impl Writer<'_> {
         for strip in self.format.all_strips() {
             let (index, blocks) = (strip.index_name(), strip.blocks_name());
             match strip.share {
-                Share::Whole => drop(self.table(Index1::new(&index))?),
-                Share::Narrow | Share::Wide => drop(self.table(Index2::new(&index))?),
+                Share::Whole => self.make(Index1::new(&index))?,
+                Share::Narrow | Share::Wide => self.make(Index2::new(&index))?,
             }
-            drop(self.table(Blocks::new(&blocks))?);
+            self.make(Blocks::new(&blocks))?;
         }
         Ok(())
     }
@@ -345,55 +343,34 @@ impl Writer<'_> {
     /// Writes a block, then the index entry that names it.
     pub fn put_block(&self, strip: Strip, key: &Key, entry: &Entry, block: &[u8]) -> Result<()> {
         let (index, blocks) = (strip.index_name(), strip.blocks_name());
-        let mut blocks = self.table(Blocks::new(&blocks))?;
-        blocks.insert(key, block).at(self.path)?;
+        self.put(Blocks::new(&blocks), key, block)?;
         match strip.share {
-            Share::Whole => {
-                let mut index = self.table(Index1::new(&index))?;
-                index.insert(key, &entry.to_v1()).at(self.path)?;
-            }
-            Share::Narrow | Share::Wide => {
-                let mut index = self.table(Index2::new(&index))?;
-                index.insert(key, entry.to_v2().as_slice()).at(self.path)?;
-            }
+            Share::Whole => self.put(Index1::new(&index), key, &entry.to_v1()),
+            Share::Narrow | Share::Wide => self.put(Index2::new(&index), key, entry.to_v2().as_slice()),
         }
-        Ok(())
     }
 
     /// Removes a block and its index entry.
     pub fn remove_block(&self, strip: Strip, key: &Key) -> Result<()> {
-        self.remove_range(strip, (*key, *key))
+        self.remove_between(strip, (*key, *key))
     }
 
     /// Removes all rows of a run.
     pub fn remove_rows(&self, run: RunId) -> Result<()> {
         for strip in self.format.all_strips() {
-            self.remove_range(strip, layout::bounds(Some(run), None))?;
+            self.remove_between(strip, layout::bounds(Some(run), None))?;
         }
         Ok(())
     }
 
     /// Removes the entries and blocks of a strip from `low` to `high`.
-    fn remove_range(&self, strip: Strip, range: (Key, Key)) -> Result<()> {
-        // What the transaction has done is not committed after a panic.
-        guard(self.path, || self.retain_none(strip, range))
-    }
-
-    fn retain_none(&self, strip: Strip, (low, high): (Key, Key)) -> Result<()> {
+    fn remove_between(&self, strip: Strip, (low, high): (Key, Key)) -> Result<()> {
         let (index, blocks) = (strip.index_name(), strip.blocks_name());
         match strip.share {
-            Share::Whole => self
-                .table(Index1::new(&index))?
-                .retain_in::<&Key, _>(&low..=&high, |_, _| false)
-                .at(self.path)?,
-            Share::Narrow | Share::Wide => self
-                .table(Index2::new(&index))?
-                .retain_in::<&Key, _>(&low..=&high, |_, _| false)
-                .at(self.path)?,
+            Share::Whole => self.remove_range(Index1::new(&index), &low..=&high)?,
+            Share::Narrow | Share::Wide => self.remove_range(Index2::new(&index), &low..=&high)?,
         }
-        self.table(Blocks::new(&blocks))?
-            .retain_in::<&Key, _>(&low..=&high, |_, _| false)
-            .at(self.path)
+        self.remove_range(Blocks::new(&blocks), &low..=&high)
     }
 }
 

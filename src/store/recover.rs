@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use super::detached::Commit;
 use super::error::At;
 use super::face::Viewed;
+use super::open::require_folder;
 use super::salvage::Salvage;
 use super::view::{View, Writer};
 use super::write::{self, Group};
@@ -75,6 +76,7 @@ impl Store {
         if new.exists() {
             return Err(exists());
         }
+        require_folder(new)?;
         // Where another process writes to it, what is read stays as it is while this is open.
         let pinned = Store::open_read_only(old).and_then(|store| store.snapshot().map(|pin| (store, pin)));
         let folder = workplace(new)?;
@@ -297,10 +299,7 @@ impl Recovery {
             .any(|(other, _)| other == name);
         if !taken && self.runs.contains_key(&run) {
             let writer = self.target.write()?;
-            writer
-                .table(layout::ALIASES)?
-                .insert(name, &run.0)
-                .at(writer.path)?;
+            writer.put(layout::ALIASES, name, &run.0)?;
             writer.commit()?;
         }
         Ok(())

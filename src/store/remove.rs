@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use dream_schema::{Run, RunId};
 
-use super::error::At;
 use super::face::Viewed;
 use super::{Result, Store, StoreError, Usage, gc, layout, names, runs};
 use crate::error::{HasKind, Kind};
@@ -77,12 +76,11 @@ impl Store {
         check(&legible, &damaged, &remove.iter().copied().collect())?;
         for (name, run) in names::all(&writer.view())? {
             if remove.contains(&run) {
-                let mut aliases = writer.table(layout::ALIASES)?;
-                aliases.remove(name.as_str()).at(&self.path)?;
+                writer.remove(layout::ALIASES, name.as_str())?;
             }
         }
         for run in remove {
-            writer.table(layout::RUNS)?.remove(&run.0).at(&self.path)?;
+            writer.remove(layout::RUNS, &run.0)?;
             writer.remove_rows(*run)?;
         }
         writer.commit()

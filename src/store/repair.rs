@@ -12,7 +12,6 @@ use std::collections::BTreeSet;
 use arrow::array::RecordBatch;
 use dream_schema::{Run, RunId, Status, Table};
 
-use super::error::At;
 use super::face::{Readable, Viewed};
 use super::view::{View, Writer};
 use super::write::{self, Group};
@@ -272,7 +271,7 @@ impl Repair<'_> {
         if let Some((_, run)) = named
             && !runs::is_there(&writer.view(), run)?
         {
-            writer.table(layout::ALIASES)?.remove(name).at(writer.path)?;
+            writer.remove(layout::ALIASES, name)?;
             self.commit(writer)?;
         }
         Ok(Fix::Alias(name.to_owned()))

@@ -6,7 +6,6 @@ use std::path::Path;
 use dream_schema::digest::Digest;
 use dream_schema::{Process, Run, RunId, RunSpec, Status, Table};
 
-use super::error::At;
 use super::face::Viewed;
 use super::view::{View, Writer};
 use super::{Projection, Result, Store, StoreError, layout, repack};
@@ -322,9 +321,7 @@ pub(super) fn parse(path: &Path, id: RunId, json: &[u8]) -> Result<Run> {
 /// Writes the record of a run.
 pub(super) fn write(writer: &Writer<'_>, run: &Run) -> Result<()> {
     let json = serde_json::to_vec(run)?;
-    let mut table = writer.table(layout::RUNS)?;
-    table.insert(&run.id.0, json.as_slice()).at(writer.path)?;
-    Ok(())
+    writer.put(layout::RUNS, &run.id.0, json.as_slice())
 }
 
 /// Returns a run that may still be written to.

@@ -249,8 +249,7 @@ impl Salvage {
         // A name that was moved names an older run in older pages: which is which they do not say.
         for (name, named) in &self.aliases {
             if let Some(run) = named.first().filter(|_| named.len() == 1) {
-                let mut aliases = writer.table(layout::ALIASES)?;
-                aliases.insert(name.as_str(), &run.0).at(path)?;
+                writer.put(layout::ALIASES, name.as_str(), &run.0)?;
             }
         }
         writer.commit()?;

@@ -14,7 +14,6 @@ use std::collections::BTreeSet;
 use arrow::compute::concat_batches;
 use dream_schema::{RunId, SchemaError, Status, Table};
 
-use super::error::At;
 use super::face::{Readable, Viewed};
 use super::format::Format;
 use super::layout::{self, PAGE_OVERHEAD};
@@ -201,8 +200,7 @@ impl Upgrade<'_> {
         }
         if let Some((table, block)) = blocks.last() {
             let mark = name(*table, block);
-            let mut meta = writer.table(layout::META)?;
-            meta.insert(MARK, mark.as_str()).at(writer.path)?;
+            writer.put(layout::META, MARK, mark.as_str())?;
         }
         writer.commit()
     }
@@ -250,12 +248,9 @@ impl Upgrade<'_> {
         let writer = self.store.writer(Format::NEWEST)?;
         writer.make_artifact_tables()?;
         writer.drop_artifact_tables(old)?;
-        {
-            let mut meta = writer.table(layout::META)?;
-            let version = Format::NEWEST.version().to_string();
-            meta.insert("version", version.as_str()).at(writer.path)?;
-            meta.remove(MARK).at(writer.path)?;
-        }
+        let version = Format::NEWEST.version().to_string();
+        writer.put(layout::META, "version", version.as_str())?;
+        writer.remove(layout::META, MARK)?;
         writer.commit()
     }
 }
@@ -279,7 +274,7 @@ pub(super) fn abandoned(view: &View<'_>) -> Result<Option<u64>> {
 /// Drops the copy of an upgrade.
 pub(super) fn drop_copy(writer: &Writer<'_>) -> Result<()> {
     writer.drop_artifact_tables(Format::NEWEST)?;
-    writer.table(layout::META)?.remove(MARK).at(writer.path)?;
+    writer.remove(layout::META, MARK)?;
     Ok(())
 }
 

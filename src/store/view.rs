@@ -3,10 +3,11 @@
 //! A table that is not there reads as an empty one: a store that was made before the program knew the table
 //! has no rows in it. Opening a store for writing makes what is missing.
 //!
-//! Whatever is read goes through [`guard`]: a damaged page is an error of the table that it belongs to.
+//! Whatever is read or written goes through [`guard`]: a damaged page is an error of the table that it
+//! belongs to, and no panic.
 
 use std::borrow::Borrow;
-use std::ops::RangeBounds;
+use std::ops::{RangeBounds, RangeInclusive};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -95,9 +96,9 @@ impl<'a> View<'a> {
         let access = match &self.transaction {
             Transaction::Own(transaction) => read(transaction)?,
             Transaction::Read(transaction) => read(transaction)?,
-            Transaction::Write(transaction) => {
-                Access::Write(transaction.open_table(definition).at(self.path)?)
-            }
+            Transaction::Write(transaction) => Access::Write(guard(self.path, || {
+                transaction.open_table(definition).at(self.path)
+            })?),
         };
         Ok(Opened {
             path: self.path,
@@ -241,7 +242,20 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Opens a table, makes it if need be. It may not be open already.
+    /// Changes a table, made if need be. It may not be open already.
+    fn change<K: Key, V: Value, T>(
+        &self,
+        definition: TableDefinition<'_, K, V>,
+        change: impl FnOnce(&mut redb::Table<'_, K, V>) -> std::result::Result<T, StorageError>,
+    ) -> Result<T> {
+        guard(self.path, || {
+            let mut table = self.transaction.open_table(definition).at(self.path)?;
+            change(&mut table).at(self.path)
+        })
+    }
+
+    /// Opens a table, for tests that spoil what is in it.
+    #[cfg(test)]
     pub fn table<K: Key, V: Value>(
         &self,
         definition: TableDefinition<'_, K, V>,
@@ -249,16 +263,52 @@ impl<'a> Writer<'a> {
         self.transaction.open_table(definition).at(self.path)
     }
 
+    /// Makes a table, if it is not there.
+    pub fn make<K: Key, V: Value>(&self, definition: TableDefinition<'_, K, V>) -> Result<()> {
+        self.change(definition, |_| Ok(()))
+    }
+
+    /// Sets the value of a key.
+    pub fn put<'k, 'v, K: Key, V: Value>(
+        &self,
+        definition: TableDefinition<'_, K, V>,
+        key: impl Borrow<K::SelfType<'k>>,
+        value: impl Borrow<V::SelfType<'v>>,
+    ) -> Result<()> {
+        self.change(definition, |table| table.insert(key, value).map(drop))
+    }
+
+    /// Removes a key with its value; returns whether it was there.
+    pub fn remove<'k, K: Key, V: Value>(
+        &self,
+        definition: TableDefinition<'_, K, V>,
+        key: impl Borrow<K::SelfType<'k>>,
+    ) -> Result<bool> {
+        self.change(definition, |table| Ok(table.remove(key)?.is_some()))
+    }
+
+    /// Removes the keys of a range.
+    pub fn remove_range<'k, K: Key, V: Value, KR>(
+        &self,
+        definition: TableDefinition<'_, K, V>,
+        range: RangeInclusive<KR>,
+    ) -> Result<()>
+    where
+        KR: Borrow<K::SelfType<'k>> + 'k,
+    {
+        self.change(definition, |table| table.retain_in::<KR, _>(range, |_, _| false))
+    }
+
     /// Removes a table and all that is in it, if it is there.
     pub fn drop_table(&self, name: &str) -> Result<()> {
         // Its types do not matter here.
         let table = TableDefinition::<&[u8], &[u8]>::new(name);
-        self.transaction.delete_table(table).at(self.path)?;
+        guard(self.path, || self.transaction.delete_table(table).at(self.path))?;
         Ok(())
     }
 
     /// Makes everything durable.
     pub fn commit(self) -> Result<()> {
-        self.transaction.commit().at(self.path)
+        guard(self.path, || self.transaction.commit().at(self.path))
     }
 }

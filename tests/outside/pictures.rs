@@ -67,3 +67,24 @@ pub fn idx() -> Vec<Vec<u8>> {
     let images = [head(0x803, &[2, 3, 4]), (0..24).collect()].concat();
     vec![images, [head(0x801, &[2]), vec![0, 1]].concat()]
 }
+
+/// Two grey and three coloured images of 2x3 with their labels, as members of an `.npz`.
+pub fn arrays() -> Vec<Vec<u8>> {
+    let array = |kind: &str, shape: &str, bytes: &[u8]| {
+        let dict = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({shape}), }}\n");
+        let start = [&b"\x93NUMPY\x01\x00"[..], &(dict.len() as u16).to_le_bytes()].concat();
+        [&start, dict.as_bytes(), bytes].concat()
+    };
+    let train = array("|u1", "2, 2, 3", &[9; 12]);
+    let labels = array("<i8", "2, 1", &[1_i64, 0].map(i64::to_le_bytes).concat());
+    let test = array("|u1", "3, 2, 3, 3", &[7; 54]);
+    let of_test = array(">i2", "3,", &[0, 1, 0, 0, 0, 1]);
+    vec![
+        archive(&[("train_images.npy", &train), ("train_labels.npy", &labels)]),
+        archive(&[
+            ("x_test.npy", &test),
+            ("y_test.npy", &of_test),
+            ("x_train.npy", &train),
+        ]),
+    ]
+}

@@ -41,6 +41,7 @@ pub fn of(reader: &str) -> Vec<Vec<u8>> {
             dream_ood::outside::stored(reader, folder.path()).unwrap()
         }
         "idx" => pictures::idx(),
+        "image_arrays" => pictures::arrays(),
         "image_list" => vec![
             b"a.png 0\n# no\na.png,1\r\n\"a.png\"\t1\n".to_vec(),
             b"a.png -1\n./a.png\n".to_vec(),

@@ -7,7 +7,7 @@ use crate::support::{bad, copy, data, demo, folder, good};
 fn stores_that_are_missing_or_not_ours() {
     let folder = folder();
     let path = folder.path();
-    assert!(bad(path, 1, &["ls"]).contains("dream.redb"));
+    assert!(bad(path, 2, &["ls"]).contains("dream.redb"));
     std::fs::write(
         path.join("other.redb"),
         b"not a store, but long enough to look at",
@@ -41,10 +41,10 @@ fn words_the_program_does_not_understand() {
     assert!(bad(path, 2, &["--device", "tpu", "embed"]).contains("tpu"));
     assert!(bad(path, 2, &["embed", "--preset", "nothing"]).contains("fashion-mini"));
     assert!(bad(path, 2, &["embed", "--set", "classes"]).contains("KEY=VALUE"));
-    assert!(bad(demo(), 1, &["show", "no-such-run"]).contains("no-such-run"));
-    assert!(bad(demo(), 1, &["query", "nothing"]).contains("outliers"));
-    assert!(bad(demo(), 1, &["sql", "SELECT nothing FROM outliers"]).contains("knn_distance"));
-    assert!(bad(demo(), 1, &["sql", "DROP TABLE outliers"]).contains("SELECT"));
+    assert!(bad(demo(), 2, &["show", "no-such-run"]).contains("no-such-run"));
+    assert!(bad(demo(), 2, &["query", "nothing"]).contains("outliers"));
+    assert!(bad(demo(), 2, &["sql", "SELECT nothing FROM outliers"]).contains("knn_distance"));
+    assert!(bad(demo(), 2, &["sql", "DROP TABLE outliers"]).contains("SELECT"));
 }
 
 #[test]
@@ -108,18 +108,18 @@ fn models_with_missing_or_truncated_files() {
     );
     std::fs::remove_file(&weights).unwrap();
     assert!(
-        bad(path, 1, &["dataset", "add", "gone", "model"]).contains("diffusion_pytorch_model.safetensors")
+        bad(path, 2, &["dataset", "add", "gone", "model"]).contains("diffusion_pytorch_model.safetensors")
     );
     std::fs::write(&weights, &bytes).unwrap();
     std::fs::remove_file(model.join("tokenizer/vocab.json")).unwrap();
-    assert!(bad(path, 1, &["dataset", "add", "mute", "model"]).contains("vocab.json"));
+    assert!(bad(path, 2, &["dataset", "add", "mute", "model"]).contains("vocab.json"));
 }
 
 #[test]
 fn image_sets_that_cannot_be_read() {
     let folder = folder();
     let path = folder.path();
-    assert!(bad(path, 1, &["dataset", "add", "none", "nowhere"]).contains("nowhere"));
+    assert!(bad(path, 2, &["dataset", "add", "none", "nowhere"]).contains("nowhere"));
     let bytes = std::fs::read(data().join("fashion-mini/test.parquet")).unwrap();
     std::fs::write(path.join("cut.parquet"), &bytes[..bytes.len() / 2]).unwrap();
     assert!(bad(path, 1, &["dataset", "add", "cut", "cut.parquet"]).contains("cut.parquet"));
@@ -204,7 +204,7 @@ fn sampling_that_cannot_be_done() {
 fn exports_do_not_overwrite() {
     let path = demo();
     good(path, &["export", "metrics", "-o", "metrics.csv"]);
-    assert!(bad(path, 1, &["export", "metrics", "-o", "metrics.csv"]).contains("metrics.csv"));
+    assert!(bad(path, 2, &["export", "metrics", "-o", "metrics.csv"]).contains("metrics.csv"));
     good(path, &["export", "metrics", "-o", "metrics.csv", "--force"]);
     assert!(bad(path, 2, &["export", "metrics", "-o", "metrics.xyz"]).contains("parquet"));
 }

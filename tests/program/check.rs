@@ -204,6 +204,16 @@ fn a_preset_is_wrong_in_a_line_that_says_where() {
     let path = folder.path();
     for (from, to, words) in [
         ("lr = 0.1", "lr = nan", "training.lr: expected a finite number"),
+        (
+            "sigma = 0.2",
+            "sigma = nan",
+            "sampling.sigma: expected a finite number",
+        ),
+        (
+            "sigma = 0.2",
+            "sigma = 1e300",
+            "sampling.sigma: expected a finite number",
+        ),
         ("mean = [0.5, 0.5", "mean = [inf, 0.5", "training.mean[0]"),
         ("epochs = 2", "epoch = 2", "did you mean `epochs`?"),
         (
@@ -287,7 +297,12 @@ fn options_that_would_do_nothing_are_refused() {
     let quick = ["-q", "--preset", "quick", "--check"];
     let encode = ["encode", "--embeddings", "quick-0-embed"];
     let imagine = ["imagine", "--outliers", "quick-0-sample"];
-    let cases: [(&[&str], &[&str], &str); 9] = [
+    let cases: [(&[&str], &[&str], &str); 10] = [
+        (
+            &["detect"],
+            &["--inliers", "quick-0-imagine"],
+            "vectors of the kind `outlier`",
+        ),
         (&encode, &["--batch-size", "64"], "training.batch_size=N"),
         (&encode, &["--set", "training.new_head=true"], "training.new_head"),
         (&["detect"], &["--beta", "2"], "--outliers"),
@@ -314,6 +329,42 @@ fn options_that_would_do_nothing_are_refused() {
         let said = refused(path, &[command, &quick, option].concat()).join("\n");
         assert!(said.contains(words), "{command:?} {option:?}: {said}");
     }
+    let digits = [
+        "--train-activations",
+        "quick-0-observe-plain-digits-all",
+        "--check",
+    ];
+    let seen = "quick-0-observe-plain-fashion-mini-test";
+    let shirts = "quick-0-observe-plain-shirt-all";
+    for args in [
+        &[
+            "evaluate",
+            "--activations",
+            seen,
+            "--ood-activations",
+            shirts,
+            "--scores",
+            "knn",
+        ][..],
+        &["select", "quick-0-imagine"],
+    ] {
+        let said = refused(path, &[args, &digits].concat()).join("\n");
+        assert!(
+            said.contains("activations of another image set"),
+            "{args:?}: {said}"
+        );
+    }
+    let numbered = [
+        "observe",
+        "quick-0-detect",
+        "--dataset",
+        "shirt",
+        "--split",
+        "all",
+        "--numbered",
+    ];
+    let said = refused(path, &[&numbered[..], &["--check"]].concat()).join("\n");
+    assert!(said.contains("not those of the classifier"), "{said}");
     for args in [
         &["ls", "--device", "cuda"][..],
         &["--memory", "1G", "ls"],

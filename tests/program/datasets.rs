@@ -63,9 +63,9 @@ fn sets_are_renamed_and_forgotten() {
             data().join("ood/letters.parquet").to_str().unwrap(),
         ],
     );
-    assert!(bad(path, 1, &["dataset", "rename", "digits", "letters"]).contains("letters"));
+    assert!(bad(path, 2, &["dataset", "rename", "digits", "letters"]).contains("letters"));
     good(path, &["dataset", "rename", "digits", "numbers"]);
-    assert!(bad(path, 1, &["dataset", "show", "digits"]).contains("digits"));
+    assert!(bad(path, 2, &["dataset", "show", "digits"]).contains("digits"));
     let shown = dream(path, &["dataset", "rm", "numbers"]);
     let said = String::from_utf8(shown.stdout).unwrap();
     assert!(shown.status.code() == Some(1) && said.contains("--yes"), "{said}");
@@ -87,7 +87,7 @@ fn splits_of_different_classes_are_refused() {
         std::fs::create_dir_all(path.join("set").join(file)).unwrap();
         std::fs::write(path.join("set").join(file).join("x.png"), &bytes[start..end]).unwrap();
     }
-    let said = bad(path, 1, &["dataset", "add", "set", "set"]);
+    let said = bad(path, 2, &["dataset", "add", "set", "set"]);
     assert!(
         said.contains("test has no b") && said.contains("--classes"),
         "{said}"

@@ -381,7 +381,7 @@ fn pictures_are_made_again_from_latents_and_from_noise() {
     }
     let id = run(path, &imagine(&[]));
     let none = ["regenerate", "--run", &id, "--index", "4"];
-    assert!(bad(path, 1, &none).contains("no latent of that class and index"));
+    assert!(bad(path, 2, &none).contains("no latent of that class and index"));
 }
 
 /// Replaces the run by one of the same name whose latent `bag` 2 is `change`d.
@@ -445,7 +445,7 @@ fn what_is_not_as_stored_is_found() {
     forge(&path.join("dream.redb"), &id, |latent| {
         latent.shape = vec![4, 4, 16]
     });
-    let said = bad(path, 1, &["regenerate", "--run", &id]);
+    let said = bad(path, 2, &["regenerate", "--run", &id]);
     assert!(said.contains("bag 2") && said.contains("[4, 4, 16]"), "{said}");
 }
 
@@ -518,13 +518,22 @@ fn questions_that_cannot_be_answered() {
     let folder = store();
     let path = folder.path();
     let runs = good(path, &["ls"]);
+    let of = |old: &str, new| {
+        let args = imagine(&[]).into_iter();
+        args.map(|arg| if arg == old { new } else { arg }).collect()
+    };
     for (args, code, words) in [
         (
             imagine(&["--class", "hat"]),
             2,
             "no class `hat`; the embeddings have tshirt",
         ),
-        (imagine(&["--set", "per_class=5"]), 2, "4 outliers of the class"),
+        (
+            imagine(&["--set", "per_class=5"]),
+            2,
+            "`per_class` is given twice",
+        ),
+        (of("4", "5"), 2, "4 outliers of the class"),
         (imagine(&["--size", "500x300"]), 2, "multiples of 8"),
         (imagine(&["--size", "0"]), 2, "WIDTHxHEIGHT"),
         (imagine(&["--resize", "big"]), 2, "WIDTHxHEIGHT"),
@@ -549,15 +558,15 @@ fn questions_that_cannot_be_answered() {
         ),
         (imagine(&["--scheduler", "ddim", "--eta", "1.5"]), 2, "eta 1.5"),
         (imagine(&["--scheduler", "euler"]), 2, "dpm-solver"),
-        (imagine(&["--set", "steps=0"]), 2, "steps 0"),
+        (of("3", "0"), 2, "steps 0"),
         (imagine(&["--guidance", "nan"]), 2, "guidance"),
         (imagine(&["--prompt", "a bag"]), 2, "<class>"),
         (imagine(&["--prompt", "two <class>s"]), 2, "two sandals"),
-        (imagine(&["--set", "steps=1000"]), 2, "1000 of 1000"),
-        (imagine(&["--set", "steps=1001"]), 2, "1 to 1000"),
+        (of("3", "1000"), 2, "1000 of 1000"),
+        (of("3", "1001"), 2, "1 to 1000"),
         (imagine(&["--interpolate", "coat"]), 2, "give its embeddings"),
         (imagine(&["--noise", "0.1"]), 2, "give its embeddings"),
-        (imagine(&["--plain"]), 1, "give --embeddings"),
+        (imagine(&["--plain"]), 2, "give --embeddings"),
         (plain(&["--noise", "-1"]), 2, "sigma"),
         (plain(&["--interpolate", "bag"]), 2, "itself"),
         (plain(&["--interpolate", "hat"]), 2, "no class `hat`"),
@@ -576,7 +585,7 @@ fn questions_that_cannot_be_answered() {
         (vec!["imagine", "-q"], 2, "required"),
         (
             vec!["imagine", "-q", "--embeddings", "out", "--preset", "quick"],
-            1,
+            2,
             "--embeddings takes class embeddings",
         ),
     ] {

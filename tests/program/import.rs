@@ -17,7 +17,7 @@ fn the_pipeline_goes_on_from_imported_vectors_without_a_model() {
     let classes = data().join("classes/fashion-mini.tsv");
     let classes = classes.to_str().unwrap();
     let space = ["import", "class_embeddings", "space.npy", "-q"];
-    let said = bad(path, 1, &space);
+    let said = bad(path, 2, &space);
     assert!(said.contains("table of the classes"), "{said}");
     let run = good(
         path,
@@ -108,7 +108,7 @@ fn options_and_files_that_cannot_be_imported_are_named() {
     let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 307328\n";
     std::fs::write(path.join("a.npy"), pointer).unwrap();
     let import = ["import", "class_embeddings", "a.npy", "--classes", "c.tsv"];
-    let said = bad(path, 1, &import);
+    let said = bad(path, 2, &import);
     assert!(
         said.contains("Git LFS pointer") && said.contains("307328"),
         "{said}"
@@ -203,6 +203,16 @@ fn runs_go_to_a_folder_and_come_back_with_their_digests() {
     assert_eq!(runs("new.redb"), runs("dream.redb"));
     assert_eq!(again.lines().count(), runs("dream.redb").len() - 4);
     assert_eq!(good(path, &all), "", "all are there");
+    let count = "SELECT count(*) AS n, count(DISTINCT stage) AS stages FROM runs";
+    let asked = || json(path, &["sql", "--parquet", "lake", count]);
+    assert_eq!(asked(), json(path, &["sql", count]));
+    // What an interrupted export leaves is no run yet.
+    let sample = good(path, &["-q", "--format", "json", "show", "quick-0-sample"]);
+    let sample: serde_json::Value = serde_json::from_str(&sample).unwrap();
+    let record = format!("lake/_runs/{}.json", sample["run"].as_str().unwrap());
+    std::fs::rename(path.join(&record), path.join("record.json")).unwrap();
+    assert_ne!(asked(), json(path, &["sql", count]));
+    std::fs::rename(path.join("record.json"), path.join(&record)).unwrap();
     for (args, said) in [
         (&["export", "--to", "ftp://bucket/a"][..], "expected a folder"),
         (&["export", "--to", "lake", "--class", "bag"], "--class"),
@@ -215,7 +225,7 @@ fn runs_go_to_a_folder_and_come_back_with_their_digests() {
         assert_eq!(output.status.code(), Some(2), "{args:?}: {errors}");
         assert!(errors.contains(said), "{args:?}: {errors}");
     }
-    let error = bad(path, 1, &["import", "--from", "lake", "--run", "quick-0-imagin"]);
+    let error = bad(path, 2, &["import", "--from", "lake", "--run", "quick-0-imagin"]);
     assert!(error.contains("no run quick-0-imagin"), "{error}");
-    assert!(bad(path, 1, &["import", "--from", "nowhere"]).contains("no runs in it"));
+    assert!(bad(path, 2, &["import", "--from", "nowhere"]).contains("no runs in it"));
 }

@@ -17,7 +17,7 @@ fn a_checkpoint_file_needs_its_tokenizer() {
     let path = folder.path();
     let model = fixture("mini/model.ckpt").display().to_string();
     let add = ["dataset", "add", "mini", &model];
-    let said = bad(path, 1, &add);
+    let said = bad(path, 2, &add);
     assert!(
         said.contains("--tokenizer DIR") && said.contains("tokenizer.json"),
         "{said}"
@@ -134,7 +134,7 @@ fn a_model_is_named_by_its_path_and_found_where_it_is() {
         assert_eq!(good(path, &[&embed[..], &[name]].concat()), run);
     }
     assert_eq!(names(), ["tiny-model"]);
-    let said = bad(path, 1, &[&embed[..], &["nowhere/tiny"]].concat());
+    let said = bad(path, 2, &[&embed[..], &["nowhere/tiny"]].concat());
     assert!(said.contains("nowhere/tiny"), "{said}");
 
     // Moved and registered again under another name: that one is taken, whichever comes first.

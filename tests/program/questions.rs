@@ -57,7 +57,7 @@ fn names_that_there_are_not_are_no_empty_answers() {
             "did you mean sandal?",
         ),
     ] {
-        let line = bad(path, 1, args).replace('`', "");
+        let line = bad(path, 2, args).replace('`', "");
         assert!(line.contains(words), "{args:?}: {line}");
     }
 }
@@ -154,15 +154,125 @@ fn what_has_no_meaning_is_refused_before_any_work() {
             "outliers:quick-0-sample:bag:0",
         ],
     ] {
-        let line = bad(path, 1, args);
+        let line = bad(path, 2, args);
         assert!(
             line.contains("has no outliers: it is a run of `detect`"),
             "{args:?}: {line}"
         );
     }
-    let line = bad(path, 1, &["export", "outliers", "-o", "no/such/x.parquet"]);
+    let line = bad(path, 2, &["export", "outliers", "-o", "no/such/x.parquet"]);
     assert!(line.contains("no folder no/such"), "{line}");
     assert!(!path.join("x.csv").exists() && !path.join("mixed").exists());
+}
+
+/// What one option needs may be ruled out by another: clap then says nothing of it.
+#[test]
+fn an_option_is_used_or_refused() {
+    let path = demo();
+    for (line, words) in [
+        (
+            "evaluate quick-0-detect --ood-activations quick-0-observe-shirt-all",
+            "cannot be used with",
+        ),
+        (
+            "evaluate quick-0-detect --train-activations quick-0-observe-shirt-all",
+            "cannot be used with",
+        ),
+        (
+            "evaluate --activations a --ood-activations b --ood-validation shirt --validation-split test",
+            "cannot be used with",
+        ),
+        (
+            "evaluate --activations a --ood-activations b --validation-split test",
+            "cannot be used with",
+        ),
+        (
+            "evaluate --activations a --ood-activations b --validation-split v \
+             --ood-validation-activations c",
+            "cannot be used with",
+        ),
+        (
+            "evaluate quick-0-detect --preset quick --scores knn:k=5:k=6",
+            "k is given twice, as 5 and 6",
+        ),
+        (
+            "compare quick-0-evaluate --paired --plot f.svg",
+            "cannot be used with",
+        ),
+        (
+            "compare quick-0-evaluate --layout markdown --plot f.svg",
+            "cannot be used with",
+        ),
+        (
+            "compare quick-0-evaluate --over --draws 500",
+            "cannot be used with",
+        ),
+        ("compare quick-0-evaluate --over --seed 5", "cannot be used with"),
+        (
+            "imagine --embeddings quick-0-embed --plain --fraction 0.3",
+            "cannot be used with",
+        ),
+        (
+            "imagine --outliers quick-0-sample --fraction 0.3",
+            "cannot be used with",
+        ),
+        ("observe quick-0-detect --id digits", "cannot be used with"),
+        (
+            "import features f.npy --embeddings quick-0-embed --run quick-0-embed",
+            "cannot be used with",
+        ),
+        (
+            "detect --preset quick --epochs 3 --set training.epochs=1",
+            "`training.epochs` is given twice",
+        ),
+        (
+            "detect --preset quick --set training.lr=0.1 --set training.lr=0.2",
+            "`training.lr` is given twice",
+        ),
+        (
+            "detect --preset quick --set training.augment.kind=\"augmix\" --set training.augment=null",
+            "is given twice",
+        ),
+        (
+            "detect --preset quick --backbone resnet50 --set training.depth=18",
+            "`training.depth` is given twice",
+        ),
+        (
+            "sample --preset quick --features quick-0-encode --sigma 0.1 --set sampling.sigma=0.3",
+            "`sampling.sigma` is given twice",
+        ),
+        (
+            "sample --preset quick --features quick-0-encode --sigma 1e300",
+            "sampling.sigma: expected a number of 3.4e38 at most",
+        ),
+        ("demo --quick --seeds 99999999 --check", "1000000"),
+    ] {
+        let args: Vec<&str> = line.split(' ').collect();
+        let output = dream(path, &args);
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{line}: {errors}");
+        assert!(errors.contains(words), "{line}: {errors}");
+    }
+}
+
+#[test]
+fn a_second_name_of_a_run_is_seen_in_sql() {
+    let (folder, path) = (folder(), demo());
+    std::fs::copy(path.join("dream.redb"), folder.path().join("dream.redb")).unwrap();
+    let path = folder.path();
+    good(path, &["alias", "set", "again", "quick-0-sample"]);
+    let ask = |alias: &str| {
+        let sql = format!(
+            "SELECT count(*) AS n FROM runs JOIN run_aliases a USING (run) WHERE a.alias = '{alias}'"
+        );
+        json(path, &["sql", &sql])[0]["n"].as_u64()
+    };
+    assert_eq!([ask("again"), ask("quick-0-sample")], [Some(1), Some(1)]);
+    let joined = dream(path, &["sql", "SELECT run FROM runs WHERE alias = 'again'"]);
+    let said = String::from_utf8_lossy(&joined.stderr).into_owned();
+    assert!(said.contains("`runs.alias` is 'again,quick-0-sample'"), "{said}");
+    assert!(said.contains("run_aliases"), "{said}");
+    assert!(good(path, &["show", "again"]).contains("again, quick-0-sample"));
 }
 
 #[test]
@@ -214,7 +324,7 @@ fn sql_asks_exported_files_and_reads_standard_input() {
             "{sql}"
         );
     }
-    assert!(bad(path, 1, &["sql", "--parquet", &files, "SELECT * FROM outlier"]).contains("did you mean"));
+    assert!(bad(path, 2, &["sql", "--parquet", &files, "SELECT * FROM outlier"]).contains("did you mean"));
 
     let mut program = Command::new(env!("CARGO_BIN_EXE_dream"))
         .args(["--format", "csv", "sql", "-"])
@@ -262,6 +372,6 @@ fn interrupted_questions_end_at_once_and_exports_leave_nothing() {
 
     // A query that fails in the middle of an export.
     let target = folder.path().join("x.csv").display().to_string();
-    bad(path, 1, &["export", "images", "-o", &target]);
+    bad(path, 2, &["export", "images", "-o", &target]);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }

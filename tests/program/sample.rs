@@ -138,7 +138,7 @@ fn files_that_are_not_features_of_these_classes() {
         std::fs::write(path.join("bad.npy"), bytes).unwrap();
         bad(
             path,
-            1,
+            2,
             &["import", "features", "bad.npy", "--embeddings", "quick-0-embed"],
         )
     };
@@ -158,6 +158,6 @@ fn files_that_are_not_features_of_these_classes() {
     // Good features, of classes that these embeddings do not have.
     good(path, &["embed", "-q", "--words", "bag", "--alias", "one"]);
     let args = ["import", "features", "features.parquet", "--embeddings", "one"];
-    let line = bad(path, 1, &args);
+    let line = bad(path, 2, &args);
     assert!(line.contains("which the embeddings do not have"), "{line}");
 }

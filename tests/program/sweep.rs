@@ -58,9 +58,16 @@ fn a_sweep_makes_what_is_new_and_is_compared_by_its_settings() {
         .collect();
     betas.dedup();
     assert_eq!(betas.len(), 2, "{betas:?}");
+    // What is stored needs none of the files that it was made of.
+    let text = std::fs::read_to_string(&file).unwrap();
+    let here = format!("path = \"{}/", data().display());
+    std::fs::write(path.join("moved.toml"), text.replace(&here, "path = \"/gone/")).unwrap();
+    let mut moved = all;
+    moved[2] = "moved.toml";
+    assert_eq!(json(path, &moved), rows);
     let svg = std::fs::read_to_string(path.join("a.svg")).unwrap();
     assert_eq!(svg.matches("<circle").count(), 2, "{svg}");
-    let error = bad(path, 1, &[&all[..], &["--plot", "a.svg"]].concat());
+    let error = bad(path, 2, &[&all[..], &["--plot", "a.svg"]].concat());
     assert!(error.contains("is there already"), "{error}");
     let error = bad(
         path,

@@ -99,7 +99,8 @@ def imagining(dream, model, precision, guided):
 
     def decoded(count):
         out = tempfile.mkdtemp(dir=dream.folder)
-        return dream("regenerate", "--run", run, "-o", out, *(["--index", "0"] if count == 1 else []))[1]
+        first = ["--index", "0"] if count == 1 else []
+        return dream("regenerate", "--run", run, "-o", out, "--force", *first)[1]
 
     return step, (decoded(4 * guided) - decoded(1)) / (4 * guided - 1) * 1e3
 

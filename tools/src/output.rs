@@ -1,8 +1,9 @@
 //! Results on stdout, in the format asked for, and words beside them on stderr: the only place that writes
 //! there.
 //!
-//! A reader that has gone is told from a disk that is full: the one ends the program in silence, the other is
-//! an error. Neither is a panic.
+//! A reader that has gone is told from a disk that is full: the other is an error. Without a reader the rest
+//! of a line is left unsaid, and the command goes on: what it does is done, and what it found is its exit
+//! code. An answer of many rows ends there. Neither is a panic.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -28,7 +29,15 @@ macro_rules! out {
 
 /// Prints a line.
 pub fn line(text: impl Display) -> Result<()> {
-    writeln!(io::stdout().lock(), "{text}").context(STDOUT)
+    heard(writeln!(io::stdout().lock(), "{text}"))
+}
+
+/// Passes over a reader that has gone.
+fn heard(written: io::Result<()>) -> Result<()> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context(STDOUT),
+    }
 }
 
 /// Prints a line that is no result on stderr. If no one can read it there, the program goes on without.
@@ -139,7 +148,6 @@ pub fn batch(format: Format, batch: RecordBatch) -> Result<()> {
 
 /// Prints rows of text in aligned columns, the last one as long as it is.
 pub fn columns(rows: &[impl AsRef<[String]>]) -> Result<()> {
-    let mut out = io::BufWriter::new(io::stdout().lock());
     // A text that is longer sticks out.
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.as_ref().get(column));
@@ -148,6 +156,7 @@ pub fn columns(rows: &[impl AsRef<[String]>]) -> Result<()> {
     };
     let columns = rows.iter().map(|row| row.as_ref().len()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
     for row in rows {
         let cells = row
             .as_ref()
@@ -155,10 +164,10 @@ pub fn columns(rows: &[impl AsRef<[String]>]) -> Result<()> {
             .zip(&widths)
             .map(|(cell, width)| format!("{cell:width$}"));
         let line = cells.collect::<Vec<_>>().join("  ");
-        writeln!(out, "{}", line.trim_end()).context(STDOUT)?;
+        text.push_str(line.trim_end());
+        text.push('\n');
     }
-    out.flush().context(STDOUT)?;
-    Ok(())
+    heard(io::stdout().lock().write_all(text.as_bytes()))
 }
 
 /// Returns an error, its causes and what can be done about it in one line; of several refusals, each has a
@@ -191,7 +200,7 @@ fn with_remedy(text: String, remedy: Option<Remedy>) -> String {
 }
 
 /// Returns an error and its causes in one line.
-fn causes(error: &anyhow::Error) -> String {
+pub fn causes(error: &anyhow::Error) -> String {
     let mut parts: Vec<String> = Vec::new();
     for cause in error.chain() {
         let text = without_backtrace(&cause.to_string()).replace('\n', " ");

@@ -16,7 +16,7 @@ use dream_ood::stage::{Refusal, Role, StageError};
 use dream_ood::store::StoreError;
 
 use crate::bars;
-use crate::session::Usage;
+use crate::session::{Failed, Usage};
 
 /// The rule of exit codes.
 pub const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed, or a check found something; 2 wrong usage, or a \
@@ -100,18 +100,16 @@ remedies! {
 
 /// Returns the exit code of a failure.
 pub fn exit_code(error: &Error) -> u8 {
-    let not_there = error
-        .chain()
-        .any(|cause| matches!(cause.downcast_ref(), Some(QueryError::NotInTable { .. })));
-    if error.is::<Usage>() || refusals(error).is_some() || not_there {
-        2
-    } else if Kind::of(error.as_ref()) == Some(Kind::Interrupted) {
-        match bars::terminated() {
-            true => TERMINATED,
-            false => INTERRUPTED,
-        }
-    } else {
-        1
+    if error.is::<Usage>() || refusals(error).is_some() {
+        return 2;
+    }
+    let before_work = !error.is::<Failed>();
+    match Kind::of(error.as_ref()) {
+        // What is named is not there, or is there already, or cannot be had as it was asked for.
+        Some(Kind::Missing | Kind::Exists | Kind::Refused) if before_work => 2,
+        Some(Kind::Interrupted) if bars::terminated() => TERMINATED,
+        Some(Kind::Interrupted) => INTERRUPTED,
+        _ => 1,
     }
 }
 
@@ -262,7 +260,9 @@ mod tests {
 
     #[test]
     fn remedies_name_commands_and_options_that_there_are() {
-        let program = Cli::grammar();
+        let mut program = Cli::grammar();
+        // Only then there is `--help`.
+        program.build();
         for remedy in Remedy::ALL {
             let mut named = 0;
             for quoted in remedy.text().split('`').skip(1).step_by(2) {
@@ -297,7 +297,11 @@ mod tests {
         );
         assert_eq!(of(&Usage("no".into()).into()), None);
         assert_eq!(exit_code(&Usage("no".into()).into()), 2);
-        assert_eq!(exit_code(&unknown().into()), 1);
+        assert_eq!(exit_code(&unknown().into()), 2);
+        assert_eq!(exit_code(&anyhow::anyhow!("something else")), 1);
         assert_eq!(exit_code(&StageError::Refused(Vec::new()).into()), 2);
+        assert_eq!(exit_code(&Failed::of(StageError::Refused(Vec::new()))), 2);
+        assert_eq!(exit_code(&Failed::of(unknown().into())), 1);
+        assert_eq!(of(&Failed::of(unknown().into())), Some(Remedy::Register));
     }
 }

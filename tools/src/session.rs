@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
+use dream_ood::Kind;
 use dream_ood::ask::{self, Scope};
 use dream_ood::query::{Class, QueryOptions};
 use dream_ood::stage::imagine::Shard;
@@ -23,6 +24,21 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Usage(pub String);
+
+/// What a stage failed with in its work: exit code 1, whatever it was.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Failed(#[source] StageError);
+
+impl Failed {
+    /// Tells what a stage failed with from what it refused before.
+    pub fn of(error: StageError) -> anyhow::Error {
+        match error {
+            StageError::Refused(_) => error.into(),
+            error => Self(error).into(),
+        }
+    }
+}
 
 /// Everything that a command works with.
 pub struct Session<'a> {
@@ -85,6 +101,12 @@ impl<'a> Session<'a> {
     /// Opens a store that must be there, for reading only.
     pub fn reading(globals: &'a Globals) -> Result<Self> {
         Self::new(globals, Arc::new(store_to_read(globals)?), Bars::reading)
+    }
+
+    /// Opens a store that must be there, for reading only, for work that is stopped in order: it has files
+    /// aside to remove.
+    pub fn beside(globals: &'a Globals) -> Result<Self> {
+        Self::new(globals, Arc::new(store_to_read(globals)?), Bars::new)
     }
 
     /// Opens the store to check what could be done with it, as [`store_to_check`] does.
@@ -154,7 +176,9 @@ impl<'a> Session<'a> {
             }
         }
         let (stage, has) = (&run.spec.stage, has.join(", "));
-        bail!("run {id} has no {table}: it is a run of `{stage}`, with {has}")
+        bail!(Usage(format!(
+            "run {id} has no {table}: it is a run of `{stage}`, with {has}"
+        )))
     }
 
     /// Returns the number of the class that a word means in a run and what it came from.
@@ -228,7 +252,7 @@ impl<'a> Session<'a> {
             bail!(Usage(format!("--alias {fault}")));
         }
         let started = std::time::Instant::now();
-        let (run, how) = execute()?;
+        let (run, how) = execute().map_err(Failed::of)?;
         if let Some(alias) = alias {
             self.store.set_alias(alias, run.id)?;
         }
@@ -274,12 +298,19 @@ pub fn store_to_write(globals: &Globals) -> Result<Store> {
 
 /// Opens a store that must be there, for reading only.
 pub fn store_to_read(globals: &Globals) -> Result<Store> {
-    other_store(&globals.store)
+    Ok(ask::open_to_read(&globals.store)?)
 }
 
-/// Opens any store that must be there, for reading only.
+/// Opens a store that a command names beside its own, for reading only.
+///
+/// # Errors
+/// In words of its own where it is none: what helps with the command's own store does not here.
 pub fn other_store(path: &Path) -> Result<Store> {
-    Ok(ask::open_to_read(path)?)
+    ask::open_to_read(path).map_err(|error| match Kind::of(&error) {
+        Some(Kind::Missing) => Usage(format!("there is no store at {}", path.display())).into(),
+        Some(Kind::Corrupt) => anyhow!("{error}; `dream recover FILE -o NEW` saves what is whole of a store"),
+        _ => error.into(),
+    })
 }
 
 /// Says of a store that is held by another process which one that is, where it can be seen.

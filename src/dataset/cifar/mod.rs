@@ -15,7 +15,7 @@ use std::sync::Arc;
 use super::bulk::{Bulk, Part};
 use super::error::DatasetError;
 use super::files;
-use super::item::{Item, Planes, Stored};
+use super::item::{Item, Order, Planes, Stored};
 
 pub(super) use binary::Binary;
 pub(super) use python::Python;
@@ -290,7 +290,7 @@ fn item(number: usize, label: u32, bulk: &Arc<Bulk>, offset: u64) -> Item {
             width: SIDE,
             height: SIDE,
             channels: 3,
-            by_column: false,
+            order: Order::Rows,
             part: Part {
                 bulk: bulk.clone(),
                 offset,

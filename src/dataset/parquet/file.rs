@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, StructArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int64Type, Schema};
+use arrow::datatypes::{DataType, Float64Type, Int64Type, Schema};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
@@ -15,7 +15,7 @@ use parquet::arrow::arrow_reader::{
 };
 use serde_json::Value;
 
-use super::super::beside::LABEL_COLUMNS;
+use super::super::beside::{LABEL_COLUMNS, OTHER_LABELS};
 use super::super::error::DatasetError;
 use super::super::files;
 use super::super::item::Encoded;
@@ -23,10 +23,10 @@ use super::pages::Values;
 use crate::content::Content;
 
 const IMAGE_COLUMNS: [&str; 6] = ["image", "img", "jpg", "png", "jpeg", "image_bytes"];
-/// What columns of integers are called that are labels, too.
-const OTHER_LABELS: [&str; 5] = ["target", "targets", "class", "class_id", "category"];
 /// What a column of images holds.
 const IMAGE_TYPE: &str = "struct<bytes, path> or binary";
+/// What a column of labels holds.
+const LABEL_TYPE: &str = "numbers or names of classes";
 /// Names and labels read at a time.
 const BATCH: usize = 8192;
 /// Bytes of images that are read at a time.
@@ -34,10 +34,26 @@ const STRETCH: u64 = 64 << 20;
 /// Bytes of images, as they are stored, that all files of a set hold at most.
 const HELD: usize = 512 << 20;
 
+/// What a label column says of a row.
+pub(super) enum Said {
+    Number(i64),
+    Name(String),
+}
+
+impl Said {
+    /// Returns the name of a class, if it says one.
+    pub fn name(self) -> Option<String> {
+        match self {
+            Self::Number(_) => None,
+            Self::Name(name) => Some(name),
+        }
+    }
+}
+
 /// Name (where it has one) and label of a row.
 pub(super) struct Row {
     pub name: Option<String>,
-    pub label: Option<i64>,
+    pub label: Option<Said>,
 }
 
 /// A Parquet file.
@@ -58,6 +74,8 @@ struct Columns {
     bytes: usize,
     path: Option<usize>,
     label: Option<(String, usize)>,
+    /// Whether labels are names of classes.
+    names: bool,
 }
 
 /// Consecutive rows of a row group.
@@ -151,6 +169,16 @@ impl ImageFile {
         Ok((file, classes))
     }
 
+    /// Says whether it has a column of labels.
+    pub fn is_labelled(&self) -> bool {
+        self.columns.label.is_some()
+    }
+
+    /// Says whether its labels are names of classes.
+    pub fn says_names(&self) -> bool {
+        self.columns.names
+    }
+
     fn reader(
         &self,
         leaves: Vec<usize>,
@@ -198,14 +226,11 @@ impl ImageFile {
                 None => None,
             };
             let paths = paths.as_ref().map(|paths| paths.as_string::<i64>());
-            let labels = labels.as_ref().map(|labels| labels.as_primitive::<Int64Type>());
             for row in 0..batch.num_rows() {
                 let name = paths.filter(|p| p.is_valid(row)).map(|p| p.value(row).to_owned());
-                // A null is no label, and neither is -1.
-                let known = labels.filter(|l| l.is_valid(row)).map(|l| l.value(row));
                 rows.push(Row {
                     name: name.filter(|name| !name.is_empty()),
-                    label: known.filter(|label| *label != -1),
+                    label: labels.as_ref().and_then(|labels| said(labels, row)),
                 });
             }
         }
@@ -218,16 +243,23 @@ impl ImageFile {
         }
     }
 
+    /// Brings labels to 64-bit integers, or to texts where they are names.
     fn labels(&self, name: &str, array: &ArrayRef) -> Result<ArrayRef, DatasetError> {
-        if !array.data_type().is_integer() && *array.data_type() != DataType::Null {
-            return Err(wrong(
-                &self.path,
-                name,
-                "an integer",
-                &array.data_type().to_string(),
-            ));
+        let kind = array.data_type();
+        let cast = |kind: &DataType| cast(array, kind).map_err(|e| damaged(&self.path, e));
+        if kind.is_string() {
+            return cast(&DataType::LargeUtf8);
         }
-        cast(array, &DataType::Int64).map_err(|e| damaged(&self.path, e))
+        if kind.is_floating() {
+            let numbers = cast(&DataType::Float64)?;
+            let mut numbers = numbers.as_primitive::<Float64Type>().iter().flatten();
+            if let Some(fraction) = numbers.find(|number| number.fract() != 0.0) {
+                return Err(wrong(&self.path, name, LABEL_TYPE, &fraction.to_string()));
+            }
+        } else if !kind.is_integer() && *kind != DataType::Null {
+            return Err(wrong(&self.path, name, LABEL_TYPE, &kind.to_string()));
+        }
+        cast(&DataType::Int64)
     }
 
     /// Where the images of a large row group lie, if that is known.
@@ -285,6 +317,21 @@ impl ImageFile {
     }
 }
 
+/// What a row says; a null is no label, and neither is -1 or an empty text.
+fn said(labels: &ArrayRef, row: usize) -> Option<Said> {
+    if labels.is_null(row) {
+        return None;
+    }
+    match labels.as_string_opt::<i64>() {
+        Some(names) => Some(names.value(row))
+            .filter(|name| !name.is_empty())
+            .map(|name| Said::Name(name.to_owned())),
+        None => Some(labels.as_primitive::<Int64Type>().value(row))
+            .filter(|number| *number != -1)
+            .map(Said::Number),
+    }
+}
+
 impl Columns {
     fn of(path: &Path, metadata: &ArrowReaderMetadata, features: &Value) -> Result<Self, DatasetError> {
         let schema = metadata.schema();
@@ -328,14 +375,19 @@ impl Columns {
         let label = match label {
             Some(label) => match leaf(&[&label]) {
                 Some(leaf) => Some((label, leaf)),
-                None => return Err(wrong(path, &label, "an integer", "a list or struct")),
+                None => return Err(wrong(path, &label, LABEL_TYPE, "a list or struct")),
             },
             None => None,
         };
+        let names = label.as_ref().is_some_and(|(label, _)| {
+            let field = schema.field_with_name(label);
+            field.is_ok_and(|field| field.data_type().is_string())
+        });
         Ok(Self {
             bytes,
             path: leaf(&[&image, "path"]),
             label,
+            names,
         })
     }
 }
@@ -351,15 +403,15 @@ fn declared_label(path: &Path, schema: &Schema, features: &Value) -> Result<Opti
         [only] => return Ok(Some((*only).to_owned())),
         several => {
             let several = format!("one of {}: rename it to `label`", several.join(", "));
-            return Err(wrong(path, "label", "an integer", &several));
+            return Err(wrong(path, "label", LABEL_TYPE, &several));
         }
     }
     let other = column_of(schema, &OTHER_LABELS);
-    let is_integer = |name: &String| {
+    let says_classes = |name: &String| {
         let field = schema.field_with_name(name);
-        field.is_ok_and(|field| field.data_type().is_integer())
+        field.is_ok_and(|field| field.data_type().is_integer() || field.data_type().is_string())
     };
-    Ok(other.filter(is_integer))
+    Ok(other.filter(says_classes))
 }
 
 fn wrong(path: &Path, column: &str, expected: &'static str, actual: &str) -> DatasetError {

@@ -2,9 +2,11 @@
 //! split; see `shards` for the layouts.
 //!
 //! The column `image` (or `img`, or the one that the metadata says) is `struct<bytes: binary, path: string>`
-//! or plain binary, each value a PNG or JPEG file; an integer column `label` (or `labels`, `fine_label`) is
-//! optional, and -1 or null in it is no label. Class names are those of the ClassLabel in the file's
-//! `huggingface` metadata.
+//! or plain binary, each value a PNG or JPEG file; a column `label` (or `labels`, `fine_label`) is optional.
+//! It holds the numbers of classes (whole ones as fractions, too: pandas writes integers so where some are
+//! missing), of which -1 and null are no label, and then class names are those of the ClassLabel in the
+//! file's `huggingface` metadata; or it holds the names of classes, which are numbered in the order of these
+//! names, or without any in alphabetical order.
 
 mod codec;
 mod file;
@@ -12,7 +14,7 @@ mod pages;
 mod shards;
 mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,7 +22,7 @@ use super::error::DatasetError;
 use super::files;
 use super::item::{Container, Item, Stored};
 use crate::content::Content;
-use file::ImageFile;
+use file::{ImageFile, Said};
 
 /// A set of Parquet files.
 pub(super) struct ParquetSet {
@@ -67,11 +69,50 @@ impl ParquetSet {
         if classes.is_empty() && path.is_dir() {
             classes = files::class_names(path)?;
         }
+        let all: Vec<&Arc<ImageFile>> = splits.values().flatten().collect();
+        let named = all.iter().filter(|file| file.says_names()).count();
+        let labelled = all.iter().filter(|file| file.is_labelled()).count();
+        if named > 0 && named < labelled {
+            return Err(DatasetError::Layout {
+                path: path.to_owned(),
+                reason: "labels are numbers in some of its files, and names in others".to_owned(),
+            });
+        }
+        if named > 0 && classes.is_empty() {
+            let mut names = BTreeSet::new();
+            for file in all {
+                names.extend(file.rows()?.into_iter().filter_map(|row| row.label?.name()));
+            }
+            classes = names.into_iter().collect();
+        }
         Ok(Self {
             path: path.to_owned(),
             splits,
             classes,
         })
+    }
+}
+
+impl ParquetSet {
+    /// Returns the number of the class that a row is said to be of.
+    fn number(&self, name: &str, said: Said) -> Result<u32, DatasetError> {
+        match said {
+            Said::Number(label) => u32::try_from(label).map_err(|_| DatasetError::Label {
+                path: self.path.clone(),
+                name: name.to_owned(),
+                label,
+                classes: self.classes.len(),
+            }),
+            Said::Name(class) => {
+                let place = self.classes.iter().position(|known| *known == class);
+                place
+                    .map(|place| place as u32)
+                    .ok_or_else(|| DatasetError::Layout {
+                        path: self.path.clone(),
+                        reason: format!("the label of {name} is `{class}`, and there is no such class"),
+                    })
+            }
+        }
     }
 }
 
@@ -89,14 +130,7 @@ impl Container for ParquetSet {
         for file in self.splits.get(split).into_iter().flatten() {
             for (number, row) in file.rows()?.into_iter().enumerate() {
                 let name = row.name.unwrap_or_else(|| items.len().to_string());
-                let label = row.label.map(|label| {
-                    u32::try_from(label).map_err(|_| DatasetError::Label {
-                        path: self.path.clone(),
-                        name: name.clone(),
-                        label,
-                        classes: self.classes.len(),
-                    })
-                });
+                let label = row.label.map(|label| self.number(&name, label));
                 items.push(Item {
                     label: label.transpose()?,
                     stored: Stored::Encoded(file.clone(), number),

@@ -795,3 +795,221 @@ fn pictures_are_known_by_what_they_are_where_their_names_say_nothing() {
     let coco = tree(&["train2017/x.png", "val2017/y.png", "test2017/z.png"]);
     assert_eq!(read(coco.path()).unwrap(), "test2017 1, train2017 1, val2017 1");
 }
+
+#[test]
+fn members_below_the_root_of_the_machine_are_read_as_tar_does() {
+    let dir = tree(&["x.png"]);
+    let bytes = fs::read(dir.path().join("x.png")).unwrap();
+    let mut out = ::tar::Builder::new(Vec::new());
+    for name in ["/data/a/x.png", "/data/b/y.png"] {
+        let mut header = ::tar::Header::new_ustar();
+        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_size(bytes.len() as u64);
+        header.set_entry_type(::tar::EntryType::Regular);
+        header.set_cksum();
+        out.append(&header, &bytes[..]).unwrap();
+    }
+    let path = dir.path().join("set.tar");
+    fs::write(&path, out.into_inner().unwrap()).unwrap();
+    assert_eq!(read(&path).unwrap(), "all 2 [a b]");
+}
+
+#[test]
+fn the_column_that_a_parquet_files_metadata_declares_is_that_of_its_classes() {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, BinaryArray, Int64Array, RecordBatch};
+    use parquet::file::metadata::KeyValue;
+
+    let dir = tree(&["x.png"]);
+    let picture = fs::read(dir.path().join("x.png")).unwrap();
+    let path = dir.path().join("train.parquet");
+    let read = |labels: &[&str], declared: &[&str]| {
+        let image: ArrayRef = Arc::new(BinaryArray::from(vec![&picture[..]; 2]));
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1, 0]));
+        let columns = labels.iter().map(|name| (*name, numbers.clone()));
+        let batch = RecordBatch::try_from_iter(std::iter::once(("image", image)).chain(columns)).unwrap();
+        let label = serde_json::json!({ "_type": "ClassLabel", "names": ["cat", "dog"] });
+        let features: serde_json::Map<_, _> = declared
+            .iter()
+            .map(|name| ((*name).to_owned(), label.clone()))
+            .collect();
+        let text = serde_json::json!({ "info": { "features": features } }).to_string();
+        let properties = parquet::file::properties::WriterProperties::builder();
+        let properties =
+            properties.set_key_value_metadata(Some(vec![KeyValue::new("huggingface".to_owned(), text)]));
+        let file = fs::File::create(&path).unwrap();
+        let mut writer =
+            parquet::arrow::ArrowWriter::try_new(file, batch.schema(), Some(properties.build())).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        self::read(&path).map_err(|error| error.to_string())
+    };
+    assert_eq!(read(&["kind"], &["kind"]).unwrap(), "train 2 [cat dog]");
+    assert_eq!(read(&["Label"], &[]).unwrap(), "train 2 [0 1]");
+    assert_eq!(read(&["target"], &[]).unwrap(), "train 2 [0 1]");
+    assert_eq!(read(&["number"], &[]).unwrap(), "train 2");
+    let two = read(&["coarse", "fine"], &["coarse", "fine"]).unwrap_err();
+    assert!(two.contains("coarse, fine"), "{two}");
+}
+
+/// A NumPy array as `numpy.save` writes it.
+fn array(kind: &str, shape: &str, bytes: &[u8]) -> Vec<u8> {
+    let dict = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({shape}), }}\n");
+    let start = [&b"\x93NUMPY\x01\x00"[..], &(dict.len() as u16).to_le_bytes()].concat();
+    [&start, dict.as_bytes(), bytes].concat()
+}
+
+#[test]
+fn numpy_arrays_of_pictures() {
+    let dir = tempfile::tempdir().unwrap();
+    let grey = array("|u1", "2, 2, 3", &(0..12).collect::<Vec<u8>>());
+    let colour = array("|u1", "2, 1, 2, 3", &(0..12).collect::<Vec<u8>>());
+    let npz = |files: &[(&str, &[u8])]| {
+        let mut out = ::zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        let options = ::zip::write::SimpleFileOptions::default();
+        for (name, bytes) in files {
+            out.start_file(format!("{name}.npy"), options).unwrap();
+            out.write_all(bytes).unwrap();
+        }
+        let path = dir.path().join("set.npz");
+        fs::write(&path, out.finish().unwrap().into_inner()).unwrap();
+        path
+    };
+    // MedMNIST has labels [n, 1], Keras [n].
+    let column = array("|u1", "2, 1", &[1, 0]);
+    let row = array(">i4", "2,", &[0, 0, 0, 0, 0, 0, 0, 2]);
+    let medical = npz(&[
+        ("train_images", &grey),
+        ("train_labels", &column),
+        ("val_images", &grey),
+        ("val_labels", &column),
+    ]);
+    assert_eq!(read(&medical).unwrap(), "train 2 [0 1], val 2 [0 1]");
+    let keras = npz(&[("x_test", &colour), ("y_test", &row)]);
+    assert_eq!(read(&keras).unwrap(), "test 2 [0 2]");
+    let images = Images::open(&keras, &Reading::default(), "test", &[]).unwrap();
+    assert_eq!(images.labels(), Some(&[0, 2][..]));
+    let pixels = images.decode(1).unwrap();
+    assert_eq!((pixels.height, pixels.width, pixels.channels), (1, 2, 3));
+    assert_eq!(pixels.bytes, (6..12).collect::<Vec<u8>>());
+    let planes = array("|u1", "2, 3, 1, 2", &(0..12).collect::<Vec<u8>>());
+    let planes = npz(&[("images", &planes), ("labels", &row)]);
+    let images = Images::open(&planes, &Reading::default(), "all", &[]).unwrap();
+    assert_eq!(images.decode(1).unwrap().bytes, [6, 8, 10, 7, 9, 11]);
+    // As `numpy.savez_compressed` writes it, whole and with another checksum.
+    let compressed = fs::read(fixture("numpy/compressed.npz")).unwrap();
+    let path = dir.path().join("compressed.npz");
+    fs::write(&path, &compressed).unwrap();
+    assert_eq!(read(&path).unwrap(), "test 2 [0 2], train 3 [0 1]");
+    let at = compressed
+        .windows(4)
+        .position(|word| word == b"PK\x01\x02")
+        .unwrap();
+    let mut spoilt = compressed.clone();
+    spoilt[at + 16] ^= 1;
+    fs::write(&path, &spoilt).unwrap();
+    assert!(read(&path).unwrap_err().to_string().contains("checksum"));
+    let none = npz(&[("features", &array("<f4", "2, 3", &[0; 24]))]);
+    let said = read(&none).unwrap_err().to_string();
+    assert!(
+        said.contains("none of its arrays is of pictures") && said.contains("features <f4"),
+        "{said}"
+    );
+    let negative = npz(&[("images", &grey), ("labels", &array("|i1", "2,", &[0, 0xfe]))]);
+    assert!(read(&negative).unwrap_err().to_string().contains("-2"));
+    let more = npz(&[("images", &grey), ("labels", &array("|i1", "3,", &[0, 1, 0]))]);
+    assert!(matches!(
+        read(&more),
+        Err(DatasetError::Count {
+            images: 2,
+            labels: 3,
+            ..
+        })
+    ));
+    let fractions = npz(&[("images", &grey), ("labels", &array("<f4", "2,", &[0; 8]))]);
+    assert!(
+        read(&fractions)
+            .unwrap_err()
+            .to_string()
+            .contains("expected integers")
+    );
+    let cut = npz(&[("images", &grey[..grey.len() - 1])]);
+    assert!(
+        read(&cut)
+            .unwrap_err()
+            .to_string()
+            .contains("[2, 2, 3] by its header")
+    );
+
+    // CIFAR-10-C: a corruption a file, labels for all.
+    let corrupted = tempfile::tempdir().unwrap();
+    for (file, bytes) in [
+        ("fog.npy", &colour),
+        ("snow.npy", &colour),
+        ("labels.npy", &column),
+    ] {
+        fs::write(corrupted.path().join(file), bytes).unwrap();
+    }
+    assert_eq!(read(corrupted.path()).unwrap(), "fog 2 [0 1], snow 2 [0 1]");
+    assert_eq!(read(&corrupted.path().join("fog.npy")).unwrap(), "all 2");
+}
+
+#[test]
+fn labels_of_parquet_are_numbers_or_names() {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, BinaryArray, Float64Array, RecordBatch, StringArray};
+
+    let dir = tree(&["x.png"]);
+    let picture = fs::read(dir.path().join("x.png")).unwrap();
+    fs::remove_file(dir.path().join("x.png")).unwrap();
+    let write = |file: &str, labels: ArrayRef| {
+        let image: ArrayRef = Arc::new(BinaryArray::from(vec![&picture[..]; labels.len()]));
+        let batch = RecordBatch::try_from_iter([("image", image), ("label", labels)]).unwrap();
+        let file = fs::File::create(dir.path().join(file)).unwrap();
+        let mut writer = parquet::arrow::ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+    };
+    let names = |names: &[&str]| -> ArrayRef { Arc::new(StringArray::from(names.to_vec())) };
+    let labels = |split: &str| {
+        let images = Images::open(dir.path(), &Reading::default(), split, &[]).unwrap();
+        images.labels().unwrap().to_vec()
+    };
+    // The names of both files, in order.
+    write("train.parquet", names(&["dog", "ant"]));
+    write("test.parquet", names(&["cat", "dog"]));
+    assert_eq!(read(dir.path()).unwrap(), "test 2 [cat dog], train 2 [ant dog]");
+    assert_eq!(labels("train"), [2, 0]);
+    assert_eq!(labels("test"), [1, 2]);
+    // As pandas writes integers once one was missing.
+    write("test.parquet", Arc::new(Float64Array::from(vec![1.0, 0.0])));
+    let mixed = read(dir.path()).unwrap_err().to_string();
+    assert!(mixed.contains("numbers in some of its files"), "{mixed}");
+    write("train.parquet", Arc::new(Float64Array::from(vec![0.0, 2.0])));
+    assert_eq!(labels("test"), [1, 0]);
+    write("train.parquet", Arc::new(Float64Array::from(vec![0.5, 2.0])));
+    let half = read(dir.path()).unwrap_err().to_string();
+    assert!(
+        half.contains("0.5") && half.contains("numbers or names of classes"),
+        "{half}"
+    );
+}
+
+#[test]
+fn a_repository_of_hugging_faces_cache_is_its_main_snapshot() {
+    let dir = tree(&[
+        "datasets--u--d/snapshots/aaa/train/a/x.png",
+        "datasets--u--d/snapshots/bbb/train/b/x.png",
+        "datasets--u--d/blobs/0",
+    ]);
+    let repository = dir.path().join("datasets--u--d");
+    let said = place(&repository).unwrap_err().to_string();
+    assert!(said.contains("2 snapshots (aaa, bbb)"), "{said}");
+    fs::create_dir(repository.join("refs")).unwrap();
+    fs::write(repository.join("refs/main"), "bbb\n").unwrap();
+    assert_eq!(read(&place(&repository).unwrap()).unwrap(), "train 1 [b]");
+    fs::remove_dir_all(repository.join("snapshots/bbb")).unwrap();
+    assert_eq!(read(&place(&repository).unwrap()).unwrap(), "train 1 [a]");
+}

@@ -8,9 +8,10 @@ use flate2::read::DeflateDecoder;
 use zip::{CompressionMethod, ZipArchive};
 
 use super::super::ExchangeError;
-use super::super::npy::{AnyHeader, decode_any};
+use super::super::npy::decode_any;
 use super::{Array, Held, Kind, Numbers, Source, turned};
 use crate::floats::{self, Format};
+use crate::npy::Header;
 
 /// How many times as long as its bytes what they decompress to can be: deflate makes 258 bytes of two bits.
 const MOST: u64 = 1032;
@@ -121,7 +122,7 @@ fn of_places(path: &Path, mut places: Vec<Place>) -> Result<(Vec<Array>, Npy), E
 }
 
 /// The array that a header speaks of, which must fit into what there is of bytes.
-fn array(path: &Path, place: &Place, header: &AnyHeader) -> Result<Array, ExchangeError> {
+fn array(path: &Path, place: &Place, header: &Header) -> Result<Array, ExchangeError> {
     let kind = kind(&header.descr);
     let size = kind.size() as u64;
     // Without the zeros, so that no product of some of the sides overflows later.

@@ -11,6 +11,6 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub(in crate::exchange) use header::{AnyHeader, decode_any};
+pub(in crate::exchange) use header::decode_any;
 pub use read::NpyVectors;
 pub use write::{NpyLayout, NpyWritten, write_npy};

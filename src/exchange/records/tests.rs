@@ -133,3 +133,28 @@ fn nulls_in_vectors_of_parquet_are_refused_and_64_bits_rounded() {
         "{said}"
     );
 }
+
+#[test]
+fn classes_are_found_by_what_other_programs_call_them() {
+    let classes = |text: &str| {
+        let (rows, given) = rows::<Feature>(text)?;
+        let classes = rows.iter().map(|row| (row.class_id, row.class_name.clone()));
+        Ok::<_, String>((classes.collect::<Vec<_>>(), given.class_id, given.class_name))
+    };
+    let numbers = |text: &str| {
+        let (rows, id, name) = classes(text).unwrap();
+        assert!(id && !name, "{text}");
+        rows.into_iter().map(|row| row.0).collect::<Vec<_>>()
+    };
+    assert_eq!(numbers("Label,v_0,v_1\n2,0,1\n0,1,0\n"), [2, 0]);
+    // As pandas writes integers once one was missing.
+    assert_eq!(numbers("class_id,v_0,v_1\n2.0,0,1\n0.0,1,0\n"), [2, 0]);
+    let (named, id, name) = classes("name,v_0,v_1\nhen,0,1\n").unwrap();
+    assert_eq!((named[0].1.as_str(), id, name), ("hen", false, true));
+    let half = classes("class_id,v_0,v_1\n1.5,0,1\n").unwrap_err();
+    assert!(half.contains("class_id"), "{half}");
+    let two = classes("label,target,v_0,v_1\n1,0,0,1\n").unwrap_err();
+    assert!(two.contains("`label` and `target`"), "{two}");
+    let groups = classes("class_name,x_0,x_1,w_0,w_1\nhen,0,1,2,3\n").unwrap_err();
+    assert!(groups.contains("`vector`") || groups.contains("`w`"), "{groups}");
+}

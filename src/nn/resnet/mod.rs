@@ -107,6 +107,11 @@ impl ResNetConfig {
         Ok(specs.map(|spec| (spec.name, spec.shape)).collect())
     }
 
+    /// Returns the length of the pooled feature vector: what the last layer reads.
+    pub(crate) fn features(&self) -> Option<usize> {
+        self.shapes().ok()?.get("fc.weight")?.get(1).copied()
+    }
+
     fn specs(&self) -> Result<Vec<Spec>> {
         match self.form {
             Form::Residual => plan::specs(self),

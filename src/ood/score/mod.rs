@@ -32,7 +32,7 @@ pub use error::ScoreError;
 pub use registry::{Entry, all, by_name, find, near};
 pub use values::{Hyperparameter, Range, Values};
 
-use super::observed::Observed;
+use super::observed::{Observed, Rows};
 use rayon::prelude::*;
 
 /// What a score reads.
@@ -133,10 +133,61 @@ impl<'a> Reference<'a> {
     }
 }
 
+/// How large the set is that a score learns from, as far as that is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// Pictures that the classifier was trained on.
+    pub train: Option<usize>,
+    /// Features of a picture.
+    pub features: Option<usize>,
+}
+
+impl Extent {
+    /// That of pictures which were observed.
+    fn of(train: Rows<'_>) -> Self {
+        Self {
+            train: Some(train.len()),
+            features: Some(train.width()),
+        }
+    }
+
+    /// Refuses fewer features than `needed`.
+    fn require_features(self, needed: usize, why: &'static str) -> Result<(), ScoreError> {
+        let what = "features a picture";
+        require_enough(self.features, needed, what, why)
+    }
+}
+
+/// Refuses fewer of something than are needed, where their number is known.
+fn require_enough(
+    actual: Option<usize>,
+    needed: usize,
+    what: &'static str,
+    why: &'static str,
+) -> Result<(), ScoreError> {
+    match actual.filter(|actual| *actual < needed) {
+        Some(actual) => Err(ScoreError::TooFew {
+            what,
+            needed,
+            actual,
+            why,
+        }),
+        None => Ok(()),
+    }
+}
+
 /// A way to tell in-distribution pictures from others.
 pub trait Score: Send + Sync {
     /// What there is to know of it.
     fn card(&self) -> &'static Card;
+
+    /// Refuses values that ask for more than there is to learn from.
+    ///
+    /// # Errors
+    /// [`ScoreError::TooFew`].
+    fn check(&self, _values: &Values, _extent: Extent) -> Result<(), ScoreError> {
+        Ok(())
+    }
 
     /// Learns what it must from `reference`.
     ///

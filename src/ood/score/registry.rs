@@ -1,7 +1,7 @@
 //! Scores of both kinds by name: those of what a classifier showed, and those that run the network.
 
 use super::network::{NETWORK_SCORES, NetworkScore};
-use super::{Card, SCORES, Score, ScoreError, Values};
+use super::{Card, Extent, SCORES, Score, ScoreError, Values};
 
 /// A score of either kind.
 #[derive(Clone, Copy)]
@@ -28,6 +28,17 @@ impl Entry {
     pub fn values(self, given: &[(&str, f64)]) -> Result<Values, ScoreError> {
         let card = self.card();
         Values::new(card.name, card.hyperparameters, given)
+    }
+
+    /// Refuses values that ask for more than there is to learn from.
+    ///
+    /// # Errors
+    /// [`ScoreError::TooFew`].
+    pub fn check(self, values: &Values, extent: Extent) -> Result<(), ScoreError> {
+        match self {
+            Self::Shown(score) => score.check(values, extent),
+            Self::Network(_) => Ok(()),
+        }
     }
 }
 

@@ -64,6 +64,22 @@ fn open(kind: &str, offset: i32, shape: &[u64], strides: &[u64]) -> Result<Vec<f
 }
 
 #[test]
+fn a_torchscript_program_is_called_by_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.pt");
+    let mut zip = ZipWriter::new(fs::File::create(&path).unwrap());
+    for name in ["a/data.pkl", "a/code/__torch__.py", "a/constants.pkl"] {
+        zip.start_file(name, SimpleFileOptions::default()).unwrap();
+    }
+    zip.finish().unwrap();
+    let said = TorchFile::open(&path).map(|_| ()).unwrap_err().to_string();
+    assert!(
+        said.contains("TorchScript") && said.contains("state_dict()"),
+        "{said}"
+    );
+}
+
+#[test]
 fn numbers_are_where_strides_say() {
     assert_eq!(
         open("FloatStorage", 1, &[2, 2], &[2, 1]).unwrap(),
@@ -242,4 +258,21 @@ fn long_pickles_before_the_storages_are_found() {
     let [found, expected] = [path, fixture("nn/legacy.pth")].map(|p| TorchFile::open(&p).unwrap());
     assert!(expected.tensors().len() == 6 && found.tensors().keys().eq(expected.tensors().keys()));
     read_all(found.path()).unwrap();
+}
+
+#[test]
+fn views_whose_numbers_are_not_those_stored_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.pth");
+    let open = |metadata: &[u8]| {
+        let plain = program("FloatStorage", 0, &[2], &[1]);
+        let (arguments, end) = plain.split_at(plain.len() - b"tRs.".len());
+        write_zip(&path, &[arguments, metadata, end].concat(), &FLOATS);
+        TorchFile::open(&path).map(|_| ()).map_err(|e| e.to_string())
+    };
+    assert_eq!(open(b"}U\x03neg\x89s"), Ok(()));
+    for metadata in [&b"}U\x03neg\x88s"[..], b"}U\x04conj\x88s"] {
+        let said = open(metadata).unwrap_err();
+        assert!(said.contains("unknown way"), "{said}");
+    }
 }

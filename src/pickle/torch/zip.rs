@@ -38,6 +38,13 @@ pub(super) fn tensors(file: File, length: u64) -> Result<Found> {
     };
     drop((names, first));
     let root = pickle.strip_suffix("data.pkl").unwrap_or_default().to_owned();
+    if archive.index_for_name(&format!("{root}constants.pkl")).is_some() {
+        return Err(TorchError::Layout(
+            "it is a TorchScript program: `torch.save(torch.jit.load(FILE).state_dict(), NEW)` saves its \
+             tensors"
+                .to_owned(),
+        ));
+    }
     if let Ok(order) = archive.by_name(&format!("{root}byteorder")) {
         let mut text = String::new();
         order.take(WORD).read_to_string(&mut text)?;

@@ -10,6 +10,7 @@ mod answer;
 mod balance;
 mod depth;
 mod dialect;
+mod folder;
 mod functions;
 mod json;
 mod message;

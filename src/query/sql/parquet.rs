@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
@@ -20,8 +20,8 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::provider::external;
-use super::row_groups;
 use super::scan::{Batches, Reads, ScanExec, column_names};
+use super::{folder, row_groups};
 use crate::exchange::parquet::ParquetFile;
 use crate::query::{self, QueryError};
 use crate::store::Tally;
@@ -32,10 +32,10 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// Reads the heads of the files.
+    /// Reads the heads of the files; those that may have rows in common are read as far as it takes to see.
     pub(super) fn open(folder: &Path) -> query::Result<Self> {
         let mut files: BTreeMap<String, Vec<ParquetFile>> = BTreeMap::new();
-        for path in parquet_files(folder)? {
+        for path in folder::files(folder)? {
             let file = ParquetFile::open(&path)?;
             let stem = || {
                 path.file_stem()
@@ -53,6 +53,7 @@ impl Folder {
             return Err(QueryError::NoParquet { folder });
         }
         let tables = files.into_iter().map(|(name, files)| {
+            folder::check_apart(&name, &files)?;
             let table = FileTable::new(name.clone(), files)?;
             Ok((name, Arc::new(table)))
         });
@@ -71,31 +72,6 @@ impl Folder {
         let table = self.tables.get(name)?.clone();
         Some(table)
     }
-}
-
-/// Returns the Parquet files of a folder, by name.
-fn parquet_files(folder: &Path) -> query::Result<Vec<PathBuf>> {
-    let io = |source| QueryError::Folder {
-        folder: folder.to_owned(),
-        source,
-    };
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(io)? {
-        let path = entry.map_err(io)?.path();
-        let hidden = path
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if path
-            .extension()
-            .is_some_and(|e| e.eq_ignore_ascii_case("parquet"))
-            && !hidden
-            && path.is_file()
-        {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
 }
 
 /// The files of one table.

@@ -137,6 +137,7 @@ impl Tables {
                 Ok(Arc::new(table))
             }
             TableName::Runs
+            | TableName::RunAliases
             | TableName::RunInputs
             | TableName::RunParams
             | TableName::RunSources

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::chosen::{self, Chosen, Way};
 use super::parts::{self, Parts};
 use super::{EXTRA_METRICS, Evaluate, Params, group, own_score};
+use crate::ood::score::Extent;
 use crate::stage::detect::OwnScore;
 use crate::stage::{
     Asked, ImageSource, Input, Known, Refusals, Role, Source, StageError, StateSource, detect, import,
@@ -60,7 +61,7 @@ pub(super) fn check(
         }
         check_set(store, role, &known, &seen, refusals)?;
         if *role == Role::Train {
-            observe::check_own_set(store, &known, role, refusals)?;
+            observe::check_training_images(store, &known, role, refusals)?;
         }
         seen.push((role.clone(), known));
     }
@@ -74,6 +75,20 @@ pub(super) fn check(
         }
     }
     parts::check(&sets, &asked.params.groups, &chosen, refusals);
+    if !asked.params.where_possible
+        && let Some((_, train)) = seen.iter().find(|(role, _)| *role == Role::Train)
+    {
+        let stored = sets.iter().find(|(role, _)| *role == Role::Train);
+        let extent = match stored {
+            Some((_, parts)) => Extent {
+                train: Some(parts.images),
+                features: Some(parts.features).filter(|width| *width > 0),
+            },
+            None => extent_to_be(store, train)?,
+        };
+        let is_searched = roles.contains(&Role::OodValidation);
+        check_extent(&chosen, extent, is_searched, refusals);
+    }
     // A finished run is answered without the network.
     let chosen = match asked.is_answered(store) {
         true => chosen
@@ -83,6 +98,42 @@ pub(super) fn check(
         false => chosen,
     };
     check_needs(store, &chosen, &seen, refusals)
+}
+
+/// Returns how many training images will be looked at, and how many features they will have, as far as that
+/// is known.
+fn extent_to_be(store: &Store, train: &Known) -> Result<Extent, StageError> {
+    if train.stage != observe::NAME {
+        return Ok(Extent::default());
+    }
+    let params = train.params::<observe::Params>()?;
+    let images = train.source::<ImageSource>(store, &Role::Images).ok();
+    let features = match (params.network, train.input(&Role::Detector)) {
+        (Some(network), _) => network.features(),
+        (None, Some(detector)) => {
+            let detector = detector.known(store, &Role::Detector, &[detect::NAME])?;
+            detector.params::<detect::Params>()?.training.features()
+        }
+        (None, None) => None,
+    };
+    Ok(Extent {
+        train: images
+            .and_then(|images| images.count(&params.split))
+            .map(|count| count as usize),
+        features,
+    })
+}
+
+/// Refuses scores that ask for more training images or features than there are. The values of one that is
+/// searched for are not known yet.
+fn check_extent(chosen: &[Chosen], extent: Extent, is_searched: bool, refusals: &mut Refusals) {
+    for score in chosen.iter().filter(|score| !(is_searched && score.is_plain())) {
+        if let Way::Of(way, values) = &score.way
+            && let Err(error) = way.check(values, extent)
+        {
+            refusals.refuse("scores", format!("`{}`: {error}", score.label));
+        }
+    }
 }
 
 /// Refuses activations of another classifier than the first ones, and of a set that is there already.
@@ -96,25 +147,21 @@ fn check_set(
     let Some((_, first)) = seen.first() else {
         return check_id(store, role, known, refusals);
     };
-    let again = seen
-        .iter()
-        .any(|(other, id)| *other == Role::Id && id.run.is_some() && id.run == known.run);
-    if again && known.stage == import::NAME {
-        refusals.refuse(role, "these are the activations of the ID set once more");
-    }
-    let id = seen.iter().find(|(other, _)| *other == Role::Id);
-    if let (Role::Ood(_), Some((_, id))) = (role, id)
-        && let (Some(own), Some(of_id)) = (imported_as(known)?, imported_as(id)?)
-        && own == of_id
-    {
-        let Named { dataset, split } = own;
-        refusals.refuse(
-            role,
-            format!(
-                "it is called `{dataset}`, split `{split}`, as the ID set is: their scores could not be told \
-                 apart"
-            ),
-        );
+    let strangers = || seen.iter().filter(|(other, _)| !may_share(role, other));
+    if let Some(own) = imported_as(known)? {
+        for (other, theirs) in strangers() {
+            if theirs.run.is_some() && theirs.run == known.run {
+                let found = format!("these are the activations of {} once more", called(other));
+                refusals.refuse(role, found);
+            } else if (is_outside(role) || is_outside(other)) && imported_as(theirs)?.as_ref() == Some(&own) {
+                let Named { dataset, split } = &own;
+                let found = format!(
+                    "it is called `{dataset}`, split `{split}`, as {} is: they could not be told apart",
+                    called(other)
+                );
+                refusals.refuse(role, found);
+            }
+        }
     }
     // What another program made says nothing of its classifier.
     let observed = |known: &Known| known.stage == observe::NAME;
@@ -132,23 +179,42 @@ fn check_set(
         let split = known.params::<observe::Params>()?.split;
         Ok(set.is_registered().then(|| (set.digest().to_owned(), split)))
     };
-    let validation = seen.iter().filter(|(other, _)| *other == Role::OodValidation);
-    for (_, other) in validation {
-        if let (Some(set), true) = (looks_at(known)?, matches!(role, Role::Ood(_)))
-            && looks_at(other)?.as_ref() == Some(&set)
+    let Some((set, split)) = looks_at(known)? else {
+        return Ok(());
+    };
+    for (other, theirs) in strangers() {
+        if let Some((their_set, their_split)) = looks_at(theirs)?
+            && set == their_set
+            && (split == their_split || is_outside(role) && *other == Role::Id)
         {
-            refusals.refuse(role, "hyperparameters are searched on these very images");
+            refusals.refuse(
+                role,
+                format!("these are the images of {} once more", called(other)),
+            );
         }
     }
-    let id = seen.iter().find(|(other, _)| *other == Role::Id);
-    let id = id.map(|(_, id)| looks_at(id)).transpose()?.flatten();
-    if let (Some((set, split)), Some(id)) = (looks_at(known)?, id)
-        && set == id.0
-        && (matches!(role, Role::Ood(_) | Role::OodValidation) || split == id.1)
-    {
-        refusals.refuse(role, "these are the images of the ID set once more");
-    }
     Ok(())
+}
+
+/// Says whether the same images may be both: what is learnt from may be what a network was trained on.
+fn may_share(one: &Role, other: &Role) -> bool {
+    let learns = |role: &Role| matches!(role, Role::Train | Role::Validation);
+    learns(one) && learns(other)
+}
+
+/// Says whether the images are of none of the classifier's classes.
+fn is_outside(role: &Role) -> bool {
+    matches!(role, Role::Ood(_) | Role::OodValidation)
+}
+
+fn called(role: &Role) -> String {
+    match role {
+        Role::Id => "the ID set".to_owned(),
+        Role::Train => "the training images".to_owned(),
+        Role::Validation => "the validation images".to_owned(),
+        Role::OodValidation => "the OOD images that hyperparameters are searched on".to_owned(),
+        other => format!("`{other}`"),
+    }
 }
 
 /// What imported activations are of.

@@ -16,14 +16,34 @@ pub const DREAM: &str = OwnScore::Dream.name();
 /// The word for every score of [`all`].
 pub const ALL: &str = "all";
 
-/// A score, and the values of its hyperparameters that are not the defaults.
+/// A score, and the values of its hyperparameters that are not the defaults. A preset may say the latter as
+/// tables and command lines do, `knn:k=10`, too.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, try_from = "Written")]
 pub enum ScoreSpec {
     /// With its defaults.
     Plain(String),
     /// With other values.
     Tuned(Tuned),
+}
+
+/// A score as a preset has it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Text(String),
+    Tuned(Tuned),
+}
+
+impl TryFrom<Written> for ScoreSpec {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        match written {
+            Written::Text(text) => text.parse(),
+            Written::Tuned(tuned) => Ok(Self::Tuned(tuned)),
+        }
+    }
 }
 
 /// A score with values of its own.
@@ -79,7 +99,9 @@ impl FromStr for ScoreSpec {
                 .split_once('=')
                 .and_then(number)
                 .ok_or_else(|| format!("`{part}` in `{text}`: expected NAME:HYPERPARAMETER=NUMBER"))?;
-            values.insert(name, value);
+            if let Some(first) = values.insert(name.clone(), value) {
+                return Err(format!("`{text}`: {name} is given twice, as {first} and {value}"));
+            }
         }
         Ok(match values.is_empty() {
             true => Self::Plain(name),

@@ -17,13 +17,15 @@ pub(super) struct Parts {
     /// Logits of an image; none if it is 0.
     logits: usize,
     /// Features of an image; none if it is 0.
-    features: usize,
+    pub features: usize,
     /// BLAKE3 of the last layer.
     head: Option<String>,
     /// The first image without a class.
     unlabelled: Option<usize>,
     /// The largest class, and the first image of it.
     largest: Option<(i32, usize)>,
+    /// Number of images.
+    pub images: usize,
     /// Another program's.
     is_imported: bool,
 }
@@ -54,6 +56,7 @@ impl Parts {
             head: head.map(|row| row.blake3),
             unlabelled: labels.iter().position(Option::is_none),
             largest: known.reduce(|a, b| if b.0 > a.0 { b } else { a }),
+            images: labels.len(),
             is_imported: store.run(run)?.spec.stage == import::NAME,
         }))
     }

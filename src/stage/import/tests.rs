@@ -580,6 +580,104 @@ fn an_evaluation_says_what_its_numbers_do_not_tell() {
 }
 
 #[test]
+fn a_table_of_outliers_is_none_of_features() {
+    let bench = Bench::new();
+    let space = bench.npy("space.npy", "(3, 2)", &SPACE);
+    let space = bench.space(&space, &classes()).unwrap().id;
+    let text = b"class_id,kind,knn_distance,v_0,v_1\n0,outlier,0.5,1,2\n";
+    let file = bench.file("x.csv", text);
+    let said = bench.vectors(VectorKind::Features, &file, space).unwrap_err();
+    assert!(said.contains("the columns of outliers"), "{said}");
+    bench.vectors(VectorKind::Outliers, &file, space).unwrap();
+}
+
+#[test]
+fn what_scores_learn_from_is_none_of_the_test_images() {
+    let bench = Bench::new();
+    let of = |name: &str| of_logits(&bench, name, "test", &[[2.0, 0.0], [3.0, 1.0]], &[0, 1]);
+    let [id, ood, train, other] = ["id", "ood", "train", "other"].map(of);
+    let params = serde_json::json!({ "scores": ["msp"], "convention": "openood" });
+    let params = serde_json::from_value(params).unwrap();
+    let asked = |train: RunId, validation: RunId, ood_validation: RunId| {
+        let observations = crate::stage::evaluate::Observations {
+            id: id.into(),
+            ood: vec![("ood".to_owned(), ood.into())],
+            train: Some(train.into()),
+            validation: Some(validation.into()),
+            ood_validation: Some(ood_validation.into()),
+        };
+        let spec = crate::stage::evaluate::ask(&params, &observations).spec(&bench.store);
+        spec.map(|_| ()).map_err(|error| error.to_string())
+    };
+    // Validation images may be those of the training.
+    assert_eq!(asked(train, train, other), Ok(()));
+    for (wrong, words) in [
+        (asked(ood, train, other), "the training images once more"),
+        (
+            asked(train, train, ood),
+            "hyperparameters are searched on once more",
+        ),
+        (asked(id, train, other), "once more"),
+        (asked(train, other, other), "once more"),
+    ] {
+        let said = wrong.unwrap_err();
+        assert!(said.contains(words), "{said}");
+    }
+}
+
+#[test]
+fn numbers_beyond_what_there_is_to_learn_from_are_refused_first() {
+    let bench = Bench::new();
+    let [id, ood, train] = ["id", "ood", "train"].map(|name| {
+        let (features, logits) = ([0.5f32; 6], [1.0f32; 4]);
+        let [features, logits] = [&features[..], &logits].map(crate::floats::to_bytes);
+        let view = |width: usize, bytes| {
+            safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![2, width], bytes).unwrap()
+        };
+        let arrays = [("features", view(3, &features)), ("logits", view(2, &logits))];
+        let file = bench.file(
+            &format!("{name}.safetensors"),
+            &safetensors::serialize(arrays, None).unwrap(),
+        );
+        let rows = Rows::Activations(ActivationsOf {
+            dataset: name,
+            split: "test",
+            arrays: None,
+        });
+        bench.import(&Question { file: &file, rows }).unwrap().id
+    });
+    let asked = |score: &str, possible: bool| {
+        let params = serde_json::json!({
+            "scores": [score.parse::<crate::stage::evaluate::ScoreSpec>().unwrap()],
+            "convention": "openood", "where_possible": possible,
+        });
+        let observations = crate::stage::evaluate::Observations {
+            id: id.into(),
+            ood: vec![("ood".to_owned(), ood.into())],
+            train: Some(train.into()),
+            validation: None,
+            ood_validation: None,
+        };
+        let params = serde_json::from_value(params).unwrap();
+        let spec = crate::stage::evaluate::ask(&params, &observations).spec(&bench.store);
+        spec.map(|_| ()).map_err(|error| error.to_string())
+    };
+    for score in ["knn:k=2", "neco:dim=3", "nnguide:k=2:share=1"] {
+        assert_eq!(asked(score, false), Ok(()), "{score}");
+    }
+    for (score, words) in [
+        ("knn:k=3", "training pictures: 2, but 3 are needed"),
+        ("nnguide:k=2:share=0.5", "in the bank: 1, but 2 are needed"),
+        ("neco:dim=4", "features a picture: 3, but 4 are needed"),
+    ] {
+        let said = asked(score, false).unwrap_err();
+        assert!(said.contains(words), "{score}: {said}");
+        // Of all scores those that cannot learn are left out.
+        assert_eq!(asked(score, true), Ok(()), "{score}");
+    }
+}
+
+#[test]
 fn sets_that_cannot_be_told_apart_or_scored_are_refused_first() {
     let bench = Bench::new();
     let id = of_logits(&bench, "set", "test", &[[2.0, 0.0], [3.0, 1.0]], &[0, 1]);
@@ -596,4 +694,73 @@ fn sets_that_cannot_be_told_apart_or_scored_are_refused_first() {
         said.contains("image 0 is of class 7, but there are 2 logits"),
         "{said}"
     );
+}
+
+#[test]
+fn names_that_tables_cannot_hold_and_classes_of_one_name_are_refused() {
+    let bench = Bench::new();
+    let file = bench.file("scores.csv", b"value\n1\n2\n");
+    let import = |dataset, split, score| {
+        let rows = Rows::Scores(ScoresOf {
+            dataset,
+            split,
+            score,
+        });
+        bench.import(&Question { file: &file, rows }).map(|_| ())
+    };
+    assert_eq!(import("svhn", "test", "knn:k=50"), Ok(()));
+    for (dataset, split, score) in [
+        ("", "test", "msp"),
+        ("x\ny", "test", "msp"),
+        ("average", "test", "msp"),
+        ("svhn", " ", "msp"),
+        ("svhn", "test", ""),
+        ("svhn", "test", "a\tb"),
+    ] {
+        assert!(
+            import(dataset, split, score).is_err(),
+            "{dataset:?} {split:?} {score:?}"
+        );
+    }
+
+    let twice = bench.file("twice.csv", b"class_name,v_0,v_1\nhen,1,0\nhen,0,1\n");
+    let said = bench.space(&twice, &[]).unwrap_err();
+    assert!(said.contains("two rows are of the class `hen`"), "{said}");
+    let forms = "class_name,v_0,v_1\ncaf\u{e9},1,0\ncafe\u{301},0,1\n";
+    let said = bench
+        .space(&bench.file("forms.csv", forms.as_bytes()), &[])
+        .unwrap_err();
+    assert!(said.contains("Unicode's normal form"), "{said}");
+    let negative = bench.file("negative.csv", b"class_id,class_name,v_0,v_1\n-1,hen,1,0\n");
+    assert!(bench.space(&negative, &[]).is_err());
+}
+
+#[test]
+fn numbered_pictures_come_in_the_order_of_their_numbers() {
+    let bench = Bench::new();
+    let space = bench.npy("space.npy", "(3, 2)", &SPACE);
+    let space = bench.space(&space, &classes()).unwrap();
+    let folder = bench.folder.path().join("samples");
+    std::fs::create_dir_all(folder.join("hen")).unwrap();
+    let png = |grey: u8| {
+        let rgb = vec![grey; 3];
+        let bitmap = crate::bitmap::Bitmap {
+            width: 1,
+            height: 1,
+            rgb,
+        };
+        crate::exchange::encode_png(&bitmap, &[]).unwrap()
+    };
+    for number in [10, 2, 1] {
+        std::fs::write(folder.join(format!("hen/{number}.png")), png(number)).unwrap();
+    }
+    let rows = Rows::Images { embeddings: space.id };
+    let question = Question { file: &folder, rows };
+    let run = bench.import(&question).unwrap();
+    let rows: Vec<dream_schema::Image> = bench.store.rows(run.id, None).unwrap();
+    let pictures: Vec<_> = rows.into_iter().map(|row| row.png).collect();
+    assert_eq!(pictures, [png(1), png(2), png(10)]);
+    std::fs::create_dir(folder.join("hen/more")).unwrap();
+    let said = bench.import(&question).unwrap_err();
+    assert!(said.contains("more is a folder within that of a class"), "{said}");
 }

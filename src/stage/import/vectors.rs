@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use dream_schema::Table;
+
 use super::classes::Classes;
 use super::row::{Vectored, named};
 use crate::content::Content;
@@ -194,6 +196,15 @@ impl VectorFile<'_> {
                 continue;
             }
             self.one_run(&batch, &mut run)?;
+            // A CSV does not say which table it is of; its columns do.
+            let has = |column: &str| batch.column_by_name(column).is_some();
+            if A::TABLE == Table::Features && has("kind") && has("knn_distance") {
+                let outliers = Table::Outliers;
+                return Err(self.wrong(format!(
+                    "it has the columns of {outliers}; wanted are {}",
+                    A::TABLE
+                )));
+            }
             let conformed = conform::<A>(self.path, &batch, row)?;
             if row == 0 && conformed.rounded {
                 told.push(format!(

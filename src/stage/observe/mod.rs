@@ -179,8 +179,8 @@ impl Stage for Observe {
     }
 }
 
-/// Refuses activations as those of training images that are of another set than the classifier's own.
-pub(super) fn check_own_set(
+/// Refuses activations as those of training images that are of other images than the classifier's own.
+pub(super) fn check_training_images(
     store: &Store,
     known: &Known,
     role: &Role,
@@ -189,11 +189,20 @@ pub(super) fn check_own_set(
     let detector = known.input(&Role::Detector).filter(|_| known.stage == NAME);
     if let Some(detector) = detector {
         let detector = detector.known(store, &Role::Detector, &[detect::NAME])?;
-        let found = "activations of another image set than the one that the classifier was trained on";
+        let (own, split) = (
+            detector.params::<detect::Params>()?.training.split,
+            known.params::<Params>()?.split,
+        );
+        let found = match known.same_source(&detector, &Role::Images) {
+            false => {
+                "activations of another image set than the one that the classifier was trained on".to_owned()
+            }
+            true => format!("activations of the split `{split}`; the classifier was trained on `{own}`"),
+        };
         refusals.require(
-            known.same_source(&detector, &Role::Images),
+            known.same_source(&detector, &Role::Images) && own == split,
             &role.to_string(),
-            found.to_owned(),
+            found,
             "those of its training images",
         );
     }

@@ -61,6 +61,11 @@ impl Network {
         work(self.form, self.width)
     }
 
+    /// Returns how many features an image has; none if there is no such network.
+    pub(in crate::stage) fn features(&self) -> Option<usize> {
+        self.config().features()
+    }
+
     fn config(&self) -> ResNetConfig {
         ResNetConfig {
             depth: self.depth,

@@ -1,6 +1,5 @@
 //! What cannot be done of several pipelines, told before any work; and what they read, registered.
 
-use super::sources::Sources;
 use super::{Preset, Reach};
 use crate::stage::{Refusal, Refusals, Room, StageError};
 use crate::store::{Store, check_alias};
@@ -44,16 +43,6 @@ impl Preset {
     /// # Errors
     /// If one of them cannot be read, or another is registered under its name.
     pub fn register(&self, store: &Store) -> Result<(), StageError> {
-        self.registered(store).map(|_| ())
-    }
-
-    /// The same, and what they are.
-    pub(super) fn registered(&self, store: &Store) -> Result<Sources, StageError> {
-        Ok(Sources {
-            id: self.id_set(store, Reach::Register)?,
-            model: self.model(store, Reach::Register)?,
-            ood: self.ood_sets(store, Reach::Register)?,
-            ood_validation: self.ood_validation_set(store, Reach::Register)?,
-        })
+        self.looked_at(store, Reach::Register).map(|_| ())
     }
 }

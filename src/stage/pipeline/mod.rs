@@ -237,7 +237,7 @@ impl Preset {
         if !refused.is_empty() {
             return Err(StageError::Refused(refused));
         }
-        let sources = self.registered(ctx.store)?;
+        let sources = self.looked_at(ctx.store, Reach::Register)?;
         // Now that they are registered, more is known of them: how many pictures, which labels.
         let mut refusals = Refusals::default();
         self.refuse(ctx.store, &sources, seed, &mut refusals)?;

@@ -34,7 +34,18 @@ impl Preset {
     /// # Errors
     /// [`StageError::Refused`] for what cannot be done; also if the store fails.
     pub fn outlook(&self, store: &Store, seed: u64) -> Result<Vec<Outlook>, StageError> {
-        let sources = self.glanced(store)?;
+        self.survey(store, self.looked_at(store, Reach::Glance)?, seed)
+    }
+
+    /// The same by what is on record alone, wherever image sets and model are now.
+    ///
+    /// # Errors
+    /// As of [`Self::outlook`].
+    pub fn recorded(&self, store: &Store, seed: u64) -> Result<Vec<Outlook>, StageError> {
+        self.survey(store, self.looked_at(store, Reach::Recorded)?, seed)
+    }
+
+    fn survey(&self, store: &Store, sources: Sources, seed: u64) -> Result<Vec<Outlook>, StageError> {
         let mut survey = Survey {
             store,
             refusals: Refusals::default(),
@@ -74,18 +85,18 @@ impl Preset {
         Ok(single.done)
     }
 
-    fn glanced(&self, store: &Store) -> Result<Sources, StageError> {
+    pub(super) fn looked_at(&self, store: &Store, reach: Reach) -> Result<Sources, StageError> {
         Ok(Sources {
-            id: self.id_set(store, Reach::Glance)?,
-            ood: self.ood_sets(store, Reach::Glance)?,
-            ood_validation: self.ood_validation_set(store, Reach::Glance)?,
-            model: self.model(store, Reach::Glance)?,
+            id: self.id_set(store, reach)?,
+            model: self.model(store, reach)?,
+            ood: self.ood_sets(store, reach)?,
+            ood_validation: self.ood_validation_set(store, reach)?,
         })
     }
 
     /// Returns the sources, of which those are registered that a step reads.
     fn registered_for(&self, step: Step, store: &Store) -> Result<Sources, StageError> {
-        let mut sources = self.glanced(store)?;
+        let mut sources = self.looked_at(store, Reach::Glance)?;
         if step.reads_model() && !sources.model.is_registered() {
             sources.model = self.model(store, Reach::Register)?;
         }

@@ -26,6 +26,12 @@ impl Preset {
             path: path.to_owned(),
             message,
         };
+        // Before the numbers become those of parameters, which hides what was written.
+        if let Some(key) = toml::from_str(text).ok().and_then(|table| not_finite(&table)) {
+            return Err(wrong(format!(
+                "{key}: expected a finite number, of 3.4e38 at most"
+            )));
+        }
         let preset: Self = toml::from_str(text).map_err(|error| {
             let before = error.span().and_then(|span| text.get(..span.start));
             let line = before.map_or(String::new(), |text| {
@@ -33,9 +39,6 @@ impl Preset {
             });
             wrong(format!("{line}{}", with_suggestion(error.message())))
         })?;
-        if let Some(key) = toml::from_str(text).ok().and_then(|table| not_finite(&table)) {
-            return Err(wrong(format!("{key}: expected a finite number")));
-        }
         preset.complete(path, text)
     }
 
@@ -98,8 +101,8 @@ impl Preset {
     }
 }
 
-/// Returns the key of a number that is infinite or none. TOML has words for them; JSON, in which parameters
-/// are stored, has not.
+/// Returns the key of a number that is infinite or none as 32 bits. TOML has words for them; JSON, in which
+/// parameters are stored, has not.
 fn not_finite(table: &toml::Table) -> Option<String> {
     table
         .iter()
@@ -108,7 +111,7 @@ fn not_finite(table: &toml::Table) -> Option<String> {
 
 fn not_finite_at(key: String, value: &toml::Value) -> Option<String> {
     match value {
-        toml::Value::Float(number) => (!number.is_finite()).then_some(key),
+        toml::Value::Float(number) => (!(*number as f32).is_finite()).then_some(key),
         toml::Value::Table(table) => Some(format!("{key}.{}", not_finite(table)?)),
         toml::Value::Array(values) => values
             .iter()

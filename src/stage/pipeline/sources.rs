@@ -12,6 +12,9 @@ use crate::store::Store;
 /// How far sources are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
+    /// As they are registered, wherever their files are now: for questions about what is stored. What is not
+    /// registered is glanced at.
+    Recorded,
     /// As far as registrations and the names in files tell, for checks. Nothing is registered.
     Glance,
     /// They are read whole and registered.
@@ -59,12 +62,17 @@ impl Preset {
     /// If it cannot be read, or is neither registered nor has a path.
     pub fn model(&self, store: &Store, reach: Reach) -> Result<ModelSource, StageError> {
         let name = &self.model.name;
+        if reach == Reach::Recorded
+            && let Ok(known) = ModelSource::named(store, name)
+        {
+            return Ok(known);
+        }
         let Some(path) = self.path(&self.model)? else {
             return ModelSource::named(store, name);
         };
         match reach {
             Reach::Register => register_model(store, name, &path, None),
-            Reach::Glance => match ModelSource::named(store, name) {
+            Reach::Recorded | Reach::Glance => match ModelSource::named(store, name) {
                 Ok(known) if Path::new(known.path()) == path => Ok(known),
                 _ => Ok(ModelSource::glance(name, &path)),
             },
@@ -78,6 +86,11 @@ impl Preset {
         named: &Named,
         reach: Reach,
     ) -> Result<ImageSource, StageError> {
+        if reach == Reach::Recorded
+            && let Ok(known) = ImageSource::named(store, &named.name)
+        {
+            return Ok(known);
+        }
         let Some(path) = self.path(named)? else {
             return ImageSource::named(store, &named.name);
         };
@@ -99,7 +112,7 @@ impl Preset {
         };
         match reach {
             Reach::Register => register_images(store, &named.name, &path, &reading),
-            Reach::Glance => ImageSource::glance(&named.name, &path, &reading),
+            Reach::Recorded | Reach::Glance => ImageSource::glance(&named.name, &path, &reading),
         }
     }
 

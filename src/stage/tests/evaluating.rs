@@ -196,13 +196,15 @@ fn a_set_of_other_classes_is_refused_with_both_lists() {
 fn every_score_of_activations_is_taken_and_told_apart_by_its_values() {
     let tested = Tested::new(None);
     let scores = serde_json::json!(["mds", "knn", { "name": "knn", "values": { "k": 3.0 } }, "dice", "gen"]);
-    let spec = tested
-        .spec(&settings(serde_json::json!({ "scores": scores })))
-        .unwrap();
-    let run = tested.bench.run(&spec, &Watch::new(usize::MAX));
     // There are 30 training images, and knn takes 50 neighbours.
-    let error = run.unwrap_err().to_string();
+    let error = tested.spec(&settings(serde_json::json!({ "scores": scores })));
+    let error = error.unwrap_err().to_string();
     assert!(error.contains("`knn`") && error.contains("50"), "{error}");
+    // A preset may say it as tables do.
+    let said: crate::stage::evaluate::ScoreSpec =
+        serde_json::from_value(serde_json::json!("knn:k=3")).unwrap();
+    let written = serde_json::json!({ "name": "knn", "values": { "k": 3.0 } });
+    assert_eq!(serde_json::to_value(said).unwrap(), written);
     let possible = serde_json::json!({ "scores": scores, "where_possible": true });
     let spec = tested.spec(&settings(possible)).unwrap();
     let watch = Watch::new(usize::MAX);

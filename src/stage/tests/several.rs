@@ -59,7 +59,8 @@ fn what_devices_have_made_is_kept_when_they_are_stopped() {
     assert!(matches!(stopped, StageError::Interrupted), "{stopped}");
     let (store, run) = (&asked.0.store, asked.1.id());
     let made = store.count(run, Table::Images).unwrap();
-    assert!((2..6).contains(&made), "{made}");
+    // All of them where the thread that stores them is slower than those that make them.
+    assert!((2..=6).contains(&made), "{made}");
     assert_eq!(store.count(run, Table::Latents).unwrap(), made);
     let whole = made_by(&two, &asked, &Watch::new(usize::MAX)).unwrap();
     assert_eq!(store.count(run, Table::Images).unwrap(), 6);

@@ -147,6 +147,11 @@ impl Training {
         self.precision = settled(self.precision, self.work());
     }
 
+    /// Returns how many features an image has; none if there is no such network.
+    pub(in crate::stage) fn features(&self) -> Option<usize> {
+        self.config(1).features()
+    }
+
     fn config(&self, outputs: usize) -> ResNetConfig {
         ResNetConfig {
             depth: self.depth,

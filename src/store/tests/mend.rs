@@ -9,6 +9,7 @@ use super::runs::dataset;
 use super::*;
 use crate::query::{Filter, TableName};
 use crate::rng::Stream;
+use crate::store::face::Viewed;
 use crate::store::{Fix, Place, ProblemKind, RepairOptions, Result, StoreError, layout};
 
 /// Makes three finished runs in a chain, one that is not finished, aliases and a registered set.
@@ -549,4 +550,42 @@ fn a_class_name_in_the_index_is_held_against_the_rows() {
         assert!(!wrong || !found.problems.is_empty(), "{place}");
     }
     assert!(told > 0);
+}
+
+#[test]
+fn a_width_that_the_rows_do_not_have_is_damage() {
+    let t = temporary();
+    fill(&t.store);
+    let view = Viewed::view(&t.store).unwrap();
+    let info = view
+        .infos(Table::Features, None, None, &Projection::All)
+        .unwrap()
+        .remove(0);
+    assert!(view.stretch(Table::Features, &info, &Projection::All).is_ok());
+    let other = crate::store::BlockInfo { width: 7, ..info };
+    let said = view
+        .stretch(Table::Features, &other, &Projection::All)
+        .unwrap_err();
+    assert!(matches!(&said, StoreError::Corrupt { .. }), "{said}");
+}
+
+#[test]
+fn a_removal_from_damaged_pages_is_an_error_and_no_panic() {
+    let t = temporary();
+    let runs = fill(&t.store);
+    let last = [runs[2].id];
+    let (path, _directory) = t.close();
+    let bytes = std::fs::read(&path).unwrap();
+    let used = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    let mut refused = 0;
+    for page in 1..used / 4096 {
+        let mut spoilt = bytes.clone();
+        spoilt[page * 4096..][..4096].fill(0);
+        std::fs::write(&path, &spoilt).unwrap();
+        let Ok(store) = Store::open_or_create(&path) else {
+            continue;
+        };
+        refused += usize::from(store.remove(&last).is_err());
+    }
+    assert!(refused > 0);
 }

@@ -7,11 +7,12 @@ use dream_ood::stage::pipeline::{Preset, check_all};
 use dream_ood::stage::{How, Refusals, StageError};
 use dream_schema::{Run, RunId};
 
+use super::seeds::MOST;
 use super::stages::{all_is_well, read_preset};
 use super::{Verdict, report};
 use crate::globals::Globals;
 use crate::memory;
-use crate::session::{Session, store_to_check};
+use crate::session::{Failed, Session, store_to_check};
 use crate::table;
 use crate::target::{self, Over};
 
@@ -23,7 +24,8 @@ pub struct Demo {
     #[arg(long)]
     quick: bool,
     /// Runs it with so many seeds: 0, 1, ...
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 1, value_name = "N",
+          value_parser = clap::value_parser!(u64).range(1..=MOST))]
     seeds: u64,
     /// Where the report is written; one that is there from before is replaced
     #[arg(long, value_name = "FILE.html", default_value = "dream-report.html")]
@@ -107,7 +109,9 @@ pub fn pipeline(
             since = std::time::Instant::now();
             Ok(())
         };
-        let runs = preset.run(&session.context(), seed, &mut told)?;
+        let runs = preset
+            .run(&session.context(), seed, &mut told)
+            .map_err(Failed::of)?;
         evaluations.extend(runs.evaluations.iter().map(|r| r.id));
     }
     Ok(evaluations)

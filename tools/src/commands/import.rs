@@ -61,7 +61,7 @@ pub struct Import {
                                 "score", "features", "logits", "labels", "weight", "bias", "alias"])]
     from: Option<String>,
     /// Of a data set: only these runs, by id, its beginning or alias, with what they came from
-    #[arg(long, value_name = "RUN", requires = "from")]
+    #[arg(long, value_name = "RUN", requires = "from", conflicts_with_all = ["table", "file"])]
     run: Vec<String>,
     /// Names the run
     #[arg(long)]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use dream_ood::exchange::ExchangeError;
+use dream_ood::exchange::{ExchangeError, Target, write_file};
 
 use super::{Cli, Verdict};
 use crate::globals::Globals;
@@ -32,7 +32,7 @@ impl Man {
         }
         std::fs::create_dir_all(&self.folder).with_context(|| self.folder.display().to_string())?;
         for (path, page) in &pages {
-            std::fs::write(path, page).with_context(|| path.display().to_string())?;
+            write_file(&Target::new(path).overwrite(self.force), page)?;
         }
         if !globals.quiet {
             output::aside(format_args!("{} pages in {}", pages.len(), self.folder.display()));

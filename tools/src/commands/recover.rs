@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
-use dream_ood::store::{Recovered, Store};
+use anyhow::{Result, anyhow};
+use dream_ood::store::{Recovered, Store, StoreError};
 use serde_json::json;
 
 use super::Verdict;
 use crate::globals::Globals;
 use crate::output;
+use crate::session::Usage;
 
 /// Saves every run that is whole of a damaged or cut store to a new one.
 ///
@@ -27,7 +28,12 @@ pub struct Recover {
 impl Recover {
     pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
         let as_json = globals.as_json()?;
-        let recovered = Store::recover(&self.old, &self.output)?;
+        let recovered = Store::recover(&self.old, &self.output).map_err(|error| match error {
+            // What helps with the store of a command is what was asked for here.
+            StoreError::NotAStore { .. } => anyhow!("{error}; nothing of a store was found in it"),
+            StoreError::Missing { path } => Usage(format!("there is no file {}", path.display())).into(),
+            other => other.into(),
+        })?;
         match as_json {
             true => {
                 let in_part = recovered

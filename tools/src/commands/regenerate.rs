@@ -1,9 +1,9 @@
 //! `dream regenerate`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
-use dream_ood::exchange;
+use anyhow::{Result, bail};
+use dream_ood::exchange::{self, Target};
 use dream_ood::stage::StageError;
 use dream_ood::stage::regenerate::{Choice, Difference, regenerate};
 use dream_schema::Image;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::Verdict;
 use crate::globals::Globals;
 use crate::output;
-use crate::session::Session;
+use crate::session::{Session, Usage};
 
 /// Decodes stored latents again, writes the pictures and compares them with the stored ones.
 ///
@@ -34,6 +34,9 @@ pub struct Regenerate {
     /// The folder that pictures are written to, as CLASS/INDEX.png
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
+    /// Writes into a folder that is there, over pictures of the same names
+    #[arg(long, requires = "output")]
+    force: bool,
 }
 
 /// How those of one kind compare.
@@ -76,6 +79,15 @@ impl Tally {
 impl Regenerate {
     pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
         let as_json = globals.as_json()?;
+        if let Some(folder) = &self.output {
+            Target::new(folder).overwrite(self.force).check()?;
+            if folder.is_file() {
+                bail!(Usage(format!(
+                    "{} is a file, expected a folder",
+                    folder.display()
+                )));
+            }
+        }
         let session = Session::reading(globals)?;
         let run = session.resolve(&self.run)?;
         let choice = Choice {
@@ -100,7 +112,7 @@ impl Regenerate {
                 // run.
                 let text: Vec<(&str, &str)> = made.text.iter().map(|(k, v)| (&**k, &**v)).collect();
                 let png = exchange::encode_png(&made.picture, &text)?;
-                write(&file, &png).map_err(|source| StageError::FileAccess { path: file, source })?;
+                write(&file, &png)?;
             }
             Ok(())
         })?;
@@ -138,11 +150,14 @@ impl Regenerate {
     }
 }
 
-fn write(file: &std::path::Path, png: &[u8]) -> std::io::Result<()> {
+fn write(file: &Path, png: &[u8]) -> Result<(), StageError> {
     if let Some(folder) = file.parent() {
-        std::fs::create_dir_all(folder)?;
+        std::fs::create_dir_all(folder).map_err(|source| StageError::FileAccess {
+            path: file.to_owned(),
+            source,
+        })?;
     }
-    std::fs::write(file, png)
+    Ok(exchange::write_file(&Target::new(file).overwrite(true), png)?)
 }
 
 /// Returns CLASS/INDEX.png. A class name that is not fit for a folder's is made so, and gets the class's

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use dream_ood::Kind;
 use dream_ood::store::{Fix, Problem, RepairOptions, Repaired};
 use indicatif::HumanBytes;
 use serde_json::{Value, json};
@@ -11,7 +12,7 @@ use super::Verdict;
 use super::verify::{check, problem_json};
 use crate::bars::Bars;
 use crate::globals::Globals;
-use crate::output;
+use crate::output::{self, causes};
 use crate::session;
 
 /// Puts right what `verify` finds.
@@ -34,16 +35,30 @@ pub struct Repair {
 impl Repair {
     pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
         let as_json = globals.as_json()?;
-        // What would be done is tried and taken back, which needs the store for writing.
-        let store = session::store_to_write(globals)?;
         let from = self.from.as_deref().map(session::other_store).transpose()?;
-        let report = check(&store, &Bars::new(globals.quiet))?;
-        let options = RepairOptions {
-            from: from.as_ref(),
-            run: None,
-            dry_run: !self.yes,
+        let bars = Bars::new(globals.quiet);
+        let repaired = match session::store_to_write(globals) {
+            // What would be done is tried and taken back, which needs the store for writing.
+            Err(error) if !self.yes && Kind::of(error.as_ref()) == Some(Kind::Locked) => {
+                let report = check(&session::store_to_read(globals)?, &bars)?;
+                let why = causes(&error);
+                let left = |problem| (problem, format!("what helps is not tried: {why}"));
+                Repaired {
+                    left: report.problems.into_iter().map(left).collect(),
+                    ..Repaired::default()
+                }
+            }
+            store => {
+                let store = store?;
+                let report = check(&store, &bars)?;
+                let options = RepairOptions {
+                    from: from.as_ref(),
+                    run: None,
+                    dry_run: !self.yes,
+                };
+                store.repair(&report, options)?
+            }
         };
-        let repaired = store.repair(&report, options)?;
         match as_json {
             true => output::document(&json!({
                 "repaired": self.yes,

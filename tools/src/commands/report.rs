@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
-use dream_ood::exchange::ExchangeError;
+use anyhow::{Result, bail};
+use dream_ood::exchange::{ExchangeError, Target, write_file};
 use dream_ood::report::{comparison_sheet, render};
 use dream_ood::stage::report::{gather, siblings};
 use dream_schema::RunId;
@@ -48,7 +48,7 @@ impl Report {
         if let Some(sheet) = &self.sheet {
             let evaluations = siblings(&session.store, run)?;
             let png = comparison_sheet(&gather(&session.store, run, &evaluations)?.pictures, 6, 2)?;
-            std::fs::write(sheet, png).with_context(|| sheet.display().to_string())?;
+            write_file(&Target::new(sheet).overwrite(true), &png)?;
         }
         if globals.format != Format::Table {
             let path = |file: &Path| Value::from(file.display().to_string());
@@ -90,7 +90,7 @@ pub fn write(session: &Session<'_>, runs: &[RunId], file: &Path) -> Result<()> {
     // With outliers rather than without, where both are there: its lineage has all the stages.
     let about = evaluations.get(1).unwrap_or(first);
     let page = render(&gather(&session.store, *about, &evaluations)?)?;
-    std::fs::write(file, page).with_context(|| file.display().to_string())?;
+    write_file(&Target::new(file).overwrite(true), page.as_bytes())?;
     session.bars.say(&format!("the report is in {}", file.display()));
     Ok(())
 }

@@ -32,7 +32,7 @@ impl Reproduce {
         let as_json = globals.as_json()?;
         let session = match self.repair {
             true => Session::existing(globals)?,
-            false => Session::reading(globals)?,
+            false => Session::beside(globals)?,
         };
         let run = session.resolve(&self.run)?;
         let damage = match self.repair {

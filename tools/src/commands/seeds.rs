@@ -6,13 +6,13 @@ use dream_ood::stage::pipeline::Preset;
 use crate::session::Usage;
 
 /// As many seeds as a command takes.
-const MOST: u64 = 1_000_000;
+pub const MOST: u64 = 1_000_000;
 
 /// The options `--seeds` and `--seed`.
 #[derive(Debug, clap::Args)]
 pub struct Seeds {
     /// Runs it with so many seeds: 0, 1, ...; without it, with those that the preset's sweep names, or one
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MOST))]
     seeds: Option<u64>,
     /// The first seed; 0 without it
     #[arg(long)]
@@ -32,9 +32,6 @@ impl Seeds {
                 u64::MAX
             )));
         };
-        if number > MOST {
-            bail!(Usage(format!("--seeds {number}: at most {MOST} are taken")));
-        }
         Ok((first..=last).collect())
     }
 }

@@ -116,13 +116,13 @@ fn print(session: &Session<'_>, run: &Run) -> Result<()> {
             },
         ],
     ];
-    rows.extend(
-        session
-            .store
-            .alias_of(run.id)?
-            .into_iter()
-            .map(|a| ["alias".to_owned(), a]),
-    );
+    let aliases = session.store.aliases()?.into_iter();
+    let own: Vec<String> = aliases
+        .filter_map(|(name, named)| (named == run.id).then_some(name))
+        .collect();
+    if !own.is_empty() {
+        rows.push(["alias".to_owned(), own.join(", ")]);
+    }
     rows.extend(run.digest.clone().map(|d| ["digest".to_owned(), d]));
     rows.extend(run.note.clone().map(|n| ["note".to_owned(), n]));
     for input in &spec.inputs {

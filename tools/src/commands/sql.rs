@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use dream_ood::query::{FUNCTIONS, QueryOptions, Sql as Engine, TableName};
+use dream_ood::store::Readable as _;
 
 use super::Verdict;
 use crate::bars::Bars;
@@ -63,6 +64,7 @@ impl Sql {
             None => {
                 let session = Session::reading(globals)?;
                 verdict = session.say_damaged()?;
+                say_joined(&session, &query)?;
                 let options = with_spill(session.query_options());
                 Engine::new(&session.store).with_options(options).query(&query)?
             }
@@ -79,6 +81,26 @@ impl Sql {
         }
         Ok(verdict)
     }
+}
+
+/// Says that `runs.alias` is none of the names of a run that has several, where a query reads it.
+fn say_joined(session: &Session<'_>, query: &str) -> Result<()> {
+    let query = query.to_lowercase();
+    if !query.contains("alias") || query.contains(TableName::RunAliases.name()) {
+        return Ok(());
+    }
+    let aliases = session.store.aliases()?;
+    let of_run = |run| aliases.iter().filter(move |(_, named)| *named == run);
+    let several = aliases.iter().find(|(_, run)| of_run(*run).count() > 1);
+    if let Some((_, run)) = several {
+        let names: Vec<&str> = of_run(*run).map(|(name, _)| name.as_str()).collect();
+        session.bars.say(&format!(
+            "run {run} has several names, and its `runs.alias` is '{}'; the table `{}` has each in a row",
+            names.join(","),
+            TableName::RunAliases
+        ));
+    }
+    Ok(())
 }
 
 /// Returns the tables with their columns, and the functions.

@@ -26,7 +26,10 @@ pub struct Upgrade {
 impl Upgrade {
     pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
         let as_json = globals.as_json()?;
-        let mut store = session::store_to_write(globals)?;
+        let mut store = match self.check {
+            true => session::store_to_read(globals)?,
+            false => session::store_to_write(globals)?,
+        };
         let plan = store.upgrade_plan()?;
         if !as_json {
             match &plan {

@@ -4,7 +4,8 @@ use super::mixture::Mixture;
 use crate::ood::observed::{Rows, same};
 use crate::ood::score::linear::{Eigen, covariance, mean};
 use crate::ood::score::{
-    Card, Fitted, Hyperparameter, Needs, Paper, Range, Reference, Score, ScoreError, Values, each_row, fitted,
+    Card, Extent, Fitted, Hyperparameter, Needs, Paper, Range, Reference, Score, ScoreError, Values,
+    each_row, fitted,
 };
 
 /// The log-density of the features, reduced to their largest principal components, in a mixture of Gaussians
@@ -52,19 +53,16 @@ impl Score for Gmm {
         &CARD
     }
 
+    fn check(&self, values: &Values, extent: Extent) -> Result<(), ScoreError> {
+        extent.require_features(values.whole(&DIM), "dim")
+    }
+
     fn fit(&self, values: &Values, reference: &Reference<'_>) -> Result<Box<dyn Fitted>, ScoreError> {
         let dim = values.whole(&DIM);
         let train = reference.train()?;
         let (features, labels) = (train.features()?, train.labels()?);
         let width = features.width();
-        if dim > width {
-            return Err(ScoreError::TooFew {
-                what: "features a picture",
-                needed: dim,
-                actual: width,
-                why: "dim",
-            });
-        }
+        self.check(values, Extent::of(features))?;
         let mean = mean(features);
         let write = move |features: Rows<'_>, row: usize, out: &mut [f64]| {
             for ((out, x), mean) in out.iter_mut().zip(features.row(row)).zip(&mean) {

@@ -3,7 +3,8 @@
 use super::neighbours::{Bank, Largest, scan, unit};
 use crate::ood::observed::same;
 use crate::ood::score::{
-    Card, Fitted, Hyperparameter, Needs, Paper, Range, Reference, Score, ScoreError, Values, each_row, fitted,
+    Card, Extent, Fitted, Hyperparameter, Needs, Paper, Range, Reference, Score, ScoreError, Values,
+    each_row, fitted, require_enough,
 };
 
 /// The squared distance to the k-th nearest training picture, all features divided by their norm, negated.
@@ -39,17 +40,14 @@ impl Score for Knn {
         &CARD
     }
 
+    fn check(&self, values: &Values, extent: Extent) -> Result<(), ScoreError> {
+        require_enough(extent.train, values.whole(&K), "training pictures", "k")
+    }
+
     fn fit(&self, values: &Values, reference: &Reference<'_>) -> Result<Box<dyn Fitted>, ScoreError> {
         let k = values.whole(&K);
         let features = reference.train()?.features()?;
-        if features.len() < k {
-            return Err(ScoreError::TooFew {
-                what: "training pictures",
-                needed: k,
-                actual: features.len(),
-                why: "k",
-            });
-        }
+        self.check(values, Extent::of(features))?;
         let width = features.width();
         let train = unit(features);
         let bank = Bank::new(&train, width);

@@ -4,7 +4,8 @@ use crate::ood::observed::{Rows, same};
 use crate::ood::score::linear::{Eigen, covariance, mean, norm};
 use crate::ood::score::softmax::maximum;
 use crate::ood::score::{
-    Card, Fitted, Hyperparameter, Needs, Paper, Range, Reference, Score, ScoreError, Values, each_row, fitted,
+    Card, Extent, Fitted, Hyperparameter, Needs, Paper, Range, Reference, Score, ScoreError, Values,
+    each_row, fitted,
 };
 
 /// The norm of the standardised features' part in the space of the `dim` largest principal components, as a
@@ -78,18 +79,15 @@ impl Score for Neco {
         &CARD
     }
 
+    fn check(&self, values: &Values, extent: Extent) -> Result<(), ScoreError> {
+        extent.require_features(values.whole(&DIM), "dim")
+    }
+
     fn fit(&self, values: &Values, reference: &Reference<'_>) -> Result<Box<dyn Fitted>, ScoreError> {
         let (dim, with_logit) = (values.whole(&DIM), values.flag(&MAX_LOGIT));
         let features = reference.train()?.features()?;
         let width = features.width();
-        if dim > width {
-            return Err(ScoreError::TooFew {
-                what: "features a picture",
-                needed: dim,
-                actual: width,
-                why: "dim",
-            });
-        }
+        self.check(values, Extent::of(features))?;
         let standard = Standard::of(features);
         let spread = covariance(features.len(), width, |row, out| {
             standard.write(features.row(row), out)

@@ -129,13 +129,21 @@ pub(super) fn unit(rows: Rows<'_>) -> Vec<f32> {
     out
 }
 
+/// How many a share of `rows` is: one at least, where there are any.
+pub(super) fn number(rows: usize, share: f64) -> usize {
+    match share < 1.0 {
+        true => ((rows as f64 * share) as usize).max(1).min(rows),
+        false => rows,
+    }
+}
+
 /// A share of the numbers below `rows`, at least one, drawn without replacement under `seed` and in rising
 /// order.
 pub(super) fn some(rows: usize, share: f64, seed: usize) -> Vec<usize> {
     let mut all: Vec<usize> = (0..rows).collect();
     if share < 1.0 {
         Stream::new(seed as u64, domain::SCORE_SHARE, 0, 0).shuffle(&mut all);
-        all.truncate(((rows as f64 * share) as usize).max(1));
+        all.truncate(number(rows, share));
         all.sort_unstable();
     }
     all

@@ -1,10 +1,11 @@
 //! NNGuide: the energy, guided by the nearest training pictures.
 
-use super::neighbours::{Bank, Largest, picked, scan, some, unit};
+use super::neighbours::{Bank, Largest, number, picked, scan, some, unit};
 use crate::ood::observed::same;
 use crate::ood::score::softmax::log_sum_exp;
 use crate::ood::score::{
-    Card, Fitted, Hyperparameter, Needs, Paper, Range, Reference, Score, ScoreError, Values, each_row, fitted,
+    Card, Extent, Fitted, Hyperparameter, Needs, Paper, Range, Reference, Score, ScoreError, Values,
+    each_row, fitted, require_enough,
 };
 
 /// The energy times the mean of the k largest products of the unit features with a bank of training pictures,
@@ -57,19 +58,18 @@ impl Score for NnGuide {
         &CARD
     }
 
+    fn check(&self, values: &Values, extent: Extent) -> Result<(), ScoreError> {
+        let bank = extent.train.map(|pictures| number(pictures, values.get(&SHARE)));
+        let why = "k, of a share of the training set";
+        require_enough(bank, values.whole(&K), "training pictures in the bank", why)
+    }
+
     fn fit(&self, values: &Values, reference: &Reference<'_>) -> Result<Box<dyn Fitted>, ScoreError> {
         let k = values.whole(&K);
         let train = reference.train()?;
         let (features, logits) = (train.features()?, train.logits()?);
+        self.check(values, Extent::of(features))?;
         let rows = some(features.len(), values.get(&SHARE), values.whole(&SEED));
-        if rows.len() < k {
-            return Err(ScoreError::TooFew {
-                what: "training pictures in the bank",
-                needed: k,
-                actual: rows.len(),
-                why: "k, of a share of the training set",
-            });
-        }
         let width = features.width();
         let mut guides = picked(&unit(features), width, &rows);
         for (guide, row) in guides.chunks_exact_mut(width).zip(&rows) {

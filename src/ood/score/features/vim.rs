@@ -4,8 +4,8 @@ use crate::ood::observed::{Observed, Rows, same};
 use crate::ood::score::linear::{Eigen, Matrix, covariance, norm, pseudo_inverse_times};
 use crate::ood::score::softmax::{log_sum_exp, maximum};
 use crate::ood::score::{
-    Card, Fitted, Hyperparameter, Needs, Paper, Range, Reference, Score, ScoreError, Values, each_row,
-    fitted, widened,
+    Card, Extent, Fitted, Hyperparameter, Needs, Paper, Range, Reference, Score, ScoreError, Values,
+    each_row, fitted, widened,
 };
 
 /// Virtual-logit matching: the energy less the residual, which is scaled so that over the training set it is
@@ -68,17 +68,14 @@ struct Outside {
 }
 
 impl Outside {
-    fn fit(train: &Observed<'_>, dim: usize) -> Result<Self, ScoreError> {
+    fn check(values: &Values, extent: Extent) -> Result<(), ScoreError> {
+        extent.require_features(values.whole(&DIM) + 1, "more than dim")
+    }
+
+    fn fit(train: &Observed<'_>, values: &Values) -> Result<Self, ScoreError> {
         let (features, head) = (train.features()?, train.head()?);
-        let width = features.width();
-        if dim >= width {
-            return Err(ScoreError::TooFew {
-                what: "features a picture",
-                needed: dim + 1,
-                actual: width,
-                why: "more than dim",
-            });
-        }
+        let (dim, width) = (values.whole(&DIM), features.width());
+        Self::check(values, Extent::of(features))?;
         let bias = widened(head.bias);
         let mut origin = pseudo_inverse_times(&widened(head.weight.values()), width, &bias)?;
         origin.iter_mut().for_each(|x| *x = -*x);
@@ -109,10 +106,14 @@ impl Score for Vim {
         &VIM
     }
 
+    fn check(&self, values: &Values, extent: Extent) -> Result<(), ScoreError> {
+        Outside::check(values, extent)
+    }
+
     fn fit(&self, values: &Values, reference: &Reference<'_>) -> Result<Box<dyn Fitted>, ScoreError> {
         let train = reference.train()?;
         let logits = train.logits()?;
-        let outside = Outside::fit(train, values.whole(&DIM))?;
+        let outside = Outside::fit(train, values)?;
         let residual: f64 = outside.norms(train.features()?)?.iter().sum();
         let largest: f64 = logits.iter().map(maximum).sum();
         let size: f64 = train
@@ -145,8 +146,12 @@ impl Score for Residual {
         &RESIDUAL
     }
 
+    fn check(&self, values: &Values, extent: Extent) -> Result<(), ScoreError> {
+        Outside::check(values, extent)
+    }
+
     fn fit(&self, values: &Values, reference: &Reference<'_>) -> Result<Box<dyn Fitted>, ScoreError> {
-        let outside = Outside::fit(reference.train()?, values.whole(&DIM))?;
+        let outside = Outside::fit(reference.train()?, values)?;
         fitted(move |observed| {
             let norms = outside.norms(observed.features()?)?;
             Ok(each_row(norms.len(), |row| -norms[row]))

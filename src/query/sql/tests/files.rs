@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::util::display::array_value_to_string;
+use dream_schema::Table;
 
 use super::lines;
 use crate::exchange::{Target, write_parquet};
@@ -72,6 +73,37 @@ fn files_answer_as_the_store_does() {
     assert!(err.contains("did you mean outliers?"), "{err}");
     let err = ask(folder.path(), "DROP TABLE outliers").unwrap_err();
     assert!(matches!(err, QueryError::ReadOnly { .. }), "{err}");
+}
+
+#[test]
+fn rows_do_not_count_twice() {
+    let s = sample();
+    let folder = tempfile::tempdir().unwrap();
+    let write = |file: &str, condition: Option<&str>| {
+        let filter = Filter {
+            condition: condition.map(str::to_owned),
+            ..Filter::all(TableName::Artifacts(Table::Outliers))
+        };
+        let rows = filter.rows(&s.store).unwrap();
+        let target = Target::new(folder.path().join(file)).overwrite(true);
+        write_parquet(&target, "outliers", &rows.schema(), rows).unwrap();
+    };
+    let all = lines(&s, "SELECT count(*) FROM outliers");
+    // Halves have nothing in common, though their classes and numbers overlap.
+    write("a.parquet", Some("knn_distance > 1.5"));
+    write("b.parquet", Some("knn_distance <= 1.5"));
+    assert_eq!(ask(folder.path(), "SELECT count(*) FROM outliers").unwrap(), all);
+    write("b.parquet", Some("class_id = 1"));
+    let said = ask(folder.path(), "SELECT 1").unwrap_err();
+    assert!(
+        matches!(&said, QueryError::Doubled { table, .. } if table == "outliers"),
+        "{said}"
+    );
+    let said = said.to_string();
+    assert!(said.contains("b.parquet") && said.contains("a.parquet"), "{said}");
+    // One file stands for itself.
+    let one = folder.path().join("a.parquet");
+    assert_eq!(ask(&one, "SELECT count(*) FROM outliers").unwrap().len(), 1);
 }
 
 #[test]

@@ -40,10 +40,10 @@ pub struct Compare {
           conflicts_with_all = ["paired", "layout"])]
     over: Option<Vec<String>>,
     /// Also draws the metrics over the one parameter, as SVG
-    #[arg(long, value_name = "FILE.svg", requires = "over")]
+    #[arg(long, value_name = "FILE.svg", requires = "over", conflicts_with_all = ["paired", "layout"])]
     plot: Option<PathBuf>,
     /// Replaces a plot that is there
-    #[arg(long, requires = "plot")]
+    #[arg(long, requires = "plot", conflicts_with_all = ["paired", "layout"])]
     force: bool,
     /// The metrics, a table each
     #[arg(long, value_delimiter = ',', default_value = "fpr95,auroc", value_parser = Words(METRICS))]
@@ -65,11 +65,17 @@ pub struct Compare {
     #[arg(long)]
     paired: bool,
     /// Draws of the bootstrap
-    #[arg(long, value_name = "N", default_value_t = 1000, requires = "paired",
+    #[arg(long, value_name = "N", default_value_t = 1000, requires = "paired", conflicts_with = "over",
           value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
     draws: u32,
     /// The seed that the bootstrap draws by
-    #[arg(long, value_name = "N", default_value_t = 0, requires = "paired")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        requires = "paired",
+        conflicts_with = "over"
+    )]
     seed: u64,
 }
 
@@ -260,7 +266,7 @@ fn swept(session: &Session<'_>, preset: &str) -> Result<Vec<RunId>> {
     let (mut runs, mut missing) = (Vec::new(), 0);
     for preset in preset.settings()? {
         for seed in seeds {
-            for part in preset.outlook(&session.store, *seed)? {
+            for part in preset.recorded(&session.store, *seed)? {
                 match part.run.filter(|_| part.known) {
                     _ if !part.part.starts_with("evaluate") => {}
                     Some(run) => runs.push(run),

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
+use dream_ood::exchange::{Target, write_file};
 use dream_ood::ood::{Spread, Summary};
 use dream_ood::report::{SweepLine, SweepPanel, sweep_svg};
 use dream_ood::stage::MetricName;
@@ -123,12 +124,16 @@ pub fn print(format: Format, networks: &[Network], settings: &Settings, shown: &
 /// Draws the metrics over one parameter, a line for each network and score: over all OOD sets, or where there
 /// is one alone, over that.
 pub fn plot(file: &Path, networks: &[Network], settings: &Settings, shown: &Shown<'_>) -> Result<()> {
-    let [key] = settings.keys.as_slice() else {
-        bail!(Usage(format!(
+    let key = match settings.keys.as_slice() {
+        [key] => key,
+        [] => bail!(Usage(
+            "--plot draws over a parameter in which the networks differ, and there is none".to_owned()
+        )),
+        keys => bail!(Usage(format!(
             "--plot takes one parameter, and {} differ: `--over KEY` names it ({})",
-            settings.keys.len(),
-            settings.keys.join(", ")
-        )));
+            keys.len(),
+            keys.join(", ")
+        ))),
     };
     let mut panels: Vec<SweepPanel> = Vec::new();
     for point in points(networks, settings, shown) {
@@ -169,5 +174,8 @@ pub fn plot(file: &Path, networks: &[Network], settings: &Settings, shown: &Show
     if panels.is_empty() {
         bail!(Usage(format!("--plot: no network has {key}")));
     }
-    std::fs::write(file, sweep_svg(key, &panels)).with_context(|| file.display().to_string())
+    Ok(write_file(
+        &Target::new(file).overwrite(true),
+        sweep_svg(key, &panels).as_bytes(),
+    )?)
 }

@@ -41,6 +41,9 @@ pub(super) fn remove(globals: &Globals, name: &str, yes: bool) -> Result<Verdict
             readers.push(alias.unwrap_or_else(|| format!("{:.12}", run.id.to_string())));
         }
     }
+    if yes {
+        session.store.remove_dataset(name)?;
+    }
     if as_json {
         let read_by = &readers;
         out!(
@@ -49,11 +52,6 @@ pub(super) fn remove(globals: &Globals, name: &str, yes: bool) -> Result<Verdict
         )?;
     } else {
         say(&entry, &readers, &twins)?;
-    }
-    if yes {
-        session.store.remove_dataset(name)?;
-    }
-    if !as_json {
         match yes {
             true => out!("forgotten")?,
             false => out!("nothing is forgotten yet: it would be, with --yes")?,

@@ -17,7 +17,7 @@ use super::{Base, all_is_well, images_or, json, refuse_alias};
 use crate::commands::Verdict;
 use crate::globals::Globals;
 use crate::memory;
-use crate::session::{Session, Usage};
+use crate::session::{Failed, Session, Usage};
 use crate::table;
 use crate::words::Words;
 
@@ -54,13 +54,18 @@ pub struct Evaluate {
     draws: Option<u32>,
     /// Searches the values of hyperparameters that are not given: the highest AUROC of the images of the
     /// validation split against these, a registered set that is no test set; each setting tried is stored
-    #[arg(long, value_name = "NAME[:SPLIT]", requires = "validation_split")]
+    #[arg(
+        long,
+        value_name = "NAME[:SPLIT]",
+        requires = "validation_split",
+        conflicts_with = "activations"
+    )]
     ood_validation: Option<TestSet>,
     /// Metrics beside FPR95, AUROC and AUPR, or `all` of these
     #[arg(long, value_name = "NAME,...|all", value_delimiter = ',', value_parser = extra_metric)]
     metrics: Vec<ExtraMetrics>,
     /// Split of the in-distribution set that scores learn from beside the training images, for those that do
-    #[arg(long, value_name = "SPLIT")]
+    #[arg(long, value_name = "SPLIT", conflicts_with = "activations")]
     validation_split: Option<String>,
     /// Whose definition of the metrics: dream-ood, openood or pytorch-ood
     #[arg(long, value_parser = Words(&Convention::ALL))]
@@ -72,23 +77,32 @@ pub struct Evaluate {
 }
 
 /// Activations that are in the store, of any classifier.
+///
+/// `requires` says nothing to clap where what is required conflicts with what is given: that conflict is
+/// spelt out.
 #[derive(Debug, clap::Args)]
 struct Stored {
     /// In place of classifiers: activations of the in-distribution test images, of `observe` or an import
     #[arg(long, value_name = "RUN", requires = "ood_activations", conflicts_with_all = ["dataset", "ood"])]
     activations: Option<String>,
     /// Activations of out-of-distribution images, with the group of their set, as for --ood
-    #[arg(long, value_name = "[GROUP=]RUN", num_args = 1.., requires = "activations")]
+    #[arg(long, value_name = "[GROUP=]RUN", num_args = 1.., requires = "activations",
+          conflicts_with_all = ["detectors", "dataset", "ood"])]
     ood_activations: Vec<TestSet>,
     /// Activations of training images, for scores that learn from them
-    #[arg(long, value_name = "RUN", requires = "activations")]
+    #[arg(
+        long,
+        value_name = "RUN",
+        requires = "activations",
+        conflicts_with_all = ["detectors", "dataset", "ood"]
+    )]
     train_activations: Option<String>,
     /// Activations of in-distribution images held out of training, for scores that learn from them
     #[arg(
         long,
         value_name = "RUN",
         requires = "activations",
-        conflicts_with = "validation_split"
+        conflicts_with_all = ["detectors", "dataset", "ood", "validation_split"]
     )]
     validation_activations: Option<String>,
     /// Activations of out-of-distribution images beside the test sets, to search hyperparameters on
@@ -96,7 +110,7 @@ struct Stored {
         long,
         value_name = "RUN",
         requires = "validation_activations",
-        conflicts_with = "ood_validation"
+        conflicts_with_all = ["detectors", "dataset", "ood", "validation_split", "ood_validation"]
     )]
     ood_validation_activations: Option<String>,
 }
@@ -249,7 +263,9 @@ impl Evaluate {
                 ood,
                 ood_validation,
             };
-            let run = evaluation.run(&session.context(), (*detector).into(), &mut told)?;
+            let run = evaluation
+                .run(&session.context(), (*detector).into(), &mut told)
+                .map_err(Failed::of)?;
             if let Some(alias) = &self.base.alias {
                 store.set_alias(alias, run.id)?;
             }

@@ -68,6 +68,7 @@ pub struct Imagine {
         value_name = "F",
         default_value_t = 0.5,
         requires = "interpolate",
+        conflicts_with_all = ["outliers", "plain", "noise", "encoder_noise", "disjoint"],
         allow_negative_numbers = true,
         value_parser = finite
     )]
@@ -199,10 +200,10 @@ impl Imagine {
             let option = if self.plain { "--plain" } else { "--embeddings" };
             let own = Role::Embeddings.input_of(&run);
             let hint = own.map_or(String::new(), |run| format!(": give --embeddings {run}"));
-            bail!(
+            bail!(Usage(format!(
                 "{option} takes class embeddings, and run {id} is of the stage `{}`{hint}",
                 run.spec.stage
-            );
+            )));
         }
         Ok(id)
     }

@@ -31,7 +31,7 @@ pub struct Observe {
     #[arg(long, value_name = "FILE|NAME", requires = "id")]
     weights: Option<String>,
     /// With --weights: the registered image set whose classes are those of the classifier, in its order
-    #[arg(long, value_name = "NAME", requires = "weights")]
+    #[arg(long, value_name = "NAME", requires = "weights", conflicts_with = "detector")]
     id: Option<String>,
     /// Registered image sets to look at; without them, the in-distribution set
     #[arg(long = "dataset", value_name = "NAME", num_args = 1..)]

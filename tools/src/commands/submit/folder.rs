@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context as _, Result, bail};
+use dream_ood::exchange::{Target, write_file};
 use dream_ood::stage::did_you_mean;
 use dream_ood::stage::pipeline::{Plan, Step, Task};
 
@@ -109,9 +110,7 @@ impl Folder {
 
 /// Writes a file whole or not at all: a task may be reading it.
 pub fn write(path: &Path, text: &str) -> Result<()> {
-    let beside = path.with_extension("new");
-    let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, path));
-    written.with_context(|| path.display().to_string())
+    Ok(write_file(&Target::new(path).overwrite(true), text.as_bytes())?)
 }
 
 /// Refuses the folder for this plan where it is of another job.

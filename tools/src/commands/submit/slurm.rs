@@ -40,7 +40,7 @@ pub struct Slurm {
     /// Processors of each task
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     cpus: Option<u32>,
-    /// The time limit of each task, as Slurm has it: MINUTES, HH:MM:SS or D-HH:MM
+    /// The time limit of each task, as Slurm has it: MINUTES, HH:MM:SS, D-HH:MM, ...
     #[arg(long, value_name = "TIME")]
     time: Option<String>,
     /// Seconds before the time limit at which a task stops and is queued again: more than some pictures take
@@ -121,6 +121,11 @@ impl Slurm {
                 bail!(Usage(format!("{option} {value:?}: expected one word")));
             }
         }
+        if let Some(time) = self.time.as_ref().filter(|time| !is_time(time)) {
+            bail!(Usage(format!(
+                "--time {time}: expected MINUTES, HH:MM:SS, D-HH:MM or another of Slurm's forms"
+            )));
+        }
         for option in &self.sbatch {
             if !option.starts_with('-') || option.contains(['\n', '\r']) {
                 bail!(Usage(format!(
@@ -176,6 +181,18 @@ impl Slurm {
             at_once: self.at_once,
         })
     }
+}
+
+/// Says whether Slurm takes a time limit of this form: `[D-]` and up to three numbers, or none at all.
+fn is_time(text: &str) -> bool {
+    let number = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
+    let (days, rest) = match text.split_once('-') {
+        Some((days, rest)) => (Some(days), rest),
+        None => (None, text),
+    };
+    let parts: Vec<&str> = rest.split(':').collect();
+    matches!(text, "UNLIMITED" | "INFINITE")
+        || (days.is_none_or(number) && parts.len() <= 3 && parts.into_iter().all(number))
 }
 
 /// Prints what would be submitted.
@@ -275,4 +292,27 @@ fn refuse_while_queued(folder: &Folder) -> Result<()> {
         );
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_limits_are_slurms() {
+        for time in [
+            "90",
+            "90:30",
+            "4:00:00",
+            "2-12",
+            "2-12:30",
+            "2-12:30:00",
+            "UNLIMITED",
+        ] {
+            assert!(is_time(time), "{time}");
+        }
+        for time in ["", "abc", "4h", "1:2:3:4", "-1", "2-", "1::2"] {
+            assert!(!is_time(time), "{time}");
+        }
+    }
 }

@@ -13,7 +13,7 @@ use super::folder::{Folder, Job};
 use crate::commands::{Verdict, report};
 use crate::globals::{Format, Globals};
 use crate::output;
-use crate::session::{Session, Usage, other_store};
+use crate::session::{Failed, Session, Usage, other_store};
 use crate::table;
 
 /// A task of a job.
@@ -129,7 +129,9 @@ impl Work<'_> {
             begun = std::time::Instant::now();
             Ok(())
         };
-        Ok(preset.run_step(&session.context(), seed, task.step, shard, &mut told)?)
+        preset
+            .run_step(&session.context(), seed, task.step, shard, &mut told)
+            .map_err(Failed::of)
     }
 
     /// Brings the shards of a task together, and finishes its run.
