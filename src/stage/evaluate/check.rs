@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use dream_schema::Table;
-use serde::Deserialize;
 
 use super::chosen::{self, Chosen, Way};
 use super::parts::{self, Parts};
-use super::{EXTRA_METRICS, Evaluate, Params, group, own_score};
+use super::{EXTRA_METRICS, Evaluate, Params, group, own_score, sets};
 use crate::ood::score::Extent;
 use crate::stage::detect::OwnScore;
 use crate::stage::{
@@ -59,7 +58,7 @@ pub(super) fn check(
         if !import::require(&known, Table::Activations, role, refusals) {
             continue;
         }
-        check_set(store, role, &known, &seen, refusals)?;
+        sets::check(store, role, &known, &seen, refusals)?;
         if *role == Role::Train {
             observe::check_training_images(store, &known, role, refusals)?;
         }
@@ -134,128 +133,6 @@ fn check_extent(chosen: &[Chosen], extent: Extent, is_searched: bool, refusals: 
             refusals.refuse("scores", format!("`{}`: {error}", score.label));
         }
     }
-}
-
-/// Refuses activations of another classifier than the first ones, and of a set that is there already.
-fn check_set(
-    store: &Store,
-    role: &Role,
-    known: &Known,
-    seen: &[(Role, Arc<Known>)],
-    refusals: &mut Refusals,
-) -> Result<(), StageError> {
-    let Some((_, first)) = seen.first() else {
-        return check_id(store, role, known, refusals);
-    };
-    let strangers = || seen.iter().filter(|(other, _)| !may_share(role, other));
-    if let Some(own) = imported_as(known)? {
-        for (other, theirs) in strangers() {
-            if theirs.run.is_some() && theirs.run == known.run {
-                let found = format!("these are the activations of {} once more", called(other));
-                refusals.refuse(role, found);
-            } else if (is_outside(role) || is_outside(other)) && imported_as(theirs)?.as_ref() == Some(&own) {
-                let Named { dataset, split } = &own;
-                let found = format!(
-                    "it is called `{dataset}`, split `{split}`, as {} is: they could not be told apart",
-                    called(other)
-                );
-                refusals.refuse(role, found);
-            }
-        }
-    }
-    // What another program made says nothing of its classifier.
-    let observed = |known: &Known| known.stage == observe::NAME;
-    if observed(known) && observed(first) && !same_classifier(known, first)? {
-        refusals.refuse(
-            role,
-            "the activations are of another classifier than those of the ID set",
-        );
-    }
-    let looks_at = |known: &Known| -> Result<Option<(String, String)>, StageError> {
-        if !observed(known) {
-            return Ok(None);
-        }
-        let set = known.source::<ImageSource>(store, &Role::Images)?;
-        let split = known.params::<observe::Params>()?.split;
-        Ok(set.is_registered().then(|| (set.digest().to_owned(), split)))
-    };
-    let Some((set, split)) = looks_at(known)? else {
-        return Ok(());
-    };
-    for (other, theirs) in strangers() {
-        if let Some((their_set, their_split)) = looks_at(theirs)?
-            && set == their_set
-            && (split == their_split || is_outside(role) && *other == Role::Id)
-        {
-            refusals.refuse(
-                role,
-                format!("these are the images of {} once more", called(other)),
-            );
-        }
-    }
-    Ok(())
-}
-
-/// Says whether the same images may be both: what is learnt from may be what a network was trained on.
-fn may_share(one: &Role, other: &Role) -> bool {
-    let learns = |role: &Role| matches!(role, Role::Train | Role::Validation);
-    learns(one) && learns(other)
-}
-
-/// Says whether the images are of none of the classifier's classes.
-fn is_outside(role: &Role) -> bool {
-    matches!(role, Role::Ood(_) | Role::OodValidation)
-}
-
-fn called(role: &Role) -> String {
-    match role {
-        Role::Id => "the ID set".to_owned(),
-        Role::Train => "the training images".to_owned(),
-        Role::Validation => "the validation images".to_owned(),
-        Role::OodValidation => "the OOD images that hyperparameters are searched on".to_owned(),
-        other => format!("`{other}`"),
-    }
-}
-
-/// What imported activations are of.
-#[derive(PartialEq, Deserialize)]
-struct Named {
-    dataset: String,
-    split: String,
-}
-
-fn imported_as(known: &Known) -> Result<Option<Named>, StageError> {
-    let is_import = known.stage == import::NAME;
-    is_import.then(|| known.params::<Named>()).transpose()
-}
-
-/// Refuses an ID set whose classes are not the classifier's.
-fn check_id(store: &Store, role: &Role, known: &Known, refusals: &mut Refusals) -> Result<(), StageError> {
-    if known.stage != observe::NAME {
-        return Ok(());
-    }
-    let Some(id) = refusals.take(role, known.source::<ImageSource>(store, &Role::Images))? else {
-        return Ok(());
-    };
-    id.require_labels(role, refusals);
-    match known.input(&Role::Detector) {
-        Some(detector) => {
-            let detector = detector.known(store, &Role::Detector, &[detect::NAME])?;
-            detect::check_classes(store, &detector, &id, role, refusals)
-        }
-        None => {
-            let network = known.params::<observe::Params>()?.network;
-            let classes = network.map(|network| network.classes).unwrap_or_default();
-            refusals.take(role, id.check_classes(&classes, "the classifier"))?;
-            Ok(())
-        }
-    }
-}
-
-fn same_classifier(a: &Known, b: &Known) -> Result<bool, StageError> {
-    let network = |known: &Known| Ok::<_, StageError>(known.params::<observe::Params>()?.network);
-    let run = |known: &Known| known.input(&Role::Detector);
-    Ok(run(a) == run(b) && network(a)? == network(b)? && a.same_source(b, &Role::Initial))
 }
 
 /// Refuses scores that run the network where there is none, or where images or weights are gone.

@@ -10,6 +10,7 @@ mod metrics;
 mod network;
 mod parts;
 mod search;
+mod sets;
 mod shown;
 mod stored;
 mod work;

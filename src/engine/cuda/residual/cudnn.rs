@@ -1,6 +1,5 @@
 //! The few functions of cuDNN that training needs, loaded when the first network runs on CUDA: a program
-//! built with CUDA starts on a machine without cuDNN, and the network composed of candle's operations is used
-//! there.
+//! built with CUDA starts on a machine without cuDNN, where only networks are an error.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 

@@ -7,20 +7,16 @@
 //!   split, the five severities one after the other), or with `*_images.npy` and the like.
 //! - One `.npy` of pictures without labels.
 
+mod array;
+
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use flate2::CrcReader;
-use flate2::read::DeflateDecoder;
-use zip::{CompressionMethod, ZipArchive};
-
-use super::bulk::{Bulk, Part};
+use super::bulk::Part;
 use super::error::DatasetError;
-use super::item::{Container, Item, Order, Planes, Stored};
+use super::item::{Container, Item, Planes, Stored};
 use super::{files, tree};
-use crate::npy::Header;
+use array::{Array, arrays_in, members};
 
 /// The name of a split whose array does not name one.
 const ALL: &str = "all";
@@ -46,14 +42,6 @@ pub(super) struct Numpy {
     classes: Vec<String>,
     /// Pictures, and labels if there are any, by split.
     splits: BTreeMap<String, (Array, Option<Array>)>,
-}
-
-/// An array in a file.
-#[derive(Clone)]
-struct Array {
-    name: String,
-    header: Header,
-    bulk: Arc<Bulk>,
 }
 
 /// Whether `path` is a file of arrays, or a folder with arrays of pictures in it and neither pictures nor
@@ -141,151 +129,6 @@ fn paired(arrays: &[Array]) -> BTreeMap<String, (Array, Option<Array>)> {
         splits.insert(split, ((*array).clone(), labels));
     }
     splits
-}
-
-/// The arrays of a folder, by name.
-fn arrays_in(folder: &Path) -> Result<Vec<Array>, DatasetError> {
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(files::io(folder))? {
-        let path = entry.map_err(files::io(folder))?.path();
-        let is_array = path
-            .extension()
-            .is_some_and(|own| own.eq_ignore_ascii_case("npy"));
-        let hidden = path
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if is_array && !hidden && path.is_file() {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    let stem = |path: &Path| {
-        path.file_stem()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned()
-    };
-    paths.iter().map(|path| Array::open(path, stem(path))).collect()
-}
-
-/// The arrays of an `.npz` file, which is a zip of `.npy` files.
-fn members(path: &Path) -> Result<Vec<Array>, DatasetError> {
-    let damaged = |reason: String| DatasetError::Corrupt {
-        path: path.to_owned(),
-        reason: format!("npz: {reason}"),
-    };
-    let file = std::fs::File::open(path).map_err(files::io(path))?;
-    let reader = std::io::BufReader::new(file);
-    let mut archive = ZipArchive::new(reader).map_err(|error| damaged(error.to_string()))?;
-    let mut arrays = Vec::new();
-    for number in 0..archive.len() {
-        let member = archive
-            .by_index_raw(number)
-            .map_err(|error| damaged(error.to_string()))?;
-        let name = member
-            .name()
-            .map_err(|error| damaged(error.to_string()))?
-            .into_owned();
-        let Some(name) = name.strip_suffix(".npy") else {
-            continue;
-        };
-        let (compression, sum) = (member.compression(), member.crc32());
-        let bytes: Box<dyn Read> = match compression {
-            CompressionMethod::Stored => Box::new(member),
-            CompressionMethod::DEFLATE => Box::new(DeflateDecoder::new(member)),
-            other => return Err(damaged(format!("the array {name} is compressed by {other}"))),
-        };
-        let mut bytes = CrcReader::new(bytes);
-        let bulk = Bulk::unpack(path, &mut bytes, "npz")?;
-        if bytes.crc().sum() != sum {
-            return Err(damaged(format!("the array {name} is not what its checksum says")));
-        }
-        arrays.push(Array::of(path, name.to_owned(), bulk)?);
-    }
-    Ok(arrays)
-}
-
-impl Array {
-    fn open(path: &Path, name: String) -> Result<Self, DatasetError> {
-        Self::of(path, name, Bulk::open(path)?)
-    }
-
-    fn of(path: &Path, name: String, bulk: Arc<Bulk>) -> Result<Self, DatasetError> {
-        let corrupt = |reason: String| DatasetError::Corrupt {
-            path: path.to_owned(),
-            reason: format!("the array {name}: {reason}"),
-        };
-        let header = Header::read(&mut bulk.between(0, bulk.len)).map_err(|wrong| {
-            corrupt(format!(
-                "{}: expected {}, found {}",
-                wrong.what, wrong.expected, wrong.actual
-            ))
-        })?;
-        let numbers = header.shape.iter().try_fold(1_u64, |all, n| all.checked_mul(*n));
-        let needed = numbers
-            .and_then(|numbers| numbers.checked_mul(header.item() as u64))
-            .and_then(|bytes| bytes.checked_add(header.length));
-        if header.item() > 0 && needed != Some(bulk.len) {
-            let found = bulk.len.saturating_sub(header.length);
-            return Err(corrupt(format!(
-                "{:?} by its header, {found} bytes are there",
-                header.shape
-            )));
-        }
-        Ok(Self { name, header, bulk })
-    }
-
-    /// Height, width and channels of its pictures and how their pixels lie, if it is of pictures.
-    fn picture(&self) -> Option<([usize; 3], Order)> {
-        let is_bytes = self.header.descr.trim_start_matches(['|', '<', '>']) == "u1";
-        let (size, order) = match self.header.shape[..] {
-            [_, height, width] => ([height, width, 1], Order::Pixels),
-            [_, height, width, channels @ (1 | 3)] => ([height, width, channels], Order::Pixels),
-            [_, channels @ (1 | 3), height, width] => ([height, width, channels], Order::Rows),
-            _ => return None,
-        };
-        let [height, width, channels] = size.map(|n| n as usize);
-        (is_bytes && !self.header.fortran && height * width > 0).then_some(([height, width, channels], order))
-    }
-
-    fn is_of_pictures(&self) -> bool {
-        self.picture().is_some()
-    }
-
-    /// Its integers, of `[n]` or `[n, 1]`; in words why not.
-    fn labels(&self) -> Result<Result<Vec<i64>, String>, DatasetError> {
-        let count = match self.header.shape[..] {
-            [n] | [n, 1] => n as usize,
-            _ => return Ok(Err(format!("labels are of the shape {:?}", self.header.shape))),
-        };
-        let item = self.header.item();
-        let bytes = self.bulk.read(self.header.length, count * item)?;
-        let (order, kind) = self.header.descr.split_at(1);
-        let wide = |bytes: &[u8]| {
-            let mut wide = if kind.starts_with('i') && sign(bytes, order) {
-                [0xff; 8]
-            } else {
-                [0; 8]
-            };
-            wide[..bytes.len()].copy_from_slice(bytes);
-            if order == ">" {
-                wide[..bytes.len()].reverse();
-            }
-            i64::from_le_bytes(wide)
-        };
-        match kind {
-            "i1" | "u1" | "i2" | "u2" | "i4" | "u4" | "i8" | "u8" => {
-                Ok(Ok(bytes.chunks_exact(item).map(wide).collect()))
-            }
-            other => Ok(Err(format!("labels are of the type {other}, expected integers"))),
-        }
-    }
-}
-
-/// Says whether an integer is negative.
-fn sign(bytes: &[u8], order: &str) -> bool {
-    let high = if order == ">" { bytes.first() } else { bytes.last() };
-    high.is_some_and(|byte| byte & 0x80 != 0)
 }
 
 fn foreign(path: &Path, arrays: &[Array], reason: &str) -> DatasetError {
