@@ -208,9 +208,9 @@ impl HasKind for QueryError {
             Self::UnknownTable { .. }
             | Self::UnknownColumn { .. }
             | Self::UnknownClass { .. }
-            | Self::NotInTable { .. }
             | Self::NoParquet { .. } => Kind::Missing,
-            Self::ColumnTypes { .. }
+            Self::NotInTable { .. }
+            | Self::ColumnTypes { .. }
             | Self::Doubled { .. }
             | Self::Width { .. }
             | Self::Vector { .. }
