@@ -72,10 +72,14 @@ impl Header {
         Self::parse(&dict, (8 + bytes.len() + length) as u64)
     }
 
+    /// NumPy's word for the type without the order of bytes: `f4`.
+    pub fn kind(&self) -> &str {
+        self.descr.trim_start_matches(['<', '>', '|', '='])
+    }
+
     /// Bytes of a number; 0 for what is none.
     pub fn item(&self) -> usize {
-        let digits = self.descr.trim_start_matches(['<', '>', '|', '=']);
-        match digits.split_at_checked(1) {
+        match self.kind().split_at_checked(1) {
             Some(("b" | "i" | "u" | "f" | "c", bytes)) => bytes.parse().unwrap_or(0),
             _ => 0,
         }

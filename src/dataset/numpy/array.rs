@@ -12,6 +12,7 @@ use super::super::bulk::Bulk;
 use super::super::error::DatasetError;
 use super::super::files;
 use super::super::item::Order;
+use crate::floats;
 use crate::npy::Header;
 
 /// An array in a file.
@@ -54,7 +55,7 @@ impl Array {
 
     /// Height, width and channels of its pictures and how their pixels lie, if it is of pictures.
     pub fn picture(&self) -> Option<([usize; 3], Order)> {
-        let is_bytes = self.header.descr.trim_start_matches(['|', '<', '>']) == "u1";
+        let is_bytes = self.header.kind() == "u1";
         let (size, order) = match self.header.shape[..] {
             [_, height, width] => ([height, width, 1], Order::Pixels),
             [_, height, width, channels @ (1 | 3)] => ([height, width, channels], Order::Pixels),
@@ -62,7 +63,9 @@ impl Array {
             _ => return None,
         };
         let [height, width, channels] = size.map(|n| n as usize);
-        (is_bytes && !self.header.fortran && height * width > 0).then_some(([height, width, channels], order))
+        // Of none, the other axes may be of any length: no file holds them.
+        let some = !self.header.shape.contains(&0);
+        (is_bytes && !self.header.fortran && some).then_some(([height, width, channels], order))
     }
 
     pub fn is_of_pictures(&self) -> bool {
@@ -75,34 +78,22 @@ impl Array {
             [n] | [n, 1] => n as usize,
             _ => return Ok(Err(format!("labels are of the shape {:?}", self.header.shape))),
         };
-        let item = self.header.item();
-        let bytes = self.bulk.read(self.header.length, count * item)?;
-        let (order, kind) = self.header.descr.split_at(1);
-        let wide = |bytes: &[u8]| {
-            let mut wide = if kind.starts_with('i') && sign(bytes, order) {
-                [0xff; 8]
-            } else {
-                [0; 8]
-            };
-            wide[..bytes.len()].copy_from_slice(bytes);
-            if order == ">" {
-                wide[..bytes.len()].reverse();
+        let (kind, item) = (self.header.kind(), self.header.item());
+        let signed = match (kind.chars().next(), item) {
+            (Some('i'), 1 | 2 | 4 | 8) => true,
+            (Some('u'), 1 | 2 | 4 | 8) => false,
+            _ => {
+                return Ok(Err(format!(
+                    "labels are of the type {kind:.20}, expected integers"
+                )));
             }
-            i64::from_le_bytes(wide)
         };
-        match kind {
-            "i1" | "u1" | "i2" | "u2" | "i4" | "u4" | "i8" | "u8" => {
-                Ok(Ok(bytes.chunks_exact(item).map(wide).collect()))
-            }
-            other => Ok(Err(format!("labels are of the type {other}, expected integers"))),
+        let mut bytes = self.bulk.read(self.header.length, count * item)?;
+        if self.header.descr.starts_with('>') {
+            floats::swap(&mut bytes, item);
         }
+        Ok(Ok(floats::integers(&bytes, item, signed)))
     }
-}
-
-/// Says whether an integer is negative.
-fn sign(bytes: &[u8], order: &str) -> bool {
-    let high = if order == ">" { bytes.first() } else { bytes.last() };
-    high.is_some_and(|byte| byte & 0x80 != 0)
 }
 
 /// The arrays of a folder, by name.

@@ -934,6 +934,14 @@ fn numpy_arrays_of_pictures() {
             .to_string()
             .contains("expected integers")
     );
+    for kind in ["", "\u{e9}1", "<i3", "|O"] {
+        let odd = npz(&[("images", &grey), ("labels", &array(kind, "2,", &[0; 6]))]);
+        let said = read(&odd).unwrap_err().to_string();
+        assert!(said.contains("expected integers"), "{kind}: {said}");
+    }
+    let vast = npz(&[("images", &array("|u1", "0, 4294967296, 4294967296", &[]))]);
+    let said = read(&vast).unwrap_err().to_string();
+    assert!(said.contains("none of its arrays is of pictures"), "{said}");
     let cut = npz(&[("images", &grey[..grey.len() - 1])]);
     assert!(
         read(&cut)
