@@ -5,7 +5,9 @@ mod pictures;
 #[path = "../../tests/outside/seeds.rs"]
 mod seeds;
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind, set_hook};
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use dream_ood::outside::Reader;
 pub use libfuzzer_sys::fuzz_target;
@@ -13,6 +15,9 @@ pub use libfuzzer_sys::fuzz_target;
 thread_local! {
     static FOLDER: tempfile::TempDir = tempfile::tempdir().expect("a temporary folder");
 }
+
+/// What the last panic said.
+static LAST: Mutex<String> = Mutex::new(String::new());
 
 /// The fuzz target of the reader of that name.
 #[macro_export]
@@ -23,11 +28,15 @@ macro_rules! target {
 }
 
 /// Where `DREAM_SEEDS` names a folder, fills it with the small valid files that `tests/outside/` changes, and
-/// ends the program.
+/// ends the program. Else sees to it that a panic is one only if it gets out of a reader: libfuzzer-sys aborts
+/// at the first, and those of redb, Arrow and Parquet are caught where they are called.
 ///
 /// # Panics
-/// If they cannot be written.
+/// If the seeds cannot be written.
 pub fn begin(name: &str) {
+    set_hook(Box::new(|panic| {
+        *LAST.lock().unwrap_or_else(PoisonError::into_inner) = panic.to_string();
+    }));
     let Some(folder) = std::env::var_os("DREAM_SEEDS").map(PathBuf::from) else {
         return;
     };
@@ -46,6 +55,10 @@ pub fn read(name: &str, bytes: &[u8]) {
     let reader = Reader::named(name).expect("a reader of `dream_ood::outside`");
     FOLDER.with(|folder| {
         // Whether they can be read is no matter here.
-        let _ = reader.read_bytes(folder.path(), bytes);
+        let read = || drop(reader.read_bytes(folder.path(), bytes));
+        catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
+            eprintln!("{}", LAST.lock().unwrap_or_else(PoisonError::into_inner));
+            resume_unwind(panic)
+        });
     });
 }

@@ -38,7 +38,7 @@ pub enum DatasetError {
     )]
     Configs { path: PathBuf, configs: Vec<String> },
     /// A folder of several sets, where one is asked for.
-    #[error("{} holds several sets, {}: name the folder of one", path.display(), sets.join(" and "))]
+    #[error("{} holds several sets, {}: name one of these", path.display(), sets.join(" and "))]
     Several { path: PathBuf, sets: Vec<String> },
     /// Two classes that cannot be told apart by name.
     #[error(

@@ -1,28 +1,28 @@
 //! Image lists, as OpenOOD's `benchmark_imglist` holds them: one text file per split, with `path label` on
-//! each line. Paths start from the set's folder; label -1, or none, is no label. A first line that names the
-//! two columns is passed over.
+//! each line. Paths start from the set's folder; label -1, or none, is no label. Labels may be names of
+//! classes, which are then numbered in their order by bytes over all lists. A first line that names the two
+//! columns is passed over.
 
-use std::collections::BTreeMap;
+pub(super) mod line;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::beside::{LABEL_COLUMNS, OTHER_LABELS};
+use super::beside::Label;
 use super::error::DatasetError;
 use super::files;
 use super::folder::ClassFolder;
 use super::item::{FileASplit, Item, Stored};
+use super::names::normal;
+use line::{Line, is_head, line};
 
 /// Images that lists name.
 pub(super) struct Lists {
     path: PathBuf,
     classes: Vec<String>,
+    /// The classes by what lines may call them, in [`normal`] form.
+    numbers: BTreeMap<String, u32>,
     splits: BTreeMap<String, PathBuf>,
-}
-
-/// A line: a path, and the label behind it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Line {
-    pub path: String,
-    pub label: Option<u32>,
 }
 
 /// Returns the split that a list is of, by its name: `train_cifar10.txt` is of "train".
@@ -39,64 +39,6 @@ pub fn split_of(list: &Path) -> String {
     }
 }
 
-/// Reads a line: `path label`, `path,label`, or with a tab between; the path may have spaces. Empty lines,
-/// and those that begin with `#`, are none.
-///
-/// # Errors
-/// Says what is wrong with it.
-pub(super) fn line(text: &str) -> Result<Option<Line>, String> {
-    let text = text.trim();
-    if text.is_empty() || text.starts_with('#') {
-        return Ok(None);
-    }
-    let split = text.rsplit_once(|c: char| c == ',' || c.is_whitespace());
-    // As pandas writes whole numbers once one was missing.
-    fn plain(word: &str) -> &str {
-        let word = word.trim_matches('"');
-        word.strip_suffix(".0").unwrap_or(word)
-    }
-    let number = |word: &str| {
-        let digits = word.strip_prefix('-').unwrap_or(word);
-        !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
-    };
-    let (path, label) = match split {
-        Some((path, word)) if number(plain(word)) => {
-            let word = plain(word);
-            let label = match word.starts_with('-') {
-                true => None,
-                false => Some(
-                    word.parse()
-                        .map_err(|_| format!("the label {word} is too large"))?,
-                ),
-            };
-            (
-                path.trim_end_matches(|c: char| c == ',' || c.is_whitespace()),
-                label,
-            )
-        }
-        _ => (text, None),
-    };
-    let path = path.trim_matches('"');
-    match path.is_empty() {
-        true => Err("there is no path".to_owned()),
-        false => Ok(Some(Line {
-            path: path.to_owned(),
-            label,
-        })),
-    }
-}
-
-/// Says whether a line names the columns of paths and labels.
-fn is_head(text: &str) -> bool {
-    let words = text.split(|c: char| c == ',' || c.is_whitespace());
-    let words: Vec<String> = words
-        .map(|word| word.trim_matches('"').to_lowercase())
-        .filter(|word| !word.is_empty())
-        .collect();
-    let is_label = |word: &str| LABEL_COLUMNS.contains(&word) || OTHER_LABELS.contains(&word);
-    matches!(words.as_slice(), [_, label] if is_label(label))
-}
-
 impl Lists {
     /// Opens a folder by lists; `classes` name the labels.
     pub fn open(
@@ -110,14 +52,72 @@ impl Lists {
                 reason: "no list of its images is given".to_owned(),
             });
         }
-        for list in lists.values() {
-            std::fs::metadata(list).map_err(files::io(list))?;
-        }
-        Ok(Self {
+        let mut set = Self {
             path: path.to_owned(),
             classes: classes.iter().map(|class| class.name.clone()).collect(),
+            numbers: BTreeMap::new(),
             splits: lists.clone(),
-        })
+        };
+        let mut names = BTreeSet::new();
+        for list in lists.values() {
+            let lines = set.lines(list)?;
+            let is = |wanted: fn(&Label) -> bool| lines.iter().find(|(_, line)| wanted(&line.label));
+            let named = is(|label| matches!(label, Label::Class(_)));
+            if let (Some(_), Some((at, line))) = (named, is(|label| matches!(label, Label::Number(_)))) {
+                let reason = format!("{} has a number, and others the name of a class", line.path);
+                return Err(wrong(list, *at, reason));
+            }
+            names.extend(lines.into_iter().filter_map(|(_, line)| match line.label {
+                Label::Class(name) => Some(name),
+                Label::None | Label::Number(_) => None,
+            }));
+        }
+        if classes.is_empty() {
+            set.classes = names.into_iter().collect();
+        }
+        for (number, name) in (0..).zip(&set.classes) {
+            set.numbers.insert(normal(name), number);
+        }
+        // A list may call a class by its folder, as ImageNet's do by WordNet's number.
+        for (number, class) in (0..).zip(classes) {
+            set.numbers.entry(normal(&class.folder)).or_insert(number);
+        }
+        Ok(set)
+    }
+
+    /// The lines of a list with their numbers from 0. The first picture is there.
+    fn lines(&self, list: &Path) -> Result<Vec<(usize, Line)>, DatasetError> {
+        let bytes = files::read(list)?;
+        let text = std::str::from_utf8(&bytes).map_err(|e| wrong(list, 0, e.to_string()))?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let mut lines = Vec::new();
+        for (number, text) in text.lines().enumerate() {
+            let Some(line) = line(text).map_err(|reason| wrong(list, number, reason))? else {
+                continue;
+            };
+            let is_there = || std::fs::symlink_metadata(self.file(&line)).is_ok();
+            if number == 0 && is_head(text) && !is_there() {
+                continue;
+            }
+            if lines.is_empty() && !is_there() {
+                let reason = format!("there is no {} in {}", line.path, self.path.display());
+                return Err(wrong(list, number, reason));
+            }
+            lines.push((number, line));
+        }
+        Ok(lines)
+    }
+
+    fn file(&self, line: &Line) -> PathBuf {
+        self.path.join(line.path.trim_start_matches("./"))
+    }
+}
+
+fn wrong(list: &Path, number: usize, reason: String) -> DatasetError {
+    DatasetError::Line {
+        path: list.to_owned(),
+        line: number + 1,
+        reason,
     }
 }
 
@@ -131,35 +131,23 @@ impl FileASplit for Lists {
     }
 
     fn read(&self, _split: &str, list: &Path) -> Result<Vec<Item>, DatasetError> {
-        let bytes = files::read(list)?;
-        let wrong = |number: usize, reason: String| DatasetError::Line {
-            path: list.to_owned(),
-            line: number + 1,
-            reason,
-        };
-        let text = std::str::from_utf8(&bytes).map_err(|e| wrong(0, e.to_string()))?;
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let mut items = Vec::new();
-        for (number, text) in text.lines().enumerate() {
-            let Some(line) = line(text).map_err(|reason| wrong(number, reason))? else {
-                continue;
+        let item = |(at, line): (usize, Line)| {
+            let stored = Stored::File(self.file(&line));
+            let label = match line.label {
+                Label::None => None,
+                Label::Number(number) => Some(number),
+                Label::Class(name) => match self.numbers.get(&normal(&name)) {
+                    Some(number) => Some(*number),
+                    None => return Err(wrong(list, at, format!("`{name}` is none of the classes"))),
+                },
             };
-            let file = self.path.join(line.path.trim_start_matches("./"));
-            let is_there = || std::fs::symlink_metadata(&file).is_ok();
-            if number == 0 && is_head(text) && !is_there() {
-                continue;
-            }
-            if items.is_empty() && !is_there() {
-                let reason = format!("there is no {} in {}", line.path, self.path.display());
-                return Err(wrong(number, reason));
-            }
-            items.push(Item {
+            Ok(Item {
                 name: line.path,
-                label: line.label,
-                stored: Stored::File(file),
-            });
-        }
-        Ok(items)
+                label,
+                stored,
+            })
+        };
+        self.lines(list)?.into_iter().map(item).collect()
     }
 }
 
@@ -168,34 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_of_image_lists() {
-        let read = |text: &str| line(text).map(|line| line.map(|line| (line.path, line.label)));
-        let good = |path: &str, label| Ok(Some((path.to_owned(), label)));
-        assert_eq!(
-            read("cifar10/test/airplane/0001.png 0"),
-            good("cifar10/test/airplane/0001.png", Some(0))
-        );
-        assert_eq!(read("texture/a b.jpg -1"), good("texture/a b.jpg", None));
-        assert_eq!(read("a.png\t3\r"), good("a.png", Some(3)));
-        assert_eq!(read("a.png,3"), good("a.png", Some(3)));
-        assert_eq!(read("\"a b.png\",\"3\""), good("a b.png", Some(3)));
-        assert_eq!(
-            read("banded/banded_0002.jpg"),
-            good("banded/banded_0002.jpg", None)
-        );
-        assert_eq!(read("  "), Ok(None));
-        assert_eq!(read("a.png,3.0"), good("a.png", Some(3)));
-        assert!(read("a.png 99999999999").is_err());
-        for (text, expected) in [
-            ("path,label", true),
-            ("\"filename\",\"class\"", true),
-            ("image_path Target", true),
-            ("a.png,3", false),
-            ("label", false),
-            ("my label of it", false),
-        ] {
-            assert_eq!(is_head(text), expected, "{text}");
-        }
+    fn lists_are_called_after_their_splits() {
         assert_eq!(split_of(Path::new("x/test_svhn.txt")), "test");
         assert_eq!(split_of(Path::new("x/val_tin.txt")), "val");
         assert_eq!(split_of(Path::new("x/imagenet.txt")), "all");

@@ -2,6 +2,7 @@
 //! damage.
 
 mod damage;
+mod idx;
 mod layouts;
 
 use std::collections::BTreeMap;

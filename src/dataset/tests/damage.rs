@@ -113,7 +113,7 @@ fn lines_and_tables_of_anything() {
         let lines = numbers.changed(text);
         String::from_utf8_lossy(&lines)
             .lines()
-            .for_each(|line| drop(crate::dataset::list::line(line)));
+            .for_each(|line| drop(crate::dataset::list::line::line(line)));
         let _ = crate::stage::classes::parse_classes(&numbers.changed(table));
     }
 }

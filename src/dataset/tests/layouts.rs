@@ -307,6 +307,37 @@ fn lists_of_openood() {
         (found.kind, words(&found)),
         (Kind::ImageList, "test 1, train 2 [0 1]".to_owned())
     );
+    // Names of classes, numbered over all lists, or by a table that knows names and folders.
+    let train = list("train_names.txt", "cifar/test/dog/2.png dog\n");
+    let test = list(
+        "test_names.csv",
+        "path,label\ncifar/test/cat/1.png,cat\ntexture/a b.jpg,dog\n",
+    );
+    let lists = [("train", &train), ("test", &test)];
+    let described = |reading: &Reading| describe(dir.path(), reading).map(|found| words(&found));
+    assert_eq!(
+        described(&reading(&lists)).unwrap(),
+        "test 2 [cat dog], train 1 [dog]"
+    );
+    let table = |classes: &[(&str, &str)]| Reading {
+        classes: (classes.iter())
+            .map(|(folder, name)| ClassFolder {
+                folder: (*folder).to_owned(),
+                name: (*name).to_owned(),
+            })
+            .collect(),
+        ..reading(&lists)
+    };
+    let named = described(&table(&[("n1", "dog"), ("cat", "kitten")])).unwrap();
+    assert_eq!(named, "test 2 [dog kitten], train 1 [dog]");
+    let said = described(&table(&[("n1", "dog")])).unwrap_err().to_string();
+    assert!(
+        said.contains("test_names.csv, line 2: `cat` is none of the classes"),
+        "{said}"
+    );
+    let mixed = list("mixed.txt", "cifar/test/cat/1.png cat\ncifar/test/dog/2.png 1\n");
+    let said = described(&reading(&[("all", &mixed)])).unwrap_err().to_string();
+    assert!(said.contains("mixed.txt, line 2"), "{said}");
     let absent = list("absent.txt", "cifar/none.png 0\n");
     let error = describe(dir.path(), &reading(&[("all", &absent)]))
         .unwrap_err()

@@ -8,6 +8,7 @@
 mod aggregates;
 mod answer;
 mod balance;
+mod bytes;
 mod depth;
 mod dialect;
 mod folder;

@@ -17,7 +17,7 @@ use datafusion::prelude::SessionConfig;
 
 use super::parquet::Folder;
 use super::provider::{StoreTable, external};
-use super::{aggregates, functions, json, message};
+use super::{aggregates, bytes, functions, json, message};
 use crate::query::scan::Counter;
 use crate::query::{self, QueryError, QueryOptions, TableName};
 use crate::store::Snapshot;
@@ -55,7 +55,7 @@ pub(super) fn context(
     let config = config(options, depth).map_err(message::error)?;
     let runtime = runtime(options).map_err(message::error)?;
     let context = SessionContext::new_with_config_rt(config, runtime);
-    for function in functions::all().chain(json::all()) {
+    for function in functions::all().chain(json::all()).chain(bytes::all()) {
         context.register_udf(function);
     }
     for aggregate in aggregates::all() {

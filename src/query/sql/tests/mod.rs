@@ -89,6 +89,19 @@ fn rows_are_grouped_joined_and_counted() {
 }
 
 #[test]
+fn bytes_are_counted_of_text_and_of_bytes() {
+    let s = sample();
+    let sql = "SELECT octet_length(x'010203'), octet_length('n\u{e9}'), octet_length(NULL)";
+    assert_eq!(lines(&s, sql), ["3 3 "]);
+    let sql = "SELECT DISTINCT octet_length(class_name), octet_length(arrow_cast(class_name, 'Binary'))
+               FROM outliers";
+    assert_eq!(lines(&s, sql), ["7 7"]);
+    assert_eq!(lines(&s, "SELECT octet_length(png) FROM images"), [""; 0]);
+    let said = refusal(&s, "SELECT octet_length(vector) FROM outliers");
+    assert!(said.contains("octet_length takes text or bytes"), "{said}");
+}
+
+#[test]
 fn every_table_has_its_columns() {
     let s = sample();
     for table in TableName::all() {
