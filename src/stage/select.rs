@@ -29,19 +29,19 @@ const STRETCH: usize = 2000;
 
 /// Which pictures are chosen: those within all bounds that are given.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Params {
     /// Which neighbour among the training images the distance is measured to, from 1.
     pub k: usize,
     /// Bounds of the distance to it, of features divided by their norm: 0 to 2.
-    #[serde(default, skip_serializing_if = "Bounds::is_open")]
+    #[serde(skip_serializing_if = "Bounds::is_open")]
     pub knn: Bounds,
     /// Bounds of the largest probability.
-    #[serde(default, skip_serializing_if = "Bounds::is_open")]
+    #[serde(skip_serializing_if = "Bounds::is_open")]
     pub confidence: Bounds,
     /// Bounds of the largest probability of another class than the picture's: pictures that are surely of
     /// another class are no outliers.
-    #[serde(default, skip_serializing_if = "Bounds::is_open")]
+    #[serde(skip_serializing_if = "Bounds::is_open")]
     pub other: Bounds,
 }
 
@@ -128,8 +128,11 @@ impl Stage for Select {
         if let Some(train) = &train {
             observe::check_training_images(store, train, &Role::Train, refusals)?;
         }
-        if let Some(run) = train.and_then(|known| known.run) {
-            let count = store.count(run, Table::Activations)?;
+        let count = match &train {
+            Some(train) => observe::count(store, train)?,
+            None => None,
+        };
+        if let Some(count) = count {
             let found = format!("the {k}-th nearest of {count} training images");
             refusals.require(k as u64 <= count, "k", found, "as many at most as there are");
         }

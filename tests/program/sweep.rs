@@ -14,6 +14,53 @@ fn preset(folder: &Path, sweep: &str) -> String {
 }
 
 #[test]
+fn a_preset_may_choose_among_the_pictures() {
+    let place = folder();
+    let path = place.path();
+    std::fs::copy(demo().join("dream.redb"), path.join("dream.redb")).unwrap();
+    let with = |bounds: &str| preset(path, &format!("seeds = [0]\n[select]\n{bounds}"));
+    let file = with("k = 4801");
+    let error = bad(path, 2, &["run", &file, "--check"]);
+    assert!(
+        error.contains("select: k: the 4801-th nearest of 4800 training images"),
+        "{error}"
+    );
+    let file = with("k = 7\nother = { max = 0.9 }");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let outlier = text.find("[detect.outlier]").unwrap();
+    let outlier = &text[outlier..text.find("[evaluate]").unwrap()];
+    let without = "[detect.outlier]\nmethod = \"logitnorm\"\ntemperature = 0.04\n\n";
+    std::fs::write(path.join("without.toml"), text.replace(outlier, without)).unwrap();
+    let error = bad(path, 2, &["run", "without.toml", "--check"]);
+    assert!(
+        error.contains("select: the method `logitnorm` is trained without pictures"),
+        "{error}"
+    );
+
+    good(path, &["-q", "run", &file]);
+    let check = json(path, &["run", &file, "--check"]);
+    assert!(check.iter().all(|row| row["state"] == "in the store"));
+    let sql = |query: &str| json(path, &["sql", query]);
+    let rated = sql(
+        "SELECT min(other) AS least, max(other) AS most, count(*) AS n FROM ratings GROUP BY chosen
+                     ORDER BY chosen DESC",
+    );
+    assert!(
+        rated[0]["most"].as_f64() <= Some(0.9) && rated[1]["least"].as_f64() > Some(0.9),
+        "{rated:?}"
+    );
+    assert_eq!(
+        rated[0]["n"].as_u64().unwrap() + rated[1]["n"].as_u64().unwrap(),
+        64
+    );
+    let read = sql(
+        "SELECT s.stage FROM run_inputs i JOIN runs d ON d.run = i.run JOIN runs s ON s.run = i.input
+                    WHERE d.alias = 'quick-0-detect'",
+    );
+    assert!(read.iter().any(|row| row["stage"] == "select"), "{read:?}");
+}
+
+#[test]
 fn a_sweep_makes_what_is_new_and_is_compared_by_its_settings() {
     let place = folder();
     let path = place.path();

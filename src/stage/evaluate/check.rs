@@ -106,7 +106,6 @@ fn extent_to_be(store: &Store, train: &Known) -> Result<Extent, StageError> {
         return Ok(Extent::default());
     }
     let params = train.params::<observe::Params>()?;
-    let images = train.source::<ImageSource>(store, &Role::Images).ok();
     let features = match (params.network, train.input(&Role::Detector)) {
         (Some(network), _) => network.features(),
         (None, Some(detector)) => {
@@ -116,9 +115,7 @@ fn extent_to_be(store: &Store, train: &Known) -> Result<Extent, StageError> {
         (None, None) => None,
     };
     Ok(Extent {
-        train: images
-            .and_then(|images| images.count(&params.split))
-            .map(|count| count as usize),
+        train: observe::count(store, train)?.map(|count| count as usize),
         features,
     })
 }

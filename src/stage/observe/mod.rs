@@ -209,6 +209,19 @@ pub(super) fn check_training_images(
     Ok(())
 }
 
+/// Returns how many images a run looked at, or one that is still to be made will, as far as that is known.
+///
+/// # Errors
+/// If the store fails.
+pub(super) fn count(store: &Store, known: &Known) -> Result<Option<u64>, StageError> {
+    if let Some(run) = known.run {
+        return Ok(Some(store.count(run, Table::Activations)?));
+    }
+    let images = known.source::<ImageSource>(store, &Role::Images).ok();
+    let split = known.params::<Params>()?.split;
+    Ok(images.and_then(|images| images.count(&split)))
+}
+
 /// Refuses labels that are to be taken as they are, or matched by name, and are not those of the classifier.
 fn check_labels(
     images: &ImageSource,

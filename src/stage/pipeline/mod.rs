@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::classes::{ClassRow, read_classes};
 use super::{
     Context, How, Refusal, Refusals, Room, StageError, detect, embed, encode, evaluate, imagine, sample,
+    select,
 };
 use crate::dataset::Kind;
 use crate::engine::{self, Processor};
@@ -54,6 +55,9 @@ pub struct Preset {
     pub imagine: imagine::Params,
     /// Pictures of the plain class prompt, a class, for comparison.
     pub plain_per_class: usize,
+    /// Which of the imagined pictures the classifier is trained with, by the plain one; without it, all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub select: Option<select::Params>,
     /// The classifier; its loss on outliers is left out for the plain one.
     pub detect: detect::Params,
     /// Scores and metrics.

@@ -64,6 +64,15 @@ impl Preset {
                 )));
             }
         }
+        let method = preset.detect.outlier.as_ref().map(|recipe| &recipe.method);
+        if preset.select.is_some() && method.is_none_or(|method| method.beside().is_none()) {
+            let without = method.map_or("the plain classifier".to_owned(), |method| {
+                format!("the method `{}`", method.name())
+            });
+            return Err(wrong(format!(
+                "select: {without} is trained without pictures, so that there are none to choose"
+            )));
+        }
         let suffixes = classes.into_iter().filter(|c| !c.suffix.is_empty());
         let mut all: BTreeMap<String, String> = suffixes.map(|c| (c.name, c.suffix)).collect();
         all.append(&mut preset.imagine.suffixes);

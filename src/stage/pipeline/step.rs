@@ -17,6 +17,8 @@ words! {
         ImaginePlain = "imagine-plain",
         /// The classifier without outliers.
         DetectPlain = "detect-plain",
+        /// The choice among the imagined pictures, where the preset has one.
+        Select = "select",
         /// The classifier with outliers.
         Detect = "detect",
         /// The evaluation of the classifier without outliers.
@@ -34,7 +36,8 @@ impl Step {
 
     /// Says whether it reads images of the in-distribution set itself.
     pub(super) fn reads_images(self) -> bool {
-        matches!(self, Self::Encode | Self::DetectPlain | Self::Detect) || self.reads_ood()
+        let trained = matches!(self, Self::Encode | Self::DetectPlain | Self::Detect);
+        trained || self == Self::Select || self.reads_ood()
     }
 
     /// Says whether it reads images of OOD sets.
@@ -45,6 +48,7 @@ impl Step {
     /// Returns the step that the part of that name is of.
     pub fn of_part(part: &str) -> Option<Self> {
         match part {
+            "select-train" => Some(Self::Select),
             _ if part.starts_with("observe-plain-") => Some(Self::EvaluatePlain),
             _ if part.starts_with("observe-") => Some(Self::Evaluate),
             _ => Self::from_name(part),
@@ -65,8 +69,9 @@ impl Step {
             }
             "plain_per_class" => self == Self::ImaginePlain,
             "detect" if key.starts_with("detect.outlier") => [Self::Detect, Self::Evaluate].contains(&self),
+            "select" => [Self::Select, Self::Detect, Self::Evaluate].contains(&self),
             "detect" => {
-                let trained = [Self::DetectPlain, Self::Detect];
+                let trained = [Self::DetectPlain, Self::Select, Self::Detect];
                 trained.contains(&self) || self.reads_ood()
             }
             "evaluate" => self.reads_ood(),
@@ -86,13 +91,20 @@ mod tests {
             let all = Step::ALL.into_iter().filter(|step| step.depends_on(key));
             all.map(Step::name).collect::<Vec<_>>().join(" ")
         };
-        assert_eq!(reached("sample.sampling.sigma"), "sample imagine detect evaluate");
+        assert_eq!(
+            reached("sample.sampling.sigma"),
+            "sample imagine select detect evaluate"
+        );
+        assert_eq!(reached("select.knn.max"), "select detect evaluate");
         assert_eq!(reached("detect.outlier.beta"), "detect evaluate");
         assert_eq!(
             reached("detect.training.lr"),
-            "detect-plain detect evaluate-plain evaluate"
+            "detect-plain select detect evaluate-plain evaluate"
         );
-        assert_eq!(reached("imagine.steps"), "imagine imagine-plain detect evaluate");
+        assert_eq!(
+            reached("imagine.steps"),
+            "imagine imagine-plain select detect evaluate"
+        );
         assert_eq!(reached("plain_per_class"), "imagine-plain");
         assert_eq!(reached("data.id"), Step::ALL.map(Step::name).join(" "));
     }
@@ -105,5 +117,6 @@ mod tests {
             Some(Step::EvaluatePlain)
         );
         assert_eq!(Step::of_part("observe-digits-test"), Some(Step::Evaluate));
+        assert_eq!(Step::of_part("select-train"), Some(Step::Select));
     }
 }

@@ -4,8 +4,10 @@ use dream_schema::Run;
 
 use super::sources::Sources;
 use super::{Evaluation, Preset, Step, Told};
+use crate::stage::observe::{self, Classifier};
 use crate::stage::{
-    Asked, Context, Input, Refusals, Stage, StageError, detect, embed, encode, imagine, run, sample,
+    Asked, Context, ImageSource, Input, Refusals, Stage, StageError, detect, embed, encode, imagine, run,
+    sample, select,
 };
 use crate::store::Store;
 
@@ -51,8 +53,12 @@ impl Preset {
         };
         walker.step(Step::DetectPlain);
         let plain = walker.part("detect-plain", pair.plain())?;
+        let pictures = match &self.select {
+            Some(bounds) => self.selected(bounds, id, imagined, plain.clone(), walker)?,
+            None => imagined,
+        };
         walker.step(Step::Detect);
-        let dream = walker.part("detect", pair.with_method(Some(imagined), Some(plain.clone())))?;
+        let dream = walker.part("detect", pair.with_method(Some(pictures), Some(plain.clone())))?;
         let evaluation = Evaluation {
             settings: &self.evaluate,
             id,
@@ -64,6 +70,30 @@ impl Preset {
         walker.step(Step::Evaluate);
         evaluation.walk(store, "", dream, walker)?;
         Ok(())
+    }
+
+    /// Takes up the choice among pictures, and what it reads: the training images as the plain classifier
+    /// sees them.
+    fn selected(
+        &self,
+        bounds: &select::Params,
+        id: &ImageSource,
+        pictures: Input,
+        plain: Input,
+        walker: &mut impl Walker,
+    ) -> Result<Input, StageError> {
+        walker.step(Step::Select);
+        let training = &self.detect.training;
+        let seen = observe::Params {
+            dtype: observe::Dtype::default(),
+            precision: training.precision,
+            split: training.split.clone(),
+            numbered: false,
+            matched: false,
+            network: None,
+        };
+        let seen = walker.part("select-train", observe::ask(&seen, &Classifier::Run(plain), id))?;
+        walker.part("select", select::ask(bounds, pictures, seen))
     }
 }
 
