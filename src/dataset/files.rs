@@ -102,7 +102,12 @@ pub fn place(path: &Path) -> std::io::Result<PathBuf> {
         return Ok(folder.unwrap_or(Path::new(".")).canonicalize()?.join(name));
     }
     let folder = path.canonicalize()?;
-    match folder.join("blobs").is_dir() && folder.join("snapshots").is_dir() {
+    // A copy of one has no blobs where there are no links.
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    let is_cached = ["models--", "datasets--"]
+        .iter()
+        .any(|start| name.starts_with(start));
+    match folder.join("snapshots").is_dir() && (is_cached || folder.join("blobs").is_dir()) {
         true => snapshot(&folder),
         false => Ok(folder),
     }

@@ -17,3 +17,4 @@ mod submit;
 mod support;
 mod sweep;
 mod training;
+mod whole;

@@ -258,6 +258,9 @@ fn a_run_whose_process_is_alive_is_told_from_one_whose_process_ended() {
         held.contains(&pid) && held.contains("can be read meanwhile"),
         "{held}"
     );
+    // Those that only look answer beside it.
+    good(folder, &["upgrade", "--check"]);
+    assert!(good(folder, &["repair"]).contains("nothing is wrong"));
     child.0.kill().unwrap();
     child.0.wait().unwrap();
     let ended = running("interrupted").expect("no run is interrupted");
