@@ -142,6 +142,15 @@ fn fill<const SIZE: usize>(out: &mut [f32], bytes: &[u8], number: impl Fn([u8; S
     }
 }
 
+/// The class that a number is; NaN, as tables with missing numbers have it, is none.
+pub(crate) fn whole(value: f64) -> Option<i64> {
+    match value {
+        value if value.is_nan() => Some(-1),
+        value if value.fract() == 0.0 && value.abs() < 1e15 => Some(value as i64),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

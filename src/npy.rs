@@ -3,6 +3,8 @@
 
 use std::io::Read;
 
+use crate::floats::Format;
+
 /// How a file begins.
 pub(crate) const MAGIC: &[u8; 6] = b"\x93NUMPY";
 
@@ -75,6 +77,16 @@ impl Header {
     /// NumPy's word for the type without the order of bytes: `f4`.
     pub fn kind(&self) -> &str {
         self.descr.trim_start_matches(['<', '>', '|', '='])
+    }
+
+    /// How its numbers are floating-point ones, if they are.
+    pub fn format(&self) -> Option<Format> {
+        match self.kind() {
+            "f2" => Some(Format::F16),
+            "f4" => Some(Format::F32),
+            "f8" => Some(Format::F64),
+            _ => None,
+        }
     }
 
     /// Bytes of a number; 0 for what is none.

@@ -228,8 +228,13 @@ fn names(path: &Path) -> Option<Vec<String>> {
 
 /// Puts a member into its folder, unless it is no part of a set, or its path leads out of the archive.
 fn put(folders: &mut Folders, path: &Path, number: usize) -> bool {
-    // As tar itself, which takes the first slash away.
-    let Some(mut names) = names(path.strip_prefix("/").unwrap_or(path)) else {
+    // As tar itself, which takes the first slash away, and what leads out of the archive.
+    let mut inner = path.components().peekable();
+    while inner
+        .next_if(|part| matches!(part, Component::RootDir | Component::ParentDir))
+        .is_some()
+    {}
+    let Some(mut names) = names(&inner.collect::<PathBuf>()) else {
         return false;
     };
     if names.iter().any(|name| files::is_litter(name)) {

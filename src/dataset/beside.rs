@@ -15,7 +15,27 @@ use super::tree::{Node, extension};
 pub(super) const LABEL_COLUMNS: [&str; 4] = ["label", "labels", "fine_label", "cls"];
 
 /// What columns are called that are labels where nothing else in a table says what it is.
-pub(super) const OTHER_LABELS: [&str; 5] = ["target", "targets", "class", "class_id", "category"];
+pub(super) const OTHER_LABELS: [&str; 16] = [
+    "target",
+    "targets",
+    "class",
+    "class_id",
+    "class_idx",
+    "class_name",
+    "category",
+    "label_id",
+    "label_ids",
+    "label_idx",
+    "label_name",
+    "fine_labels",
+    "gt",
+    "ground_truth",
+    "y",
+    "y_true",
+];
+
+/// How tables beside pictures call these.
+const FILE_COLUMNS: [&str; 3] = ["file_name", "filename", "file"];
 
 /// The label of a picture.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -171,7 +191,8 @@ fn of_csv(bytes: &[u8]) -> Rows {
         head.iter()
             .position(|name| name.trim().eq_ignore_ascii_case(wanted))
     };
-    let (Some(file), Some(label)) = (at("file_name"), LABEL_COLUMNS.into_iter().find_map(at)) else {
+    let mut labels = LABEL_COLUMNS.into_iter().chain(OTHER_LABELS);
+    let (Some(file), Some(label)) = (FILE_COLUMNS.into_iter().find_map(at), labels.find_map(at)) else {
         return Ok(Vec::new());
     };
     let mut rows = Vec::new();
@@ -193,10 +214,12 @@ fn of_lines(bytes: &[u8]) -> Rows {
         .filter(|(_, line)| !line.trim().is_empty())
     {
         let object: Value = serde_json::from_str(line).map_err(|e| format!("line {}: {e}", number + 1))?;
-        let Some(file) = object.get("file_name").and_then(Value::as_str) else {
+        let file = FILE_COLUMNS.iter().find_map(|name| object.get(name));
+        let Some(file) = file.and_then(Value::as_str) else {
             return Ok(Vec::new());
         };
-        let label = LABEL_COLUMNS.iter().find_map(|name| object.get(name));
+        let mut labels = LABEL_COLUMNS.iter().chain(&OTHER_LABELS);
+        let label = labels.find_map(|name| object.get(name));
         let label = match label {
             None => {
                 without.insert(number + 1);

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::names::normal;
 use crate::error::{HasKind, Kind};
 
 /// Why an image set could not be read.
@@ -129,6 +130,20 @@ pub enum DatasetError {
         images: usize,
         labels: usize,
     },
+    /// Some images of a split have labels, and some have none.
+    #[error(
+        "{labels} of the {images} images in the split {split} of {} have labels, and {name} has none: all have \
+         one or none has (-1 and null are none)",
+        path.display()
+    )]
+    SomeLabels {
+        path: PathBuf,
+        split: String,
+        images: usize,
+        labels: usize,
+        /// The first image without.
+        name: String,
+    },
     /// A class directory without images.
     #[error("class {class} of {} has no images; fill the directory or remove it", path.display())]
     EmptyClass { path: PathBuf, class: String },
@@ -213,9 +228,10 @@ fn told(name: &str, other: &str) -> String {
 }
 
 fn alike(first: &str, second: &str) -> &'static str {
-    match first == second {
-        true => "which are one name",
-        false => "which differ in nothing but Unicode's normal form",
+    match (first == second, normal(first) == normal(second)) {
+        (true, _) => "which are one name",
+        (false, true) => "which differ in nothing but Unicode's normal form",
+        (false, false) => "which look the same",
     }
 }
 
@@ -241,6 +257,7 @@ impl HasKind for DatasetError {
             | Self::Several { .. }
             | Self::Alike { .. }
             | Self::ClassSets { .. }
+            | Self::SomeLabels { .. }
             | Self::EmptyClass { .. }
             | Self::EmptySplit { .. }
             | Self::TooLarge { .. }

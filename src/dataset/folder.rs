@@ -18,6 +18,7 @@ use super::item::{Container, Item, Stored};
 use super::layout::{Arrangement, arrange, unwrapped};
 use super::names::{is_split, normal};
 use super::set::Reading;
+use super::shards;
 use super::tiny::Tiny;
 use super::tree;
 use super::tree::{Entry, Folder, Place, Walk};
@@ -42,6 +43,7 @@ pub struct ClassFolder {
 pub(super) struct FolderSet {
     classes: Vec<String>,
     images: BTreeMap<String, Vec<Item>>,
+    unread: Vec<String>,
 }
 
 /// The class directories of a split, each with its images by path below it; without classes, it has no
@@ -70,7 +72,7 @@ pub(super) fn is_archive(path: &Path) -> bool {
     }
 }
 
-fn has_tar_name(path: &Path) -> bool {
+pub(super) fn has_tar_name(path: &Path) -> bool {
     let name = path
         .file_name()
         .unwrap_or_default()
@@ -107,8 +109,12 @@ impl FolderSet {
         }
         let mut node = walk.node("", &root)?;
         if node.count == 0 {
-            return Err(nothing(path, &node));
+            return match shards::of_folder(path, reading)? {
+                Some(set) => Ok(set),
+                None => Err(nothing(path, &node)),
+            };
         }
+        let tables = node.tables_below();
         if matches!(root, Folder::Packed(..)) {
             node = unwrapped(node);
         }
@@ -120,7 +126,15 @@ impl FolderSet {
         {
             only.name = super::list::split_of(path);
         }
-        Self::of_all(path, splits)
+        let is_unlabelled = |split: &Split| matches!(split.content, Content::Unlabelled(_));
+        let unread = match splits.iter().all(is_unlabelled) {
+            true => tables,
+            false => Vec::new(),
+        };
+        Ok(Self {
+            unread,
+            ..Self::of_all(path, splits)?
+        })
     }
 
     /// The directories of a list of classes, in the folder or in its splits; whatever else is there is passed
@@ -149,6 +163,19 @@ impl FolderSet {
                     inner.partition(|(name, _)| place.contains_key(&normal(name)));
                 // In the order of the list, and so of the labels.
                 classes.sort_by_key(|(name, _)| place.get(&normal(name)).copied());
+                if let Some((other, class)) = likened(&others, &classes, list) {
+                    return Err(DatasetError::Layout {
+                        path: walk.path.to_owned(),
+                        reason: format!(
+                            "the list of classes names the directory {class}, and in {} it is called {other}",
+                            if above.is_empty() {
+                                "it".to_owned()
+                            } else {
+                                above.join("/")
+                            }
+                        ),
+                    });
+                }
                 if classes.is_empty() {
                     let others = others.into_iter();
                     below.extend(others.map(|(name, folder)| ([&above[..], &[name]].concat(), folder)));
@@ -282,13 +309,42 @@ impl FolderSet {
                 }
             }
         }
-        Ok(Self { classes, images })
+        Ok(Self {
+            classes,
+            images,
+            unread: Vec::new(),
+        })
+    }
+
+    /// Takes the set apart: its classes, and the images of each split.
+    pub fn into_items(self) -> (Vec<String>, BTreeMap<String, Vec<Item>>) {
+        (self.classes, self.images)
     }
 
     /// Makes a set of images that have their labels already.
     pub fn of_items(classes: Vec<String>, images: BTreeMap<String, Vec<Item>>) -> Self {
-        Self { classes, images }
+        Self {
+            classes,
+            images,
+            unread: Vec::new(),
+        }
     }
+}
+
+/// A directory of a folder that is called as an absent class of the list but for the size of letters and
+/// spaces around, and that class. It would be passed over.
+fn likened<'l>(
+    others: &[(String, Folder)],
+    classes: &[(String, Folder)],
+    list: &'l [ClassFolder],
+) -> Option<(String, &'l str)> {
+    let plain = |name: &str| normal(name.trim()).to_lowercase();
+    let absent = list.iter().map(|class| class.folder.as_str());
+    let absent = absent.filter(|class| classes.iter().all(|(name, _)| normal(name) != normal(class)));
+    let mut absent: BTreeMap<String, &str> = absent.map(|class| (plain(class), class)).collect();
+    others
+        .iter()
+        .find_map(|(name, _)| Some((name.clone(), absent.remove(&plain(name))?)))
 }
 
 /// A directory among the entries of a folder.
@@ -356,5 +412,9 @@ impl Container for FolderSet {
 
     fn items(&self, split: &str) -> Result<Vec<Item>, DatasetError> {
         Ok(self.images.get(split).cloned().unwrap_or_default())
+    }
+
+    fn unread(&self) -> &[String] {
+        &self.unread
     }
 }

@@ -20,6 +20,10 @@ pub(super) trait Container {
     fn classes(&self) -> &[String];
     /// The images of an existing split, in the set's order.
     fn items(&self, split: &str) -> Result<Vec<Item>, DatasetError>;
+    /// What lies beside the images that may say something of each, and is not read.
+    fn unread(&self) -> &[String] {
+        &[]
+    }
 }
 
 /// A container with one file per split.
@@ -109,6 +113,23 @@ pub(crate) struct Pixels {
 /// Memory that a decoder may ask for.
 const DECODER_MEMORY: u64 = 1 << 30;
 
+/// Memory that the decoder of a PNG or JPEG file may ask for: of a PNG what its pixels need at most, for a
+/// colour profile of a megabyte can unpack to a thousand.
+fn memory_for(bytes: &[u8], format: ImageFormat) -> u64 {
+    let side = |at: usize| {
+        let word = bytes.get(at..at + 4).and_then(|word| word.try_into().ok());
+        word.map_or(0, |word| u64::from(u32::from_be_bytes(word)))
+    };
+    match format {
+        // The header chunk comes first: four channels of 16 bits a pixel are the most.
+        ImageFormat::Png => {
+            let pixels = side(16).saturating_mul(side(20)).saturating_mul(8);
+            pixels.saturating_add(16 << 20).min(DECODER_MEMORY)
+        }
+        _ => DECODER_MEMORY,
+    }
+}
+
 impl Pixels {
     /// Decodes the bytes of a PNG or JPEG file. Transparency is dropped, 16 bits become 8. `set` and `name`
     /// are for the error.
@@ -137,7 +158,7 @@ impl Pixels {
         };
         let mut reader = ImageReader::with_format(std::io::Cursor::new(bytes), format);
         let mut limits = Limits::default();
-        limits.max_alloc = Some(DECODER_MEMORY);
+        limits.max_alloc = Some(memory_for(bytes, format));
         reader.limits(limits);
         // Some decoders end their words with a line break.
         let said = |error: ImageError| error.to_string().trim_end().to_owned();
@@ -238,5 +259,23 @@ impl Item {
                 None => Err(wrong("the row has no bytes".to_owned())),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_decoder_of_a_png_has_the_memory_of_its_pixels() {
+        let header = |width: u32, height: u32| {
+            let start = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR";
+            [&start[..], &width.to_be_bytes(), &height.to_be_bytes()].concat()
+        };
+        let memory = |width, height| memory_for(&header(width, height), ImageFormat::Png);
+        assert_eq!(memory(2, 1), 16 + (16 << 20));
+        assert_eq!(memory(4000, 3000), 4000 * 3000 * 8 + (16 << 20));
+        assert_eq!(memory(u32::MAX, u32::MAX), DECODER_MEMORY);
+        assert_eq!(memory_for(b"\x89PNG", ImageFormat::Png), 16 << 20);
     }
 }

@@ -12,6 +12,7 @@ mod archive;
 mod beside;
 mod bulk;
 mod cifar;
+mod class_sets;
 mod error;
 mod files;
 mod folder;
@@ -28,12 +29,14 @@ mod parquet;
 mod prepare;
 mod preview;
 mod set;
+mod shards;
 mod svhn;
 #[cfg(test)]
 mod tests;
 mod tiny;
 mod tree;
 
+pub(crate) use class_sets::check_class_sets;
 pub use error::DatasetError;
 pub(crate) use files::is_litter;
 pub use files::place;

@@ -47,11 +47,17 @@ pub(super) fn normal(name: &str) -> String {
     name.nfc().collect()
 }
 
-/// Returns two names that cannot be told apart: they are the same, or differ only in Unicode's normal form.
+/// What is seen of a name: letters that look alike are one, and what is not seen is left out.
+fn seen(name: &str) -> String {
+    let is_seen = |c: &char| !matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}');
+    name.nfkc().filter(is_seen).collect::<String>().trim().to_owned()
+}
+
+/// Returns two names that cannot be told apart: they are the same, or look so.
 pub(crate) fn alike<'a>(names: impl IntoIterator<Item = &'a String>) -> Option<(&'a str, &'a str)> {
-    let mut seen: BTreeMap<String, &str> = BTreeMap::new();
+    let mut known: BTreeMap<String, &str> = BTreeMap::new();
     for name in names {
-        if let Some(first) = seen.insert(normal(name), name) {
+        if let Some(first) = known.insert(seen(name), name) {
             return Some((first, name));
         }
     }
@@ -99,6 +105,15 @@ mod tests {
         let two = names(&["cafe\u{301}", "bar", "caf\u{e9}"]);
         assert_eq!(alike(&two), Some(("cafe\u{301}", "caf\u{e9}")));
         assert_eq!(alike(&names(&["a", "b", "a"])), Some(("a", "a")));
+        assert_eq!(alike(&names(&["cat", "cat "])), Some(("cat", "cat ")));
+        assert_eq!(
+            alike(&names(&["fish", "\u{fb01}sh"])),
+            Some(("fish", "\u{fb01}sh"))
+        );
+        assert_eq!(
+            alike(&names(&["fish", "fi\u{200b}sh"])),
+            Some(("fish", "fi\u{200b}sh"))
+        );
         assert_eq!(alike(&names(&["cafe", "caf\u{e9}", "Cafe"])), None);
         assert!(same_but_form(&two[..1], &two[2..]));
         assert!(!same_but_form(&two[..1], &two[..1]) && !same_but_form(&two[..1], &two[1..2]));

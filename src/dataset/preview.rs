@@ -1,9 +1,11 @@
 //! What a set looks like before a picture of it is decoded.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use super::class_sets::check_class_sets;
 use super::error::DatasetError;
-use super::set::{Kind, Reading, Set};
+use super::set::{self, Kind, Reading, Set};
 
 /// What would be read of a set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,8 +14,12 @@ pub struct Preview {
     pub kind: Kind,
     /// Class names by label; empty if the container names none.
     pub classes: Vec<String>,
+    /// The number of classes: those that are named, or that labels number.
+    pub count: usize,
     /// The splits, sorted by name.
     pub splits: Vec<PreviewedSplit>,
+    /// What lies beside the images that may say something of each, and is not read.
+    pub unread: Vec<String>,
 }
 
 /// What would be read of a split.
@@ -38,10 +44,12 @@ const FIRST: usize = 3;
 /// Whatever is wrong with the container; see [`DatasetError`].
 pub fn preview(path: &Path, reading: &Reading) -> Result<Preview, DatasetError> {
     let set = Set::open(path, reading)?;
-    let mut splits = Vec::new();
+    let (mut splits, mut labelled) = (Vec::new(), BTreeMap::new());
     for name in set.container.splits() {
         let items = set.items(&name)?;
-        let labels: std::collections::BTreeSet<u32> = items.iter().filter_map(|item| item.label).collect();
+        let all: Vec<u32> = items.iter().filter_map(|item| item.label).collect();
+        let labels: BTreeSet<u32> = all.iter().copied().collect();
+        labelled.insert(name.clone(), all);
         splits.push(PreviewedSplit {
             images: items.len(),
             classes: (!labels.is_empty()).then_some(labels.len()),
@@ -49,9 +57,14 @@ pub fn preview(path: &Path, reading: &Reading) -> Result<Preview, DatasetError> 
             name,
         });
     }
+    let named = set.container.classes();
+    let (classes, sizes) = set::count(named, labelled);
+    check_class_sets(path, set.kind, reading, &classes, &sizes)?;
     Ok(Preview {
         kind: set.kind,
-        classes: set.container.classes().to_vec(),
+        classes: named.to_vec(),
+        count: classes.len(),
         splits,
+        unread: set.container.unread().to_vec(),
     })
 }

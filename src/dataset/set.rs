@@ -230,6 +230,13 @@ impl Set {
             Kind::Numpy => Box::new(numpy::Numpy::open(path)?),
             Kind::Svhn => Box::new(svhn::Svhn::open(path)?),
         };
+        let is_odd = |name: &&String| name.trim().is_empty() || name.contains(char::is_control);
+        if let Some(odd) = container.classes().iter().find(is_odd) {
+            return Err(DatasetError::Layout {
+                path: path.to_owned(),
+                reason: format!("a class of it is called {odd:?}; a name is text in one line"),
+            });
+        }
         if let Some((first, second)) = names::alike(container.classes()) {
             return Err(DatasetError::Alike {
                 path: path.to_owned(),
@@ -282,14 +289,15 @@ impl Set {
         }
         // Some images with labels and some without would be neither one set nor the other.
         let labelled = items.iter().filter(|item| item.label.is_some()).count();
-        match labelled == 0 || labelled == items.len() {
-            true => Ok(items),
-            false => Err(DatasetError::Count {
+        match items.iter().find(|item| item.label.is_none()) {
+            Some(first) if labelled > 0 => Err(DatasetError::SomeLabels {
                 path: self.path.clone(),
                 split: split.to_owned(),
                 images: items.len(),
                 labels: labelled,
+                name: first.name.clone(),
             }),
+            _ => Ok(items),
         }
     }
 }
@@ -408,7 +416,7 @@ fn look(set: &Path, items: &[Item], skip_bad: bool) -> Result<Vec<Look>, Dataset
 
 /// Names the classes, by their numbers where the container does not, and counts the images of each in each
 /// split.
-fn count(
+pub(super) fn count(
     named: &[String],
     labels: BTreeMap<String, Vec<u32>>,
 ) -> (Vec<String>, BTreeMap<String, Vec<usize>>) {

@@ -4,6 +4,8 @@
 mod damage;
 mod idx;
 mod layouts;
+mod numpy;
+mod unread;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -168,7 +168,23 @@ impl Walk<'_> {
     }
 }
 
+/// How files end that may say something of pictures.
+const TABLES: [&str; 9] = [
+    "csv", "tsv", "json", "jsonl", "txt", "parquet", "mat", "npy", "cls",
+];
+/// Such files that are told of at most.
+const TOLD: usize = 4;
+
 impl Node {
+    /// The first files in it and in its folders that may say something of its pictures, in words.
+    pub fn tables_below(&self) -> Vec<String> {
+        let own = self.tables.iter().map(|(name, _)| name).chain(&self.others);
+        let own = own.filter(|name| TABLES.contains(&extension(name).as_str()));
+        let own = own.map(|name| format!("the file {name}"));
+        let inner = self.folders.iter().flat_map(Self::tables_below);
+        own.chain(inner).take(TOLD).collect()
+    }
+
     /// All pictures of it and of its folders, by path below it.
     pub fn into_images(self) -> Vec<(String, Stored)> {
         let mut all = self.images;

@@ -17,7 +17,6 @@ pub mod records;
 pub mod safetensors;
 mod vectors;
 
-pub(crate) use self::arrays::whole;
 pub use self::arrays::{Array, ArrayFile, Numbers};
 pub use self::parquet::{ParquetRows, write_parquet};
 pub use self::png::{Png, decode_png, encode_png};

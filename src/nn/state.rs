@@ -93,6 +93,11 @@ impl StateFile {
         self.entries.iter().map(Entry::full_name).collect()
     }
 
+    /// Says whether a tensor of it is called as weights are: a file of features has tensors, too.
+    pub fn has_weights(&self) -> bool {
+        self.entries.iter().any(|entry| entry.name.contains("weight"))
+    }
+
     /// Checks that the weights of this network are in the file, and returns what is
     /// to be told of where they were found. Numbers are not read.
     ///

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::numpy::RawArray;
+use super::numpy::{self, RawArray};
 use super::{Id, Pickle, Value};
 
 /// Where a module of PyTorch's keeps what it holds.
@@ -202,7 +202,7 @@ impl<'p> Node<'p> {
                 return Some(List {
                     name,
                     what: "a Python list",
-                    integers: items.iter().map(|id| self.at(*id).integer()).collect(),
+                    integers: items.iter().map(|id| numpy::integer(self.at(*id))).collect(),
                 });
             }
             let array = RawArray::read(value).ok()?;

@@ -93,6 +93,25 @@ impl RawArray<'_> {
     }
 }
 
+/// An integer, Python's or one of NumPy's own: `scalar(dtype, bytes)`.
+pub(crate) fn integer(value: Node<'_>) -> Option<i64> {
+    if let Some(integer) = value.integer() {
+        return Some(integer);
+    }
+    let (module, name) = value.function().and_then(Node::name)?;
+    let is_scalar = matches!(module, "numpy.core.multiarray" | "numpy._core.multiarray") && name == "scalar";
+    let mut arguments = value.arguments().filter(|_| is_scalar)?;
+    let descr = descr(arguments.next()?)?;
+    let raw = RawArray {
+        descr,
+        shape: vec![1],
+        bytes: arguments.next()?.bytes()?,
+        first_fastest: false,
+    };
+    let size: usize = raw.descr.get(2..)?.parse().ok()?;
+    raw.integers().filter(|_| size == raw.bytes.len())?.pop()
+}
+
 /// NumPy's word for a type, with its order of bytes first: `dtype("f4", ..)` has that in its state.
 fn descr(kind: Node<'_>) -> Option<String> {
     let is_type = kind.function().and_then(Node::name) == Some(("numpy", "dtype"));

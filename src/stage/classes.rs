@@ -81,6 +81,10 @@ pub(crate) fn parse_classes(bytes: &[u8]) -> Result<Vec<ClassRow>, String> {
     let needed = |name: &str| {
         column(name).ok_or_else(|| format!("the header has no column `{name}`; it has {}", header.join(", ")))
     };
+    let twice = |(place, name): &(usize, &String)| column(name).is_some_and(|first| first < *place);
+    if let Some((_, name)) = header.iter().enumerate().find(twice) {
+        return Err(format!("the header has the column `{name}` twice"));
+    }
     let (name, word, suffix) = (needed("name")?, needed("token_word")?, column("prompt_suffix"));
     let folder = column("wnid");
     let row = |(number, line): (usize, &str)| -> Result<ClassRow, String> {
@@ -237,6 +241,12 @@ mod tests {
             (100, "apple", "aquarium_fish")
         );
         assert!(names.is_sorted());
+    }
+
+    #[test]
+    fn a_column_that_is_there_twice_is_refused() {
+        let said = classes("name,name,token_word\nx,cat,cat\n").unwrap_err();
+        assert!(said.contains("the header has the column `name` twice"), "{said}");
     }
 
     #[test]

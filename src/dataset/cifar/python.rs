@@ -80,7 +80,12 @@ impl Container for Python {
                         data.shape
                     ));
                 }
-                let labels = list(root, key, Node::integer).ok_or(format!("no list of integers `{key}`"))?;
+                let labels = root.lists().into_iter().find(|list| list.name == key);
+                let labels = labels.ok_or(format!("no list of integers `{key}`"))?;
+                let what = labels.what;
+                let labels = labels
+                    .integers
+                    .ok_or(format!("under `{key}` {what} that is not of integers"))?;
                 Ok((data.bytes.into_owned(), labels))
             })?;
             let count = images.len() / PIXELS;

@@ -72,13 +72,22 @@ impl Array {
         self.picture().is_some()
     }
 
-    /// Its integers, of `[n]` or `[n, 1]`; in words why not.
+    /// Its integers, of `[n]` or `[n, 1]`, also as floating-point numbers; in words why not.
     pub fn labels(&self) -> Result<Result<Vec<i64>, String>, DatasetError> {
         let count = match self.header.shape[..] {
             [n] | [n, 1] => n as usize,
             _ => return Ok(Err(format!("labels are of the shape {:?}", self.header.shape))),
         };
         let (kind, item) = (self.header.kind(), self.header.item());
+        if let Some(format) = self.header.format() {
+            let numbers = floats::from_bytes(format, &self.bytes(count, item)?);
+            let whole = |number: &f32| floats::whole(f64::from(*number));
+            let fraction = numbers.iter().find(|number| whole(number).is_none());
+            return Ok(match fraction {
+                Some(fraction) => Err(format!("the label {fraction} is no whole number")),
+                None => Ok(numbers.iter().filter_map(whole).collect()),
+            });
+        }
         let signed = match (kind.chars().next(), item) {
             (Some('i'), 1 | 2 | 4 | 8) => true,
             (Some('u'), 1 | 2 | 4 | 8) => false,
@@ -88,11 +97,16 @@ impl Array {
                 )));
             }
         };
+        Ok(Ok(floats::integers(&self.bytes(count, item)?, item, signed)))
+    }
+
+    /// The bytes of its first `count` numbers of `item` bytes, little-endian.
+    fn bytes(&self, count: usize, item: usize) -> Result<Vec<u8>, DatasetError> {
         let mut bytes = self.bulk.read(self.header.length, count * item)?;
         if self.header.descr.starts_with('>') {
             floats::swap(&mut bytes, item);
         }
-        Ok(Ok(floats::integers(&bytes, item, signed)))
+        Ok(bytes)
     }
 }
 

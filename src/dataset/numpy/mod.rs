@@ -2,12 +2,13 @@
 //! `[n, 1 | 3, height, width]`, and integers `[n]` or `[n, 1]` as labels.
 //!
 //! - `.npz` with pairs of members called by their split: `train_images` and `train_labels` (MedMNIST),
-//!   `x_train` and `y_train` (Keras), or `images` and `labels` alone.
+//!   `x_train` and `y_train` (Keras), `trainX` and `trainY`, or `images` and `labels` alone.
 //! - A folder of `.npy` with `labels.npy` for all others, each a split (CIFAR-10-C and -100-C: a corruption a
 //!   split, the five severities one after the other), or with `*_images.npy` and the like.
 //! - One `.npy` of pictures without labels.
 
 mod array;
+mod names;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -42,6 +43,7 @@ pub(super) struct Numpy {
     classes: Vec<String>,
     /// Pictures, and labels if there are any, by split.
     splits: BTreeMap<String, (Array, Option<Array>)>,
+    unread: Vec<String>,
 }
 
 /// Whether `path` is a file of arrays, or a folder with arrays of pictures in it and neither pictures nor
@@ -101,6 +103,7 @@ impl Numpy {
             false => Ok(Self {
                 path: path.to_owned(),
                 classes,
+                unread: unread(&arrays, &splits),
                 splits,
             }),
         }
@@ -126,9 +129,35 @@ fn paired(arrays: &[Array]) -> BTreeMap<String, (Array, Option<Array>)> {
         let (split, labels) = (CALLED.iter().find_map(around))
             .or_else(|| ALONE.iter().find_map(alone))
             .unwrap_or_else(|| (array.name.clone(), named("labels").cloned()));
+        // By the words of their names, where no list has them.
+        let by_words = || {
+            arrays
+                .iter()
+                .find(|other| names::belong_together(&array.name, &other.name))
+        };
+        let labels = labels.or_else(|| by_words().cloned());
         splits.insert(split, ((*array).clone(), labels));
     }
     splits
+}
+
+/// Arrays with a value for each picture of a split that are read as nothing.
+fn unread(arrays: &[Array], splits: &BTreeMap<String, (Array, Option<Array>)>) -> Vec<String> {
+    let is_read = |array: &Array| {
+        let labels = splits.values().filter_map(|(_, labels)| labels.as_ref());
+        array.is_of_pictures() || labels.into_iter().any(|labels| labels.name == array.name)
+    };
+    let is_beside = |array: &&Array| {
+        let count = array.header.shape.first();
+        !is_read(array)
+            && splits
+                .values()
+                .any(|(pictures, _)| pictures.header.shape.first() == count)
+    };
+    let beside = arrays.iter().filter(is_beside);
+    beside
+        .map(|array| format!("the array {} {:?}", array.name, array.header.shape))
+        .collect()
 }
 
 fn foreign(path: &Path, arrays: &[Array], reason: &str) -> DatasetError {
@@ -153,6 +182,10 @@ impl Container for Numpy {
 
     fn classes(&self) -> &[String] {
         &self.classes
+    }
+
+    fn unread(&self) -> &[String] {
+        &self.unread
     }
 
     fn items(&self, split: &str) -> Result<Vec<Item>, DatasetError> {

@@ -22,7 +22,17 @@ use super::super::item::Encoded;
 use super::pages::Values;
 use crate::content::Content;
 
-const IMAGE_COLUMNS: [&str; 6] = ["image", "img", "jpg", "png", "jpeg", "image_bytes"];
+const IMAGE_COLUMNS: [&str; 9] = [
+    "image",
+    "img",
+    "jpg",
+    "png",
+    "jpeg",
+    "image_bytes",
+    "images",
+    "pixel_values",
+    "picture",
+];
 /// What a column of images holds.
 const IMAGE_TYPE: &str = "struct<bytes, path> or binary";
 /// What a column of labels holds.
@@ -71,6 +81,7 @@ pub(super) struct ImageFile {
 
 /// The leaves of the schema that are read.
 struct Columns {
+    image: String,
     bytes: usize,
     path: Option<usize>,
     label: Option<(String, usize)>,
@@ -167,6 +178,17 @@ impl ImageFile {
             number,
         };
         Ok((file, classes))
+    }
+
+    /// Columns beside those of the image and its label, in words.
+    pub fn unread(&self) -> Vec<String> {
+        let label = self.columns.label.as_ref().map(|(name, _)| name.as_str());
+        let fields = self.metadata.schema().fields().iter();
+        let beside = fields
+            .filter(|field| *field.name() != self.columns.image && Some(field.name().as_str()) != label);
+        beside
+            .map(|field| format!("the column {} ({})", field.name(), field.data_type()))
+            .collect()
     }
 
     /// Says whether it has a column of labels.
@@ -384,6 +406,7 @@ impl Columns {
             field.is_ok_and(|field| field.data_type().is_string())
         });
         Ok(Self {
+            image: image.clone(),
             bytes,
             path: leaf(&[&image, "path"]),
             label,

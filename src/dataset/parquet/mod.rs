@@ -30,6 +30,7 @@ pub(super) struct ParquetSet {
     /// Shards by split.
     splits: BTreeMap<String, Vec<Arc<ImageFile>>>,
     classes: Vec<String>,
+    unread: Vec<String>,
 }
 
 /// Whether `path` is a Parquet file or a folder with some.
@@ -37,7 +38,8 @@ pub(super) fn is_parquet(path: &Path) -> bool {
     match path.is_dir() {
         true => shards::any(path),
         false => {
-            path.extension().is_some_and(|e| e == "parquet")
+            path.extension()
+                .is_some_and(|e| e.eq_ignore_ascii_case("parquet"))
                 || matches!(Content::at(path), Ok(Content::Parquet))
         }
     }
@@ -70,6 +72,7 @@ impl ParquetSet {
             classes = files::class_names(path)?;
         }
         let all: Vec<&Arc<ImageFile>> = splits.values().flatten().collect();
+        let unread: BTreeSet<String> = all.iter().flat_map(|file| file.unread()).collect();
         let named = all.iter().filter(|file| file.says_names()).count();
         let labelled = all.iter().filter(|file| file.is_labelled()).count();
         if named > 0 && named < labelled {
@@ -89,6 +92,7 @@ impl ParquetSet {
             path: path.to_owned(),
             splits,
             classes,
+            unread: unread.into_iter().collect(),
         })
     }
 }
@@ -123,6 +127,10 @@ impl Container for ParquetSet {
 
     fn classes(&self) -> &[String] {
         &self.classes
+    }
+
+    fn unread(&self) -> &[String] {
+        &self.unread
     }
 
     fn items(&self, split: &str) -> Result<Vec<Item>, DatasetError> {

@@ -35,11 +35,7 @@ fn find(dir: &Path, above: &[String], found: &mut Vec<Found>) -> Result<(), Data
                     found,
                 )?;
             }
-        } else if let Some(stem) = entry
-            .name
-            .strip_suffix(".parquet")
-            .filter(|_| is_data(&entry.name))
-        {
+        } else if let Some(stem) = data_stem(&entry.name) {
             found.push(Found {
                 above: above.to_vec(),
                 stem: stem.to_owned(),
@@ -50,18 +46,17 @@ fn find(dir: &Path, above: &[String], found: &mut Vec<Found>) -> Result<(), Data
     Ok(())
 }
 
-/// Whether a file is none that describes the pictures beside it.
-fn is_data(name: &str) -> bool {
-    name != "metadata.parquet"
+/// The name of a Parquet file without its ending, unless it describes the pictures beside it.
+fn data_stem(name: &str) -> Option<&str> {
+    let (stem, end) = name.rsplit_once('.')?;
+    (end.eq_ignore_ascii_case("parquet") && stem != "metadata").then_some(stem)
 }
 
 /// Whether a folder holds Parquet files, as far as a look at its first levels tells.
 pub(super) fn any(dir: &Path) -> bool {
     let has = |dir: &Path| {
         let entries = files::list(dir).unwrap_or_default();
-        entries
-            .iter()
-            .any(|e| !e.is_dir && e.name.ends_with(".parquet") && is_data(&e.name))
+        entries.iter().any(|e| !e.is_dir && data_stem(&e.name).is_some())
     };
     let inner = |dir: &Path| {
         let entries = files::list(dir).unwrap_or_default();

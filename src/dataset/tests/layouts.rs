@@ -46,7 +46,7 @@ fn words(found: &Description) -> String {
     found.splits.iter().map(split).collect::<Vec<_>>().join(", ")
 }
 
-fn read(path: &Path) -> Result<String, DatasetError> {
+pub(super) fn read(path: &Path) -> Result<String, DatasetError> {
     describe(path, &Reading::default()).map(|found| words(&found))
 }
 
@@ -146,7 +146,8 @@ fn folders_that_say_what_is_wrong() {
             &["set/train/data-00000-of-00001.arrow", "set/dataset_dict.json"],
             "save_to_disk",
         ),
-        (&["images.tar.gz", "readme.txt"], "archives"),
+        (&["images.zip", "readme.txt"], "archives"),
+        (&["images.tar.gz", "readme.txt"], "images.tar.gz is damaged"),
         (&["cifar-10-c/snow.npy"], "NumPy"),
         (&["notes.txt"], "notes.txt"),
     ] {
@@ -882,116 +883,6 @@ fn the_column_that_a_parquet_files_metadata_declares_is_that_of_its_classes() {
     assert_eq!(read(&["number"], &[]).unwrap(), "train 2");
     let two = read(&["coarse", "fine"], &["coarse", "fine"]).unwrap_err();
     assert!(two.contains("coarse, fine"), "{two}");
-}
-
-/// A NumPy array as `numpy.save` writes it.
-fn array(kind: &str, shape: &str, bytes: &[u8]) -> Vec<u8> {
-    let dict = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({shape}), }}\n");
-    let start = [&b"\x93NUMPY\x01\x00"[..], &(dict.len() as u16).to_le_bytes()].concat();
-    [&start, dict.as_bytes(), bytes].concat()
-}
-
-#[test]
-fn numpy_arrays_of_pictures() {
-    let dir = tempfile::tempdir().unwrap();
-    let grey = array("|u1", "2, 2, 3", &(0..12).collect::<Vec<u8>>());
-    let colour = array("|u1", "2, 1, 2, 3", &(0..12).collect::<Vec<u8>>());
-    let npz = |files: &[(&str, &[u8])]| {
-        let mut out = ::zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-        let options = ::zip::write::SimpleFileOptions::default();
-        for (name, bytes) in files {
-            out.start_file(format!("{name}.npy"), options).unwrap();
-            out.write_all(bytes).unwrap();
-        }
-        let path = dir.path().join("set.npz");
-        fs::write(&path, out.finish().unwrap().into_inner()).unwrap();
-        path
-    };
-    // MedMNIST has labels [n, 1], Keras [n].
-    let column = array("|u1", "2, 1", &[1, 0]);
-    let row = array(">i4", "2,", &[0, 0, 0, 0, 0, 0, 0, 2]);
-    let medical = npz(&[
-        ("train_images", &grey),
-        ("train_labels", &column),
-        ("val_images", &grey),
-        ("val_labels", &column),
-    ]);
-    assert_eq!(read(&medical).unwrap(), "train 2 [0 1], val 2 [0 1]");
-    let keras = npz(&[("x_test", &colour), ("y_test", &row)]);
-    assert_eq!(read(&keras).unwrap(), "test 2 [0 2]");
-    let images = Images::open(&keras, &Reading::default(), "test", &[]).unwrap();
-    assert_eq!(images.labels(), Some(&[0, 2][..]));
-    let pixels = images.decode(1).unwrap();
-    assert_eq!((pixels.height, pixels.width, pixels.channels), (1, 2, 3));
-    assert_eq!(pixels.bytes, (6..12).collect::<Vec<u8>>());
-    let planes = array("|u1", "2, 3, 1, 2", &(0..12).collect::<Vec<u8>>());
-    let planes = npz(&[("images", &planes), ("labels", &row)]);
-    let images = Images::open(&planes, &Reading::default(), "all", &[]).unwrap();
-    assert_eq!(images.decode(1).unwrap().bytes, [6, 8, 10, 7, 9, 11]);
-    // As `numpy.savez_compressed` writes it, whole and with another checksum.
-    let compressed = fs::read(fixture("numpy/compressed.npz")).unwrap();
-    let path = dir.path().join("compressed.npz");
-    fs::write(&path, &compressed).unwrap();
-    assert_eq!(read(&path).unwrap(), "test 2 [0 2], train 3 [0 1]");
-    let at = compressed
-        .windows(4)
-        .position(|word| word == b"PK\x01\x02")
-        .unwrap();
-    let mut spoilt = compressed.clone();
-    spoilt[at + 16] ^= 1;
-    fs::write(&path, &spoilt).unwrap();
-    assert!(read(&path).unwrap_err().to_string().contains("checksum"));
-    let none = npz(&[("features", &array("<f4", "2, 3", &[0; 24]))]);
-    let said = read(&none).unwrap_err().to_string();
-    assert!(
-        said.contains("none of its arrays is of pictures") && said.contains("features <f4"),
-        "{said}"
-    );
-    let negative = npz(&[("images", &grey), ("labels", &array("|i1", "2,", &[0, 0xfe]))]);
-    assert!(read(&negative).unwrap_err().to_string().contains("-2"));
-    let more = npz(&[("images", &grey), ("labels", &array("|i1", "3,", &[0, 1, 0]))]);
-    assert!(matches!(
-        read(&more),
-        Err(DatasetError::Count {
-            images: 2,
-            labels: 3,
-            ..
-        })
-    ));
-    let fractions = npz(&[("images", &grey), ("labels", &array("<f4", "2,", &[0; 8]))]);
-    assert!(
-        read(&fractions)
-            .unwrap_err()
-            .to_string()
-            .contains("expected integers")
-    );
-    for kind in ["", "\u{e9}1", "<i3", "|O"] {
-        let odd = npz(&[("images", &grey), ("labels", &array(kind, "2,", &[0; 6]))]);
-        let said = read(&odd).unwrap_err().to_string();
-        assert!(said.contains("expected integers"), "{kind}: {said}");
-    }
-    let vast = npz(&[("images", &array("|u1", "0, 4294967296, 4294967296", &[]))]);
-    let said = read(&vast).unwrap_err().to_string();
-    assert!(said.contains("none of its arrays is of pictures"), "{said}");
-    let cut = npz(&[("images", &grey[..grey.len() - 1])]);
-    assert!(
-        read(&cut)
-            .unwrap_err()
-            .to_string()
-            .contains("[2, 2, 3] by its header")
-    );
-
-    // CIFAR-10-C: a corruption a file, labels for all.
-    let corrupted = tempfile::tempdir().unwrap();
-    for (file, bytes) in [
-        ("fog.npy", &colour),
-        ("snow.npy", &colour),
-        ("labels.npy", &column),
-    ] {
-        fs::write(corrupted.path().join(file), bytes).unwrap();
-    }
-    assert_eq!(read(corrupted.path()).unwrap(), "fog 2 [0 1], snow 2 [0 1]");
-    assert_eq!(read(&corrupted.path().join("fog.npy")).unwrap(), "all 2");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::ExchangeError;
-use crate::floats::Format;
+use crate::floats::{Format, whole};
 use crate::pickle::List;
 
 /// What the numbers of an array are.
@@ -51,6 +51,11 @@ pub struct Array {
 }
 
 impl Array {
+    /// Says whether it has one of these names, by itself or as the last part of its own.
+    pub fn is_called(&self, names: &[&str]) -> bool {
+        is_called(&self.name, names)
+    }
+
     /// Says whether its numbers are floating point.
     pub fn is_of_floats(&self) -> bool {
         matches!(self.kind, Kind::Floats(_))
@@ -311,15 +316,6 @@ fn is_called(name: &str, names: &[&str]) -> bool {
     let last = name.rsplit(['.', '/']).next().unwrap_or_default();
     // Every layer of a state dict has a weight.
     names.contains(&name.as_str()) || !matches!(last, "weight" | "bias") && names.contains(&last)
-}
-
-/// The class that a number is; NaN, as tables with missing numbers have it, is none.
-pub(crate) fn whole(value: f64) -> Option<i64> {
-    match value {
-        value if value.is_nan() => Some(-1),
-        value if value.fract() == 0.0 && value.abs() < 1e15 => Some(value as i64),
-        _ => None,
-    }
 }
 
 /// Numbers that are held in memory.

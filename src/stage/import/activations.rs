@@ -16,18 +16,6 @@ use crate::nn::State;
 use crate::ood;
 use crate::stage::StageError;
 
-/// How features, logits and true classes are called; `feat_list` and `label_list` by OpenOOD.
-const FEATURES: [&str; 7] = [
-    "features",
-    "feature",
-    "feats",
-    "feat",
-    "feat_list",
-    "penultimate",
-    "embeddings",
-];
-const LOGITS: [&str; 4] = ["logits", "logit", "outputs", "output"];
-const LABELS: [&str; 7] = ["labels", "label", "label_list", "targets", "target", "gt", "y"];
 /// What activations are of.
 #[derive(Clone, Copy, Debug)]
 pub struct ActivationsOf<'a> {
@@ -73,6 +61,8 @@ pub(super) struct Read {
     pub rows: Vec<Activation>,
     /// The last layer, `fc.weight` and `fc.bias`, where the file has it.
     pub head: Option<State>,
+    /// What is to be told of how they were read.
+    pub told: Vec<String>,
 }
 
 /// A matrix `[rows, width]`.
@@ -143,6 +133,7 @@ pub(super) fn read(path: &Path, of: ActivationsOf<'_>) -> Result<Read, StageErro
         labels,
         samples,
         head,
+        unread,
     } = match &of.arrays {
         Some(arrays) => arrays::of_files(arrays)?,
         None if Records::is_content(content()?) => table::read(path)?,
@@ -212,7 +203,18 @@ pub(super) fn read(path: &Path, of: ActivationsOf<'_>) -> Result<Read, StageErro
     let mut rows = (0..count).map(row).collect::<Result<Vec<_>, StageError>>()?;
     rows.sort_by_key(|row| row.sample);
     (0..).zip(&mut rows).for_each(|(index, row)| row.index = index);
-    Ok(Read { rows, head })
+    let beyond = (labels.iter().flatten()).find(|label| logits.width > 0 && **label >= logits.width as i64);
+    let told = beyond.map(|label| {
+        let classes = logits.width;
+        format!(
+            "the label {label} is none of the {classes} classes that have logits: labels are other classes'"
+        )
+    });
+    Ok(Read {
+        rows,
+        head,
+        told: unread.into_iter().chain(told).collect(),
+    })
 }
 
 /// The arrays of a file.
@@ -223,6 +225,8 @@ struct Parts {
     labels: Option<Vec<i64>>,
     samples: Option<Vec<i64>>,
     head: Option<State>,
+    /// What is told of arrays or columns that are not read.
+    unread: Option<String>,
 }
 
 /// Refuses a last layer of another width than the features, or of other classes than the logits.

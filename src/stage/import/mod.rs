@@ -9,6 +9,7 @@ mod activations;
 mod checker;
 mod classes;
 mod images;
+mod names;
 mod row;
 mod scores;
 mod table;
@@ -199,8 +200,8 @@ pub fn import(ctx: &Context<'_>, question: &Question<'_>) -> Result<Run, StageEr
         }
         Rows::Activations(of) => {
             let spec = spec(ctx.store, question, params(rows, None), sources(question)?)?;
-            let activations::Read { rows, head } = activations::read(file, *of)?;
-            store(ctx, question, &spec, Vec::new(), |run| {
+            let activations::Read { rows, head, told } = activations::read(file, *of)?;
+            store(ctx, question, &spec, told, |run| {
                 if let Some(head) = &head {
                     observe::put_head(ctx, run, head)?;
                 }

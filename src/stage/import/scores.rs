@@ -5,18 +5,14 @@ use std::path::Path;
 use arrow::array::{Array as _, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float32Type};
-use dream_schema::Score;
+use dream_schema::{Artifact, Score};
 
-use super::table::{Agreed, SAMPLES, add_classes, check_one, samples};
+use super::names::{CLASS_IDS, LABELS, PREDICTED, SAMPLES, VALUES, unread_arrays, unread_columns};
+use super::table::{Agreed, add_classes, check_one, samples};
 use crate::content::Content;
 use crate::exchange::records::{Records, column, is_of_names};
 use crate::exchange::{Array, ArrayFile, ExchangeError};
 use crate::stage::StageError;
-
-/// How scores, classes that the network gives, and true classes are called.
-const VALUES: [&str; 6] = ["conf", "value", "confidence", "score_value", "score", "scores"];
-const PREDICTED: [&str; 4] = ["pred", "predicted", "prediction", "preds"];
-const LABELS: [&str; 5] = ["label", "labels", "gt", "target", "targets"];
 
 /// What scores are of.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +33,12 @@ struct Columns {
     samples: Option<Vec<i64>>,
     /// Whether scores were of 64 bits, which are kept in 32.
     rounded: bool,
+    /// What is told of arrays or columns that are not read.
+    unread: Option<String>,
 }
+
+/// All names that are read.
+const READ: [&[&str]; 5] = [&VALUES, &PREDICTED, &LABELS, &CLASS_IDS, &SAMPLES];
 
 /// Reads the scores in a file, and what is to be told of how they were read. A negative label is that of an
 /// image without one.
@@ -102,7 +103,7 @@ pub(super) fn read(path: &Path, of: ScoresOf<'_>) -> Result<(Vec<Score>, Vec<Str
     let told = columns
         .rounded
         .then(|| "64-bit scores are rounded to 32 bits".to_owned());
-    Ok((rows, told.into_iter().collect()))
+    Ok((rows, told.into_iter().chain(columns.unread).collect()))
 }
 
 fn of_arrays(path: &Path) -> Result<Columns, StageError> {
@@ -126,9 +127,13 @@ fn of_arrays(path: &Path) -> Result<Columns, StageError> {
     let column = |names: &[&str]| Ok::<_, StageError>(file.column(names, count)?.map(|(_, column)| column));
     Ok(Columns {
         predicted: column(&PREDICTED)?.unwrap_or_else(|| vec![-1; count]),
-        labels: column(&LABELS)?,
+        labels: match column(&LABELS)? {
+            None => column(&CLASS_IDS)?,
+            labels => labels,
+        },
         samples: column(&SAMPLES)?,
         rounded: array.is_rounded(),
+        unread: unread_arrays(&file, count, &READ),
         values,
     })
 }
@@ -140,6 +145,7 @@ fn of_table(path: &Path) -> Result<Columns, StageError> {
         labels: None,
         samples: None,
         rounded: false,
+        unread: None,
     };
     let mut seen = Agreed::new();
     for batch in Records::open(path)? {
@@ -174,9 +180,14 @@ fn of_table(path: &Path) -> Result<Columns, StageError> {
         if let Some(samples) = column(path, &batch, &SAMPLES)?.filter(|(_, column)| !is_of_names(column)) {
             add_classes(path, samples, columns.samples.get_or_insert_default())?;
         }
-        if let Some(labels) = column(path, &batch, &LABELS)? {
+        let labels = match column(path, &batch, &LABELS)? {
+            None => column(path, &batch, &CLASS_IDS)?,
+            labels => labels,
+        };
+        if let Some(labels) = labels {
             add_classes(path, labels, columns.labels.get_or_insert_default())?;
         }
+        columns.unread = unread_columns(&batch, &Score::schema(0), &READ);
     }
     Ok(columns)
 }
@@ -234,6 +245,23 @@ mod tests {
         assert!(two.contains("`conf` and `value` are names of one thing"), "{two}");
         let none = csv("label\n1\n").unwrap_err();
         assert!(none.contains("`value`, `score` or `conf`"), "{none}");
+    }
+
+    #[test]
+    fn true_classes_are_read_by_many_names_and_the_rest_is_told() {
+        for name in ["y_true", "class_id", "label_ids"] {
+            let rows = csv(&format!("conf,{name}\n1,2\n2,0\n")).unwrap();
+            assert_eq!(rows, [(1.0, -1, Some(2)), (2.0, -1, Some(0))], "{name}");
+        }
+        assert_eq!(csv("conf,preds\n1,2\n").unwrap(), [(1.0, 2, None)]);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("scores.csv");
+        std::fs::write(&path, "conf,ood_label\n1,0\n").unwrap();
+        let (_, told) = read(&path, OF).unwrap();
+        assert!(
+            told.iter().any(|note| note.contains("not read: `ood_label`")),
+            "{told:?}"
+        );
     }
 
     #[test]

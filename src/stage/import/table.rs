@@ -7,7 +7,8 @@ use arrow::array::{Array as _, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 
-use crate::exchange::{ExchangeError, whole};
+use crate::exchange::ExchangeError;
+use crate::floats::whole;
 
 fn unfit(path: &Path, reason: String) -> ExchangeError {
     ExchangeError::Unfit {
@@ -15,9 +16,6 @@ fn unfit(path: &Path, reason: String) -> ExchangeError {
         reason,
     }
 }
-
-/// How the numbers of images are called.
-pub(super) const SAMPLES: [&str; 1] = ["sample"];
 
 /// Numbers of images, one a row: those of the file, or else by row.
 ///

@@ -764,3 +764,59 @@ fn numbered_pictures_come_in_the_order_of_their_numbers() {
     let said = bench.import(&question).unwrap_err();
     assert!(said.contains("more is a folder within that of a class"), "{said}");
 }
+
+/// An `.npz` of arrays by name, type, shape and bytes.
+fn npz(bench: &Bench, arrays: &[(&str, &str, &str, &[u8])]) -> PathBuf {
+    use std::io::Write as _;
+    let mut out = ::zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, kind, shape, bytes) in arrays {
+        let dict = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({shape}), }}\n");
+        let options = ::zip::write::SimpleFileOptions::default();
+        out.start_file(format!("{name}.npy"), options).unwrap();
+        let length = (dict.len() as u16).to_le_bytes();
+        let parts = [b"\x93NUMPY\x01\x00", &length[..], dict.as_bytes(), bytes];
+        out.write_all(&parts.concat()).unwrap();
+    }
+    bench.file("set.npz", &out.finish().unwrap().into_inner())
+}
+
+#[test]
+fn what_may_say_the_classes_of_vectors_is_read_or_refused() {
+    let bench = Bench::new();
+    let space = crate::floats::to_bytes(&SPACE);
+    let space = ("vector", "<f4", "3, 2", &space[..]);
+    // UCS-4, as NumPy writes texts.
+    let texts: Vec<u8> = "hbc".chars().flat_map(|c| (c as u32).to_le_bytes()).collect();
+    let file = npz(&bench, &[space, ("names", "<U1", "3,", &texts)]);
+    let said = bench.space(&file, &classes()).unwrap_err();
+    assert!(said.contains("not read: `names` <U1 [3]"), "{said}");
+    // Asked for by name, the array is taken as it is.
+    let rows = Rows::ClassEmbeddings {
+        classes: &classes(),
+        member: Some("vector"),
+    };
+    bench.import(&Question { file: &file, rows }).unwrap();
+    let labels: Vec<u8> = [2_i64, 0, 1].iter().flat_map(|n| n.to_le_bytes()).collect();
+    let file = npz(&bench, &[space, ("y_true", "<i8", "3,", &labels)]);
+    let run = bench.space(&file, &classes()).unwrap();
+    let rows: Vec<ClassEmbedding> = bench.store.rows(run.id, None).unwrap();
+    assert_eq!(
+        rows.iter().map(|row| row.norm).collect::<Vec<_>>(),
+        [1.0, 2.0, 5.0]
+    );
+    let text = bench.file("text.csv", b"text,v_0,v_1\nhen,1,0\nbag,0,1\ncoat,1,1\n");
+    let said = bench.space(&text, &classes()).unwrap_err();
+    assert!(
+        said.contains("others that may say the classes, not read: `text`"),
+        "{said}"
+    );
+    let space = bench
+        .space(&bench.npy("space.npy", "(3, 2)", &SPACE), &classes())
+        .unwrap();
+    let kinds = bench.file(
+        "kinds.csv",
+        b"class_id,kind,v_0,v_1\n0,outlier,1,0\n1,outlier,0,1\n2,outlier,1,1\n",
+    );
+    let said = bench.vectors(VectorKind::Features, &kinds, space.id).unwrap_err();
+    assert!(said.contains("it has the columns of outliers"), "{said}");
+}

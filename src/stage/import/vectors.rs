@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use arrow::array::AsArray;
 use dream_schema::Table;
 
 use super::classes::Classes;
+use super::names::{CLASS_IDS, LABELS, PLACES, unread_arrays, unread_columns};
 use super::row::{Vectored, named};
 use crate::content::Content;
 use crate::dataset::alike;
@@ -17,20 +19,8 @@ use crate::stage::StageError;
 const HELD: usize = 16 << 20;
 /// The widest vector: no text encoder has one by far.
 const WIDEST: usize = 1 << 20;
-/// How arrays are called that say the class of each row.
-const LABELS: [&str; 9] = [
-    "class_id",
-    "class_ids",
-    "labels",
-    "label",
-    "targets",
-    "target",
-    "y",
-    "classes",
-    "class",
-];
-/// How arrays are called that say the place of each row in its class.
-const PLACES: [&str; 1] = ["index"];
+/// Columns that say the classes by name.
+const NAMES: [&str; 3] = ["class_name", "name", "category"];
 
 /// A file of vectors, and the classes that they are of.
 pub(super) struct VectorFile<'a> {
@@ -83,9 +73,21 @@ impl VectorFile<'_> {
             return Err(self.wrong(format!("vectors of {width} numbers; {WIDEST} are the most")));
         }
         let labels = match array.shape.as_slice() {
-            &[n, _] => file.column(&LABELS, n)?,
+            &[n, _] => file.column(&[&CLASS_IDS[..], &LABELS[..]].concat(), n)?,
             _ => None,
         };
+        let count = array.shape.first().copied().unwrap_or_default();
+        let own = [array.name.as_str()];
+        let unread = unread_arrays(&file, count, &[&CLASS_IDS, &LABELS, &PLACES, &own]);
+        if let (None, Some(unread), None) = (&labels, &unread, self.member) {
+            let array = array.in_words();
+            return Err(self.wrong(format!(
+                "beside {array} something says a word of each row that may be its class, {unread}; classes are \
+                 read from integers called `labels` or `class_id`, or from none where that array alone is \
+                 taken"
+            )));
+        }
+        told.extend(unread);
         match (labels, rows) {
             // Where labels are given they count, even if there are as many rows as classes.
             (Some((name, labels)), _) => {
@@ -198,7 +200,11 @@ impl VectorFile<'_> {
             self.one_run(&batch, &mut run)?;
             // A CSV does not say which table it is of; its columns do.
             let has = |column: &str| batch.column_by_name(column).is_some();
-            if A::TABLE == Table::Features && has("kind") && has("knn_distance") {
+            let kinds = batch
+                .column_by_name("kind")
+                .and_then(|kinds| kinds.as_string_opt::<i32>());
+            let is_outlier = kinds.is_some_and(|kinds| kinds.iter().flatten().any(|kind| kind == "outlier"));
+            if A::TABLE == Table::Features && (has("kind") && has("knn_distance") || is_outlier) {
                 let outliers = Table::Outliers;
                 return Err(self.wrong(format!(
                     "it has the columns of {outliers}; wanted are {}",
@@ -211,6 +217,21 @@ impl VectorFile<'_> {
                     "the 64-bit numbers of `{}` are rounded to 32 bits",
                     conformed.column
                 ));
+            }
+            if row == 0 {
+                let own = [conformed.column.to_lowercase()];
+                let own: Vec<&str> = own.iter().map(String::as_str).collect();
+                let unread = unread_columns(&batch, &A::schema(0), &[&CLASS_IDS, &LABELS, &NAMES, &own]);
+                let Given {
+                    class_id, class_name, ..
+                } = conformed.given;
+                if let (false, false, Some(unread)) = (class_id, class_name, &unread) {
+                    return Err(self.wrong(format!(
+                        "it has neither a column class_id nor a column class_name, but others that may say the \
+                         classes, {unread}"
+                    )));
+                }
+                told.extend(unread);
             }
             let mut made = conformed.rows;
             for made in &mut made.rows {

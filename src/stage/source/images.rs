@@ -6,7 +6,7 @@ use std::path::Path;
 use dream_schema::{Dataset, SkippedImage};
 
 use super::{Source, check_source_name, memo};
-use crate::dataset::{self, ClassFolder, DatasetError, Description, Images, Kind, Reading, Skipped};
+use crate::dataset::{self, ClassFolder, Description, Images, Kind, Reading, Skipped};
 use crate::stage::{Refusals, Role, StageError};
 use crate::store::Store;
 
@@ -43,7 +43,13 @@ pub fn register_images(
 ) -> Result<ImageSource, StageError> {
     check_source_name(store, name)?;
     let description = memo::description(path, reading)?;
-    check_class_sets(&description, reading)?;
+    dataset::check_class_sets(
+        path,
+        description.kind,
+        reading,
+        &description.classes,
+        &description.class_sizes,
+    )?;
     let count = |(split, n): (&String, &usize)| (split.clone(), *n as u64);
     let lists = reading.lists.iter();
     let source = Dataset {
@@ -62,36 +68,6 @@ pub fn register_images(
     };
     store.put_dataset(&source)?;
     Ok(ImageSource(source))
-}
-
-/// Refuses a folder whose splits have directories of other classes, unless a list says which are classes: the
-/// numbers of its labels would not be those that another tool gives them split by split.
-fn check_class_sets(description: &Description, reading: &Reading) -> Result<(), DatasetError> {
-    if description.kind != Kind::ImageFolder || !reading.classes.is_empty() {
-        return Ok(());
-    }
-    let labelled = || {
-        description
-            .class_sizes
-            .iter()
-            .filter(|(_, sizes)| !sizes.is_empty())
-    };
-    for (split, sizes) in labelled() {
-        for (other, others) in labelled() {
-            let pairs = sizes.iter().zip(others).zip(&description.classes);
-            let lacking = pairs.filter(|((own, other), _)| **own == 0 && **other > 0);
-            let lacking: Vec<String> = lacking.map(|(_, class)| class.clone()).collect();
-            if !lacking.is_empty() {
-                return Err(DatasetError::ClassSets {
-                    path: description.path.clone(),
-                    split: split.clone(),
-                    other: other.clone(),
-                    lacking,
-                });
-            }
-        }
-    }
-    Ok(())
 }
 
 fn skipped(description: &Description) -> BTreeMap<String, Vec<SkippedImage>> {

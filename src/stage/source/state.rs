@@ -85,11 +85,26 @@ impl StateSource {
     fn open(&self) -> Result<StateFile, StageError> {
         let file = StateFile::open(Path::new(self.path()))?;
         let names = file.names();
+        let wrong = |message: String| StageError::File {
+            path: self.path().into(),
+            message,
+        };
         match PartKind::of(names.iter().map(String::as_str)) {
-            Some(kind) => Err(StageError::File {
-                path: self.path().into(),
-                message: format!("{kind}; weights to start from are those of a residual network"),
-            }),
+            Some(kind) => Err(wrong(format!(
+                "{kind}; weights to start from are those of a residual network"
+            ))),
+            None if !file.has_weights() => {
+                let names = names.iter().take(8).cloned().collect::<Vec<_>>();
+                Err(wrong(format!(
+                    "no tensor of floating-point numbers in it is called a weight, as those of networks are; \
+                     there are {}",
+                    if names.is_empty() {
+                        "none".to_owned()
+                    } else {
+                        names.join(", ")
+                    }
+                )))
+            }
             None => Ok(file),
         }
     }

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 
-use super::super::table::SAMPLES;
-use super::{Arrays, FEATURES, LABELS, LOGITS, Matrix, Parts};
+use super::super::names::{CLASS_IDS, FEATURES, LABELS, LOGITS, SAMPLES, unread_arrays};
+use super::{Arrays, Matrix, Parts};
 use crate::exchange::{Array, ArrayFile, ExchangeError};
 use crate::nn::State;
 use crate::stage::StageError;
@@ -55,6 +55,7 @@ pub(super) fn of_files(arrays: &Arrays<'_>) -> Result<Parts, StageError> {
         labels: labels.transpose()?,
         samples: None,
         head,
+        unread: None,
     })
 }
 
@@ -73,7 +74,8 @@ fn only<'f>(path: &Path, file: &'f ArrayFile) -> Result<&'f Array, StageError> {
 /// Reads `[images, numbers]`.
 fn matrix_of(path: &Path, file: &ArrayFile, array: &Array) -> Result<Matrix, StageError> {
     match array.shape.as_slice() {
-        &[_, width] => Ok(Matrix {
+        // As pooling leaves it.
+        &[_, width] | &[_, width, 1, 1] => Ok(Matrix {
             values: file.values(array)?,
             width,
         }),
@@ -112,7 +114,10 @@ pub(super) fn of_one_file(path: &Path) -> Result<Parts, StageError> {
         ));
     }
     let classes = |names: &[&str]| file.called(names)?.map(|array| file.classes(array)).transpose();
-    let labels = classes(&LABELS)?;
+    let labels = match classes(&LABELS)? {
+        None => classes(&CLASS_IDS)?,
+        labels => labels,
+    };
     let head = match (of_floats(&WEIGHT)?, of_floats(&BIAS)?) {
         (Some(weight), Some(bias)) => Some(head([(path, &file, weight), (path, &file, bias)])?),
         (None, None) => None,
@@ -123,7 +128,10 @@ pub(super) fn of_one_file(path: &Path) -> Result<Parts, StageError> {
         }
     };
     let samples = classes(&SAMPLES)?;
+    let rows = features.or(logits).and_then(|array| array.shape.first());
+    let read: [&[&str]; 7] = [&FEATURES, &LOGITS, &LABELS, &CLASS_IDS, &SAMPLES, &WEIGHT, &BIAS];
     Ok(Parts {
+        unread: rows.and_then(|rows| unread_arrays(&file, *rows, &read)),
         features: matrix(features)?,
         logits: matrix(logits)?,
         labels,

@@ -36,6 +36,14 @@ fn features() -> Member {
 
 /// What is read of a file with features `[3, 2]` and these.
 fn with(members: &[Member]) -> Result<Vec<Activation>, String> {
+    file(members, |path| {
+        let read = read(path, OF).map_err(|error| error.to_string());
+        read.map(|read| read.rows)
+    })
+}
+
+/// Writes a file with features `[3, 2]` and these.
+fn file<T>(members: &[Member], look: impl FnOnce(&Path) -> T) -> T {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.safetensors");
     let all: Vec<Member> = std::iter::once(features())
@@ -45,8 +53,12 @@ fn with(members: &[Member]) -> Result<Vec<Activation>, String> {
         .iter()
         .map(|(name, dtype, shape, bytes)| (*name, TensorView::new(*dtype, shape.clone(), bytes).unwrap()));
     std::fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
-    let read = read(&path, OF).map_err(|error| error.to_string());
-    read.map(|read| read.rows)
+    look(&path)
+}
+
+/// What is told of a file with features `[3, 2]` and these.
+fn told(members: &[Member]) -> Vec<String> {
+    file(members, |path| read(path, OF).unwrap().told)
 }
 
 fn labels(rows: &[Activation]) -> Vec<Option<i32>> {
@@ -79,6 +91,39 @@ fn classes_that_are_no_class_an_image_are_refused() {
     assert!(
         error.contains("`labels`") && error.contains("`targets`"),
         "{error}"
+    );
+}
+
+#[test]
+fn arrays_are_read_by_many_names_and_told_by_others() {
+    for name in [
+        "y_true",
+        "label_ids",
+        "ground_truth",
+        "true_labels",
+        "ys",
+        "classes",
+        "class_id",
+    ] {
+        let rows = with(&[integers(name, &[2, -1, 0])]).unwrap();
+        assert_eq!(labels(&rows), [Some(2), None, Some(0)], "{name}");
+        assert_eq!(told(&[integers(name, &[2, -1, 0])]), [""; 0], "{name}");
+    }
+    let logits = floats("logit_list", &[3, 2], &[1.0, 2.0, 3.0, 4.0, 6.0, 5.0]);
+    let rows = with(std::slice::from_ref(&logits)).unwrap();
+    assert_eq!(
+        (&*rows[2].logits.0, rows[2].predicted),
+        (&[6.0, 5.0][..], Some(0))
+    );
+    let pooled = floats("logits", &[3, 2, 1, 1], &[1.0, 2.0, 3.0, 4.0, 6.0, 5.0]);
+    assert_eq!(with(&[pooled]).unwrap()[2].logits, rows[2].logits);
+    assert_eq!(
+        told(&[integers("preds", &[0, 0, 1])]),
+        ["not read: `preds` I64 [3]"]
+    );
+    assert_eq!(
+        told(&[logits, integers("label", &[1, 0, 2])]),
+        ["the label 2 is none of the 2 classes that have logits: labels are other classes'"]
     );
 }
 
@@ -189,5 +234,25 @@ fn a_last_layer_of_another_network_is_refused() {
     assert!(
         other.contains("logit 0 of row 0 is 1, but the last layer gives 3"),
         "{other}"
+    );
+}
+
+#[test]
+fn columns_that_are_not_read_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.csv");
+    let told = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        read(&path, OF).unwrap().told
+    };
+    let head = "feature_0,feature_1,";
+    assert_eq!(told(&format!("{head}y_true\n1,2,0\n")), [""; 0]);
+    assert_eq!(
+        told(&format!("{head}class_name\n1,2,cat\n")),
+        ["not read: `class_name` Utf8"]
+    );
+    assert_eq!(
+        told(&format!("{head}is_ood\n1,2,0\n")),
+        ["not read: `is_ood` Utf8"]
     );
 }

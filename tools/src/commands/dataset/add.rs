@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use dream_ood::ask;
-use dream_ood::dataset::{self, Kind, Reading};
+use dream_ood::dataset::{self, Kind, Preview, Reading};
 use dream_ood::diffusion;
 use dream_ood::query::datasets_batch;
 use dream_ood::stage::classes::{ClassRow, read_classes};
@@ -98,6 +98,10 @@ impl Add {
         let Ok(source) = ImageSource::of(entry) else {
             return Ok(());
         };
+        let reading = self.reading(kind)?;
+        for note in notes(&dataset::preview(&path, &reading)?) {
+            session.bars.say(&format!("  {note}"));
+        }
         for split in source.splits() {
             for bad in source.left_out(split) {
                 session
@@ -173,6 +177,7 @@ fn show(globals: &Globals, path: &Path, reading: &Reading) -> Result<()> {
             "{}",
             serde_json::json!({
                 "path": path, "kind": preview.kind.name(), "classes": preview.classes, "splits": splits,
+                "unread": preview.unread,
             })
         );
     }
@@ -186,6 +191,9 @@ fn show(globals: &Globals, path: &Path, reading: &Reading) -> Result<()> {
         ]
     });
     let rows: Vec<[String; 4]> = std::iter::once(head).chain(rows).collect();
+    for note in notes(&preview) {
+        output::aside(&note);
+    }
     if globals.format == Format::Csv {
         return rows.iter().try_for_each(output::csv);
     }
@@ -206,6 +214,25 @@ fn show(globals: &Globals, path: &Path, reading: &Reading) -> Result<()> {
         out!("{} classes: {first}{more}", preview.classes.len())?;
     }
     output::columns(&rows)
+}
+
+/// What is to be told of a set: classes without a picture, and what lies beside its images and is not read.
+fn notes(preview: &Preview) -> Vec<String> {
+    let count = preview.count;
+    let fewer = preview
+        .splits
+        .iter()
+        .filter(|split| split.classes.is_some_and(|own| own < count));
+    let fewer = fewer.map(|split| {
+        let own = split.classes.unwrap_or_default();
+        format!(
+            "the split {} has images of {own} of the {count} classes",
+            split.name
+        )
+    });
+    let unread = &preview.unread;
+    let unread = (!unread.is_empty()).then(|| format!("not read: {}", unread.join(", ")));
+    fewer.chain(unread).collect()
 }
 
 /// A model's file, below the model's folder.

@@ -1,0 +1,103 @@
+//! How other programs call columns and arrays, and which of a file are not read.
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+
+use crate::exchange::{Array, ArrayFile};
+
+/// Features; `feat_list` by OpenOOD, as `logit_list` and `label_list`.
+pub(super) const FEATURES: [&str; 7] = [
+    "features",
+    "feature",
+    "feats",
+    "feat",
+    "feat_list",
+    "penultimate",
+    "embeddings",
+];
+/// Logits.
+pub(super) const LOGITS: [&str; 6] = [
+    "logits",
+    "logit",
+    "logit_list",
+    "logits_list",
+    "outputs",
+    "output",
+];
+/// Detection scores.
+pub(super) const VALUES: [&str; 6] = ["conf", "value", "confidence", "score_value", "score", "scores"];
+/// Classes that a network gives.
+pub(super) const PREDICTED: [&str; 6] = [
+    "pred",
+    "predicted",
+    "prediction",
+    "preds",
+    "predictions",
+    "y_pred",
+];
+/// True classes; `label_ids` by Hugging Face's trainer.
+pub(super) const LABELS: [&str; 14] = [
+    "label",
+    "labels",
+    "label_list",
+    "label_ids",
+    "target",
+    "targets",
+    "gt",
+    "ground_truth",
+    "true_labels",
+    "y",
+    "ys",
+    "y_true",
+    "classes",
+    "class",
+];
+/// True classes where nothing else says them: in tables of ours it is the class of the row, if it has one.
+pub(super) const CLASS_IDS: [&str; 2] = ["class_id", "class_ids"];
+/// The numbers of images.
+pub(super) const SAMPLES: [&str; 1] = ["sample"];
+/// The place of each row in its class.
+pub(super) const PLACES: [&str; 1] = ["index"];
+
+/// Names in words that are told of at most.
+const MOST: usize = 8;
+
+/// Returns what is to be told of arrays with a value for each of `rows` rows that are called otherwise than
+/// those that are read.
+pub(super) fn unread_arrays(file: &ArrayFile, rows: usize, read: &[&[&str]]) -> Option<String> {
+    let beside = file.arrays().iter().filter(|array| {
+        array.shape.first() == Some(&rows) && !read.iter().any(|names| array.is_called(names))
+    });
+    in_words(beside.map(Array::in_words).collect())
+}
+
+/// Returns what is to be told of columns that are neither read nor of the table.
+pub(super) fn unread_columns(batch: &RecordBatch, table: &SchemaRef, read: &[&[&str]]) -> Option<String> {
+    // In tables of ours the class of a row stands beside the label of an image, and is none.
+    let is_null = |name: &str| {
+        let column = batch.column_by_name(name);
+        column.is_some_and(|column| column.logical_null_count() == column.len())
+    };
+    let is_read = |name: &str| {
+        let small = name.to_lowercase();
+        let is_own = table.field_with_name(name).is_ok() && (name != "class_name" || is_null(name));
+        name == "run" || is_own || read.iter().any(|names| names.contains(&&*small))
+    };
+    let fields = batch.schema_ref().fields().iter();
+    let beside = fields.filter(|field| !is_read(field.name()));
+    in_words(
+        beside
+            .map(|field| format!("`{}` {}", field.name(), field.data_type()))
+            .collect(),
+    )
+}
+
+fn in_words(names: Vec<String>) -> Option<String> {
+    let more = names.len().saturating_sub(MOST);
+    let shown = names[..names.len() - more].join(", ");
+    match (names.is_empty(), more) {
+        (true, _) => None,
+        (false, 0) => Some(format!("not read: {shown}")),
+        (false, more) => Some(format!("not read: {shown} and {more} more")),
+    }
+}
