@@ -14,7 +14,7 @@ use crate::words::near_names;
 #[non_exhaustive]
 pub enum QueryError {
     /// There is no table of that name.
-    #[error("there is no table `{table}`{}", among("tables", table, tables))]
+    #[error("there is no table `{table}`{}", among_names("tables", table, tables))]
     UnknownTable {
         /// The name.
         table: String,
@@ -22,7 +22,7 @@ pub enum QueryError {
         tables: Vec<String>,
     },
     /// There is no column of that name.
-    #[error("there is no column `{column}`{}", among("columns", column, columns))]
+    #[error("there is no column `{column}`{}", among_names("columns", column, columns))]
     UnknownColumn {
         /// The name.
         column: String,
@@ -113,6 +113,24 @@ pub enum QueryError {
         /// What it may stand for beyond what is written.
         largest: f64,
     },
+    /// The query's expressions would take long to plan.
+    #[error(
+        "the query nests its operators and calls {depth} deep in each other, and to plan that would take \
+         {times:.1} times as long as a query may; write a long chain of comparisons as `IN (..)` or as a \
+         join with `(VALUES ..)`, a sum as `sum(..)` over rows, and steps as sub-queries in WITH"
+    )]
+    Effort {
+        /// How deep they are nested.
+        depth: usize,
+        /// What planning would take, in times of what it may.
+        times: f64,
+    },
+    /// A condition that is not one expression.
+    #[error("the condition must be one expression, and {reason}")]
+    Condition {
+        /// What is wrong.
+        reason: String,
+    },
     /// What the query must hold at once is more than it may take.
     #[error("the query needs more memory than it may take: {reason}")]
     Memory {
@@ -199,6 +217,20 @@ fn among(what: &str, name: &str, names: &[String]) -> String {
     }
 }
 
+/// As [`among`], of names as SQL has them.
+fn among_names(what: &str, name: &str, names: &[String]) -> String {
+    let plain = |name: &&String| {
+        let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        name.chars().all(word) && !name.starts_with(|c: char| c.is_ascii_digit())
+    };
+    let near = near_names(&name.to_lowercase(), names.iter().cloned());
+    let quoted = near.iter().find(|name| !plain(name));
+    let hint = quoted.map_or_else(String::new, |name| {
+        format!("; in SQL such a name stands in double quotes: \"{name}\"")
+    });
+    among(what, name, names) + &hint
+}
+
 /// The result of a question.
 pub type Result<T> = std::result::Result<T, QueryError>;
 
@@ -216,6 +248,8 @@ impl HasKind for QueryError {
             | Self::Vector { .. }
             | Self::Depth { .. }
             | Self::Size { .. }
+            | Self::Effort { .. }
+            | Self::Condition { .. }
             | Self::ReadOnly { .. }
             | Self::Sql { .. } => Kind::Refused,
             Self::Memory { .. } => Kind::Resource,

@@ -1,5 +1,6 @@
 //! The rows of an answer, batch by batch.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -13,6 +14,7 @@ pub struct Rows {
     schema: SchemaRef,
     batches: Box<dyn Iterator<Item = Result<RecordBatch>> + Send>,
     cancelled: Arc<dyn Fn() -> bool + Send + Sync>,
+    ids: BTreeSet<String>,
 }
 
 impl Rows {
@@ -26,12 +28,25 @@ impl Rows {
             schema,
             batches: Box::new(batches),
             cancelled: options.cancelled.clone(),
+            ids: BTreeSet::new(),
         }
+    }
+
+    /// Sets the texts that were compared with ids of runs.
+    #[cfg(feature = "sql")]
+    pub(super) fn with_ids(self, ids: BTreeSet<String>) -> Self {
+        Self { ids, ..self }
     }
 
     /// Returns their schema, also where there are no rows.
     pub fn schema(&self) -> SchemaRef {
         self.schema.clone()
+    }
+
+    /// Returns the texts that a query in SQL compares for equality with ids of runs, in any of its
+    /// conditions: one that is no whole id is equal to none.
+    pub fn compared_ids(&self) -> &BTreeSet<String> {
+        &self.ids
     }
 }
 

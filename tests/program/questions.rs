@@ -276,6 +276,73 @@ fn a_second_name_of_a_run_is_seen_in_sql() {
 }
 
 #[test]
+fn a_run_is_told_that_a_query_means_by_less_than_its_id() {
+    let path = demo();
+    let sql = "SELECT run FROM run_aliases WHERE alias = 'quick-0-sample'";
+    let id = json(path, &["sql", sql])[0]["run"].as_str().unwrap().to_owned();
+    let (digits, capitals) = (&id[..12], id.to_uppercase());
+    for (word, words) in [
+        ("quick-0-sample", &["is a name of run", &id, "run_aliases"][..]),
+        (digits, &["begins the id of run", &id]),
+        (&capitals, &["in capitals", &id]),
+        (
+            "quick-0-smaple",
+            &["is no id of a run", "quick-0-sample", "names one"],
+        ),
+        (
+            "00000000000000000000000000000000",
+            &["there is no run with the id 0000"],
+        ),
+    ] {
+        let condition = format!("'{word}' = run OR run IN ('{id}', '{word}')");
+        let sql = format!("SELECT count(*) FROM outliers WHERE {condition}");
+        for args in [&["sql", &sql][..], &["query", "outliers", "--where", &condition]] {
+            let said = said(path, args);
+            assert_eq!(said.matches(word).count(), 1, "{args:?}: {said}");
+            assert!(words.iter().all(|words| said.contains(words)), "{args:?}: {said}");
+        }
+    }
+    let whole = format!("SELECT count(*) FROM outliers WHERE run = '{id}'");
+    assert_eq!(said(path, &["sql", &whole]), "");
+    assert_eq!(
+        said(path, &["--quiet", "sql", "SELECT run FROM runs WHERE run = 'x'"]),
+        ""
+    );
+}
+
+#[test]
+fn a_condition_is_one_expression_and_a_store_is_not_asked_beside_files() {
+    let path = demo();
+    for (condition, words) in [
+        ("1=1) or (1=1", "ends before the `)` at line 1, column 4"),
+        ("1=1 LIMIT 3", "ends before the `LIMIT`"),
+        ("1=1; SELECT 1", "ends before the `;`"),
+        ("", "it is empty"),
+        ("/* nothing */", "it is empty"),
+        (
+            "knn_distance > limit 3",
+            "ends before the `3` at line 1, column 22",
+        ),
+        ("knn_distance > ", "found EOF"),
+    ] {
+        let line = bad(path, 2, &["query", "outliers", "--where", condition]);
+        assert!(
+            line.contains(words) && !line.contains("ParserError"),
+            "{condition}: {line}"
+        );
+    }
+    let files = folder();
+    let file = files.path().join("Upper.parquet").display().to_string();
+    good(path, &["export", "datasets", "-o", &file]);
+    let files = files.path().display().to_string();
+    let ask = |args: &[&str]| dream(path, &[&["sql", "--parquet", &files, "SELECT 1"], args].concat());
+    assert_eq!(ask(&[]).status.code(), Some(0));
+    let refused = ask(&["--store", "dream.redb"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("--store is of no use beside --parquet"));
+}
+
+#[test]
 fn metrics_in_sql_are_the_stored_ones() {
     let sql = "SELECT o.run, o.score, o.dataset, auroc(s.value, s.label IS NULL) AS auroc,
                       fpr95(s.value, s.label IS NULL) AS fpr95, aupr(s.value, s.label IS NULL) AS aupr_in

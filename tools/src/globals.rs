@@ -152,15 +152,19 @@ impl Shared {
     }
 }
 
+/// Says whether a shared option stands on the command line, and not in the environment alone.
+pub fn is_given(given: &ArgMatches, option: Shared) -> bool {
+    given.value_source(option.id()) == Some(ValueSource::CommandLine)
+}
+
 /// Refuses shared options that were given to a command that has no use for them.
 ///
 /// # Errors
 /// [`Usage`] with the first of them.
 pub fn refuse_unused(given: &ArgMatches, used: &[Shared]) -> Result<(), Usage> {
     let command = given.subcommand_name().unwrap_or_default();
-    let is_given = |option: &&Shared| given.value_source(option.id()) == Some(ValueSource::CommandLine);
     let mut idle = Shared::ALL.iter().filter(|option| !used.contains(option));
-    match idle.find(is_given) {
+    match idle.find(|option| is_given(given, **option)) {
         Some(option) => Err(Usage(format!(
             "--{} is of no use to `dream {command}`: {}",
             option.id().replace('_', "-"),

@@ -58,6 +58,10 @@ fn run() -> Result<Verdict> {
     };
     let Cli { globals, command } = Cli::from_arg_matches(&given).unwrap_or_else(|error| error.exit());
     globals::refuse_unused(&given, command.uses())?;
+    #[cfg(feature = "sql")]
+    if let commands::Command::Sql(sql) = &command {
+        sql.check(&given)?;
+    }
     globals.device.check()?;
     command.refuse_several(&globals.device)?;
     session::set_threads(&globals)?;

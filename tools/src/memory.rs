@@ -96,7 +96,8 @@ pub fn for_queries() -> u64 {
     free_of_machine().unwrap_or(ASSUMED) / 2
 }
 
-/// What Linux says is available, and not more than what the control group of this process allows.
+/// What Linux says is available, and not more than what the control group of this process and its own limit
+/// of addresses (`ulimit -v`) allow.
 fn free_of_machine() -> Option<u64> {
     let available = meminfo(&std::fs::read_to_string("/proc/meminfo").ok()?)?;
     let group = Path::new("/sys/fs/cgroup");
@@ -108,17 +109,31 @@ fn free_of_machine() -> Option<u64> {
             .ok()
     };
     let (limit, used): (Option<u64>, Option<u64>) = (number("memory.max"), number("memory.current"));
-    Some(match (limit, used) {
-        (Some(limit), Some(used)) => available.min(limit.saturating_sub(used)),
-        _ => available,
-    })
+    let own = Path::new("/proc/self");
+    let text = |file: &str| std::fs::read_to_string(own.join(file)).ok();
+    let addresses = text("limits").and_then(|text| address_space(&text));
+    let taken = text("status").and_then(|text| kilobytes(&text, "VmSize:"));
+    let rest = |(limit, used): (u64, u64)| limit.saturating_sub(used);
+    let ends = [limit.zip(used).map(rest), addresses.zip(taken).map(rest)];
+    ends.into_iter().flatten().chain([available]).min()
 }
 
 /// Returns `MemAvailable` of `/proc/meminfo`, in bytes.
 fn meminfo(text: &str) -> Option<u64> {
-    let line = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?;
+    kilobytes(text, "MemAvailable:")
+}
+
+/// Returns a number that a file of Linux's tells in kB, in bytes.
+fn kilobytes(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|l| l.strip_prefix(name))?;
     let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kilobytes.checked_mul(1024)
+}
+
+/// Returns the soft limit of addresses that `/proc/self/limits` tells, in bytes; none if there is no limit.
+fn address_space(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|l| l.strip_prefix("Max address space"))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -143,5 +158,9 @@ mod tests {
         assert_eq!(meminfo(text), Some(21_004_288 * 1024));
         assert_eq!(meminfo("MemTotal: 3 kB\n"), None);
         assert_eq!(meminfo("MemAvailable: many kB\n"), None);
+        let limits = "Limit                     Soft Limit           Hard Limit           Units     \n\
+                      Max address space         3000000000           unlimited            bytes     \n";
+        assert_eq!(address_space(limits), Some(3_000_000_000));
+        assert_eq!(address_space(&limits.replace("3000000000", "unlimited ")), None);
     }
 }

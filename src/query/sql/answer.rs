@@ -2,6 +2,7 @@
 //!
 //! Whoever takes the rows waits for them and can stop waiting at once, whatever the query engine is at.
 
+use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +14,9 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::dataframe::DataFrame;
+use datafusion::physical_plan::execute_stream;
 
+use super::growth::Planned;
 use super::message;
 use crate::query::{QueryError, QueryOptions, Result, Rows};
 
@@ -29,21 +32,29 @@ const STACK_OF_A_LEVEL: usize = 32 << 10;
 /// How often whoever waits for rows looks whether they are still wanted.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// A query that is understood.
+pub(super) struct Question {
+    pub(super) frame: DataFrame,
+    /// The texts that it compares with ids of runs.
+    pub(super) ids: BTreeSet<String>,
+}
+
 /// What the query's thread tells.
 enum Told {
-    Schema(SchemaRef),
+    Schema(SchemaRef, BTreeSet<String>),
     Batch(RecordBatch),
     Failed(QueryError),
 }
 
-/// Begins to execute the query that `frame` plans, whose words nest `depth` deep, and returns its rows.
+/// Begins to execute the query that `question` understands, whose words nest `depth` deep, and returns its
+/// rows.
 pub(super) fn rows<F>(
     options: &QueryOptions,
     depth: usize,
-    frame: impl FnOnce() -> F + Send + 'static,
+    question: impl FnOnce(Planned) -> F + Send + 'static,
 ) -> Result<Rows>
 where
-    F: Future<Output = Result<DataFrame>>,
+    F: Future<Output = Result<Question>>,
 {
     if depth > DEEPEST {
         return Err(QueryError::Depth {
@@ -58,7 +69,7 @@ where
         .name("query".to_owned())
         .stack_size(STACK + depth * STACK_OF_A_LEVEL)
         .spawn(move || {
-            if let Err(error) = execute(frame, &sender, &stop) {
+            if let Err(error) = execute(question, &sender, &stop) {
                 // Nobody listens any more: then nobody misses it.
                 let _ = sender.send(Told::Failed(error));
             }
@@ -71,26 +82,34 @@ where
         options: options.clone(),
     };
     match answer.wait()? {
-        Some(Told::Schema(schema)) => Ok(Rows::new(schema, options, answer)),
+        Some(Told::Schema(schema, ids)) => Ok(Rows::new(schema, options, answer).with_ids(ids)),
         Some(Told::Failed(error)) => Err(error),
         Some(Told::Batch(_)) | None => Err(QueryError::Engine),
     }
 }
 
 /// Plans and executes a query and sends its rows, until they are `unwanted`.
-fn execute<F>(frame: impl FnOnce() -> F, sender: &SyncSender<Told>, unwanted: &AtomicBool) -> Result<()>
+fn execute<F>(
+    question: impl FnOnce(Planned) -> F,
+    sender: &SyncSender<Told>,
+    unwanted: &AtomicBool,
+) -> Result<()>
 where
-    F: Future<Output = Result<DataFrame>>,
+    F: Future<Output = Result<Question>>,
 {
     // Timers are not enabled: nothing here waits for a clock.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .map_err(|source| QueryError::Thread { source })?;
-    let mut stream = runtime.block_on(async {
-        let frame = frame().await?;
-        frame.execute_stream().await.map_err(message::error)
+    let (mut stream, ids) = runtime.block_on(async {
+        let planned = Planned::default();
+        let Question { frame, ids } = question(planned.clone()).await?;
+        let plan = frame.create_physical_plan().await.map_err(message::error)?;
+        planned.set();
+        let stream = execute_stream(plan, Arc::new(frame.task_ctx())).map_err(message::error)?;
+        Ok::<_, QueryError>((stream, ids))
     })?;
-    if sender.send(Told::Schema(stream.schema())).is_err() {
+    if sender.send(Told::Schema(stream.schema(), ids)).is_err() {
         return Ok(());
     }
     loop {
@@ -153,7 +172,7 @@ impl Iterator for Answer {
             Ok(None) => None,
             Ok(Some(Told::Batch(batch))) => Some(Ok(batch)),
             Ok(Some(Told::Failed(error))) | Err(error) => Some(Err(error)),
-            Ok(Some(Told::Schema(_))) => Some(Err(QueryError::Engine)),
+            Ok(Some(Told::Schema(..))) => Some(Err(QueryError::Engine)),
         }
     }
 }

@@ -1,8 +1,10 @@
-//! Long chains of AND and OR as balanced trees.
+//! Long chains of AND and OR, and of whole numbers or texts, as balanced trees.
 //!
 //! The parser makes of `a OR b OR c OR ..` a tree as deep as the chain is long, and the optimizer looks at
 //! every level of a tree from each level above: thousands of links would take minutes. AND and OR may be
-//! bracketed in any way, and a balanced tree is as deep as the logarithm of its leaves.
+//! bracketed in any way, and a balanced tree is as deep as the logarithm of its leaves. So may sums and
+//! products of whole numbers, and texts one after the other; of what columns hold that is not known here, and
+//! of fractions it is not true.
 
 use std::ops::ControlFlow;
 
@@ -31,11 +33,9 @@ impl VisitorMut for Balance {
     type Break = ();
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Expr::BinaryOp { op, .. } = expr
-            && matches!(op, BinaryOperator::And | BinaryOperator::Or)
-        {
+        if let Expr::BinaryOp { op, .. } = expr {
             let op = op.clone();
-            if links(expr, &op) > SHORT {
+            if links(expr, &op) > SHORT && may_be_bracketed(expr, &op) {
                 let mut operands = operands(expr, &op);
                 *expr = tree(&mut operands, &op);
             }
@@ -53,6 +53,38 @@ fn links(mut expr: &Expr, op: &BinaryOperator) -> usize {
         (expr, links) = (left, links + 1);
     }
     links
+}
+
+/// Says whether the result of a chain of `op` is the same however it is bracketed.
+fn may_be_bracketed(mut expr: &Expr, op: &BinaryOperator) -> bool {
+    let fits: fn(&Expr) -> bool = match op {
+        BinaryOperator::And | BinaryOperator::Or => return true,
+        BinaryOperator::Plus | BinaryOperator::Multiply => is_whole,
+        BinaryOperator::StringConcat => is_text,
+        _ => return false,
+    };
+    while let Expr::BinaryOp { left, op: own, right } = expr
+        && own == op
+    {
+        if !fits(right) {
+            return false;
+        }
+        expr = left;
+    }
+    fits(expr)
+}
+
+fn is_whole(expr: &Expr) -> bool {
+    match expr {
+        Expr::Value(value) => {
+            matches!(&value.value, Value::Number(number, _) if number.parse::<i64>().is_ok())
+        }
+        _ => false,
+    }
+}
+
+fn is_text(expr: &Expr) -> bool {
+    matches!(expr, Expr::Value(value) if matches!(value.value, Value::SingleQuotedString(_)))
 }
 
 /// Takes a chain of `op` apart, from left to right.
@@ -105,6 +137,35 @@ mod tests {
             Expr::BinaryOp { left, right, .. } => 1 + depth(left).max(depth(right)),
             _ => 0,
         }
+    }
+
+    fn balanced(text: &str) -> Expr {
+        let parser = Parser::new(&PostgreSqlDialect {}).with_recursion_limit(10_000);
+        let mut expr = parser.try_with_sql(text).unwrap().parse_expr().unwrap();
+        let _ = VisitMut::visit(&mut expr, &mut Balance);
+        expr
+    }
+
+    #[test]
+    fn only_what_may_be_bracketed_is() {
+        for (operand, op, deep) in [
+            ("1", "+", false),
+            ("1", "*", false),
+            ("'a'", "||", false),
+            ("1.5", "+", true),
+            ("a", "+", true),
+            ("99999999999999999999", "+", true),
+            ("1", "-", true),
+            ("1", "/", true),
+            ("a", "||", true),
+        ] {
+            let expr = balanced(&[operand; 1000].join(&format!(" {op} ")));
+            assert_eq!(depth(&expr) == 999, deep, "{operand} {op}");
+        }
+        assert_eq!(
+            depth(&balanced(&format!("{} + 1.5", ["1"; 999].join(" + ")))),
+            999
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::parser::ParserError;
 
 use crate::query::QueryError;
 
@@ -51,9 +52,30 @@ pub(super) fn error(error: DataFusionError) -> QueryError {
             let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
             let message = lines.collect::<Vec<_>>().join(" ");
             match root {
+                DataFusionError::SQL(error, _) => QueryError::Sql {
+                    message: unparsed(error),
+                },
                 DataFusionError::ResourcesExhausted(_) => QueryError::Memory { reason: message },
                 _ => QueryError::Sql { message },
             }
+        }
+    }
+}
+
+/// Returns what the parser says, in words.
+fn unparsed(error: &ParserError) -> String {
+    match error {
+        ParserError::ParserError(said) | ParserError::TokenizerError(said) => {
+            let said = said
+                .replace(" at Line: ", " at line ")
+                .replace(", Column: ", ", column ");
+            let said = said
+                .replacen("Expected: ", "expected ", 1)
+                .replacen(", found: ", ", found ", 1);
+            format!("this is no SQL that is understood: {said}")
+        }
+        ParserError::RecursionLimitExceeded => {
+            "the query nests its sub-queries and brackets too deep in each other to be read".to_owned()
         }
     }
 }

@@ -11,8 +11,11 @@ mod balance;
 mod bytes;
 mod depth;
 mod dialect;
+mod effort;
 mod folder;
 mod functions;
+mod growth;
+mod ids;
 mod json;
 mod message;
 mod parquet;
@@ -29,16 +32,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::common::plan_err;
-use datafusion::config::ConfigOptions;
 use datafusion::dataframe::DataFrame;
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::{SQLOptions, SessionContext};
 use datafusion::logical_expr::{Expr, LogicalPlan, col, ident, lit};
 use datafusion::sql::parser::{DFParserBuilder, Statement};
+use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::scan::Counter;
 use super::{Class, Filter, QueryError, QueryOptions, Result, Rows};
 use crate::store::{Snapshot, Store};
+use answer::Question;
 use parquet::Folder;
 use tables::Source;
 
@@ -76,6 +81,12 @@ pub const FUNCTIONS: &[(&str, &str)] = &[
 /// What a query may stand for beyond what is written of it, in expressions and sub-queries: some hundred
 /// megabytes while it is planned.
 const LARGEST: f64 = 50_000.0;
+
+/// The effort of planning expressions that a query may ask for: some seconds.
+const MOST_EFFORT: f64 = 3e9;
+
+/// Levels of the parser's own for each level of a query.
+const PARSED: usize = 4;
 
 /// Answers SQL queries on a store, or on Parquet files.
 ///
@@ -139,10 +150,12 @@ impl<'a> Sql<'a> {
         };
         let (counter, options, sql) = (self.counter.clone(), self.options.clone(), sql.to_owned());
         let depth = depth::of(&sql);
-        answer::rows(&self.options, depth, move || async move {
-            let context = tables::context(source, &counter, &options, depth)?;
-            let plan = plan(&context, &sql).await?;
-            context.execute_logical_plan(plan).await.map_err(message::error)
+        answer::rows(&self.options, depth, move |planned| async move {
+            let context = tables::context(source.clone(), &counter, &options, &planned)?;
+            let plan = plan(&context, &sql, depth).await?;
+            let ids = ids::compared(&plan, |table| source.has_ids(table)).map_err(message::error)?;
+            let frame = context.execute_logical_plan(plan).await.map_err(message::error)?;
+            Ok(Question { frame, ids })
         })
     }
 }
@@ -152,24 +165,47 @@ pub(super) fn filtered(snapshot: Arc<Snapshot>, filter: &Filter, condition: &str
     // A line of its own, so that a comment at its end does not swallow the bracket.
     let sql = format!("SELECT * FROM {} WHERE ({condition}\n)", filter.table);
     let (filter, depth) = (filter.clone(), depth::of(&sql));
-    let options = filter.options.clone();
-    answer::rows(&options, depth, move || async move {
+    let (options, condition) = (filter.options.clone(), condition.to_owned());
+    answer::rows(&options, depth, move |planned| async move {
+        check_condition(&condition, depth)?;
         let source = Source::Snapshot(snapshot);
-        let context = tables::context(source, &Arc::default(), &filter.options, depth)?;
-        let plan = plan(&context, &sql).await?;
+        let context = tables::context(source.clone(), &Arc::default(), &filter.options, &planned)?;
+        let plan = plan(&context, &sql, depth).await?;
+        let ids = ids::compared(&plan, |table| source.has_ids(table)).map_err(message::error)?;
         let mut frame = DataFrame::new(context.state(), plan);
         for chosen in chosen(&filter) {
             frame = frame.filter(chosen).map_err(message::error)?;
         }
-        let frame = frame.limit(0, filter.limit).map_err(message::error)?;
-        match &filter.columns {
-            Some(columns) => {
-                let columns: Vec<Expr> = columns.iter().map(ident).collect();
-                frame.select(columns).map_err(message::error)
-            }
-            None => Ok(frame),
+        let mut frame = frame.limit(0, filter.limit).map_err(message::error)?;
+        if let Some(columns) = &filter.columns {
+            let columns: Vec<Expr> = columns.iter().map(ident).collect();
+            frame = frame.select(columns).map_err(message::error)?;
         }
+        Ok(Question { frame, ids })
     })
+}
+
+/// Checks that a condition is one expression and nothing besides.
+fn check_condition(condition: &str, depth: usize) -> Result<()> {
+    let parsed = |e| message::error(DataFusionError::SQL(Box::new(e), None));
+    let parser = Parser::new(&dialect::Queries).with_recursion_limit(recursion(depth));
+    let mut parser = parser.try_with_sql(condition).map_err(parsed)?;
+    if parser.peek_token_ref().token == Token::EOF {
+        return Err(QueryError::Condition {
+            reason: "it is empty".to_owned(),
+        });
+    }
+    parser.parse_expr().map_err(parsed)?;
+    let next = parser.peek_token();
+    match next.token {
+        Token::EOF => Ok(()),
+        token => Err(QueryError::Condition {
+            reason: format!(
+                "it ends before the `{token}` at line {}, column {}, and that follows",
+                next.span.start.line, next.span.start.column
+            ),
+        }),
+    }
 }
 
 /// Returns what the typed part of a filter asks of a row.
@@ -187,11 +223,16 @@ fn chosen(filter: &Filter) -> Vec<Expr> {
     chosen
 }
 
+/// Returns how deep the parser may go into a query that nests `depth` deep.
+fn recursion(depth: usize) -> usize {
+    PARSED * depth + 50
+}
+
 /// Returns the one statement that a query is.
-fn parse(sql: &str, options: &ConfigOptions) -> datafusion::error::Result<Statement> {
+fn parse(sql: &str, depth: usize) -> datafusion::error::Result<Statement> {
     let mut statements = DFParserBuilder::new(sql)
         .with_dialect(&dialect::Queries)
-        .with_recursion_limit(options.sql_parser.recursion_limit.get())
+        .with_recursion_limit(recursion(depth))
         .build()?
         .parse_statements()?;
     match (statements.pop_front(), statements.is_empty()) {
@@ -202,9 +243,9 @@ fn parse(sql: &str, options: &ConfigOptions) -> datafusion::error::Result<Statem
 }
 
 /// Returns the plan of a query that only reads.
-async fn plan(context: &SessionContext, sql: &str) -> Result<LogicalPlan> {
+async fn plan(context: &SessionContext, sql: &str, depth: usize) -> Result<LogicalPlan> {
     let state = context.state();
-    let mut statement = parse(sql, state.config().options()).map_err(message::error)?;
+    let mut statement = parse(sql, depth).map_err(message::error)?;
     message::check_statement(&statement)?;
     balance::balance(&mut statement);
     let (size, written) = size::of(&statement);
@@ -212,6 +253,13 @@ async fn plan(context: &SessionContext, sql: &str) -> Result<LogicalPlan> {
         return Err(QueryError::Size {
             size,
             largest: LARGEST,
+        });
+    }
+    let (effort, depth) = effort::of(&statement);
+    if effort > MOST_EFFORT {
+        return Err(QueryError::Effort {
+            depth,
+            times: effort / MOST_EFFORT,
         });
     }
     let tables = tables::names(context);

@@ -67,6 +67,14 @@ impl Folder {
         self.tables.keys().cloned().collect()
     }
 
+    /// Says whether a table was written by an export.
+    pub(super) fn is_exported(&self, name: &str) -> bool {
+        let exported = |file: &ParquetFile| file.table().is_some();
+        self.tables
+            .get(name)
+            .is_some_and(|table| table.files.iter().any(exported))
+    }
+
     /// Returns the table of that name.
     pub(super) fn table(&self, name: &str) -> Option<Arc<dyn TableProvider>> {
         let table = self.tables.get(name)?.clone();

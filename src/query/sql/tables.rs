@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::catalog::{MemTable, SchemaProvider, TableProvider};
-use datafusion::config::ConfigNonZeroUsize;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::context::SessionContext;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
@@ -15,6 +14,7 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::logical_expr::TableType;
 use datafusion::prelude::SessionConfig;
 
+use super::growth::{self, Planned};
 use super::parquet::Folder;
 use super::provider::{StoreTable, external};
 use super::{aggregates, bytes, functions, json, message};
@@ -35,9 +35,6 @@ const MEMORY_OF_A_ROW: usize = 128 << 10;
 const FEWEST: usize = 64;
 const MOST: usize = 8192;
 
-/// Levels of the parser's own beyond those of the query.
-const MARGIN: usize = 50;
-
 /// Where the rows of the tables are.
 #[derive(Clone)]
 pub(super) enum Source {
@@ -45,16 +42,31 @@ pub(super) enum Source {
     Parquet(Arc<Folder>),
 }
 
-/// Returns what a query that nests `depth` deep is planned and executed with.
+impl Source {
+    /// Says whether the columns `run` and `input` of a table hold ids of runs: in files of others they may
+    /// hold anything.
+    pub(super) fn has_ids(&self, table: &str) -> bool {
+        match self {
+            Self::Snapshot(_) => true,
+            Self::Parquet(folder) => folder.is_exported(table),
+        }
+    }
+}
+
+/// Returns what a query is planned and executed with.
 pub(super) fn context(
     source: Source,
     counter: &Arc<Counter>,
     options: &QueryOptions,
-    depth: usize,
+    planned: &Planned,
 ) -> query::Result<SessionContext> {
-    let config = config(options, depth).map_err(message::error)?;
+    let config = config(options);
     let runtime = runtime(options).map_err(message::error)?;
     let context = SessionContext::new_with_config_rt(config, runtime);
+    let state = context.state();
+    for function in growth::bounded(state.scalar_functions().values(), options.memory, planned) {
+        context.register_udf(function);
+    }
     for function in functions::all().chain(json::all()).chain(bytes::all()) {
         context.register_udf(function);
     }
@@ -77,17 +89,15 @@ pub(super) fn names(context: &SessionContext) -> Vec<String> {
     schema.map_or_else(Vec::new, |schema| schema.table_names())
 }
 
-fn config(options: &QueryOptions, depth: usize) -> Result<SessionConfig> {
-    let mut config = SessionConfig::new()
+fn config(options: &QueryOptions) -> SessionConfig {
+    SessionConfig::new()
         // The thread that executes the query is the only one that computes.
         .with_target_partitions(1)
         .with_default_catalog_and_schema(CATALOG, SCHEMA)
         .with_information_schema(true)
         // What merging the files of a sort sets aside, and the rows of each of them that it holds.
         .with_sort_spill_reservation_bytes((options.memory / 8).min(RESERVED))
-        .with_batch_size((options.memory / MEMORY_OF_A_ROW).clamp(FEWEST, MOST));
-    config.options_mut().sql_parser.recursion_limit = ConfigNonZeroUsize::try_new(depth + MARGIN)?;
-    Ok(config)
+        .with_batch_size((options.memory / MEMORY_OF_A_ROW).clamp(FEWEST, MOST))
 }
 
 /// Returns the limit of memory, and the place of what goes beyond it.

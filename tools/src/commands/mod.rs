@@ -17,6 +17,7 @@ mod diff;
 mod du;
 mod export;
 mod gc;
+mod ids;
 mod import;
 mod lineage;
 mod list;

@@ -4,7 +4,7 @@ use anyhow::Result;
 use dream_ood::ask::{self, Scope};
 use dream_ood::query::{Filter, TableName};
 
-use super::Verdict;
+use super::{Verdict, ids};
 use crate::globals::{Format, Globals};
 use crate::output;
 use crate::session::Session;
@@ -79,7 +79,9 @@ impl Query {
             limit: shown.map(|rows| rows.saturating_add(1)),
             ..self.choice.filter(&session, table)?
         };
-        let more = output::first_rows(globals.format, filter.rows(&session.store)?, shown)?;
+        let rows = filter.rows(&session.store)?;
+        ids::say(&session.bars, Some(&session.store), &rows)?;
+        let more = output::first_rows(globals.format, rows, shown)?;
         if more && self.limit.is_none() {
             session.bars.say(&format!(
                 "the first {SHOWN} rows of more; --limit N shows N, --format csv or json all of them"

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
+use clap::ArgMatches;
 use dream_ood::query::{FUNCTIONS, QueryOptions, Sql as Engine, TableName};
 use dream_ood::store::Readable as _;
 
-use super::Verdict;
+use super::{Verdict, ids};
 use crate::bars::Bars;
-use crate::globals::{Format, Globals};
+use crate::globals::{self, Format, Globals, Shared};
 use crate::output;
 use crate::session::{self, Session, Usage};
 
@@ -39,6 +40,16 @@ const FUNCTIONS_ARE_BELOW: &str = "Vectors have dot, norm, l2_distance and cosin
                                    them and the tables.";
 
 impl Sql {
+    /// Refuses a store beside a folder of files.
+    pub fn check(&self, given: &ArgMatches) -> Result<(), Usage> {
+        match self.parquet.is_some() && globals::is_given(given, Shared::Store) {
+            true => Err(Usage(
+                "--store is of no use beside --parquet: what is asked are the files of a folder".into(),
+            )),
+            false => Ok(()),
+        }
+    }
+
     pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
         let query = match self.query.as_str() {
             "-" => io::read_to_string(io::stdin()).context("standard input")?,
@@ -59,14 +70,19 @@ impl Sql {
             Some(folder) => {
                 let bars = Arc::new(Bars::reading(globals.quiet));
                 let options = with_spill(session::query_options(globals, &bars));
-                Engine::parquet(folder)?.with_options(options).query(&query)?
+                let rows = Engine::parquet(folder)?.with_options(options).query(&query)?;
+                ids::say(&bars, None, &rows)?;
+                rows
             }
             None => {
                 let session = Session::reading(globals)?;
                 verdict = session.say_damaged()?;
                 say_joined(&session, &query)?;
                 let options = with_spill(session.query_options());
-                Engine::new(&session.store).with_options(options).query(&query)?
+                let engine = Engine::new(&session.store).with_options(options);
+                let rows = engine.query(&query)?;
+                ids::say(&session.bars, Some(&session.store), &rows)?;
+                rows
             }
         };
         let schema = rows.schema();
@@ -114,6 +130,8 @@ fn tables_and_functions() -> String {
     }
     text += "\nThe status of a run is what is on record. Whether the process of a run that is `running` is \
              still alive is seen by `dream ls` alone, on the machine where it runs.\n";
+    text += "\nColumns of runs (`run`, `input`) hold whole ids, 32 digits, of which `dream ls` shows the \
+             first 12; the names of runs are in the table `run_aliases`.\n";
     text += "\nFunctions, beside those of DataFusion:\n";
     for (name, sentence) in FUNCTIONS {
         text += &format!("  {name}\n      {sentence}\n");

@@ -51,6 +51,27 @@ fn queries_may_nest_deep() {
     let nested = format!("{}SELECT 1{}", "SELECT * FROM (".repeat(60), ")".repeat(60));
     assert_eq!(lines(&s, &nested), ["1"]);
 
+    let sum = |column: &str, n: usize| {
+        let sum = many(n, &|_| column.into(), " + ");
+        format!("SELECT {sum} AS x FROM outliers LIMIT 1")
+    };
+    assert_eq!(lines(&s, &sum("1", 20_000)), ["20000"]);
+    assert_eq!(lines(&s, &sum("class_id", 500)), ["0"]);
+    let deep = |depth: usize| {
+        let (open, close) = ("abs(".repeat(depth), ")".repeat(depth));
+        format!("SELECT {open}index{close} AS x FROM outliers LIMIT 1")
+    };
+    let nested = format!("{}SELECT 1{}", "SELECT * FROM (".repeat(500), ")".repeat(500));
+    assert_eq!(lines(&s, &nested), ["1"]);
+    for (sql, depth) in [
+        (sum("index", 30_000), 30_000),
+        (deep(600), 601),
+        (deep(2000), 2001),
+    ] {
+        let err = refusal(&s, &sql);
+        assert!(err.contains(&format!("{depth} deep")), "{err}");
+    }
+
     let err = refusal(&s, &format!("SELECT {}", many(100_000, &|_| "1".into(), " + ")));
     assert!(
         err.contains("nests some 1") && err.contains("40000 at most"),

@@ -2,6 +2,8 @@
 
 mod explain;
 mod files;
+mod growth;
+mod ids;
 mod limits;
 mod metrics;
 mod runs;
