@@ -28,8 +28,8 @@ macro_rules! target {
 }
 
 /// Where `DREAM_SEEDS` names a folder, fills it with the small valid files that `tests/outside/` changes, and
-/// ends the program. Else sees to it that a panic is one only if it gets out of a reader: libfuzzer-sys aborts
-/// at the first, and those of redb, Arrow and Parquet are caught where they are called.
+/// ends the program. Else sees to it that a panic is one only if it gets out of a reader: libfuzzer-sys
+/// aborts at the first, and those of redb, Arrow and Parquet are caught where they are called.
 ///
 /// # Panics
 /// If the seeds cannot be written.

@@ -132,8 +132,8 @@ pub enum DatasetError {
     },
     /// Some images of a split have labels, and some have none.
     #[error(
-        "{labels} of the {images} images in the split {split} of {} have labels, and {name} has none: all have \
-         one or none has (-1 and null are none)",
+        "{labels} of the {images} images in the split {split} of {} have labels, and {name} has none: all \
+         have one or none has (-1 and null are none)",
         path.display()
     )]
     SomeLabels {

@@ -43,7 +43,7 @@ pub(in crate::dataset) fn line(text: &str) -> Result<Option<Line>, String> {
     }
 }
 
-/// The label that a whole number means, also with a `.0` behind it as pandas writes them once one was missing.
+/// The label that a whole number means, also with a `.0` behind it as pandas writes them if one is missing.
 fn number(word: &str) -> Result<Option<Label>, String> {
     let word = unquoted(word);
     let word = word.strip_suffix(".0").unwrap_or(word);

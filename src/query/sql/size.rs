@@ -259,18 +259,14 @@ impl Visitor for Sizes<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use datafusion::config::{ConfigNonZeroUsize, ConfigOptions};
-
     use crate::query::sql::parse;
 
     fn size(sql: &str) -> f64 {
-        let mut options = ConfigOptions::new();
-        options.sql_parser.recursion_limit = ConfigNonZeroUsize::try_new(1000).unwrap();
         // The parser goes deeper than the stack of a test.
         std::thread::scope(|scope| {
             let measured = std::thread::Builder::new()
                 .stack_size(256 << 20)
-                .spawn_scoped(scope, || of(&parse(sql, &options).unwrap()).0);
+                .spawn_scoped(scope, || of(&parse(sql, 1000).unwrap()).0);
             measured.unwrap().join().unwrap()
         })
     }

@@ -82,9 +82,9 @@ impl VectorFile<'_> {
         if let (None, Some(unread), None) = (&labels, &unread, self.member) {
             let array = array.in_words();
             return Err(self.wrong(format!(
-                "beside {array} something says a word of each row that may be its class, {unread}; classes are \
-                 read from integers called `labels` or `class_id`, or from none where that array alone is \
-                 taken"
+                "beside {array} something says a word of each row that may be its class, {unread}; classes \
+                 are read from integers called `labels` or `class_id`, or from none where that array alone \
+                 is taken"
             )));
         }
         told.extend(unread);
@@ -227,8 +227,8 @@ impl VectorFile<'_> {
                 } = conformed.given;
                 if let (false, false, Some(unread)) = (class_id, class_name, &unread) {
                     return Err(self.wrong(format!(
-                        "it has neither a column class_id nor a column class_name, but others that may say the \
-                         classes, {unread}"
+                        "it has neither a column class_id nor a column class_name, but others that may say \
+                         the classes, {unread}"
                     )));
                 }
                 told.extend(unread);

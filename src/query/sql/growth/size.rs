@@ -47,8 +47,8 @@ impl Arguments {
         })
     }
 
-    /// Returns the bytes of the result, or more: exactly only where it is more than `largest` otherwise, since
-    /// that takes time.
+    /// Returns the bytes of the result, or more. They are counted exactly, which takes time, only where what
+    /// is found otherwise is more than `largest`.
     pub(super) fn result(&self, growth: Growth, largest: u64) -> Result<u64> {
         let size = match growth {
             Growth::Repeat => self.repeat()?,

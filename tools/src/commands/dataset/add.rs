@@ -35,8 +35,8 @@ pub struct Add {
     #[arg(long, value_name = "FILE.tsv")]
     classes: Option<PathBuf>,
     /// Takes the images that this list names, with `path label` on each line as OpenOOD's have it; paths
-    /// start from PATH, label -1 is none; labels may be names of classes. Its split is SPLIT, or what its name
-    /// begins with (train, val, test), or else `all`. Several lists make several splits
+    /// start from PATH, label -1 is none; labels may be names of classes. Its split is SPLIT, or what its
+    /// name begins with (train, val, test), or else `all`. Several lists make several splits
     #[arg(long, value_name = "[SPLIT=]FILE")]
     list: Vec<String>,
     /// Leaves out images that cannot be decoded, and says which; without it, such an image is an error
