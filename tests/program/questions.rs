@@ -314,15 +314,12 @@ fn a_run_is_told_that_a_query_means_by_less_than_its_id() {
 fn a_condition_is_one_expression_and_a_store_is_not_asked_beside_files() {
     let path = demo();
     for (condition, words) in [
-        ("1=1) or (1=1", "ends before the `)` at line 1, column 4"),
-        ("1=1 LIMIT 3", "ends before the `LIMIT`"),
-        ("1=1; SELECT 1", "ends before the `;`"),
+        ("1=1) or (1=1", "`)` follows it at line 1, column 4"),
+        ("1=1 LIMIT 3", "`LIMIT` follows it"),
+        ("1=1; SELECT 1", "`;` follows it"),
         ("", "it is empty"),
         ("/* nothing */", "it is empty"),
-        (
-            "knn_distance > limit 3",
-            "ends before the `3` at line 1, column 22",
-        ),
+        ("knn_distance > limit 3", "`3` follows it at line 1, column 22"),
         ("knn_distance > ", "found EOF"),
     ] {
         let line = bad(path, 2, &["query", "outliers", "--where", condition]);

@@ -201,7 +201,7 @@ fn check_condition(condition: &str, depth: usize) -> Result<()> {
         Token::EOF => Ok(()),
         token => Err(QueryError::Condition {
             reason: format!(
-                "it ends before the `{token}` at line {}, column {}, and that follows",
+                "`{token}` follows it at line {}, column {}",
                 next.span.start.line, next.span.start.column
             ),
         }),
