@@ -35,7 +35,7 @@ impl VisitorMut for Balance {
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         if let Expr::BinaryOp { op, .. } = expr {
             let op = op.clone();
-            if links(expr, &op) > SHORT && may_be_bracketed(expr, &op) {
+            if may_be_bracketed(expr, &op) && links(expr, &op) > SHORT {
                 let mut operands = operands(expr, &op);
                 *expr = tree(&mut operands, &op);
             }
@@ -162,10 +162,10 @@ mod tests {
             let expr = balanced(&[operand; 200].join(&format!(" {op} ")));
             assert_eq!(depth(&expr) == 199, deep, "{operand} {op}");
         }
-        assert_eq!(
-            depth(&balanced(&format!("{} + 1.5", ["1"; 199].join(" + ")))),
-            199
-        );
+        let ones = ["1"; 199].join(" + ");
+        assert_eq!(depth(&balanced(&format!("1.5 + {ones}"))), 199);
+        // Whole numbers before the first fraction are added as such in any case.
+        assert!(depth(&balanced(&format!("{ones} + 1.5"))) < 14);
     }
 
     #[test]

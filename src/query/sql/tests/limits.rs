@@ -64,7 +64,7 @@ fn queries_may_nest_deep() {
     let nested = format!("{}SELECT 1{}", "SELECT * FROM (".repeat(500), ")".repeat(500));
     assert_eq!(lines(&s, &nested), ["1"]);
     for (sql, depth) in [
-        (sum("index", 30_000), 30_000),
+        (sum("class_id", 30_000), 30_000),
         (deep(600), 601),
         (deep(2000), 2001),
     ] {
