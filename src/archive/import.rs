@@ -316,7 +316,7 @@ fn names(store: &Store, record: &Record, kept: &mut Vec<String>) -> Result<(), A
         match store.dataset(&set.name) {
             Ok(known) if known.digest == set.digest => {}
             Ok(_) => kept.push(set.name.clone()),
-            Err(StoreError::UnknownDataset { .. }) => store.put_dataset(set)?,
+            Err(StoreError::UnknownDataset { .. }) => store.copy_dataset(set)?,
             Err(error) => return Err(error.into()),
         }
     }

@@ -80,7 +80,7 @@ pub fn model(store: &Store, word: &str, reach: Reach) -> Result<Found<ModelSourc
     }
     let own = name_of(&path);
     Ok(match reach {
-        Reach::Recorded | Reach::Glance => known(ModelSource::glance(&own, &path)),
+        Reach::Recorded | Reach::Glance | Reach::Read => known(ModelSource::glance(&own, &path)),
         Reach::Register => Found {
             source: register_model(store, &own, &path, None)?,
             registered: true,
@@ -99,7 +99,7 @@ pub fn weights(store: &Store, word: &str, reach: Reach) -> Result<StateSource, A
     }
     let path = canonical(word)?;
     Ok(match reach {
-        Reach::Recorded | Reach::Glance => StateSource::glance(&path),
+        Reach::Recorded | Reach::Glance | Reach::Read => StateSource::glance(&path),
         Reach::Register => register_state(store, None, &path)?,
     })
 }

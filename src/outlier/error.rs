@@ -114,7 +114,8 @@ pub(super) fn require(
 /// Returns an error of the first of the named counts that is zero, or too large for a stored index.
 pub(super) fn require_counts(counts: &[(&'static str, usize)]) -> Result<(), OutlierError> {
     counts.iter().try_for_each(|(what, value)| {
-        require((1..=u32::MAX as usize).contains(value), what, "at least 1", value)
+        let expected = format!("1 to {}", u32::MAX);
+        require((1..=u32::MAX as usize).contains(value), what, expected, value)
     })
 }
 

@@ -83,7 +83,8 @@ impl Stage for Encode {
             .take(Role::Images, asked.source::<ImageSource>(&Role::Images))?
             .flatten();
         if let Some(images) = &images {
-            training.check_set(images, refusals);
+            let to_do = !asked.is_answered(store);
+            training.check_set(images, to_do, refusals);
         }
         let classes = known.map(|known| refusals.take(Role::Embeddings, embed::classes(store, &known)));
         let classes = classes.transpose()?.flatten();

@@ -58,6 +58,7 @@ pub use source::{
     ImageSource, MODEL_KIND, ModelSource, STATE_KIND, Source, StateSource, check_source_name, name_of_source,
     register_images, register_model, register_state,
 };
+use source::{read_images, read_model};
 
 /// How [`run`] came by its result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

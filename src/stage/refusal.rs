@@ -218,7 +218,11 @@ impl Refusals {
 fn is_of_the_question(error: &StoreError) -> bool {
     matches!(
         error,
-        StoreError::UnknownDataset { .. } | StoreError::UnknownRun { .. }
+        StoreError::UnknownDataset { .. }
+            | StoreError::UnknownRun { .. }
+            | StoreError::BadName { .. }
+            | StoreError::DatasetChanged { .. }
+            | StoreError::AliasTaken { .. }
     )
 }
 

@@ -61,7 +61,7 @@ pub fn reproduce(ctx: &Context<'_>, id: RunId, aside: &Path) -> Result<Reproduct
     }
     let second = Store::create(aside)?;
     for dataset in ctx.store.datasets()? {
-        second.put_dataset(&dataset)?;
+        second.copy_dataset(&dataset)?;
     }
     for run in lineage::ancestors(ctx.store, id)?
         .iter()

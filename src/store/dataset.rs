@@ -4,6 +4,7 @@ use std::path::Path;
 
 use dream_schema::Dataset;
 
+use super::face::Viewed;
 use super::view::{View, Writer};
 use super::{Result, Store, StoreError, layout};
 use crate::words::near_names;
@@ -13,8 +14,23 @@ impl Store {
     /// to date.
     ///
     /// # Errors
-    /// [`StoreError::DatasetChanged`] if the name is taken by something else.
+    /// [`StoreError::BadName`], or [`StoreError::DatasetChanged`] if the name is taken by something else.
     pub fn put_dataset(&self, dataset: &Dataset) -> Result<()> {
+        // A name that an older program gave is known by now.
+        if find(&self.view()?, &dataset.name)?.is_none() {
+            super::check_name(&dataset.name)?;
+        }
+        self.copy_dataset(dataset)
+    }
+
+    /// Takes over an entry of another store, under the name that it has there, whatever that is.
+    ///
+    /// # Errors
+    /// [`StoreError::DatasetChanged`] if the name is taken by something else.
+    pub fn copy_dataset(&self, dataset: &Dataset) -> Result<()> {
+        if find(&self.view()?, &dataset.name)?.as_ref() == Some(dataset) {
+            return Ok(());
+        }
         let writer = self.write()?;
         if let Some(stored) = find(&writer.view(), &dataset.name)?
             && stored.digest != dataset.digest

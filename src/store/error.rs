@@ -393,7 +393,7 @@ impl HasKind for StoreError {
             | Self::UnknownAlias { .. }
             | Self::UnknownDataset { .. }
             | Self::UnknownBlob { .. } => Kind::Missing,
-            Self::Exists { .. } | Self::AliasTaken { .. } => Kind::Exists,
+            Self::Exists { .. } | Self::AliasTaken { .. } | Self::DatasetChanged { .. } => Kind::Exists,
             Self::NotAStore { .. }
             | Self::Truncated { .. }
             | Self::Damaged { .. }
@@ -409,10 +409,7 @@ impl HasKind for StoreError {
             | Self::InUse { .. } => Kind::Locked,
             Self::Io { source, .. } => HasKind::kind(source),
             Self::Redb { source, .. } => of_redb(source),
-            Self::Conflict { .. }
-            | Self::DatasetChanged { .. }
-            | Self::InputChanged { .. }
-            | Self::MergeConflict { .. } => Kind::Changed,
+            Self::Conflict { .. } | Self::InputChanged { .. } | Self::MergeConflict { .. } => Kind::Changed,
             Self::Width { .. }
             | Self::AmbiguousRun { .. }
             | Self::BadAlias { .. }

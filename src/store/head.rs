@@ -155,7 +155,7 @@ pub(super) fn expected(head: &[u8]) -> Option<u64> {
 fn looks_like(head: &[u8]) -> String {
     let content = Content::of(head);
     match content {
-        Content::Text | Content::Json | Content::Redb | Content::Unknown => "is no redb file".to_owned(),
+        Content::Redb | Content::Unknown => "is no redb file".to_owned(),
         Content::Parquet => format!("is {content}: `export` writes such files"),
         Content::Zip => format!("is {content} (also .npz and .pt are such)"),
         Content::Gzip | Content::Bzip2 | Content::Xz | Content::Zstd => format!("is {content}: unpack it"),
@@ -215,7 +215,7 @@ mod tests {
             (&whole[..4096], "is cut short: 4096 of"),
             (&whole[..whole.len() - 1], "is cut short"),
             (b"PAR1 and so on", "is a Parquet file"),
-            (b"words", "is no redb file"),
+            (b"words", "is text"),
         ] {
             let words = words(bytes);
             assert!(words.contains(expected), "{words}");

@@ -22,6 +22,10 @@ pub struct Merged {
     pub datasets: Vec<String>,
     /// Aliases that name another run here and were left as they are.
     pub kept_aliases: Vec<String>,
+    /// Runs that were here without a note and got that of the other store.
+    pub new_notes: Vec<RunId>,
+    /// Runs that have another note in the other store; ours stays.
+    pub kept_notes: Vec<RunId>,
 }
 
 /// How [`Store::merge`] goes about it.
@@ -81,8 +85,10 @@ impl Merge<'_> {
             let is_alias = aliases.contains(old);
             if is_alias {
                 names::check_alias(new)?;
-            } else {
+            }
+            if !is_alias || dataset::find(&self.theirs, old)?.is_some() {
                 dataset::require(&self.theirs, old)?;
+                names::check_name(new)?;
             }
         }
         Ok(())
@@ -154,13 +160,15 @@ impl Merge<'_> {
             && finished(ours)
             && finished(theirs)
         {
-            return if ours.digest == theirs.digest {
-                Ok(())
-            } else {
-                Err(conflict(&ours.digest))
-            };
+            if ours.digest != theirs.digest {
+                return Err(conflict(&ours.digest));
+            }
+            return self.note(ours, theirs);
         }
         let put = repair::rows_of(&self.theirs, &self.writer, theirs.id)?;
+        if let Some(ours) = &ours {
+            self.note(ours, theirs)?;
+        }
         let record = match ours {
             None => {
                 self.merged.new_runs.push(theirs.id);
@@ -178,7 +186,7 @@ impl Merge<'_> {
                     self.merged.grown_runs.push(theirs.id);
                 }
                 finished(theirs).then(|| Run {
-                    note: ours.note.or_else(|| theirs.note.clone()),
+                    note: own_note(&ours).or(theirs.note.as_ref()).cloned(),
                     ..theirs.clone()
                 })
             }
@@ -195,4 +203,26 @@ impl Merge<'_> {
         }
         Ok(())
     }
+
+    /// Takes over the note of a run that is here, where it has none.
+    fn note(&mut self, ours: &Run, theirs: &Run) -> Result<()> {
+        match (own_note(ours), own_note(theirs)) {
+            (None, Some(note)) => {
+                let noted = Run {
+                    note: Some(note.clone()),
+                    ..ours.clone()
+                };
+                runs::write(&self.writer, &noted)?;
+                self.merged.new_notes.push(ours.id);
+            }
+            (Some(own), Some(other)) if own != other => self.merged.kept_notes.push(ours.id),
+            (_, _) => {}
+        }
+        Ok(())
+    }
+}
+
+/// The words of a user on a run. Those on a failed one are its error.
+fn own_note(run: &Run) -> Option<&String> {
+    run.note.as_ref().filter(|_| run.status != Status::Failed)
 }

@@ -121,7 +121,7 @@ pub use face::Readable;
 pub use gc::{Collected, TableUsage, Usage};
 pub use guard::panic_becomes_error;
 pub use merge::{MergeOptions, Merged};
-pub use names::{check_alias, check_name};
+pub use names::{RESERVED, check_alias, check_name};
 pub use problem::{BlockPlace, Place, Problem, ProblemKind};
 pub use recover::{LostRun, Recovered};
 pub use remove::Removal;

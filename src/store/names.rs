@@ -1,5 +1,6 @@
 //! Names of runs: ids, their prefixes, aliases.
 
+use super::face::Viewed;
 use super::view::View;
 use super::{Result, Store, StoreError, layout, runs};
 use crate::words::near_names;
@@ -43,6 +44,9 @@ impl Store {
 
     /// Gives a run a name, if no other has it or it may be moved; returns the other run.
     fn give_alias(&self, name: &str, run: RunId, taken: Taken) -> Result<Option<RunId>> {
+        if named(&self.view()?, name)? == Some(run) {
+            return Ok(None);
+        }
         check_alias(name)?;
         let writer = self.write()?;
         runs::require(&writer.view(), run)?;
@@ -133,12 +137,20 @@ pub fn check_alias(name: &str) -> Result<()> {
     })
 }
 
-/// Refuses a name of a data set or a model by the rules of aliases.
+/// What a name of a data set or a model cannot be: tables of metrics have a line of that name.
+pub const RESERVED: &str = "average";
+
+/// Refuses a name of a data set or a model by the rules of aliases, and that of another line in tables.
 ///
 /// # Errors
 /// [`StoreError::BadName`].
 pub fn check_name(name: &str) -> Result<()> {
-    fault(name).map_or(Ok(()), |reason| {
+    let own = match name {
+        RESERVED => Some("tables call the mean over sets so"),
+        name if !name.chars().all(is_plain) => Some("only letters, digits and -_. are allowed"),
+        _ => None,
+    };
+    own.or_else(|| fault(name)).map_or(Ok(()), |reason| {
         Err(StoreError::BadName {
             name: name.to_owned(),
             reason,
@@ -146,13 +158,21 @@ pub fn check_name(name: &str) -> Result<()> {
     })
 }
 
-/// Returns why something cannot be a name, if it cannot.
+/// What names of files are made of, whatever the system.
+fn is_plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-_.".contains(c)
+}
+
+/// Returns why something cannot be a name, if it cannot. Files may be called by it too.
 fn fault(name: &str) -> Option<&'static str> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+    let allowed = |c: char| is_plain(c) || c == '/';
+    let leads_away = |part: &str| part.bytes().all(|b| b == b'.');
     if name.is_empty() || name.len() > 64 {
         Some("it must have 1 to 64 characters")
     } else if !name.chars().all(allowed) {
         Some("only letters, digits and -_./ are allowed")
+    } else if name.split('/').any(leads_away) {
+        Some("it would look like a path to another folder")
     } else if name.starts_with('-') {
         Some("it would look like an option")
     } else if name.len() >= SHORTEST && name.bytes().all(|b| b.is_ascii_hexdigit()) {

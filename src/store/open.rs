@@ -1,6 +1,7 @@
 //! Opening a store: what is refused, and the marks that a new one gets.
 
 use std::collections::BTreeSet;
+use std::fs::OpenOptions;
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -84,6 +85,19 @@ impl Store {
         };
         store.view()?;
         Ok(store)
+    }
+
+    /// Checks whether the file of a store may be written to, or made where there is none, and leaves it as it
+    /// is.
+    ///
+    /// # Errors
+    /// [`StoreError::NotWritable`], or [`StoreError::NoFolder`].
+    pub fn check_writable(path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        match OpenOptions::new().read(true).write(true).open(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => require_folder(path),
+            opened => opened.map(drop).at(path).map_err(not_writable),
+        }
     }
 
     /// Makes an empty store in memory, for checks where there is no file yet.
@@ -268,7 +282,12 @@ pub(super) fn builder() -> Builder {
 
 /// Opens the database of a file for writing.
 fn writable(path: &Path) -> Result<Database> {
-    guard(path, || builder().open(path).at(path)).map_err(|error| match error {
+    guard(path, || builder().open(path).at(path)).map_err(not_writable)
+}
+
+/// Tells a file that may not be written to from one that the system failed with.
+fn not_writable(error: StoreError) -> StoreError {
+    match error {
         StoreError::Io { path, source }
             if matches!(
                 source.kind(),
@@ -278,5 +297,5 @@ fn writable(path: &Path) -> Result<Database> {
             StoreError::NotWritable { path, source }
         }
         other => other,
-    })
+    }
 }

@@ -3,10 +3,13 @@
 //! The library states facts. Which command or option helps is known here alone; a test compares every command
 //! and option that is named with those that there are.
 
+use std::path::Path;
+
 use anyhow::Error;
 use dream_ood::Kind;
 use dream_ood::archive::ArchiveError;
 use dream_ood::ask::AskError;
+use dream_ood::content::Content;
 use dream_ood::dataset::DatasetError;
 use dream_ood::diffusion::DiffusionError;
 use dream_ood::engine::GpuError;
@@ -79,7 +82,7 @@ remedies! {
                      what is whole of it";
     RemoveRun: "`dream rm RUN --yes` removes the run, so that it is made anew";
     Cascade: "`dream rm RUN --cascade` takes these too";
-    MoveAlias: "`dream alias set NAME RUN --move` moves it";
+    MoveAlias: "`dream alias set NAME RUN --move` moves it, `dream alias rm NAME` frees it";
     ListAliases: "`dream alias ls` lists them";
     WhichIsRight: "`dream verify` says whether one of the stores is damaged, `dream reproduce RUN` which \
                    result comes out again";
@@ -171,7 +174,10 @@ fn of_store(error: &StoreError) -> Option<Remedy> {
         StoreError::Corrupt { .. } | StoreError::CorruptBlob { .. } | StoreError::CorruptRecord { .. } => {
             Some(Remedy::Verify)
         }
-        StoreError::NotAStore { .. } => Some(Remedy::OtherOrRecover),
+        StoreError::NotAStore { path, .. } => Some(match may_be_store(path) {
+            true => Remedy::OtherOrRecover,
+            false => Remedy::OtherStore,
+        }),
         StoreError::Truncated { .. } | StoreError::Damaged { .. } => Some(Remedy::Recover),
         StoreError::BadCopy { .. } => Some(Remedy::Verify),
         StoreError::Finished { .. } | StoreError::Conflict { .. } => Some(Remedy::RemoveRun),
@@ -182,6 +188,11 @@ fn of_store(error: &StoreError) -> Option<Remedy> {
         StoreError::DatasetChanged { .. } => Some(Remedy::Rename),
         _ => None,
     }
+}
+
+/// Says whether something that is no store may be what is left of one: it is no other file that is known.
+pub fn may_be_store(path: &Path) -> bool {
+    path.is_file() && matches!(Content::at(path), Ok(Content::Unknown | Content::Redb))
 }
 
 fn of_query(error: &QueryError) -> Option<Remedy> {

@@ -8,13 +8,14 @@ use dream_ood::Kind;
 use dream_ood::ask::{self, Scope};
 use dream_ood::query::{Class, QueryOptions};
 use dream_ood::stage::imagine::Shard;
-use dream_ood::stage::{BatchSize, Context, How, Machine, Progress as _, StageError};
+use dream_ood::stage::{BatchSize, Context, How, Input, Machine, Progress as _, StageError};
 use dream_ood::store::{Readable, Store, StoreError, check_alias};
 use dream_schema::{Run, RunId, RunSpec, Status, Table};
 
 use crate::bars::Bars;
 use crate::commands::Verdict;
 use crate::globals::Globals;
+use crate::remedy::may_be_store;
 use crate::{memory, process};
 
 /// How long a task of a job waits for another process that holds its store.
@@ -96,6 +97,34 @@ impl<'a> Session<'a> {
     /// Opens a store that must be there, to be changed.
     pub fn existing(globals: &'a Globals) -> Result<Self> {
         Self::new(globals, Arc::new(store_to_write(globals)?), Bars::new)
+    }
+
+    /// Opens the store for runs, made new if there is none unless it `must_be_there`. One that may only be
+    /// read is opened so: what it has of them is an answer.
+    pub fn answering(globals: &'a Globals, must_be_there: bool) -> Result<Self> {
+        match Store::check_writable(&globals.store) {
+            Err(StoreError::NotWritable { .. }) => Self::beside(globals),
+            Ok(()) | Err(_) if must_be_there => Self::existing(globals),
+            Ok(()) | Err(_) => Self::writing(globals),
+        }
+    }
+
+    /// Refuses a store that may only be read, unless it has the answer to what is `asked`.
+    pub fn require_room_for(&self, asked: &Input) -> Result<()> {
+        match self.has_answer(asked) {
+            true => Ok(()),
+            false => Ok(Store::check_writable(&self.globals.store)?),
+        }
+    }
+
+    /// Says whether the store has the answer to what is asked.
+    pub fn has_answer(&self, asked: &Input) -> bool {
+        let id = match asked {
+            Input::Stored(id) => Some(*id),
+            Input::Planned(known) => known.id,
+        };
+        let run = id.and_then(|id| self.store.run(id).ok());
+        run.is_some_and(|run| run.status == Status::Finished)
     }
 
     /// Opens a store that must be there, for reading only.
@@ -308,7 +337,10 @@ pub fn store_to_read(globals: &Globals) -> Result<Store> {
 pub fn other_store(path: &Path) -> Result<Store> {
     ask::open_to_read(path).map_err(|error| match Kind::of(&error) {
         Some(Kind::Missing) => Usage(format!("there is no store at {}", path.display())).into(),
-        Some(Kind::Corrupt) => anyhow!("{error}; `dream recover FILE -o NEW` saves what is whole of a store"),
+        Some(Kind::Corrupt) if !matches!(error, StoreError::NotAStore { .. }) || may_be_store(path) => {
+            anyhow!("{error}; `dream recover FILE -o NEW` saves what is whole of a store")
+        }
+        Some(Kind::Corrupt) => Usage(error.to_string()).into(),
         _ => error.into(),
     })
 }

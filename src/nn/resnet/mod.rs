@@ -101,6 +101,17 @@ impl ResNetConfig {
         Ok(4.0 * (3.0 * weights + batch as f64 * activations))
     }
 
+    /// Returns how many numbers a channel of the last stage has of a square picture.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub fn last_area(&self, side: usize) -> Result<usize> {
+        match self.form {
+            Form::Residual => Ok(plan::unplaced(self)?.last_area(side, side)),
+            Form::Wide => Ok(wide::last_area(&wide::unplaced(self)?, side, side)),
+        }
+    }
+
     /// Returns the shape of each tensor of such a network, by torchvision's names.
     pub(crate) fn shapes(&self) -> Result<BTreeMap<String, Vec<usize>>> {
         let specs = self.specs()?.into_iter();

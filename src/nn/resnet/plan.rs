@@ -143,7 +143,7 @@ pub(super) fn check_sizes(config: &ResNetConfig) -> Result<()> {
     Ok(())
 }
 
-fn unplaced(config: &ResNetConfig) -> Result<Plan> {
+pub(super) fn unplaced(config: &ResNetConfig) -> Result<Plan> {
     let (counts, bottleneck) = stages(config)?;
     check_sizes(config)?;
     let (kernel, stride) = match config.stem {

@@ -35,6 +35,18 @@ impl Range {
     }
 }
 
+impl Range {
+    /// What would do in the place of a value outside the range, in words.
+    fn expected(self, value: f64) -> String {
+        match self {
+            Self::Whole(_) if value > f64::from(u32::MAX) => {
+                format!("a whole number of at most {}", u32::MAX)
+            }
+            range => range.to_string(),
+        }
+    }
+}
+
 /// In words: `a positive number`.
 impl fmt::Display for Range {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -95,7 +107,7 @@ impl Values {
                 true => Ok((known.name, value)),
                 false => Err(ScoreError::Range {
                     name: known.name,
-                    expected: known.range.to_string(),
+                    expected: known.range.expected(value),
                     actual: value,
                 }),
             }

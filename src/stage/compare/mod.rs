@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dream_schema::{Metric, Run, RunId};
 
-use super::evaluate::{EXTRA_METRICS, Group, StoredScores};
+use super::evaluate::{Draws, EXTRA_METRICS, Group, StoredScores};
 use super::metric::MetricName;
 use super::{Refusals, Role, StageError, detect, evaluate, params, required_input};
 use crate::ood::Convention;
@@ -26,7 +26,8 @@ pub struct Network {
     /// `plain`, `dream`, the name of another method of training, or `other`.
     pub kind: &'static str,
     /// `plain`, `dream` for one trained with imagined outliers, `other` for one of another program; with the
-    /// start of a run's id where two kinds share a name.
+    /// start of a run's id where two kinds share a name, and with the draws of its evaluation, or the start
+    /// of that one's id, where evaluations of one network have different numbers.
     pub name: String,
     /// Whose definition of the metrics.
     pub convention: Convention,
@@ -143,21 +144,43 @@ pub fn networks(store: &Store, evaluations: &[RunId]) -> Result<Vec<Network>, St
             None => groups.push((kind, vec![(classifier, *id)])),
         }
     }
-    let names: Vec<&'static str> = groups.iter().map(|(kind, _)| kind.name).collect();
+    let first = |runs: &[(Run, RunId)]| runs.first().map(|(classifier, _)| classifier.id);
     let network = |(kind, runs): &(Kind, Vec<(Run, RunId)>)| {
-        let shared = names.iter().filter(|name| **name == kind.name).count() > 1;
-        let first = runs
-            .first()
-            .map(|(classifier, _)| classifier.id.to_string())
-            .unwrap_or_default();
-        let name = if shared {
-            format!("{} {:.6}", kind.name, first)
-        } else {
-            kind.name.to_owned()
-        };
+        let mut name = kind.name.to_owned();
+        let same_name = || groups.iter().filter(|(other, _)| other.name == kind.name);
+        let of_it = || same_name().filter(|(_, others)| first(others) == first(runs));
+        // One network that was evaluated twice is told from others by what was asked, not by its run.
+        let is_drawn = of_it().any(|(other, _)| other.draws != kind.draws);
+        if same_name().count() > of_it().count() || of_it().count() > 1 && !is_drawn {
+            let id = first(runs).map(|id| id.to_string()).unwrap_or_default();
+            name.push_str(&format!(" {id:.6}"));
+        }
+        if let (true, Some(draws)) = (is_drawn, kind.draws) {
+            name.push_str(&format!(" {} draws", draws.repeats));
+        }
         summarise(store, kind, name, runs)
     };
-    groups.iter().map(network).collect()
+    let mut networks = groups.iter().map(network).collect::<Result<Vec<_>, _>>()?;
+    tell_apart(&mut networks);
+    Ok(networks)
+}
+
+/// Tells those of one name apart by their evaluations, where these have different numbers of one thing.
+fn tell_apart(networks: &mut [Network]) {
+    let differ = |a: &Network, b: &Network| {
+        let other = |key| b.metrics.get(key);
+        a.name == b.name
+            && (a.metrics.iter()).any(|(key, values)| other(key).is_some_and(|other| other != values))
+    };
+    let mixed = networks
+        .iter()
+        .map(|one| networks.iter().any(|other| differ(one, other)));
+    let mixed: Vec<bool> = mixed.collect();
+    for (network, _) in networks.iter_mut().zip(mixed).filter(|(_, mixed)| *mixed) {
+        if let Some(evaluation) = network.evaluations.first() {
+            network.name.push_str(&format!(" {:.6}", evaluation.to_string()));
+        }
+    }
 }
 
 /// Refuses evaluations that cannot stand in one table: of other conventions, or with other images or another
@@ -224,6 +247,7 @@ fn classifier(store: &Store, evaluation: &Run) -> Result<Run, StageError> {
 struct Kind {
     name: &'static str,
     convention: Convention,
+    draws: Option<Draws>,
     settings: Vec<String>,
 }
 
@@ -249,6 +273,7 @@ impl Kind {
         Ok(Self {
             name,
             convention: evaluate::convention(evaluation)?,
+            draws: evaluate::draws(evaluation)?,
             settings,
         })
     }

@@ -25,7 +25,7 @@ pub(super) fn check(store: &Store, asked: &Asked<Detect>, refusals: &mut Refusal
         .take(Role::Images, asked.source::<ImageSource>(&Role::Images))?
         .flatten();
     if let Some(images) = &images {
-        training.check_set(images, refusals);
+        training.check_set(images, !asked.is_answered(store), refusals);
     }
     let weights = refusals
         .take(Role::Initial, asked.source::<StateSource>(&Role::Initial))?

@@ -13,7 +13,7 @@ use crate::stage::{
     Asked, ImageSource, Input, Known, Refusals, Role, Source, StageError, StateSource, detect, import,
     observe,
 };
-use crate::store::Store;
+use crate::store::{RESERVED, Store};
 
 pub(super) fn check(
     store: &Store,
@@ -34,6 +34,10 @@ pub(super) fn check(
         "there is no OOD set to evaluate on",
         "one at least",
     );
+    for set in sets.iter().filter(|set| **set == RESERVED) {
+        let found = format!("a set is called `{set}`, as tables call the mean over sets");
+        refusals.refuse("ood", found);
+    }
     if let Some(draws) = &asked.params.draws {
         draws.check(refusals);
     }

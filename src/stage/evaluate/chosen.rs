@@ -29,7 +29,10 @@ pub enum ScoreSpec {
 
 /// A score as a preset has it.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "expected a score, as \"knn\", \"knn:k=10\" or { name = \"knn\", values = { k = 10 } }"
+)]
 enum Written {
     Text(String),
     Tuned(Tuned),

@@ -18,9 +18,14 @@ pub struct Draws {
     pub seed: u64,
 }
 
+/// The most subsets of a set. The standard error of a mean over them is a hundredth of their spread.
+pub const MOST_DRAWS: u32 = 10_000;
+
 impl Draws {
     pub(super) fn check(&self, refusals: &mut Refusals) {
-        refusals.require(self.repeats >= 1, "draws.repeats", self.repeats, "at least 1");
+        let in_range = (1..=MOST_DRAWS).contains(&self.repeats);
+        let expected = format!("1 to {MOST_DRAWS}");
+        refusals.require(in_range, "draws.repeats", self.repeats, &expected);
         refusals.require(
             self.id_per_ood >= 1,
             "draws.id_per_ood",
@@ -29,17 +34,17 @@ impl Draws {
         );
     }
 
-    /// Returns the images of each subset of a set of `count` beside `ids` ID images. `set` is its place among
-    /// the test sets. At least one image is drawn.
-    pub(super) fn of(&self, set: usize, count: usize, ids: usize) -> Vec<Vec<usize>> {
+    /// Returns the images of each subset of a set of `count` beside `ids` ID images, one subset after the
+    /// other. `set` is its place among the test sets. At least one image is drawn.
+    pub(super) fn of(self, set: usize, count: usize, ids: usize) -> impl Iterator<Item = Vec<usize>> {
         let wanted = (ids / self.id_per_ood.max(1) as usize).clamp(1, count.max(1));
-        let draw = |repeat: u32| {
+        let draw = move |repeat: u32| {
             let mut order: Vec<usize> = (0..count).collect();
             Stream::new(self.seed, domain::EVALUATE_DRAW, set as u32, u64::from(repeat)).shuffle(&mut order);
             order.truncate(wanted);
             order
         };
-        (0..self.repeats).map(draw).collect()
+        (0..self.repeats).map(draw)
     }
 }
 
@@ -54,16 +59,36 @@ mod tests {
             id_per_ood: 5,
             seed: 1,
         };
-        let drawn = draws.of(2, 100, 101);
+        let of = |draws: Draws, set, count, ids| draws.of(set, count, ids).collect::<Vec<_>>();
+        let drawn = of(draws, 2, 100, 101);
         assert!(drawn.len() == 3 && drawn.iter().all(|images| images.len() == 20));
-        assert_eq!(drawn, draws.of(2, 100, 101));
+        assert_eq!(drawn, of(draws, 2, 100, 101));
         assert_ne!(drawn[0], drawn[1]);
-        assert_ne!(drawn, Draws { seed: 2, ..draws }.of(2, 100, 101));
+        assert_ne!(drawn, of(Draws { seed: 2, ..draws }, 2, 100, 101));
         let mut once = drawn[0].clone();
         once.sort_unstable();
         once.dedup();
         assert_eq!(once.len(), 20);
-        assert_eq!(draws.of(0, 7, 100)[0].len(), 7);
-        assert_eq!(draws.of(0, 7, 3)[0].len(), 1);
+        assert_eq!(of(draws, 0, 7, 100)[0].len(), 7);
+        assert_eq!(of(draws, 0, 7, 3)[0].len(), 1);
+    }
+
+    #[test]
+    fn so_many_subsets_as_nobody_can_wait_for_are_refused() {
+        let said = |repeats: u32| {
+            let mut refusals = Refusals::of("evaluate");
+            let draws = Draws {
+                repeats,
+                id_per_ood: 5,
+                seed: 1,
+            };
+            draws.check(&mut refusals);
+            let all = refusals.into_inner();
+            all.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+        };
+        assert_eq!(said(MOST_DRAWS), "");
+        let expected = "evaluate: draws.repeats: 1000000000; expected 1 to 10000";
+        assert_eq!(said(1_000_000_000), expected);
+        assert!(said(0).contains("draws.repeats"));
     }
 }

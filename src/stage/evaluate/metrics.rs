@@ -167,12 +167,12 @@ impl Taken<'_> {
         let Some(draws) = self.draws else {
             return self.of_set(id, right, ood);
         };
-        let of = |images: &Vec<usize>| {
+        let of = |images: Vec<usize>| {
             let drawn: Vec<f32> = images.iter().map(|image| ood[*image]).collect();
             self.of_set(id, right, &drawn)
         };
         let drawn = draws.of(number, ood.len(), id.len());
-        let drawn = drawn.iter().map(of).collect::<Result<Vec<_>, _>>()?;
+        let drawn = drawn.map(of).collect::<Result<Vec<_>, _>>()?;
         let names = drawn.first().into_iter().flatten().map(|(name, _)| *name);
         let (mut means, mut spreads) = (Numbers::new(), Numbers::new());
         for (place, name) in names.enumerate() {

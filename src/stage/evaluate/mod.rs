@@ -30,7 +30,7 @@ use crate::stage::detect::OwnScore;
 use crate::store::{Readable, Store};
 
 pub use chosen::{ALL, DREAM, ScoreSpec, There, Tuned, all};
-pub use draws::Draws;
+pub use draws::{Draws, MOST_DRAWS};
 pub use group::{Group, Groups};
 pub use metrics::{EXTRA_METRICS, METRICS, SetScores};
 pub use search::choices;
@@ -255,6 +255,20 @@ pub fn convention(evaluation: &Run) -> Result<Convention, StageError> {
         convention: Convention,
     }
     Ok(params::<Common>(evaluation)?.convention)
+}
+
+/// Returns how an evaluation draws subsets of its OOD sets, where it does.
+///
+/// # Errors
+/// If its parameters are none of an evaluation.
+pub fn draws(evaluation: &Run) -> Result<Option<Draws>, StageError> {
+    /// What the versions have in common.
+    #[derive(Deserialize)]
+    struct Common {
+        #[serde(default)]
+        draws: Option<Draws>,
+    }
+    Ok(params::<Common>(evaluation)?.draws)
 }
 
 /// Returns the groups of an evaluation's test sets, whichever version made it.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::stage::{ImageSource, Known, Refusals, Role, Source, StageError, detect, import, observe};
+use crate::stage::{ImageSource, Known, Refusals, Role, StageError, detect, import, observe};
 use crate::store::Store;
 
 /// Refuses activations of another classifier than the first ones, and of a set that is there already.
@@ -43,29 +43,44 @@ pub(super) fn check(
             "the activations are of another classifier than those of the ID set",
         );
     }
-    let looks_at = |known: &Known| -> Result<Option<(String, String)>, StageError> {
+    let looks_at = |known: &Known| -> Result<Option<(ImageSource, String)>, StageError> {
         if !observed(known) {
             return Ok(None);
         }
         let set = known.source::<ImageSource>(store, &Role::Images)?;
-        let split = known.params::<observe::Params>()?.split;
-        Ok(set.is_registered().then(|| (set.digest().to_owned(), split)))
+        Ok(Some((set, known.params::<observe::Params>()?.split)))
     };
     let Some((set, split)) = looks_at(known)? else {
         return Ok(());
     };
     for (other, theirs) in strangers() {
         if let Some((their_set, their_split)) = looks_at(theirs)?
-            && set == their_set
-            && (split == their_split || is_outside(role) && *other == Role::Id)
+            && set.is_same(&their_set)
         {
-            refusals.refuse(
-                role,
-                format!("these are the images of {} once more", called(other)),
-            );
+            let is_id = *other == Role::Id;
+            let other = called(other);
+            if split == their_split {
+                refusals.refuse(role, format!("these are the images of {other} once more"));
+            } else if is_outside(role) && is_id {
+                let found = match trained_on(store, known, &split)? {
+                    true => "these are the images that the classifier was trained on".to_owned(),
+                    false => format!("these are images of {other} too, of the split `{split}`"),
+                };
+                refusals.refuse(role, found);
+            }
         }
     }
     Ok(())
+}
+
+/// Says whether a split of what was looked at is what the classifier was trained on.
+fn trained_on(store: &Store, known: &Known, split: &str) -> Result<bool, StageError> {
+    let Some(detector) = known.input(&Role::Detector) else {
+        return Ok(false);
+    };
+    let detector = detector.known(store, &Role::Detector, &[detect::NAME])?;
+    let own = detector.params::<detect::Params>()?.training.split;
+    Ok(own == split && known.same_source(&detector, &Role::Images))
 }
 
 /// Says whether the same images may be both: what is learnt from may be what a network was trained on.

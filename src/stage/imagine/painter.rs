@@ -114,6 +114,16 @@ impl Painter {
                 encoder: its last {tokens} are left out"
             ));
         }
+        let tokenizer = self.pipeline.outline().tokenizer();
+        let (length, words) = (tokenizer.length(), tokenizer.bare_ids(&self.params.negative)?);
+        // Both marks take a place.
+        let tokens = (words.len() + 2).saturating_sub(length);
+        if tokens > 0 {
+            ctx.progress.note(&format!(
+                "the negative prompt is longer than the {length} tokens of the text encoder: its last \
+                 {tokens} are left out"
+            ));
+        }
         Ok(())
     }
 

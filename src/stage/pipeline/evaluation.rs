@@ -3,7 +3,7 @@
 use dream_schema::Run;
 
 use super::Told;
-use super::walk::{Check, Walker, Work};
+use super::walk::{Check, Stored, Walker, Work};
 use crate::stage::evaluate::{self, Group, Observations, Settings};
 use crate::stage::observe::{self, Classifier};
 use crate::stage::{Context, ImageSource, Input, Refusals, Role, Source, StageError, detect};
@@ -23,6 +23,32 @@ pub struct Evaluation<'a> {
 }
 
 impl Evaluation<'_> {
+    /// Refuses splits of sets that are none of the evaluation, and a split of validation images that nothing
+    /// reads: of several settings (`swept`) another one may read it, and it must be there.
+    pub(super) fn check_splits(&self, swept: bool, refusals: &mut Refusals) {
+        for name in self.settings.ood_splits.keys() {
+            refusals.require_name("ood_splits", "OOD set", name, self.ood.iter().map(Source::name));
+        }
+        if let (Some(split), None) = (&self.settings.ood_validation_split, self.ood_validation) {
+            let found = format!("`{split}`, and there is no set to search hyperparameters on");
+            refusals.refuse("ood_validation_split", found);
+        }
+        let [_, validates] = self.settings.params(None).learns();
+        match &self.settings.validation_split {
+            Some(split) if !validates && self.ood_validation.is_none() => match swept {
+                true => self.id.require_split("validation_split", split, refusals),
+                false => refusals.refuse(
+                    "validation_split",
+                    format!(
+                        "`{split}`, and none of the scores learns from validation images, nor are \
+                         hyperparameters searched on them"
+                    ),
+                ),
+            },
+            Some(_) | None => {}
+        }
+    }
+
     /// Refuses what cannot be done of the evaluation of a `detect` run, and returns the planned evaluation,
     /// if there is a classifier to evaluate.
     ///
@@ -38,8 +64,19 @@ impl Evaluation<'_> {
         if refusals.take(Role::Detector, known)?.is_none() {
             return Ok(None);
         }
+        self.check_splits(false, refusals);
         self.walk(store, "", detector, &mut Check { store, refusals })
             .map(Some)
+    }
+
+    /// Says whether the store has the evaluation of a `detect` run, with all that it reads.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn is_answered(&self, store: &Store, detector: Input) -> Result<bool, StageError> {
+        let mut stored = Stored { store, missing: 0 };
+        self.walk(store, "", detector, &mut stored)?;
+        Ok(stored.missing == 0)
     }
 
     /// Evaluates a `detect` run; `each` is told of every run as it is done.

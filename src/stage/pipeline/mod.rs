@@ -227,7 +227,20 @@ impl Preset {
         seed: u64,
         refusals: &mut Refusals,
     ) -> Result<(), StageError> {
+        refusals.begin(evaluate::NAME);
+        let swept = !self.setting.values.is_empty();
+        self.evaluation(sources).check_splits(swept, refusals);
         self.walk(store, sources, seed, &mut Check { store, refusals })
+    }
+
+    /// What the classifiers are evaluated on.
+    fn evaluation<'a>(&'a self, sources: &'a Sources) -> Evaluation<'a> {
+        Evaluation {
+            settings: &self.evaluate,
+            id: &sources.id,
+            ood: &sources.ood,
+            ood_validation: sources.ood_validation.as_ref(),
+        }
     }
 
     /// Checks the whole pipeline, then runs every stage that is not in the store yet. `each` is told of every
@@ -241,11 +254,13 @@ impl Preset {
         if !refused.is_empty() {
             return Err(StageError::Refused(refused));
         }
-        let sources = self.looked_at(ctx.store, Reach::Register)?;
-        // Now that they are registered, more is known of them: how many pictures, which labels.
+        // Once they are read, more is known of them: how many pictures, which labels.
+        let sources = self.looked_at(ctx.store, Reach::Read)?;
         let mut refusals = Refusals::default();
+        sources.check_names(ctx.store, &mut refusals)?;
         self.refuse(ctx.store, &sources, seed, &mut refusals)?;
         refusals.finish()?;
+        sources.register(ctx.store)?;
         let mut work = Work {
             ctx,
             each,

@@ -4,10 +4,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::{Named, Preset};
+use dream_schema::Dataset;
+
 use crate::dataset::{self, Reading};
 use crate::stage::classes::ClassRow;
-use crate::stage::{ImageSource, ModelSource, Source, StageError, register_images, register_model};
-use crate::store::Store;
+use crate::stage::{
+    ImageSource, ModelSource, Refusals, Source, StageError, check_source_name, read_images, read_model,
+    register_images, register_model,
+};
+use crate::store::{Readable as _, Store, StoreError};
 
 /// How far sources are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +22,8 @@ pub enum Reach {
     Recorded,
     /// As far as registrations and the names in files tell, for checks. Nothing is registered.
     Glance,
+    /// What a preset has a path of is read whole, and nothing registered; others are glanced at.
+    Read,
     /// They are read whole and registered.
     Register,
 }
@@ -27,6 +34,39 @@ pub(super) struct Sources {
     pub ood: Vec<ImageSource>,
     pub ood_validation: Option<ImageSource>,
     pub model: ModelSource,
+}
+
+impl Sources {
+    /// Returns what is registered of each, or is to be.
+    pub fn entries(&self) -> impl Iterator<Item = &Dataset> {
+        let images = std::iter::once(&self.id)
+            .chain(&self.ood)
+            .chain(&self.ood_validation);
+        images.map(Source::entry).chain([self.model.entry()])
+    }
+
+    /// Refuses what was read and is not what is registered under its name.
+    pub fn check_names(&self, store: &Store, refusals: &mut Refusals) -> Result<(), StageError> {
+        refusals.begin("data");
+        for entry in self.entries() {
+            if let Ok(stored) = store.dataset(&entry.name)
+                && stored.digest != entry.digest
+            {
+                let changed = StoreError::DatasetChanged {
+                    name: entry.name.clone(),
+                    stored: stored.digest,
+                    given: entry.digest.clone(),
+                };
+                refusals.take(&entry.name, Err::<(), _>(changed))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Registers what was read.
+    pub fn register(&self, store: &Store) -> Result<(), StageError> {
+        Ok(self.entries().try_for_each(|entry| store.put_dataset(entry))?)
+    }
 }
 
 impl Preset {
@@ -72,10 +112,11 @@ impl Preset {
         };
         match reach {
             Reach::Register => register_model(store, name, &path, None),
-            Reach::Recorded | Reach::Glance => match ModelSource::named(store, name) {
-                Ok(known) if Path::new(known.path()) == path => Ok(known),
-                _ => Ok(ModelSource::glance(name, &path)),
-            },
+            Reach::Read => read_model(store, name, &path, None),
+            Reach::Recorded | Reach::Glance => Ok(match known::<ModelSource>(store, name)? {
+                Some(known) if Path::new(known.path()) == path => known,
+                _ => ModelSource::glance(name, &path),
+            }),
         }
     }
 
@@ -95,7 +136,7 @@ impl Preset {
             return ImageSource::named(store, &named.name);
         };
         if reach == Reach::Glance
-            && let Ok(known) = ImageSource::named(store, &named.name)
+            && let Some(known) = known::<ImageSource>(store, &named.name)?
             && Path::new(known.path()) == path
         {
             return Ok(known);
@@ -112,13 +153,32 @@ impl Preset {
         };
         match reach {
             Reach::Register => register_images(store, &named.name, &path, &reading),
-            Reach::Recorded | Reach::Glance => ImageSource::glance(&named.name, &path, &reading),
+            Reach::Read => read_images(store, &named.name, &path, &reading),
+            Reach::Recorded | Reach::Glance => {
+                let glance = ImageSource::glance(&named.name, &path, &reading)?;
+                Ok(match known::<ImageSource>(store, &named.name)? {
+                    Some(known) => glance.counted_as(&known),
+                    None => glance,
+                })
+            }
         }
     }
 
-    fn path(&self, named: &Named) -> Result<Option<PathBuf>, StageError> {
+    pub(super) fn path(&self, named: &Named) -> Result<Option<PathBuf>, StageError> {
         let Some(path) = &named.path else { return Ok(None) };
         let path = self.folder().join(path);
         Ok(Some(dataset::place(&path).map_err(StageError::access(&path))?))
+    }
+}
+
+/// Returns what is registered under a name that a preset gives, if there is anything.
+///
+/// # Errors
+/// If it is of another kind, or nothing can have that name.
+fn known<T: Source>(store: &Store, name: &str) -> Result<Option<T>, StageError> {
+    match store.dataset(name) {
+        Ok(entry) => T::of(entry).map(Some),
+        Err(StoreError::UnknownDataset { .. }) => check_source_name(store, name).map(|()| None),
+        Err(error) => Err(error.into()),
     }
 }

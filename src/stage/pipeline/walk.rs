@@ -1,15 +1,15 @@
 //! The parts of the pipeline in order, for whoever checks or runs them.
 
-use dream_schema::Run;
+use dream_schema::{Run, RunId, Status};
 
 use super::sources::Sources;
-use super::{Evaluation, Preset, Step, Told};
+use super::{Preset, Step, Told};
 use crate::stage::observe::{self, Classifier};
 use crate::stage::{
     Asked, Context, ImageSource, Input, Refusals, Stage, StageError, detect, embed, encode, imagine, run,
     sample, select,
 };
-use crate::store::Store;
+use crate::store::{Readable as _, Store};
 
 impl Preset {
     /// Goes through the parts of the pipeline in order; each reads from those before.
@@ -20,12 +20,7 @@ impl Preset {
         seed: u64,
         walker: &mut impl Walker,
     ) -> Result<(), StageError> {
-        let Sources {
-            id,
-            ood,
-            ood_validation,
-            model,
-        } = sources;
+        let Sources { id, model, .. } = sources;
         walker.step(Step::Embed);
         let embeddings = walker.part("embed", embed::ask(&self.embed()?, model))?;
         walker.step(Step::Encode);
@@ -59,12 +54,7 @@ impl Preset {
         };
         walker.step(Step::Detect);
         let dream = walker.part("detect", pair.with_method(Some(pictures), Some(plain.clone())))?;
-        let evaluation = Evaluation {
-            settings: &self.evaluate,
-            id,
-            ood,
-            ood_validation: ood_validation.as_ref(),
-        };
+        let evaluation = self.evaluation(sources);
         walker.step(Step::EvaluatePlain);
         evaluation.walk(store, "-plain", plain, walker)?;
         walker.step(Step::Evaluate);
@@ -116,6 +106,34 @@ impl Walker for Check<'_> {
     fn part<S: Stage>(&mut self, name: &str, asked: Asked<S>) -> Result<Input, StageError> {
         self.refusals.begin(name);
         asked.plan(self.store, self.refusals)
+    }
+}
+
+/// Looks whether the store has every part.
+pub(super) struct Stored<'a> {
+    pub store: &'a Store,
+    /// How many it does not have.
+    pub missing: usize,
+}
+
+impl Walker for Stored<'_> {
+    fn part<S: Stage>(&mut self, _: &str, asked: Asked<S>) -> Result<Input, StageError> {
+        let planned = asked.plan(self.store, &mut Refusals::default())?;
+        let id = match &planned {
+            Input::Planned(known) => known.id,
+            Input::Stored(id) => Some(*id),
+        };
+        let finished = |id: &RunId| {
+            let run = self.store.run(*id);
+            run.is_ok_and(|run| run.status == Status::Finished)
+        };
+        match id.filter(finished) {
+            Some(id) => Ok(Input::Stored(id)),
+            None => {
+                self.missing += 1;
+                Ok(planned)
+            }
+        }
     }
 }
 

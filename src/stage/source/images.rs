@@ -41,6 +41,21 @@ pub fn register_images(
     path: &Path,
     reading: &Reading,
 ) -> Result<ImageSource, StageError> {
+    let source = read_images(store, name, path, reading)?;
+    store.put_dataset(source.entry())?;
+    Ok(source)
+}
+
+/// Reads the image set at `path` whole, as [`register_images`] does, and does not register it.
+///
+/// # Errors
+/// If it cannot be read, or cannot have that name.
+pub(in crate::stage) fn read_images(
+    store: &Store,
+    name: &str,
+    path: &Path,
+    reading: &Reading,
+) -> Result<ImageSource, StageError> {
     check_source_name(store, name)?;
     let description = memo::description(path, reading)?;
     dataset::check_class_sets(
@@ -66,7 +81,6 @@ pub fn register_images(
         classes: description.classes.clone(),
         ..Dataset::default()
     };
-    store.put_dataset(&source)?;
     Ok(ImageSource(source))
 }
 
@@ -100,6 +114,24 @@ impl ImageSource {
         }))
     }
 
+    /// Returns what was glanced at with the numbers of images that are on record under its name, if the splits
+    /// are the same: it is that set at another place, or will be refused.
+    pub(in crate::stage) fn counted_as(mut self, known: &Self) -> Self {
+        if self.splits().eq(known.splits()) {
+            self.0.splits.clone_from(&known.0.splits);
+        }
+        self
+    }
+
+    /// Says whether both are the same images, as far as is known: by their digests, and where one of them is
+    /// not registered yet, by the place where they lie and the classes that are read of it.
+    pub(in crate::stage) fn is_same(&self, other: &Self) -> bool {
+        match self.is_registered() && other.is_registered() {
+            true => self.digest() == other.digest(),
+            false => self.path() == other.path() && self.classes() == other.classes(),
+        }
+    }
+
     /// Returns the names of its classes.
     pub fn classes(&self) -> &[String] {
         &self.0.classes
@@ -128,6 +160,26 @@ impl ImageSource {
             (Some(only), None) => only,
             _ => "test",
         }
+    }
+
+    /// Returns the number of images of each class in a split; none of any class where it has no labels. It is
+    /// not known of a set that is not registered, or cannot be read.
+    pub(in crate::stage) fn class_sizes(&self, split: &str) -> Option<Vec<usize>> {
+        let count = || {
+            let images = self.open_images(split).ok()?;
+            let Some(labels) = images.labels() else {
+                return Some(Vec::new());
+            };
+            let mut sizes = vec![0; self.classes().len()];
+            for label in labels {
+                *sizes.get_mut(*label as usize)? += 1;
+            }
+            Some(sizes)
+        };
+        let known = self.is_registered() && self.0.splits.contains_key(split);
+        known
+            .then(|| memo::class_sizes(self.digest(), split, count))
+            .flatten()
     }
 
     /// Refuses the set where it is known to have no labels.
@@ -207,7 +259,7 @@ impl ImageSource {
     }
 
     /// Says that the set numbers its classes and which of `others` they are taken for, where it does.
-    pub(in crate::stage) fn say_numbered(&self, others: &[String]) -> Option<String> {
+    pub fn say_numbered(&self, others: &[String]) -> Option<String> {
         let (own, [first, .., last]) = (self.classes(), others) else {
             return None;
         };

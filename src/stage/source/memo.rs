@@ -24,6 +24,25 @@ pub(super) fn description(path: &Path, reading: &Reading) -> Result<Arc<Descript
     READ.get(path, &reading, || describe(path, &reading))
 }
 
+/// The sizes of classes by the digest of their set and the split.
+static SIZES: Mutex<Vec<(String, String, Vec<usize>)>> = Mutex::new(Vec::new());
+
+/// Returns how many images of each class a split of a set has, counted once.
+pub(super) fn class_sizes(
+    digest: &str,
+    split: &str,
+    count: impl FnOnce() -> Option<Vec<usize>>,
+) -> Option<Vec<usize>> {
+    let known = || SIZES.lock().unwrap_or_else(PoisonError::into_inner);
+    let same = |(own, of, _): &&(String, String, Vec<usize>)| (own.as_str(), of.as_str()) == (digest, split);
+    if let Some((.., sizes)) = known().iter().find(same) {
+        return Some(sizes.clone());
+    }
+    let sizes = count()?;
+    known().push((digest.to_owned(), split.to_owned(), sizes.clone()));
+    Some(sizes)
+}
+
 struct Known {
     path: PathBuf,
     reading: Reading,

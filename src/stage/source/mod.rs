@@ -11,7 +11,9 @@ use dream_schema::{Dataset, Run, RunSpec};
 use super::{Role, StageError};
 use crate::store::{Readable, Store};
 
+pub(super) use images::read_images;
 pub use images::{ImageSource, register_images};
+pub(super) use model::read_model;
 pub use model::{MODEL_KIND, ModelSource, register_model};
 pub use state::{STATE_KIND, StateSource, register_state};
 

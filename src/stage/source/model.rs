@@ -45,6 +45,21 @@ pub fn register_model(
     path: &Path,
     tokenizer: Option<&Path>,
 ) -> Result<ModelSource, StageError> {
+    let source = read_model(store, name, path, tokenizer)?;
+    store.put_dataset(source.entry())?;
+    Ok(source)
+}
+
+/// Reads the diffusion model at `path` whole, as [`register_model`] does, and does not register it.
+///
+/// # Errors
+/// If its files cannot be read, or it cannot have that name.
+pub(in crate::stage) fn read_model(
+    store: &Store,
+    name: &str,
+    path: &Path,
+    tokenizer: Option<&Path>,
+) -> Result<ModelSource, StageError> {
     check_source_name(store, name)?;
     let source = Dataset {
         name: name.to_owned(),
@@ -55,7 +70,6 @@ pub fn register_model(
         tokenizer: tokenizer.map(|folder| folder.display().to_string()),
         ..Dataset::default()
     };
-    store.put_dataset(&source)?;
     Ok(ModelSource(source))
 }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{MixImages, Training, Validation};
 use crate::nn::augment::{ColorJitter, Policy, ResizedCrop};
-use crate::stage::{ImageSource, Refusals, Role};
+use crate::stage::{ImageSource, Refusals, Role, Source as _};
 
 /// The most passes over a training split.
 const EPOCHS: usize = 100_000;
@@ -139,8 +139,9 @@ impl Training {
         }
     }
 
-    /// Refuses a set that the network cannot be trained on, as far as its registration tells.
-    pub(in crate::stage) fn check_set(&self, images: &ImageSource, refusals: &mut Refusals) {
+    /// Refuses a set that the network cannot be trained on, as far as its registration tells, and its labels:
+    /// these are read where the training is still `to_do`.
+    pub(in crate::stage) fn check_set(&self, images: &ImageSource, to_do: bool, refusals: &mut Refusals) {
         images.require_labels(&Role::Images, refusals);
         images.require_split("training.split", &self.split, refusals);
         images.require_split("training.test_split", &self.test_split, refusals);
@@ -151,6 +152,37 @@ impl Training {
                 self.batch_size
             );
             refusals.refuse("training.batch_size", found);
+        }
+        if to_do {
+            self.check_labels(images, refusals);
+            let area = self.config(1).last_area(self.size as usize);
+            if self.batch_size == 1 && area.is_ok_and(|area| area == 1) {
+                let found = "1: the norms of the last stage would see one number a channel of such pictures";
+                refusals.require(false, "training.batch_size", found, "at least 2");
+            }
+        }
+    }
+
+    /// Refuses a training split without labels, or with none of a class. What cannot be read is told by the
+    /// run.
+    fn check_labels(&self, images: &ImageSource, refusals: &mut Refusals) {
+        let name = images.name();
+        if images.classes().is_empty() {
+            return; // That has been refused.
+        }
+        match images.class_sizes(&self.split) {
+            Some(sizes) if sizes.is_empty() => {
+                let found = format!("`{}` of `{name}`, whose images have no labels", self.split);
+                refusals.refuse("training.split", found);
+            }
+            Some(sizes) => {
+                let mut classes = images.classes().iter().zip(&sizes);
+                if let Some((class, _)) = classes.find(|(_, size)| **size == 0) {
+                    let found = format!("`{}` of `{name}`, which has no image of `{class}`", self.split);
+                    refusals.refuse("training.split", found);
+                }
+            }
+            None => {}
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Names of runs, and what opening refuses.
 
+use super::runs::dataset;
 use super::*;
 use crate::store::{StoreError, layout};
 
@@ -90,7 +91,19 @@ fn a_prefix_of_several_runs_lists_them() {
 fn aliases_that_could_be_mistaken_are_refused() {
     let t = temporary();
     let run = begin(&t.store, 1);
-    for bad in ["", "face", "0123", "a b", "é", "-x", &"x".repeat(65)] {
+    for bad in [
+        "",
+        "face",
+        "0123",
+        "a b",
+        "é",
+        "-x",
+        &"x".repeat(65),
+        "..",
+        "a/../b",
+        "/a",
+        "a/",
+    ] {
         let refused = t.store.set_alias(bad, run);
         assert!(matches!(refused, Err(StoreError::BadAlias { .. })), "{bad:?}");
     }
@@ -102,6 +115,29 @@ fn aliases_that_could_be_mistaken_are_refused() {
         t.store.set_alias("x", missing),
         Err(StoreError::UnknownRun { .. })
     ));
+}
+
+#[test]
+fn names_of_data_sets_are_checked_wherever_they_are_given() {
+    let t = temporary();
+    let other = temporary();
+    for store in [&t.store, &other.store] {
+        store.put_dataset(&dataset("shirt")).unwrap();
+    }
+    for bad in ["", "average", "a b", "a\nb", "a/b", ".", "..", "-x", "0123"] {
+        let rename = [("shirt".to_owned(), bad.to_owned())].into();
+        for refused in [
+            t.store.put_dataset(&dataset(bad)),
+            t.store.rename_dataset("shirt", bad),
+            t.store.merge(&other.store, &MergeOptions { rename }).map(drop),
+        ] {
+            assert!(
+                matches!(refused, Err(StoreError::BadName { .. })),
+                "{bad:?}: {refused:?}"
+            );
+        }
+    }
+    assert_eq!(t.store.datasets().unwrap(), [dataset("shirt")]);
 }
 
 #[test]

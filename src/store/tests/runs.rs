@@ -210,6 +210,34 @@ fn merging_takes_over_everything_and_refuses_what_differs() {
     });
 }
 
+#[test]
+fn merging_takes_notes_where_there_are_none() {
+    in_every_format(|| {
+        let [ours, theirs] = [(); 2].map(|()| temporary());
+        let both: Vec<_> = (0..4).map(|seed| begin(&ours.store, seed)).collect();
+        for (seed, run) in (0..).zip(&both) {
+            assert_eq!(begin(&theirs.store, seed), *run);
+        }
+        let [new, kept, same, open] = both[..] else {
+            unreachable!()
+        };
+        for run in [new, kept, same] {
+            ours.store.finish(run, 5).unwrap();
+            theirs.store.finish(run, 5).unwrap();
+        }
+        ours.store.set_note(kept, Some("ours")).unwrap();
+        ours.store.set_note(same, Some("one")).unwrap();
+        for (run, note) in [(new, "theirs"), (kept, "theirs"), (same, "one"), (open, "half")] {
+            theirs.store.set_note(run, Some(note)).unwrap();
+        }
+        let merged = ours.store.merge(&theirs.store, &MergeOptions::default()).unwrap();
+        assert_eq!((merged.new_notes.len(), merged.kept_notes), (2, vec![kept]));
+        let note = |run| ours.store.run(run).unwrap().note;
+        let notes = [new, kept, same, open].map(|run| note(run).unwrap());
+        assert_eq!(notes, ["theirs", "ours", "one", "half"]);
+    });
+}
+
 pub fn dataset(name: &str) -> Dataset {
     Dataset {
         name: name.into(),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use dream_ood::stage::pipeline::{Preset, check_all};
 use dream_ood::stage::{How, Refusals, StageError};
+use dream_ood::store::Store;
 use dream_schema::{Run, RunId};
 
 use super::seeds::MOST;
@@ -12,6 +13,7 @@ use super::stages::{all_is_well, read_preset};
 use super::{Verdict, report};
 use crate::globals::Globals;
 use crate::memory;
+use crate::output;
 use crate::session::{Failed, Session, store_to_check};
 use crate::table;
 use crate::target::{self, Over};
@@ -43,7 +45,7 @@ impl Demo {
         if self.check {
             return all_is_well(globals);
         }
-        let session = Session::writing(globals)?;
+        let session = Session::answering(globals, false)?;
         let evaluations = pipeline(&session, &preset, 0..self.seeds)?;
         table::print(&session, &evaluations)?;
         report::write(&session, &evaluations, &self.report)?;
@@ -69,9 +71,29 @@ pub fn check(globals: &Globals, presets: &[Preset], seeds: &[u64], report: Optio
         refusals.refuse("file", fault);
     }
     refused.extend(refusals.into_inner());
-    match refused.is_empty() {
-        true => Ok(()),
-        false => Err(StageError::Refused(refused).into()),
+    if !refused.is_empty() {
+        return Err(StageError::Refused(refused).into());
+    }
+    // A store that may only be read answers what it has.
+    if let Err(error) = Store::check_writable(&globals.store) {
+        for preset in presets {
+            for seed in seeds {
+                if !preset.is_answered(&store, *seed)? {
+                    return Err(error.into());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Says that an alias has gone over to another run, also where nothing else is said: the user may have given
+/// it.
+pub fn say_moved(session: &Session<'_>, alias: &str, before: RunId, now: RunId) {
+    let moved = format!("  the alias `{alias}` named {before} before; now it names {now}");
+    match session.globals.quiet {
+        true => output::aside(moved),
+        false => session.bars.say(&moved),
     }
 }
 
@@ -102,9 +124,7 @@ pub fn pipeline(
             let before = session.store.move_alias(&alias, run.id)?;
             session.bars.say(&format!("  {part:<15} {}  {how}", run.id));
             if let Some(other) = before {
-                session.bars.say(&format!(
-                    "  the alias `{alias}` named {other} before; now it names this run"
-                ));
+                say_moved(session, &alias, other, run.id);
             }
             since = std::time::Instant::now();
             Ok(())

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use arrow::array::RecordBatch;
 use clap::ValueEnum;
 use dream_ood::archive;
@@ -253,13 +253,26 @@ impl Export {
         let run = session.resolve(name)?;
         let row = match self.epoch {
             Some(epoch) => {
-                let rows: Vec<Checkpoint> = session.store.rows(run, None)?;
-                rows.into_iter()
-                    .find(|c| CheckpointName::Model.is_of(c) && c.epoch == epoch)
+                let mut models: Vec<Checkpoint> = session.store.rows(run, None)?;
+                models.retain(|row| CheckpointName::Model.is_of(row));
+                let epochs = models.iter().map(|row| row.epoch.to_string());
+                let epochs = epochs.collect::<Vec<_>>().join(", ");
+                let row = models.into_iter().find(|row| row.epoch == epoch);
+                row.ok_or_else(|| match epochs.is_empty() {
+                    true => format!("run {run} has no checkpoint of an epoch"),
+                    false => format!("run {run} has no checkpoint of epoch {epoch}; it has {epochs}"),
+                })
             }
-            None => used_row(&session.store, run)?,
+            None => used_row(&session.store, run)?.ok_or_else(|| {
+                let stage = session
+                    .store
+                    .run(run)
+                    .map(|run| run.spec.stage)
+                    .unwrap_or_default();
+                format!("run {run} has no checkpoint: it is a run of `{stage}`")
+            }),
         };
-        let row = row.with_context(|| format!("run {run} has no such checkpoint"))?;
+        let row = row.map_err(Usage)?;
         let entries = exchange::write_checkpoint(target, &session.store.blob(&row.blob)?)?;
         let (epoch, tensors) = (row.epoch, entries.len());
         session.bars.say(&format!(

@@ -7,7 +7,7 @@ use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use dream_ood::ask::State;
 use dream_ood::query::runs_batch;
-use dream_ood::stage::{STAGES, nearest_name};
+use dream_ood::stage::{STAGES, import, nearest_name};
 use dream_ood::store::Readable;
 use dream_schema::{Run, RunId, Table};
 
@@ -41,11 +41,12 @@ impl Ls {
         }
         let session = Session::reading(globals)?;
         let (mut runs, _) = session.store.legible_runs()?;
+        let stages = || STAGES.iter().copied().chain([import::NAME]);
         if let Some(stage) = &self.stage
-            && !STAGES.contains(&stage.as_str())
+            && !stages().any(|known| known == stage)
             && !runs.iter().any(|run| run.spec.stage == *stage)
         {
-            let known = STAGES.iter().map(|stage| (*stage).to_owned());
+            let known = stages().map(str::to_owned);
             let known = known.chain(runs.iter().map(|run| run.spec.stage.clone()));
             return Err(Usage(format!("--stage {stage}: {}", unknown_stage(stage, known))).into());
         }

@@ -71,11 +71,15 @@ impl Merge {
                 rename: own.map(|(old, new)| (old.clone(), new.clone())).collect(),
             };
             let merged = match store.merge(other, &options) {
-                Err(error @ StoreError::DatasetChanged { .. }) => bail!(
-                    "{}: {error}; `--rename {}=NEW` takes theirs in under another name",
-                    file.display(),
-                    changed(&error)
-                ),
+                Err(StoreError::DatasetChanged { name, stored, given }) => {
+                    let theirs = options.rename.iter().find(|(_, new)| **new == name);
+                    let old = theirs.map_or(&name, |(old, _)| old);
+                    let file = file.display();
+                    bail!(Usage(format!(
+                        "{file}: `{name}` is registered here with the digest {stored}, theirs has {given}; \
+                         `--rename {old}=NEW` takes theirs in under another name"
+                    )))
+                }
                 merged => merged?,
             };
             match as_json {
@@ -87,14 +91,6 @@ impl Merge {
             output::document(&json!({ "merged": all }))?;
         }
         Ok(Verdict::Good)
-    }
-}
-
-/// Returns the name that means something else in each store.
-fn changed(error: &StoreError) -> &str {
-    match error {
-        StoreError::DatasetChanged { name, .. } => name,
-        _ => "OLD",
     }
 }
 
@@ -114,6 +110,12 @@ fn print(file: &std::path::Path, merged: &Merged) -> Result<()> {
              theirs in under another name"
         )?;
     }
+    if !merged.new_notes.is_empty() {
+        out!("notes of {} runs that were here without", merged.new_notes.len())?;
+    }
+    for run in &merged.kept_notes {
+        out!("run {run} has another note there; ours stays")?;
+    }
     Ok(())
 }
 
@@ -121,5 +123,6 @@ fn merged_json(file: &std::path::Path, merged: &Merged) -> Value {
     json!({
         "from": file, "new_runs": merged.new_runs, "grown_runs": merged.grown_runs, "rows": merged.rows,
         "blobs": merged.blobs, "datasets": merged.datasets, "kept_aliases": merged.kept_aliases,
+        "new_notes": merged.new_notes, "kept_notes": merged.kept_notes,
     })
 }

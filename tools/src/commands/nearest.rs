@@ -1,6 +1,6 @@
 //! `dream nearest TABLE --to TABLE:RUN:CLASS:INDEX`.
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use dream_ood::query::{Distance, Selection, nearest, neighbours_batch};
 use dream_ood::store::Readable;
 use dream_schema::Table;
@@ -68,7 +68,7 @@ impl Nearest {
             .map_err(|_| Usage(format!("--to {}: {index} is no index", self.to)))?;
         let table = table(name)?;
         let row = session.store.row_batch(table, run, class, index)?;
-        let row = row.with_context(|| format!("--to {}: there is no such row", self.to))?;
+        let row = row.ok_or_else(|| Usage(format!("--to {}: there is no such row", self.to)))?;
         let (vector, _) = Columns::new(table, &row).flat_vectors("vector")?;
         Ok(vector.to_vec())
     }

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
+use dream_ood::stage::lineage;
 use dream_ood::stage::reproduce::{Closeness, Reproduction, reproduce};
-use dream_ood::store::{Problem, RepairOptions, Repaired, Store, Verification};
+use dream_ood::store::{Problem, Readable as _, RepairOptions, Repaired, Store, Verification};
 use dream_schema::RunId;
 use serde_json::{Value, json};
 
@@ -13,7 +14,7 @@ use super::repair::in_words;
 use super::verify::check;
 use crate::globals::Globals;
 use crate::output;
-use crate::session::Session;
+use crate::session::{Session, Usage};
 
 /// Executes a run again, aside, and compares digests.
 ///
@@ -46,6 +47,9 @@ impl Reproduce {
             }
             return Ok(Verdict::Good);
         }
+        if let Some(report) = &damage {
+            refuse_damaged_inputs(&session, report, run)?;
+        }
         let folder = Aside::new()?;
         let aside = folder.0.join("aside.redb");
         let result = reproduce(&session.context(), run, &aside)?;
@@ -59,6 +63,25 @@ impl Reproduce {
         }
         let good = result.is_equal() && repaired.is_none_or(|repaired| repaired.left.is_empty());
         Ok(if good { Verdict::Good } else { Verdict::Found })
+    }
+}
+
+/// Refuses a run that was made from one that is damaged too: it is read first.
+fn refuse_damaged_inputs(session: &Session<'_>, report: &Verification, run: RunId) -> Result<()> {
+    let ancestors = lineage::ancestors(&session.store, run)?;
+    let first = ancestors
+        .iter()
+        .find(|other| other.id != run && of_run(report, other.id));
+    match first {
+        Some(other) => {
+            let (id, stage) = (other.id, &other.spec.stage);
+            let name = session.store.alias_of(id)?.unwrap_or_else(|| id.to_string());
+            bail!(Usage(format!(
+                "run {run} reads from run {id} (`{stage}`), which is damaged: `dream reproduce {name} \
+                 --repair` comes first"
+            )))
+        }
+        None => Ok(()),
     }
 }
 

@@ -48,7 +48,7 @@ impl RunFile {
         if self.check {
             return expansion(globals, &presets, &seeds);
         }
-        let session = Session::writing(globals)?;
+        let session = Session::answering(globals, false)?;
         let mut evaluations = Vec::new();
         for preset in &presets {
             evaluations.extend(pipeline(&session, preset, seeds.iter().copied())?);

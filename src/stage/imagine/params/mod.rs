@@ -115,6 +115,13 @@ impl Params {
                 "the prompt {prompt:?} has no {CLASS_PLACEHOLDER} for the class word"
             )));
         }
+        let mut suffixes = self.suffixes.iter();
+        if let Some((class, suffix)) = suffixes.find(|(_, text)| text.contains(CLASS_PLACEHOLDER)) {
+            return Err(wrong(format!(
+                "the suffix {suffix:?} of the class `{class}` has a {CLASS_PLACEHOLDER}, which is filled in \
+                 prompts alone"
+            )));
+        }
         if !(1..=MOST).contains(&self.per_class) {
             let count = self.per_class;
             return Err(wrong(format!("per_class {count}: it must be 1 to {MOST}")));

@@ -52,8 +52,9 @@ pub struct Compare {
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     scores: Vec<String>,
     /// The standard deviation behind ±: of the sample, or of the population as in OpenOOD's tables
-    #[arg(long, default_value = "sample", value_parser = Words(&Spread::ALL))]
-    spread: Spread,
+    /// Without it, of the sample
+    #[arg(long, value_parser = Words(&Spread::ALL), conflicts_with = "paired")]
+    spread: Option<Spread>,
     /// How the table is laid out; `openood` is the CSV of OpenOOD's evaluator, with all its metrics and the
     /// spread of the population. For programs there are --format csv (a line a method) and json (a cell a
     /// line), with fractions in place of percent
@@ -107,6 +108,12 @@ impl Compare {
                 "--layout openood has all metrics of OpenOOD's evaluator: leave --metric out".to_owned()
             ));
         }
+        if let (Layout::OpenOod, Some(Spread::Sample)) = (self.layout, self.spread) {
+            bail!(Usage(
+                "--layout openood has the spread of the population, as OpenOOD's tables: leave --spread out"
+                    .to_owned()
+            ));
+        }
         refuse_twice("--metric", &self.metric)?;
         refuse_twice("--scores", &self.scores)?;
         self.check_plot()?;
@@ -131,10 +138,11 @@ impl Compare {
             layout::openood(&networks, &self.scores)?;
             return Ok(Verdict::Good);
         }
-        let table = |metric: &MetricName| Comparison::of(&networks, *metric, &self.scores, self.spread);
+        let spread = self.spread.unwrap_or(Spread::Sample);
+        let table = |metric: &MetricName| Comparison::of(&networks, *metric, &self.scores, spread);
         let tables: Vec<Comparison> = self.metric.iter().map(table).collect();
         match globals.format {
-            Format::Table => self.layout.print(&tables, &networks, self.spread)?,
+            Format::Table => self.layout.print(&tables, &networks, spread)?,
             Format::Csv => csv(&tables)?,
             Format::Json => tables.iter().try_for_each(json)?,
         }
@@ -159,7 +167,7 @@ impl Compare {
         let shown = over::Shown {
             metrics: &self.metric,
             scores: &self.scores,
-            spread: self.spread,
+            spread: self.spread.unwrap_or(Spread::Sample),
         };
         if let Some(file) = &self.plot {
             over::plot(file, networks, &settings, &shown)?;

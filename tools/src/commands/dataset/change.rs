@@ -1,18 +1,17 @@
 //! Another name for what is registered, or none.
 
 use anyhow::Result;
-use dream_ood::store::{Readable, check_name};
+use dream_ood::store::Readable;
 use dream_schema::Dataset;
 
 use crate::commands::Verdict;
 use crate::globals::Globals;
-use crate::session::{Session, Usage};
+use crate::session::Session;
 
 /// Runs that are named of those that read from an entry.
 const NAMED: usize = 5;
 
 pub(super) fn rename(globals: &Globals, name: &str, new: &str) -> Result<()> {
-    check_name(new).map_err(|error| Usage(error.to_string()))?;
     let as_json = globals.as_json()?;
     let session = Session::existing(globals)?;
     session.store.rename_dataset(name, new)?;

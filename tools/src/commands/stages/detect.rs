@@ -241,7 +241,7 @@ impl Detect {
     fn check(&self, session: &Session<'_>, params: &Params, sources: &Sources, wanted: Wanted) -> Result<()> {
         let pair = self.pair(params, sources);
         let mut refusals = Refusals::of(detect::NAME).within(memory::room(session.globals));
-        let mut plain = None;
+        let (mut plain, mut asked_for) = (None, Vec::new());
         if !self.only_outliers {
             let planned = pair.plain().plan(&session.store, &mut refusals)?;
             refuse_alias(
@@ -250,14 +250,24 @@ impl Detect {
                 &planned,
                 &mut refusals,
             )?;
-            plain = Some(planned);
+            plain = Some(match &planned {
+                Input::Planned(known) if session.has_answer(&planned) => {
+                    known.id.map_or(planned.clone(), Input::Stored)
+                }
+                Input::Planned(_) | Input::Stored(_) => planned.clone(),
+            });
+            asked_for.push(planned);
         }
         if wanted.by_method {
             let asked = pair.with_method(wanted.pictures.map(Input::Stored), plain);
             let planned = asked.plan(&session.store, &mut refusals)?;
             refuse_alias(session, self.base.alias.as_deref(), &planned, &mut refusals)?;
+            asked_for.push(planned);
         }
-        Ok(refusals.finish()?)
+        refusals.finish()?;
+        asked_for
+            .iter()
+            .try_for_each(|planned| session.require_room_for(planned))
     }
 
     fn pair<'a>(&self, params: &'a Params, sources: &'a Sources) -> Pair<'a> {

@@ -6,11 +6,11 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use dream_ood::ood::Convention;
 use dream_ood::stage::evaluate::{
-    self, Draws, EXTRA_METRICS, Group, Groups, Observations, ScoreSpec, Settings, There,
+    self, Draws, EXTRA_METRICS, Group, Groups, MOST_DRAWS, Observations, ScoreSpec, Settings, There,
 };
 use dream_ood::stage::pipeline::{Evaluation, Preset, Reach};
 use dream_ood::stage::{How, ImageSource, MetricName, Refusals, Role, Source as _, did_you_mean};
-use dream_ood::store::Readable as _;
+use dream_ood::store::{Readable as _, Store};
 use dream_schema::{Run, RunId, Table};
 
 use super::{Base, all_is_well, images_or, json, refuse_alias};
@@ -50,7 +50,8 @@ pub struct Evaluate {
     scores: Vec<ScoreSpec>,
     /// Measures so many random subsets of each OOD set, each a fifth as large as the in-distribution set, and
     /// takes the mean, as the public code of DREAM-OOD; `--set draws.seed=N` draws others
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_DRAWS)))]
     draws: Option<u32>,
     /// Searches the values of hyperparameters that are not given: the highest AUROC of the images of the
     /// validation split against these, a registered set that is no test set; each setting tried is stored
@@ -125,6 +126,37 @@ impl Evaluate {
             )));
         }
         let preset = self.base.preset(globals)?;
+        let mut settings = self.settings(&preset)?;
+        let session = self.base.existing(globals)?;
+        if self.asks_for_all() && self.stored.activations.is_none() {
+            let there = There::of_classifier(settings.validation_split.is_some());
+            settings.scores = all_scores(&session, there);
+        } else if !self.scores.is_empty() {
+            settings.scores = self.scores.clone();
+        }
+        // What the preset says is for its own scores and sets.
+        if self.validation_split.is_none() && !self.base.sets("validation_split") {
+            let [_, validates] = settings.params(None).learns();
+            let own = self.ood.is_empty() && preset.data.ood_validation.is_some();
+            if !(validates || own || self.ood_validation.is_some()) {
+                settings.validation_split = None;
+            }
+        }
+        let runs = match &self.stored.activations {
+            Some(id) => self.of_activations(&session, &settings, id)?,
+            None => self.of_detectors(&session, &preset, &settings)?,
+        };
+        match runs {
+            Some(runs) => {
+                table::print(&session, &runs)?;
+                Ok(Verdict::Good)
+            }
+            None => all_is_well(globals),
+        }
+    }
+
+    /// Returns what the preset and the options ask for; `all` stands among the scores as it was given.
+    fn settings(&self, preset: &Preset) -> Result<Settings> {
         let (id_per_ood, seed) =
             (preset.evaluate.draws).map_or((5, 0), |draws| (draws.id_per_ood, draws.seed));
         let draws = self.draws.map(|repeats| Draws {
@@ -138,18 +170,39 @@ impl Evaluate {
             ("validation_split", json(&self.validation_split)),
             ("full_spectrum", self.full_spectrum.then_some(true.into())),
         ];
+        if self.stored.activations.is_some() {
+            self.refuse_unused_settings()?;
+        }
+        let is_part = |pair: &&String| pair.starts_with("draws.");
+        if let (Some(pair), None, None) = (self.base.set.iter().find(is_part), draws, preset.evaluate.draws)
+            && !self
+                .base
+                .set
+                .iter()
+                .any(|pair| pair.starts_with("draws.repeats="))
+        {
+            bail!(Usage(format!(
+                "--set {pair}: no subsets are drawn; `--draws N` asks for so many"
+            )));
+        }
         let mut settings = self.base.apply(&preset.evaluate, &options)?;
         if !self.ood.is_empty() {
             // What the preset says of its own sets says nothing of these.
             if settings.ood_split == preset.evaluate.ood_split {
                 settings.ood_split = None;
             }
+            if settings.ood_splits == preset.evaluate.ood_splits {
+                settings.ood_splits.clear();
+            }
             let own = self.ood.iter();
             let own = own.filter_map(|set| Some((set.name.clone(), set.split.clone()?)));
-            settings.ood_splits = own.collect();
+            settings.ood_splits.extend(own);
             let own = self.ood.iter();
             let own = own.filter_map(|set| Some((set.name.clone(), set.group?)));
-            settings.groups = own.collect();
+            if settings.groups == preset.evaluate.groups {
+                settings.groups.clear();
+            }
+            settings.groups.extend(own);
         }
         if !self.scores.is_empty() {
             settings.where_possible = self.asks_for_all();
@@ -164,6 +217,10 @@ impl Evaluate {
                 )));
             }
             settings.ood_validation_split.clone_from(split);
+        } else if !self.ood.is_empty()
+            && settings.ood_validation_split == preset.evaluate.ood_validation_split
+        {
+            settings.ood_validation_split = None;
         }
         if !self.metrics.is_empty() {
             settings.metrics = self
@@ -172,23 +229,25 @@ impl Evaluate {
                 .flat_map(|extra| extra.0.iter().copied())
                 .collect();
         }
-        let session = self.base.existing(globals)?;
-        if self.asks_for_all() && self.stored.activations.is_none() {
-            let there = There::of_classifier(settings.validation_split.is_some());
-            settings.scores = all_scores(&session, there);
-        } else if !self.scores.is_empty() {
-            settings.scores = self.scores.clone();
-        }
-        let runs = match &self.stored.activations {
-            Some(id) => self.of_activations(&session, &settings, id)?,
-            None => self.of_detectors(&session, &preset, &settings)?,
-        };
-        match runs {
-            Some(runs) => {
-                table::print(&session, &runs)?;
-                Ok(Verdict::Good)
-            }
-            None => all_is_well(globals),
+        Ok(settings)
+    }
+
+    /// Refuses what is set of images that are looked at: activations that are stored are taken as they are.
+    fn refuse_unused_settings(&self) -> Result<()> {
+        let unused = [
+            "split",
+            "ood_split",
+            "ood_splits",
+            "validation_split",
+            "ood_validation_split",
+            "precision",
+        ];
+        match unused.into_iter().find(|key| self.base.sets(key)) {
+            Some(key) => bail!(Usage(format!(
+                "--set {key}=...: it says how images are looked at, and --activations names what was seen of \
+                 them"
+            ))),
+            None => Ok(()),
         }
     }
 
@@ -243,6 +302,22 @@ impl Evaluate {
             }
         }
         refusals.finish()?;
+        let evaluation = Evaluation {
+            settings,
+            id,
+            ood,
+            ood_validation,
+        };
+        let answers = detectors
+            .iter()
+            .map(|detector| evaluation.is_answered(store, (*detector).into()));
+        if !answers
+            .collect::<Result<Vec<bool>, _>>()?
+            .into_iter()
+            .all(|answered| answered)
+        {
+            Store::check_writable(&session.globals.store)?;
+        }
         if self.base.check {
             return Ok(None);
         }
@@ -323,11 +398,30 @@ impl Evaluate {
         if self.asks_for_all() {
             settings.scores = all_scores(session, There::of(&session.store, &observations)?);
         }
-        let asked = evaluate::ask(&settings.params(own), &observations);
+        let params = settings.params(own);
+        let [trains, validates] = params.learns();
+        let unread = [
+            ("--train-activations", train_activations, trains),
+            (
+                "--validation-activations",
+                validation_activations,
+                validates || ood_validation_activations.is_some(),
+            ),
+        ];
+        let is_unread = |(_, given, read): &&(&str, &Option<String>, bool)| given.is_some() && !read;
+        if let Some((option, ..)) = unread.iter().find(is_unread)
+            && !self.asks_for_all()
+        {
+            bail!(Usage(format!(
+                "{option}: none of the scores learns from these images"
+            )));
+        }
+        let asked = evaluate::ask(&params, &observations);
         let mut refusals = Refusals::of(evaluate::NAME).within(memory::room(session.globals));
         let planned = asked.clone().plan(&session.store, &mut refusals)?;
         refuse_alias(session, self.base.alias.as_deref(), &planned, &mut refusals)?;
         refusals.finish()?;
+        session.require_room_for(&planned)?;
         if self.base.check {
             return Ok(None);
         }

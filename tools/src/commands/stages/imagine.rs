@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use dream_ood::diffusion::TokenRule;
 use dream_ood::engine::Precision;
-use dream_ood::stage::imagine::{self, Partner, SchedulerName, Shard, Size, Synthesis};
+use dream_ood::stage::imagine::{self, Params, Partner, SchedulerName, Shard, Size, Synthesis};
 use dream_ood::stage::{Role, did_you_mean, embed};
 use dream_ood::store::{Readable, Store};
 use dream_schema::{ClassEmbedding, RunId, Status};
@@ -152,7 +152,8 @@ impl Imagine {
             ("synthesis", self.synthesis()),
             ("fixed_noise", self.fixed_noise.then_some(Value::Bool(true))),
         ];
-        let params = self.base.apply(&preset.imagine, &options)?;
+        let params: Params = self.base.apply(&preset.imagine, &options)?;
+        check_classes(&params, &preset.imagine, &self.known(&session.store, vectors)?)?;
         let mut room = memory::room(globals);
         if let Some(shard) = self.shard {
             // The other parts go elsewhere.
@@ -231,32 +232,20 @@ impl Imagine {
         Some(json!(Synthesis::Interpolation { with, fraction }))
     }
 
-    /// Refuses `--set suffixes.CLASS=..` for a class that there is not. A preset may have suffixes for more
-    /// classes than these embeddings have.
-    fn check_suffixes(&self, known: &[ClassEmbedding]) -> Result<()> {
-        let keys = self.base.set.iter().filter_map(|pair| pair.split('=').next());
-        for name in keys.filter_map(|key| key.strip_prefix("suffixes.")) {
-            let names = || known.iter().map(|class| class.class_name.as_str());
-            if names().all(|known| known != name) {
-                let near = did_you_mean(name, names());
-                bail!(Usage(format!(
-                    "--set suffixes.{name}: there is no class `{name}`{near}"
-                )));
-            }
-        }
-        Ok(())
+    /// Returns the classes that vectors are of.
+    fn known(&self, store: &Store, vectors: RunId) -> Result<Vec<ClassEmbedding>> {
+        let run = store.run(vectors)?;
+        let own = Role::Embeddings.input_of(&run).unwrap_or(vectors);
+        Ok(store.rows(own, None)?)
     }
 
     /// Returns the value of the parameter `classes`. A name may hold commas: what is a name as a whole is not
     /// cut.
     fn classes(&self, store: &Store, vectors: RunId) -> Result<Option<Value>> {
-        let run = store.run(vectors)?;
-        let own = Role::Embeddings.input_of(&run).unwrap_or(vectors);
-        let known: Vec<ClassEmbedding> = store.rows(own, None)?;
-        self.check_suffixes(&known)?;
         if self.class.is_empty() {
             return Ok(None);
         }
+        let known = self.known(store, vectors)?;
         let mut names: Vec<&str> = Vec::new();
         for given in &self.class {
             if known.iter().any(|c| c.class_name == *given) {
@@ -267,4 +256,24 @@ impl Imagine {
         }
         Ok(Some(json!(names)))
     }
+}
+
+/// Refuses suffixes and prompts that are given for classes that there are not. A preset may have them for
+/// more classes than these embeddings have.
+fn check_classes(params: &Params, preset: &Params, known: &[ClassEmbedding]) -> Result<()> {
+    let names = || known.iter().map(|class| class.class_name.as_str());
+    let tables = [
+        ("suffixes", &params.suffixes, &preset.suffixes),
+        ("prompts", &params.prompts, &preset.prompts),
+    ];
+    for (key, given, own) in tables {
+        let mut given = given.keys().filter(|name| !own.contains_key(*name));
+        if let Some(name) = given.find(|name| names().all(|known| known != name.as_str())) {
+            let near = did_you_mean(name, names());
+            bail!(Usage(format!(
+                "--set {key}.{name}: there is no class `{name}`{near}"
+            )));
+        }
+    }
+    Ok(())
 }

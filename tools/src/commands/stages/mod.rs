@@ -152,7 +152,7 @@ impl Base {
     fn writing<'a>(&self, globals: &'a Globals) -> Result<Session<'a>> {
         match self.check {
             true => Session::checking(globals),
-            false => Session::writing(globals),
+            false => Session::answering(globals, false),
         }
     }
 
@@ -160,7 +160,7 @@ impl Base {
     fn existing<'a>(&self, globals: &'a Globals) -> Result<Session<'a>> {
         match self.check {
             true => Session::reading(globals),
-            false => Session::existing(globals),
+            false => Session::answering(globals, true),
         }
     }
 
@@ -176,6 +176,7 @@ impl Base {
         let planned = ask(Reach::Glance)?.plan(&session.store, &mut refusals)?;
         refuse_alias(session, self.alias.as_deref(), &planned, &mut refusals)?;
         refusals.finish()?;
+        session.require_room_for(&planned)?;
         match self.check {
             true => Ok(None),
             false => Ok(Some(ask(Reach::Register)?.spec(&session.store)?)),
@@ -193,6 +194,14 @@ impl Base {
         };
         print_runs(session, &[session.run(&spec, self.alias.as_deref())?])?;
         Ok(Verdict::Good)
+    }
+
+    /// Says whether `--set` gives a parameter, or a part of it.
+    fn sets(&self, key: &str) -> bool {
+        let given = self.set.iter().filter_map(|pair| pair.split_once('='));
+        given
+            .map(|(given, _)| given)
+            .any(|given| given.split('.').next() == Some(key))
     }
 
     fn preset(&self, globals: &Globals) -> Result<Preset> {

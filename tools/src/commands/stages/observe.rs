@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use dream_ood::engine::Precision;
 use dream_ood::stage::observe::{self, Classifier, Dtype, Network, Params};
 use dream_ood::stage::pipeline::Reach;
-use dream_ood::stage::{ImageSource, Refusals, Source as _};
+use dream_ood::stage::{ImageSource, Refusals, Role, Source as _};
 use dream_schema::RunSpec;
 use serde_json::json;
 
@@ -109,12 +109,22 @@ impl Observe {
                 .apply(&params, &[("network", network.as_ref().map(|n| json!(n)))])
         };
         let mut refusals = Refusals::of(observe::NAME).within(memory::room(globals));
+        let classes = match &network {
+            Some(network) => network.classes.clone(),
+            None => id()?.classes().to_vec(),
+        };
+        let mut asked_for = Vec::new();
         for set in &sets {
+            if let Some(note) = self.labels_left_out(set, &classes, &mut refusals) {
+                session.bars.say(&note);
+            }
             let asked = observe::ask(&params(set)?, &classifier(Reach::Glance)?, set);
             let planned = asked.plan(store, &mut refusals)?;
             refuse_alias(&session, self.base.alias.as_deref(), &planned, &mut refusals)?;
+            asked_for.push(planned);
         }
         refusals.finish()?;
+        (asked_for.iter()).try_for_each(|planned| session.require_room_for(planned))?;
         if self.base.check {
             return all_is_well(globals);
         }
@@ -129,6 +139,48 @@ impl Observe {
             .collect::<Result<Vec<_>>>()?;
         print_runs(&session, &runs)?;
         Ok(Verdict::Good)
+    }
+}
+
+impl Observe {
+    /// Refuses a set with the classifier's classes in another order, unless it is said what becomes of its
+    /// labels; says so where it has some of the classes, or has numbers for them. The labels of a set of
+    /// others mean nothing to the classifier.
+    fn labels_left_out(
+        &self,
+        set: &ImageSource,
+        classes: &[String],
+        refusals: &mut Refusals,
+    ) -> Option<String> {
+        let own = set.classes();
+        if self.matched || self.numbered || own.is_empty() || own == classes {
+            return None;
+        }
+        let (name, shared) = (
+            set.name(),
+            own.iter().filter(|class| classes.contains(class)).count(),
+        );
+        if shared == own.len() && own.len() == classes.len() {
+            let found = format!(
+                "`{name}` has the classifier's classes in another order; `--matched` matches its labels by \
+                 the names of the classes"
+            );
+            refusals.refuse(Role::Images, found);
+            return None;
+        }
+        if shared > 0 {
+            let way = match shared == own.len() {
+                true => "; `--matched` takes them",
+                false => "",
+            };
+            return Some(format!(
+                "`{name}` has {shared} of the classifier's {} classes: its labels are left out{way}",
+                classes.len()
+            ));
+        }
+        set.say_numbered(classes).map(|_| {
+            format!("`{name}` numbers its classes: its labels are left out; `--numbered` takes them")
+        })
     }
 }
 

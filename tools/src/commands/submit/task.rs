@@ -10,6 +10,7 @@ use dream_schema::{Run, RunId, Status, Table};
 use serde_json::{Value, json};
 
 use super::folder::{Folder, Job};
+use crate::commands::demo::say_moved;
 use crate::commands::{Verdict, report};
 use crate::globals::{Format, Globals};
 use crate::output;
@@ -198,9 +199,10 @@ impl Work<'_> {
                         part.part
                     );
                 };
-                session
-                    .store
-                    .move_alias(&preset.alias(point.seed, &part.part), run)?;
+                let alias = preset.alias(point.seed, &part.part);
+                if let Some(other) = session.store.move_alias(&alias, run)? {
+                    say_moved(&session, &alias, other, run);
+                }
                 rows.push(row(&session, preset, point.seed, &part.part, run)?);
                 if part.part.starts_with("evaluate") {
                     evaluations.push(run);

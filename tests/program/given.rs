@@ -1,0 +1,372 @@
+//! What is given is used, or refused before any work: names that mean something else, options that nothing
+//! reads, counts beyond bounds.
+
+use std::path::Path;
+
+use crate::support::{data, demo, dream, folder, good, json};
+
+/// Returns a folder with a copy of the quick demo's store.
+fn store() -> tempfile::TempDir {
+    let folder = folder();
+    std::fs::copy(demo().join("dream.redb"), folder.path().join("dream.redb")).unwrap();
+    folder
+}
+
+/// Writes the quick preset with some words changed, as `mine.toml`.
+fn preset(folder: &Path, changes: &[(&str, &str)]) {
+    let text = std::fs::read_to_string(data().join("presets/quick.toml")).unwrap();
+    let text = text.replace("\"../", &format!("\"{}/", data().display()));
+    let change = |text: String, (from, to): &(&str, &str)| {
+        assert!(text.contains(from), "{from}");
+        text.replace(from, to)
+    };
+    std::fs::write(folder.join("mine.toml"), changes.iter().fold(text, change)).unwrap();
+}
+
+/// Runs `dream`, which must refuse, and returns all that it says.
+fn refusal(folder: &Path, args: &[&str]) -> String {
+    let output = dream(folder, args);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+    said
+}
+
+/// Each command is refused with exit code 2, and says each of the words.
+fn refused(folder: &Path, trials: &[(&[&str], &[&str])]) {
+    for (args, words) in trials {
+        let error = refusal(folder, args);
+        for word in *words {
+            assert!(error.contains(word), "{args:?}: {word}: {error}");
+        }
+    }
+}
+
+#[test]
+fn no_set_is_called_as_another_line_of_a_table_or_a_path() {
+    let folder = store();
+    let folder = folder.path();
+    let digits = data().join("ood/digits.parquet");
+    let digits = digits.to_str().unwrap();
+    std::fs::copy(folder.join("dream.redb"), folder.join("other.redb")).unwrap();
+    refused(
+        folder,
+        &[
+            (
+                &["dataset", "rename", "digits", "average"],
+                &["`average`", "mean"],
+            ),
+            (&["dataset", "rename", "digits", "a/b"], &["only letters"]),
+            (&["dataset", "rename", "digits", ".."], &["another folder"]),
+            (&["dataset", "add", "average", digits], &["`average`"]),
+            (
+                &["dataset", "add", "shirt", digits],
+                &["is registered with the digest"],
+            ),
+            (&["merge", "other.redb", "--rename", "shirt=a b"], &["`a b`"]),
+            (
+                &["merge", "other.redb", "--rename", "shirt=a\nb"],
+                &["cannot be the name"],
+            ),
+            (
+                &["merge", "other.redb", "--rename", "shirt=digits"],
+                &["`--rename shirt=NEW`"],
+            ),
+            (&["alias", "set", "../x", "quick-0-embed"], &["another folder"]),
+        ],
+    );
+    for (from, to, word) in [
+        ("name = \"digits\"", "name = \"average\"", "`average`"),
+        ("name = \"quick\"", "name = \"../../x\"", "another folder"),
+        ("name = \"quick\"", "name = \"x/y\"", "another folder"),
+        ("name = \"tiny-sd\"", "name = \"digits\"", "`digits`"),
+        (
+            "name = \"digits\"",
+            "name = \"fashion-mini\"",
+            "two image sets are called `fashion-mini`",
+        ),
+        ("name = \"digits\"", "name = \"a b\"", "`a b`"),
+    ] {
+        preset(folder, &[(from, to)]);
+        let error = refusal(folder, &["run", "mine.toml", "--check"]);
+        assert!(error.contains(word), "{to}: {error}");
+    }
+    // The ID set under another name, before it is registered under either.
+    let fresh = crate::support::folder();
+    preset(
+        fresh.path(),
+        &[("name = \"digits\", path = \"", "name = \"again\", path = \"")],
+    );
+    let text = std::fs::read_to_string(fresh.path().join("mine.toml")).unwrap();
+    let text = text.replace("ood/digits.parquet", "fashion-mini");
+    let text = text.replace("ood_split = \"all\"", "ood_split = \"test\"");
+    std::fs::write(fresh.path().join("mine.toml"), text).unwrap();
+    let error = refusal(fresh.path(), &["run", "mine.toml", "--check"]);
+    assert!(
+        error.contains("these are the images of the ID set once more"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_pipeline_registers_nothing_where_a_name_is_taken() {
+    let folder = folder();
+    let folder = folder.path();
+    let digits = data().join("ood/digits.parquet");
+    good(
+        folder,
+        &["dataset", "add", "textures", digits.to_str().unwrap(), "-q"],
+    );
+    preset(folder, &[]);
+    let error = refusal(folder, &["run", "-q", "mine.toml"]);
+    assert!(
+        error.contains("`textures` is registered with the digest"),
+        "{error}"
+    );
+    let sets = json(folder, &["dataset", "ls"]);
+    assert_eq!(sets.len(), 1, "{sets:?}");
+}
+
+#[test]
+fn settings_that_nothing_reads_are_refused() {
+    let folder = store();
+    let folder = folder.path();
+    let evaluate = |more: &[&'static str]| -> Vec<&'static str> {
+        let base = ["evaluate", "quick-0-detect", "--preset", "quick", "--check"];
+        [&base[..], more].concat()
+    };
+    let stored = |more: &[&'static str]| -> Vec<&'static str> {
+        let base = [
+            "evaluate",
+            "--check",
+            "--activations",
+            "quick-0-observe-fashion-mini-test",
+            "--ood-activations",
+            "quick-0-observe-shirt-all",
+        ];
+        [&base[..], more].concat()
+    };
+    let unread = "none of the scores learns from validation images";
+    for (args, word) in [
+        (
+            evaluate(&["--validation-split", "test", "--scores", "msp"]),
+            unread,
+        ),
+        (
+            evaluate(&["--scores", "msp", "--set", "validation_split=test"]),
+            unread,
+        ),
+        (
+            evaluate(&["--set", "ood_validation_split=all"]),
+            "no set to search hyperparameters on",
+        ),
+        (
+            evaluate(&["--set", "ood_splits={\"shrit\":\"all\"}"]),
+            "did you mean `shirt`?",
+        ),
+        (evaluate(&["--set", "draws.seed=3"]), "`--draws N`"),
+        (evaluate(&["--draws", "1000000000"]), "1..=10000"),
+        (
+            evaluate(&[
+                "--set",
+                "draws={\"repeats\":1000000000,\"id_per_ood\":5,\"seed\":0}",
+            ]),
+            "1 to 10000",
+        ),
+        (
+            evaluate(&["--ood", "fashion-mini:train"]),
+            "images that the classifier was trained on",
+        ),
+        (
+            evaluate(&["--scores", "gen:top=1000000000000"]),
+            "at most 4294967295",
+        ),
+        (
+            evaluate(&["--set", "scores=[{\"name\":\"knn\",\"k\":5}]"]),
+            "values = { k = 10 }",
+        ),
+        (stored(&["--set", "split=train"]), "--set split"),
+        (stored(&["--set", "ood_splits.shirt=all"]), "--set ood_splits"),
+        (
+            stored(&[
+                "--scores",
+                "msp",
+                "--train-activations",
+                "quick-0-observe-fashion-mini-test",
+            ]),
+            "--train-activations: none of the scores",
+        ),
+    ] {
+        let error = refusal(folder, &args);
+        assert!(error.contains(word), "{args:?}: {error}");
+    }
+    let preset_with = |line: &str| {
+        preset(
+            folder,
+            &[("ood_split = \"all\"", &format!("ood_split = \"all\"\n{line}"))],
+        );
+        refusal(folder, &["run", "mine.toml", "--check"])
+    };
+    assert!(preset_with("validation_split = \"test\"").contains(unread));
+    assert!(preset_with("ood_splits = { shrit = \"all\" }").contains("did you mean `shirt`?"));
+    // What a preset that ships says for its own sets is passed over with others.
+    let other = [
+        "evaluate",
+        "quick-0-detect",
+        "--preset",
+        "cifar10",
+        "--check",
+        "--scores",
+        "msp",
+    ];
+    assert_eq!(
+        good(folder, &[&other[..], &["--ood", "shirt"]].concat()),
+        "all is well\n"
+    );
+}
+
+#[test]
+fn words_of_classes_are_of_classes_that_there_are() {
+    let folder = store();
+    let imagine = [
+        "imagine",
+        "--embeddings",
+        "quick-0-embed",
+        "--preset",
+        "quick",
+        "--check",
+        "--set",
+    ];
+    for (set, word) in [
+        ("suffixes={\"bagg\":\"x\"}", "did you mean `bag`?"),
+        ("suffixes.bagg=x", "did you mean `bag`?"),
+        ("prompts={\"bagg\":\"a <class>\"}", "did you mean `bag`?"),
+        ("suffixes.bag= of <class>", "filled in prompts alone"),
+    ] {
+        let error = refusal(folder.path(), &[&imagine[..], &[set]].concat());
+        assert!(error.contains(word), "{set}: {error}");
+    }
+    good(
+        folder.path(),
+        &[&imagine[..], &["suffixes={\"bag\":\" of leather\"}"]].concat(),
+    );
+}
+
+#[test]
+fn a_table_says_which_line_is_of_subsets() {
+    let folder = store();
+    let folder = folder.path();
+    let of = [
+        "evaluate",
+        "quick-0-detect",
+        "--preset",
+        "quick",
+        "-q",
+        "--scores",
+        "msp",
+    ];
+    good(folder, &[&of[..], &["--alias", "whole"]].concat());
+    good(folder, &[&of[..], &["--draws", "3", "--alias", "drawn"]].concat());
+    let mut names: Vec<String> = json(folder, &["compare", "whole", "drawn", "--metric", "auroc"])
+        .iter()
+        .map(|row| row["network"].as_str().unwrap().to_owned())
+        .collect();
+    names.dedup();
+    assert_eq!(names, ["dream", "dream 3 draws"]);
+    refused(
+        folder,
+        &[
+            (
+                &["compare", "whole", "--layout", "openood", "--spread", "sample"],
+                &["leave --spread out"],
+            ),
+            (
+                &["compare", "whole", "drawn", "--paired", "--spread", "sample"],
+                &["--spread"],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn an_alias_that_somebody_put_elsewhere_is_not_moved() {
+    let folder = store();
+    let folder = folder.path();
+    good(
+        folder,
+        &["alias", "set", "quick-0-embed", "quick-0-sample", "--move"],
+    );
+    for args in [
+        &["run", "-q", "quick"][..],
+        &["run", "-q", "quick", "--check"],
+        &["demo", "-q", "--quick"],
+    ] {
+        let error = refusal(folder, args);
+        assert!(
+            error.contains("the alias `quick-0-embed` names run") && error.contains("dream alias rm"),
+            "{error}"
+        );
+    }
+    good(folder, &["alias", "rm", "quick-0-embed"]);
+    good(folder, &["run", "-q", "quick"]);
+    // Nobody can tell whether `run` or a user gave this one: it is told, also with -q.
+    let sample = [
+        "sample",
+        "--features",
+        "quick-0-encode",
+        "--preset",
+        "quick",
+        "-q",
+    ];
+    good(
+        folder,
+        &[&sample[..], &["--set", "sampling.sigma=0.3", "--alias", "other"]].concat(),
+    );
+    good(folder, &["alias", "set", "quick-0-sample", "other", "--move"]);
+    let output = dream(folder, &["run", "-q", "quick"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("the alias `quick-0-sample` named"), "{said}");
+}
+
+#[test]
+fn labels_in_another_order_are_not_dropped_without_a_word() {
+    let folder = store();
+    let folder = folder.path();
+    let all = [
+        "tshirt", "trouser", "pullover", "dress", "coat", "sandal", "bag", "boot",
+    ];
+    let png = dream_ood::exchange::encode_png(
+        &dream_ood::bitmap::Bitmap {
+            width: 4,
+            height: 4,
+            rgb: vec![7; 48],
+        },
+        &[],
+    )
+    .unwrap();
+    for (set, classes) in [
+        ("some", &all[1..3]),
+        ("sorted", &all[..]),
+        ("strange", &["moth", "wasp"]),
+    ] {
+        for class in classes {
+            let place = folder.join(set).join("test").join(class);
+            std::fs::create_dir_all(&place).unwrap();
+            std::fs::write(place.join("a.png"), &png).unwrap();
+        }
+        good(folder, &["dataset", "add", set, set, "-q"]);
+    }
+    let observe = |set: &'static str| ["observe", "quick-0-detect", "--check", "--dataset", set];
+    let error = refusal(folder, &observe("sorted"));
+    assert!(
+        error.contains("in another order") && error.contains("`--matched`"),
+        "{error}"
+    );
+    good(folder, &[&observe("sorted")[..], &["--matched"]].concat());
+    let said = |set| String::from_utf8(dream(folder, &observe(set)).stderr).unwrap();
+    assert_eq!(said("strange"), "");
+    let said = said("some");
+    assert!(
+        said.contains("2 of the classifier's 8 classes") && said.contains("`--matched`"),
+        "{said}"
+    );
+}
