@@ -131,13 +131,6 @@ impl Rows<'_> {
         let wrong = |what: &str, name: &str, reason: &str| {
             StageError::Mismatch(format!("{name:?} cannot be the name of {what}: {reason}"))
         };
-        if dataset == "average" {
-            return Err(wrong(
-                "a data set",
-                dataset,
-                "tables have an average of their own",
-            ));
-        }
         // A score may have its values behind its name: `knn:k=50`.
         let allowed = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+".contains(c);
         match score {
