@@ -1,11 +1,12 @@
 //! Rows of vectors in tables of other programs: Parquet or CSV, with the columns that they have.
 //!
 //! A file that we wrote has all columns of its table and comes back as it was. Of another one, the vectors
-//! are the column `vector`, or the only column of lists of numbers, or in CSV columns that are numbered; what
-//! else a row has and the file does not say is unknown.
+//! are the column `vector`, or the only column of lists of numbers, or columns that are numbered; what else a
+//! row has and the file does not say is unknown.
 
 mod columns;
 mod conform;
+mod joined;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -76,7 +77,7 @@ impl Iterator for Records {
 
     fn next(&mut self) -> Option<Self::Item> {
         match self {
-            Self::Parquet(file) => file.next(),
+            Self::Parquet(file) => Some(file.next()?.and_then(joined::joined)),
             Self::Csv(file) => file.next(),
         }
     }

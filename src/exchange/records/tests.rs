@@ -1,11 +1,12 @@
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use arrow::array::{Array as _, Float64Array, ListArray};
+use arrow::array::{Array as _, ArrayRef, Float64Array, Int64Array, ListArray};
 use arrow::datatypes::{DataType, Field, Float64Type, Schema};
-use dream_schema::{ClassEmbedding, Feature, Outlier};
+use dream_schema::{Artifact as _, ClassEmbedding, Feature, Outlier};
 
 use super::*;
-use crate::exchange::{FromVector, Target, write_parquet};
+use crate::exchange::{BoxError, FromVector, Target, write_parquet};
 
 fn file(text: &[u8]) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
@@ -157,4 +158,36 @@ fn classes_are_found_by_what_other_programs_call_them() {
     assert!(two.contains("`label` and `target`"), "{two}");
     let groups = classes("class_name,x_0,x_1,w_0,w_1\nhen,0,1,2,3\n").unwrap_err();
     assert!(groups.contains("`vector`") || groups.contains("`w`"), "{groups}");
+}
+
+#[test]
+fn numbered_columns_of_parquet_are_vectors() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("wide.parquet");
+    let write = |second: Vec<Option<f64>>| {
+        let columns: [(&str, ArrayRef); 4] = [
+            ("class_id", Arc::new(Int64Array::from(vec![1, 0]))),
+            ("f1", Arc::new(Float64Array::from(second))),
+            ("f0", Arc::new(Float64Array::from(vec![0.5, 2.0]))),
+            ("loss", Arc::new(Float64Array::from(vec![9.0, 9.0]))),
+        ];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let target = Target {
+            path: path.clone(),
+            overwrite: true,
+        };
+        write_parquet(&target, "t", &batch.schema(), [Ok::<_, BoxError>(batch.clone())]).unwrap();
+        let batch = Records::open(&path).unwrap().next().unwrap().unwrap();
+        conform::<Feature>(&path, &batch, 0).map_err(|error| error.to_string())
+    };
+    let read = write(vec![Some(-1.0), Some(1e-3)]).unwrap();
+    assert_eq!(
+        (read.column.as_str(), read.rounded, read.given.class_id),
+        ("f", true, true)
+    );
+    let rows = Feature::from_batch(&read.rows.to_batch().unwrap()).unwrap();
+    assert_eq!((rows[0].class_id, &rows[0].vector[..]), (1, &[0.5, -1.0][..]));
+    assert_eq!((rows[1].class_id, &rows[1].vector[..]), (0, &[2.0, 1e-3][..]));
+    let said = write(vec![Some(1.0), None]).unwrap_err();
+    assert!(said.contains("row 1"), "{said}");
 }

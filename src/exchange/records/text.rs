@@ -177,7 +177,7 @@ fn delimiter(start: &[u8]) -> u8 {
 
 /// Returns the groups of columns whose names are one word and the numbers from 0 or 1 on, by that word: `0`,
 /// `1` and `v_0`, `v_1` are of `vector`, `logit_0`, `logit_1` of `logit`.
-fn numbered(names: &[String]) -> Vec<(String, Vec<usize>)> {
+pub(super) fn numbered(names: &[String]) -> Vec<(String, Vec<usize>)> {
     let split = |name: &str| {
         let digits = name.len() - name.bytes().rev().take_while(u8::is_ascii_digit).count();
         let (word, number) = name.split_at(digits);
