@@ -8,6 +8,7 @@ pub mod bitmap;
 pub mod content;
 pub mod dataset;
 pub mod diffusion;
+mod ending;
 pub mod engine;
 pub mod error;
 pub mod exchange;

@@ -36,11 +36,8 @@ pub fn archives() -> Vec<Vec<u8>> {
         image::ImageEncoder::write_image(encoder, &[grey; 12], 4, 3, ExtendedColorType::L8).unwrap();
         bytes
     };
-    let names = ["train/a/x.png", "train/b/y.png", "test/a/z.png"];
-    let files: Vec<(&str, Vec<u8>)> = names
-        .into_iter()
-        .zip([picture(1), picture(2), picture(3)])
-        .collect();
+    let names = ["train/a/x.png", "train/b/y.png", "test/a/z.png", "test/b/z.png"];
+    let files: Vec<(&str, Vec<u8>)> = names.into_iter().zip([1, 2, 3, 4].map(picture)).collect();
     let mut tar = tar::Builder::new(Vec::new());
     for (name, bytes) in &files {
         let mut header = tar::Header::new_gnu();

@@ -21,6 +21,7 @@ use super::super::files;
 use super::super::item::Encoded;
 use super::pages::Values;
 use crate::content::Content;
+use crate::ending::Ending;
 
 const IMAGE_COLUMNS: [&str; 9] = [
     "image",
@@ -37,6 +38,8 @@ const IMAGE_COLUMNS: [&str; 9] = [
 const IMAGE_TYPE: &str = "struct<bytes, path> or binary";
 /// What a column of labels holds.
 const LABEL_TYPE: &str = "numbers or names of classes";
+/// Makes a reader of the file.
+type Builder = ParquetRecordBatchReaderBuilder<Ending>;
 /// Names and labels read at a time.
 const BATCH: usize = 8192;
 /// Bytes of images that are read at a time.
@@ -115,8 +118,8 @@ fn contained<T>(path: &Path, step: impl FnOnce() -> T) -> Result<T, DatasetError
         .map_err(|_| damaged(path, "the Parquet reader gave up on one of its pages"))
 }
 
-fn open(path: &Path) -> Result<File, DatasetError> {
-    File::open(path).map_err(files::io(path))
+fn open(path: &Path) -> Result<Ending, DatasetError> {
+    File::open(path).map(Ending).map_err(files::io(path))
 }
 
 fn column_of(schema: &Schema, names: &[&str]) -> Option<String> {
@@ -204,7 +207,7 @@ impl ImageFile {
     fn reader(
         &self,
         leaves: Vec<usize>,
-        choose: impl FnOnce(ParquetRecordBatchReaderBuilder<File>) -> ParquetRecordBatchReaderBuilder<File>,
+        choose: impl FnOnce(Builder) -> Builder,
     ) -> Result<ParquetRecordBatchReader, DatasetError> {
         let builder =
             ParquetRecordBatchReaderBuilder::new_with_metadata(open(&self.path)?, self.metadata.clone());

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::layouts::{tar, tree, zip};
 use super::{fixture, gzip, png};
 use crate::dataset::item::Pixels;
-use crate::dataset::{Reading, describe, preview};
+use crate::dataset::{DatasetError, Reading, describe, preview};
 
 /// A small generator of numbers (SplitMix64), so that a failure can be had again.
 struct Numbers(u64);
@@ -131,4 +131,11 @@ fn pictures_of_any_size_are_refused_before_memory_is_asked_for() {
     bytes[29..33].copy_from_slice(&crc.sum().to_be_bytes());
     assert!(Pixels::of_file(&bytes).is_err());
     assert!(Pixels::decode(&bytes, Path::new("set"), "x").is_err());
+}
+
+/// A header of a page that asks to pass over two billion parts, found by libFuzzer: parquet 59 would try each.
+#[test]
+fn a_page_header_that_goes_on_beyond_its_file_is_damage() {
+    let error = describe(&fixture("endless.parquet"), &Reading::default());
+    assert!(matches!(error, Err(DatasetError::Corrupt { .. })), "{error:?}");
 }

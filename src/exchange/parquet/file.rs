@@ -14,6 +14,7 @@ use parquet::file::metadata::ParquetMetaData;
 
 use super::read::contained;
 use super::{TABLE_KEY, image_column};
+use crate::ending::Ending;
 use crate::exchange::ExchangeError;
 
 /// Rows of a batch where a row may be a megabyte.
@@ -36,7 +37,7 @@ impl ParquetFile {
     /// # Errors
     /// If the file cannot be read or is no Parquet file.
     pub(crate) fn open(path: &Path) -> Result<Self, ExchangeError> {
-        let file = File::open(path).map_err(ExchangeError::io(path))?;
+        let file = Ending(File::open(path).map_err(ExchangeError::io(path))?);
         let options = ArrowReaderOptions::new();
         let head = contained(path, || ArrowReaderMetadata::load(&file, options))?
             .map_err(ExchangeError::parquet(path))?;
@@ -93,7 +94,7 @@ impl ParquetFile {
         columns: &[usize],
         groups: Vec<usize>,
     ) -> Result<ParquetColumns, ExchangeError> {
-        let file = File::open(&self.path).map_err(ExchangeError::io(&self.path))?;
+        let file = Ending(File::open(&self.path).map_err(ExchangeError::io(&self.path))?);
         let large = |field: &Field| field.data_type().is_nested() || field.data_type() == &DataType::Binary;
         let wide = columns.iter().any(|place| large(self.schema.field(*place)));
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.head.clone());

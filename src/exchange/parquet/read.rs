@@ -15,6 +15,7 @@ use parquet::arrow::arrow_reader::{
 };
 
 use super::{TABLE_KEY, image_column};
+use crate::ending::Ending;
 use crate::exchange::ExchangeError;
 use crate::exchange::csv::list_value;
 
@@ -204,8 +205,8 @@ fn missing(path: &Path, table: Table, field: &Field) -> ExchangeError {
     ExchangeError::format(path, "the columns", expected, "no such column")
 }
 
-fn builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, ExchangeError> {
-    let file = File::open(path).map_err(ExchangeError::io(path))?;
+fn builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<Ending>, ExchangeError> {
+    let file = Ending(File::open(path).map_err(ExchangeError::io(path))?);
     // The Arrow schema that writers embed is not needed: all our types follow from Parquet's, the width from
     // the first row.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
