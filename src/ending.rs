@@ -10,7 +10,7 @@ use parquet::file::reader::{ChunkReader, Length};
 /// How often an end may be seen: a buffer that is filled at the end sees it once or twice.
 const ENDS: u32 = 64;
 
-/// A file of which reading beyond the end is an error. A damaged page header of parquet 59 may tell its reader
+/// A file of which reading beyond the end is an error. A damaged page header may tell the reader of parquet 59
 /// to pass over billions of parts that are not there, which it tries one after another.
 pub(crate) struct Ending(pub File);
 

@@ -298,7 +298,9 @@ fn a_run_is_told_that_a_query_means_by_less_than_its_id() {
         let sql = format!("SELECT count(*) FROM outliers WHERE {condition}");
         for args in [&["sql", &sql][..], &["query", "outliers", "--where", &condition]] {
             let said = said(path, args);
-            assert_eq!(said.lines().count(), 1, "{args:?}: {said}");
+            // Of a table that is cut, that is told as well.
+            let notes = said.lines().filter(|line| !line.starts_with("the first 20 rows"));
+            assert_eq!(notes.count(), 1, "{args:?}: {said}");
             assert!(words.iter().all(|words| said.contains(words)), "{args:?}: {said}");
         }
     }

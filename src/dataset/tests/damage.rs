@@ -133,7 +133,7 @@ fn pictures_of_any_size_are_refused_before_memory_is_asked_for() {
     assert!(Pixels::decode(&bytes, Path::new("set"), "x").is_err());
 }
 
-/// A header of a page that asks to pass over two billion parts, found by libFuzzer: parquet 59 would try each.
+/// A page header that asks to pass over two billion parts, found by libFuzzer: parquet 59 would try each.
 #[test]
 fn a_page_header_that_goes_on_beyond_its_file_is_damage() {
     let error = describe(&fixture("endless.parquet"), &Reading::default());

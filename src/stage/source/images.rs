@@ -114,7 +114,7 @@ impl ImageSource {
         }))
     }
 
-    /// Returns what was glanced at with the numbers of images that are on record under its name, if the splits
+    /// Returns what was glanced at with the numbers of images on record under its name, if the splits
     /// are the same: it is that set at another place, or will be refused.
     pub(in crate::stage) fn counted_as(mut self, known: &Self) -> Self {
         if self.splits().eq(known.splits()) {
