@@ -7,7 +7,7 @@ use std::io::{ErrorKind, Read, Result, Write, copy};
 
 use parquet::basic::Compression;
 
-use super::wire::{byte, damaged, varint};
+use crate::ending::wire::{byte, damaged, varint};
 
 /// How far back compressors refer in Snappy, whose blocks are this long, and in LZ4.
 const WINDOW: usize = 1 << 16;

@@ -12,7 +12,6 @@ mod codec;
 mod file;
 mod pages;
 mod shards;
-mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

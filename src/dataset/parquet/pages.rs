@@ -17,7 +17,7 @@ use parquet::file::metadata::ColumnChunkMetaData;
 use super::super::bulk::{Bulk, Part};
 use super::super::error::DatasetError;
 use super::codec::{is_known, unpack};
-use super::wire::{Struct, hybrid};
+use crate::ending::wire::{Struct, hybrid};
 
 /// Types of pages.
 const DATA: i64 = 0;

@@ -9,17 +9,17 @@ use std::io::{Error, ErrorKind, Read, Result};
 /// Structures in structures at most.
 const DEEPEST: usize = 8;
 
-pub(super) fn damaged(reason: &'static str) -> Error {
+pub(crate) fn damaged(reason: &'static str) -> Error {
     Error::new(ErrorKind::InvalidData, reason)
 }
 
-pub(super) fn byte(reader: &mut impl Read) -> Result<u8> {
+pub(crate) fn byte(reader: &mut impl Read) -> Result<u8> {
     let mut byte = [0];
     reader.read_exact(&mut byte)?;
     Ok(byte[0])
 }
 
-pub(super) fn varint(reader: &mut impl Read) -> Result<u64> {
+pub(crate) fn varint(reader: &mut impl Read) -> Result<u64> {
     let mut value = 0_u64;
     for shift in (0..63).step_by(7) {
         let next = byte(reader)?;
@@ -33,7 +33,7 @@ pub(super) fn varint(reader: &mut impl Read) -> Result<u64> {
 
 /// A structure of Thrift: its integers, and its structures, by field.
 #[derive(Default)]
-pub(super) struct Struct {
+pub(crate) struct Struct {
     numbers: BTreeMap<i16, i64>,
     structs: BTreeMap<i16, Struct>,
 }
@@ -90,7 +90,7 @@ fn zigzag(value: u64) -> i64 {
 }
 
 /// Reads `count` numbers of `width` bits: runs of one number, and groups of eight that are packed.
-pub(super) fn hybrid(reader: &mut impl Read, width: u8, count: usize) -> Result<Vec<u32>> {
+pub(crate) fn hybrid(reader: &mut impl Read, width: u8, count: usize) -> Result<Vec<u32>> {
     if width > 32 {
         return Err(damaged("numbers of more than 32 bits"));
     }
