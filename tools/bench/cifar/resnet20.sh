@@ -44,16 +44,17 @@ observe dtd dtd all
 observe mnist mnist test
 observe notmnist notmnist test
 
-# evaluate ID SCORES...: three scores are made for networks whose features are wider than 64.
+# evaluate ID SCORES CONVENTION [OPTIONS]: three scores are made for networks whose features are wider than 64,
+# and learn from no validation images.
 evaluate() {
     "$dream" --format csv evaluate --activations "$1" --scores "$2" --convention "$3" \
         --ood-activations near=cifar100 near=tin far=dtd far=mnist far=notmnist \
-        --train-activations train --validation-activations validation
+        --train-activations train ${4:-}
 }
 for convention in openood dream-ood; do
     for id in id id-jpeg; do
         {
-            evaluate $id all $convention
+            evaluate $id all $convention "--validation-activations validation"
             evaluate $id vim:dim=32,residual:dim=32,neco:dim=32 $convention | tail -n +2
         } > "$out/resnet20-$id-$convention.csv"
     done
