@@ -44,8 +44,8 @@ observe dtd dtd all
 observe mnist mnist test
 observe notmnist notmnist test
 
-# evaluate ID SCORES CONVENTION [OPTIONS]: three scores are made for networks whose features are wider than 64,
-# and learn from no validation images.
+# evaluate ID SCORES CONVENTION [OPTIONS]: three scores are made for networks whose features are wider than
+# 64, and learn from no validation images.
 evaluate() {
     "$dream" --format csv evaluate --activations "$1" --scores "$2" --convention "$3" \
         --ood-activations near=cifar100 near=tin far=dtd far=mnist far=notmnist \
