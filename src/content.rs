@@ -131,6 +131,8 @@ impl Content {
             return Self::LfsPointer(size);
         }
         match head {
+            // A stream: the mark of a message, and the length of its head, a multiple of eight.
+            [0xff, 0xff, 0xff, 0xff, length, _, 0, 0, ..] if length % 8 == 0 => Self::Arrow,
             _ if head.get(257..262) == Some(b"ustar") => Self::Tar,
             // The length of a header that is JSON: no text begins with the zeros of a short length.
             [_, _, _, _, 0, 0, 0, 0, b'{', ..] => Self::Safetensors,
@@ -313,6 +315,7 @@ mod tests {
             (b"\x40\x00\x00\x00\x00\x00\x00\x00{\"a\"", Content::Safetensors),
             (b"\x80\x02}q\x00", Content::Pickle),
             (b"PAR1\x15", Content::Parquet),
+            (b"\xff\xff\xff\xff\x30\x02\0\0", Content::Arrow),
             (b"\xff\xd8\xff\xe0", Content::Jpeg),
             (b"\xef\xbb\xbf<!DOCTYPE HTML><html>", Content::Page),
             (b"\n<html lang=en>", Content::Page),

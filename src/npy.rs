@@ -89,11 +89,34 @@ impl Header {
         }
     }
 
-    /// Bytes of a number; 0 for what is none.
+    /// Bytes of a number or of a text of fixed length; 0 for what is neither.
     pub fn item(&self) -> usize {
         match self.kind().split_at_checked(1) {
-            Some(("b" | "i" | "u" | "f" | "c", bytes)) => bytes.parse().unwrap_or(0),
+            Some(("b" | "i" | "u" | "f" | "c" | "S", bytes)) => bytes.parse().unwrap_or(0),
+            Some(("U", characters)) => characters.parse::<usize>().map_or(0, |n| n.saturating_mul(4)),
             _ => 0,
+        }
+    }
+
+    /// Returns the texts in the bytes of some items, little-endian, or none if they are no texts: `S` is of
+    /// bytes, `U` of code points of four bytes, each filled up with zeros.
+    pub fn texts(&self, bytes: &[u8]) -> Option<Vec<String>> {
+        let items = bytes.chunks_exact(self.item().max(1));
+        let point = |bytes: &[u8]| bytes.iter().rev().fold(0, |n, byte| n << 8 | u32::from(*byte));
+        let wide = |item: &[u8]| -> String {
+            let points = item.chunks_exact(4).map(point).take_while(|point| *point != 0);
+            points
+                .map(|point| char::from_u32(point).unwrap_or('\u{fffd}'))
+                .collect()
+        };
+        let narrow = |item: &[u8]| {
+            let end = item.iter().position(|byte| *byte == 0).unwrap_or(item.len());
+            String::from_utf8_lossy(&item[..end]).into_owned()
+        };
+        match self.kind().chars().next() {
+            Some('U') => Some(items.map(wide).collect()),
+            Some('S') => Some(items.map(narrow).collect()),
+            _ => None,
         }
     }
 

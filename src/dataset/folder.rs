@@ -41,9 +41,12 @@ pub struct ClassFolder {
 
 /// A folder of images.
 pub(super) struct FolderSet {
-    classes: Vec<String>,
-    images: BTreeMap<String, Vec<Item>>,
-    unread: Vec<String>,
+    /// Class names by label.
+    pub(super) classes: Vec<String>,
+    /// The images of each split.
+    pub(super) images: BTreeMap<String, Vec<Item>>,
+    /// What lies beside the images and is not read.
+    pub(super) unread: Vec<String>,
 }
 
 /// The class directories of a split, each with its images by path below it; without classes, it has no
@@ -315,20 +318,6 @@ impl FolderSet {
             unread: Vec::new(),
         })
     }
-
-    /// Takes the set apart: its classes, and the images of each split.
-    pub fn into_items(self) -> (Vec<String>, BTreeMap<String, Vec<Item>>) {
-        (self.classes, self.images)
-    }
-
-    /// Makes a set of images that have their labels already.
-    pub fn of_items(classes: Vec<String>, images: BTreeMap<String, Vec<Item>>) -> Self {
-        Self {
-            classes,
-            images,
-            unread: Vec::new(),
-        }
-    }
 }
 
 /// A directory of a folder that is called as an absent class of the list but for the size of letters and
@@ -355,6 +344,10 @@ fn directory(entry: Entry) -> Option<(String, Folder)> {
     }
 }
 
+/// What is said of Arrow files.
+pub(super) const ARROW: &str =
+    "Parquet is read: `datasets.load_from_disk(FOLDER).to_parquet(FILE)` writes it of each split";
+
 /// What is said of a folder without a picture: what is there instead.
 fn nothing(path: &Path, node: &tree::Node) -> DatasetError {
     let mut others = Vec::new();
@@ -374,9 +367,10 @@ fn nothing(path: &Path, node: &tree::Node) -> DatasetError {
         .any(|name| name == "dataset_dict.json" || name == "dataset_info.json")
         && ends(".arrow")
     {
-        "it was taken for a data set that `save_to_disk` of Hugging Face's datasets wrote, as Arrow files; \
-         Parquet is read (`to_parquet` writes it)"
-            .to_owned()
+        format!(
+            "it was taken for a data set that `save_to_disk` of Hugging Face's datasets wrote, as Arrow files; \
+             {ARROW}"
+        )
     } else if let Some(end) = archive {
         format!(
             "it was taken for a folder of images, but holds archives ({end}) and no picture; name one, or \

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::class_sets::check_class_sets;
 use super::error::DatasetError;
-use super::set::{self, Kind, Reading, Set};
+use super::set::{self, Description, Kind, Reading, Set};
 
 /// What would be read of a set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +33,38 @@ pub struct PreviewedSplit {
     pub classes: Option<usize>,
     /// Names of the first images.
     pub first: Vec<String>,
+}
+
+impl Preview {
+    /// Returns what is to be told of the set: splits without images of some classes, and what is not read.
+    pub fn notes(&self) -> Vec<String> {
+        let splits = self.splits.iter();
+        let splits = splits.filter_map(|split| Some((split.name.as_str(), split.classes?)));
+        notes(self.count, splits, &self.unread)
+    }
+}
+
+impl Description {
+    /// Returns what is to be told of the set, as of a [`Preview`].
+    pub fn notes(&self) -> Vec<String> {
+        let of = |sizes: &Vec<usize>| sizes.iter().filter(|size| **size > 0).count();
+        let splits = self.class_sizes.iter().filter(|(_, sizes)| !sizes.is_empty());
+        let splits = splits.map(|(split, sizes)| (split.as_str(), of(sizes)));
+        notes(self.classes.len(), splits, &self.unread)
+    }
+}
+
+/// Words on a set of so many classes, by what its splits have of them.
+fn notes<'a>(
+    classes: usize,
+    splits: impl Iterator<Item = (&'a str, usize)>,
+    unread: &[String],
+) -> Vec<String> {
+    let fewer = splits.filter(|(_, own)| *own < classes);
+    let fewer =
+        fewer.map(|(split, own)| format!("the split {split} has images of {own} of the {classes} classes"));
+    let unread = (!unread.is_empty()).then(|| format!("not read: {}", unread.join(", ")));
+    fewer.chain(unread).collect()
 }
 
 /// Names of a split's first images that a preview has.

@@ -104,6 +104,7 @@ fn no_set(path: &Path) -> Result<DatasetError, DatasetError> {
             return Ok(layout(format!("it is of no format that is known here; {READ}")));
         }
         Content::Png | Content::Jpeg => "one picture is no set; name its folder",
+        Content::Arrow => super::folder::ARROW,
         Content::Idx => "its folder is the set, with the images and labels of a split beside each other",
         Content::Page
         | Content::Zip
@@ -116,7 +117,6 @@ fn no_set(path: &Path) -> Result<DatasetError, DatasetError> {
         | Content::Tar
         | Content::Npy
         | Content::Parquet
-        | Content::Arrow
         | Content::Hdf5
         | Content::Matlab
         | Content::Picture(_) => READ,
@@ -196,6 +196,8 @@ pub struct Description {
     pub digest: [u8; 32],
     /// Images left out, by split; empty unless the reading allows it.
     pub skipped: BTreeMap<String, Vec<Skipped>>,
+    /// What lies beside the images that may say something of each, and is not read.
+    pub unread: Vec<String>,
 }
 
 /// Classes that a set has at most. ImageNet-21k has 21,841.
@@ -367,6 +369,7 @@ pub fn describe(path: &Path, reading: &Reading) -> Result<Description, DatasetEr
     let (classes, class_sizes) = count(set.container.classes(), labels);
     Ok(Description {
         kind: set.kind,
+        unread: set.container.unread().to_vec(),
         path: set.path,
         class_sizes,
         splits,

@@ -34,19 +34,25 @@ pub(super) fn of_folder(path: &Path, reading: &Reading) -> Result<Option<FolderS
             "it holds {count} archives, more than the {MOST} that are read at once: unpack them"
         )));
     }
-    let mut known: Option<(String, Vec<String>)> = None;
-    let mut images: BTreeMap<String, Vec<Item>> = BTreeMap::new();
+    let mut known: Option<(String, FolderSet)> = None;
     for shard in shards {
-        let (classes, splits) = FolderSet::open(&shard.path, reading)?.into_items();
-        let (first, expected) = known.get_or_insert_with(|| (shard.name.clone(), classes.clone()));
-        if *expected != classes {
+        let set = FolderSet::open(&shard.path, reading)?;
+        let (first, whole) = known.get_or_insert_with(|| {
+            let whole = FolderSet {
+                classes: set.classes.clone(),
+                images: BTreeMap::new(),
+                unread: set.unread.clone(),
+            };
+            (shard.name.clone(), whole)
+        });
+        if whole.classes != set.classes {
             let name = &shard.name;
             return Err(layout(format!(
                 "its archives {first} and {name} have directories of other classes: unpack them"
             )));
         }
-        let alone = splits.len() == 1;
-        for (split, items) in splits {
+        let alone = set.images.len() == 1;
+        for (split, items) in set.images {
             let split = match split_of(&shard.name).filter(|_| alone) {
                 Some(named) => named.to_owned(),
                 None => split,
@@ -55,11 +61,12 @@ pub(super) fn of_folder(path: &Path, reading: &Reading) -> Result<Option<FolderS
                 name: format!("{}/{}", shard.name, item.name),
                 ..item
             });
-            images.entry(split).or_default().extend(items);
+            whole.images.entry(split).or_default().extend(items);
         }
     }
-    let (_, classes) = known.unwrap_or_default();
-    Ok((!images.is_empty()).then(|| FolderSet::of_items(classes, images)))
+    Ok(known
+        .map(|(_, whole)| whole)
+        .filter(|whole| !whole.images.is_empty()))
 }
 
 /// The split that a shard's name says: `imagenet-train-000123.tar` is of "train".

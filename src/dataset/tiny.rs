@@ -85,7 +85,11 @@ impl Tiny {
             };
             images.insert(split.clone(), rows);
         }
-        Ok(FolderSet::of_items(classes, images))
+        Ok(FolderSet {
+            classes,
+            images,
+            unread: Vec::new(),
+        })
     }
 
     /// The classes' words: the first of each where that tells them apart, else all of them, else the ids.

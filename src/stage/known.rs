@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dream_schema::{Dataset, RunId, RunInput};
+use dream_schema::{Dataset, RunId, RunInput, Status};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -55,6 +55,21 @@ impl Input {
             Self::Stored(run) => store.run(*run)?.spec.stage,
             Self::Planned(known) => known.stage.clone(),
         })
+    }
+
+    /// Returns the finished run that the store has of it.
+    pub fn answer(&self, store: &Store) -> Option<RunId> {
+        let id = match self {
+            Self::Stored(id) => Some(*id),
+            Self::Planned(known) => known.id,
+        };
+        let finished = |id: &RunId| store.run(*id).is_ok_and(|run| run.status == Status::Finished);
+        id.filter(finished)
+    }
+
+    /// Returns it as a stored run, where the store has it finished.
+    pub fn settled(self, store: &Store) -> Self {
+        self.answer(store).map_or(self, Self::Stored)
     }
 }
 

@@ -56,7 +56,7 @@ pub use refusal::{Refusal, Refusals, Room, did_you_mean, nearest_name, with_sugg
 pub use role::Role;
 pub use source::{
     ImageSource, MODEL_KIND, ModelSource, STATE_KIND, Source, StateSource, check_source_name, name_of_source,
-    register_images, register_model, register_state,
+    notes_on_images, register_images, register_model, register_state,
 };
 use source::{read_images, read_model};
 

@@ -1,7 +1,7 @@
 //! Bad input: one clear line that says what, where and what to do, exit code 1 or 2, and nothing stored is
 //! lost.
 
-use crate::support::{bad, copy, data, demo, folder, good};
+use crate::support::{bad, copy, data, demo, folder, good, store};
 
 #[test]
 fn stores_that_are_missing_or_not_ours() {
@@ -153,9 +153,7 @@ fn data_that_changed_since_it_was_registered() {
 
 #[test]
 fn sampling_that_cannot_be_done() {
-    let folder = folder();
-    let store = folder.path().join("dream.redb");
-    std::fs::copy(demo().join("dream.redb"), &store).unwrap();
+    let folder = store();
     let sample = |extra: &[&str]| {
         bad(
             folder.path(),

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::support::{copy, data, demo, dream, folder, good};
+use crate::support::{copy, data, demo, dream, folder, good, preset, store};
 
 /// Runs `dream`, which must refuse, and returns what it says line by line.
 fn refused(path: &Path, args: &[&str]) -> Vec<String> {
@@ -11,17 +11,6 @@ fn refused(path: &Path, args: &[&str]) -> Vec<String> {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
     said.lines().map(str::to_owned).collect()
-}
-
-/// The quick preset with some values changed, in `folder`.
-fn preset(folder: &Path, changes: &[(&str, &str)]) {
-    let text = std::fs::read_to_string(data().join("presets/quick.toml")).unwrap();
-    let text = text.replace("../", &format!("{}/", data().display()));
-    let change = |text: String, (from, to): &(&str, &str)| {
-        assert!(text.contains(from), "{from}");
-        text.replace(from, to)
-    };
-    std::fs::write(folder.join("mine.toml"), changes.iter().fold(text, change)).unwrap();
 }
 
 #[test]
@@ -67,9 +56,8 @@ fn a_pipeline_is_refused_as_a_whole_before_its_first_stage() {
 
 #[test]
 fn a_stage_is_checked_without_being_run() {
-    let folder = folder();
+    let folder = store();
     let path = folder.path();
-    std::fs::copy(demo().join("dream.redb"), path.join("dream.redb")).unwrap();
     let runs = good(path, &["ls"]);
     let quick = ["-q", "--preset", "quick", "--check"];
     let stages: [&[&str]; 6] = [
@@ -256,9 +244,8 @@ fn a_preset_is_wrong_in_a_line_that_says_where() {
 
 #[test]
 fn an_alias_names_one_run() {
-    let folder = folder();
+    let folder = store();
     let path = folder.path();
-    std::fs::copy(demo().join("dream.redb"), path.join("dream.redb")).unwrap();
     let sample = [
         "sample",
         "-q",

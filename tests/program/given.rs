@@ -3,25 +3,7 @@
 
 use std::path::Path;
 
-use crate::support::{data, demo, dream, folder, good, json};
-
-/// Returns a folder with a copy of the quick demo's store.
-fn store() -> tempfile::TempDir {
-    let folder = folder();
-    std::fs::copy(demo().join("dream.redb"), folder.path().join("dream.redb")).unwrap();
-    folder
-}
-
-/// Writes the quick preset with some words changed, as `mine.toml`.
-fn preset(folder: &Path, changes: &[(&str, &str)]) {
-    let text = std::fs::read_to_string(data().join("presets/quick.toml")).unwrap();
-    let text = text.replace("\"../", &format!("\"{}/", data().display()));
-    let change = |text: String, (from, to): &(&str, &str)| {
-        assert!(text.contains(from), "{from}");
-        text.replace(from, to)
-    };
-    std::fs::write(folder.join("mine.toml"), changes.iter().fold(text, change)).unwrap();
-}
+use crate::support::{data, dream, folder, good, json, preset, store};
 
 /// Runs `dream`, which must refuse, and returns all that it says.
 fn refusal(folder: &Path, args: &[&str]) -> String {

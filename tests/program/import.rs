@@ -1,6 +1,6 @@
 //! What other programs made becomes runs, and the pipeline goes on from them.
 
-use crate::support::{bad, data, demo, folder, good, json};
+use crate::support::{bad, data, demo, folder, good, json, store};
 
 #[test]
 fn the_pipeline_goes_on_from_imported_vectors_without_a_model() {
@@ -184,9 +184,8 @@ fn activations_of_another_program_are_evaluated_as_our_own() {
 
 #[test]
 fn runs_go_to_a_folder_and_come_back_with_their_digests() {
-    let place = folder();
+    let place = store();
     let path = place.path();
-    std::fs::copy(demo().join("dream.redb"), path.join("dream.redb")).unwrap();
     good(path, &["export", "--to", "lake", "--run", "quick-0-imagine"]);
     let all = ["--store", "new.redb", "import", "--from", "lake"];
     assert_eq!(

@@ -6,14 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{bad, data, demo, dream, folder, good};
-
-/// Returns a folder with a copy of the quick demo's store.
-fn copy() -> tempfile::TempDir {
-    let folder = folder();
-    std::fs::copy(demo().join("dream.redb"), folder.path().join("dream.redb")).unwrap();
-    folder
-}
+use crate::support::{bad, data, dream, folder, good, store};
 
 /// Runs a command whose answer is one JSON document, with an exit code.
 fn document(folder: &Path, code: i32, args: &[&str]) -> Value {
@@ -47,7 +40,7 @@ fn vector(folder: &Path, class: &str) -> Vec<u8> {
 
 #[test]
 fn a_run_is_removed_only_with_those_made_from_it_and_only_with_yes() {
-    let folder = copy();
+    let folder = store();
     let folder = folder.path();
     let refused = bad(folder, 2, &["rm", "quick-0-encode"]);
     for word in [
@@ -86,7 +79,7 @@ fn a_run_is_removed_only_with_those_made_from_it_and_only_with_yes() {
 
 #[test]
 fn names_and_notes_are_set_moved_and_taken_away() {
-    let folder = copy();
+    let folder = store();
     let folder = folder.path();
     good(folder, &["alias", "set", "best", "quick-0-sample"]);
     let taken = bad(folder, 2, &["alias", "set", "best", "quick-0-encode"]);
@@ -113,7 +106,7 @@ fn names_and_notes_are_set_moved_and_taken_away() {
 
 #[test]
 fn damage_is_named_and_the_rest_is_read_and_it_is_mended_in_two_ways() {
-    let folder = copy();
+    let folder = store();
     let folder = folder.path();
     let store = folder.join("dream.redb");
     std::fs::copy(&store, folder.join("backup.redb")).unwrap();
@@ -161,7 +154,7 @@ fn damage_is_named_and_the_rest_is_read_and_it_is_mended_in_two_ways() {
 
 #[test]
 fn a_store_that_is_cut_says_so_and_its_whole_runs_are_saved() {
-    let folder = copy();
+    let folder = store();
     let folder = folder.path();
     let bytes = std::fs::read(folder.join("dream.redb")).unwrap();
     std::fs::write(folder.join("cut.redb"), &bytes[..bytes.len() / 2]).unwrap();
@@ -191,7 +184,7 @@ fn a_store_that_is_cut_says_so_and_its_whole_runs_are_saved() {
 
 #[test]
 fn a_name_that_means_two_things_is_taken_in_under_another() {
-    let (here, there) = (copy(), copy());
+    let (here, there) = (store(), store());
     let (here, there) = (here.path(), there.path());
     good(here, &["alias", "set", "best", "quick-0-encode"]);
     good(there, &["alias", "set", "best", "quick-0-sample"]);

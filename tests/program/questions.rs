@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::support::{bad, data, demo, dream, folder, good, json};
+use crate::support::{bad, data, demo, dream, folder, good, json, store};
 
 /// Runs `dream` and returns what it says beside the result.
 fn said(folder: &Path, args: &[&str]) -> String {
@@ -257,8 +257,7 @@ fn an_option_is_used_or_refused() {
 
 #[test]
 fn a_second_name_of_a_run_is_seen_in_sql() {
-    let (folder, path) = (folder(), demo());
-    std::fs::copy(path.join("dream.redb"), folder.path().join("dream.redb")).unwrap();
+    let folder = store();
     let path = folder.path();
     good(path, &["alias", "set", "again", "quick-0-sample"]);
     let ask = |alias: &str| {

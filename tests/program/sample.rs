@@ -1,12 +1,11 @@
 //! `dream sample`: its methods, and options that do not belong together.
 
-use crate::support::{bad, demo, folder, good, json};
+use crate::support::{bad, demo, good, json, store};
 
 #[test]
 fn every_method_from_the_command_line() {
-    let folder = folder();
+    let folder = store();
     let path = folder.path();
-    std::fs::copy(demo().join("dream.redb"), path.join("dream.redb")).unwrap();
     let sample = |method: &str, extra: &[&str]| {
         let args = [
             "sample",
@@ -109,9 +108,8 @@ fn values_out_of_range_are_refused() {
 
 #[test]
 fn files_that_are_not_features_of_these_classes() {
-    let folder = folder();
+    let folder = store();
     let path = folder.path();
-    std::fs::copy(demo().join("dream.redb"), path.join("dream.redb")).unwrap();
     good(
         path,
         &[

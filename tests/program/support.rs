@@ -76,6 +76,29 @@ pub fn demo() -> &'static Path {
     .path()
 }
 
+/// Returns a folder with a copy of the demo's store, to be changed.
+pub fn store() -> tempfile::TempDir {
+    let folder = folder();
+    std::fs::copy(demo().join("dream.redb"), folder.path().join("dream.redb")).unwrap();
+    folder
+}
+
+/// Returns the text of the preset of the quick demo, which can be written anywhere.
+pub fn quick_preset() -> String {
+    let text = std::fs::read_to_string(data().join("presets/quick.toml")).unwrap();
+    text.replace("\"../", &format!("\"{}/", data().display()))
+}
+
+/// Writes the quick preset with some words changed, as `mine.toml`.
+pub fn preset(folder: &Path, changes: &[(&str, &str)]) {
+    let change = |text: String, (from, to): &(&str, &str)| {
+        assert!(text.contains(from), "{from}");
+        text.replace(from, to)
+    };
+    let text = changes.iter().fold(quick_preset(), change);
+    std::fs::write(folder.join("mine.toml"), text).unwrap();
+}
+
 /// Returns the rows of a query as JSON objects.
 pub fn json(folder: &Path, args: &[&str]) -> Vec<serde_json::Value> {
     let args = [&["--format", "json"], args].concat();

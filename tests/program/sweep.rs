@@ -2,12 +2,11 @@
 
 use std::path::Path;
 
-use crate::support::{bad, data, demo, folder, good, json};
+use crate::support::{bad, data, folder, good, json, quick_preset, store};
 
 /// Writes the preset of the quick demo with a sweep, and returns its name.
 fn preset(folder: &Path, sweep: &str) -> String {
-    let text = std::fs::read_to_string(data().join("presets/quick.toml")).unwrap();
-    let text = text.replace("\"../", &format!("\"{}/", data().display()));
+    let text = quick_preset();
     let file = folder.join("sweep.toml");
     std::fs::write(&file, format!("{text}\n[sweep]\n{sweep}\n")).unwrap();
     file.display().to_string()
@@ -15,9 +14,8 @@ fn preset(folder: &Path, sweep: &str) -> String {
 
 #[test]
 fn a_preset_may_choose_among_the_pictures() {
-    let place = folder();
+    let place = store();
     let path = place.path();
-    std::fs::copy(demo().join("dream.redb"), path.join("dream.redb")).unwrap();
     let with = |bounds: &str| preset(path, &format!("seeds = [0]\n[select]\n{bounds}"));
     let file = with("k = 4801");
     let error = bad(path, 2, &["run", &file, "--check"]);
@@ -62,9 +60,8 @@ fn a_preset_may_choose_among_the_pictures() {
 
 #[test]
 fn a_sweep_makes_what_is_new_and_is_compared_by_its_settings() {
-    let place = folder();
+    let place = store();
     let path = place.path();
-    std::fs::copy(demo().join("dream.redb"), path.join("dream.redb")).unwrap();
     let file = preset(path, "\"detect.outlier.beta\" = [0.5, 1.0]");
     let check = json(path, &["run", &file, "--check"]);
     let state = |setting: &str, part: &str| {

@@ -4,14 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::support::{copy, data, demo, dream, folder, good, json, written_to};
-
-/// A folder with a store of its own, as the demo's.
-fn store() -> tempfile::TempDir {
-    let folder = folder();
-    std::fs::copy(demo().join("dream.redb"), folder.path().join("dream.redb")).unwrap();
-    folder
-}
+use crate::support::{copy, data, dream, folder, good, json, store, written_to};
 
 fn names(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).unwrap();

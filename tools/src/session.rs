@@ -111,20 +111,10 @@ impl<'a> Session<'a> {
 
     /// Refuses a store that may only be read, unless it has the answer to what is `asked`.
     pub fn require_room_for(&self, asked: &Input) -> Result<()> {
-        match self.has_answer(asked) {
-            true => Ok(()),
-            false => Ok(Store::check_writable(&self.globals.store)?),
+        match asked.answer(&self.store) {
+            Some(_) => Ok(()),
+            None => Ok(Store::check_writable(&self.globals.store)?),
         }
-    }
-
-    /// Says whether the store has the answer to what is asked.
-    pub fn has_answer(&self, asked: &Input) -> bool {
-        let id = match asked {
-            Input::Stored(id) => Some(*id),
-            Input::Planned(known) => known.id,
-        };
-        let run = id.and_then(|id| self.store.run(id).ok());
-        run.is_some_and(|run| run.status == Status::Finished)
     }
 
     /// Opens a store that must be there, for reading only.

@@ -72,6 +72,21 @@ impl Array {
         self.picture().is_some()
     }
 
+    /// Its texts, of `[n]` or `[n, 1]`; none if it has other items.
+    pub fn texts(&self) -> Result<Option<Vec<String>>, DatasetError> {
+        let (kind, item) = (self.header.kind(), self.header.item());
+        match (&self.header.shape[..], kind.starts_with(['S', 'U'])) {
+            (&[n] | &[n, 1], true) if item > 0 => {
+                let mut bytes = self.bulk.read(self.header.length, n as usize * item)?;
+                if self.header.descr.starts_with('>') {
+                    floats::swap(&mut bytes, 4);
+                }
+                Ok(self.header.texts(&bytes))
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// Its integers, of `[n]` or `[n, 1]`, also as floating-point numbers; in words why not.
     pub fn labels(&self) -> Result<Result<Vec<i64>, String>, DatasetError> {
         let count = match self.header.shape[..] {
@@ -93,7 +108,7 @@ impl Array {
             (Some('u'), 1 | 2 | 4 | 8) => false,
             _ => {
                 return Ok(Err(format!(
-                    "labels are of the type {kind:.20}, expected integers"
+                    "labels are of the type {kind:.20}, expected integers or texts"
                 )));
             }
         };

@@ -1,5 +1,5 @@
 //! NumPy arrays of pictures: bytes `[n, height, width]` (grey), `[n, height, width, 1 | 3]` or
-//! `[n, 1 | 3, height, width]`, and integers `[n]` or `[n, 1]` as labels.
+//! `[n, 1 | 3, height, width]`, and integers `[n]` or `[n, 1]` as labels, or texts, which name the classes.
 //!
 //! - `.npz` with pairs of members called by their split: `train_images` and `train_labels` (MedMNIST),
 //!   `x_train` and `y_train` (Keras), `trainX` and `trainY`, or `images` and `labels` alone.
@@ -10,7 +10,7 @@
 mod array;
 mod names;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::bulk::Part;
@@ -43,6 +43,8 @@ pub(super) struct Numpy {
     classes: Vec<String>,
     /// Pictures, and labels if there are any, by split.
     splits: BTreeMap<String, (Array, Option<Array>)>,
+    /// The names of classes that stand for the labels of a split.
+    names: BTreeMap<String, Vec<String>>,
     unread: Vec<String>,
 }
 
@@ -100,13 +102,44 @@ impl Numpy {
         }
         match splits.is_empty() {
             true => Err(foreign(path, &arrays, "none of its arrays is of pictures")),
-            false => Ok(Self {
-                path: path.to_owned(),
-                classes,
-                unread: unread(&arrays, &splits),
-                splits,
-            }),
+            false => {
+                let mut names = BTreeMap::new();
+                for (split, (_, labels)) in &splits {
+                    if let Some(texts) = labels.as_ref().map(Array::texts).transpose()?.flatten() {
+                        names.insert(split.clone(), texts);
+                    }
+                }
+                let sorted: BTreeSet<&String> = names.values().flatten().filter(|n| !n.is_empty()).collect();
+                Ok(Self {
+                    path: path.to_owned(),
+                    classes: match classes.is_empty() {
+                        true => sorted.into_iter().cloned().collect(),
+                        false => classes,
+                    },
+                    names,
+                    unread: unread(&arrays, &splits),
+                    splits,
+                })
+            }
         }
+    }
+
+    /// Returns the labels of a split in an array; -1 is none.
+    fn labels(&self, split: &str, array: &Array) -> Result<Vec<i64>, DatasetError> {
+        let Some(names) = self.names.get(split) else {
+            let wrong = |reason: String| foreign(&self.path, std::slice::from_ref(array), &reason);
+            return array.labels()?.map_err(wrong);
+        };
+        let classes: BTreeMap<&String, i64> = self.classes.iter().zip(0..).collect();
+        let label = |(row, name): (usize, &String)| match classes.get(name) {
+            Some(label) => Ok(*label),
+            None if name.is_empty() => Ok(-1),
+            None => Err(DatasetError::Layout {
+                path: self.path.clone(),
+                reason: format!("the label of {row} in {split} is `{name}`, and there is no such class"),
+            }),
+        };
+        names.iter().enumerate().map(label).collect()
     }
 }
 
@@ -135,7 +168,13 @@ fn paired(arrays: &[Array]) -> BTreeMap<String, (Array, Option<Array>)> {
                 .iter()
                 .find(|other| names::belong_together(&array.name, &other.name))
         };
-        let labels = labels.or_else(|| by_words().cloned());
+        let (split, labels) = match (labels, by_words()) {
+            (None, Some(labels)) => {
+                let split = names::split_of(&array.name).unwrap_or(split);
+                (split, Some(labels.clone()))
+            }
+            (labels, _) => (split, labels),
+        };
         splits.insert(split, ((*array).clone(), labels));
     }
     splits
@@ -197,10 +236,7 @@ impl Container for Numpy {
         };
         let count = pictures.header.shape.first().copied().unwrap_or(0) as usize;
         let labels = match labels {
-            Some(array) => {
-                let wrong = |reason: String| foreign(&self.path, std::slice::from_ref(array), &reason);
-                Some(array.labels()?.map_err(wrong)?)
-            }
+            Some(array) => Some(self.labels(split, array)?),
             None => None,
         };
         if let Some(labels) = labels.as_ref().filter(|labels| labels.len() != count) {

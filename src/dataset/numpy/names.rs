@@ -27,6 +27,12 @@ pub(super) fn belong_together(pictures: &str, labels: &str) -> bool {
     says(&labels, &LABELS) && rest(&labels, [&LABELS, &BESIDE]) == rest(&pictures, [&PICTURES, &[]])
 }
 
+/// The split that the name of an array says: `X_train` is of "train".
+pub(super) fn split_of(pictures: &str) -> Option<String> {
+    let mut splits = words(pictures).into_iter().filter(|word| is_split(word));
+    splits.next().filter(|_| splits.next().is_none())
+}
+
 /// The words of a name, in small letters: between other characters than letters and digits, before a capital
 /// letter, and `x` or `y` before the name of a split.
 fn words(name: &str) -> Vec<String> {

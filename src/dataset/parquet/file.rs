@@ -3,50 +3,30 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, StructArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type, Int64Type, Schema};
+use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
     RowSelection, RowSelector,
 };
-use serde_json::Value;
 
-use super::super::beside::{LABEL_COLUMNS, OTHER_LABELS};
 use super::super::error::DatasetError;
 use super::super::files;
 use super::super::item::Encoded;
+use super::columns::{Columns, LABEL_TYPE, class_names, features, wrong};
 use super::pages::Values;
+use super::stretch::{Cache, Images, Stretch, lock, stretches};
 use crate::content::Content;
 use crate::ending::Ending;
 
-const IMAGE_COLUMNS: [&str; 9] = [
-    "image",
-    "img",
-    "jpg",
-    "png",
-    "jpeg",
-    "image_bytes",
-    "images",
-    "pixel_values",
-    "picture",
-];
-/// What a column of images holds.
-const IMAGE_TYPE: &str = "struct<bytes, path> or binary";
-/// What a column of labels holds.
-const LABEL_TYPE: &str = "numbers or names of classes";
 /// Makes a reader of the file.
 type Builder = ParquetRecordBatchReaderBuilder<Ending>;
 /// Names and labels read at a time.
 const BATCH: usize = 8192;
-/// Bytes of images that are read at a time.
-const STRETCH: u64 = 64 << 20;
-/// Bytes of images, as they are stored, that all files of a set hold at most.
-const HELD: usize = 512 << 20;
-
 /// What a label column says of a row.
 pub(super) enum Said {
     Number(i64),
@@ -82,29 +62,7 @@ pub(super) struct ImageFile {
     number: usize,
 }
 
-/// The leaves of the schema that are read.
-struct Columns {
-    image: String,
-    bytes: usize,
-    path: Option<usize>,
-    label: Option<(String, usize)>,
-    /// Whether labels are names of classes.
-    names: bool,
-}
-
-/// Consecutive rows of a row group.
-struct Stretch {
-    group: usize,
-    /// Rows of the group before it.
-    skip: usize,
-    /// Rows of the file before it.
-    first: usize,
-    rows: usize,
-    /// Whether its row group is so large that only one stretch is read at a time.
-    large: bool,
-}
-
-fn damaged(path: &Path, error: impl ToString) -> DatasetError {
+pub(super) fn damaged(path: &Path, error: impl ToString) -> DatasetError {
     DatasetError::Corrupt {
         path: path.to_owned(),
         reason: error.to_string(),
@@ -120,28 +78,6 @@ fn contained<T>(path: &Path, step: impl FnOnce() -> T) -> Result<T, DatasetError
 
 fn open(path: &Path) -> Result<Ending, DatasetError> {
     File::open(path).map(Ending).map_err(files::io(path))
-}
-
-fn column_of(schema: &Schema, names: &[&str]) -> Option<String> {
-    let called = |name: &&str| {
-        schema
-            .fields()
-            .iter()
-            .find(|field| field.name().eq_ignore_ascii_case(name))
-    };
-    names.iter().find_map(called).map(|field| field.name().clone())
-}
-
-/// The features in the file's `huggingface` metadata, by column.
-fn features(path: &Path, metadata: &ArrowReaderMetadata) -> Result<Value, DatasetError> {
-    let pairs = metadata.metadata().file_metadata().key_value_metadata();
-    let pair = pairs.into_iter().flatten().find(|pair| pair.key == "huggingface");
-    let Some(text) = pair.and_then(|pair| pair.value.as_deref()) else {
-        return Ok(Value::Null);
-    };
-    let json: Value =
-        serde_json::from_str(text).map_err(|e| damaged(path, format!("huggingface metadata: {e}")))?;
-    Ok(json["info"]["features"].clone())
 }
 
 impl ImageFile {
@@ -308,11 +244,7 @@ impl ImageFile {
             let group = builder.with_row_groups(vec![stretch.group]);
             group.with_row_selection(selection).with_batch_size(stretch.rows)
         })?;
-        let mut images = Images {
-            batches: Vec::new(),
-            bytes: 0,
-        };
-        let mut rows = 0;
+        let mut images = Images::default();
         while let Some(batch) = contained(&self.path, || reader.next())? {
             let batch = batch.map_err(|e| damaged(&self.path, e))?;
             let column = batch
@@ -328,15 +260,13 @@ impl ImageFile {
                 .as_any()
                 .downcast_ref::<BinaryArray>()
                 .ok_or_else(|| damaged(&self.path, "a column of images of another type"))?;
-            rows += bytes.len();
-            images.bytes += bytes.values().len();
-            images.batches.push((bytes.clone(), nulls));
+            images.push(bytes.clone(), nulls);
         }
-        match rows == stretch.rows {
+        match images.rows() == stretch.rows {
             true => Ok(images),
             false => Err(damaged(
                 &self.path,
-                format!("{rows} images, of {} by its metadata", stretch.rows),
+                format!("{} images, of {} by its metadata", images.rows(), stretch.rows),
             )),
         }
     }
@@ -357,137 +287,6 @@ fn said(labels: &ArrayRef, row: usize) -> Option<Said> {
     }
 }
 
-impl Columns {
-    fn of(path: &Path, metadata: &ArrowReaderMetadata, features: &Value) -> Result<Self, DatasetError> {
-        let schema = metadata.schema();
-        let is_image = |name: &&String| features[name.as_str()]["_type"] == "Image";
-        let declared = schema
-            .fields()
-            .iter()
-            .map(|field| field.name())
-            .find(is_image)
-            .cloned();
-        let Some(image) = declared.or_else(|| column_of(schema, &IMAGE_COLUMNS)) else {
-            let others: Vec<&str> = schema
-                .fields()
-                .iter()
-                .map(|field| field.name().as_str())
-                .collect();
-            let absent = format!("absent; it has {}", others.join(", "));
-            return Err(wrong(path, "image", IMAGE_TYPE, &absent));
-        };
-        let columns = metadata.metadata().file_metadata().schema_descr().columns();
-        let leaf = |parts: &[&str]| columns.iter().position(|c| c.path().parts() == parts);
-        let bytes = leaf(&[&image, "bytes"]).or_else(|| leaf(&[&image]));
-        let kind = schema
-            .field_with_name(&image)
-            .map(|field| field.data_type().clone());
-        let kind = kind.map_err(|e| damaged(path, e))?;
-        let is_binary = |kind: &DataType| *kind == DataType::Binary;
-        let fits = match &kind {
-            DataType::Struct(fields) => fields
-                .find("bytes")
-                .is_some_and(|(_, f)| is_binary(f.data_type())),
-            other => is_binary(other),
-        };
-        let Some(bytes) = bytes.filter(|_| fits) else {
-            return Err(wrong(path, &image, IMAGE_TYPE, &kind.to_string()));
-        };
-        let label = match column_of(schema, &LABEL_COLUMNS) {
-            Some(label) => Some(label),
-            None => declared_label(path, schema, features)?,
-        };
-        let label = match label {
-            Some(label) => match leaf(&[&label]) {
-                Some(leaf) => Some((label, leaf)),
-                None => return Err(wrong(path, &label, LABEL_TYPE, "a list or struct")),
-            },
-            None => None,
-        };
-        let names = label.as_ref().is_some_and(|(label, _)| {
-            let field = schema.field_with_name(label);
-            field.is_ok_and(|field| field.data_type().is_string())
-        });
-        Ok(Self {
-            image: image.clone(),
-            bytes,
-            path: leaf(&[&image, "path"]),
-            label,
-            names,
-        })
-    }
-}
-
-/// The column that the `huggingface` metadata declares as that of classes, or one that is called so.
-fn declared_label(path: &Path, schema: &Schema, features: &Value) -> Result<Option<String>, DatasetError> {
-    let names = schema.fields().iter().map(|field| field.name().as_str());
-    let declared: Vec<&str> = names
-        .filter(|name| features[*name]["_type"] == "ClassLabel")
-        .collect();
-    match declared.as_slice() {
-        [] => {}
-        [only] => return Ok(Some((*only).to_owned())),
-        several => {
-            let several = format!("one of {}: rename it to `label`", several.join(", "));
-            return Err(wrong(path, "label", LABEL_TYPE, &several));
-        }
-    }
-    let other = column_of(schema, &OTHER_LABELS);
-    let says_classes = |name: &String| {
-        let field = schema.field_with_name(name);
-        field.is_ok_and(|field| field.data_type().is_integer() || field.data_type().is_string())
-    };
-    Ok(other.filter(says_classes))
-}
-
-fn wrong(path: &Path, column: &str, expected: &'static str, actual: &str) -> DatasetError {
-    DatasetError::Column {
-        path: path.to_owned(),
-        column: column.to_owned(),
-        expected,
-        actual: actual.to_owned(),
-    }
-}
-
-/// Class names of the label column; empty if there are none.
-fn class_names(path: &Path, feature: &Value) -> Result<Vec<String>, DatasetError> {
-    let names = feature["names"].as_array().into_iter().flatten();
-    names
-        .map(|name| {
-            let name = name.as_str().map(str::to_owned);
-            name.ok_or_else(|| damaged(path, "huggingface metadata: a class name that is no text"))
-        })
-        .collect()
-}
-
-/// Cuts the row groups into stretches of about [`STRETCH`] bytes of images.
-fn stretches(metadata: &ArrowReaderMetadata, leaf: usize) -> Vec<Stretch> {
-    let (mut stretches, mut first) = (Vec::new(), 0);
-    for (group, about) in metadata.metadata().row_groups().iter().enumerate() {
-        let rows = usize::try_from(about.num_rows()).unwrap_or_default();
-        let size = about
-            .columns()
-            .get(leaf)
-            .map_or(0, |column| column.uncompressed_size());
-        let bytes = u64::try_from(size).unwrap_or_default().max(1);
-        let each = (STRETCH.saturating_mul(rows as u64) / bytes).clamp(1, rows.max(1) as u64) as usize;
-        let mut skip = 0;
-        while skip < rows {
-            let rows = each.min(rows - skip);
-            stretches.push(Stretch {
-                group,
-                skip,
-                first: first + skip,
-                rows,
-                large: bytes > STRETCH,
-            });
-            skip += rows;
-        }
-        first += rows;
-    }
-    stretches
-}
-
 impl Encoded for ImageFile {
     fn bytes(&self, row: usize) -> Result<Option<Vec<u8>>, DatasetError> {
         let number = self.stretches.partition_point(|s| s.first + s.rows <= row);
@@ -501,77 +300,6 @@ impl Encoded for ImageFile {
         }
         let images = self.cache.get((self.number, number), || self.read(stretch))?;
         Ok(images.get(row - stretch.first))
-    }
-}
-
-/// The images of a stretch.
-struct Images {
-    batches: Vec<(BinaryArray, Option<arrow::buffer::NullBuffer>)>,
-    bytes: usize,
-}
-
-impl Images {
-    fn get(&self, mut row: usize) -> Option<Vec<u8>> {
-        for (bytes, nulls) in &self.batches {
-            if row < bytes.len() {
-                let absent = bytes.is_null(row) || nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
-                return (!absent).then(|| bytes.value(row).to_vec());
-            }
-            row -= bytes.len();
-        }
-        None
-    }
-}
-
-/// A stretch, by file and number in it.
-type Key = (usize, usize);
-/// A stretch that is held, or being read.
-type Held = Arc<Mutex<Option<Arc<Images>>>>;
-
-/// The stretches that were read last, up to [`HELD`] bytes.
-#[derive(Default)]
-pub(super) struct Cache {
-    held: Mutex<Vec<(Key, Held, usize)>>,
-    large: Mutex<()>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Cache {
-    fn get(
-        &self,
-        key: Key,
-        read: impl FnOnce() -> Result<Images, DatasetError>,
-    ) -> Result<Arc<Images>, DatasetError> {
-        let slot = {
-            let mut held = lock(&self.held);
-            // The last one in the list was asked for last.
-            let entry = match held.iter().position(|(known, _, _)| *known == key) {
-                Some(place) => held.remove(place),
-                None => (key, Held::default(), 0),
-            };
-            let slot = entry.1.clone();
-            held.push(entry);
-            slot
-        };
-        let mut slot = lock(&slot);
-        if let Some(images) = &*slot {
-            return Ok(images.clone());
-        }
-        let images = Arc::new(read()?);
-        *slot = Some(images.clone());
-        drop(slot);
-        let mut held = lock(&self.held);
-        if let Some(entry) = held.iter_mut().find(|(known, _, _)| *known == key) {
-            entry.2 = images.bytes;
-        }
-        let mut total: usize = held.iter().map(|(_, _, bytes)| bytes).sum();
-        while total > HELD && held.len() > 1 {
-            total -= held.remove(0).2;
-        }
-        Ok(images)
     }
 }
 

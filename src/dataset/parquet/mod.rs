@@ -9,9 +9,11 @@
 //! names, or without any in alphabetical order.
 
 mod codec;
+mod columns;
 mod file;
 mod pages;
 mod shards;
+mod stretch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use super::layouts::{tar, tree, zip};
+use super::archives::{tar, zip};
+use super::layouts::tree;
 use super::{fixture, gzip, png};
 use crate::dataset::item::Pixels;
 use crate::dataset::{DatasetError, Reading, describe, preview};

@@ -2,12 +2,12 @@
 //! Parquet, and what is refused.
 
 use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tempfile::TempDir;
 
-use super::{fixture, gzip, png};
+use super::archives::tar;
+use super::{fixture, png};
 use crate::dataset::{
     Channels, ClassFolder, DatasetError, Description, Images, Kind, Preparation, Reading, describe, place,
     preview,
@@ -30,7 +30,7 @@ pub(super) fn tree(files: &[&str]) -> TempDir {
 }
 
 /// The splits in words: `train 3 [a b], test 2`.
-fn words(found: &Description) -> String {
+pub(super) fn words(found: &Description) -> String {
     let split = |(name, count): (&String, &usize)| {
         let sizes = &found.class_sizes[name];
         let classes = found.classes.iter().zip(sizes).filter(|(_, n)| **n > 0);
@@ -173,64 +173,6 @@ fn class_names_in_two_normal_forms_are_refused() {
     );
 }
 
-pub(super) fn tar(dir: &Path) -> Vec<u8> {
-    let mut tar = ::tar::Builder::new(Vec::new());
-    tar.append_dir_all("./set", dir).unwrap();
-    tar.into_inner().unwrap()
-}
-
-pub(super) fn zip(dir: &Path, files: &[&str]) -> Vec<u8> {
-    let mut out = ::zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-    let options =
-        ::zip::write::SimpleFileOptions::default().compression_method(::zip::CompressionMethod::Stored);
-    for file in files {
-        out.start_file(format!("set/{file}"), options).unwrap();
-        out.write_all(&fs::read(dir.join(file)).unwrap()).unwrap();
-    }
-    out.finish().unwrap().into_inner()
-}
-
-#[test]
-fn archives_hold_the_set_of_their_folder() {
-    let files = ["train/a/x.png", "train/b/y.png", "test/a/z.png", "test/b/w.png"];
-    let dir = tree(&files);
-    let wanted = describe(dir.path(), &Reading::default()).unwrap();
-    let out = tempfile::tempdir().unwrap();
-    let whole = tar(dir.path());
-    for (name, bytes) in [
-        ("set.tar", whole.clone()),
-        ("set.tar.gz", gzip(&whole)),
-        ("set.tgz", gzip(&whole)),
-        ("set.zip", zip(dir.path(), &files)),
-        ("name-says-nothing", zip(dir.path(), &files)),
-    ] {
-        let path = out.path().join(name);
-        fs::write(&path, &bytes).unwrap();
-        let found = describe(&path, &Reading::default()).unwrap_or_else(|e| panic!("{name}: {e}"));
-        assert_eq!(
-            (found.kind, found.digest),
-            (Kind::ImageFolder, wanted.digest),
-            "{name}"
-        );
-        // A class list chooses in an archive too.
-        let class = |name: &str| ClassFolder {
-            folder: name.into(),
-            name: name.into(),
-        };
-        let reading = Reading {
-            classes: vec![class("b")],
-            ..Reading::default()
-        };
-        assert_eq!(
-            words(&describe(&path, &reading).unwrap()),
-            "test 1 [b], train 1 [b]",
-            "{name}"
-        );
-        fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
-        assert!(describe(&path, &Reading::default()).is_err(), "{name} cut");
-    }
-}
-
 #[test]
 fn tiny_imagenet_as_unzipped() {
     let dir = tree(&[
@@ -284,72 +226,6 @@ fn tiny_imagenet_as_unzipped() {
 }
 
 #[test]
-fn lists_of_openood() {
-    let dir = tree(&["cifar/test/cat/1.png", "cifar/test/dog/2.png", "texture/a b.jpg"]);
-    let list = |name: &str, text: &str| -> PathBuf {
-        let path = dir.path().join(name);
-        fs::write(&path, text).unwrap();
-        path
-    };
-    let train = list(
-        "train_cifar.txt",
-        "cifar/test/cat/1.png 0\ncifar/test/dog/2.png 1\n",
-    );
-    let texture = list("test_texture.txt", "\u{feff}texture/a b.jpg -1\r\n\r\n");
-    let reading = |lists: &[(&str, &PathBuf)]| Reading {
-        lists: lists
-            .iter()
-            .map(|(split, list)| ((*split).to_owned(), (*list).clone()))
-            .collect(),
-        ..Reading::default()
-    };
-    let found = describe(dir.path(), &reading(&[("train", &train), ("test", &texture)])).unwrap();
-    assert_eq!(
-        (found.kind, words(&found)),
-        (Kind::ImageList, "test 1, train 2 [0 1]".to_owned())
-    );
-    // Names of classes, numbered over all lists, or by a table that knows names and folders.
-    let train = list("train_names.txt", "cifar/test/dog/2.png dog\n");
-    let test = list(
-        "test_names.csv",
-        "path,label\ncifar/test/cat/1.png,cat\ntexture/a b.jpg,dog\n",
-    );
-    let lists = [("train", &train), ("test", &test)];
-    let described = |reading: &Reading| describe(dir.path(), reading).map(|found| words(&found));
-    assert_eq!(
-        described(&reading(&lists)).unwrap(),
-        "test 2 [cat dog], train 1 [dog]"
-    );
-    let table = |classes: &[(&str, &str)]| Reading {
-        classes: (classes.iter())
-            .map(|(folder, name)| ClassFolder {
-                folder: (*folder).to_owned(),
-                name: (*name).to_owned(),
-            })
-            .collect(),
-        ..reading(&lists)
-    };
-    let named = described(&table(&[("n1", "dog"), ("cat", "kitten")])).unwrap();
-    assert_eq!(named, "test 2 [dog kitten], train 1 [dog]");
-    let said = described(&table(&[("n1", "dog")])).unwrap_err().to_string();
-    assert!(
-        said.contains("test_names.csv, line 2: `cat` is none of the classes"),
-        "{said}"
-    );
-    let mixed = list("mixed.txt", "cifar/test/cat/1.png cat\ncifar/test/dog/2.png 1\n");
-    let said = described(&reading(&[("all", &mixed)])).unwrap_err().to_string();
-    assert!(said.contains("mixed.txt, line 2"), "{said}");
-    let absent = list("absent.txt", "cifar/none.png 0\n");
-    let error = describe(dir.path(), &reading(&[("all", &absent)]))
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("absent.txt, line 1") && error.contains("none.png"),
-        "{error}"
-    );
-}
-
-#[test]
 fn svhn_as_matlab_files() {
     let found = describe(&fixture("svhn"), &Reading::default()).unwrap();
     assert_eq!(
@@ -378,48 +254,6 @@ fn svhn_as_matlab_files() {
     fs::write(&path, [b"\x89HDF\r\n\x1a\n".as_slice(), &[0; 200]].concat()).unwrap();
     let error = describe(&path, &Reading::default()).unwrap_err().to_string();
     assert!(error.contains("7.3"), "{error}");
-}
-
-#[test]
-fn parquet_in_every_compression() {
-    let digest = |name: &str| {
-        let found = describe(
-            &fixture(&format!("compressed/{name}.parquet")),
-            &Reading::default(),
-        );
-        found.unwrap_or_else(|e| panic!("{name}: {e}")).digest
-    };
-    let wanted = digest("none");
-    for codec in ["gzip", "brotli", "lz4", "snappy", "zstd"] {
-        assert_eq!(digest(codec), wanted, "{codec}");
-    }
-}
-
-#[test]
-fn labels_that_are_none_or_too_large() {
-    for name in ["minus", "null"] {
-        let found = describe(
-            &fixture(&format!("compressed/label_{name}.parquet")),
-            &Reading::default(),
-        )
-        .unwrap();
-        assert_eq!(
-            (words(&found), found.classes.len()),
-            ("all 4".to_owned(), 0),
-            "{name}"
-        );
-    }
-    let error = describe(&fixture("compressed/label_far.parquet"), &Reading::default()).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            DatasetError::FarLabel {
-                label: 2_000_000_000,
-                ..
-            }
-        ),
-        "{error}"
-    );
 }
 
 #[cfg(unix)]
@@ -630,68 +464,6 @@ fn files_beside_pictures_say_their_labels() {
     assert_eq!(read(dir.path()).unwrap(), "test 1 [x], train 1 [x]");
 }
 
-#[test]
-fn shards_of_webdataset_have_their_labels() {
-    let dir = tree(&["000.png", "001.png"]);
-    fs::write(dir.path().join("000.cls"), "3").unwrap();
-    fs::write(dir.path().join("001.cls"), "0\n").unwrap();
-    let mut out = ::tar::Builder::new(Vec::new());
-    out.append_dir_all("", dir.path()).unwrap();
-    let shard = dir.path().join("train-000000.tar");
-    fs::write(&shard, out.into_inner().unwrap()).unwrap();
-    assert_eq!(read(&shard).unwrap(), "train 2 [0 3]");
-    fs::write(dir.path().join("001.cls"), "cat").unwrap();
-    fs::remove_file(&shard).unwrap();
-    let said = read(dir.path()).unwrap_err().to_string();
-    assert!(
-        said.contains("001.cls") && said.contains("no class number"),
-        "{said}"
-    );
-    fs::remove_file(dir.path().join("001.cls")).unwrap();
-    let said = read(dir.path()).unwrap_err().to_string();
-    assert!(said.contains("001.png has no label"), "{said}");
-}
-
-#[test]
-fn links_in_an_archive_are_followed() {
-    let dir = tree(&["a/x.png", "b/y.png"]);
-    let link = |to: &mut ::tar::Builder<Vec<u8>>, kind, name: &str, target: &str| {
-        let mut header = ::tar::Header::new_gnu();
-        header.set_entry_type(kind);
-        header.set_size(0);
-        to.append_link(&mut header, name, target).unwrap();
-    };
-    let with = |links: &[(::tar::EntryType, &str, &str)]| {
-        let mut out = ::tar::Builder::new(Vec::new());
-        // A link may come before what it leads to.
-        links
-            .iter()
-            .for_each(|(kind, name, target)| link(&mut out, *kind, name, target));
-        out.append_dir_all("set", dir.path()).unwrap();
-        let path = dir.path().with_extension("tar");
-        fs::write(&path, out.into_inner().unwrap()).unwrap();
-        let found = read(&path);
-        fs::remove_file(path).unwrap();
-        found
-    };
-    use ::tar::EntryType::{Link, Symlink};
-    let both = [
-        (Link, "set/a/z.png", "set/a/x.png"),
-        (Symlink, "set/b/w.png", "../a/z.png"),
-    ];
-    assert_eq!(with(&both).unwrap(), "all 4 [a b]");
-    let said = with(&[(Symlink, "set/a/z.png", "/data/x.png")])
-        .unwrap_err()
-        .to_string();
-    assert!(said.contains("set/a/z.png is a link to /data/x.png"), "{said}");
-    let said = with(&[(Symlink, "set/c", "a")]).unwrap_err().to_string();
-    assert!(said.contains("a link to the folder"), "{said}");
-    assert_eq!(
-        with(&[(Symlink, "set/README", "nowhere")]).unwrap(),
-        "all 2 [a b]"
-    );
-}
-
 #[cfg(unix)]
 #[test]
 fn folders_whose_names_are_no_utf8_stay_two_classes() {
@@ -737,87 +509,6 @@ fn a_root_of_several_sets_asks_for_one() {
 }
 
 #[test]
-fn a_list_of_classes_knows_folders_by_any_normal_form() {
-    let dir = tree(&["cafe\u{301}/x.png", "bar/y.png"]);
-    let class = |name: &str| ClassFolder {
-        folder: name.into(),
-        name: name.into(),
-    };
-    let reading = Reading {
-        classes: vec![class("caf\u{e9}"), class("bar")],
-        ..Reading::default()
-    };
-    assert_eq!(
-        words(&describe(dir.path(), &reading).unwrap()),
-        "all 2 [caf\u{e9} bar]"
-    );
-}
-
-#[test]
-fn a_list_of_classes_finds_them_in_every_split_and_mixes_none() {
-    let class = |name: &str| ClassFolder {
-        folder: name.into(),
-        name: name.into(),
-    };
-    let of_list = |files: &[&str]| {
-        let reading = Reading {
-            classes: vec![class("b"), class("a")],
-            ..Reading::default()
-        };
-        let found = describe(tree(files).path(), &reading);
-        found
-            .map(|found| words(&found))
-            .map_err(|error| error.to_string())
-    };
-    // An ImageNet as it is unpacked, with annotations in folders of the classes.
-    let imagenet = [
-        "Annotations/CLS-LOC/train/a/x.xml",
-        "Annotations/CLS-LOC/train/b/x.xml",
-        "Data/CLS-LOC/train/a/x.png",
-        "Data/CLS-LOC/train/b/x.png",
-        "Data/CLS-LOC/train/c/x.png",
-        "Data/CLS-LOC/val/x.png",
-    ];
-    assert_eq!(of_list(&imagenet).unwrap(), "train 2 [b a]");
-    let wrapped = [
-        "train/images/a/x.png",
-        "train/images/b/x.png",
-        "test/images/a/y.png",
-        "test/images/b/y.png",
-    ];
-    assert_eq!(of_list(&wrapped).unwrap(), "test 2 [b a], train 2 [b a]");
-    let uneven = [
-        "train/a/x.png",
-        "train/b/x.png",
-        "test/images/a/y.png",
-        "test/images/b/y.png",
-    ];
-    assert_eq!(of_list(&uneven).unwrap(), "test 2 [b a], train 2 [b a]");
-    let domains = [
-        "photo/train/a/x.png",
-        "photo/train/b/x.png",
-        "sketch/train/a/y.png",
-        "sketch/train/b/y.png",
-    ];
-    let said = of_list(&domains).unwrap_err();
-    assert!(
-        said.contains("photo/train and sketch/train would both be the split `train`"),
-        "{said}"
-    );
-    let masks = [
-        "train/images/a/x.png",
-        "train/images/b/x.png",
-        "train/masks/a/x.png",
-        "train/masks/b/x.png",
-    ];
-    assert!(
-        of_list(&masks)
-            .unwrap_err()
-            .contains("train/images and train/masks")
-    );
-}
-
-#[test]
 fn pictures_are_known_by_what_they_are_where_their_names_say_nothing() {
     let dir = tree(&["a/x.png", "b/y.png"]);
     fs::copy(dir.path().join("a/x.png"), dir.path().join("a/x.v1")).unwrap();
@@ -826,105 +517,6 @@ fn pictures_are_known_by_what_they_are_where_their_names_say_nothing() {
     assert_eq!(read(dir.path()).unwrap(), "all 4 [a b]");
     let coco = tree(&["train2017/x.png", "val2017/y.png", "test2017/z.png"]);
     assert_eq!(read(coco.path()).unwrap(), "test2017 1, train2017 1, val2017 1");
-}
-
-#[test]
-fn members_below_the_root_of_the_machine_are_read_as_tar_does() {
-    let dir = tree(&["x.png"]);
-    let bytes = fs::read(dir.path().join("x.png")).unwrap();
-    let mut out = ::tar::Builder::new(Vec::new());
-    for name in ["/data/a/x.png", "/data/b/y.png"] {
-        let mut header = ::tar::Header::new_ustar();
-        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
-        header.set_size(bytes.len() as u64);
-        header.set_entry_type(::tar::EntryType::Regular);
-        header.set_cksum();
-        out.append(&header, &bytes[..]).unwrap();
-    }
-    let path = dir.path().join("set.tar");
-    fs::write(&path, out.into_inner().unwrap()).unwrap();
-    assert_eq!(read(&path).unwrap(), "all 2 [a b]");
-}
-
-#[test]
-fn the_column_that_a_parquet_files_metadata_declares_is_that_of_its_classes() {
-    use std::sync::Arc;
-
-    use arrow::array::{ArrayRef, BinaryArray, Int64Array, RecordBatch};
-    use parquet::file::metadata::KeyValue;
-
-    let dir = tree(&["x.png"]);
-    let picture = fs::read(dir.path().join("x.png")).unwrap();
-    let path = dir.path().join("train.parquet");
-    let read = |labels: &[&str], declared: &[&str]| {
-        let image: ArrayRef = Arc::new(BinaryArray::from(vec![&picture[..]; 2]));
-        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1, 0]));
-        let columns = labels.iter().map(|name| (*name, numbers.clone()));
-        let batch = RecordBatch::try_from_iter(std::iter::once(("image", image)).chain(columns)).unwrap();
-        let label = serde_json::json!({ "_type": "ClassLabel", "names": ["cat", "dog"] });
-        let features: serde_json::Map<_, _> = declared
-            .iter()
-            .map(|name| ((*name).to_owned(), label.clone()))
-            .collect();
-        let text = serde_json::json!({ "info": { "features": features } }).to_string();
-        let properties = parquet::file::properties::WriterProperties::builder();
-        let properties =
-            properties.set_key_value_metadata(Some(vec![KeyValue::new("huggingface".to_owned(), text)]));
-        let file = fs::File::create(&path).unwrap();
-        let mut writer =
-            parquet::arrow::ArrowWriter::try_new(file, batch.schema(), Some(properties.build())).unwrap();
-        writer.write(&batch).unwrap();
-        writer.close().unwrap();
-        self::read(&path).map_err(|error| error.to_string())
-    };
-    assert_eq!(read(&["kind"], &["kind"]).unwrap(), "train 2 [cat dog]");
-    assert_eq!(read(&["Label"], &[]).unwrap(), "train 2 [0 1]");
-    assert_eq!(read(&["target"], &[]).unwrap(), "train 2 [0 1]");
-    assert_eq!(read(&["number"], &[]).unwrap(), "train 2");
-    let two = read(&["coarse", "fine"], &["coarse", "fine"]).unwrap_err();
-    assert!(two.contains("coarse, fine"), "{two}");
-}
-
-#[test]
-fn labels_of_parquet_are_numbers_or_names() {
-    use std::sync::Arc;
-
-    use arrow::array::{ArrayRef, BinaryArray, Float64Array, RecordBatch, StringArray};
-
-    let dir = tree(&["x.png"]);
-    let picture = fs::read(dir.path().join("x.png")).unwrap();
-    fs::remove_file(dir.path().join("x.png")).unwrap();
-    let write = |file: &str, labels: ArrayRef| {
-        let image: ArrayRef = Arc::new(BinaryArray::from(vec![&picture[..]; labels.len()]));
-        let batch = RecordBatch::try_from_iter([("image", image), ("label", labels)]).unwrap();
-        let file = fs::File::create(dir.path().join(file)).unwrap();
-        let mut writer = parquet::arrow::ArrowWriter::try_new(file, batch.schema(), None).unwrap();
-        writer.write(&batch).unwrap();
-        writer.close().unwrap();
-    };
-    let names = |names: &[&str]| -> ArrayRef { Arc::new(StringArray::from(names.to_vec())) };
-    let labels = |split: &str| {
-        let images = Images::open(dir.path(), &Reading::default(), split, &[]).unwrap();
-        images.labels().unwrap().to_vec()
-    };
-    // The names of both files, in order.
-    write("train.parquet", names(&["dog", "ant"]));
-    write("test.parquet", names(&["cat", "dog"]));
-    assert_eq!(read(dir.path()).unwrap(), "test 2 [cat dog], train 2 [ant dog]");
-    assert_eq!(labels("train"), [2, 0]);
-    assert_eq!(labels("test"), [1, 2]);
-    // As pandas writes integers once one was missing.
-    write("test.parquet", Arc::new(Float64Array::from(vec![1.0, 0.0])));
-    let mixed = read(dir.path()).unwrap_err().to_string();
-    assert!(mixed.contains("numbers in some of its files"), "{mixed}");
-    write("train.parquet", Arc::new(Float64Array::from(vec![0.0, 2.0])));
-    assert_eq!(labels("test"), [1, 0]);
-    write("train.parquet", Arc::new(Float64Array::from(vec![0.5, 2.0])));
-    let half = read(dir.path()).unwrap_err().to_string();
-    assert!(
-        half.contains("0.5") && half.contains("numbers or names of classes"),
-        "{half}"
-    );
 }
 
 #[test]

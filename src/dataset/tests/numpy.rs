@@ -125,8 +125,8 @@ fn labels_are_found_by_the_words_of_their_names_and_the_rest_is_told() {
         &[1.0_f64.to_le_bytes(), 0.0_f64.to_le_bytes()].concat(),
     );
     for (names, labels, expected) in [
-        (["X_train", "Y_train"], &labels, "X_train 2 [0 1]"),
-        (["trainX", "trainY"], &labels, "trainX 2 [0 1]"),
+        (["X_train", "Y_train"], &labels, "train 2 [0 1]"),
+        (["trainX", "trainY"], &labels, "train 2 [0 1]"),
         (["images", "y_true"], &labels, "all 2 [0 1]"),
         (["train", "train_targets"], &labels, "train 2 [0 1]"),
         (["images", "labels"], &floats, "all 2 [0 1]"),
@@ -134,6 +134,28 @@ fn labels_are_found_by_the_words_of_their_names_and_the_rest_is_told() {
         let path = npz(dir.path(), &[(names[0], &pictures), (names[1], labels)]);
         assert_eq!(read(&path).unwrap(), expected, "{names:?}");
         assert_eq!(preview(&path, &Reading::default()).unwrap().unread, [""; 0]);
+    }
+    let wide = |text: &str| {
+        text.chars()
+            .flat_map(|c| (c as u32).to_le_bytes())
+            .collect::<Vec<_>>()
+    };
+    let names = array("<U3", "2,", &[wide("cat"), wide("ab"), vec![0; 4]].concat());
+    let swapped = array(
+        ">U3",
+        "2,",
+        &[wide("cat"), wide("ab"), vec![0; 4]]
+            .concat()
+            .chunks(4)
+            .flat_map(|c| c.iter().rev().copied().collect::<Vec<_>>())
+            .collect::<Vec<_>>(),
+    );
+    let narrow = array("|S3", "2, 1", b"catab\0");
+    for names in [&names, &swapped, &narrow] {
+        let path = npz(dir.path(), &[("x_train", &pictures), ("y_train", names)]);
+        assert_eq!(read(&path).unwrap(), "train 2 [ab cat]");
+        let set = Images::open(&path, &Reading::default(), "train", &[]).unwrap();
+        assert_eq!(set.labels(), Some(&[1, 0][..]));
     }
     let path = npz(dir.path(), &[("images", &pictures), ("lab", &labels)]);
     let found = preview(&path, &Reading::default()).unwrap();

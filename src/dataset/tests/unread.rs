@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BinaryArray, Int64Array, RecordBatch};
 
-use super::layouts::{read, tar, tree};
+use super::archives::tar;
+use super::layouts::{read, tree};
 use super::png;
 use crate::dataset::{ClassFolder, DatasetError, Kind, Reading, preview};
 
@@ -132,6 +133,15 @@ fn a_folder_of_shards_is_one_set() {
     fs::write(shards.path().join("train-000002.tar"), tar(other.path())).unwrap();
     let said = read(shards.path()).unwrap_err().to_string();
     assert!(said.contains("train-000000.tar and train-000002.tar"), "{said}");
+}
+
+#[test]
+fn what_lies_beside_the_pictures_of_shards_is_told() {
+    let beside = tree(&["1.png", "2.png", "labels.csv"]);
+    let shards = tempfile::tempdir().unwrap();
+    fs::write(shards.path().join("train-000000.tar"), tar(beside.path())).unwrap();
+    assert_eq!(read(shards.path()).unwrap(), "train 2");
+    assert_eq!(unread(shards.path()), ["the file labels.csv"]);
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! Numbered columns of a Parquet file (`f0`, `f1`, ... as pandas writes a matrix) as one column of vectors.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{Array as _, ArrayRef, AsArray, FixedSizeListArray, Float64Array, RecordBatch};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Float64Type, Schema};
+use arrow::array::{Array as _, FixedSizeListArray, RecordBatch};
+use arrow::compute::{cast, interleave};
+use arrow::datatypes::{DataType, Field, Schema};
 
 use super::text::numbered;
 use crate::exchange::ExchangeError;
@@ -13,49 +14,41 @@ use crate::exchange::ExchangeError;
 /// as a column called by the word.
 pub(super) fn joined(batch: RecordBatch) -> Result<RecordBatch, ExchangeError> {
     let schema = batch.schema();
-    let floats = schema.fields().iter().enumerate();
-    let floats: Vec<usize> = floats
+    let all = schema.fields().iter().enumerate();
+    let floats: Vec<(usize, String)> = all
         .filter(|(_, field)| field.data_type().is_floating())
-        .map(|(place, _)| place)
+        .map(|(place, field)| (place, field.name().clone()))
         .collect();
-    let names: Vec<String> = floats
-        .iter()
-        .map(|place| schema.field(*place).name().clone())
+    let names: Vec<String> = floats.iter().map(|(_, name)| name.clone()).collect();
+    let groups: Vec<(String, Vec<usize>)> = numbered(&names)
+        .into_iter()
+        .map(|(name, members)| (name, members.into_iter().map(|member| floats[member].0).collect()))
         .collect();
-    let groups = numbered(&names);
-    if groups.is_empty() {
-        return Ok(batch);
-    }
+    let grouped: BTreeSet<usize> = groups.iter().flat_map(|(_, places)| places).copied().collect();
     let (mut fields, mut columns) = (Vec::new(), Vec::new());
-    let in_group = |place: &usize| {
-        let own = floats.iter().position(|float| float == place);
-        own.is_some_and(|own| groups.iter().any(|(_, columns)| columns.contains(&own)))
-    };
-    for place in (0..schema.fields().len()).filter(|place| !in_group(place)) {
+    for place in (0..schema.fields().len()).filter(|place| !grouped.contains(place)) {
         fields.push(schema.fields()[place].clone());
         columns.push(batch.column(place).clone());
     }
     for (name, places) in groups {
-        let own = places.iter().map(|place| batch.column(floats[*place]));
-        let is_single = own.clone().all(|column| *column.data_type() == DataType::Float32);
-        let own = own
-            .map(|column| cast(column, &DataType::Float64))
-            .collect::<Result<Vec<_>, _>>()?;
-        let own: Vec<&Float64Array> = own
-            .iter()
-            .map(|column| column.as_primitive::<Float64Type>())
-            .collect();
-        let flat = (0..batch.num_rows()).flat_map(|row| {
-            own.iter()
-                .map(move |column| column.is_valid(row).then(|| column.value(row)))
-        });
-        let mut flat: ArrayRef = Arc::new(flat.collect::<Float64Array>());
-        // What was not of 64 bits is not rounded.
-        if is_single {
-            flat = cast(&flat, &DataType::Float32)?;
-        }
-        let item = Arc::new(Field::new("item", flat.data_type().clone(), true));
-        let vectors = FixedSizeListArray::try_new(item, own.len() as i32, flat, None)?;
+        let is = |kind: DataType| {
+            places
+                .iter()
+                .all(|place| *batch.column(*place).data_type() == kind)
+        };
+        // What was not of 64 bits is not rounded later.
+        let kind = match is(DataType::Float32) {
+            true => DataType::Float32,
+            false => DataType::Float64,
+        };
+        let numbers = places.iter().map(|place| cast(batch.column(*place), &kind));
+        let numbers = numbers.collect::<Result<Vec<_>, _>>()?;
+        let numbers: Vec<_> = numbers.iter().map(AsRef::as_ref).collect();
+        let by_row = |row| (0..numbers.len()).map(move |column| (column, row));
+        let order: Vec<(usize, usize)> = (0..batch.num_rows()).flat_map(by_row).collect();
+        let item = Arc::new(Field::new("item", kind, true));
+        let flat = interleave(&numbers, &order)?;
+        let vectors = FixedSizeListArray::try_new(item, numbers.len() as i32, flat, None)?;
         fields.push(Arc::new(Field::new(name, vectors.data_type().clone(), true)));
         columns.push(Arc::new(vectors));
     }

@@ -87,42 +87,34 @@ impl Painter {
         ctx: &Context<'_>,
         classes: &[&ClassEmbedding],
     ) -> Result<(), StageError> {
+        let outline = self.pipeline.outline();
+        let tokenizer = outline.tokenizer();
+        let length = tokenizer.length();
+        let say_cut = |whose: &str, tokens: usize| {
+            ctx.progress.note(&format!(
+                "{whose} is longer than the {length} tokens of the text encoder: its last {tokens} are left \
+                 out"
+            ));
+        };
         let mut cut = Vec::new();
         for class in classes {
-            let span = self
-                .pipeline
-                .outline()
-                .tokenizer()
-                .span(&class.word, self.params.tokens)?;
-            let placing = self
-                .pipeline
-                .outline()
-                .placing(&self.params.prompt_of(class), &span)?;
+            let span = tokenizer.span(&class.word, self.params.tokens)?;
+            let placing = outline.placing(&self.params.prompt_of(class), &span)?;
             if placing.cut > 0 {
                 cut.push((class.class_name.as_str(), placing.cut));
             }
         }
         if let Some((name, tokens)) = cut.first() {
-            let (length, more) = (self.pipeline.outline().tokenizer().length(), cut.len() - 1);
-            let others = if more > 0 {
-                format!(" (and of {more} other classes)")
-            } else {
-                String::new()
+            let others = match cut.len() - 1 {
+                0 => String::new(),
+                more => format!(" (and of {more} other classes)"),
             };
-            ctx.progress.note(&format!(
-                "the prompt of the class `{name}`{others} is longer than the {length} tokens of the text \
-                encoder: its last {tokens} are left out"
-            ));
+            say_cut(&format!("the prompt of the class `{name}`{others}"), *tokens);
         }
-        let tokenizer = self.pipeline.outline().tokenizer();
-        let (length, words) = (tokenizer.length(), tokenizer.bare_ids(&self.params.negative)?);
         // Both marks take a place.
-        let tokens = (words.len() + 2).saturating_sub(length);
+        let tokens = (tokenizer.bare_ids(&self.params.negative)?.len() + 2).saturating_sub(length);
         if tokens > 0 {
-            ctx.progress.note(&format!(
-                "the negative prompt is longer than the {length} tokens of the text encoder: its last \
-                 {tokens} are left out"
-            ));
+            say_cut("the negative prompt", tokens);
         }
         Ok(())
     }

@@ -59,6 +59,17 @@ pub(super) const SAMPLES: [&str; 1] = ["sample"];
 /// The place of each row in its class.
 pub(super) const PLACES: [&str; 1] = ["index"];
 
+/// Returns the true classes: what is found by the names of labels, else by those of the classes of rows.
+///
+/// # Errors
+/// As of `find`.
+pub(super) fn labels<T, E>(find: impl Fn(&[&str]) -> Result<Option<T>, E>) -> Result<Option<T>, E> {
+    match find(&LABELS)? {
+        None => find(&CLASS_IDS),
+        labels => Ok(labels),
+    }
+}
+
 /// Names in words that are told of at most.
 const MOST: usize = 8;
 

@@ -7,7 +7,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float32Type};
 use dream_schema::{Artifact, Score};
 
-use super::names::{CLASS_IDS, LABELS, PREDICTED, SAMPLES, VALUES, unread_arrays, unread_columns};
+use super::names::{CLASS_IDS, LABELS, PREDICTED, SAMPLES, VALUES, labels, unread_arrays, unread_columns};
 use super::table::{Agreed, add_classes, check_one, samples};
 use crate::content::Content;
 use crate::exchange::records::{Records, column, is_of_names};
@@ -127,10 +127,7 @@ fn of_arrays(path: &Path) -> Result<Columns, StageError> {
     let column = |names: &[&str]| Ok::<_, StageError>(file.column(names, count)?.map(|(_, column)| column));
     Ok(Columns {
         predicted: column(&PREDICTED)?.unwrap_or_else(|| vec![-1; count]),
-        labels: match column(&LABELS)? {
-            None => column(&CLASS_IDS)?,
-            labels => labels,
-        },
+        labels: labels(column)?,
         samples: column(&SAMPLES)?,
         rounded: array.is_rounded(),
         unread: unread_arrays(&file, count, &READ),
@@ -180,14 +177,12 @@ fn of_table(path: &Path) -> Result<Columns, StageError> {
         if let Some(samples) = column(path, &batch, &SAMPLES)?.filter(|(_, column)| !is_of_names(column)) {
             add_classes(path, samples, columns.samples.get_or_insert_default())?;
         }
-        let labels = match column(path, &batch, &LABELS)? {
-            None => column(path, &batch, &CLASS_IDS)?,
-            labels => labels,
-        };
-        if let Some(labels) = labels {
+        if let Some(labels) = labels(|names| column(path, &batch, names))? {
             add_classes(path, labels, columns.labels.get_or_insert_default())?;
         }
-        columns.unread = unread_columns(&batch, &Score::schema(0), &READ);
+        if columns.unread.is_none() {
+            columns.unread = unread_columns(&batch, &Score::schema(0), &READ);
+        }
     }
     Ok(columns)
 }

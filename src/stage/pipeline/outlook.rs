@@ -1,6 +1,6 @@
 //! What of a pipeline a store has, and what is to be made; and making one step of it alone.
 
-use dream_schema::{Run, RunId, Status};
+use dream_schema::{Run, RunId};
 
 use super::sources::Sources;
 use super::walk::Walker;
@@ -8,7 +8,7 @@ use super::{Preset, Reach, Step, Told};
 use crate::stage::imagine::Shard;
 use crate::stage::known::Reference;
 use crate::stage::{Asked, Context, Input, Refusals, Source, Stage, StageError, run, run_part};
-use crate::store::{Readable, Store};
+use crate::store::Store;
 
 /// A part of a pipeline, before it is run.
 #[derive(Clone, Debug)]
@@ -167,12 +167,7 @@ impl Walker for Survey<'_> {
         });
         let mut after: Vec<Step> = read.filter(|step| *step != self.step).collect();
         after.dedup();
-        let finished = |id: &RunId| {
-            self.store
-                .run(*id)
-                .is_ok_and(|run| run.status == Status::Finished)
-        };
-        let known = plan.id.filter(finished);
+        let known = input.answer(self.store);
         self.parts.push(Outlook {
             step: self.step,
             part: name.to_owned(),
@@ -181,7 +176,7 @@ impl Walker for Survey<'_> {
             known: known.is_some(),
             after,
         });
-        let made = known.map_or(input.clone(), Input::Stored);
+        let made = known.map_or_else(|| input.clone(), Input::Stored);
         self.inputs.push(made.clone());
         Ok(made)
     }
@@ -206,11 +201,7 @@ impl Walker for Single<'_, '_> {
         let store = self.ctx.store;
         if self.step != self.wanted {
             let planned = asked.plan(store, &mut Refusals::default())?;
-            let Input::Planned(plan) = &planned else {
-                return Ok(planned);
-            };
-            let finished = |id: &RunId| store.run(*id).is_ok_and(|run| run.status == Status::Finished);
-            return Ok(plan.id.filter(finished).map_or(planned.clone(), Input::Stored));
+            return Ok(planned.settled(store));
         }
         let spec = asked.spec(store)?;
         let (run, how) = match self.shard {

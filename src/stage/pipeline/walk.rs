@@ -1,6 +1,6 @@
 //! The parts of the pipeline in order, for whoever checks or runs them.
 
-use dream_schema::{Run, RunId, Status};
+use dream_schema::Run;
 
 use super::sources::Sources;
 use super::{Preset, Step, Told};
@@ -9,7 +9,7 @@ use crate::stage::{
     Asked, Context, ImageSource, Input, Refusals, Stage, StageError, detect, embed, encode, imagine, run,
     sample, select,
 };
-use crate::store::{Readable as _, Store};
+use crate::store::Store;
 
 impl Preset {
     /// Goes through the parts of the pipeline in order; each reads from those before.
@@ -118,22 +118,13 @@ pub(super) struct Stored<'a> {
 
 impl Walker for Stored<'_> {
     fn part<S: Stage>(&mut self, _: &str, asked: Asked<S>) -> Result<Input, StageError> {
-        let planned = asked.plan(self.store, &mut Refusals::default())?;
-        let id = match &planned {
-            Input::Planned(known) => known.id,
-            Input::Stored(id) => Some(*id),
-        };
-        let finished = |id: &RunId| {
-            let run = self.store.run(*id);
-            run.is_ok_and(|run| run.status == Status::Finished)
-        };
-        match id.filter(finished) {
-            Some(id) => Ok(Input::Stored(id)),
-            None => {
-                self.missing += 1;
-                Ok(planned)
-            }
+        let settled = asked
+            .plan(self.store, &mut Refusals::default())?
+            .settled(self.store);
+        if let Input::Planned(_) = &settled {
+            self.missing += 1;
         }
+        Ok(settled)
     }
 }
 

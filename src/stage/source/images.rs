@@ -84,6 +84,15 @@ pub(in crate::stage) fn read_images(
     Ok(ImageSource(source))
 }
 
+/// Returns what is to be told of the image set at `path`: splits without images of some classes, and what is
+/// not read. A set that this process has just read is not read again.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn notes_on_images(path: &Path, reading: &Reading) -> Result<Vec<String>, StageError> {
+    Ok(memo::description(path, reading)?.notes())
+}
+
 fn skipped(description: &Description) -> BTreeMap<String, Vec<SkippedImage>> {
     let row = |bad: &Skipped| SkippedImage {
         index: bad.index as u64,

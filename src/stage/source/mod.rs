@@ -12,7 +12,7 @@ use super::{Role, StageError};
 use crate::store::{Readable, Store};
 
 pub(super) use images::read_images;
-pub use images::{ImageSource, register_images};
+pub use images::{ImageSource, notes_on_images, register_images};
 pub(super) use model::read_model;
 pub use model::{MODEL_KIND, ModelSource, register_model};
 pub use state::{STATE_KIND, StateSource, register_state};

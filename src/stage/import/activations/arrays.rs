@@ -4,7 +4,7 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 
-use super::super::names::{CLASS_IDS, FEATURES, LABELS, LOGITS, SAMPLES, unread_arrays};
+use super::super::names::{CLASS_IDS, FEATURES, LABELS, LOGITS, SAMPLES, labels, unread_arrays};
 use super::{Arrays, Matrix, Parts};
 use crate::exchange::{Array, ArrayFile, ExchangeError};
 use crate::nn::State;
@@ -114,10 +114,7 @@ pub(super) fn of_one_file(path: &Path) -> Result<Parts, StageError> {
         ));
     }
     let classes = |names: &[&str]| file.called(names)?.map(|array| file.classes(array)).transpose();
-    let labels = match classes(&LABELS)? {
-        None => classes(&CLASS_IDS)?,
-        labels => labels,
-    };
+    let labels = labels(classes)?;
     let head = match (of_floats(&WEIGHT)?, of_floats(&BIAS)?) {
         (Some(weight), Some(bias)) => Some(head([(path, &file, weight), (path, &file, bias)])?),
         (None, None) => None,

@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 
 use dream_schema::{Activation, Artifact};
 
-use super::super::names::{CLASS_IDS, FEATURES, LABELS, LOGITS, SAMPLES, unread_columns};
+use super::super::names::{CLASS_IDS, FEATURES, LABELS, LOGITS, SAMPLES, labels, unread_columns};
 use super::super::table::{Agreed, add_classes, check_one};
 use super::{Matrix, Parts};
 use crate::exchange::records::{Records, column, flatten, is_of_names};
@@ -23,18 +23,16 @@ pub(super) fn read(path: &Path) -> Result<Parts, StageError> {
         let start = (row, path);
         add(start, &batch, &FEATURES, features)?;
         add(start, &batch, &LOGITS, logits)?;
-        let labels = match column(path, &batch, &LABELS)? {
-            None => column(path, &batch, &CLASS_IDS)?,
-            labels => labels,
-        };
-        if let Some(column) = labels {
+        if let Some(column) = labels(|names| column(path, &batch, names))? {
             add_classes(path, column, parts.labels.get_or_insert_default())?;
         }
         if let Some(column) = column(path, &batch, &SAMPLES)?.filter(|(_, column)| !is_of_names(column)) {
             add_classes(path, column, parts.samples.get_or_insert_default())?;
         }
-        let read: [&[&str]; 5] = [&FEATURES, &LOGITS, &LABELS, &CLASS_IDS, &SAMPLES];
-        parts.unread = unread_columns(&batch, &Activation::schema(0), &read);
+        if parts.unread.is_none() {
+            let read: [&[&str]; 5] = [&FEATURES, &LOGITS, &LABELS, &CLASS_IDS, &SAMPLES];
+            parts.unread = unread_columns(&batch, &Activation::schema(0), &read);
+        }
         row += batch.num_rows() as u64;
         let fields = batch.schema_ref().fields().iter();
         found = fields.map(|field| format!("`{}`", field.name())).collect();

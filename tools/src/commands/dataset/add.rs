@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use dream_ood::ask;
-use dream_ood::dataset::{self, Kind, Preview, Reading};
+use dream_ood::dataset::{self, Kind, Reading};
 use dream_ood::diffusion;
 use dream_ood::query::datasets_batch;
 use dream_ood::stage::classes::{ClassRow, read_classes};
 use dream_ood::stage::{
-    ImageSource, MODEL_KIND, STATE_KIND, Source as _, check_source_name, register_images, register_model,
-    register_state,
+    ImageSource, MODEL_KIND, STATE_KIND, Source as _, check_source_name, notes_on_images, register_images,
+    register_model, register_state,
 };
 
 use crate::globals::{Format, Globals};
@@ -99,7 +99,7 @@ impl Add {
             return Ok(());
         };
         let reading = self.reading(kind)?;
-        for note in notes(&dataset::preview(&path, &reading)?) {
+        for note in notes_on_images(&path, &reading)? {
             session.bars.say(&format!("  {note}"));
         }
         for split in source.splits() {
@@ -191,7 +191,7 @@ fn show(globals: &Globals, path: &Path, reading: &Reading) -> Result<()> {
         ]
     });
     let rows: Vec<[String; 4]> = std::iter::once(head).chain(rows).collect();
-    for note in notes(&preview) {
+    for note in preview.notes() {
         output::aside(&note);
     }
     if globals.format == Format::Csv {
@@ -214,25 +214,6 @@ fn show(globals: &Globals, path: &Path, reading: &Reading) -> Result<()> {
         out!("{} classes: {first}{more}", preview.classes.len())?;
     }
     output::columns(&rows)
-}
-
-/// What is to be told of a set: classes without a picture, and what lies beside its images and is not read.
-fn notes(preview: &Preview) -> Vec<String> {
-    let count = preview.count;
-    let fewer = preview
-        .splits
-        .iter()
-        .filter(|split| split.classes.is_some_and(|own| own < count));
-    let fewer = fewer.map(|split| {
-        let own = split.classes.unwrap_or_default();
-        format!(
-            "the split {} has images of {own} of the {count} classes",
-            split.name
-        )
-    });
-    let unread = &preview.unread;
-    let unread = (!unread.is_empty()).then(|| format!("not read: {}", unread.join(", ")));
-    fewer.chain(unread).collect()
 }
 
 /// A model's file, below the model's folder.

@@ -250,12 +250,7 @@ impl Detect {
                 &planned,
                 &mut refusals,
             )?;
-            plain = Some(match &planned {
-                Input::Planned(known) if session.has_answer(&planned) => {
-                    known.id.map_or(planned.clone(), Input::Stored)
-                }
-                Input::Planned(_) | Input::Stored(_) => planned.clone(),
-            });
+            plain = Some(planned.clone().settled(&session.store));
             asked_for.push(planned);
         }
         if wanted.by_method {

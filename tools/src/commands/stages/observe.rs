@@ -140,9 +140,7 @@ impl Observe {
         print_runs(&session, &runs)?;
         Ok(Verdict::Good)
     }
-}
 
-impl Observe {
     /// Refuses a set with the classifier's classes in another order, unless it is said what becomes of its
     /// labels; says so where it has some of the classes, or has numbers for them. The labels of a set of
     /// others mean nothing to the classifier.

@@ -1,0 +1,144 @@
+//! Sets in archives.
+
+use std::io::Write;
+
+use super::layouts::{read, tree, words};
+use super::*;
+
+pub(super) fn tar(dir: &Path) -> Vec<u8> {
+    let mut tar = ::tar::Builder::new(Vec::new());
+    tar.append_dir_all("./set", dir).unwrap();
+    tar.into_inner().unwrap()
+}
+
+pub(super) fn zip(dir: &Path, files: &[&str]) -> Vec<u8> {
+    let mut out = ::zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let options =
+        ::zip::write::SimpleFileOptions::default().compression_method(::zip::CompressionMethod::Stored);
+    for file in files {
+        out.start_file(format!("set/{file}"), options).unwrap();
+        out.write_all(&fs::read(dir.join(file)).unwrap()).unwrap();
+    }
+    out.finish().unwrap().into_inner()
+}
+
+#[test]
+fn archives_hold_the_set_of_their_folder() {
+    let files = ["train/a/x.png", "train/b/y.png", "test/a/z.png", "test/b/w.png"];
+    let dir = tree(&files);
+    let wanted = describe(dir.path(), &Reading::default()).unwrap();
+    let out = tempfile::tempdir().unwrap();
+    let whole = tar(dir.path());
+    for (name, bytes) in [
+        ("set.tar", whole.clone()),
+        ("set.tar.gz", gzip(&whole)),
+        ("set.tgz", gzip(&whole)),
+        ("set.zip", zip(dir.path(), &files)),
+        ("name-says-nothing", zip(dir.path(), &files)),
+    ] {
+        let path = out.path().join(name);
+        fs::write(&path, &bytes).unwrap();
+        let found = describe(&path, &Reading::default()).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(
+            (found.kind, found.digest),
+            (Kind::ImageFolder, wanted.digest),
+            "{name}"
+        );
+        // A class list chooses in an archive too.
+        let class = |name: &str| ClassFolder {
+            folder: name.into(),
+            name: name.into(),
+        };
+        let reading = Reading {
+            classes: vec![class("b")],
+            ..Reading::default()
+        };
+        assert_eq!(
+            words(&describe(&path, &reading).unwrap()),
+            "test 1 [b], train 1 [b]",
+            "{name}"
+        );
+        fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+        assert!(describe(&path, &Reading::default()).is_err(), "{name} cut");
+    }
+}
+
+#[test]
+fn shards_of_webdataset_have_their_labels() {
+    let dir = tree(&["000.png", "001.png"]);
+    fs::write(dir.path().join("000.cls"), "3").unwrap();
+    fs::write(dir.path().join("001.cls"), "0\n").unwrap();
+    let mut out = ::tar::Builder::new(Vec::new());
+    out.append_dir_all("", dir.path()).unwrap();
+    let shard = dir.path().join("train-000000.tar");
+    fs::write(&shard, out.into_inner().unwrap()).unwrap();
+    assert_eq!(read(&shard).unwrap(), "train 2 [0 3]");
+    fs::write(dir.path().join("001.cls"), "cat").unwrap();
+    fs::remove_file(&shard).unwrap();
+    let said = read(dir.path()).unwrap_err().to_string();
+    assert!(
+        said.contains("001.cls") && said.contains("no class number"),
+        "{said}"
+    );
+    fs::remove_file(dir.path().join("001.cls")).unwrap();
+    let said = read(dir.path()).unwrap_err().to_string();
+    assert!(said.contains("001.png has no label"), "{said}");
+}
+
+#[test]
+fn links_in_an_archive_are_followed() {
+    let dir = tree(&["a/x.png", "b/y.png"]);
+    let link = |to: &mut ::tar::Builder<Vec<u8>>, kind, name: &str, target: &str| {
+        let mut header = ::tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(0);
+        to.append_link(&mut header, name, target).unwrap();
+    };
+    let with = |links: &[(::tar::EntryType, &str, &str)]| {
+        let mut out = ::tar::Builder::new(Vec::new());
+        // A link may come before what it leads to.
+        links
+            .iter()
+            .for_each(|(kind, name, target)| link(&mut out, *kind, name, target));
+        out.append_dir_all("set", dir.path()).unwrap();
+        let path = dir.path().with_extension("tar");
+        fs::write(&path, out.into_inner().unwrap()).unwrap();
+        let found = read(&path);
+        fs::remove_file(path).unwrap();
+        found
+    };
+    use ::tar::EntryType::{Link, Symlink};
+    let both = [
+        (Link, "set/a/z.png", "set/a/x.png"),
+        (Symlink, "set/b/w.png", "../a/z.png"),
+    ];
+    assert_eq!(with(&both).unwrap(), "all 4 [a b]");
+    let said = with(&[(Symlink, "set/a/z.png", "/data/x.png")])
+        .unwrap_err()
+        .to_string();
+    assert!(said.contains("set/a/z.png is a link to /data/x.png"), "{said}");
+    let said = with(&[(Symlink, "set/c", "a")]).unwrap_err().to_string();
+    assert!(said.contains("a link to the folder"), "{said}");
+    assert_eq!(
+        with(&[(Symlink, "set/README", "nowhere")]).unwrap(),
+        "all 2 [a b]"
+    );
+}
+
+#[test]
+fn members_below_the_root_of_the_machine_are_read_as_tar_does() {
+    let dir = tree(&["x.png"]);
+    let bytes = fs::read(dir.path().join("x.png")).unwrap();
+    let mut out = ::tar::Builder::new(Vec::new());
+    for name in ["/data/a/x.png", "/data/b/y.png"] {
+        let mut header = ::tar::Header::new_ustar();
+        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_size(bytes.len() as u64);
+        header.set_entry_type(::tar::EntryType::Regular);
+        header.set_cksum();
+        out.append(&header, &bytes[..]).unwrap();
+    }
+    let path = dir.path().join("set.tar");
+    fs::write(&path, out.into_inner().unwrap()).unwrap();
+    assert_eq!(read(&path).unwrap(), "all 2 [a b]");
+}
