@@ -11,24 +11,20 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::archive::Archive;
-use super::beside::{Label, Labelled};
+use super::beside::{self, Label, Labelled};
 use super::error::DatasetError;
 use super::files;
 use super::item::{Container, Item, Stored};
-use super::layout::{Arrangement, arrange, unwrapped};
-use super::names::{is_split, normal};
+use super::layout::{arrange, unwrapped};
+use super::listed;
 use super::set::Reading;
 use super::shards;
 use super::tiny::Tiny;
-use super::tree;
-use super::tree::{Entry, Folder, Place, Walk};
+use super::tree::{self, Folder, Walk};
 use crate::content::Content as FileContent;
 
 /// The split of a folder without splits.
 pub(super) const ALL: &str = "all";
-
-/// How deep the directories of a list of classes are looked for.
-const LIST_DEPTH: usize = 6;
 
 /// A class whose directory is not named as the class.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,7 +104,7 @@ impl FolderSet {
             return tiny.read(&walk, &reading.classes);
         }
         if !reading.classes.is_empty() {
-            return Self::of_list(&walk, &root, &reading.classes);
+            return listed::read(&walk, &root, reading);
         }
         let mut node = walk.node("", &root)?;
         if node.count == 0 {
@@ -118,10 +114,8 @@ impl FolderSet {
             };
         }
         let tables = node.tables_below();
-        if matches!(root, Folder::Packed(..)) {
-            node = unwrapped(node);
-        }
-        let Arrangement { mut splits } = arrange(path, node)?;
+        node = unwrapped(node);
+        let mut splits = arrange(path, node)?;
         // Shards of WebDataset have the name of their split.
         if let (Folder::Packed(..), [only]) = (&root, splits.as_mut_slice())
             && matches!(only.content, Content::Labelled(_))
@@ -129,120 +123,15 @@ impl FolderSet {
         {
             only.name = super::list::split_of(path);
         }
-        let is_unlabelled = |split: &Split| matches!(split.content, Content::Unlabelled(_));
-        let unread = match splits.iter().all(is_unlabelled) {
-            true => tables,
-            false => Vec::new(),
-        };
+        // Those that say the labels are read.
+        let is_labelled = |split: &Split| matches!(split.content, Content::Labelled(_));
+        let labelled = splits.iter().any(is_labelled);
+        let name = |path: &str| path.rsplit('/').next().is_some_and(beside::is_table);
+        let unread = tables.into_iter().filter(|path| !(labelled && name(path)));
         Ok(Self {
-            unread,
+            unread: unread.map(|path| format!("the file {path}")).collect(),
             ..Self::of_all(path, splits)?
         })
-    }
-
-    /// The directories of a list of classes, in the folder or in its splits; whatever else is there is passed
-    /// over.
-    fn of_list(walk: &Walk<'_>, root: &Folder, list: &[ClassFolder]) -> Result<Self, DatasetError> {
-        // A Mac's folders have another normal form than most tables.
-        let place: BTreeMap<String, usize> = list
-            .iter()
-            .enumerate()
-            .map(|(i, c)| (normal(&c.folder), i))
-            .collect();
-        if place.len() < list.len() {
-            return Err(DatasetError::Layout {
-                path: walk.path.to_owned(),
-                reason: "the list of classes names a directory twice".to_owned(),
-            });
-        }
-        // The class directories of each folder that has some, by the names of the folders above.
-        let mut found = Vec::new();
-        let mut level = vec![(Vec::new(), root.clone())];
-        for _ in 0..LIST_DEPTH {
-            let mut below = Vec::new();
-            for (above, folder) in level {
-                let inner = folder.list()?.into_iter().filter_map(directory);
-                let (mut classes, others): (Vec<_>, Vec<_>) =
-                    inner.partition(|(name, _)| place.contains_key(&normal(name)));
-                // In the order of the list, and so of the labels.
-                classes.sort_by_key(|(name, _)| place.get(&normal(name)).copied());
-                if let Some((other, class)) = likened(&others, &classes, list) {
-                    return Err(DatasetError::Layout {
-                        path: walk.path.to_owned(),
-                        reason: format!(
-                            "the list of classes names the directory {class}, and in {} it is called {other}",
-                            if above.is_empty() {
-                                "it".to_owned()
-                            } else {
-                                above.join("/")
-                            }
-                        ),
-                    });
-                }
-                if classes.is_empty() {
-                    let others = others.into_iter();
-                    below.extend(others.map(|(name, folder)| ([&above[..], &[name]].concat(), folder)));
-                } else {
-                    let nodes = classes
-                        .into_iter()
-                        .map(|(name, folder)| walk.node(&name, &folder));
-                    found.push((above, nodes.collect::<Result<Vec<_>, _>>()?));
-                }
-            }
-            level = below;
-        }
-        // Annotations lie in directories of the classes, too.
-        let has_images = |(_, classes): &(_, Vec<tree::Node>)| classes.iter().any(|class| class.count > 0);
-        if found.iter().any(has_images) {
-            found.retain(has_images);
-        }
-        let has = |class: &&ClassFolder| {
-            let mut classes = found.iter().flat_map(|(_, classes)| classes);
-            classes.any(|found| normal(&found.name) == normal(&class.folder))
-        };
-        if let Some(absent) = list.iter().find(|class| !has(class)) {
-            return Err(DatasetError::Missing {
-                path: walk.path.to_owned(),
-                expected: format!("directory {} of the class {}", absent.folder, absent.name),
-            });
-        }
-        let mut splits: BTreeMap<String, (String, Split)> = BTreeMap::new();
-        for (above, classes) in found {
-            let own = above.iter().rev().find(|name| is_split(name)).or(above.last());
-            let split = own.map_or(ALL, String::as_str).to_owned();
-            let within = above.join("/");
-            let mut content = Vec::new();
-            for class in classes {
-                if class.count == 0 {
-                    return Err(DatasetError::EmptyClass {
-                        path: walk.path.join(&within),
-                        class: class.name,
-                    });
-                }
-                content.push((class.name.clone(), class.into_images()));
-            }
-            let made = Split {
-                name: split.clone(),
-                content: Content::Classes(content),
-            };
-            if let Some((other, _)) = splits.insert(split.clone(), (within.clone(), made)) {
-                return Err(DatasetError::Layout {
-                    path: walk.path.to_owned(),
-                    reason: format!(
-                        "{other} and {within} would both be the split `{split}`: name the folder of one of \
-                         them"
-                    ),
-                });
-            }
-        }
-        let splits = splits.into_values().map(|(_, split)| split).collect();
-        // Only directories of the list were taken.
-        let label = |folder: &str| place.get(&normal(folder)).copied().unwrap_or_default();
-        Self::of(
-            splits,
-            list.iter().map(|class| class.name.clone()).collect(),
-            label,
-        )
     }
 
     fn of_all(path: &Path, splits: Vec<Split>) -> Result<Self, DatasetError> {
@@ -320,30 +209,6 @@ impl FolderSet {
     }
 }
 
-/// A directory of a folder that is called as an absent class of the list but for the size of letters and
-/// spaces around, and that class. It would be passed over.
-fn likened<'l>(
-    others: &[(String, Folder)],
-    classes: &[(String, Folder)],
-    list: &'l [ClassFolder],
-) -> Option<(String, &'l str)> {
-    let plain = |name: &str| normal(name.trim()).to_lowercase();
-    let absent = list.iter().map(|class| class.folder.as_str());
-    let absent = absent.filter(|class| classes.iter().all(|(name, _)| normal(name) != normal(class)));
-    let mut absent: BTreeMap<String, &str> = absent.map(|class| (plain(class), class)).collect();
-    others
-        .iter()
-        .find_map(|(name, _)| Some((name.clone(), absent.remove(&plain(name))?)))
-}
-
-/// A directory among the entries of a folder.
-fn directory(entry: Entry) -> Option<(String, Folder)> {
-    match entry.place {
-        Place::Folder(folder) => Some((entry.name, folder)),
-        Place::File(_) => None,
-    }
-}
-
 /// What is said of Arrow files.
 pub(super) const ARROW: &str =
     "Parquet is read: `datasets.load_from_disk(FOLDER).to_parquet(FILE)` writes it of each split";
@@ -377,8 +242,13 @@ fn nothing(path: &Path, node: &tree::Node) -> DatasetError {
                  unpack them"
         )
     } else if ends(".npy") || ends(".npz") {
-        "it was taken for a folder of images, but holds NumPy arrays and no picture; PNG, JPEG and Parquet \
-         are read"
+        format!(
+            "it was taken for a folder of images, but holds NumPy arrays and no picture: name the folder, or \
+             the file, in which they are{packed}"
+        )
+    } else if ends("data.mdb") {
+        "it was taken for a folder of images, but holds an LMDB database, as LSUN's; write its pictures as \
+         PNG or JPEG files"
             .to_owned()
     } else if others.is_empty() {
         "it was taken for a folder of images, but there are neither images nor directories with any in it"

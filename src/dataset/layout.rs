@@ -10,13 +10,8 @@ use super::item::Stored;
 use super::names::is_split;
 use super::tree::Node;
 
-/// A tree as splits.
-pub(super) struct Arrangement {
-    pub splits: Vec<Split>,
-}
-
-/// Goes into an archive's only folder, and its only folder, unless that is a split or holds the images
-/// itself.
+/// Goes into an only folder, and its only folder, unless that is a split or holds the images itself: it is the
+/// folder around a set, as archives have one.
 pub(super) fn unwrapped(mut node: Node) -> Node {
     loop {
         let full: Vec<usize> = (0..node.folders.len())
@@ -40,22 +35,24 @@ pub(super) fn unwrapped(mut node: Node) -> Node {
 /// - directories of directories: splits of classes; one with images of its own may stand beside them if it is
 ///   called as a split is, and has no labels;
 /// - what holds nothing but one of these is passed through (`Data/CLS-LOC`, `train/images`), and directories
-///   without any image (`labels`, `Annotations`) are passed over beside splits.
+///   without any image (`labels`, `Annotations`) are passed over beside splits, as are pictures that say
+///   something of those in `images` beside them (`annotations/trimaps`, `SegmentationClass`).
 ///
 /// Directories that are not called as splits are taken for splits (the domains `amazon` and `webcam`) only
 /// where they are no sets of their own and the images are right in their class directories: deeper ones
 /// might be classes, too.
-pub(super) fn arrange(path: &Path, node: Node) -> Result<Arrangement, DatasetError> {
+pub(super) fn arrange(path: &Path, node: Node) -> Result<Vec<Split>, DatasetError> {
     let layout = |reason: &str| DatasetError::Layout {
         path: path.to_owned(),
         reason: reason.to_owned(),
     };
     if let Some(labels) = Labels::of(path, &node)? {
-        return Ok(Arrangement {
-            splits: by_split(labels.put_on(path, node.into_images())?),
-        });
+        return Ok(by_split(labels.put_on(path, node.into_images())?));
     }
     let (mut full, empty): (Vec<Node>, Vec<Node>) = node.folders.into_iter().partition(|f| f.count > 0);
+    if full.iter().any(is_wrapper) {
+        full.retain(|folder| !is_annotation(folder));
+    }
     if !node.images.is_empty() {
         return match full.is_empty() {
             true => Ok(one(ALL, Content::Unlabelled(node.images))),
@@ -104,16 +101,14 @@ pub(super) fn arrange(path: &Path, node: Node) -> Result<Arrangement, DatasetErr
                 .map_or("", |f| f.name.as_str())
         };
         return Err(layout(&format!(
-            "some directories are classes and others splits: `{}` holds images, and `{}` directories of them",
+            "some directories are classes and others splits: `{}` holds images, and `{}` directories of them; \
+             of several sets, name one",
             named(true),
             named(false)
         )));
     }
     check_domains(path, &full)?;
-    let splits = full.into_iter().map(|folder| split(path, folder));
-    Ok(Arrangement {
-        splits: splits.collect::<Result<_, _>>()?,
-    })
+    full.into_iter().map(|folder| split(path, folder)).collect()
 }
 
 /// Refuses directories to be splits that are not called so, where they are sets of their own, or where images
@@ -159,6 +154,22 @@ fn is_wrapper(folder: &Node) -> bool {
     names.iter().any(|name| folder.name.eq_ignore_ascii_case(name))
 }
 
+/// Whether a folder is called as one of pictures that say something of other pictures.
+fn is_annotation(folder: &Node) -> bool {
+    let words = [
+        "annotation",
+        "label",
+        "mask",
+        "trimap",
+        "segmentation",
+        "groundtruth",
+        "ground_truth",
+        "depth",
+    ];
+    let name = folder.name.to_lowercase();
+    words.iter().any(|word| name.starts_with(word))
+}
+
 /// A folder, or the only one in it where that merely holds what is in it.
 fn unpacked(folder: &Node) -> &Node {
     let mut full = full_of(folder);
@@ -169,13 +180,11 @@ fn unpacked(folder: &Node) -> &Node {
 }
 
 /// A folder whose images are all in one directory.
-fn of_one(path: &Path, only: Node) -> Result<Arrangement, DatasetError> {
+fn of_one(path: &Path, only: Node) -> Result<Vec<Split>, DatasetError> {
     if !only.images.is_empty() {
         let name = match is_split(&only.name) {
             true => {
-                return Ok(Arrangement {
-                    splits: vec![split(path, only)?],
-                });
+                return Ok(vec![split(path, only)?]);
             }
             false => ALL,
         };
@@ -191,9 +200,7 @@ fn of_one(path: &Path, only: Node) -> Result<Arrangement, DatasetError> {
     if !is_split(&only.name) && (wraps || letters) {
         return arrange(path, only);
     }
-    Ok(Arrangement {
-        splits: vec![split(path, only)?],
-    })
+    Ok(vec![split(path, only)?])
 }
 
 /// Labelled images as the splits whose folders they are in; as one, if they are in no such folders.
@@ -216,13 +223,9 @@ fn by_split(images: Labelled) -> Vec<Split> {
     splits.into_iter().map(split).collect()
 }
 
-fn one(name: &str, content: Content) -> Arrangement {
-    Arrangement {
-        splits: vec![Split {
-            name: name.to_owned(),
-            content,
-        }],
-    }
+fn one(name: &str, content: Content) -> Vec<Split> {
+    let name = name.to_owned();
+    vec![Split { name, content }]
 }
 
 /// A directory as a split: of class directories, or of images.

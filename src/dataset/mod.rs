@@ -22,6 +22,7 @@ mod item;
 mod jpeg;
 mod layout;
 mod list;
+mod listed;
 mod mat;
 mod names;
 mod numpy;

@@ -136,6 +136,8 @@ pub struct Reading {
     /// Of an image folder: the classes to take, in the order of their labels. Without them, every directory
     /// is a class. Of image lists: names for the labels.
     pub classes: Vec<ClassFolder>,
+    /// Of an image folder with classes to take: some of them may not be there (ImageNet-A, -R).
+    pub partial: bool,
     /// The lists that name the images of each split.
     pub lists: BTreeMap<String, PathBuf>,
     /// Leaves out images that cannot be decoded, and says which. Without it, such an image is an error.

@@ -149,7 +149,9 @@ fn annotated(
     let of_file: BTreeMap<&str, &str> = of_file.collect();
     let mut items = Vec::new();
     for (name, stored) in files_of(walk, folder)? {
-        let class = of_file.get(name.as_str()).ok_or_else(|| DatasetError::Layout {
+        // Sorted into directories of their classes, they have kept their names.
+        let own = name.rsplit('/').next().unwrap_or(&name);
+        let class = of_file.get(own).ok_or_else(|| DatasetError::Layout {
             path: walk.path.to_owned(),
             reason: format!("its picture {name} is not in {ANNOTATIONS}"),
         })?;

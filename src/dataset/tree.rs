@@ -175,14 +175,26 @@ const TABLES: [&str; 9] = [
 /// Such files that are told of at most.
 const TOLD: usize = 4;
 
+/// Whether a file is called as those are that speak of the whole set.
+fn is_about_all(name: &str) -> bool {
+    let name = name.to_lowercase();
+    ["readme", "license", "licence", "copying", "citation", "changelog"]
+        .iter()
+        .any(|word| name.starts_with(word))
+}
+
 impl Node {
-    /// The first files in it and in its folders that may say something of its pictures, in words.
+    /// The first files in it and in its folders that may say something of its pictures, by path below it.
     pub fn tables_below(&self) -> Vec<String> {
         let own = self.tables.iter().map(|(name, _)| name).chain(&self.others);
-        let own = own.filter(|name| TABLES.contains(&extension(name).as_str()));
-        let own = own.map(|name| format!("the file {name}"));
-        let inner = self.folders.iter().flat_map(Self::tables_below);
-        own.chain(inner).take(TOLD).collect()
+        let own = own.filter(|name| TABLES.contains(&extension(name).as_str()) && !is_about_all(name));
+        let within = |folder: &Self, path: String| format!("{}/{path}", folder.name);
+        let inner = self.folders.iter();
+        let inner = inner.flat_map(|folder| {
+            let below = folder.tables_below().into_iter();
+            below.map(move |path| within(folder, path))
+        });
+        own.cloned().chain(inner).take(TOLD).collect()
     }
 
     /// All pictures of it and of its folders, by path below it.

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::known::{Input, Known, Reference};
-use super::{Arithmetic, Context, Refusals, Role, Source, StageError};
+use super::{Arithmetic, Context, ImageSource, Refusals, Role, Source, StageError};
 use crate::store::{Readable, Store};
 
 /// A stage of the pipeline.
@@ -160,6 +160,7 @@ impl<S: Stage> Asked<S> {
         if let Some(processor) = refusals.room().processor.filter(|_| !self.is_answered(store)) {
             S::arithmetic(&self.params).check(processor, refusals);
         }
+        self.check_class_names(store, refusals)?;
         let id = self.id(store);
         let source = |(role, entry): (Role, Dataset)| (role.to_string(), Reference::Entry(entry));
         let input = |(role, input): (Role, Input)| (role.to_string(), input);
@@ -180,8 +181,42 @@ impl<S: Stage> Asked<S> {
     pub fn spec(mut self, store: &Store) -> Result<RunSpec, StageError> {
         let mut refusals = Refusals::of(S::NAME);
         S::check(store, &mut self, &mut refusals)?;
+        self.check_class_names(store, &mut refusals)?;
         refusals.finish()?;
         self.spec_unchecked(store)
+    }
+
+    /// Refuses an image set whose pictures the answer in the store read under other class names: a digest does
+    /// not cover names, and what reads the answer would go by those.
+    fn check_class_names(&self, store: &Store, refusals: &mut Refusals) -> Result<(), StageError> {
+        let Some(run) = self.id(store).and_then(|id| store.run(id).ok()) else {
+            return Ok(());
+        };
+        for (role, entry) in &self.sources {
+            let Some(name) = run.spec.source_names.get(&role.to_string()) else {
+                continue;
+            };
+            let known = store.datasets()?.into_iter().find(|known| known.name == *name);
+            let Some(known) = known.filter(|known| known.digest == entry.digest) else {
+                continue;
+            };
+            let (Ok(known), Ok(asked)) = (ImageSource::of(known), ImageSource::of(entry.clone())) else {
+                continue;
+            };
+            let are_numbers = |set: &ImageSource, other: &ImageSource| set.may_have_classes(other.classes());
+            if !are_numbers(&known, &asked) && !are_numbers(&asked, &known) {
+                let (alias, own, others) = (run.id, asked.classes().join(", "), known.classes().join(", "));
+                refusals.refuse(
+                    role,
+                    format!(
+                        "run {alias} is the answer for the pictures of `{}` ({own}), and read them as `{name}`, \
+                         with other class names ({others}); `dream dataset rm {name}` removes that entry",
+                        asked.name()
+                    ),
+                );
+            }
+        }
+        Ok(())
     }
 
     fn spec_unchecked(&self, store: &Store) -> Result<RunSpec, StageError> {

@@ -129,7 +129,9 @@ pub(super) fn all(view: &View<'_>) -> Result<Vec<(String, RunId)>> {
 /// # Errors
 /// [`StoreError::BadAlias`].
 pub fn check_alias(name: &str) -> Result<()> {
-    fault(name).map_or(Ok(()), |reason| {
+    let is_id = name.len() >= SHORTEST && name.bytes().all(|b| b.is_ascii_hexdigit());
+    let own = is_id.then_some("it looks like the id of a run");
+    fault(name).or(own).map_or(Ok(()), |reason| {
         Err(StoreError::BadAlias {
             name: name.to_owned(),
             reason,
@@ -140,7 +142,8 @@ pub fn check_alias(name: &str) -> Result<()> {
 /// What a name of a data set or a model cannot be: tables of metrics have a line of that name.
 pub const RESERVED: &str = "average";
 
-/// Refuses a name of a data set or a model by the rules of aliases, and that of another line in tables.
+/// Refuses a name of a data set or a model that could not be written in a command or as that of a file, and
+/// that of another line in tables. It may look like an id (`c100`): runs are not named in its places.
 ///
 /// # Errors
 /// [`StoreError::BadName`].
@@ -175,8 +178,6 @@ fn fault(name: &str) -> Option<&'static str> {
         Some("it would look like a path to another folder")
     } else if name.starts_with('-') {
         Some("it would look like an option")
-    } else if name.len() >= SHORTEST && name.bytes().all(|b| b.is_ascii_hexdigit()) {
-        Some("it looks like the id of a run")
     } else {
         None
     }

@@ -1,6 +1,5 @@
 //! What the stages of a preset read from outside the store.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::{Named, Preset};
@@ -147,9 +146,9 @@ impl Preset {
         };
         let reading = Reading {
             kind: named.kind,
-            lists: BTreeMap::new(),
             classes: folders.iter().map(ClassRow::class_folder).collect(),
             skip_bad: named.skip_bad,
+            ..Reading::default()
         };
         match reach {
             Reach::Register => register_images(store, &named.name, &path, &reading),

@@ -74,7 +74,12 @@ pub(in crate::stage) fn read_images(
         digest: hex(&description.digest),
         splits: description.splits.iter().map(count).collect(),
         skipped: reading.skip_bad.then(|| skipped(&description)),
-        class_folders: reading.classes.iter().map(|class| class.folder.clone()).collect(),
+        class_folders: reading
+            .classes
+            .iter()
+            .filter(|class| !reading.partial || description.classes.contains(&class.name))
+            .map(|class| class.folder.clone())
+            .collect(),
         lists: lists
             .map(|(split, list)| (split.clone(), list.display().to_string()))
             .collect(),
@@ -324,6 +329,7 @@ impl ImageSource {
                 self.0.lists.iter().map(list).collect()
             },
             skip_bad: self.0.skipped.is_some(),
+            partial: false,
         }
     }
 

@@ -126,6 +126,14 @@ pub fn with_digest(
     same.retain(|entry| entry.digest == digest);
     let named = named.or(Role::ood_name(role));
     let is_named = |entry: &Dataset| named == Some(entry.name.as_str());
+    // A digest does not cover the names of classes.
+    if let Some(classes) = same
+        .iter()
+        .find(|entry| is_named(entry))
+        .map(|entry| entry.classes.clone())
+    {
+        same.retain(|entry| is_named(entry) || entry.classes == classes);
+    }
     let there = |entry: &Dataset| std::path::Path::new(&entry.path).exists();
     same.sort_by_key(|entry| (!there(entry), !is_named(entry)));
     same.into_iter().next().ok_or_else(|| StageError::UnknownSource {

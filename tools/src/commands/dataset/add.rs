@@ -34,6 +34,10 @@ pub struct Add {
     /// names. With --list: names the labels
     #[arg(long, value_name = "FILE.tsv")]
     classes: Option<PathBuf>,
+    /// With --classes, of an image folder: takes the classes that are there, as ImageNet-A and ImageNet-R
+    /// have some of ImageNet's; without it, each must be there
+    #[arg(long, requires = "classes", conflicts_with = "list")]
+    partial: bool,
     /// Takes the images that this list names, with `path label` on each line as OpenOOD's have it; paths
     /// start from PATH, label -1 is none; labels may be names of classes. Its split is SPLIT, or what its
     /// name begins with (train, val, test), or else `all`. Several lists make several splits
@@ -153,6 +157,7 @@ impl Add {
                 None => Vec::new(),
             },
             skip_bad: self.skip_bad,
+            partial: self.partial,
         })
     }
 }
