@@ -43,7 +43,10 @@ pub(super) fn read(walk: &Walk<'_>, root: &Folder, reading: &Reading) -> Result<
     if let Some(absent) = absent.filter(|_| !reading.partial || found.is_empty()) {
         return Err(DatasetError::Missing {
             path: walk.path.to_owned(),
-            expected: format!("directory {} of the class {}", absent.folder, absent.name),
+            expected: format!(
+                "directory {} of the class {} (`--partial` takes the classes that are there)",
+                absent.folder, absent.name
+            ),
         });
     }
     let there: Vec<&ClassFolder> = list.iter().filter(is_there).collect();

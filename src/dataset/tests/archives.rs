@@ -142,3 +142,19 @@ fn members_below_the_root_of_the_machine_are_read_as_tar_does() {
     fs::write(&path, out.into_inner().unwrap()).unwrap();
     assert_eq!(read(&path).unwrap(), "all 2 [a b]");
 }
+
+#[test]
+fn archives_of_a_class_each_are_no_parts_of_one_set() {
+    let (one, other) = (tree(&["a.png"]), tree(&["b.png"]));
+    let classes = tempfile::tempdir().unwrap();
+    fs::write(classes.path().join("n01440764.tar"), tar(one.path())).unwrap();
+    fs::write(classes.path().join("n01443537.tar"), tar(other.path())).unwrap();
+    let said = read(classes.path()).unwrap_err().to_string();
+    assert!(said.contains("unpack it into a folder of its name"), "{said}");
+    let splits = tempfile::tempdir().unwrap();
+    for split in ["train", "test"] {
+        fs::create_dir(splits.path().join(split)).unwrap();
+        fs::write(splits.path().join(split).join("0.tar"), tar(one.path())).unwrap();
+    }
+    assert_eq!(read(splits.path()).unwrap(), "test 1, train 1");
+}

@@ -66,7 +66,7 @@ fn shapes_of_folders() {
                 "labels/train1.txt",
                 "imdb/imdb.mat",
             ],
-            "images 2 [banded dotted]",
+            "all 2 [banded dotted]",
         ),
         // An ImageNet with torchvision's `meta.bin`, a flat validation split, and what else lies about.
         (
@@ -206,6 +206,12 @@ fn tiny_imagenet_as_unzipped() {
             (Some("val_1.JPEG"), Some(&[0, 1][..]))
         );
     }
+    // After the usual script that sorts the validation images, which leaves the table.
+    let sorted = tree(&["train/n01/images/a.png", "val/n01/b.png", "val/n02/images/c.png"]);
+    fs::write(sorted.path().join("wnids.txt"), "n01\nn02\n").unwrap();
+    let table = sorted.path().join("val/val_annotations.txt");
+    fs::write(table, "b.png\tn01\t0\t0\t1\t1\nc.png\tn02\t0\t0\t1\t1\n").unwrap();
+    assert_eq!(read(sorted.path()).unwrap(), "train 1 [n01], val 2 [n01 n02]");
     let class = ClassFolder {
         folder: "n02".into(),
         name: "frog".into(),
@@ -534,4 +540,65 @@ fn a_repository_of_hugging_faces_cache_is_its_main_snapshot() {
     assert_eq!(read(&place(&repository).unwrap()).unwrap(), "train 1 [b]");
     fs::remove_dir_all(repository.join("snapshots/bbb")).unwrap();
     assert_eq!(read(&place(&repository).unwrap()).unwrap(), "train 1 [a]");
+}
+
+#[test]
+fn a_set_is_the_same_by_the_folder_around_it() {
+    for (files, set, expected) in [
+        (
+            &[
+                "PACS/photo/dog/a.png",
+                "PACS/photo/cat/b.png",
+                "PACS/sketch/dog/c.png",
+                "PACS/sketch/cat/d.png",
+            ][..],
+            "PACS",
+            "photo 2 [cat dog], sketch 2 [cat dog]",
+        ),
+        (
+            &["dtd/images/banded/a.png", "dtd/images/dotted/b.png"],
+            "dtd/images",
+            "all 2 [banded dotted]",
+        ),
+        (
+            &["LSUN/LSUN_resize/0.png", "LSUN/LSUN_resize/1.png"],
+            "LSUN/LSUN_resize",
+            "all 2",
+        ),
+        (
+            &["flowers-102/jpg/0.png", "flowers-102/jpg/1.png"],
+            "flowers-102",
+            "all 2",
+        ),
+    ] {
+        let around = tree(files);
+        assert_eq!(read(around.path()).unwrap(), expected, "{files:?}");
+        assert_eq!(read(&around.path().join(set)).unwrap(), expected, "{set}");
+        let packed = tempfile::tempdir().unwrap();
+        let archive = packed.path().join("set.tar");
+        fs::write(&archive, tar(around.path())).unwrap();
+        assert_eq!(read(&archive).unwrap(), expected, "{files:?} in an archive");
+    }
+}
+
+#[test]
+fn pictures_that_annotate_others_are_passed_over() {
+    let pets = tree(&[
+        "images/a.png",
+        "images/b.png",
+        "annotations/trimaps/a.png",
+        "annotations/trainval.txt",
+    ]);
+    assert_eq!(read(pets.path()).unwrap(), "all 2");
+    let voc = tree(&[
+        "VOC2012/JPEGImages/a.png",
+        "VOC2012/SegmentationClass/a.png",
+        "VOC2012/Annotations/a.xml",
+    ]);
+    assert_eq!(read(voc.path()).unwrap(), "all 1");
+    // Without `images` beside it, it may be a class.
+    assert_eq!(
+        read(tree(&["mask/a.png", "no_mask/b.png"]).path()).unwrap(),
+        "all 2 [mask no_mask]"
+    );
 }

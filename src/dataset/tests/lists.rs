@@ -149,3 +149,61 @@ fn a_list_of_classes_finds_them_in_every_split_and_mixes_none() {
             .contains("train/images and train/masks")
     );
 }
+
+fn listing(classes: &[(&str, &str)], partial: bool) -> Reading {
+    let class = |(folder, name): &(&str, &str)| ClassFolder {
+        folder: (*folder).to_owned(),
+        name: (*name).to_owned(),
+    };
+    Reading {
+        classes: classes.iter().map(class).collect(),
+        partial,
+        ..Reading::default()
+    }
+}
+
+#[test]
+fn a_set_of_some_classes_is_read_where_that_is_said() {
+    let dir = tree(&["imagenet-r/n3/a.png", "imagenet-r/n1/b.png"]);
+    let classes = [("n1", "tench"), ("n2", "hen"), ("n3", "cat")];
+    let said = describe(dir.path(), &listing(&classes, false))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        said.contains("no directory n2 of the class hen (`--partial`"),
+        "{said}"
+    );
+    let found = describe(dir.path(), &listing(&classes, true)).unwrap();
+    assert_eq!(words(&found), "imagenet-r 2 [tench cat]");
+    assert_eq!(found.classes, ["tench", "cat"]);
+    // As it is read again, by the classes that are there.
+    let there = describe(dir.path(), &listing(&[classes[0], classes[2]], false)).unwrap();
+    assert_eq!(there.digest, found.digest);
+    assert!(describe(dir.path(), &listing(&[("n7", "owl")], true)).is_err());
+}
+
+#[test]
+fn directories_of_numbers_are_the_classes_of_a_list_in_its_order() {
+    let files: Vec<String> = (0..12).map(|class| format!("{class}/a.png")).collect();
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    let dir = tree(&files);
+    let names: Vec<String> = (0..12).map(|class| format!("n{class:02}")).collect();
+    let classes: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), name.as_str())).collect();
+    let found = describe(dir.path(), &listing(&classes, false)).unwrap();
+    assert_eq!(found.classes, names);
+    let set = Images::open(dir.path(), &listing(&classes, false), "all", &[]).unwrap();
+    let of_ten = (0..12)
+        .find(|image| set.name(*image).is_some_and(|name| name.starts_with("10/")))
+        .unwrap();
+    assert_eq!(set.labels().unwrap()[of_ten], 10);
+    // Of another number of classes they say nothing.
+    assert!(describe(dir.path(), &listing(&classes[..11], false)).is_err());
+}
+
+#[test]
+fn folders_of_splits_without_a_class_of_the_list_are_told() {
+    let dir = tree(&["train/n1/a.png", "train/n2/b.png", "val/c.png", "notes/d.png"]);
+    let found = preview(dir.path(), &listing(&[("n1", "tench"), ("n2", "hen")], false)).unwrap();
+    assert_eq!(found.unread, ["the folder val, which has none of the classes"]);
+    assert_eq!(found.splits.len(), 1);
+}

@@ -18,8 +18,9 @@ fn unread(path: &std::path::Path) -> Vec<String> {
 fn tables_beside_pictures_without_labels_are_told() {
     let kaggle = tree(&["train/1.png", "train/2.png", "trainLabels.csv", "README.md"]);
     assert_eq!(unread(kaggle.path()), ["the file trainLabels.csv"]);
-    let labelled = tree(&["cat/1.png", "dog/2.png", "notes.csv"]);
-    assert_eq!(unread(labelled.path()), [""; 0]);
+    // Of classes that directories say, a table may say the splits.
+    let labelled = tree(&["cat/1.png", "dog/2.png", "train.txt", "README.txt"]);
+    assert_eq!(unread(labelled.path()), ["the file train.txt"]);
     let table = tree(&["0.png", "1.png"]);
     fs::write(
         table.path().join("metadata.csv"),
@@ -27,6 +28,7 @@ fn tables_beside_pictures_without_labels_are_told() {
     )
     .unwrap();
     assert_eq!(read(table.path()).unwrap(), "all 2 [cat dog]");
+    assert_eq!(unread(table.path()), [""; 0]);
     fs::write(
         table.path().join("metadata.csv"),
         "file_name,text\n0.png,a cat\n1.png,a dog\n",
@@ -141,7 +143,7 @@ fn what_lies_beside_the_pictures_of_shards_is_told() {
     let shards = tempfile::tempdir().unwrap();
     fs::write(shards.path().join("train-000000.tar"), tar(beside.path())).unwrap();
     assert_eq!(read(shards.path()).unwrap(), "train 2");
-    assert_eq!(unread(shards.path()), ["the file labels.csv"]);
+    assert_eq!(unread(shards.path()), ["the file set/labels.csv"]);
 }
 
 #[test]

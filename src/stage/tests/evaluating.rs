@@ -366,6 +366,44 @@ fn of_two_sets_with_one_digest_the_named_one_is_read() {
 }
 
 #[test]
+fn an_answer_for_other_class_names_is_none() {
+    let tested = Tested::new(None);
+    let (store, copy) = (&tested.bench.store, tempfile::tempdir().unwrap());
+    for split in ["train", "test"] {
+        for class in files(&tested._folders[0].path().join(split)) {
+            let name = format!("new-{}", class.file_name().unwrap().to_string_lossy());
+            let to = copy.path().join(split).join(name);
+            std::fs::create_dir_all(&to).unwrap();
+            for file in files(&class) {
+                std::fs::copy(&file, to.join(file.file_name().unwrap())).unwrap();
+            }
+        }
+    }
+    let copy = register_images(store, "renamed", copy.path(), &Reading::default()).unwrap();
+    assert_eq!(copy.digest(), tested.id.digest());
+    let params = observe::Params {
+        dtype: observe::Dtype::default(),
+        precision: None,
+        split: "test".to_owned(),
+        numbered: false,
+        matched: false,
+        network: None,
+    };
+    let classifier = observe::Classifier::Run(tested.detector.id.into());
+    let own = observe::ask(&params, &classifier, &tested.id)
+        .spec(store)
+        .unwrap();
+    tested.bench.run(&own, &Watch::new(usize::MAX)).unwrap();
+    let ask = || observe::ask(&params, &classifier, &copy).spec(store);
+    let (said, id) = (ask().unwrap_err().to_string(), tested.id.name());
+    let expected = format!("read them as `{id}`, with other class names");
+    assert!(said.contains(&expected), "{said}");
+    // Without that entry the names of the other are the ones.
+    store.remove_dataset(id).unwrap();
+    assert_eq!(ask().unwrap().id(), own.id());
+}
+
+#[test]
 fn activations_in_f16_are_a_run_of_their_own_and_read_as_f32() {
     let tested = Tested::new(None);
     let observe = |dtype: observe::Dtype| {
