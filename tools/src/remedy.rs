@@ -67,8 +67,7 @@ remedies! {
                  which order";
     Unpack: "unpack or convert it, then `dream dataset add NAME FOLDER`; `dream dataset add NAME PATH \
              --dry-run` shows what would be read";
-    LookFirst: "`dream dataset add NAME PATH --dry-run` shows what would be read, and `--kind` says what it \
-                is";
+    WhatIsRead: "`dream dataset add --help` says what is read, and its `--kind` what something is";
     OtherStore: "`--store FILE` names another store";
     Verify: "`dream verify` says what else is damaged";
     Repair: "`dream repair` puts it right";
@@ -230,7 +229,7 @@ fn of_dataset(error: &DatasetError) -> Option<Remedy> {
         DatasetError::Configs { .. } => Some(Remedy::NameConfig),
         DatasetError::ClassSets { .. } => Some(Remedy::SayClasses),
         DatasetError::Foreign { .. } => Some(Remedy::Unpack),
-        DatasetError::Layout { .. } => Some(Remedy::LookFirst),
+        DatasetError::Layout { .. } => Some(Remedy::WhatIsRead),
         _ => None,
     }
 }
