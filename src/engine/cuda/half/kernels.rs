@@ -21,10 +21,10 @@ impl Tile {
         self.stages * (self.rows + self.columns) * 2 * CHANNELS + 1024
     }
 
-    /// Whether it runs where a block may have so many bytes: the kernel declares 8 for each row beside those
-    /// that it is launched with.
+    /// Whether it runs where a block may have so many bytes: the kernel declares 8 for each row, up to the
+    /// next kilobyte, beside those that it is launched with.
     fn fits(&self, shared: usize) -> bool {
-        self.memory() + 8 * self.rows <= shared
+        self.memory() + (8 * self.rows).next_multiple_of(1024) <= shared
     }
 }
 
