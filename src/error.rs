@@ -146,6 +146,7 @@ impl HasKind for candle_core::Error {
     fn kind(&self) -> Kind {
         match self {
             Self::Io(error) => HasKind::kind(error),
+            Self::Cuda(error) if let Some(gpu) = error.downcast_ref::<GpuError>() => gpu.kind(),
             Self::Cuda(error) if !is_out_of_memory(error.as_ref()) => Kind::Internal,
             Self::Cuda(_) | Self::Metal(_) => Kind::Resource,
             Self::NotCompiledWithCudaSupport | Self::NotCompiledWithMetalSupport => Kind::Unsupported,
@@ -256,6 +257,8 @@ mod tests {
             of(StageError::from(cuda("CUBLAS_STATUS_NOT_INITIALIZED"))),
             Kind::Internal
         );
+        let old = GpuError::TooOld { major: 7, minor: 5 };
+        assert_eq!(of(candle_core::Error::Cuda(old.into())), Kind::Unsupported);
     }
 
     #[test]

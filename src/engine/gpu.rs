@@ -14,6 +14,17 @@ pub enum GpuError {
     /// Libraries of CUDA's are not there; at least one.
     #[error("{}", Listed(.0))]
     Libraries(Vec<MissingLibrary>),
+    /// The kernels that are asked for are compiled for later cards.
+    #[error(
+        "this GPU has compute capability {major}.{minor}, and the kernels for half precision, residual \
+         networks and sampling need 8.0 or more"
+    )]
+    TooOld {
+        /// Its compute capability.
+        major: i32,
+        /// The digit behind the point.
+        minor: i32,
+    },
     /// The driver refuses, or there is no such GPU.
     #[error(transparent)]
     Device(#[from] candle_core::Error),
@@ -22,7 +33,7 @@ pub enum GpuError {
 impl HasKind for GpuError {
     fn kind(&self) -> Kind {
         match self {
-            Self::NotBuilt => Kind::Unsupported,
+            Self::NotBuilt | Self::TooOld { .. } => Kind::Unsupported,
             Self::Libraries(_) => Kind::Missing,
             Self::Device(error) => error.kind(),
         }

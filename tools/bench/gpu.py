@@ -25,7 +25,18 @@ import numpy as np
 
 CLASSES = ["one", "two", "three", "four"]
 # Stem, batch and side of a training step of a ResNet-34, and how many steps an epoch has.
-TRAININGS = [("cifar", 256, 32, 40), ("imagenet", 160, 224, 8)]
+TRAININGS = [("cifar", 256, 32, 40), ("imagenet", 160, 224, 40)]
+
+
+def libraries():
+    """Folders where the program finds CUDA's libraries: those of this Python's packages, then the user's."""
+    try:
+        import nvidia
+        packages = list(nvidia.__path__)
+    except ImportError:
+        packages = []
+    found = {str(file.parent) for package in packages for file in Path(package).glob("**/lib*.so.*")}
+    return ":".join([*sorted(found), *filter(None, [os.environ.get("LD_LIBRARY_PATH")])])
 
 
 class Dream:
@@ -34,12 +45,14 @@ class Dream:
     def __init__(self, program, device, folder):
         self.folder, self.device = folder, device
         self.start = [program, "--store", str(folder / "gpu.redb"), "-q"]
+        self.environment = os.environ | {"LD_LIBRARY_PATH": libraries()}
 
     def __call__(self, *args):
         """Runs a command; returns what it printed and its seconds."""
         device = [] if args[0] == "dataset" else ["--device", self.device]
         begun = time.perf_counter()
-        done = subprocess.run([*self.start, *device, *map(str, args)], capture_output=True, text=True)
+        done = subprocess.run([*self.start, *device, *map(str, args)], capture_output=True, text=True,
+                              env=self.environment)
         seconds = time.perf_counter() - begun
         if done.returncode:
             raise RuntimeError(f"dream {' '.join(map(str, args))}: {done.stderr.strip()[-400:]}")

@@ -92,6 +92,7 @@ remedies! {
     CudaLibraries: "libcuda.so.1 comes with NVIDIA's driver, the others with a CUDA toolkit of the version \
                     that ends their names; `LD_LIBRARY_PATH` names the folder where they are, and `--device \
                     cpu` needs none of them";
+    OtherDevice: "`--device cpu` needs no GPU, and `dream imagine --precision f32` none of these kernels";
     Replace: "`--force` replaces it";
     GoOn: "once that is mended the same command goes on: `dream export --to` writes what is missing, \
            `dream import --from` takes it in";
@@ -244,12 +245,18 @@ fn of_diffusion(error: &DiffusionError) -> Option<Remedy> {
 }
 
 fn of_tensor(error: &candle_core::Error) -> Option<Remedy> {
+    if let candle_core::Error::Cuda(error) = error
+        && let Some(error) = error.downcast_ref()
+    {
+        return of_gpu(error);
+    }
     (Kind::of(error) == Some(Kind::Resource)).then_some(Remedy::LessMemory)
 }
 
 fn of_gpu(error: &GpuError) -> Option<Remedy> {
     match error {
         GpuError::Libraries(_) => Some(Remedy::CudaLibraries),
+        GpuError::TooOld { .. } => Some(Remedy::OtherDevice),
         GpuError::Device(error) => of_tensor(error),
         GpuError::NotBuilt => None,
     }
@@ -299,6 +306,9 @@ mod tests {
             name: "set".into(),
             near: Vec::new(),
         };
+        let old = GpuError::TooOld { major: 7, minor: 5 };
+        let old = StageError::from(candle_core::Error::Cuda(old.into()));
+        assert_eq!(of(&old.into()), Some(Remedy::OtherDevice));
         assert_eq!(of(&unknown().into()), Some(Remedy::Register));
         assert_eq!(of(&StageError::from(unknown()).into()), Some(Remedy::Register));
         assert_eq!(

@@ -111,9 +111,10 @@ pub(super) fn failed(error: impl std::fmt::Debug) -> candle_core::Error {
     candle_core::Error::Cuda(format!("CUDA: {error:?}").into())
 }
 
-/// Makes ready for our own kernels: nothing waits for events, and freed memory is kept for the next
-/// allocation.
+/// Makes ready for our own kernels: the device is the thread's, nothing waits for events, and freed memory
+/// is kept for the next allocation.
 pub(super) fn prepare(device: &CudaDevice, stream: &CudaStream) -> Result<()> {
+    stream.context().bind_to_thread().map_err(failed)?;
     // SAFETY: all work is on one stream.
     unsafe { device.disable_event_tracking() };
     let most = u64::MAX;

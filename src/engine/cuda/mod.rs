@@ -36,3 +36,10 @@ pub(super) use self::libraries::missing;
 
 #[cfg(feature = "cuda")]
 use self::engine::{failed, launch, prepare};
+
+/// Whether tests run on a GPU (`DREAM_TEST_CUDA=1`). What needs the source tree or a compiler is left out
+/// then: neither needs to be on the machine that has one.
+#[cfg(test)]
+pub(super) fn tested() -> bool {
+    cfg!(feature = "cuda") && std::env::var("DREAM_TEST_CUDA").is_ok_and(|v| v == "1")
+}

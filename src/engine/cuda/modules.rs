@@ -8,6 +8,7 @@ use candle_core::cuda::cudarc::nvrtc::Ptx;
 use candle_core::{CudaDevice, Result};
 
 use super::failed;
+use crate::engine::GpuError;
 
 /// A file of kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +49,11 @@ pub(super) fn function(device: &CudaDevice, module: Module, name: &str) -> Resul
         Some((_, module)) => module.clone(),
         None => {
             let stream = device.cuda_stream();
+            let (major, minor) = stream.context().compute_capability().map_err(failed)?;
+            if major < 8 {
+                let error = GpuError::TooOld { major, minor };
+                return Err(candle_core::Error::Cuda(error.into()));
+            }
             let code = Ptx::from_binary(module.code().to_vec());
             let module = stream.context().load_module(code).map_err(failed)?;
             loaded.push((key, module.clone()));

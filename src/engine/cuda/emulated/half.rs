@@ -15,6 +15,7 @@ use crate::engine::layers::Repeat;
 pub(super) struct Device {
     program: Program,
     hopper: bool,
+    shared: usize,
     parts: u64,
     sums: u64,
     /// Copies of the tensors that a layer reads.
@@ -22,13 +23,14 @@ pub(super) struct Device {
 }
 
 impl Device {
-    pub(super) fn start(hopper: bool) -> Option<Self> {
+    pub(super) fn start(hopper: bool, shared: usize) -> Option<Self> {
         let program = Program::start()?;
         Some(Self {
             parts: program.allocate(PARTS),
             sums: program.allocate(4 * SUMS),
             program,
             hopper,
+            shared,
             copies: Mutex::default(),
         })
     }
@@ -37,6 +39,10 @@ impl Device {
 impl Machine for Device {
     fn hopper(&self) -> bool {
         self.hopper
+    }
+
+    fn shared(&self) -> usize {
+        self.shared
     }
 
     /// A copy, as far from an aligned address as the tensor is in its storage.
@@ -87,6 +93,9 @@ impl Machine for Device {
     }
 
     fn launch(&self, launch: &Launch, args: &[Arg]) -> Result<()> {
+        if launch.memory > self.shared {
+            bail!("{launch:?}: a block may have {} bytes", self.shared);
+        }
         self.program.launch(launch, args);
         Ok(())
     }

@@ -8,6 +8,8 @@ mod residual;
 mod sampling;
 mod tests;
 
+use std::sync::Arc;
+
 use candle_core::{DType, Device, Result, Tensor, Var};
 
 use self::program::Program;
@@ -33,17 +35,18 @@ pub(in crate::engine) fn emulated() -> Vec<(Engine, f32)> {
 }
 
 fn made() -> Vec<(Engine, f32)> {
-    let engine = |layers: std::sync::Arc<dyn Layers>| Engine(layers);
-    let half = |hopper| {
-        let device = half::Device::start(hopper)?;
-        let half = Half::new(&Device::Cpu, std::sync::Arc::new(device), true);
-        Some((engine(std::sync::Arc::new(half)), 400.0))
-    };
-    let training = Emulated::start(Precision::F32).map(|e| (engine(std::sync::Arc::new(e)), 4.0));
-    [training, half(false), half(true)]
-        .into_iter()
-        .flatten()
-        .collect()
+    let training = Emulated::start(Precision::F32).map(|e| (Engine(Arc::new(e)), 4.0));
+    let [ampere, hopper] = [(false, 166_912), (true, 232_448)]
+        .map(|(hopper, shared)| in_half(hopper, shared).map(|engine| (engine, 400.0)));
+    [training, ampere, hopper].into_iter().flatten().collect()
+}
+
+/// Half precision, with the kernels for Hopper or without, where a block may have so many bytes of shared
+/// memory.
+fn in_half(hopper: bool, shared: usize) -> Option<Engine> {
+    let device = half::Device::start(hopper, shared)?;
+    let half = Half::new(&Device::Cpu, Arc::new(device), true);
+    Some(Engine(Arc::new(half)))
 }
 
 /// Training.

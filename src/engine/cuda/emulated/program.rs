@@ -6,6 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::{Arg, Launch};
+use crate::engine::cuda::tested;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// What is compiled, each by itself, and what it reads.
@@ -84,9 +85,12 @@ impl Drop for Pipes {
 }
 
 impl Program {
-    /// Starts a device; none, with a word on stderr, where there is no C++ compiler. With
-    /// `DREAM_TEST_KERNELS=1` that is a failure.
+    /// Starts a device; none where a GPU is tested, and, with a word on stderr, where there is no C++
+    /// compiler. With `DREAM_TEST_KERNELS=1` the latter is a failure.
     pub(super) fn start() -> Option<Self> {
+        if tested() {
+            return None;
+        }
         static COMPILED: OnceLock<Option<PathBuf>> = OnceLock::new();
         let program = COMPILED.get_or_init(|| match compiler() {
             Ok(version) => Some(compiled(&version)),

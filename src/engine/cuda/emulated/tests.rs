@@ -4,7 +4,7 @@
 use candle_core::{DType, Device, Result, Tensor};
 use half::f16;
 
-use super::{Emulated, emulated};
+use super::{Emulated, emulated, in_half};
 use crate::engine::Engine;
 use crate::engine::options::Precision;
 use crate::engine::raw::{
@@ -57,7 +57,7 @@ fn close(found: Result<Tensor>, expected: &Tensor, bound: f32, what: &str) {
 type Convolution = (usize, Stride, usize, [usize; 2], [usize; 2]);
 
 /// With a residual, or, in `every` way, without and with a number per channel, too.
-fn convolve(case: Convolution, every: bool) {
+fn convolve(engines: &[Engine], case: Convolution, every: bool) {
     let (kernel, stride, batch, [height, width], [inputs, outputs]) = case;
     let weight = numbers(100, outputs * inputs * kernel * kernel);
     let bias = numbers(101, outputs);
@@ -75,8 +75,8 @@ fn convolve(case: Convolution, every: bool) {
     let x = random(4, &[batch, height, width, inputs]);
     let plain = load(&oracle()).forward(&x, Plus::Nothing).unwrap();
     let (channels, residual) = (random(3, &[outputs]), random(2, plain.dims()));
-    for engine in halves() {
-        let layer = load(&engine);
+    for engine in engines {
+        let layer = load(engine);
         let what = format!("{engine:?} {case:?}");
         let (c, r) = (narrow(&channels), narrow(&residual));
         let ways = [
@@ -112,7 +112,7 @@ fn convolutions_of_every_tile() {
         (3, Stride::Double, 2, [4, 3], [70, 128]),
         (1, Stride::Same, 1, [13, 11], [300, 256]),
     ] {
-        convolve(case, true);
+        convolve(&halves(), case, true);
     }
 }
 
@@ -125,13 +125,36 @@ fn convolutions_of_many_pixels() {
         (1, Stride::Same, 2, [67, 65], [192, 320]),
         (1, Stride::Same, 1, [93, 93], [192, 256]),
     ] {
-        convolve(case, false);
+        convolve(&halves(), case, false);
+    }
+}
+
+/// Batch, queries, keys, heads, width.
+type Attended = (usize, usize, usize, usize, usize);
+
+fn attend(engines: &[Engine], case: Attended) {
+    let (batch, tokens, others, heads, width) = case;
+    let channels = heads * width;
+    let q = random(11, &[batch, tokens, channels]);
+    let kv = random(12, &[batch, others, 2 * channels]);
+    let own = random(10, &[batch, tokens, 3 * channels]);
+    let [k, v] = [13, 14].map(|name| random(name, &[batch, others, channels]));
+    let [q16, kv16, own16, k16, v16] = [&q, &kv, &own, &k, &v].map(narrow);
+    for (of, narrowed) in [
+        (Attention::Own(&own), Attention::Own(&own16)),
+        (Attention::Cross(&q, &kv), Attention::Cross(&q16, &kv16)),
+        (Attention::Apart(&q, &k, &v), Attention::Apart(&q16, &k16, &v16)),
+    ] {
+        let expected = oracle().attention(&of, heads, false).unwrap();
+        for engine in engines {
+            let found = engine.attention(&narrowed, heads, false);
+            close(found, &expected, 2e-3, &format!("{engine:?} {case:?}"));
+        }
     }
 }
 
 #[test]
 fn attentions_of_every_width() {
-    // Batch, queries, keys, heads, width.
     for case in [
         (2, 100, 77, 2, 40),
         (1, 129, 129, 3, 40),
@@ -145,24 +168,25 @@ fn attentions_of_every_width() {
         (2, 1, 1, 1, 160),
         (1, 3, 150, 3, 160),
     ] {
-        let (batch, tokens, others, heads, width) = case;
-        let channels = heads * width;
-        let q = random(11, &[batch, tokens, channels]);
-        let kv = random(12, &[batch, others, 2 * channels]);
-        let own = random(10, &[batch, tokens, 3 * channels]);
-        let [k, v] = [13, 14].map(|name| random(name, &[batch, others, channels]));
-        let [q16, kv16, own16, k16, v16] = [&q, &kv, &own, &k, &v].map(narrow);
-        for (of, narrowed) in [
-            (Attention::Own(&own), Attention::Own(&own16)),
-            (Attention::Cross(&q, &kv), Attention::Cross(&q16, &kv16)),
-            (Attention::Apart(&q, &k, &v), Attention::Apart(&q16, &k16, &v16)),
-        ] {
-            let expected = oracle().attention(&of, heads, false).unwrap();
-            for engine in halves() {
-                let found = engine.attention(&narrowed, heads, false);
-                close(found, &expected, 2e-3, &format!("{engine:?} {case:?}"));
-            }
-        }
+        attend(&halves(), case);
+    }
+}
+
+/// Compute capability 8.6, 8.9 and 12. The emulated device refuses a kernel that takes more than there is.
+#[test]
+fn kernels_where_a_block_has_little_memory() {
+    let engines: Vec<Engine> = in_half(false, 101_376).into_iter().collect();
+    // The larger tile elsewhere; as large as there; and heads of 160.
+    convolve(&engines, (3, Stride::Same, 3, [15, 17], [64, 480]), true);
+    convolve(&engines, (1, Stride::Same, 1, [13, 11], [64, 256]), false);
+    for case in [
+        (2, 1, 1, 1, 160),
+        (1, 65, 77, 2, 160),
+        (1, 3, 150, 3, 160),
+        (2, 64, 96, 1, 160),
+        (1, 30, 31, 1, 160),
+    ] {
+        attend(&engines, case);
     }
 }
 

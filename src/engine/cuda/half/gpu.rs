@@ -31,6 +31,8 @@ pub(in crate::engine::cuda) struct Gpu {
     device: CudaDevice,
     stream: Arc<CudaStream>,
     hopper: bool,
+    /// Bytes that a block may have.
+    shared: usize,
     functions: HashMap<&'static str, CudaFunction>,
     lt: Lt,
     parts: CudaSlice<u8>,
@@ -78,9 +80,12 @@ impl Gpu {
     fn new(device: &CudaDevice, hopper: bool) -> Result<Self> {
         let stream = device.cuda_stream();
         prepare(device, &stream)?;
-        let major = sys::CUdevice_attribute_enum::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR;
-        let hopper = hopper && stream.context().attribute(major).map_err(failed)? == 9;
-        let functions = kernels::all(hopper)
+        use sys::CUdevice_attribute_enum as Attribute;
+        let attribute = |attribute| stream.context().attribute(attribute).map_err(failed);
+        let major = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
+        let shared = attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?;
+        let (hopper, shared) = (hopper && major == 9, shared as usize);
+        let functions = kernels::all(hopper, shared)
             .into_iter()
             .map(|(name, memory)| Ok((name, load(device, name, memory)?)))
             .collect::<Result<_>>()?;
@@ -92,6 +97,7 @@ impl Gpu {
             device: device.clone(),
             stream,
             hopper,
+            shared,
             functions,
         })
     }
@@ -100,6 +106,10 @@ impl Gpu {
 impl Machine for Gpu {
     fn hopper(&self) -> bool {
         self.hopper
+    }
+
+    fn shared(&self) -> usize {
+        self.shared
     }
 
     fn address(&self, x: &Tensor, dtype: DType) -> Result<u64> {

@@ -20,6 +20,12 @@ impl Tile {
     pub(super) fn memory(&self) -> usize {
         self.stages * (self.rows + self.columns) * 2 * CHANNELS + 1024
     }
+
+    /// Whether it runs where a block may have so many bytes: the kernel declares 8 for each row, up to the
+    /// next kilobyte, beside those that it is launched with.
+    fn fits(&self, shared: usize) -> bool {
+        self.memory() + (8 * self.rows).next_multiple_of(1024) <= shared
+    }
 }
 
 const fn tile(kernel: &'static str, [rows, columns, threads, stages]: [usize; 4]) -> Tile {
@@ -55,11 +61,13 @@ const BINARY: [[Tile; 2]; 2] = [
     ],
 ];
 
-/// The small and the large tile for so many outputs, 64 or more.
-pub(super) fn tiles(hopper: bool, outputs: usize) -> [Tile; 2] {
+/// The small and the large tile for so many outputs, 64 or more; the small one twice where a block may not
+/// have as many bytes of shared memory as the large one takes.
+pub(super) fn tiles(hopper: bool, shared: usize, outputs: usize) -> [Tile; 2] {
     let binary = !outputs.is_multiple_of(160) && outputs.is_multiple_of(128);
     let tiles = if binary { &BINARY } else { &WIDE };
-    tiles[usize::from(hopper)]
+    let [small, large] = tiles[usize::from(hopper)];
+    [small, if large.fits(shared) { large } else { small }]
 }
 
 /// A kernel for attention.
@@ -86,6 +94,11 @@ impl Flash {
         let padded = self.width.next_multiple_of(16);
         rows * 2 * if padded / 8 % 2 == 1 { padded } else { padded + 8 }
     }
+
+    /// Whether a GPU has it, by whether it is Hopper's and by the bytes that a block may have there.
+    fn runs(&self, hopper: bool, shared: usize) -> bool {
+        (hopper || !self.hopper) && self.memory() <= shared
+    }
 }
 
 const fn flash(kernel: &'static str, [width, keys, queries, threads]: [usize; 4], hopper: bool) -> Flash {
@@ -99,19 +112,21 @@ const fn flash(kernel: &'static str, [width, keys, queries, threads]: [usize; 4]
     }
 }
 
-const ATTENTION: [Flash; 6] = [
+/// Of those of a width the first that runs is taken.
+const ATTENTION: [Flash; 7] = [
     flash("hopper_attention_40x128x128", [40, 128, 128, 256], true),
     flash("hopper_attention_80x64x128", [80, 64, 128, 256], true),
     flash("attention_40x128", [40, 64, 128, 128], false),
     flash("attention_64x128", [64, 64, 128, 128], false),
     flash("attention_80x128", [80, 64, 128, 128], false),
     flash("attention_160x64", [160, 64, 64, 128], false),
+    flash("attention_160x32x64", [160, 32, 64, 128], false),
 ];
 
 /// The kernel for heads of this width.
-pub(super) fn attention(hopper: bool, width: usize) -> Option<Flash> {
+pub(super) fn attention(hopper: bool, shared: usize, width: usize) -> Option<Flash> {
     let mut known = ATTENTION.into_iter();
-    known.find(|flash| flash.width == width && (hopper || !flash.hopper))
+    known.find(|flash| flash.width == width && flash.runs(hopper, shared))
 }
 
 /// Threads of a block of a group norm over so many channels, whole warps, and the pixels that they take at
@@ -132,12 +147,14 @@ pub(super) fn layer_norm(channels: usize) -> bool {
     channels.is_multiple_of(8) && channels <= 1280
 }
 
-/// All kernels that a GPU needs, and the most shared memory that each is launched with.
-#[cfg(feature = "cuda")]
-pub(super) fn all(hopper: bool) -> Vec<(&'static str, usize)> {
+/// All kernels that run where a block may have so many bytes of shared memory, and the most that each is
+/// launched with.
+#[cfg(any(feature = "cuda", test))]
+pub(super) fn all(hopper: bool, shared: usize) -> Vec<(&'static str, usize)> {
     let tiles = [WIDE, BINARY].map(|tiles| tiles[usize::from(hopper)]);
     let convolutions = tiles.iter().flatten().chain([&NARROW]);
-    let attentions = ATTENTION.iter().filter(|flash| hopper || !flash.hopper);
+    let convolutions = convolutions.filter(|tile| tile.fits(shared));
+    let attentions = ATTENTION.iter().filter(|flash| flash.runs(hopper, shared));
     let norms = [
         ("group_sums", 64 << 10),
         ("group_apply", 68 << 10),
@@ -149,4 +166,49 @@ pub(super) fn all(hopper: bool) -> Vec<(&'static str, usize)> {
         .chain(norms)
         .chain([("conv_sum", 0), ("geglu", 0)])
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a block may have on compute capability 8.6, 8.9 and 12, on 8.0, and on 9.0 with its own kernels.
+    const GPUS: [(bool, usize); 3] = [(false, 101_376), (false, 166_912), (true, 232_448)];
+
+    #[test]
+    fn kernels_are_the_largest_that_fit() {
+        let chosen = GPUS.map(|(hopper, shared)| {
+            let [wide, binary] = [320, 128].map(|outputs| tiles(hopper, shared, outputs));
+            let names = [wide[0], wide[1], binary[0], binary[1]].map(|tile| tile.kernel);
+            (names, attention(hopper, shared, 160).map(|flash| flash.kernel))
+        });
+        let [wide, binary] = [["conv_64x160", "conv_128x160"], ["conv_128x128"; 2]];
+        let little = [wide[0], wide[0], binary[0], binary[1]];
+        assert_eq!(chosen[0], (little, Some("attention_160x32x64")));
+        let usual = [wide[0], wide[1], binary[0], binary[1]];
+        assert_eq!(chosen[1], (usual, Some("attention_160x64")));
+        let hopper = [
+            "hopper_128x160",
+            "hopper_256x160",
+            "hopper_128x128",
+            "hopper_256x128",
+        ];
+        assert_eq!(chosen[2], (hopper, Some("attention_160x64")));
+    }
+
+    /// Where a kernel is asked for more than there is, no other is loaded either.
+    #[test]
+    fn every_gpu_loads_what_it_is_asked_to_run() {
+        for (hopper, shared) in GPUS {
+            let loaded = all(hopper, shared);
+            assert!(loaded.iter().all(|(_, memory)| *memory <= shared), "{loaded:?}");
+            let tiles = [64, 128, 320].map(|outputs| tiles(hopper, shared, outputs));
+            let tiles = tiles.iter().flatten().map(|tile| (tile.kernel, tile.memory()));
+            let widths = [40, 64, 80, 160].map(|width| attention(hopper, shared, width).unwrap());
+            let flashes = widths.iter().map(|flash| (flash.kernel, flash.memory()));
+            for kernel in tiles.chain(flashes).chain([(NARROW.kernel, NARROW.memory())]) {
+                assert!(loaded.contains(&kernel), "{kernel:?} of {loaded:?}");
+            }
+        }
+    }
 }

@@ -46,7 +46,7 @@ fn int(n: usize) -> Result<i32> {
 }
 
 /// The tile for so many pixels and outputs, and in how many parts the sum over so many steps is made.
-fn divide(hopper: bool, [rows, outputs, steps]: [usize; 3]) -> (Tile, usize) {
+fn divide(hopper: bool, shared: usize, [rows, outputs, steps]: [usize; 3]) -> (Tile, usize) {
     let blocks = |t: &Tile| rows.div_ceil(t.rows) * outputs.div_ceil(t.columns);
     // Blocks that run side by side: one a multiprocessor of the large Hopper tiles, else two. (132
     // multiprocessors are assumed.)
@@ -54,7 +54,7 @@ fn divide(hopper: bool, [rows, outputs, steps]: [usize; 3]) -> (Tile, usize) {
     let tile = match outputs {
         0..64 => NARROW,
         _ => {
-            let [small, large] = kernels::tiles(hopper, outputs);
+            let [small, large] = kernels::tiles(hopper, shared, outputs);
             let is_small = match hopper {
                 true => blocks(&small) <= side_by_side,
                 false => blocks(&large) < 16,
@@ -89,7 +89,7 @@ impl dyn Machine {
         let [out_height, out_width] = window.to;
         let rows = batch * out_height * out_width;
         let steps = channels / CHANNELS * window.kernel * window.kernel;
-        let (tile, splits) = divide(self.hopper(), [rows, outputs, steps]);
+        let (tile, splits) = divide(self.hopper(), self.shared(), [rows, outputs, steps]);
         let args = ConvArgs {
             x: self.half(x)?,
             w: self.half(weight)?,
@@ -160,7 +160,7 @@ impl dyn Machine {
 
     /// Whether [`Self::attention`] can.
     pub(super) fn attends(&self, width: usize) -> bool {
-        kernels::attention(self.hopper(), width).is_some()
+        kernels::attention(self.hopper(), self.shared(), width).is_some()
     }
 
     /// Attention of `heads` heads, `channels` in all.
@@ -173,7 +173,7 @@ impl dyn Machine {
         heads: usize,
     ) -> Result<Tensor> {
         let width = channels / heads;
-        let Some(flash) = kernels::attention(self.hopper(), width) else {
+        let Some(flash) = kernels::attention(self.hopper(), self.shared(), width) else {
             bail!("attention heads of {width}");
         };
         let (batch, tokens, q_stride) = q.0.dims3()?;

@@ -19,6 +19,9 @@ pub(in crate::engine::cuda) trait Machine: Debug + Send + Sync {
     /// Whether it has the kernels for compute capability 9.0.
     fn hopper(&self) -> bool;
 
+    /// Bytes of shared memory that a block may have.
+    fn shared(&self) -> usize;
+
     /// The address of a tensor's first number; it must be contiguous and of this type.
     fn address(&self, x: &Tensor, dtype: DType) -> Result<u64>;
 

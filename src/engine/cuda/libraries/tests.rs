@@ -4,6 +4,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use crate::engine::cuda::tested;
+
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const FILES: [&str; 4] = [
     "libcuda.so.1",
@@ -28,6 +30,9 @@ fn compile(arguments: &[&str], sources: &[&str], out: &Path) -> Result<(), Strin
 
 /// The program of `tests/kernels/libraries.c`, and a folder with libraries.
 fn compiled(folder: &Path) -> Result<PathBuf, String> {
+    if tested() {
+        return Err("a GPU is tested".to_owned());
+    }
     if !cfg!(all(
         target_os = "linux",
         any(target_arch = "x86_64", target_arch = "aarch64")

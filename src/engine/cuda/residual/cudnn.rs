@@ -2,6 +2,9 @@
 //! built with CUDA starts on a machine without cuDNN, where only networks are an error.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::sync::Arc;
+
+use candle_core::cuda::cudarc::driver::CudaStream;
 
 use super::shape::{Direction, Shape};
 use crate::engine::options::Precision;
@@ -85,6 +88,7 @@ type M = *mut c_void;
 
 functions! {
     create = "cudnnCreate": fn(*mut Handle);
+    destroy = "cudnnDestroy": fn(Handle);
     set_stream = "cudnnSetStream": fn(Handle, M);
     create_tensor = "cudnnCreateTensorDescriptor": fn(*mut D);
     set_tensor = "cudnnSetTensor4dDescriptor": fn(D, c_int, c_int, c_int, c_int, c_int, c_int);
@@ -112,11 +116,25 @@ functions! {
 pub(super) struct Cudnn {
     functions: Functions,
     handle: Handle,
+    /// Keeps the GPU open for as long as there is the handle.
+    stream: Arc<CudaStream>,
 }
 
 // A handle may be used by one thread at a time, which the engine's lock sees to.
 unsafe impl Send for Cudnn {}
 unsafe impl Sync for Cudnn {}
+
+impl Drop for Cudnn {
+    fn drop(&mut self) {
+        if self.handle.is_null() {
+            return;
+        }
+        let context = self.stream.context();
+        context.record_err(context.bind_to_thread());
+        // SAFETY: the handle is the library's, and nobody else has it. Its status is of no use any more.
+        unsafe { (self.functions.destroy)(self.handle) };
+    }
+}
 
 /// A way of computing one direction.
 #[derive(Clone, Copy, Debug)]
@@ -145,14 +163,18 @@ impl Cudnn {
     ///
     /// # Errors
     /// If there is none, in words.
-    pub(super) fn new(stream: *mut c_void) -> Result<Self, String> {
+    pub(super) fn new(stream: Arc<CudaStream>) -> Result<Self, String> {
         let functions = Functions::load()?;
         let mut handle = std::ptr::null_mut();
         let status = unsafe { (functions.create)(&mut handle) };
-        let new = Self { functions, handle };
+        let new = Self {
+            functions,
+            handle,
+            stream,
+        };
         new.check("cudnnCreate", status)?;
         new.check("cudnnSetStream", unsafe {
-            (new.functions.set_stream)(handle, stream)
+            (new.functions.set_stream)(handle, new.stream.cu_stream().cast())
         })?;
         Ok(new)
     }

@@ -35,7 +35,7 @@ pub(in crate::engine::cuda) struct Network {
     plan: Plan,
     device: CudaDevice,
     precision: Precision,
-    engine: OnceLock<Result<Arc<Engine>, String>>,
+    engine: OnceLock<Arc<Engine>>,
     /// For what the engine cannot do.
     composed: Box<dyn Residual>,
 }
@@ -55,15 +55,16 @@ impl Network {
     /// reaches the pictures.
     ///
     /// # Errors
-    /// If there is no cuDNN.
+    /// If there is no cuDNN, or the GPU is too old.
     fn engine(&self, x: &Tensor) -> candle_core::Result<Option<&Arc<Engine>>> {
         if !self.plan.stem.channels_out.is_multiple_of(8) || x.track_op() {
             return Ok(None);
         }
-        let made = self
-            .engine
-            .get_or_init(|| Engine::new(&self.device).map(Arc::new).map_err(|e| e.to_string()));
-        made.as_ref().map(Some).map_err(failed)
+        if let Some(engine) = self.engine.get() {
+            return Ok(Some(engine));
+        }
+        let made = Arc::new(Engine::new(&self.device)?);
+        Ok(Some(self.engine.get_or_init(|| made)))
     }
 }
 
@@ -113,10 +114,10 @@ impl Engine {
         let load = |name| Ok((name, modules::function(device, Module::Residual, name)?));
         Ok(Self {
             device: device.clone(),
-            blas: device.cublas_handle(),
-            cudnn: Cudnn::new(stream.cu_stream().cast()).map_err(failed)?,
-            stream,
             functions: names.map(load).collect::<candle_core::Result<_>>()?,
+            blas: device.cublas_handle(),
+            cudnn: Cudnn::new(stream.clone()).map_err(failed)?,
+            stream,
             state: Mutex::default(),
         })
     }
