@@ -1,6 +1,7 @@
 //! `dream-ood`: an embedded artifact store and the pipeline of DREAM-OOD on it.
 //!
-//! The library never prints, and never reads the environment or the clock on its own.
+//! The library never prints, and never reads the clock. Of the environment it reads only what a bucket needs:
+//! the folder for temporary files and, with the feature `cloud`, credentials and endpoint.
 
 pub mod archive;
 pub mod ask;

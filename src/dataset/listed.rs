@@ -3,7 +3,7 @@
 //! The list gives the names of the classes and the order of their labels. Where none of its directories is
 //! there, but as many as it names are called 0, 1, 2, ..., these are its classes in their order (ImageNet-V2).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::error::DatasetError;
 use super::folder::{ALL, ClassFolder, Content, FolderSet, Split};
@@ -129,11 +129,16 @@ fn find(walk: &Walk<'_>, root: &Folder, list: &[ClassFolder]) -> Result<(Found, 
     Ok((found, unread))
 }
 
-/// Whether the directories of a folder are called 0, 1, 2, ..., and are so many.
+/// Whether the directories of a folder, or of its only one, are called 0, 1, 2, ..., and are so many.
 fn are_numbered(folder: &Folder, count: usize) -> Result<bool, DatasetError> {
-    let inner = folder.list()?.into_iter().filter_map(directory);
-    let names: BTreeSet<String> = inner.map(|(name, _)| name).collect();
-    Ok(names.len() == count && (0..count).all(|number| names.contains(&number.to_string())))
+    let mut inner: BTreeMap<String, Folder> = folder.list()?.into_iter().filter_map(directory).collect();
+    if inner.len() == 1
+        && count > 1
+        && let Some((_, only)) = inner.pop_first()
+    {
+        inner = only.list()?.into_iter().filter_map(directory).collect();
+    }
+    Ok(inner.len() == count && (0..count).all(|number| inner.contains_key(&number.to_string())))
 }
 
 /// Puts class directories together by the splits that the folders above them name.

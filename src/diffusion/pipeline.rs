@@ -91,12 +91,19 @@ impl Pipeline {
     }
 
     /// Returns T(y): the token's row of the text encoder's *input* table, m components.
+    ///
+    /// # Errors
+    /// [`DiffusionError::TokenRange`] where the vocabulary has no such token.
     pub fn token_embedding(&self, token: u32) -> Result<Vec<f32>> {
         self.text.embedding(token).map(<[f32]>::to_vec)
     }
 
     /// Encodes a prompt: `[1, length, m]`. `token`: a token and the embedding that takes its place wherever
     /// it occurs.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::ids`](super::Tokenizer::ids) without a token, as [`Self::encode_batch`] with one; or
+    /// the computation fails.
     pub fn encode(&self, prompt: &str, token: Option<(u32, &[f32])>) -> Result<Tensor> {
         match token {
             Some((token, vector)) => self.encode_batch(prompt, token, &[vector]),
@@ -173,6 +180,9 @@ impl Pipeline {
 
     /// Predicts the noise in `latents` `[b, c, h, w]` at `timestep`, without guidance. `states`: `[b or 1,
     /// length, m]`.
+    ///
+    /// # Errors
+    /// The shapes are others than these, or the computation fails.
     pub fn predict(&self, latents: &Tensor, timestep: usize, states: &Tensor) -> Result<Tensor> {
         let (batch, ..) = latents.dims4()?;
         let (_, tokens, width) = states.dims3()?;
@@ -182,6 +192,10 @@ impl Pipeline {
 
     /// Decodes latents `[b, c, h, w]` to pictures; in half precision, those that come out with a number that
     /// is not finite are decoded once more in f32.
+    ///
+    /// # Errors
+    /// [`DiffusionError::Shape`] for latents of another shape; the autoencoder cannot be read once more in
+    /// f32; or the computation fails.
     pub fn decode(&self, latents: &Tensor) -> Result<Vec<Bitmap>> {
         let channels = self.vae.config().latent_channels;
         match latents.dims() {
@@ -216,6 +230,10 @@ impl Pipeline {
 
     /// Encodes pictures `[b, 3, H, W]` with values in -1 to 1 to the mean of their latents `[b, c, h, w]`,
     /// scaled as the UNet knows them.
+    ///
+    /// # Errors
+    /// [`DiffusionError::Shape`] for pictures of another shape, or of sides that are no multiples of what the
+    /// autoencoder makes one latent of; or the computation fails.
     pub fn vae_encode(&self, images: &Tensor) -> Result<Tensor> {
         let multiple = self.outline.geometry().vae_scale();
         match images.dims() {

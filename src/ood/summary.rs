@@ -22,12 +22,12 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Returns mean and sample spread of one or more values.
+    /// Returns mean and sample spread of one or more values; of none, a mean that is NaN and no spread.
     pub fn of(values: &[f64]) -> Self {
         Self::with(values, Spread::Sample)
     }
 
-    /// Returns mean and spread of one or more values.
+    /// Returns mean and spread of one or more values; of none, a mean that is NaN and no spread.
     pub fn with(values: &[f64], spread: Spread) -> Self {
         let n = values.len() as f64;
         let mean = values.iter().sum::<f64>() / n;

@@ -33,7 +33,7 @@ pub struct Filter {
     pub runs: Vec<RunId>,
     /// The class.
     pub class: Option<Class>,
-    /// A condition in SQL: `knn_distance > 0.5`.
+    /// A condition in SQL: `knn_distance > 1.5`.
     pub condition: Option<String>,
     /// The columns, in this order; none for all. What is not asked for is not read.
     pub columns: Option<Vec<String>>,

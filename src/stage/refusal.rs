@@ -119,7 +119,7 @@ impl Refusals {
     }
 
     /// Refuses the name given at `key` unless it is one of those that are `known`. `what` says of what:
-    /// `split of the set`.
+    /// `test set`.
     pub fn require_name<'a>(
         &mut self,
         key: &str,
@@ -127,11 +127,22 @@ impl Refusals {
         given: &str,
         known: impl Iterator<Item = &'a str>,
     ) {
+        self.require_known(key, &format!("there is no {what} `{given}`"), given, known);
+    }
+
+    /// Refuses the name given at `key` unless it is one of those that are `known`: `found` says what is wrong.
+    pub fn require_known<'a>(
+        &mut self,
+        key: &str,
+        found: &str,
+        given: &str,
+        known: impl Iterator<Item = &'a str>,
+    ) {
         let known: Vec<String> = known.map(str::to_owned).collect();
         if !known.iter().any(|name| name == given) {
-            let found = format!("there is no {what} `{given}`");
             let expected = known.join(", ");
-            self.push(key, found, Some(expected), near_names(given, known.into_iter()));
+            let near = near_names(given, known.into_iter());
+            self.push(key, found.to_owned(), Some(expected), near);
         }
     }
 
@@ -280,22 +291,13 @@ mod tests {
     fn refusals_say_what_where_and_what_would_do() {
         let mut refusals = Refusals::of("encode");
         refusals.require(false, "training.epochs", 0, "at least 1");
-        refusals.require_name(
-            "training.split",
-            "split of `set`",
-            "trian",
-            ["test", "train"].into_iter(),
-        );
-        refusals.require_name(
-            "training.test_split",
-            "split of `set`",
-            "test",
-            ["test"].into_iter(),
-        );
+        let found = "`set` has no split `trian`";
+        refusals.require_known("training.split", found, "trian", ["test", "train"].into_iter());
+        refusals.require_name("training.test_split", "split", "test", ["test"].into_iter());
         let error = refusals.clone().finish().unwrap_err().to_string();
         let first = "encode: training.epochs: 0; expected at least 1";
-        let second = "encode: training.split: there is no split of `set` `trian`; expected test, train; did \
-        you mean `train`?";
+        let second = "encode: training.split: `set` has no split `trian`; expected test, train; did you mean \
+        `train`?";
         assert_eq!(error, format!("2 things are refused: (1) {first}; (2) {second}"));
         // The same parameter in another part of the pipeline is told once.
         refusals.begin("detect");

@@ -32,8 +32,7 @@ fn a_pipeline_is_refused_as_a_whole_before_its_first_stage() {
             "sample: sampling: ",
             "imagine: steps: ",
             "detect: outlier.beta: 0",
-            "observe-plain-digits-al: split: there is no split of `digits` `al`; expected all; did you \
-             mean `all`?",
+            "observe-plain-digits-al: split: `digits` has no split `al`; expected all; did you mean `all`?",
         ] {
             assert!(said.contains(words), "{words}: {said}");
         }

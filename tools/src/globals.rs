@@ -141,7 +141,7 @@ impl Shared {
         match self {
             Self::Store => "it opens no store",
             Self::Device => "it computes nothing on a device",
-            Self::Format => "its output has one format, in a file that of the name's ending",
+            Self::Format => "its output has one form, or the one that the ending of its file names",
             Self::Threads => "it computes nothing",
             Self::BatchSize => {
                 "it makes no pictures; the images of a training step are a parameter: \

@@ -1,19 +1,20 @@
 //! `dream`: the command-line program of `dream-ood`. The only place of the project that prints.
 
 mod bars;
+mod choices;
 mod device;
 mod globals;
 #[macro_use]
 mod output;
 mod commands;
+mod host;
 mod memory;
-mod process;
 mod remedy;
 mod session;
 mod table;
 mod target;
-mod words;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -46,8 +47,20 @@ fn quiet_damage() {
     }));
 }
 
+/// Returns the arguments, `help --help` as `help help`: clap takes what follows `help` for a command.
+fn arguments() -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = std::env::args_os().collect();
+    if let [_, help, option] = arguments.as_mut_slice()
+        && *help == *"help"
+        && (*option == *"--help" || *option == *"-h")
+    {
+        *option = OsString::from("help");
+    }
+    arguments
+}
+
 fn run() -> Result<Verdict> {
-    let given = match Cli::grammar().try_get_matches() {
+    let given = match Cli::grammar().try_get_matches_from(arguments()) {
         Ok(given) => given,
         Err(error) if error.use_stderr() => error.exit(),
         // What was asked for is the help or the version.

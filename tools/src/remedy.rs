@@ -55,6 +55,7 @@ macro_rules! remedies {
 
 remedies! {
     ListRuns: "`dream ls` lists the runs";
+    ListStage: "`dream ls --stage STAGE` lists the runs of a stage";
     Register: "`dream dataset add NAME PATH` registers one";
     NameTokenizer: "`dream dataset add NAME PATH --tokenizer DIR` names the folder of the tokenizer";
     SeveralTokens: "`dream embed --tokens first` or `--tokens mean` and `dream imagine --tokens first` or \
@@ -145,6 +146,7 @@ pub fn of(error: &Error) -> Option<Remedy> {
 pub fn of_stage(error: &StageError) -> Option<Remedy> {
     match error {
         StageError::UnknownSource { .. } => Some(Remedy::Register),
+        StageError::InputStage { .. } => Some(Remedy::ListStage),
         StageError::ScoreInput {
             role: Role::Train, ..
         } => Some(Remedy::NameTraining),

@@ -16,7 +16,7 @@ use crate::bars::Bars;
 use crate::commands::Verdict;
 use crate::globals::Globals;
 use crate::remedy::may_be_store;
-use crate::{memory, process};
+use crate::{host, memory};
 
 /// How long a task of a job waits for another process that holds its store.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
@@ -139,7 +139,7 @@ impl<'a> Session<'a> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             device: globals.device.to_string(),
             engine: engine.describe(),
-            host: process::host(),
+            host: host::name(),
             process: Some(ask::own_process()),
         };
         let bars = Arc::new(bars(globals.quiet));
@@ -337,7 +337,7 @@ pub fn other_store(path: &Path) -> Result<Store> {
 
 /// Says of a store that is held by another process which one that is, where it can be seen.
 fn with_holder(opened: Result<Store, StoreError>) -> Result<Store> {
-    Ok(ask::with_holder(opened, &process::host())?)
+    Ok(ask::with_holder(opened, &host::name())?)
 }
 
 /// Opens the store to check what could be done with it, for reading only; where there is none, an empty one

@@ -192,6 +192,11 @@ fn directories_of_numbers_are_the_classes_of_a_list_in_its_order() {
     let found = describe(dir.path(), &listing(&classes, false)).unwrap();
     assert_eq!(found.classes, names);
     let set = Images::open(dir.path(), &listing(&classes, false), "all", &[]).unwrap();
+    let around = describe(
+        tree(&["v2/0/a.png", "v2/1/b.png"]).path(),
+        &listing(&classes[..2], false),
+    );
+    assert_eq!(around.unwrap().classes, names[..2]);
     let of_ten = (0..12)
         .find(|image| set.name(*image).is_some_and(|name| name.starts_with("10/")))
         .unwrap();

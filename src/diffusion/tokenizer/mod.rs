@@ -136,6 +136,9 @@ impl Tokenizer {
     }
 
     /// Returns the tokens of `text` alone: no begin or end mark, neither cut nor padded.
+    ///
+    /// # Errors
+    /// [`DiffusionError::Tokenize`].
     pub fn bare_ids(&self, text: &str) -> Result<Vec<u32>> {
         let encoding = self
             .inner
@@ -149,6 +152,9 @@ impl Tokenizer {
 
     /// Returns the [`Self::length`] token ids of `text` as the text encoder takes them: begin mark, the text
     /// cut to fit, end mark, padding.
+    ///
+    /// # Errors
+    /// [`DiffusionError::Tokenize`].
     pub fn ids(&self, text: &str) -> Result<Vec<u32>> {
         Ok(self.frame(self.bare_ids(text)?))
     }
@@ -162,7 +168,11 @@ impl Tokenizer {
         ids
     }
 
-    /// Returns the one token of `word`; an error that lists the tokens where it is not exactly one.
+    /// Returns the one token of `word`.
+    ///
+    /// # Errors
+    /// [`DiffusionError::NotOneToken`], which lists them, where there are several;
+    /// [`DiffusionError::NoToken`] where there is none, or only a mark; [`DiffusionError::Tokenize`].
     pub fn single_token(&self, word: &str) -> Result<u32> {
         match self.bare_ids(word)?[..] {
             [id] if !self.is_mark(id) => Ok(id),

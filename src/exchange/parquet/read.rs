@@ -173,6 +173,9 @@ impl Iterator for RawParquet {
 
 /// Cuts a batch where its column `run` changes: the run, and its rows without the column. No run where there
 /// is no column.
+///
+/// # Errors
+/// [`ExchangeError::Arrow`].
 pub fn runs_of(batch: &RecordBatch) -> Result<Vec<(Option<String>, RecordBatch)>, ExchangeError> {
     let Some(runs) = batch.column_by_name("run").and_then(|c| c.as_string_opt::<i32>()) else {
         return Ok(vec![(None, batch.clone())]);

@@ -164,7 +164,8 @@ impl ImageSource {
 
     /// Refuses a split that the set does not have.
     pub(in crate::stage) fn require_split(&self, key: &str, split: &str, refusals: &mut Refusals) {
-        refusals.require_name(key, &format!("split of `{}`", self.name()), split, self.splits());
+        let found = format!("`{}` has no split `{split}`", self.name());
+        refusals.require_known(key, &found, split, self.splits());
     }
 
     /// Returns the split to test on where none is named: the only one that there is, or "test".

@@ -56,7 +56,7 @@ impl Demo {
         session.bars.say("  dream ls");
         session
             .bars
-            .say("  dream query outliers --class sandal --where \"knn_distance > 0.5\" --limit 5");
+            .say("  dream query outliers --class sandal --where \"knn_distance > 1.5\" --limit 5");
         Ok(Verdict::Good)
     }
 }

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::Verdict;
 use crate::globals::{Format, Globals};
+use crate::host;
 use crate::output;
-use crate::process;
 use crate::session::Session;
 
 /// Shows what a run came from: its inputs, theirs, and the data sets and models at the roots.
@@ -87,7 +87,7 @@ fn node(
         let inputs = record.spec.inputs.iter();
         let inputs = inputs.map(|i| node(session, datasets, i.run, &i.role, Some(&i.digest)));
         Ok::<_, anyhow::Error>(Known {
-            state: State::of(&record, &process::host()).name(),
+            state: State::of(&record, &host::name()).name(),
             seed: record.spec.seed,
             alias: session.store.alias_of(run)?,
             sources: record.spec.sources.iter().map(source).collect(),

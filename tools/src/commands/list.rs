@@ -13,8 +13,8 @@ use dream_schema::{Run, RunId, Table};
 
 use super::Verdict;
 use crate::globals::{Format, Globals};
+use crate::host;
 use crate::output;
-use crate::process;
 use crate::session::{Session, Usage};
 
 /// Lists the runs, oldest first.
@@ -51,7 +51,7 @@ impl Ls {
             return Err(Usage(format!("--stage {stage}: {}", unknown_stage(stage, known))).into());
         }
         runs.retain(|r| self.stage.as_ref().is_none_or(|s| *s == r.spec.stage));
-        let host = process::host();
+        let host = host::name();
         runs.retain(|r| {
             self.status
                 .as_ref()
@@ -98,7 +98,7 @@ fn unknown_stage(stage: &str, known: impl Iterator<Item = String>) -> String {
 /// Returns runs as a table: that of SQL, and what can be seen of their processes from here.
 pub fn batch(runs: &[Run], aliases: &[(String, RunId)]) -> Result<RecordBatch> {
     let stored = runs_batch(runs, aliases)?;
-    let host = process::host();
+    let host = host::name();
     let states = || runs.iter().map(|run| State::of(run, &host));
     let words: ArrayRef = Arc::new(StringArray::from_iter_values(states().map(State::name)));
     let alive: ArrayRef = Arc::new(BooleanArray::from_iter(states().map(State::is_alive)));

@@ -19,7 +19,7 @@ pub struct Query {
     table: String,
     #[command(flatten)]
     choice: Choice,
-    /// An SQL condition on the columns, such as "knn_distance > 0.5"
+    /// An SQL condition on the columns, such as "knn_distance > 1.5"
     #[arg(long = "where", value_name = "CONDITION")]
     condition: Option<String>,
     /// At most so many rows; without it, all as JSON and CSV, and 20 as a table

@@ -31,7 +31,7 @@ pub struct Regenerate {
     /// Samples the latents again, too, from the stored seed, and compares them with the stored ones
     #[arg(long)]
     from_noise: bool,
-    /// The folder that pictures are written to, as CLASS/INDEX.png
+    /// The folder that pictures are written to, as CLASS/INDEX.png (`sandal/00000.png`)
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
     /// Writes into a folder that is there, over pictures of the same names

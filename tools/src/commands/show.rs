@@ -11,8 +11,8 @@ use dream_schema::{Image, Run, Status, Table};
 
 use super::{Verdict, list};
 use crate::globals::{Format, Globals};
+use crate::host;
 use crate::output;
-use crate::process;
 use crate::session::Session;
 use crate::table;
 
@@ -97,10 +97,7 @@ fn print(session: &Session<'_>, run: &Run) -> Result<()> {
             "stage".to_owned(),
             format!("{} (version {})", spec.stage, spec.stage_version),
         ],
-        [
-            "status".to_owned(),
-            State::of(run, &process::host()).in_words(run),
-        ],
+        ["status".to_owned(), State::of(run, &host::name()).in_words(run)],
         ["seed".to_owned(), spec.seed.to_string()],
         ["seconds".to_owned(), list::seconds(run)],
         [

@@ -130,7 +130,7 @@ class Store:
             table: `runs`, `features`, `outliers`, `images`, ...; `store.sql("SHOW TABLES")` lists them.
             run: One run or several; all if none is named.
             class_: A class by its name or number.
-            where: A condition in SQL, such as `"knn_distance > 0.5"`.
+            where: A condition in SQL, such as `"knn_distance > 1.5"`.
             columns: The columns, in this order; what is not asked for is not read.
             limit: At most so many rows.
         """

@@ -16,11 +16,11 @@ use serde_json::json;
 
 use super::Verdict;
 use super::stages::read_preset;
+use crate::choices::Choices;
 use crate::globals::{Format, Globals};
 use crate::output;
 use crate::session::{Session, Usage};
 use crate::target::{self, Over};
-use crate::words::Words;
 use layout::Layout;
 
 /// Makes the table of a paper from evaluations: a line for each network and score, a column for each test set
@@ -46,19 +46,19 @@ pub struct Compare {
     #[arg(long, requires = "plot", conflicts_with_all = ["paired", "layout"])]
     force: bool,
     /// The metrics, a table each
-    #[arg(long, value_delimiter = ',', default_value = "fpr95,auroc", value_parser = Words(METRICS))]
+    #[arg(long, value_delimiter = ',', default_value = "fpr95,auroc", value_parser = Choices(METRICS))]
     metric: Vec<MetricName>,
     /// These scores alone, in this order
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     scores: Vec<String>,
-    /// The standard deviation behind ±: of the sample, or of the population as in OpenOOD's tables
+    /// The standard deviation behind ±: of the sample, or of the population as in OpenOOD's tables.
     /// Without it, of the sample
-    #[arg(long, value_parser = Words(&Spread::ALL), conflicts_with = "paired")]
+    #[arg(long, value_parser = Choices(&Spread::ALL), conflicts_with = "paired")]
     spread: Option<Spread>,
     /// How the table is laid out; `openood` is the CSV of OpenOOD's evaluator, with all its metrics and the
     /// spread of the population. For programs there are --format csv (a line a method) and json (a cell a
     /// line), with fractions in place of percent
-    #[arg(long, default_value = "text", value_parser = Words(&Layout::ALL))]
+    #[arg(long, default_value = "text", value_parser = Choices(&Layout::ALL))]
     layout: Layout,
     /// Compares every method with the first one over the same images, seed by seed, in place of the tables:
     /// the difference, its bootstrap interval of 95 %, and the p-value of no difference (DeLong et al. 1988

@@ -25,10 +25,11 @@ enum Action {
     /// Registers the image set, the diffusion model or the weights of a network at PATH under NAME.
     ///
     /// Image sets are folders of PNG and JPEG files (SPLIT/CLASS/*, CLASS/*, or * without labels), archives
-    /// of such folders (.tar, .tar.gz, .zip), Parquet files and repositories of Hugging Face, IDX (MNIST),
-    /// CIFAR (binary or Python), SVHN (.mat), Tiny ImageNet as unzipped, or what lists of OpenOOD name
-    /// (--list). A diffusion model is a folder in the diffusers layout, or one checkpoint file of Stable
-    /// Diffusion 1.x (.safetensors, .ckpt)
+    /// of such folders (.tar, .tar.gz, .zip), shards of WebDataset (one .tar or a folder of them), Parquet
+    /// files and repositories of Hugging Face, IDX (MNIST), CIFAR (binary or Python), NumPy arrays (.npz, or
+    /// a folder of .npy), SVHN (.mat), Tiny ImageNet as unzipped, or what lists of OpenOOD name (--list). A
+    /// diffusion model is a folder in the diffusers layout, or one checkpoint file of Stable Diffusion 1.x
+    /// (.safetensors, .ckpt). Weights of a network are a state dict of PyTorch or safetensors
     Add(add::Add),
     /// Lists what is registered
     Ls,

@@ -10,11 +10,11 @@ use dream_ood::stage::{ImageSource, Input, Refusals, Role, StateSource};
 use dream_schema::RunId;
 
 use super::{Base, Weights, all_is_well, finite, images_or, json, print_runs, refuse_alias};
+use crate::choices::Choices;
 use crate::commands::Verdict;
 use crate::globals::Globals;
 use crate::memory;
 use crate::session::{Session, Usage};
-use crate::words::Words;
 
 /// Stage 5: trains the classifier twice from one seed, plain and by a method: DREAM-OOD's loss on imagined
 /// outliers, or one to compare with.
@@ -32,7 +32,7 @@ pub struct Detect {
     inliers: Option<String>,
     /// The method: phi (DREAM-OOD); on the same outliers outlier-exposure, energy-margins, extra-class or
     /// mixoe; dream-id (DREAM-ID), on inliers; without pictures logitnorm, vos or npos
-    #[arg(long, value_parser = Words(Method::NAMES))]
+    #[arg(long, value_parser = Choices(Method::NAMES))]
     method: Option<&'static str>,
     /// A registered image set; without it, the one that the outliers come from, or the preset's
     #[arg(long)]
@@ -44,27 +44,27 @@ pub struct Detect {
     #[arg(long)]
     epochs: Option<usize>,
     /// The network, as wide as in the literature; without it, the preset's
-    #[arg(long, value_name = "NAME", value_parser = Words(&Backbone::ALL))]
+    #[arg(long, value_name = "NAME", value_parser = Choices(&Backbone::ALL))]
     backbone: Option<Backbone>,
     /// Varies training images as torchvision's RandAugment, AutoAugment (the policy for CIFAR-10) or
     /// AugMix, with its defaults: `--set training.augment.KEY=VALUE` changes them
-    #[arg(long, value_name = "NAME", value_parser = Words(&Policy::NAMES))]
+    #[arg(long, value_name = "NAME", value_parser = Choices(&Policy::NAMES))]
     augment: Option<&'static str>,
     /// Mixes training images in pairs, and their labels: cutmix or mixup
-    #[arg(long, value_name = "NAME", value_parser = Words(&Mix::ALL))]
+    #[arg(long, value_name = "NAME", value_parser = Choices(&Mix::ALL))]
     mix: Option<Mix>,
     /// Weight of the method's loss
     #[arg(long, allow_negative_numbers = true, value_parser = finite)]
     beta: Option<f64>,
     /// linear (slope held positive), linear-free or two-layer
-    #[arg(long, value_parser = Words(&PhiName::ALL))]
+    #[arg(long, value_parser = Choices(&PhiName::ALL))]
     phi: Option<PhiName>,
     /// Leaves the plain classifier out: not where the other one starts from it
     #[arg(long)]
     only_outliers: bool,
     /// How the network is computed: f32, or on a GPU tf32 (usual there) or bf16; without it, what is usual
     /// on the device
-    #[arg(long, value_parser = Words(&Precision::ALL))]
+    #[arg(long, value_parser = Choices(&Precision::ALL))]
     precision: Option<Precision>,
     #[command(flatten)]
     weights: Weights,

@@ -7,10 +7,10 @@ use dream_ood::stage::classes::read_classes;
 use dream_ood::stage::embed::{self, ClassWord, Params, Tokens};
 
 use super::{Base, json, model_or};
+use crate::choices::Choices;
 use crate::commands::Verdict;
 use crate::globals::Globals;
 use crate::session::Usage;
-use crate::words::Words;
 
 /// Stage 1: reads the class embeddings T(y) off the text encoder's token table.
 #[derive(Debug, clap::Args)]
@@ -26,7 +26,7 @@ pub struct Embed {
     words: Vec<String>,
     /// What T(y) is for a word of several tokens: first (the first token's row) or mean (the mean of their
     /// rows); without it, such a word is an error
-    #[arg(long, value_name = "RULE", value_parser = Words(&Tokens::ALL))]
+    #[arg(long, value_name = "RULE", value_parser = Choices(&Tokens::ALL))]
     tokens: Option<Tokens>,
     #[command(flatten)]
     base: Base,

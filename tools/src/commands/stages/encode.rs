@@ -5,9 +5,9 @@ use dream_ood::engine::Precision;
 use dream_ood::stage::encode;
 
 use super::{Base, Weights, finite, images_or, json};
+use crate::choices::Choices;
 use crate::commands::Verdict;
 use crate::globals::Globals;
-use crate::words::Words;
 
 /// Stage 2: trains the image encoder in the token-embedding space and stores the ID features.
 #[derive(Debug, clap::Args)]
@@ -32,7 +32,7 @@ pub struct Encode {
     temperature: Option<f64>,
     /// How the network is computed: f32, or on a GPU tf32 (usual there) or bf16; without it, what is usual
     /// on the device
-    #[arg(long, value_parser = Words(&Precision::ALL))]
+    #[arg(long, value_parser = Choices(&Precision::ALL))]
     precision: Option<Precision>,
     #[command(flatten)]
     weights: Weights,

@@ -14,12 +14,12 @@ use dream_ood::store::{Readable as _, Store};
 use dream_schema::{Run, RunId, Table};
 
 use super::{Base, all_is_well, images_or, json, refuse_alias};
+use crate::choices::Choices;
 use crate::commands::Verdict;
 use crate::globals::Globals;
 use crate::memory;
 use crate::session::{Failed, Session, Usage};
 use crate::table;
-use crate::words::Words;
 
 /// Stage 6: takes detection scores of the test sets and prints the detection table. What classifiers show of
 /// the images is observed first, once for all scores.
@@ -69,7 +69,7 @@ pub struct Evaluate {
     #[arg(long, value_name = "SPLIT", conflicts_with = "activations")]
     validation_split: Option<String>,
     /// Whose definition of the metrics: dream-ood, openood or pytorch-ood
-    #[arg(long, value_parser = Words(&Convention::ALL))]
+    #[arg(long, value_parser = Choices(&Convention::ALL))]
     convention: Option<Convention>,
     #[command(flatten)]
     stored: Stored,

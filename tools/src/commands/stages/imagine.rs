@@ -10,11 +10,11 @@ use dream_schema::{ClassEmbedding, RunId, Status};
 use serde_json::{Value, json};
 
 use super::{Base, all_is_well, finite, json as option, model_or, print_runs};
+use crate::choices::Choices;
 use crate::commands::Verdict;
 use crate::globals::Globals;
 use crate::memory;
 use crate::session::{Session, Usage};
-use crate::words::Words;
 
 /// Stage 4: decodes outlier embeddings into pictures.
 ///
@@ -96,7 +96,7 @@ pub struct Imagine {
     #[arg(long, value_name = "PROMPT")]
     negative: Option<String>,
     /// plms, ddim or dpm-solver
-    #[arg(long, value_parser = Words(&SchedulerName::ALL))]
+    #[arg(long, value_parser = Choices(&SchedulerName::ALL))]
     scheduler: Option<SchedulerName>,
     /// Share of DDPM's noise that every step of ddim adds: 0 to 1
     #[arg(long, allow_negative_numbers = true,
@@ -111,7 +111,7 @@ pub struct Imagine {
     guidance: Option<f64>,
     /// What becomes of a class word of several tokens: first (the vector replaces the first token, the others
     /// go) or all (it replaces each of them); without it, such a word is an error
-    #[arg(long, value_name = "RULE", value_parser = Words(&TokenRule::ALL))]
+    #[arg(long, value_name = "RULE", value_parser = Choices(&TokenRule::ALL))]
     tokens: Option<TokenRule>,
     /// Size of the pictures, if not the model's own
     #[arg(long, value_name = "WxH|N")]
@@ -121,7 +121,7 @@ pub struct Imagine {
     resize: Option<Size>,
     /// How UNet and autoencoder are computed: f32, or on a GPU f16 (usual there); without it, what is
     /// usual on the device
-    #[arg(long, value_parser = Words(&Precision::ALL))]
+    #[arg(long, value_parser = Choices(&Precision::ALL))]
     precision: Option<Precision>,
     /// Makes only part I of N: the run stays unfinished; merge the stores of all parts and ask again without
     /// it

@@ -9,11 +9,11 @@ use dream_schema::RunSpec;
 use serde_json::json;
 
 use super::{Base, all_is_well, images_or, print_runs, refuse_alias};
+use crate::choices::Choices;
 use crate::commands::Verdict;
 use crate::globals::Globals;
 use crate::memory;
 use crate::session::Usage;
-use crate::words::Words;
 
 /// Passes images through a classifier once and stores its logits and features of each (table `activations`);
 /// prints a run for every set.
@@ -47,11 +47,11 @@ pub struct Observe {
     #[arg(long, conflicts_with = "numbered")]
     matched: bool,
     /// As what logits and features are stored: f32, or f16 in half the room; they are read as f32
-    #[arg(long, value_parser = Words(&Dtype::ALL))]
+    #[arg(long, value_parser = Choices(&Dtype::ALL))]
     dtype: Option<Dtype>,
     /// How the network is computed: f32, or on a GPU tf32 (usual there) or bf16; without it, what is usual
     /// on the device
-    #[arg(long, value_parser = Words(&Precision::ALL))]
+    #[arg(long, value_parser = Choices(&Precision::ALL))]
     precision: Option<Precision>,
     #[command(flatten)]
     base: Base,

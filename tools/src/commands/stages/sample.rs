@@ -6,10 +6,10 @@ use dream_ood::stage::sample::{self, Method};
 use serde_json::Value;
 
 use super::{Base, finite, json};
+use crate::choices::Choices;
 use crate::commands::Verdict;
 use crate::globals::Globals;
 use crate::session::Usage;
-use crate::words::Words;
 
 /// Stage 3: samples outlier embeddings at the low-likelihood edge of each class, or inliers, or by a method
 /// to compare with.
@@ -23,10 +23,10 @@ pub struct Sample {
     seed: u64,
     /// knn, as DREAM-OOD; gaussian, noise around the class embedding; beyond, features moved out of the class
     /// in a random direction; or boundary, features moved across the classifier's decision boundary (BOOD)
-    #[arg(long, value_parser = Words(Method::NAMES))]
+    #[arg(long, value_parser = Choices(Method::NAMES))]
     method: Option<&'static str>,
     /// knn: outlier or inlier
-    #[arg(long, value_parser = Words(&Side::ALL))]
+    #[arg(long, value_parser = Choices(&Side::ALL))]
     kind: Option<Side>,
     /// Neighbours: the distance to the k-th is the density
     #[arg(short, long)]
@@ -65,7 +65,7 @@ pub struct Sample {
     #[arg(long)]
     per_class: Option<usize>,
     /// knn: `paper`, or `upstream` for the public code's indexing
-    #[arg(long, value_parser = Words(&Knn::ALL))]
+    #[arg(long, value_parser = Choices(&Knn::ALL))]
     knn: Option<Knn>,
     #[command(flatten)]
     base: Base,

@@ -10,16 +10,16 @@ use serde::Serialize;
 
 /// Reads one of the library's values by the word that it has in parameters.
 #[derive(Clone)]
-pub struct Words<T: 'static>(pub &'static [T]);
+pub struct Choices<T: 'static>(pub &'static [T]);
 
-impl<T: Serialize + Clone> Words<T> {
+impl<T: Serialize + Clone> Choices<T> {
     fn words(&self) -> Vec<String> {
         let word = |value: &T| serde_json::to_value(value).ok()?.as_str().map(str::to_owned);
         self.0.iter().filter_map(word).collect()
     }
 }
 
-impl<T: Serialize + Clone + Send + Sync + 'static> TypedValueParser for Words<T> {
+impl<T: Serialize + Clone + Send + Sync + 'static> TypedValueParser for Choices<T> {
     type Value = T;
 
     fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<T, Error> {

@@ -1,6 +1,6 @@
 //! This machine.
 
 /// Returns the machine's name.
-pub fn host() -> String {
+pub fn name() -> String {
     gethostname::gethostname().to_string_lossy().into_owned()
 }
