@@ -233,8 +233,8 @@ fn nothing(path: &Path, node: &tree::Node) -> DatasetError {
         && ends(".arrow")
     {
         format!(
-            "it was taken for a data set that `save_to_disk` of Hugging Face's datasets wrote, as Arrow files; \
-             {ARROW}"
+            "it was taken for a data set that `save_to_disk` of Hugging Face's datasets wrote, as Arrow \
+             files; {ARROW}"
         )
     } else if let Some(end) = archive {
         format!(

@@ -10,8 +10,8 @@ use super::item::Stored;
 use super::names::is_split;
 use super::tree::Node;
 
-/// Goes into an only folder, and its only folder, unless that is a split or holds the images itself: it is the
-/// folder around a set, as archives have one.
+/// Goes into an only folder, and its only folder, unless that is a split or holds the images itself: it is
+/// the folder around a set, as archives have one.
 pub(super) fn unwrapped(mut node: Node) -> Node {
     loop {
         let full: Vec<usize> = (0..node.folders.len())
@@ -101,8 +101,8 @@ pub(super) fn arrange(path: &Path, node: Node) -> Result<Vec<Split>, DatasetErro
                 .map_or("", |f| f.name.as_str())
         };
         return Err(layout(&format!(
-            "some directories are classes and others splits: `{}` holds images, and `{}` directories of them; \
-             of several sets, name one",
+            "some directories are classes and others splits: `{}` holds images, and `{}` directories of \
+             them; of several sets, name one",
             named(true),
             named(false)
         )));

@@ -1,7 +1,8 @@
 //! Folders of which a list says the classes: ImageNet-100 is a hundred of ImageNet's thousand directories.
 //!
 //! The list gives the names of the classes and the order of their labels. Where none of its directories is
-//! there, but as many as it names are called 0, 1, 2, ..., these are its classes in their order (ImageNet-V2).
+//! there, but as many as it names are called 0, 1, 2, ..., these are its classes in their order
+//! (ImageNet-V2).
 
 use std::collections::BTreeMap;
 

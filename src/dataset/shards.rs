@@ -39,8 +39,8 @@ pub(super) fn of_folder(path: &Path, reading: &Reading) -> Result<Option<FolderS
         if !numbered && !says_labels {
             let name = &shard.name;
             return Err(layout(format!(
-                "its archives, such as {name}, say no labels, and are not numbered as parts of one set are: if \
-                 each is a class, unpack it into a folder of its name"
+                "its archives, such as {name}, say no labels, and are not numbered as parts of one set \
+                 are: if each is a class, unpack it into a folder of its name"
             )));
         }
         let (first, whole) = known.get_or_insert_with(|| {

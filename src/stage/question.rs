@@ -186,34 +186,26 @@ impl<S: Stage> Asked<S> {
         self.spec_unchecked(store)
     }
 
-    /// Refuses an image set whose pictures the answer in the store read under other class names: a digest does
-    /// not cover names, and what reads the answer would go by those.
+    /// Refuses an image set whose pictures the answer in the store read under other class names: a digest
+    /// does not cover names, and what reads the answer would go by those.
     fn check_class_names(&self, store: &Store, refusals: &mut Refusals) -> Result<(), StageError> {
         let Some(run) = self.id(store).and_then(|id| store.run(id).ok()) else {
             return Ok(());
         };
         for (role, entry) in &self.sources {
-            let Some(name) = run.spec.source_names.get(&role.to_string()) else {
+            let name = run.spec.source_names.get(&role.to_string());
+            let is_it = |known: &Dataset| Some(&known.name) == name && known.digest == entry.digest;
+            let known = store.datasets()?.into_iter().find(is_it).map(ImageSource::of);
+            let (Some(Ok(known)), Ok(asked)) = (known, ImageSource::of(entry.clone())) else {
                 continue;
             };
-            let known = store.datasets()?.into_iter().find(|known| known.name == *name);
-            let Some(known) = known.filter(|known| known.digest == entry.digest) else {
-                continue;
-            };
-            let (Ok(known), Ok(asked)) = (ImageSource::of(known), ImageSource::of(entry.clone())) else {
-                continue;
-            };
-            let are_numbers = |set: &ImageSource, other: &ImageSource| set.may_have_classes(other.classes());
-            if !are_numbers(&known, &asked) && !are_numbers(&asked, &known) {
-                let (alias, own, others) = (run.id, asked.classes().join(", "), known.classes().join(", "));
-                refusals.refuse(
-                    role,
-                    format!(
-                        "run {alias} is the answer for the pictures of `{}` ({own}), and read them as `{name}`, \
-                         with other class names ({others}); `dream dataset rm {name}` removes that entry",
-                        asked.name()
-                    ),
-                );
+            let (id, name) = (run.id, known.name());
+            let whose = format!("`{name}`, as which run {id}, the answer, read the same pictures");
+            if !known.may_have_classes(asked.classes())
+                && let Err(error) = asked.check_classes(known.classes(), &whose)
+            {
+                let found = format!("{error}; `dream dataset rm {name}` removes that entry");
+                refusals.refuse(role, found);
             }
         }
         Ok(())

@@ -130,7 +130,8 @@ impl Refusals {
         self.require_known(key, &format!("there is no {what} `{given}`"), given, known);
     }
 
-    /// Refuses the name given at `key` unless it is one of those that are `known`: `found` says what is wrong.
+    /// Refuses the name given at `key` unless it is one of those that are `known`: `found` says what is
+    /// wrong.
     pub fn require_known<'a>(
         &mut self,
         key: &str,

@@ -62,14 +62,7 @@ impl Tested {
     fn spec(&self, settings: &evaluate::Settings) -> Result<RunSpec, StageError> {
         let classifier = observe::Classifier::Run(self.detector.id.into());
         let observe = |set: &ImageSource, split: &str| {
-            let params = observe::Params {
-                dtype: observe::Dtype::default(),
-                precision: None,
-                split: split.to_owned(),
-                numbered: false,
-                matched: false,
-                network: None,
-            };
+            let params = seen(split);
             let spec = observe::ask(&params, &classifier, set).spec(&self.bench.store)?;
             Ok::<_, StageError>(self.bench.run(&spec, &Watch::new(usize::MAX))?.id.into())
         };
@@ -259,14 +252,7 @@ fn scores_that_cannot_be_taken_are_refused_by_name() {
 fn activations_are_the_networks_own() {
     let tested = Tested::new(Some("test/grey/02.png"));
     let store = &tested.bench.store;
-    let params = observe::Params {
-        dtype: observe::Dtype::default(),
-        precision: None,
-        split: "test".to_owned(),
-        numbered: false,
-        matched: false,
-        network: None,
-    };
+    let params = seen("test");
     let classifier = observe::Classifier::Run(tested.detector.id.into());
     let spec = observe::ask(&params, &classifier, &tested.id)
         .spec(store)
@@ -301,6 +287,34 @@ fn checkpoint(store: &Store, run: RunId) -> crate::nn::State {
     crate::nn::from_safetensors(&store.blob(&rows[0].blob).unwrap(), &Device::Cpu).unwrap()
 }
 
+/// What to observe of a split.
+fn seen(split: &str) -> observe::Params {
+    observe::Params {
+        dtype: observe::Dtype::default(),
+        precision: None,
+        split: split.to_owned(),
+        numbered: false,
+        matched: false,
+        network: None,
+    }
+}
+
+/// Copies the split folders of classes of a set, each class called as `named` says.
+fn renamed(set: &Path, named: impl Fn(&str) -> String) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for split in ["train", "test"] {
+        for class in files(&set.join(split)) {
+            let name = named(&class.file_name().unwrap().to_string_lossy());
+            let to = copy.path().join(split).join(name);
+            std::fs::create_dir_all(&to).unwrap();
+            for file in files(&class) {
+                std::fs::copy(&file, to.join(file.file_name().unwrap())).unwrap();
+            }
+        }
+    }
+    copy
+}
+
 #[test]
 fn an_ood_set_has_a_split_of_its_own_or_its_only_one() {
     let tested = Tested::new(None);
@@ -331,28 +345,13 @@ fn an_ood_set_has_a_split_of_its_own_or_its_only_one() {
 #[test]
 fn of_two_sets_with_one_digest_the_named_one_is_read() {
     let tested = Tested::new(None);
-    let (store, copy) = (&tested.bench.store, tempfile::tempdir().unwrap());
-    for split in ["train", "test"] {
-        for class in files(&tested._folders[0].path().join(split)) {
-            let to = copy.path().join(split).join(class.file_name().unwrap());
-            std::fs::create_dir_all(&to).unwrap();
-            for file in files(&class) {
-                std::fs::copy(&file, to.join(file.file_name().unwrap())).unwrap();
-            }
-        }
-    }
+    let store = &tested.bench.store;
+    let copy = renamed(tested._folders[0].path(), String::from);
     // Its name comes first, and last, by the alphabet; another split is another run.
     for (name, split) in [("a-copy", "train"), ("z-copy", "test")] {
         let copy = register_images(store, name, copy.path(), &Reading::default()).unwrap();
         assert_eq!(copy.digest(), tested.id.digest());
-        let params = observe::Params {
-            dtype: observe::Dtype::default(),
-            precision: None,
-            split: split.to_owned(),
-            numbered: false,
-            matched: false,
-            network: None,
-        };
+        let params = seen(split);
         let classifier = observe::Classifier::Run(tested.detector.id.into());
         let spec = observe::ask(&params, &classifier, &copy).spec(store).unwrap();
         let run = tested.bench.run(&spec, &Watch::new(usize::MAX)).unwrap();
@@ -368,27 +367,11 @@ fn of_two_sets_with_one_digest_the_named_one_is_read() {
 #[test]
 fn an_answer_for_other_class_names_is_none() {
     let tested = Tested::new(None);
-    let (store, copy) = (&tested.bench.store, tempfile::tempdir().unwrap());
-    for split in ["train", "test"] {
-        for class in files(&tested._folders[0].path().join(split)) {
-            let name = format!("new-{}", class.file_name().unwrap().to_string_lossy());
-            let to = copy.path().join(split).join(name);
-            std::fs::create_dir_all(&to).unwrap();
-            for file in files(&class) {
-                std::fs::copy(&file, to.join(file.file_name().unwrap())).unwrap();
-            }
-        }
-    }
+    let store = &tested.bench.store;
+    let copy = renamed(tested._folders[0].path(), |name| format!("new-{name}"));
     let copy = register_images(store, "renamed", copy.path(), &Reading::default()).unwrap();
     assert_eq!(copy.digest(), tested.id.digest());
-    let params = observe::Params {
-        dtype: observe::Dtype::default(),
-        precision: None,
-        split: "test".to_owned(),
-        numbered: false,
-        matched: false,
-        network: None,
-    };
+    let params = seen("test");
     let classifier = observe::Classifier::Run(tested.detector.id.into());
     let own = observe::ask(&params, &classifier, &tested.id)
         .spec(store)
@@ -396,7 +379,7 @@ fn an_answer_for_other_class_names_is_none() {
     tested.bench.run(&own, &Watch::new(usize::MAX)).unwrap();
     let ask = || observe::ask(&params, &classifier, &copy).spec(store);
     let (said, id) = (ask().unwrap_err().to_string(), tested.id.name());
-    let expected = format!("read them as `{id}`, with other class names");
+    let expected = format!("are not those of `{id}`, as which run {}", own.id());
     assert!(said.contains(&expected), "{said}");
     // Without that entry the names of the other are the ones.
     store.remove_dataset(id).unwrap();
