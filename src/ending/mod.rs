@@ -13,8 +13,8 @@ use parquet::file::reader::{ChunkReader, Length};
 /// How often an end may be seen: a buffer that is filled at the end sees it once or twice.
 const ENDS: u32 = 64;
 
-/// Bytes of a page header at most.
-const HEADER: u64 = 4096;
+/// Bytes of a page header that are looked at: statistics may hold whole values.
+const HEADER: u64 = 1 << 20;
 
 /// A file of which reading beyond the end is an error. A damaged page header may tell the reader to pass over
 /// billions of parts that are not there, which it tries one after another; or that a dictionary has billions
@@ -52,7 +52,8 @@ impl ChunkReader for Ending {
 /// Values of a dictionary a byte of its packed page at most: they differ, which no packer takes for less.
 const VALUES_A_BYTE: i64 = 256;
 
-/// Refuses the header of a dictionary page with more values than bytes. What is no such header passes.
+/// Refuses the header of a dictionary page with more values than bytes. What is no header passes: the reader
+/// asks for the bytes of pages, too.
 fn check_dictionary(bytes: &mut impl Read) -> Result<()> {
     // Fields of a page header: its type, its sizes unpacked and packed, and what is said of a dictionary.
     const TYPE: i16 = 1;
@@ -62,12 +63,13 @@ fn check_dictionary(bytes: &mut impl Read) -> Result<()> {
     let Ok(header) = wire::Struct::read(bytes) else {
         return Ok(());
     };
+    // The reader takes 32 bits of a number.
+    let number = |of: &wire::Struct, field: i16| of.number(field).map(|number| i64::from(number as i32));
     let values = header
         .inner(DICTIONARY)
-        .and_then(|dictionary| dictionary.number(1));
-    let packed = header.number(PACKED).unwrap_or(0).saturating_mul(VALUES_A_BYTE);
-    match (header.number(TYPE), header.number(SIZE), values) {
-        // The reader takes 32 bits of a number, so that a negative one is any.
+        .and_then(|dictionary| number(dictionary, 1));
+    let packed = number(&header, PACKED).unwrap_or(0).saturating_mul(VALUES_A_BYTE);
+    match (number(&header, TYPE), number(&header, SIZE), values) {
         (Some(2), Some(size), Some(values)) if !(0..=size.min(packed)).contains(&values) => {
             let told = format!("a dictionary page of {size} bytes with {values} values");
             Err(ParquetError::General(told))
@@ -132,5 +134,34 @@ mod tests {
         );
         assert!(check_dictionary(&mut &header(&[0xf9, 0xf9, 0xf9, 0xf9, 0x04])[..]).is_err());
         assert!(check_dictionary(&mut &b"PAR1"[..]).is_ok());
+        // The reader goes by the numbers of fields, not by their types, and a stop may have a number.
+        let many = [0x80, 0x84, 0xaf, 0x5f];
+        let odd = [
+            &[0x11, 4, 0x18, 24, 0x15, 24, 0x48, 0x18][..],
+            &many,
+            &[0x15, 0, 0xf0, 0xf0],
+        ]
+        .concat();
+        assert!(check_dictionary(&mut &odd[..]).is_err());
+        // What is not known is passed over: a list of two numbers, a map, a number of 64 bits.
+        let beside = [
+            0x19, 0x25, 2, 4, 0x1b, 1, 0x55, 2, 2, 0x17, 0, 0, 0, 0, 0, 0, 0, 0,
+        ];
+        let later = [
+            &[0x15, 4, 0x15, 24, 0x15, 24, 0x4c, 0x15][..],
+            &many,
+            &[0x15, 0, 0],
+            &beside,
+            &[0],
+        ];
+        assert!(check_dictionary(&mut &later.concat()[..]).is_err());
+        let booleans = [0x99, 0xf1, 0xff, 0xff, 0xff, 0xff, 0x07];
+        let after = [
+            &booleans[..],
+            &[0x05, 2, 4, 0x15, 24, 0x15, 24, 0x4c, 0x15],
+            &many,
+            &[0x15, 0, 0, 0],
+        ];
+        assert!(check_dictionary(&mut &after.concat()[..]).is_err());
     }
 }

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::io::{Error, ErrorKind, Read, Result};
 
-/// Structures in structures at most.
-const DEEPEST: usize = 8;
+/// Structures and lists in each other at most, as parquet's reader has it.
+const DEEPEST: usize = 64;
 
 pub(crate) fn damaged(reason: &'static str) -> Error {
     Error::new(ErrorKind::InvalidData, reason)
@@ -21,7 +21,7 @@ pub(crate) fn byte(reader: &mut impl Read) -> Result<u8> {
 
 pub(crate) fn varint(reader: &mut impl Read) -> Result<u64> {
     let mut value = 0_u64;
-    for shift in (0..63).step_by(7) {
+    for shift in (0..64).step_by(7) {
         let next = byte(reader)?;
         value |= u64::from(next & 0x7f) << shift;
         if next & 0x80 == 0 {
@@ -29,6 +29,33 @@ pub(crate) fn varint(reader: &mut impl Read) -> Result<u64> {
         }
     }
     Err(damaged("a number without an end"))
+}
+
+/// Thrift's types, by their numbers.
+mod kind {
+    pub const TRUE: u8 = 1;
+    pub const FALSE: u8 = 2;
+    pub const BYTE: u8 = 3;
+    pub const I16: u8 = 4;
+    pub const I32: u8 = 5;
+    pub const I64: u8 = 6;
+    pub const DOUBLE: u8 = 7;
+    pub const BINARY: u8 = 8;
+    pub const LIST: u8 = 9;
+    pub const SET: u8 = 10;
+    pub const MAP: u8 = 11;
+    pub const STRUCT: u8 = 12;
+    pub const UUID: u8 = 13;
+}
+
+/// What parquet's reader takes a field for, in a page header itself or within one of its fields, whatever the
+/// header says of its type.
+fn known(within: Option<i16>, field: i16) -> Option<u8> {
+    match (within, field) {
+        (None, 1..=4) | (Some(5), 1..=4) | (Some(7), 1..=2) | (Some(8), 1..=6) => Some(kind::I32),
+        (None, 5..=8) => Some(kind::STRUCT),
+        _ => None,
+    }
 }
 
 /// A structure of Thrift: its integers, and its structures, by field.
@@ -39,35 +66,31 @@ pub(crate) struct Struct {
 }
 
 impl Struct {
+    /// Reads a page header, as parquet's reader does.
     pub fn read(reader: &mut impl Read) -> Result<Self> {
-        Self::at(reader, 0)
+        Self::within(reader, None)
     }
 
-    fn at(reader: &mut impl Read, depth: usize) -> Result<Self> {
-        if depth > DEEPEST {
-            return Err(damaged("structures too deep"));
-        }
+    fn within(reader: &mut impl Read, within: Option<i16>) -> Result<Self> {
         let (mut found, mut field) = (Self::default(), 0_i16);
         loop {
             let head = byte(reader)?;
-            if head == 0 {
+            if head & 0x0f == 0 {
                 return Ok(found);
             }
             field = match head >> 4 {
                 0 => zigzag(varint(reader)?) as i16,
                 step => field.wrapping_add(i16::from(step)),
             };
-            match head & 0x0f {
-                1 => drop(found.numbers.insert(field, 1)),
-                2 => drop(found.numbers.insert(field, 0)),
-                3 => drop(found.numbers.insert(field, i64::from(byte(reader)? as i8))),
-                4..=6 => drop(found.numbers.insert(field, zigzag(varint(reader)?))),
-                8 => {
-                    let len = varint(reader)?;
-                    std::io::copy(&mut reader.by_ref().take(len), &mut std::io::sink())?;
+            match known(within, field).unwrap_or(head & 0x0f) {
+                kind::TRUE => drop(found.numbers.insert(field, 1)),
+                kind::FALSE => drop(found.numbers.insert(field, 0)),
+                kind::BYTE => drop(found.numbers.insert(field, i64::from(byte(reader)? as i8))),
+                kind::I16..=kind::I64 => drop(found.numbers.insert(field, zigzag(varint(reader)?))),
+                kind::STRUCT if within.is_none() => {
+                    drop(found.structs.insert(field, Self::within(reader, Some(field))?));
                 }
-                12 => drop(found.structs.insert(field, Self::at(reader, depth + 1)?)),
-                _ => return Err(damaged("a field of a type that no page header has")),
+                other => pass(reader, other, DEEPEST)?,
             }
         }
     }
@@ -83,6 +106,67 @@ impl Struct {
     pub fn inner(&self, field: i16) -> Option<&Self> {
         self.structs.get(&field)
     }
+}
+
+/// Passes over a value.
+fn pass(reader: &mut impl Read, of: u8, depth: usize) -> Result<()> {
+    let bytes = |reader: &mut dyn Read, count: u64| {
+        let passed = std::io::copy(&mut reader.take(count), &mut std::io::sink())?;
+        match passed == count {
+            true => Ok(()),
+            false => Err(ErrorKind::UnexpectedEof.into()),
+        }
+    };
+    let Some(deeper) = depth.checked_sub(1) else {
+        return Err(damaged("structures too deep"));
+    };
+    match of {
+        kind::TRUE | kind::FALSE => Ok(()),
+        kind::BYTE => bytes(reader, 1),
+        kind::I16..=kind::I64 => varint(reader).map(drop),
+        kind::DOUBLE => bytes(reader, 8),
+        kind::UUID => bytes(reader, 16),
+        kind::BINARY => {
+            let count = varint(reader)?;
+            bytes(reader, count)
+        }
+        kind::STRUCT => loop {
+            let head = byte(reader)?;
+            if head & 0x0f == 0 {
+                return Ok(());
+            }
+            if head >> 4 == 0 {
+                varint(reader)?;
+            }
+            pass(reader, head & 0x0f, deeper)?;
+        },
+        kind::LIST | kind::SET => {
+            let head = byte(reader)?;
+            let count = match head >> 4 {
+                15 => varint(reader)?,
+                few => few.into(),
+            };
+            values(reader, count, &[head & 0x0f], deeper)
+        }
+        kind::MAP => {
+            let count = varint(reader)?;
+            let kinds = if count > 0 { byte(reader)? } else { 0 };
+            values(reader, count, &[kinds >> 4, kinds & 0x0f], deeper)
+        }
+        _ => Err(damaged("a value of no known type")),
+    }
+}
+
+/// Passes over so many times the values of these kinds. Where they take no byte, as booleans do here, there is
+/// nothing to pass over, however many there are.
+fn values(reader: &mut impl Read, count: u64, of: &[u8], depth: usize) -> Result<()> {
+    if of.iter().all(|of| matches!(*of, kind::TRUE | kind::FALSE)) {
+        return Ok(());
+    }
+    for _ in 0..count {
+        of.iter().try_for_each(|of| pass(reader, *of, depth))?;
+    }
+    Ok(())
 }
 
 fn zigzag(value: u64) -> i64 {

@@ -56,7 +56,7 @@ impl Store {
 }
 
 /// Reads what a file has there; the rest of `out` becomes zeros.
-fn read_at(file: &mut File, offset: u64, out: &mut [u8]) -> io::Result<()> {
+pub(super) fn read_at(file: &mut File, offset: u64, out: &mut [u8]) -> io::Result<()> {
     file.seek(SeekFrom::Start(offset))?;
     let mut read = 0;
     while let Some(rest) = out.get_mut(read..).filter(|rest| !rest.is_empty()) {

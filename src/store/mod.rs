@@ -77,6 +77,7 @@
 
 mod ahead;
 mod append;
+mod aside;
 mod batch;
 mod blob;
 mod block;

@@ -46,8 +46,8 @@ struct Verifier<'a> {
 
 impl Store {
     /// Reads every run, block and blob and checks it: bytes against their BLAKE3, rows against their keys,
-    /// finished runs against their digest, ids against what was asked for, and that everything that is named
-    /// is there. `progress` is told the bytes read and the bytes in all.
+    /// finished runs against their digest, ids against what was asked for, that everything that is named is
+    /// there, and redb's own pages against its checksums. `progress` is told the bytes read and the bytes in all.
     ///
     /// # Errors
     /// If the disk fails. What is wrong with the file's contents is in the result.
@@ -86,6 +86,14 @@ impl Store {
         verifier.or_pages(checked)?;
         let checked = verifier.blobs();
         verifier.or_pages(checked)?;
+        // A store in memory has no file.
+        if self.path.is_file() {
+            let whole = super::aside::pages_are_whole(&self.path);
+            if verifier.or_pages(whole)? == Some(false) {
+                let reason = "redb's checksums of them differ; the next write may overwrite what is whole";
+                verifier.problem(Place::Pages, ProblemKind::Damaged, reason);
+            }
+        }
         Ok(verifier.found)
     }
 }

@@ -89,10 +89,18 @@ pub(super) fn selection(state: &dyn Session, known: &Known, filters: &[Expr]) ->
                 let start = *range.start().max(selection.index.start());
                 selection.index = start..=*range.end().min(selection.index.end());
             }
-            None => {
-                let text = format!("the condition {filter} was pushed down and cannot be");
-                return Err(DataFusionError::Internal(text));
-            }
+            None => match filter {
+                // What became of `class_id IN (NULL)`: no row passes.
+                Expr::Literal(ScalarValue::Boolean(passes), _) => {
+                    if *passes != Some(true) {
+                        selection.runs = Some(BTreeSet::new());
+                    }
+                }
+                _ => {
+                    let text = format!("the condition {filter} was pushed down and cannot be");
+                    return Err(DataFusionError::Internal(text));
+                }
+            },
         }
     }
     Ok(selection)

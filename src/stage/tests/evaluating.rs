@@ -346,7 +346,7 @@ fn an_ood_set_has_a_split_of_its_own_or_its_only_one() {
 fn of_two_sets_with_one_digest_the_named_one_is_read() {
     let tested = Tested::new(None);
     let store = &tested.bench.store;
-    let copy = renamed(tested._folders[0].path(), String::from);
+    let copy = renamed(tested._folders[0].path(), str::to_owned);
     // Its name comes first, and last, by the alphabet; another split is another run.
     for (name, split) in [("a-copy", "train"), ("z-copy", "test")] {
         let copy = register_images(store, name, copy.path(), &Reading::default()).unwrap();

@@ -187,13 +187,21 @@ impl Export {
         extension.to_string_lossy().to_lowercase()
     }
 
+    /// Whether the output is called as a folder: it is one, or ends as a version does (`run-0.1`).
+    fn is_folder(&self) -> bool {
+        let output = self.output();
+        let ends = output.to_string_lossy().ends_with(std::path::MAIN_SEPARATOR);
+        let extension = self.extension();
+        ends || output.is_dir() || extension.is_empty() || extension.contains(|c: char| c.is_ascii_digit())
+    }
+
     fn form(&self, table: TableName) -> Result<Form> {
         Ok(match self.extension().as_str() {
             "parquet" => Form::Parquet,
             "csv" => Form::Csv,
             "npy" => Form::Npy,
             "safetensors" => Form::Safetensors,
-            "" if table == TableName::Artifacts(Table::Images) => Form::Pictures,
+            _ if table == TableName::Artifacts(Table::Images) && self.is_folder() => Form::Pictures,
             _ => bail!(Usage(format!(
                 "-o {}: expected .parquet, .csv, .npy or .safetensors, or a folder for images",
                 self.output().display()
@@ -208,8 +216,14 @@ impl Export {
             Some(Stage::Final) | None => None,
         };
         let rows = filter.rows(&session.store)?;
+        let (runs, mut open) = (filter.runs_with_rows(&session.store)?, Vec::new());
+        for run in &runs {
+            if session.store.run(*run)?.status != Status::Finished {
+                open.push(*run);
+            }
+        }
         if matches!(form, Form::Safetensors | Form::Pictures) {
-            let runs = filter.runs_with_rows(&session.store)?.len();
+            let runs = runs.len();
             if runs > 1 {
                 bail!(Usage(format!(
                     "-o {}: rows of {runs} runs could not be told apart there; choose one with --run, or \
@@ -243,6 +257,10 @@ impl Export {
             "{written} rows of {table} in {}",
             self.output().display()
         ));
+        for run in open {
+            let words = format!("run {run} is not finished: these are the rows that it has by now");
+            session.bars.say(&words);
+        }
         Ok(())
     }
 

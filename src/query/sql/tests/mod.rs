@@ -85,6 +85,11 @@ fn rows_are_grouped_joined_and_counted() {
     );
     assert_eq!(lines(&s, "SELECT avg(value) FROM metrics"), ["1.5"]);
     assert_eq!(lines(&s, "SELECT * FROM images"), [""; 0]);
+    // Nothing is equal to a null, or told to differ from one.
+    for condition in ["class_id IN (NULL)", "class_id NOT IN (1, NULL)", "run = NULL"] {
+        let sql = format!("SELECT count(*) FROM outliers WHERE {condition}");
+        assert_eq!(lines(&s, &sql), ["0"], "{condition}");
+    }
     let sql = "SELECT status, seed, params, finished_at >= started_at, array_length(inputs)
                FROM runs WHERE stage = 'encode'";
     assert_eq!(lines(&s, sql), ["finished 2 {\"k\":300} true 1"]);
