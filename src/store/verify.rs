@@ -86,8 +86,8 @@ impl Store {
         verifier.or_pages(checked)?;
         let checked = verifier.blobs();
         verifier.or_pages(checked)?;
-        // A store in memory has no file.
-        if self.path.is_file() {
+        // Where nothing else tells what is damaged. A store in memory has no file.
+        if verifier.found.problems.is_empty() && self.path.is_file() {
             let whole = super::aside::pages_are_whole(&self.path);
             if verifier.or_pages(whole)? == Some(false) {
                 let reason = "redb's checksums of them differ; the next write may overwrite what is whole";
