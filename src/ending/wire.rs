@@ -157,8 +157,8 @@ fn pass(reader: &mut impl Read, of: u8, depth: usize) -> Result<()> {
     }
 }
 
-/// Passes over so many times the values of these kinds. Where they take no byte, as booleans do here, there is
-/// nothing to pass over, however many there are.
+/// Passes over so many times the values of these kinds. Where they take no byte, as booleans do here, there
+/// is nothing to pass over, however many there are.
 fn values(reader: &mut impl Read, count: u64, of: &[u8], depth: usize) -> Result<()> {
     if of.iter().all(|of| matches!(*of, kind::TRUE | kind::FALSE)) {
         return Ok(());

@@ -47,7 +47,8 @@ struct Verifier<'a> {
 impl Store {
     /// Reads every run, block and blob and checks it: bytes against their BLAKE3, rows against their keys,
     /// finished runs against their digest, ids against what was asked for, that everything that is named is
-    /// there, and redb's own pages against its checksums. `progress` is told the bytes read and the bytes in all.
+    /// there, and redb's own pages against its checksums. `progress` is told the bytes read and the bytes in
+    /// all.
     ///
     /// # Errors
     /// If the disk fails. What is wrong with the file's contents is in the result.
