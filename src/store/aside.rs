@@ -2,6 +2,7 @@
 //! what it would write is kept in memory, beside a file that is only read.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::io;
 use std::ops::Bound;
@@ -107,14 +108,15 @@ impl StorageBackend for Aside {
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut written = lock(&self.written);
         for (page, begin, part) in parts(offset, data.len()) {
-            if !written.contains_key(&page) {
-                let mut bytes = vec![0; PAGE as usize];
-                read_at(&mut lock(&self.file), page * PAGE, &mut bytes)?;
-                written.insert(page, bytes);
-            }
-            if let Some(bytes) = written.get_mut(&page) {
-                bytes[begin..begin + part.len()].copy_from_slice(&data[part]);
-            }
+            let kept = match written.entry(page) {
+                Entry::Occupied(kept) => kept.into_mut(),
+                Entry::Vacant(free) => {
+                    let mut bytes = vec![0; PAGE as usize];
+                    read_at(&mut lock(&self.file), page * PAGE, &mut bytes)?;
+                    free.insert(bytes)
+                }
+            };
+            kept[begin..begin + part.len()].copy_from_slice(&data[part]);
         }
         Ok(())
     }
