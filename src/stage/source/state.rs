@@ -159,6 +159,9 @@ impl StateSource {
         };
         let hint = match (&misfit, use_of) {
             (Misfit::Head { .. }, UseOf::Start { new_head: false }) => "; new_head leaves the last layer out",
+            (Misfit::Head { found, .. }, UseOf::Classifier) if !found.is_empty() => {
+                "; it has an output for each class of the set that is said to be in-distribution"
+            }
             (Misfit::Head { .. }, UseOf::Classifier) => {
                 "; what is observed is a whole classifier: a training that starts from these weights with \
                  new_head gives them a last layer"
