@@ -17,7 +17,7 @@ table! {
         pub value: f32,
         /// The image's class; none for an OOD image.
         pub label: Option<i32>,
-        /// The class that the network gives it.
+        /// The class that the network gives it; -1 where that is not known.
         pub predicted: i32,
     }
 }

@@ -352,3 +352,159 @@ fn labels_in_another_order_are_not_dropped_without_a_word() {
         "{said}"
     );
 }
+
+#[test]
+fn a_report_is_headed_by_the_run_that_was_named() {
+    let folder = store();
+    let folder = folder.path();
+    for alias in ["quick-0-evaluate", "quick-0-evaluate-plain"] {
+        let run = json(folder, &["show", alias]);
+        let id = run[0]["run"].as_str().unwrap().to_owned();
+        good(folder, &["report", alias, "-o", "page.html", "--force", "-q"]);
+        let page = std::fs::read_to_string(folder.join("page.html")).unwrap();
+        assert!(
+            page.contains(&format!("<title>evaluate {:.8}</title>", id)),
+            "{alias}"
+        );
+        assert!(page.contains(&format!("<dt>run</dt><dd>{id}</dd>")), "{alias}");
+    }
+}
+
+#[test]
+fn a_score_that_is_named_is_computed_or_refused() {
+    let folder = store();
+    let folder = folder.path();
+    let of = |runs: &[&'static str], scores: &'static str| {
+        let more = ["--preset", "quick", "--scores", scores, "--check"];
+        [&["evaluate"][..], runs, &more[..]].concat()
+    };
+    let error = refusal(folder, &of(&["quick-0-detect-plain"], "dream,msp"));
+    assert!(error.contains("`dream` needs phi"), "{error}");
+    good(folder, &of(&["quick-0-detect"], "dream,msp"));
+    // One of two classifiers has it: the other goes without, which is told.
+    let both = of(&["quick-0-detect-plain", "quick-0-detect"], "dream,msp");
+    let output = dream(folder, &both);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("is evaluated without `dream`"), "{said}");
+
+    // Of activations too; and a score that is mistyped is told before what it would have read.
+    let observed = json(
+        folder,
+        &[
+            "sql",
+            "SELECT i.input, i.role FROM run_inputs i JOIN run_aliases a ON a.run = i.run
+             WHERE a.alias = 'quick-0-evaluate-plain' ORDER BY i.role",
+        ],
+    );
+    let input = |role: &str| {
+        let row = observed.iter().find(|row| row["role"] == role).unwrap();
+        row["input"].as_str().unwrap().to_owned()
+    };
+    let (id, ood, train) = (input("id"), input("ood/digits"), input("ood/shirt"));
+    let of = |scores: &'static str| {
+        refusal(
+            folder,
+            &[
+                "evaluate",
+                "--activations",
+                &id,
+                "--ood-activations",
+                &ood,
+                "--train-activations",
+                &train,
+                "--scores",
+                scores,
+            ],
+        )
+    };
+    assert!(of("dream,knn:k=3").contains("`dream` needs phi"));
+    for (scores, words) in [
+        ("knnn", "there is no score `knnn`"),
+        ("knn:kk=3", "knn has no \"kk\""),
+        ("knn:k=1.5", "k is 1.5, expected a whole number"),
+    ] {
+        let error = of(scores);
+        assert!(error.contains(words), "{scores}: {error}");
+        assert!(!error.contains("none of the scores learns"), "{scores}: {error}");
+    }
+}
+
+#[test]
+fn the_example_of_every_stage_is_a_parameter_that_it_has() {
+    let folder = store();
+    let folder = folder.path();
+    for args in [
+        &["embed"][..],
+        &["encode", "--embeddings", "quick-0-embed"],
+        &["sample", "--features", "quick-0-encode"],
+        &["imagine", "--outliers", "quick-0-sample"],
+        &[
+            "select",
+            "quick-0-imagine",
+            "--train-activations",
+            "quick-0-embed",
+        ],
+        &["detect", "--outliers", "quick-0-imagine"],
+        &["observe", "quick-0-detect"],
+        &["evaluate", "quick-0-detect"],
+    ] {
+        let help = good(folder, &[args[0], "--help"]);
+        let example = help.split("as in `--set ").nth(1).expect(args[0]);
+        let example = example.split('`').next().unwrap().to_owned();
+        let output = dream(
+            folder,
+            &[args, &["--preset", "quick", "--check", "--set", &example]].concat(),
+        );
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let key = example.split(['.', '=']).next().unwrap();
+        assert!(!said.contains("unknown field"), "{args:?} {example}: {said}");
+        assert!(!said.contains(&format!("unexpected argument '{key}")), "{said}");
+    }
+}
+
+#[test]
+fn settings_that_differ_beside_the_axis_are_lines_of_their_own() {
+    let folder = store();
+    let folder = folder.path();
+    let mut runs = Vec::new();
+    for (draws, seed) in [("2", "0"), ("2", "1"), ("3", "0"), ("3", "1")] {
+        let (alias, seed) = (format!("d{draws}-{seed}"), format!("draws.seed={seed}"));
+        let args = [
+            "evaluate",
+            "quick-0-detect",
+            "--preset",
+            "quick",
+            "-q",
+            "--scores",
+            "msp",
+        ];
+        let more = ["--draws", draws, "--set", &seed, "--alias", &alias];
+        good(folder, &[&args[..], &more].concat());
+        runs.push(alias);
+    }
+    let runs: Vec<&str> = runs.iter().map(String::as_str).collect();
+    let over = [
+        "--over",
+        "evaluate.draws.seed",
+        "--metric",
+        "auroc",
+        "--plot",
+        "a.svg",
+    ];
+    let rows = json(folder, &[&["compare"][..], &runs[..], &over].concat());
+    let averages = rows
+        .iter()
+        .filter(|row| row["dataset"].is_null() && row["group"].is_null());
+    let settings: Vec<String> = averages.map(|row| row["setting"].to_string()).collect();
+    let wanted = [(0, 2), (1, 2), (0, 3), (1, 3)];
+    let wanted = wanted.map(|(seed, repeats)| {
+        format!("{{\"evaluate.draws.repeats\":{repeats},\"evaluate.draws.seed\":{seed}}}")
+    });
+    assert_eq!(settings, wanted);
+    let svg = std::fs::read_to_string(folder.join("a.svg")).unwrap();
+    for repeats in [2, 3] {
+        let line = format!(">dream, msp, evaluate.draws.repeats={repeats}</text>");
+        assert_eq!(svg.matches(&line).count(), 1, "{line}: {svg}");
+    }
+}

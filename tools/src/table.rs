@@ -3,7 +3,7 @@
 use anyhow::Result;
 use dream_ood::ood::Summary;
 use dream_ood::stage::MetricName::{self, AuprIn, AuprOut, Auroc, Fpr95};
-use dream_ood::stage::compare::{Network, networks};
+use dream_ood::stage::compare::{FULL_SPECTRUM, Network, networks};
 use dream_ood::stage::evaluate::EXTRA_METRICS;
 use dream_schema::RunId;
 
@@ -69,8 +69,12 @@ pub fn print(session: &Session<'_>, evaluations: &[RunId]) -> Result<()> {
         }
     }
     if let Some(network) = networks.first() {
+        let side = match networks.iter().any(|network| network.full_spectrum) {
+            true => format!("; {FULL_SPECTRUM}"),
+            false => String::new(),
+        };
         out!(
-            "percent; metrics by the convention of {}; ± is the standard deviation over seeds",
+            "percent; metrics by the convention of {}{side}; ± is the standard deviation over seeds",
             network.convention.name()
         )?;
     }
@@ -85,7 +89,8 @@ fn json(networks: &[Network]) -> Result<()> {
                 "network": network.name, "score": score, "dataset": over.set, "group": over.group,
                 "metric": metric.name(),
                 "mean": summary.mean, "spread": summary.spread, "seeds": network.seeds,
-                "convention": network.convention.name(), "id_accuracy": Summary::of(&network.accuracy).mean,
+                "convention": network.convention.name(), "full_spectrum": network.full_spectrum,
+                "id_accuracy": Summary::of(&network.accuracy).mean,
             });
             out!("{line}")?;
         }

@@ -30,6 +30,8 @@ pub enum Misfit {
         found: String,
         /// The network that is wanted, in words.
         wanted: String,
+        /// Channels of the pictures that the one and the other take, where they differ.
+        channels: Option<[usize; 2]>,
         /// What is missing, of another shape, or too much, in words.
         differences: Vec<String>,
     },
@@ -64,11 +66,15 @@ impl Misfit {
             path => format!(" (below `{path}`)"),
         };
         let names = nearest.named.keys().map(String::as_str);
+        let wanted_shape = |name: &str| wanted.get(name).map(Vec::as_slice);
+        let channels = match (shapes("conv1.weight"), wanted_shape("conv1.weight")) {
+            (Some(&[_, found, ..]), Some(&[_, wanted, ..])) if found != wanted => Some([found, wanted]),
+            _ => None,
+        };
         Self::Body {
             found: format!("{}{below}", architecture(names, &shapes)),
-            wanted: architecture(wanted.keys().map(String::as_str), &|name| {
-                wanted.get(name).map(Vec::as_slice)
-            }),
+            wanted: architecture(wanted.keys().map(String::as_str), &wanted_shape),
+            channels,
             differences: in_words(&differences),
         }
     }
@@ -152,12 +158,24 @@ impl fmt::Display for Misfit {
             Self::Body {
                 found,
                 wanted,
+                channels,
                 differences,
-            } => write!(
-                f,
-                "it holds {found}, wanted is {wanted}: {}",
-                differences.join("; ")
-            ),
+            } => {
+                let of = channels.map(|of| {
+                    of.map(|count| {
+                        format!(
+                            " for pictures of {count} channel{}",
+                            if count == 1 { "" } else { "s" }
+                        )
+                    })
+                });
+                let [own, other] = of.unwrap_or_default();
+                let differences = differences.join("; ");
+                write!(
+                    f,
+                    "it holds {found}{own}, wanted is {wanted}{other}: {differences}"
+                )
+            }
             Self::Head { found, outputs } if found.is_empty() => write!(
                 f,
                 "it has no last layer (a matrix as wide as the features, with its bias); the network needs \

@@ -271,6 +271,13 @@ fn other_networks_are_named_beside_the_one_that_is_wanted() {
         text.contains("`conv1.weight` [4, 3, 7, 7] for [4, 3, 3, 3]"),
         "{text}"
     );
+    let mut gray = shallow.clone();
+    gray.insert("conv1.weight".into(), vec![4, 1, 3, 3]);
+    let text = said(&named(&gray, below("", "")), &shallow);
+    assert!(
+        text.contains("stem of 3x3 for pictures of 1 channel, wanted is") && text.contains("of 3 channels:"),
+        "{text}"
+    );
     let vgg: Vec<Entry> = (0..20)
         .map(|i| entry("", &format!("features.{i}.weight"), &[4, 4, 3, 3]))
         .collect();

@@ -181,10 +181,10 @@ pub trait Score: Send + Sync {
     /// What there is to know of it.
     fn card(&self) -> &'static Card;
 
-    /// Refuses values that ask for more than there is to learn from.
+    /// Refuses values that do not go together, or ask for more than there is to learn from.
     ///
     /// # Errors
-    /// [`ScoreError::TooFew`].
+    /// [`ScoreError::Range`], [`ScoreError::TooFew`].
     fn check(&self, _values: &Values, _extent: Extent) -> Result<(), ScoreError> {
         Ok(())
     }

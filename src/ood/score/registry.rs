@@ -30,14 +30,14 @@ impl Entry {
         Values::new(card.name, card.hyperparameters, given)
     }
 
-    /// Refuses values that ask for more than there is to learn from.
+    /// Refuses values that do not go together, or ask for more than there is to learn from.
     ///
     /// # Errors
-    /// [`ScoreError::TooFew`].
+    /// [`ScoreError::Range`], [`ScoreError::TooFew`].
     pub fn check(self, values: &Values, extent: Extent) -> Result<(), ScoreError> {
         match self {
             Self::Shown(score) => score.check(values, extent),
-            Self::Network(_) => Ok(()),
+            Self::Network(score) => score.check(values),
         }
     }
 }

@@ -7,11 +7,11 @@ mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dream_schema::{Metric, Run, RunId};
+use dream_schema::{Metric, Run, RunId, RunSpec};
 
-use super::evaluate::{Draws, EXTRA_METRICS, Group, StoredScores};
+use super::evaluate::{Draws, EXTRA_METRICS, Group, StoredScores, TestedSet};
 use super::metric::MetricName;
-use super::{Refusals, Role, StageError, detect, evaluate, params, required_input};
+use super::{Refusals, Role, StageError, detect, evaluate, import, params, required_input};
 use crate::ood::Convention;
 use crate::store::{Readable, Store};
 
@@ -20,17 +20,23 @@ pub use paired::{PAIRED_METRICS, Paired, paired};
 pub use settings::{Settings, settings};
 pub use table::{Cell, Comparison, Line, Mark};
 
+/// What is said of numbers for which images of shifted sets count as in-distribution.
+pub const FULL_SPECTRUM: &str = "full spectrum: images of shifted sets count as in-distribution";
+
 /// The results of one kind of network, over all its seeds.
 #[derive(Clone, Debug)]
 pub struct Network {
-    /// `plain`, `dream`, the name of another method of training, or `other`.
-    pub kind: &'static str,
-    /// `plain`, `dream` for one trained with imagined outliers, `other` for one of another program; with the
-    /// start of a run's id where two kinds share a name, and with the draws of its evaluation, or the start
-    /// of that one's id, where evaluations of one network have different numbers.
+    /// `plain`, `dream` for one trained with imagined outliers, the name of another method of training; of
+    /// another program's network the name under which it was taken in, or `other`.
+    pub kind: String,
+    /// Its kind; with the start of a run's id where two kinds share a name, with [`FULL_SPECTRUM`]'s first
+    /// words, and with the draws of its evaluation, or the start of that one's id, where evaluations of one
+    /// network have the same scores.
     pub name: String,
     /// Whose definition of the metrics.
     pub convention: Convention,
+    /// Whether images of shifted sets count as in-distribution.
+    pub full_spectrum: bool,
     /// The seeds, in the order in which the evaluations were named.
     pub seeds: Vec<u64>,
     /// The evaluations, seed by seed.
@@ -139,14 +145,20 @@ pub fn networks(store: &Store, evaluations: &[RunId]) -> Result<Vec<Network>, St
         super::input(store, "evaluation", *id, &[evaluate::NAME])?;
         let classifier = classifier(store, &evaluation)?;
         let kind = Kind::of(store, &evaluation, &classifier)?;
-        match groups.iter_mut().find(|(k, _)| *k == kind) {
+        // Two networks of one name and seed are two.
+        let is_twice = |runs: &[(Run, RunId)]| {
+            let mut others = runs.iter().map(|(other, _)| other);
+            let is_named = import::network_of(&classifier.spec).is_some();
+            is_named && others.any(|other| other.spec.seed == classifier.spec.seed)
+        };
+        match groups.iter_mut().find(|(k, runs)| *k == kind && !is_twice(runs)) {
             Some((_, runs)) => runs.push((classifier, *id)),
             None => groups.push((kind, vec![(classifier, *id)])),
         }
     }
     let first = |runs: &[(Run, RunId)]| runs.first().map(|(classifier, _)| classifier.id);
     let network = |(kind, runs): &(Kind, Vec<(Run, RunId)>)| {
-        let mut name = kind.name.to_owned();
+        let mut name = kind.name.clone();
         let same_name = || groups.iter().filter(|(other, _)| other.name == kind.name);
         let of_it = || same_name().filter(|(_, others)| first(others) == first(runs));
         // One network that was evaluated twice is told from others by what was asked, not by its run.
@@ -158,6 +170,9 @@ pub fn networks(store: &Store, evaluations: &[RunId]) -> Result<Vec<Network>, St
         if let (true, Some(draws)) = (is_drawn, kind.draws) {
             name.push_str(&format!(" {} draws", draws.repeats));
         }
+        if kind.full_spectrum {
+            name.push_str(" full spectrum");
+        }
         summarise(store, kind, name, runs)
     };
     let mut networks = groups.iter().map(network).collect::<Result<Vec<_>, _>>()?;
@@ -165,16 +180,17 @@ pub fn networks(store: &Store, evaluations: &[RunId]) -> Result<Vec<Network>, St
     Ok(networks)
 }
 
-/// Tells those of one name apart by their evaluations, where these have different numbers of one thing.
+/// Tells those of one name apart by their evaluations, where these have a score in common: its lines would be
+/// called the same.
 fn tell_apart(networks: &mut [Network]) {
-    let differ = |a: &Network, b: &Network| {
-        let other = |key| b.metrics.get(key);
-        a.name == b.name
-            && (a.metrics.iter()).any(|(key, values)| other(key).is_some_and(|other| other != values))
+    let same = |a: &Network, b: &Network| {
+        let scores = b.scores();
+        a.name == b.name && a.scores().iter().any(|score| scores.contains(score))
     };
-    let mixed = networks
-        .iter()
-        .map(|one| networks.iter().any(|other| differ(one, other)));
+    let mixed = networks.iter().enumerate().map(|(place, one)| {
+        let mut others = networks.iter().enumerate().filter(|(other, _)| *other != place);
+        others.any(|(_, other)| same(one, other))
+    });
     let mixed: Vec<bool> = mixed.collect();
     for (network, _) in networks.iter_mut().zip(mixed).filter(|(_, mixed)| *mixed) {
         if let Some(evaluation) = network.evaluations.first() {
@@ -183,15 +199,15 @@ fn tell_apart(networks: &mut [Network]) {
     }
 }
 
-/// Refuses evaluations that cannot stand in one table: of other conventions, or with other images or another
-/// group under one name.
+/// Refuses evaluations that cannot stand in one table: of other conventions, with shifted sets on another
+/// side, or with other images or another group under one name.
 ///
 /// # Errors
 /// [`StageError::Refused`] with all that is wrong; also if the store fails.
 pub fn check(store: &Store, evaluations: &[RunId]) -> Result<(), StageError> {
     let mut refusals = Refusals::of("compare");
-    let mut first: Option<(RunId, Convention)> = None;
-    let mut seen: BTreeMap<String, (RunId, (String, String))> = BTreeMap::new();
+    let mut first: Option<(RunId, Convention, bool)> = None;
+    let mut seen: BTreeMap<String, (RunId, TestedSet)> = BTreeMap::new();
     let mut groups: BTreeMap<String, (RunId, Option<Group>)> = BTreeMap::new();
     for id in evaluations {
         let evaluation = store.run(*id)?;
@@ -199,11 +215,22 @@ pub fn check(store: &Store, evaluations: &[RunId]) -> Result<(), StageError> {
         if refusals.take(id, known)?.is_none() {
             continue;
         }
-        let own = evaluate::convention(&evaluation)?;
-        let (other, convention) = *first.get_or_insert((*id, own));
+        let (own, whole) = (
+            evaluate::convention(&evaluation)?,
+            evaluate::full_spectrum(&evaluation)?,
+        );
+        let (other, convention, is_whole) = *first.get_or_insert((*id, own, whole));
         if own != convention {
             let found =
                 format!("its metrics are by the convention {own}, those of run {other} by {convention}");
+            refusals.refuse(id, found);
+        }
+        if whole != is_whole {
+            let (does, other_does) = if whole { ("", "do not") } else { ("do not ", "do") };
+            let found = format!(
+                "its metrics {does}count images of shifted sets as in-distribution (full spectrum), those of \
+                 run {other} {other_does}"
+            );
             refusals.refuse(id, found);
         }
         let own = evaluate::groups(&evaluation)?;
@@ -221,11 +248,13 @@ pub fn check(store: &Store, evaluations: &[RunId]) -> Result<(), StageError> {
                     refusals.refuse(id, found);
                 }
             }
-            let Some(read) = read else { continue };
             let (other, known) = seen.entry(role.clone()).or_insert_with(|| (*id, read.clone()));
-            if *known != read {
+            if !known.may_be(&read) {
                 let set = Role::ood_name(&role).unwrap_or("the ID set");
-                let found = format!("its images of `{set}` are not those of run {other}");
+                let mut found = format!("its images of `{set}` are not those of run {other}");
+                if read.in_words() != known.in_words() {
+                    found.push_str(&format!(": {}, and {}", read.in_words(), known.in_words()));
+                }
                 refusals.refuse(id, found);
             }
         }
@@ -245,8 +274,9 @@ fn classifier(store: &Store, evaluation: &Run) -> Result<Run, StageError> {
 /// What tells kinds of networks apart: everything but the seed, all the way up the lineage.
 #[derive(PartialEq)]
 struct Kind {
-    name: &'static str,
+    name: String,
     convention: Convention,
+    full_spectrum: bool,
     draws: Option<Draws>,
     settings: Vec<String>,
 }
@@ -262,17 +292,29 @@ impl Kind {
                 Some(method) => method.name(),
                 None => "plain",
             },
-            false => "other",
+            false => import::network_of(&classifier.spec).unwrap_or("other"),
         };
+        let is_named = import::network_of(&classifier.spec).is_some();
         let settings = super::lineage::ancestors(store, evaluation.id)?;
         let mut settings: Vec<String> = settings
             .iter()
-            .map(|run| serde_json::json!([run.spec.stage, run.spec.params, run.spec.sources]).to_string())
+            .map(|run| {
+                let RunSpec {
+                    stage,
+                    params,
+                    sources,
+                    ..
+                } = &run.spec;
+                // The files of a network that has a name are its seed's own.
+                let sources = Some(sources).filter(|_| !(is_named && stage == import::NAME));
+                serde_json::json!([stage, params, sources]).to_string()
+            })
             .collect();
         settings.sort_unstable();
         Ok(Self {
-            name,
+            name: name.to_owned(),
             convention: evaluate::convention(evaluation)?,
+            full_spectrum: evaluate::full_spectrum(evaluation)?,
             draws: evaluate::draws(evaluation)?,
             settings,
         })
@@ -317,9 +359,10 @@ fn summarise(store: &Store, kind: &Kind, name: String, runs: &[(Run, RunId)]) ->
     let seeds = runs.iter().map(|(classifier, _)| classifier.spec.seed).collect();
     let evaluations = runs.iter().map(|(_, evaluation)| *evaluation).collect();
     Ok(Network {
-        kind: kind.name,
+        kind: kind.name.clone(),
         name,
         convention: kind.convention,
+        full_spectrum: kind.full_spectrum,
         seeds,
         evaluations,
         id,

@@ -1,9 +1,11 @@
 //! Methods against the first of them, over the same images, seed by seed.
 
+use dream_schema::RunId;
+
 use super::{Network, Over};
 use crate::ood::{self, Bootstrap, Convention, Drawn, Positive};
-use crate::stage::evaluate::{Group, StoredScores};
-use crate::stage::{MetricName, StageError};
+use crate::stage::evaluate::{self, Group, Images, StoredScores};
+use crate::stage::{MetricName, Role, StageError};
 use crate::store::{Readable, Store};
 
 /// A method against another one: a metric on a set, or its mean over sets.
@@ -42,8 +44,8 @@ pub const PAIRED_METRICS: &[MetricName] = &[
 /// Compares every method with the first, score by score as in a table of the same `scores`.
 ///
 /// # Errors
-/// Fewer than two methods; networks of different seeds, or whose evaluations have other images; a metric that
-/// is none of [`PAIRED_METRICS`].
+/// Fewer than two methods; networks of different seeds, or whose evaluations have other images or another
+/// order of them; a metric that is none of [`PAIRED_METRICS`].
 pub fn paired(
     store: &Store,
     networks: &[Network],
@@ -80,12 +82,81 @@ pub fn paired(
                 other: Side::load(store, other, place)?,
             };
             pair.check(other)?;
+            let evaluation = |(network, _): &Method<'_>| network.evaluations[place];
+            check_images(store, evaluation(first), evaluation(other))?;
             for metric in metrics {
                 pair.compare(other, place, *metric, bootstrap, &mut found)?;
             }
         }
     }
     Ok(found)
+}
+
+/// Refuses evaluations whose rows are not of the same images one by one, as far as the places of images in
+/// their splits and their classes tell.
+fn check_images(store: &Store, first: RunId, other: RunId) -> Result<(), StageError> {
+    if first == other {
+        return Ok(());
+    }
+    let load = |run: RunId| {
+        let run = store.run(run)?;
+        Ok::<_, StageError>((evaluate::sets(store, &run)?, evaluate::images(store, &run)?))
+    };
+    let ((sets, images), (other_sets, other_images)) = (load(first)?, load(other)?);
+    for (role, own) in &images {
+        let (Some(theirs), Some(set), Some(their_set)) =
+            (other_images.get(role), sets.get(role), other_sets.get(role))
+        else {
+            continue;
+        };
+        let refuse = |what: String| {
+            let dataset = &set.dataset;
+            Err(StageError::Mismatch(format!(
+                "the rows of `{dataset}` in the runs {first} and {other} are not of the same images, and \
+                 methods are compared row by row: {what}"
+            )))
+        };
+        let pairs = || own.iter().zip(theirs).enumerate();
+        if let Some((row, (own, theirs))) = pairs().find(|(_, (own, theirs))| own.0 != theirs.0) {
+            let (own, theirs) = (own.0, theirs.0);
+            return refuse(format!(
+                "row {row} is image {own} in one and image {theirs} in the other"
+            ));
+        }
+        // Classes of one registered set are numbered by each classifier, in one order of images.
+        if set.digest.is_some() && their_set.digest.is_some() {
+            continue;
+        }
+        let differ = |(_, (own, theirs)): &(usize, (&(i64, Option<i32>), &(i64, Option<i32>)))| {
+            own.1.zip(theirs.1).is_some_and(|(own, theirs)| own != theirs)
+        };
+        let mut others = pairs().filter(differ);
+        let Some((row, (one, another))) = others.next() else {
+            continue;
+        };
+        // Programs may number classes that no classifier has each in its own way.
+        let is_known = Role::Id.is(role) || is_reordered(own, theirs);
+        if is_known {
+            let (count, rows) = (1 + others.count(), own.len());
+            let class = |image: &(i64, Option<i32>)| image.1.unwrap_or(-1);
+            let (one, another) = (class(one), class(another));
+            return refuse(format!(
+                "{count} of {rows} have another class, the first is row {row} (class {one} in one, {another} \
+                 in the other)"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Says whether classes are the same in another order.
+fn is_reordered(one: &Images, other: &Images) -> bool {
+    let sorted = |images: &Images| {
+        let mut classes: Vec<Option<i32>> = images.iter().map(|image| image.1).collect();
+        classes.sort_unstable();
+        classes
+    };
+    sorted(one) == sorted(other)
 }
 
 /// A score of an evaluation.

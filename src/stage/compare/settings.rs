@@ -11,13 +11,15 @@ use crate::store::Store;
 /// Parameters of networks, by dotted keys that begin with the stage: `sample.sampling.sigma`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// The keys.
+    /// The keys: those that were named, then the others in which networks of one kind differ.
     pub keys: Vec<String>,
+    /// How many of them were named.
+    pub named: usize,
     /// The value of each key, network by network; none where a network has no such parameter.
     pub values: Vec<Vec<Option<Value>>>,
 }
 
-/// Returns the parameters of networks and of all that they came from: those named, or those that differ
+/// Returns the parameters of networks and of all that they came from: those named, and those that differ
 /// between networks of one kind.
 ///
 /// # Errors
@@ -39,16 +41,16 @@ pub fn settings(store: &Store, networks: &[Network], named: &[String]) -> Result
             others.into_iter().any(|b| all[a].get(*key) != all[b].get(*key))
         })
     };
-    let keys: Vec<String> = match named.is_empty() {
-        true => known.into_iter().filter(differs).cloned().collect(),
-        false => named.to_vec(),
-    };
+    let others = known.into_iter().filter(|key| !named.contains(key));
+    let others = others.filter(differs).cloned();
+    let keys: Vec<String> = named.iter().cloned().chain(others).collect();
     let values = all
         .iter()
         .map(|of| keys.iter().map(|key| of.get(key).cloned()).collect());
     Ok(Settings {
         values: values.collect(),
         keys,
+        named: named.len(),
     })
 }
 

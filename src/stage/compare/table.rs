@@ -3,6 +3,7 @@
 use super::{Network, Over};
 use crate::ood::{Spread, Summary};
 use crate::stage::MetricName;
+use crate::stage::evaluate::Group;
 
 /// A table of one metric: a line a method, a column a test set or mean.
 #[derive(Clone, Debug)]
@@ -130,7 +131,14 @@ impl Comparison {
 
 /// Says whether a mean is over other sets in some lines than in others.
 fn is_mixed(mean: &Over, lines: &[(Vec<Over>, Line)]) -> bool {
-    let is_of = |over: &&Over| over.set.is_some() && (mean.group.is_none() || over.group == mean.group);
+    let is_of = |over: &&Over| {
+        let counts = match mean.group {
+            Some(group) => over.group == Some(group),
+            // No mean over all OOD sets has a part of shifted ones.
+            None => over.group != Some(Group::Shifted),
+        };
+        over.set.is_some() && counts
+    };
     let sets = |over: &[Over]| -> Vec<Over> { over.iter().filter(is_of).cloned().collect() };
     let mut all = lines
         .iter()

@@ -110,6 +110,17 @@ words! {
     }
 }
 
+impl OwnScore {
+    /// What it needs, and a classifier that was not trained so does not have, in words.
+    pub fn needs(self) -> String {
+        let why = match self {
+            Self::Dream => "phi, and the classifier was not trained with outliers and phi",
+            Self::ExtraClass => "a class of outliers, and the classifier has none",
+        };
+        format!("`{}` needs {why}", self.name())
+    }
+}
+
 /// What a classifier is trained from, beside its image set.
 #[derive(Clone, Debug, Default)]
 pub struct Inputs {

@@ -6,9 +6,9 @@ use dream_schema::Table;
 
 use super::chosen::{self, Chosen, Way};
 use super::parts::{self, Parts};
+use super::search::Search;
 use super::{EXTRA_METRICS, Evaluate, Params, group, own_score, sets};
 use crate::ood::score::Extent;
-use crate::stage::detect::OwnScore;
 use crate::stage::{
     Asked, ImageSource, Input, Known, Refusals, Role, Source, StageError, StateSource, detect, import,
     observe,
@@ -78,16 +78,16 @@ pub(super) fn check(
         }
     }
     parts::check(&sets, &asked.params.groups, &chosen, refusals);
-    if !asked.params.where_possible
-        && let Some((_, train)) = seen.iter().find(|(role, _)| *role == Role::Train)
-    {
+    if !asked.params.where_possible {
         let stored = sets.iter().find(|(role, _)| *role == Role::Train);
-        let extent = match stored {
-            Some((_, parts)) => Extent {
+        let train = seen.iter().find(|(role, _)| *role == Role::Train);
+        let extent = match (stored, train) {
+            (Some((_, parts)), _) => Extent {
                 train: Some(parts.images),
                 features: Some(parts.features).filter(|width| *width > 0),
             },
-            None => extent_to_be(store, train)?,
+            (None, Some((_, train))) => extent_to_be(store, train)?,
+            (None, None) => Extent::default(),
         };
         let is_searched = roles.contains(&Role::OodValidation);
         check_extent(&chosen, extent, is_searched, refusals);
@@ -124,13 +124,21 @@ fn extent_to_be(store: &Store, train: &Known) -> Result<Extent, StageError> {
     })
 }
 
-/// Refuses scores that ask for more training images or features than there are. The values of one that is
-/// searched for are not known yet.
+/// Refuses scores whose values do not go together or ask for more training images or features than there are;
+/// of one whose values are searched for, all settings that are tried. Some alone are left out of the search.
 fn check_extent(chosen: &[Chosen], extent: Extent, is_searched: bool, refusals: &mut Refusals) {
-    for score in chosen.iter().filter(|score| !(is_searched && score.is_plain())) {
-        if let Way::Of(way, values) = &score.way
-            && let Err(error) = way.check(values, extent)
-        {
+    for score in chosen {
+        let Way::Of(way, values) = &score.way else {
+            continue;
+        };
+        if is_searched && Search::is_of(score) {
+            if let Some((count, error)) = Search::unfit(score, extent) {
+                let label = &score.label;
+                let found =
+                    format!("`{label}`: none of the {count} settings of a search is possible: {error}");
+                refusals.refuse("scores", found);
+            }
+        } else if let Err(error) = way.check(values, extent) {
             refusals.refuse("scores", format!("`{}`: {error}", score.label));
         }
     }
@@ -215,11 +223,7 @@ fn check_needs(
         {
             let there = detector.as_ref().map(|run| own_score(store, run)).transpose()?;
             if there.flatten() != Some(own) {
-                let why = match own {
-                    OwnScore::Dream => "phi, and the classifier was not trained with outliers and phi",
-                    OwnScore::ExtraClass => "a class of outliers, and the classifier has none",
-                };
-                refusals.refuse("scores", format!("`{}` needs {why}", own.name()));
+                refusals.refuse("scores", own.needs());
             }
         }
     }

@@ -13,6 +13,7 @@ mod search;
 mod sets;
 mod shown;
 mod stored;
+mod tested;
 mod work;
 
 use std::collections::BTreeMap;
@@ -36,6 +37,7 @@ pub use metrics::{EXTRA_METRICS, METRICS, SetScores};
 pub use search::choices;
 pub(super) use shown::Shown;
 pub use stored::StoredScores;
+pub use tested::{Images, TestedSet, images, sets};
 
 /// Name of the stage.
 pub const NAME: &str = "evaluate";
@@ -140,6 +142,11 @@ impl Settings {
 }
 
 impl Params {
+    /// Says whether all scores are there, and may have the values that are given.
+    pub fn are_scores_known(&self) -> bool {
+        self.scores.iter().all(|spec| chosen::Chosen::of(spec).is_ok())
+    }
+
     /// Says whether a score learns from training images, and whether from validation images.
     pub fn learns(&self) -> [bool; 2] {
         let chosen = self
@@ -222,28 +229,6 @@ pub fn detector(store: &Store, evaluation: &Run) -> Result<Option<Run>, StageErr
     Ok(id.map(|id| store.run(id)).transpose()?)
 }
 
-/// Returns what an evaluation's test sets are, by role: digest and split; neither where another program
-/// looked at them.
-///
-/// # Errors
-/// If the store fails.
-pub fn sets(
-    store: &Store,
-    evaluation: &Run,
-) -> Result<BTreeMap<String, Option<(String, String)>>, StageError> {
-    let tested = |role: &str| Role::Id.is(role) || Role::ood_name(role).is_some();
-    let mut sets = BTreeMap::new();
-    for input in evaluation.spec.inputs.iter().filter(|input| tested(&input.role)) {
-        let spec = store.run(input.run)?.spec;
-        let images = Role::Images.to_string();
-        let split = spec.params.get("split").and_then(serde_json::Value::as_str);
-        let read = spec.sources.get(&images).zip(split);
-        let read = read.map(|(digest, split)| (digest.clone(), split.to_owned()));
-        sets.insert(input.role.clone(), read);
-    }
-    Ok(sets)
-}
-
 /// Returns the convention of an evaluation, whichever version made it.
 ///
 /// # Errors
@@ -255,6 +240,20 @@ pub fn convention(evaluation: &Run) -> Result<Convention, StageError> {
         convention: Convention,
     }
     Ok(params::<Common>(evaluation)?.convention)
+}
+
+/// Says whether an evaluation counts the images of shifted sets as in-distribution.
+///
+/// # Errors
+/// If its parameters are none of an evaluation.
+pub fn full_spectrum(evaluation: &Run) -> Result<bool, StageError> {
+    /// What the versions have in common.
+    #[derive(Deserialize)]
+    struct Common {
+        #[serde(default)]
+        full_spectrum: bool,
+    }
+    Ok(params::<Common>(evaluation)?.full_spectrum)
 }
 
 /// Returns how an evaluation draws subsets of its OOD sets, where it does.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use dream_schema::{Metric, Run};
 
 use super::chosen::{Chosen, ScoreSpec, Tuned, Way};
-use crate::ood::score::{Entry, Hyperparameter, Values};
+use crate::ood::score::{Entry, Extent, Hyperparameter, ScoreError, Values};
 use crate::stage::rows::stretch;
 use crate::stage::{Context, MetricName, StageError};
 use crate::store::Snapshot;
@@ -55,6 +55,28 @@ impl Search<'_> {
     /// How many settings are tried of a score.
     pub fn settings_of(score: &Chosen) -> u64 {
         settings(score).len() as u64
+    }
+
+    /// Returns how many settings a search of a score would try, and why the least of them is impossible,
+    /// where all are: none fits what there is to learn from.
+    pub fn unfit(score: &Chosen, extent: Extent) -> Option<(usize, ScoreError)> {
+        let Way::Of(way, _) = &score.way else { return None };
+        let errors = settings(score).into_iter().map(|setting| {
+            let given: Vec<(&str, f64)> = setting
+                .iter()
+                .map(|(name, value)| (name.as_str(), *value))
+                .collect();
+            way.values(&given)
+                .and_then(|values| way.check(&values, extent))
+                .err()
+        });
+        let errors = errors.collect::<Option<Vec<ScoreError>>>()?;
+        let count = errors.len();
+        let needed = |error: &ScoreError| match error {
+            ScoreError::TooFew { needed, .. } => *needed,
+            _ => usize::MAX,
+        };
+        errors.into_iter().min_by_key(needed).map(|least| (count, least))
     }
 
     /// Returns the score with the best values by `auroc`. What was tried is stored as it is found: a row

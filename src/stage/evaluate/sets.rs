@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::stage::{ImageSource, Known, Refusals, Role, StageError, detect, import, observe};
-use crate::store::Store;
+use crate::store::{Readable as _, Store};
 
 /// Refuses activations of another classifier than the first ones, and of a set that is there already.
 pub(super) fn check(
@@ -19,6 +19,7 @@ pub(super) fn check(
     let Some((_, first)) = seen.first() else {
         return check_id(store, role, known, refusals);
     };
+    check_network(store, role, known, first, refusals)?;
     let strangers = || seen.iter().filter(|(other, _)| !may_share(role, other));
     if let Some(own) = imported_as(known)? {
         for (other, theirs) in strangers() {
@@ -102,6 +103,31 @@ fn called(role: &Role) -> String {
         Role::OodValidation => "the OOD images that hyperparameters are searched on".to_owned(),
         other => format!("`{other}`"),
     }
+}
+
+/// Refuses imported activations that are said to be of another network than those of the ID set.
+fn check_network(
+    store: &Store,
+    role: &Role,
+    known: &Known,
+    first: &Known,
+    refusals: &mut Refusals,
+) -> Result<(), StageError> {
+    let said = |known: &Known| -> Result<Option<(String, u64)>, StageError> {
+        let Some(run) = known.run else { return Ok(None) };
+        let spec = store.run(run)?.spec;
+        Ok(import::network_of(&spec).map(|name| (name.to_owned(), spec.seed)))
+    };
+    if let (Some((name, seed)), Some((other, other_seed))) = (said(known)?, said(first)?)
+        && (&name, seed) != (&other, other_seed)
+    {
+        let found = format!(
+            "the activations are of the network `{name}`, seed {seed}, those of the ID set of `{other}`, \
+             seed {other_seed}"
+        );
+        refusals.refuse(role, found);
+    }
+    Ok(())
 }
 
 /// What imported activations are of.

@@ -158,8 +158,8 @@ impl Head {
 }
 
 /// Returns the data set that the images of a run are from.
-pub(super) fn dataset(snapshot: &Snapshot, run: RunId) -> Result<String, StageError> {
-    let rows = snapshot.blocks(Table::Activations, Some(run), None, &Projection::Narrow)?;
+pub(super) fn dataset(store: &impl Readable, run: RunId) -> Result<String, StageError> {
+    let rows = store.blocks(Table::Activations, Some(run), None, &Projection::Narrow)?;
     let names = rows
         .take(1)
         .map(|rows| Ok::<_, StageError>(first(Columns::new(Table::Activations, &rows?.1).text("dataset")?)));

@@ -4,6 +4,8 @@ mod learn;
 
 use std::ops::Range;
 
+use arrow::datatypes::Int32Type;
+use dream_schema::columns::Columns;
 use dream_schema::{Metric, Run, RunId, Score, Table};
 
 use super::Params;
@@ -19,7 +21,7 @@ use crate::ood::{self, Phi};
 use crate::stage::metric::MetricName;
 use crate::stage::rows::stretch;
 use crate::stage::{Context, Role, StageError, required_input};
-use crate::store::{Readable, Snapshot};
+use crate::store::{Projection, Readable, Snapshot};
 
 /// A set of test images.
 pub(super) struct TestSet {
@@ -292,13 +294,38 @@ impl Evaluation<'_> {
         });
         let right: Option<Vec<bool>> = right.collect();
         if right.is_none() {
+            let why = match rows.iter().all(|row| row.predicted < 0) {
+                true => "there are no logits, and so no predictions, of the images".to_owned(),
+                // Rows of scores have a class only where all images have one.
+                false => {
+                    let (without, all) = self.without_class(set)?;
+                    format!("{without} of the {all} images have no class")
+                }
+            };
             self.ctx.progress.note(&format!(
-                "the images of `{}` have no classes: no metric is taken of whether they are classified \
-                 rightly",
+                "`{}`: {why}: no metric is taken of whether they are classified rightly",
                 set.name
             ));
         }
         Ok(right)
+    }
+
+    /// Returns how many images of a set have no class, and how many there are.
+    fn without_class(&self, set: &TestSet) -> Result<(usize, usize), StageError> {
+        let (mut without, mut all) = (0, 0);
+        let blocks = self
+            .snapshot
+            .blocks(Table::Activations, Some(set.run), None, &Projection::Narrow)?;
+        for rows in blocks {
+            let (_, rows) = rows?;
+            let labels = Columns::new(Table::Activations, &rows).optional_numbers::<Int32Type>("label")?;
+            without += labels
+                .iter()
+                .filter(|label| label.is_none_or(|label| label < 0))
+                .count();
+            all += labels.len();
+        }
+        Ok((without, all))
     }
 
     /// Returns the values of a score of every image of a set.

@@ -25,6 +25,17 @@ pub struct ActivationsOf<'a> {
     pub split: &'a str,
     /// The files of the arrays, where each has its own.
     pub arrays: Option<Arrays<'a>>,
+    /// Which network they are of, where that is said.
+    pub network: Option<NetworkOf<'a>>,
+}
+
+/// A network of another program: those of one name differ by the seed of their training alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NetworkOf<'a> {
+    /// What tables call it.
+    pub name: &'a str,
+    /// The seed of its training.
+    pub seed: u64,
 }
 
 /// Files that hold one array each, as `numpy.save` writes them.

@@ -25,7 +25,7 @@ use arrow::array::RecordBatch;
 use dream_schema::{ClassEmbedding, Feature, Outlier, Run, RunId, RunSpec, Status, Table};
 use serde_json::json;
 
-pub use self::activations::{ActivationsOf, Arrays};
+pub use self::activations::{ActivationsOf, Arrays, NetworkOf};
 use self::checker::Checker;
 use self::classes::Classes;
 use self::images::PictureFolder;
@@ -48,6 +48,8 @@ const AHEAD: usize = 8;
 const PIECE: usize = 2000;
 /// The key of the parameters under which the table's name stands.
 const TABLE: &str = "table";
+/// The key of the parameters under which the name of a network stands.
+const NETWORK: &str = "network";
 
 /// What is to be taken in.
 #[derive(Clone, Copy, Debug)]
@@ -128,6 +130,9 @@ impl Rows<'_> {
         };
         check_name(dataset)?;
         check_name(split)?;
+        if let Some(network) = self.network() {
+            check_name(network.name)?;
+        }
         let wrong = |what: &str, name: &str, reason: &str| {
             StageError::Mismatch(format!("{name:?} cannot be the name of {what}: {reason}"))
         };
@@ -143,12 +148,25 @@ impl Rows<'_> {
         }
     }
 
+    fn network(&self) -> Option<NetworkOf<'_>> {
+        match self {
+            Self::Activations(of) => of.network,
+            _ => None,
+        }
+    }
+
     fn embeddings(&self) -> Option<RunId> {
         match self {
             Self::Vectors { embeddings, .. } | Self::Images { embeddings } => Some(*embeddings),
             Self::ClassEmbeddings { .. } | Self::Scores(_) | Self::Activations(_) => None,
         }
     }
+}
+
+/// Returns the name that an import gives the network of its activations.
+pub(super) fn network_of(run: &RunSpec) -> Option<&str> {
+    let is_import = run.stage == NAME;
+    run.params.get(NETWORK).filter(|_| is_import)?.as_str()
 }
 
 /// Stores the rows of a file. Parquet as we export it keeps its other columns; of any other file what it does
@@ -350,6 +368,10 @@ fn spec(
     if let Some(member) = rows.member() {
         params["member"] = member.into();
     }
+    let network = rows.network();
+    if let Some(network) = network {
+        params[NETWORK] = network.name.into();
+    }
     let role = Role::Embeddings.to_string();
     let embeddings = rows
         .embeddings()
@@ -358,7 +380,7 @@ fn spec(
         stage: NAME.into(),
         stage_version: VERSION,
         params,
-        seed: 0,
+        seed: network.map_or(0, |network| network.seed),
         inputs: embeddings.into_iter().collect::<Result<_, _>>()?,
         sources,
         source_names: BTreeMap::new(),

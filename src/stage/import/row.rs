@@ -56,20 +56,12 @@ vectored!(
             None if row.word.is_empty() => row.word.clone_from(&row.class_name),
             None => {}
         }
-        match row.norm > 0.0 {
-            true => Ok(()),
-            false => Err("its vector is zero, which has no direction".into()),
-        }
+        has_direction(vector)
     },
     true
 );
 
-vectored!(Feature, _row, vector, _word, {
-    match vector.iter().any(|number| *number != 0.0) {
-        true => Ok(()),
-        false => Err("its vector is zero, which has no direction".into()),
-    }
-});
+vectored!(Feature, _row, vector, _word, has_direction(vector));
 
 vectored!(Outlier, row, _vector, _word, {
     row.knn_distance = row.knn_distance.filter(|distance| !distance.is_nan());
@@ -78,6 +70,14 @@ vectored!(Outlier, row, _vector, _word, {
         _ => Ok(()),
     }
 });
+
+/// Refuses a vector of zeros. Numbers that are not finite are told by themselves.
+fn has_direction(vector: &[f32]) -> Result<(), String> {
+    match vector.iter().any(|number| *number != 0.0) {
+        true => Ok(()),
+        false => Err("its vector is zero, which has no direction".into()),
+    }
+}
 
 /// A row in words.
 pub(super) fn named<A: Vectored>(row: &A) -> String {

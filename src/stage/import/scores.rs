@@ -4,7 +4,7 @@ use std::path::Path;
 
 use arrow::array::{Array as _, AsArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float32Type};
+use arrow::datatypes::{DataType, Float32Type, Float64Type};
 use dream_schema::{Artifact, Score};
 
 use super::names::{CLASS_IDS, LABELS, PREDICTED, SAMPLES, VALUES, labels, unread_arrays, unread_columns};
@@ -33,6 +33,8 @@ struct Columns {
     samples: Option<Vec<i64>>,
     /// Whether scores were of 64 bits, which are kept in 32.
     rounded: bool,
+    /// The first score that is no number of 32 bits.
+    beyond: Option<usize>,
     /// What is told of arrays or columns that are not read.
     unread: Option<String>,
 }
@@ -71,7 +73,7 @@ pub(super) fn read(path: &Path, of: ScoresOf<'_>) -> Result<(Vec<Score>, Vec<Str
         if value.is_nan() {
             return Err(wrong(format!("score {row} is NaN")));
         }
-        if columns.rounded && value.is_infinite() {
+        if columns.beyond == Some(row) {
             return Err(wrong(format!(
                 "score {row} is beyond the numbers of 32 bits, in which scores are kept"
             )));
@@ -106,6 +108,13 @@ pub(super) fn read(path: &Path, of: ScoresOf<'_>) -> Result<(Vec<Score>, Vec<Str
     Ok((rows, told.into_iter().chain(columns.unread).collect()))
 }
 
+/// Says whether a number that is written out is another one in 32 bits: neither the same, nor what the
+/// shortest digits of the 32 bits are read as.
+fn is_rounded(written: f64, kept: f32) -> bool {
+    let is_kept = || f64::from(kept) == written || kept.to_string().parse() == Ok(written);
+    !written.is_nan() && !is_kept()
+}
+
 fn of_arrays(path: &Path) -> Result<Columns, StageError> {
     let file = ArrayFile::open(path)?;
     let wrong = |message: String| StageError::File {
@@ -130,6 +139,9 @@ fn of_arrays(path: &Path) -> Result<Columns, StageError> {
         labels: labels(column)?,
         samples: column(&SAMPLES)?,
         rounded: array.is_rounded(),
+        beyond: values
+            .iter()
+            .position(|value| array.is_rounded() && value.is_infinite()),
         unread: unread_arrays(&file, count, &READ),
         values,
     })
@@ -142,6 +154,7 @@ fn of_table(path: &Path) -> Result<Columns, StageError> {
         labels: None,
         samples: None,
         rounded: false,
+        beyond: None,
         unread: None,
     };
     let mut seen = Agreed::new();
@@ -157,7 +170,8 @@ fn of_table(path: &Path) -> Result<Columns, StageError> {
         let row = columns.values.len();
         let kind = values.data_type();
         columns.rounded |= kind == &DataType::Float64;
-        let is_number = kind.is_numeric() || kind.is_string();
+        let is_text = kind.is_string();
+        let is_number = kind.is_numeric() || is_text;
         let numbers = cast(values, &DataType::Float32).ok().filter(|_| is_number);
         let numbers = numbers.ok_or_else(|| {
             let what = format!("`{name}`");
@@ -167,9 +181,22 @@ fn of_table(path: &Path) -> Result<Columns, StageError> {
             let what = format!("`{name}` of row {}", row + bad);
             return Err(ExchangeError::format(path, what, "a number", "something else, or nothing").into());
         }
-        columns
-            .values
-            .extend_from_slice(numbers.as_primitive::<Float32Type>().values());
+        let numbers = numbers.as_primitive::<Float32Type>().values();
+        if let Ok(whole) = cast(values, &DataType::Float64)
+            && (is_text || kind == &DataType::Float64)
+        {
+            let pairs = || {
+                whole
+                    .as_primitive::<Float64Type>()
+                    .values()
+                    .iter()
+                    .zip(numbers.iter())
+            };
+            columns.rounded |= is_text && pairs().any(|(written, kept)| is_rounded(*written, *kept));
+            let beyond = pairs().position(|(written, kept)| written.is_finite() && kept.is_infinite());
+            columns.beyond = columns.beyond.or(beyond.map(|beyond| row + beyond));
+        }
+        columns.values.extend_from_slice(numbers);
         match column(path, &batch, &PREDICTED)? {
             Some(predicted) => add_classes(path, predicted, &mut columns.predicted)?,
             None => columns.predicted.extend(vec![-1; batch.num_rows()]),
@@ -281,6 +308,28 @@ mod tests {
         assert!(scores.contains("`score` has `msp` and `energy`"), "{scores}");
         let sets = csv("dataset,score,value\ndigits,msp,1\nletters,msp,2\n").unwrap_err();
         assert!(sets.contains("`dataset` has `digits` and `letters`"), "{sets}");
+    }
+
+    #[test]
+    fn numbers_of_more_digits_than_are_kept_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("scores.csv");
+        let told = |text: &str| {
+            std::fs::write(&path, format!("value\n{text}\n")).unwrap();
+            let (rows, told) = read(&path, OF).unwrap();
+            let is_told = told.iter().any(|note| note.contains("rounded to 32 bits"));
+            (rows[0].value, is_told)
+        };
+        assert_eq!(told("0.99999999999"), (1.0, true));
+        // What is as short as 32 bits are written, and what they are in full.
+        for kept in ["0.1", "-3.5", "16777216", "0.10000000149011612", "inf", "1e-3"] {
+            assert_eq!(told(kept), (kept.parse().unwrap(), false), "{kept}");
+        }
+        let beyond = csv("value\n1\n1e300\n").unwrap_err();
+        assert!(
+            beyond.contains("score 1 is beyond the numbers of 32 bits"),
+            "{beyond}"
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::dataset::Channels;
 use crate::engine::Work;
 use crate::nn::{Form, ResNetConfig, Stem};
 use crate::stage::detect::Detector;
+use crate::stage::source::UseOf;
 use crate::stage::training::{Still, Training, preparation, work};
 use crate::stage::{Context, Refusals, Role, Source, StageError, StateSource};
 
@@ -105,7 +106,7 @@ impl Network {
             return Ok(());
         }
         refusals
-            .take(Role::Initial, weights.check(&self.config(), false))
+            .take(Role::Initial, weights.check(&self.config(), UseOf::Classifier))
             .map(|_| ())
     }
 
@@ -120,10 +121,10 @@ impl Network {
             std: self.std,
         };
         let config = self.config();
-        for note in weights.check(&config, false)? {
+        for note in weights.check(&config, UseOf::Classifier)? {
             ctx.progress.note(&format!("{}: {note}", weights.path()));
         }
-        let state = weights.load(&config, false)?;
+        let state = weights.load(&config, UseOf::Classifier)?;
         Detector::of_state(ctx, self.config(), still, &self.classes, &state).map_err(|error| {
             let (name, path) = (weights.name(), weights.path());
             StageError::Mismatch(format!("the weights `{name}` ({path}): {error}"))

@@ -187,11 +187,8 @@ pub(super) fn tables(networks: &[compare::Network]) -> Vec<DetectionTable> {
     let Some(first) = networks.first() else {
         return Vec::new();
     };
-    let sets: Vec<Over> = first
-        .columns()
-        .into_iter()
-        .filter(|over| over.set.is_some())
-        .collect();
+    let sets: BTreeSet<Over> = networks.iter().flat_map(compare::Network::columns).collect();
+    let sets: Vec<Over> = sets.into_iter().filter(|over| over.set.is_some()).collect();
     let among = |of: &dyn Fn(Option<Group>) -> bool| -> Vec<usize> {
         (0..sets.len()).filter(|place| of(sets[*place].group)).collect()
     };
@@ -249,7 +246,10 @@ pub(super) fn tables(networks: &[compare::Network]) -> Vec<DetectionTable> {
         }
     }
     vec![DetectionTable {
-        convention: first.convention.name().to_owned(),
+        convention: match first.full_spectrum {
+            true => format!("{}; {}", first.convention.name(), compare::FULL_SPECTRUM),
+            false => first.convention.name().to_owned(),
+        },
         shifted: shifted.iter().map(ToString::to_string).collect(),
         datasets: sets.iter().map(Over::to_string).collect(),
         averages,

@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 
 use dream_schema::{Run, RunId, Status, Table};
 
+use super::evaluate::TestedSet;
 use super::source::with_digest;
 use super::{Role, StageError, compare, detect, embed, evaluate, imagine, import, lineage};
 use crate::report::{Lineage, Report, RunEdge, RunNode};
 use crate::store::{Readable, Store};
 
-/// Returns the runs that a report on `run` compares: of an evaluation, all evaluations on the same sets; of
-/// another run, none.
+/// Returns the runs that a report on `run` compares: of an evaluation, all evaluations of the same sets in
+/// the same groups, by the same convention, and with shifted sets on the same side; of another run, none.
 ///
 /// # Errors
 /// If the store cannot be read.
@@ -29,15 +30,32 @@ pub fn siblings(store: &Store, run: RunId) -> Result<Vec<RunId>, StageError> {
             && (&a.stage, a.stage_version) == (&b.stage, b.stage_version)
             && a.sources == b.sources
     };
-    let convention = evaluate::convention(&run)?;
-    let sets = evaluate::sets(store, &run)?;
     let mut found = Vec::new();
     for other in store.runs()?.iter().filter(|other| same(other)) {
-        if evaluate::convention(other)? == convention && evaluate::sets(store, other)? == sets {
+        if other.id == run.id || is_comparable(store, other, &run)? {
             found.push(other.id);
         }
     }
     Ok(found)
+}
+
+/// Says whether two evaluations measured the same images in the same way.
+fn is_comparable(store: &Store, one: &Run, other: &Run) -> Result<bool, StageError> {
+    let way = |run: &Run| {
+        let convention = evaluate::convention(run)?;
+        Ok::<_, StageError>((convention, evaluate::full_spectrum(run)?, evaluate::groups(run)?))
+    };
+    if way(one)? != way(other)? {
+        return Ok(false);
+    }
+    let (sets, others) = (evaluate::sets(store, one)?, evaluate::sets(store, other)?);
+    let is_same = |(a, b): (&TestedSet, &TestedSet)| a.is_known_as(b);
+    if !sets.keys().eq(others.keys()) || !sets.values().zip(others.values()).all(is_same) {
+        return Ok(false);
+    }
+    // Names alone do not say that another program looked at the same images.
+    let is_imported = sets.values().any(|set| set.digest.is_none());
+    Ok(!is_imported || evaluate::images(store, one)? == evaluate::images(store, other)?)
 }
 
 /// Gathers the report on `run`, comparing `evaluations`.

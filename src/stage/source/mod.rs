@@ -15,6 +15,7 @@ pub(super) use images::read_images;
 pub use images::{ImageSource, notes_on_images, register_images};
 pub(super) use model::read_model;
 pub use model::{MODEL_KIND, ModelSource, register_model};
+pub(in crate::stage) use state::UseOf;
 pub use state::{STATE_KIND, StateSource, register_state};
 
 /// Something registered in the store that runs read, of one kind.

@@ -14,6 +14,24 @@ use crate::store::Store;
 /// The kind under which the weights of a network are registered.
 pub const STATE_KIND: &str = "state-dict";
 
+/// What weights are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::stage) enum UseOf {
+    /// A training starts from them.
+    Start {
+        /// Whether it has a last layer of its own.
+        new_head: bool,
+    },
+    /// They are a classifier.
+    Classifier,
+}
+
+impl UseOf {
+    fn new_head(self) -> bool {
+        self == Self::Start { new_head: true }
+    }
+}
+
 /// Registered weights of a network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StateSource(Dataset);
@@ -117,30 +135,43 @@ impl StateSource {
     pub(in crate::stage) fn check(
         &self,
         config: &ResNetConfig,
-        new_head: bool,
+        use_of: UseOf,
     ) -> Result<Vec<String>, StageError> {
         self.open()?
-            .fits(config, new_head)
-            .map_err(|error| self.misfit(error, new_head))
+            .fits(config, use_of.new_head())
+            .map_err(|error| self.misfit(error, use_of))
     }
 
-    /// Loads the weights of this network, onto the CPU; those of its last layer only without `new_head`.
+    /// Loads the weights of this network, onto the CPU; those of its last layer where they are used.
     ///
     /// # Errors
     /// If the file cannot be read or has changed, or the weights are others.
-    pub(in crate::stage) fn load(&self, config: &ResNetConfig, new_head: bool) -> Result<State, StageError> {
+    pub(in crate::stage) fn load(&self, config: &ResNetConfig, use_of: UseOf) -> Result<State, StageError> {
         let path = Path::new(self.path());
         self.check_digest(digest(path)?)?;
-        let state = self.open()?.read(config, new_head);
-        state.map_err(|error| self.misfit(error, new_head))
+        let state = self.open()?.read(config, use_of.new_head());
+        state.map_err(|error| self.misfit(error, use_of))
     }
 
-    fn misfit(&self, error: nn::Error, new_head: bool) -> StageError {
+    fn misfit(&self, error: nn::Error, use_of: UseOf) -> StageError {
         let nn::Error::Misfit(misfit) = error else {
             return error.into();
         };
-        let hint = match &misfit {
-            Misfit::Head { .. } if !new_head => "; new_head leaves the last layer out",
+        let hint = match (&misfit, use_of) {
+            (Misfit::Head { .. }, UseOf::Start { new_head: false }) => "; new_head leaves the last layer out",
+            (Misfit::Head { found, .. }, UseOf::Classifier) if !found.is_empty() => {
+                "; it has an output for each class of the set that is said to be in-distribution"
+            }
+            (Misfit::Head { .. }, UseOf::Classifier) => {
+                "; what is observed is a whole classifier: a training that starts from these weights with \
+                 new_head gives them a last layer"
+            }
+            (Misfit::Body { channels: None, .. }, UseOf::Start { .. }) => {
+                "; training.depth, training.width, training.form and training.stem say which is wanted"
+            }
+            (Misfit::Body { channels: None, .. }, UseOf::Classifier) => {
+                "; network.depth, network.width, network.form and network.stem say which is wanted"
+            }
             _ => "",
         };
         let name = match self.name() {

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::arithmetic::settled;
 use super::pictures::{HELD_BYTES, Look, Pictures};
+use super::source::UseOf;
 use super::{Arithmetic, Context, ImageSource, Refusals, Role, Source, StageError, StateSource};
 use crate::dataset::{Channels, Preparation};
 use crate::engine::{Precision, Work};
@@ -244,8 +245,11 @@ pub(super) fn initial(
     }
     let source = StateSource::find(ctx.store, run, &Role::Initial)?;
     let config = training.config(outputs);
-    let mut state = source.load(&config, training.new_head)?;
-    for note in source.check(&config, training.new_head)? {
+    let start = UseOf::Start {
+        new_head: training.new_head,
+    };
+    let mut state = source.load(&config, start)?;
+    for note in source.check(&config, start)? {
         ctx.progress.note(&format!("{}: {note}", source.path()));
     }
     if training.new_head {
@@ -268,7 +272,8 @@ pub(super) fn check_initial(
         // That has been refused.
         return Ok(());
     }
-    let fits = weights.check(&config, training.new_head || outputs.is_none());
+    let new_head = training.new_head || outputs.is_none();
+    let fits = weights.check(&config, UseOf::Start { new_head });
     refusals.take(Role::Initial, fits).map(|_| ())
 }
 

@@ -152,6 +152,7 @@ pub fn import_activations(
         dataset,
         split,
         arrays: Some(arrays),
+        network: None,
     };
     take(
         py,

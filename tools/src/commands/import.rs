@@ -6,7 +6,9 @@ use anyhow::{Result, bail};
 use dream_ood::archive;
 use dream_ood::stage::Progress as _;
 use dream_ood::stage::classes::{ClassRow, read_classes};
-use dream_ood::stage::import::{self, ActivationsOf, Arrays, Question, Rows, ScoresOf, VectorKind};
+use dream_ood::stage::import::{
+    self, ActivationsOf, Arrays, NetworkOf, Question, Rows, ScoresOf, VectorKind,
+};
 use dream_ood::store::check_alias;
 use dream_schema::RunId;
 
@@ -52,13 +54,21 @@ pub struct Import {
     /// Of scores: which score they are, such as `energy`; higher means more in-distribution
     #[arg(long, value_name = "NAME")]
     score: Option<String>,
+    /// Of activations: the network that they are of, as tables call it. Networks of one name differ by their
+    /// seeds alone: `compare` takes their mean
+    #[arg(long, value_name = "NAME")]
+    network: Option<String>,
+    /// The seed of that network's training; 0 without it
+    #[arg(long, value_name = "N", requires = "network")]
+    seed: Option<u64>,
     #[command(flatten)]
     arrays: ArrayFiles,
     /// Takes in the runs of a data set that `dream export --to` wrote to a folder or bucket, as they were
     /// made, in place of a file
     #[arg(long, value_name = "PLACE",
           conflicts_with_all = ["table", "file", "embeddings", "classes", "member", "dataset", "split",
-                                "score", "features", "logits", "labels", "weight", "bias", "alias"])]
+                                "score", "network", "seed", "features", "logits", "labels", "weight",
+                                "bias", "alias"])]
     from: Option<String>,
     /// Of a data set: only these runs, by id, its beginning or alias, with what they came from
     #[arg(long, value_name = "RUN", requires = "from", conflicts_with_all = ["table", "file"])]
@@ -110,7 +120,7 @@ const OPTIONS: [(&str, &[&str]); 6] = [
     (
         "activations",
         &[
-            "dataset", "split", "features", "logits", "labels", "weight", "bias",
+            "dataset", "split", "network", "seed", "features", "logits", "labels", "weight", "bias",
         ],
     ),
 ];
@@ -204,6 +214,8 @@ impl Import {
             ("dataset", self.dataset.is_some()),
             ("split", self.split.is_some()),
             ("score", self.score.is_some()),
+            ("network", self.network.is_some()),
+            ("seed", self.seed.is_some()),
             ("features", self.arrays.features.is_some()),
             ("logits", self.arrays.logits.is_some()),
             ("labels", self.arrays.labels.is_some()),
@@ -265,6 +277,10 @@ impl Import {
                 dataset: needed("dataset", &self.dataset)?,
                 split: self.split.as_deref().unwrap_or("test"),
                 arrays: self.file.is_none().then(|| self.arrays.given()),
+                network: self.network.as_deref().map(|name| NetworkOf {
+                    name,
+                    seed: self.seed.unwrap_or(0),
+                }),
             })),
             _ => Ok(Rows::Scores(ScoresOf {
                 dataset: needed("dataset", &self.dataset)?,

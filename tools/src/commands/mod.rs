@@ -103,9 +103,17 @@ impl Cli {
             false => arg,
         };
         let program = program.mut_subcommands(|command| command.mut_args(negative));
-        USES.iter().fold(program, |program, (name, uses)| {
+        let program = USES.iter().fold(program, |program, (name, uses)| {
             program.mut_subcommand(name.to_lowercase(), |command| hidden(command, uses))
-        })
+        });
+        stages::SET_EXAMPLES
+            .iter()
+            .fold(program, |program, (name, example)| {
+                let help = format!("Changes any parameter of the stage, as in `--set {example}`");
+                program.mut_subcommand(name, |command| {
+                    command.mut_arg("set", |set| set.help(help.clone()).long_help(help))
+                })
+            })
     }
 }
 

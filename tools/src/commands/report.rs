@@ -41,12 +41,13 @@ impl Report {
         self.check_files()?;
         let session = Session::reading(globals)?;
         let run = session.resolve(&self.run)?;
-        let mut runs = siblings(&session.store, run)?;
-        runs.retain(|other| *other != run);
-        runs.insert(0, run);
-        write(&session, &runs, &self.output)?;
+        let mut evaluations = siblings(&session.store, run)?;
+        if !evaluations.is_empty() {
+            evaluations.retain(|other| *other != run);
+            evaluations.insert(0, run);
+        }
+        write_about(&session, run, &evaluations, &self.output)?;
         if let Some(sheet) = &self.sheet {
-            let evaluations = siblings(&session.store, run)?;
             let png = comparison_sheet(&gather(&session.store, run, &evaluations)?.pictures, 6, 2)?;
             write_file(&Target::new(sheet).overwrite(true), &png)?;
         }
@@ -78,18 +79,18 @@ impl Report {
     }
 }
 
-/// Writes the report on the last of `runs`, comparing all that are evaluations.
-pub fn write(session: &Session<'_>, runs: &[RunId], file: &Path) -> Result<()> {
-    let Some(first) = runs.first() else {
+/// Writes the report on the evaluations that a pipeline ended with.
+pub fn write(session: &Session<'_>, evaluations: &[RunId], file: &Path) -> Result<()> {
+    // With outliers rather than without, where both are there: its lineage has all the stages.
+    let Some(about) = evaluations.get(1).or(evaluations.first()) else {
         bail!("there is no run to report on")
     };
-    let evaluations = match siblings(&session.store, *first)? {
-        none if none.is_empty() => Vec::new(),
-        _ => runs.to_vec(),
-    };
-    // With outliers rather than without, where both are there: its lineage has all the stages.
-    let about = evaluations.get(1).unwrap_or(first);
-    let page = render(&gather(&session.store, *about, &evaluations)?)?;
+    write_about(session, *about, evaluations, file)
+}
+
+/// Writes the report on `about`, comparing `evaluations`.
+fn write_about(session: &Session<'_>, about: RunId, evaluations: &[RunId], file: &Path) -> Result<()> {
+    let page = render(&gather(&session.store, about, evaluations)?)?;
     write_file(&Target::new(file).overwrite(true), page.as_bytes())?;
     session.bars.say(&format!("the report is in {}", file.display()));
     Ok(())

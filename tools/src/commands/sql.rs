@@ -34,6 +34,15 @@ pub struct Sql {
     spill: Option<PathBuf>,
 }
 
+/// The stored metrics once more, of the scores. Sets that count as in-distribution have no AUROC of their
+/// own.
+const METRICS_OF_SCORES: &str = "\
+SELECT m.run, m.score, m.dataset, auroc(s.value, s.dataset = m.dataset) FROM metrics m
+JOIN scores s ON s.run = m.run AND s.score = m.score
+LEFT JOIN metrics o ON o.run = s.run AND o.score = s.score AND o.dataset = s.dataset AND o.name = 'auroc'
+WHERE m.name = 'auroc' AND m.dataset IS NOT NULL AND (s.dataset = m.dataset OR o.run IS NULL)
+GROUP BY 1, 2, 3";
+
 /// What the short help says of the rest.
 const FUNCTIONS_ARE_BELOW: &str = "Vectors have dot, norm, l2_distance and cosine_similarity, detection \
                                    scores the aggregates auroc, fpr95, aupr_in and aupr_out; --help lists \
@@ -139,10 +148,14 @@ fn tables_and_functions() -> String {
     text += "\nThe convention of fpr95, aupr_in and aupr_out is DREAM-OOD's; 'openood' or 'pytorch-ood' as a \
              third argument names another. Of score and is_ood, rows with a null are left out; a group \
              without ID or without OOD samples has null.\n";
-    text += "\nAn example, for every run, score and OOD set:\n  \
-             SELECT o.run, o.score, o.dataset, auroc(s.value, s.label IS NULL) FROM scores s\n  \
-             JOIN (SELECT DISTINCT run, score, dataset FROM scores WHERE label IS NULL) o\n  \
-             ON s.run = o.run AND s.score = o.score AND (s.dataset = o.dataset OR s.label IS NOT NULL)\n  \
-             GROUP BY 1, 2, 3\n";
+    text += "\nIn `scores`, `predicted` is -1 where it is not known what the network predicts: of features \
+             without logits, and of imported scores without classes. A label does not say whether an image \
+             counts as in-distribution, for sets under a covariate shift have labels too: `metrics` has an \
+             `auroc` of each set beside those that do.\n";
+    text += "\nAn example, the stored numbers of every run, score and set (of all images, where they were \
+             measured on draws):\n";
+    for line in METRICS_OF_SCORES.lines() {
+        text += &format!("  {line}\n");
+    }
     text
 }

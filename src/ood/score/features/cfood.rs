@@ -1,9 +1,10 @@
 //! CFOOD: how large a neighbourhood must be for enough training pictures to take the picture in.
 
-use super::neighbours::{Bank, picked, scan, some, unit};
+use super::neighbours::{Bank, number, picked, scan, some, unit};
 use crate::ood::observed::same;
 use crate::ood::score::{
-    Card, Fitted, Hyperparameter, Needs, Paper, Range, Reference, Score, ScoreError, Values, each_row, fitted,
+    Card, Extent, Fitted, Hyperparameter, Needs, Paper, Range, Reference, Score, ScoreError, Values,
+    each_row, fitted, require_enough,
 };
 
 /// The smallest neighbourhood (a share kappa of the reference pictures) for which a share `k` of the
@@ -72,19 +73,18 @@ impl Score for Cfood {
         &CARD
     }
 
+    fn check(&self, values: &Values, extent: Extent) -> Result<(), ScoreError> {
+        let references = extent.train.map(|pictures| number(pictures, values.get(&SHARE)));
+        let why = "a neighbourhood holds another picture";
+        require_enough(references, 2, "reference pictures", why)
+    }
+
     fn fit(&self, values: &Values, reference: &Reference<'_>) -> Result<Box<dyn Fitted>, ScoreError> {
         let features = reference.train()?.features()?;
         let width = features.width();
+        self.check(values, Extent::of(features))?;
         let rows = some(features.len(), values.get(&SHARE), values.whole(&SEED));
         let n = rows.len();
-        if n < 2 {
-            return Err(ScoreError::TooFew {
-                what: "reference pictures",
-                needed: 2,
-                actual: n,
-                why: "a neighbourhood holds another picture",
-            });
-        }
         let own = picked(&unit(features), width, &rows);
         let bank = Bank::new(&own, width);
         // A kappa counts where it reaches one picture farther than the one before.

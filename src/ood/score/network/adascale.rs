@@ -216,23 +216,26 @@ impl NetworkFitted for AdaScale {
     }
 }
 
+/// The lowest and the highest percentile.
+fn range(values: &Values) -> Result<[f64; 2], ScoreError> {
+    let [low, high] = [&LOW, &HIGH].map(|of| values.get(of));
+    match low > high {
+        true => Err(ScoreError::Range {
+            name: LOW.name,
+            expected: format!("at most `{}`, which is {high}", HIGH.name),
+            actual: low,
+        }),
+        false => Ok([low, high]),
+    }
+}
+
 fn fit(
     scaled: Scaled,
     values: &Values,
     lens: &Lens<'_>,
     albums: &Albums<'_>,
 ) -> Result<Box<dyn NetworkFitted>, NetworkError> {
-    let range = [&LOW, &HIGH].map(|of| values.get(of));
-    if range[0] > range[1] {
-        let (name, actual) = (LOW.name, range[0]);
-        let expected = format!("at most `{}`, which is {}", HIGH.name, range[1]);
-        return Err(ScoreError::Range {
-            name,
-            expected,
-            actual,
-        }
-        .into());
-    }
+    let range = range(values)?;
     let measure = Measure {
         top: values.get(&TOP),
         shifted: values.get(&SHIFTED),
@@ -264,6 +267,10 @@ impl NetworkScore for AdaScaleA {
         &A
     }
 
+    fn check(&self, values: &Values) -> Result<(), ScoreError> {
+        range(values).map(|_| ())
+    }
+
     fn fit(
         &self,
         values: &Values,
@@ -277,6 +284,10 @@ impl NetworkScore for AdaScaleA {
 impl NetworkScore for AdaScaleL {
     fn card(&self) -> &'static Card {
         &L
+    }
+
+    fn check(&self, values: &Values) -> Result<(), ScoreError> {
+        range(values).map(|_| ())
     }
 
     fn fit(

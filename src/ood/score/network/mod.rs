@@ -99,6 +99,14 @@ pub trait NetworkScore: Send + Sync {
     /// What there is to know of it.
     fn card(&self) -> &'static Card;
 
+    /// Refuses values that do not go together.
+    ///
+    /// # Errors
+    /// [`ScoreError::Range`].
+    fn check(&self, _values: &Values) -> Result<(), ScoreError> {
+        Ok(())
+    }
+
     /// Learns what it must from `albums`.
     ///
     /// # Errors

@@ -3,7 +3,8 @@
 use super::head::{Layer, percentile};
 use crate::ood::observed::same;
 use crate::ood::score::{
-    Card, Fitted, Hyperparameter, Needs, Paper, Range, Reference, Score, ScoreError, Values, fitted, widened,
+    Card, Extent, Fitted, Hyperparameter, Needs, Paper, Range, Reference, Score, ScoreError, Values, fitted,
+    widened,
 };
 
 /// The energy of features kept between two percentiles of all features of the validation set.
@@ -48,7 +49,7 @@ impl Score for Vra {
         &CARD
     }
 
-    fn fit(&self, values: &Values, reference: &Reference<'_>) -> Result<Box<dyn Fitted>, ScoreError> {
+    fn check(&self, values: &Values, _: Extent) -> Result<(), ScoreError> {
         let (low, high) = (values.get(&LOW), values.get(&HIGH));
         if low > high {
             return Err(ScoreError::Range {
@@ -57,6 +58,12 @@ impl Score for Vra {
                 actual: low,
             });
         }
+        Ok(())
+    }
+
+    fn fit(&self, values: &Values, reference: &Reference<'_>) -> Result<Box<dyn Fitted>, ScoreError> {
+        let (low, high) = (values.get(&LOW), values.get(&HIGH));
+        self.check(values, Extent::default())?;
         let validation = reference.validation()?.features()?;
         let width = validation.width();
         let all = widened(validation.values());

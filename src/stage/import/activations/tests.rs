@@ -16,6 +16,7 @@ const OF: ActivationsOf<'_> = ActivationsOf {
     dataset: "set",
     split: "test",
     arrays: None,
+    network: None,
 };
 
 /// A name, a type, a shape and the bytes.

@@ -57,6 +57,7 @@ fn activations_of_any_network_are_taken_in_and_scored() {
             dataset: name,
             split: "test",
             arrays: None,
+            network: None,
         });
         bench.import(&Question { file, rows })
     };
@@ -137,6 +138,7 @@ fn activations_in_a_file_an_array_are_those_of_one_file() {
             dataset: "set",
             split: "test",
             arrays: Some(arrays),
+            network: None,
         });
         let file = arrays.given().next().unwrap().1;
         bench.import(&Question { file, rows })

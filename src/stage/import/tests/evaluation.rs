@@ -4,6 +4,17 @@ use super::*;
 
 /// Activations of logits alone.
 fn of_logits(bench: &Bench, name: &str, split: &str, logits: &[[f32; 2]], labels: &[i64]) -> RunId {
+    of_network(bench, name, split, logits, labels, None)
+}
+
+fn of_network(
+    bench: &Bench,
+    name: &str,
+    split: &str,
+    logits: &[[f32; 2]],
+    labels: &[i64],
+    network: Option<NetworkOf<'_>>,
+) -> RunId {
     let bytes = crate::floats::to_bytes(logits.as_flattened());
     let labels: Vec<u8> = labels.iter().flat_map(|label| label.to_le_bytes()).collect();
     let view = |dtype, shape: &[usize], bytes| {
@@ -22,6 +33,7 @@ fn of_logits(bench: &Bench, name: &str, split: &str, logits: &[[f32; 2]], labels
         dataset: name,
         split,
         arrays: None,
+        network,
     });
     bench.import(&Question { file: &file, rows }).unwrap().id
 }
@@ -130,6 +142,7 @@ fn numbers_beyond_what_there_is_to_learn_from_are_refused_first() {
             dataset: name,
             split: "test",
             arrays: None,
+            network: None,
         });
         bench.import(&Question { file: &file, rows }).unwrap().id
     });
@@ -181,4 +194,395 @@ fn sets_that_cannot_be_told_apart_or_scored_are_refused_first() {
         said.contains("image 0 is of class 7, but there are 2 logits"),
         "{said}"
     );
+}
+
+/// Logits that are surer of the first class by so much.
+fn sure(by: &[f32]) -> Vec<[f32; 2]> {
+    by.iter().map(|by| [*by, 0.0]).collect()
+}
+
+fn evaluated(
+    bench: &Bench,
+    scores: &[&str],
+    id: RunId,
+    ood: &[(&str, RunId)],
+    changes: serde_json::Value,
+) -> RunId {
+    let mut params = serde_json::json!({ "scores": scores, "convention": "openood" });
+    for (key, value) in changes.as_object().unwrap() {
+        params[key] = value.clone();
+    }
+    let observations = crate::stage::evaluate::Observations {
+        id: id.into(),
+        ood: ood
+            .iter()
+            .map(|(name, run)| ((*name).to_owned(), (*run).into()))
+            .collect(),
+        train: None,
+        validation: None,
+        ood_validation: None,
+    };
+    let asked = crate::stage::evaluate::ask(&serde_json::from_value(params).unwrap(), &observations);
+    bench.run(&asked.spec(&bench.store).unwrap()).unwrap().id
+}
+
+/// Evaluations of one network: with groups, without, with a shifted set, in the full spectrum.
+struct Evaluations {
+    bench: Bench,
+    id: RunId,
+    near: RunId,
+    grouped: RunId,
+    plain: RunId,
+    shifted: RunId,
+    whole: RunId,
+}
+
+impl Evaluations {
+    fn new() -> Self {
+        let bench = Bench::new();
+        let id = of_logits(
+            &bench,
+            "set",
+            "test",
+            &sure(&[5.0, 4.0, -3.0, 1.0]),
+            &[0, 0, 1, 1],
+        );
+        let near = of_logits(&bench, "near", "test", &sure(&[1.5, 0.5]), &[-1, -1]);
+        let drawn = of_logits(&bench, "drawn", "test", &sure(&[2.0, -0.2]), &[0, 1]);
+        let groups = serde_json::json!({ "near": "near" });
+        let both = serde_json::json!({ "near": "near", "drawn": "shifted" });
+        let of = |ood: &[(&str, RunId)], changes| evaluated(&bench, &["msp"], id, ood, changes);
+        let sets = [("near", near), ("drawn", drawn)];
+        let [grouped, plain, shifted, whole] = [
+            of(&sets[..1], serde_json::json!({ "groups": groups })),
+            of(&sets[..1], serde_json::json!({})),
+            of(&sets, serde_json::json!({ "groups": both })),
+            of(
+                &sets,
+                serde_json::json!({ "groups": both, "full_spectrum": true }),
+            ),
+        ];
+        Self {
+            bench,
+            id,
+            near,
+            grouped,
+            plain,
+            shifted,
+            whole,
+        }
+    }
+}
+
+#[test]
+fn a_report_is_of_what_was_measured_alike() {
+    let of = Evaluations::new();
+    let store = &of.bench.store;
+    let siblings = |run: RunId| crate::stage::report::siblings(store, run).unwrap();
+    for run in [of.grouped, of.plain, of.shifted, of.whole] {
+        assert_eq!(siblings(run), [run]);
+    }
+    // Another network on the same images, and one on images of the same name in another order.
+    let again = of_logits(
+        &of.bench,
+        "set",
+        "test",
+        &sure(&[5.0, 4.5, -3.0, 1.0]),
+        &[0, 0, 1, 1],
+    );
+    let other = of_logits(
+        &of.bench,
+        "set",
+        "test",
+        &sure(&[5.0, -3.0, 4.0, 1.0]),
+        &[0, 1, 0, 1],
+    );
+    let of_it = |id| {
+        evaluated(
+            &of.bench,
+            &["msp"],
+            id,
+            &[("near", of.near)],
+            serde_json::json!({}),
+        )
+    };
+    let (again, other) = (of_it(again), of_it(other));
+    assert_eq!(siblings(of.plain), [of.plain, again]);
+    assert_eq!(siblings(other), [other]);
+
+    // Sets without a group have their numbers, also where another evaluation gives them one.
+    for run in [of.plain, of.grouped] {
+        let report = crate::stage::report::gather(store, run, &[of.grouped, of.plain]).unwrap();
+        assert_eq!(report.title, format!("evaluate {:.8}", run.to_string()));
+        assert_eq!(report.facts[0].1, run.to_string());
+        let rows = &report.detection[0].rows;
+        assert_eq!(rows.len(), 2);
+        for row in rows {
+            let known = row.cells.iter().flatten().filter(|cell| cell.auroc.is_finite());
+            assert_eq!(known.count(), 1, "{row:?}");
+        }
+    }
+    let report = crate::stage::report::gather(store, of.whole, &[of.whole]).unwrap();
+    assert!(report.detection[0].convention.contains("full spectrum"));
+}
+
+#[test]
+fn a_table_is_of_numbers_that_mean_the_same() {
+    use crate::stage::compare::{self, Comparison, FULL_SPECTRUM};
+    let of = Evaluations::new();
+    let store = &of.bench.store;
+    let said = |runs: &[RunId]| compare::check(store, runs).unwrap_err().to_string();
+    let mixed = said(&[of.shifted, of.whole]);
+    assert!(
+        mixed.contains("its metrics count images of shifted sets"),
+        "{mixed}"
+    );
+    let mixed = said(&[of.whole, of.shifted]);
+    assert!(
+        mixed.contains("its metrics do not count images of shifted sets"),
+        "{mixed}"
+    );
+    let networks = compare::networks(store, &[of.whole]).unwrap();
+    assert_eq!(networks[0].name, "other full spectrum");
+    assert!(networks[0].full_spectrum && FULL_SPECTRUM.starts_with("full spectrum"));
+
+    let letters = of_logits(&of.bench, "letters", "test", &sure(&[5.0, 4.0]), &[0, 1]);
+    let none = serde_json::json!({ "groups": { "near": "near" } });
+    let letters = evaluated(&of.bench, &["msp"], letters, &[("near", of.near)], none);
+    let other = said(&[of.grouped, letters]);
+    assert!(
+        other.contains("2 images of `letters`, split `test`, and 4 images of `set`, split `test`"),
+        "{other}"
+    );
+
+    // A shifted set has no part in the mean over OOD sets, and one network is told from itself.
+    compare::check(store, &[of.grouped, of.shifted]).unwrap();
+    let networks = compare::networks(store, &[of.grouped, of.shifted]).unwrap();
+    let name = |run: RunId| format!(" {:.6}", run.to_string());
+    assert!(
+        networks[0].name.ends_with(&name(of.grouped)),
+        "{}",
+        networks[0].name
+    );
+    assert!(
+        networks[1].name.ends_with(&name(of.shifted)),
+        "{}",
+        networks[1].name
+    );
+    let table = Comparison::of(
+        &networks,
+        crate::stage::MetricName::Auroc,
+        &[],
+        crate::ood::Spread::Sample,
+    );
+    assert!(table.left_out.is_empty(), "{:?}", table.left_out);
+    let names: Vec<String> = table.columns.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        names,
+        ["near", "near average", "drawn", "shifted average", "average"]
+    );
+}
+
+#[test]
+fn rows_are_paired_where_they_are_of_the_same_images() {
+    let of = Evaluations::new();
+    let store = &of.bench.store;
+    let of_it = |id, near| {
+        let groups = serde_json::json!({ "groups": { "near": "near" } });
+        evaluated(&of.bench, &["msp"], id, &[("near", near)], groups)
+    };
+    let paired = |other: RunId| {
+        let networks = crate::stage::compare::networks(store, &[of.grouped, other]).unwrap();
+        let bootstrap = crate::ood::Bootstrap { draws: 100, seed: 0 };
+        let metrics = [crate::stage::MetricName::Auroc];
+        let rows = crate::stage::compare::paired(store, &networks, &[], &metrics, bootstrap);
+        rows.map(|rows| rows[0].difference)
+            .map_err(|error| error.to_string())
+    };
+    let surer = sure(&[5.0, 4.0, -3.0, 2.0]);
+    let again = of_logits(&of.bench, "set", "test", &surer, &[0, 0, 1, 1]);
+    assert_eq!(paired(of_it(again, of.near)), Ok(0.125));
+    let other = of_logits(
+        &of.bench,
+        "set",
+        "test",
+        &sure(&[5.0, -3.0, 4.0, 1.0]),
+        &[0, 1, 0, 1],
+    );
+    let said = paired(of_it(other, of.near)).unwrap_err();
+    assert!(
+        said.contains("2 of 4 have another class, the first is row 1 (class 0 in one, 1 in the other)"),
+        "{said}"
+    );
+    // Classes of OOD images tell an order where they are the same ones.
+    let [one, reversed, renamed] = [[3, 4], [4, 3], [0, 1]].map(|labels| {
+        let logits = sure(&[1.5, 0.25 + labels[0] as f32 / 100.0]);
+        of_logits(&of.bench, "near", "test", &logits, &labels)
+    });
+    let first = of_it(of.id, one);
+    let against = |near: RunId| {
+        let networks = crate::stage::compare::networks(store, &[first, of_it(again, near)]).unwrap();
+        let bootstrap = crate::ood::Bootstrap { draws: 100, seed: 0 };
+        let metrics = [crate::stage::MetricName::Auroc];
+        let rows = crate::stage::compare::paired(store, &networks, &[], &metrics, bootstrap);
+        rows.map(|_| ()).map_err(|error| error.to_string())
+    };
+    assert!(against(reversed).unwrap_err().contains("the rows of `near`"));
+    assert_eq!(against(renamed), Ok(()));
+}
+
+#[test]
+fn parameters_beside_those_that_are_named_tell_settings_apart() {
+    use crate::stage::compare;
+    let of = Evaluations::new();
+    let store = &of.bench.store;
+    let drawn = |repeats: u32, seed: u64| {
+        let draws = serde_json::json!({ "repeats": repeats, "id_per_ood": 2, "seed": seed });
+        evaluated(
+            &of.bench,
+            &["msp"],
+            of.id,
+            &[("near", of.near)],
+            serde_json::json!({ "draws": draws }),
+        )
+    };
+    let runs = [drawn(2, 0), drawn(2, 1), drawn(3, 0), drawn(3, 1)];
+    let networks = compare::networks(store, &runs).unwrap();
+    let key = "evaluate.draws.seed".to_owned();
+    let settings = compare::settings(store, &networks, std::slice::from_ref(&key)).unwrap();
+    assert_eq!(
+        (settings.named, &settings.keys),
+        (1, &vec![key.clone(), "evaluate.draws.repeats".to_owned()])
+    );
+    let values: Vec<String> = settings
+        .values
+        .iter()
+        .map(|of| serde_json::json!(of).to_string())
+        .collect();
+    assert_eq!(values, ["[0,2]", "[1,2]", "[0,3]", "[1,3]"]);
+    let settings = compare::settings(store, &networks[..2], std::slice::from_ref(&key)).unwrap();
+    assert_eq!(settings.keys, [key]);
+}
+
+#[test]
+fn networks_of_one_name_are_seeds_of_one_method() {
+    use crate::stage::compare;
+    let bench = Bench::new();
+    let near = of_logits(&bench, "near", "test", &sure(&[1.5, 0.5]), &[-1, -1]);
+    let of = |by: f32, name, seed| {
+        let logits = sure(&[5.0, 4.0, -3.0, by]);
+        let network = Some(NetworkOf { name, seed });
+        let id = of_network(&bench, "set", "test", &logits, &[0, 0, 1, 1], network);
+        let near = [sure(&[1.5, by / 2.0]), sure(&[by, 0.5])].concat();
+        let near = of_network(&bench, "near", "test", &near, &[-1; 4], network);
+        (id, near)
+    };
+    let [first, second, other] = [of(1.0, "mine", 0), of(2.0, "mine", 1), of(0.3, "theirs", 0)];
+    let run = |(id, near): (RunId, RunId)| {
+        evaluated(&bench, &["msp"], id, &[("near", near)], serde_json::json!({}))
+    };
+    let runs = [first, second, other].map(run);
+    compare::check(&bench.store, &runs).unwrap();
+    let networks = compare::networks(&bench.store, &runs).unwrap();
+    let shown: Vec<(&str, &[u64])> = networks
+        .iter()
+        .map(|of| (of.name.as_str(), of.seeds.as_slice()))
+        .collect();
+    assert_eq!(shown, [("mine", &[0, 1][..]), ("theirs", &[0][..])]);
+    let auroc =
+        (networks[0].metrics.iter()).find(|((_, _, metric), _)| *metric == crate::stage::MetricName::Auroc);
+    assert_eq!(auroc.unwrap().1.len(), 2);
+    // Two networks of one name and seed are no two seeds.
+    let twice = compare::networks(&bench.store, &[runs[0], run(of(0.7, "mine", 0))]).unwrap();
+    assert_eq!(twice.len(), 2);
+    assert_ne!(twice[0].name, twice[1].name);
+    // Activations of a set are of the network of the ID set, where both are said.
+    let said = evaluation(
+        &bench,
+        &["msp"],
+        first.0,
+        &[("near", second.1)],
+        serde_json::json!({}),
+    )
+    .unwrap_err();
+    assert!(said.contains("of the network `mine`, seed 1"), "{said}");
+    evaluation(
+        &bench,
+        &["msp"],
+        first.0,
+        &[("near", near)],
+        serde_json::json!({}),
+    )
+    .unwrap();
+}
+
+#[test]
+fn settings_of_a_search_that_do_not_fit_are_known_before_it() {
+    let bench = Bench::new();
+    let [id, ood, train, validation, outside] = ["id", "ood", "train", "validation", "outside"].map(|name| {
+        let numbers: Vec<f32> = (0..12 * 24).map(|n| ((n * n + name.len()) % 13) as f32).collect();
+        let bytes = [&numbers[..], &numbers[..24]].map(crate::floats::to_bytes);
+        let labels: Vec<u8> = (0..12_i64).flat_map(|row| (row % 2).to_le_bytes()).collect();
+        let view = |shape: &[usize], bytes| {
+            safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.to_vec(), bytes).unwrap()
+        };
+        let labels =
+            safetensors::tensor::TensorView::new(safetensors::Dtype::I64, vec![12], &labels).unwrap();
+        let arrays = [
+            ("features", view(&[12, 24], &bytes[0])),
+            ("logits", view(&[12, 2], &bytes[1])),
+            ("labels", labels),
+        ];
+        let file = bench.file(
+            &format!("{name}.safetensors"),
+            &safetensors::serialize(arrays, None).unwrap(),
+        );
+        let rows = Rows::Activations(ActivationsOf {
+            dataset: name,
+            split: "test",
+            arrays: None,
+            network: None,
+        });
+        bench.import(&Question { file: &file, rows }).unwrap().id
+    });
+    let asked = |score: &str, searched: bool| {
+        let params = serde_json::json!({
+            "scores": [score.parse::<crate::stage::evaluate::ScoreSpec>().unwrap()],
+            "convention": "openood",
+        });
+        let observations = crate::stage::evaluate::Observations {
+            id: id.into(),
+            ood: vec![("ood".to_owned(), ood.into())],
+            train: Some(train.into()),
+            validation: Some(validation.into()),
+            ood_validation: searched.then(|| outside.into()),
+        };
+        let params = serde_json::from_value(params).unwrap();
+        let spec = crate::stage::evaluate::ask(&params, &observations).spec(&bench.store);
+        spec.map_err(|error| error.to_string())
+    };
+    // One that leaves nothing open to a search is taken with its defaults.
+    for (score, words) in [
+        ("nnguide", "in the bank: 1, but 100 are needed"),
+        ("cfood:share=0.1", "reference pictures: 1, but 2 are needed"),
+    ] {
+        for searched in [false, true] {
+            let said = asked(score, searched).unwrap_err();
+            assert!(said.contains(words), "{score}: {said}");
+        }
+    }
+    let said = asked("knn", true).unwrap_err();
+    assert!(
+        said.contains("`knn`: none of the 5 settings of a search is possible: training pictures: 12, but 50"),
+        "{said}"
+    );
+    let said = asked("vra:low=90:high=10", false).unwrap_err();
+    assert!(said.contains("low is 90, expected at most high, 10"), "{said}");
+    // Of some settings that are too large the others are tried.
+    let watch = crate::stage::tests::Watch::new(usize::MAX);
+    let spec = asked("neco", true).unwrap();
+    let run = in_context(&bench.store, &watch, |ctx| crate::stage::run(ctx, &spec));
+    run.map_err(|error| error.to_string()).unwrap();
+    let said = watch.said.lock().unwrap().join("\n");
+    assert!(said.contains("`neco`: 2 settings tried; of others:"), "{said}");
 }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use dream_ood::ood::{Spread, Summary};
 use dream_ood::stage::MetricName;
-use dream_ood::stage::compare::{Cell, Comparison, Line, Mark, Network, Over};
+use dream_ood::stage::compare::{Cell, Comparison, FULL_SPECTRUM, Line, Mark, Network, Over};
 use serde::Serialize;
 
 use crate::output;
@@ -56,12 +56,16 @@ impl Layout {
             out!("{comment}{metric}: left out, since it is over other sets in some lines: {names}")?;
         }
         let convention = networks.first().map_or("", |network| network.convention.name());
+        let side = match networks.iter().any(|network| network.full_spectrum) {
+            true => format!("; {FULL_SPECTRUM}"),
+            false => String::new(),
+        };
         let several = networks.iter().any(|network| network.seeds.len() > 1);
         let spread = match several {
             true => format!("; ± is the standard deviation of the {spread} over seeds"),
             false => String::new(),
         };
-        out!("{comment}percent; metrics by the convention of {convention}{spread}; {marks}")
+        out!("{comment}percent; metrics by the convention of {convention}{side}{spread}; {marks}")
     }
 }
 
@@ -214,7 +218,8 @@ fn escaped(text: &str) -> String {
 }
 
 /// Prints the table of OpenOOD's evaluator: a row a set, `nearood` and `farood` behind the sets of these
-/// groups; in percent, mean and spread of the population. Of several methods, their names stand before it.
+/// groups; in percent, mean and spread of the population. Of several methods, or in the full spectrum, their
+/// names stand before it.
 pub fn openood(networks: &[Network], scores: &[String]) -> Result<()> {
     let methods: Vec<(&Network, String)> = (networks.iter())
         .flat_map(|network| {
@@ -222,7 +227,7 @@ pub fn openood(networks: &[Network], scores: &[String]) -> Result<()> {
             shown.map(move |score| (network, score))
         })
         .collect();
-    let several = methods.len() > 1;
+    let several = methods.len() > 1 || networks.iter().any(|network| network.full_spectrum);
     let header = ["dataset", "FPR@95", "AUROC", "AUPR_IN", "AUPR_OUT", "ACC"];
     let method = several.then(|| "method".to_owned());
     output::csv(&Vec::from_iter(

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use dream_ood::exchange::ExchangeError;
-use dream_ood::ood::{Bootstrap, Spread};
+use dream_ood::ood::{Bootstrap, Convention, Spread};
 use dream_ood::stage::MetricName;
 use dream_ood::stage::compare::{self, Comparison, Network, PAIRED_METRICS, Paired};
 use dream_ood::stage::evaluate::METRICS;
@@ -34,12 +34,11 @@ pub struct Compare {
     #[arg(long, value_name = "NAME|FILE", conflicts_with = "runs")]
     sweep: Option<String>,
     /// A line for each setting in place of the tables: the values of these parameters (dotted keys that begin
-    /// with the stage, as in `sample.sampling.sigma`), or without a key of all in which networks of one kind
-    /// differ
+    /// with the stage, as in `sample.sampling.sigma`), then of all others in which networks of a kind differ
     #[arg(long, value_name = "KEY,...", value_delimiter = ',', num_args = 0..=1, default_missing_value = "",
           conflicts_with_all = ["paired", "layout"])]
     over: Option<Vec<String>>,
-    /// Also draws the metrics over the one parameter, as SVG
+    /// Also draws the metrics over the one parameter, as SVG: a line for each value of the others
     #[arg(long, value_name = "FILE.svg", requires = "over", conflicts_with_all = ["paired", "layout"])]
     plot: Option<PathBuf>,
     /// Replaces a plot that is there
@@ -135,6 +134,13 @@ impl Compare {
             return self.print_paired(&session, &networks);
         }
         if self.layout == Layout::OpenOod {
+            let convention = networks.first().map(|network| network.convention);
+            if let Some(convention) = convention.filter(|convention| *convention != Convention::OpenOod) {
+                session.bars.say(&format!(
+                    "FPR@95 and AUPR are by the convention of {convention}, not of OpenOOD: `dream evaluate \
+                     --convention openood` has those"
+                ));
+            }
             layout::openood(&networks, &self.scores)?;
             return Ok(Verdict::Good);
         }
@@ -144,7 +150,10 @@ impl Compare {
         match globals.format {
             Format::Table => self.layout.print(&tables, &networks, spread)?,
             Format::Csv => csv(&tables)?,
-            Format::Json => tables.iter().try_for_each(json)?,
+            Format::Json => {
+                let full_spectrum = networks.iter().any(|network| network.full_spectrum);
+                tables.iter().try_for_each(|table| json(table, full_spectrum))?;
+            }
         }
         Ok(Verdict::Good)
     }
@@ -329,7 +338,8 @@ fn csv(tables: &[Comparison]) -> Result<()> {
     Ok(())
 }
 
-fn json(table: &Comparison) -> Result<()> {
+/// A cell a line.
+fn json(table: &Comparison, full_spectrum: bool) -> Result<()> {
     for line in &table.lines {
         for (over, cell) in table.columns.iter().zip(&line.cells) {
             let Some(cell) = cell else { continue };
@@ -339,7 +349,7 @@ fn json(table: &Comparison) -> Result<()> {
                     "metric": table.metric, "network": line.network, "score": line.score,
                     "dataset": over.set, "group": over.group, "mean": cell.summary.mean,
                     "spread": cell.summary.spread, "values": cell.values, "seeds": line.seeds,
-                    "mark": cell.mark.map(layout::mark_name),
+                    "mark": cell.mark.map(layout::mark_name), "full_spectrum": full_spectrum,
                 })
             )?;
         }

@@ -28,6 +28,8 @@ pub struct Shown<'a> {
 struct Point<'a> {
     setting: &'a [Option<Value>],
     network: &'a Network,
+    /// Its kind, or its own name where another one of its kind has the same setting.
+    name: &'a str,
     score: String,
     over: Over,
     metric: MetricName,
@@ -35,6 +37,15 @@ struct Point<'a> {
 }
 
 fn points<'a>(networks: &'a [Network], settings: &'a Settings, shown: &Shown<'_>) -> Vec<Point<'a>> {
+    let name = |network: &'a Network, setting: &[Option<Value>]| -> &'a str {
+        let same = networks.iter().zip(&settings.values);
+        let same = same.filter(|(other, values)| other.kind == network.kind && values.as_slice() == setting);
+        if same.count() > 1 {
+            &network.name
+        } else {
+            &network.kind
+        }
+    };
     let mut points = Vec::new();
     for metric in shown.metrics {
         for (network, setting) in networks.iter().zip(&settings.values) {
@@ -45,6 +56,7 @@ fn points<'a>(networks: &'a [Network], settings: &'a Settings, shown: &Shown<'_>
                         points.push(Point {
                             setting,
                             network,
+                            name: name(network, setting),
                             score: score.clone(),
                             over,
                             metric: *metric,
@@ -85,7 +97,7 @@ pub fn print(format: Format, networks: &[Network], settings: &Settings, shown: &
             Format::Json | Format::Csv => number.to_string(),
         };
         row.extend([
-            point.network.kind.to_owned(),
+            point.name.to_owned(),
             point.score.clone(),
             point.over.to_string(),
             point.metric.name().to_owned(),
@@ -111,7 +123,7 @@ pub fn print(format: Format, networks: &[Network], settings: &Settings, shown: &
             out!(
                 "{}",
                 json!({
-                    "setting": setting, "network": point.network.kind, "score": point.score,
+                    "setting": setting, "network": point.name, "score": point.score,
                     "dataset": point.over.set, "group": point.over.group, "metric": point.metric,
                     "mean": point.summary.mean, "spread": point.summary.spread,
                     "seeds": point.network.seeds,
@@ -121,16 +133,31 @@ pub fn print(format: Format, networks: &[Network], settings: &Settings, shown: &
     }
 }
 
-/// Draws the metrics over one parameter, a line for each network and score: over all OOD sets, or where there
-/// is one alone, over that.
+/// What a line of a plot is of: network, score and the values of what is on no axis.
+fn line_name(point: &Point<'_>, keys: &[String]) -> String {
+    let mut name = format!("{}, {}", point.name, point.score);
+    for (key, value) in keys.iter().zip(point.setting).skip(1) {
+        if value.is_some() {
+            name.push_str(&format!(", {key}={}", word(value)));
+        }
+    }
+    name
+}
+
+/// Draws the metrics over one parameter, a line for each network, score and value of the other parameters:
+/// over all OOD sets, or where there is one alone, over that.
 pub fn plot(file: &Path, networks: &[Network], settings: &Settings, shown: &Shown<'_>) -> Result<()> {
-    let key = match settings.keys.as_slice() {
+    let named = match settings.named {
+        0 => settings.keys.as_slice(),
+        named => &settings.keys[..named],
+    };
+    let key = match named {
         [key] => key,
         [] => bail!(Usage(
             "--plot draws over a parameter in which the networks differ, and there is none".to_owned()
         )),
         keys => bail!(Usage(format!(
-            "--plot takes one parameter, and {} differ: `--over KEY` names it ({})",
+            "--plot takes one parameter, and there are {}: `--over KEY` names it ({})",
             keys.len(),
             keys.join(", ")
         ))),
@@ -149,7 +176,7 @@ pub fn plot(file: &Path, networks: &[Network], settings: &Settings, shown: &Show
             bail!(Usage(format!("--plot: {key} = {value} is no number")));
         };
         let metric = format!("{} in percent, {}", point.metric, point.over);
-        let name = format!("{}, {}", point.network.kind, point.score);
+        let name = line_name(&point, &settings.keys);
         let panel = panels.iter().position(|panel| panel.metric == metric);
         let panel = panel.unwrap_or_else(|| {
             let lines = Vec::new();

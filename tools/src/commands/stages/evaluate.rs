@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use dream_ood::ood::Convention;
+use dream_ood::stage::detect::OwnScore;
 use dream_ood::stage::evaluate::{
     self, Draws, EXTRA_METRICS, Group, Groups, MOST_DRAWS, Observations, ScoreSpec, Settings, There,
 };
@@ -255,6 +256,46 @@ impl Evaluate {
         self.scores.iter().any(|score| score.name() == evaluate::ALL)
     }
 
+    /// Says whether scores are named one by one.
+    fn names_scores(&self) -> bool {
+        !self.scores.is_empty() && !self.asks_for_all()
+    }
+
+    /// Refuses scores that are named and that come with a method of training by which none of the classifiers
+    /// was trained. Which of the classifiers go without is told.
+    fn check_own_scores(
+        &self,
+        session: &Session<'_>,
+        detectors: &[RunId],
+        refusals: &mut Refusals,
+    ) -> Result<()> {
+        let needed = self
+            .scores
+            .iter()
+            .filter_map(|score| OwnScore::from_name(score.name()));
+        let needed: Vec<OwnScore> = needed.collect();
+        if !self.names_scores() || needed.is_empty() {
+            return Ok(());
+        }
+        let own = |run: &RunId| evaluate::own_score(&session.store, &(*run).into());
+        let own = detectors.iter().map(own).collect::<Result<Vec<_>, _>>()?;
+        for score in needed {
+            let without = detectors.iter().zip(&own).filter(|(_, own)| **own != Some(score));
+            let without: Vec<RunId> = without.map(|(run, _)| *run).collect();
+            if without.len() == detectors.len() {
+                refusals.refuse("scores", score.needs());
+                continue;
+            }
+            for run in without {
+                let name = score.name();
+                session.bars.say(&format!(
+                    "run {run} is evaluated without `{name}`, which it does not have"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// Evaluates classifiers; none if `--check` ends here.
     fn of_detectors(
         &self,
@@ -287,6 +328,7 @@ impl Evaluate {
             Ok((id, ood.collect::<Result<_, _>>()?))
         };
         let mut refusals = Refusals::of(evaluate::NAME).within(memory::room(session.globals));
+        self.check_own_scores(session, &detectors, &mut refusals)?;
         let (id, ood) = sets(Reach::Glance)?;
         let (id, ood, ood_validation) = (&id, ood.as_slice(), validation(Reach::Glance)?);
         let ood_validation = ood_validation.as_ref();
@@ -393,7 +435,11 @@ impl Evaluate {
         if self.asks_for_all() {
             settings.scores = all_scores(session, There::of(&session.store, &observations)?);
         }
-        let params = settings.params(own);
+        let mut params = settings.params(own);
+        if self.names_scores() {
+            // What is named is computed or refused.
+            params.scores.clone_from(&settings.scores);
+        }
         let [trains, validates] = params.learns();
         let unread = [
             ("--train-activations", train_activations, trains),
@@ -404,8 +450,10 @@ impl Evaluate {
             ),
         ];
         let is_unread = |(_, given, read): &&(&str, &Option<String>, bool)| given.is_some() && !read;
+        // What a mistyped score would read is not known: that is refused as such.
         if let Some((option, ..)) = unread.iter().find(is_unread)
             && !self.asks_for_all()
+            && params.are_scores_known()
         {
             bail!(Usage(format!(
                 "{option}: none of the scores learns from these images"

@@ -45,7 +45,7 @@ pub struct Base {
     /// The preset to start from: one that ships, or a file
     #[arg(long, default_value = "fashion-mini", value_name = "NAME|FILE")]
     preset: String,
-    /// Changes any parameter of the stage, as in `--set training.depth=18`
+    /// Changes any parameter of the stage
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Names the run, by a name that no other run has; beside a classifier with outliers the plain one is
@@ -56,6 +56,18 @@ pub struct Base {
     #[arg(long)]
     check: bool,
 }
+
+/// The commands of the stages, each with a parameter that it has for the help of `--set`.
+pub const SET_EXAMPLES: [(&str, &str); 8] = [
+    ("embed", "tokens=first"),
+    ("encode", "training.depth=18"),
+    ("sample", "sampling.sigma=0.1"),
+    ("imagine", "steps=20"),
+    ("select", "k=20"),
+    ("detect", "training.depth=18"),
+    ("observe", "network.depth=18"),
+    ("evaluate", "convention=openood"),
+];
 
 /// Weights that a network starts from.
 #[derive(Debug, clap::Args)]
