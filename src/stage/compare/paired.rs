@@ -8,6 +8,9 @@ use crate::stage::evaluate::{self, Group, Images, StoredScores};
 use crate::stage::{MetricName, Role, StageError};
 use crate::store::{Readable, Store};
 
+/// The place of an image in its set, and its label.
+type Place = (i64, Option<i32>);
+
 /// A method against another one: a metric on a set, or its mean over sets.
 #[derive(Clone, Debug)]
 pub struct Paired {
@@ -127,7 +130,7 @@ fn check_images(store: &Store, first: RunId, other: RunId) -> Result<(), StageEr
         if set.digest.is_some() && their_set.digest.is_some() {
             continue;
         }
-        let differ = |(_, (own, theirs)): &(usize, (&(i64, Option<i32>), &(i64, Option<i32>)))| {
+        let differ = |(_, (own, theirs)): &(usize, (&Place, &Place))| {
             own.1.zip(theirs.1).is_some_and(|(own, theirs)| own != theirs)
         };
         let mut others = pairs().filter(differ);
