@@ -143,6 +143,9 @@ mod tests {
         ]
         .concat();
         assert!(check_dictionary(&mut &odd[..]).is_err());
+        // A number of 14 bytes, as libFuzzer found it.
+        let long = [[0xae; 13].as_slice(), &[0x06]].concat();
+        assert!(check_dictionary(&mut &header(&long)[..]).is_err());
         // What is not known is passed over: a list of two numbers, a map, a number of 64 bits.
         let beside = [
             0x19, 0x25, 2, 4, 0x1b, 1, 0x55, 2, 2, 0x17, 0, 0, 0, 0, 0, 0, 0, 0,

@@ -21,7 +21,7 @@ pub(crate) fn byte(reader: &mut impl Read) -> Result<u8> {
 
 pub(crate) fn varint(reader: &mut impl Read) -> Result<u64> {
     let mut value = 0_u64;
-    for shift in (0..64).step_by(7) {
+    for shift in (0..63).step_by(7) {
         let next = byte(reader)?;
         value |= u64::from(next & 0x7f) << shift;
         if next & 0x80 == 0 {
@@ -29,6 +29,20 @@ pub(crate) fn varint(reader: &mut impl Read) -> Result<u64> {
         }
     }
     Err(damaged("a number without an end"))
+}
+
+/// Reads a number in a page header as parquet's reader does: of any length, the bits of one that is too long
+/// laid over each other.
+fn number(reader: &mut impl Read) -> Result<u64> {
+    let (mut value, mut shift) = (0_u64, 0_u32);
+    loop {
+        let next = byte(reader)?;
+        value |= u64::from(next & 0x7f).wrapping_shl(shift);
+        if next & 0x80 == 0 {
+            return Ok(value);
+        }
+        shift = shift.wrapping_add(7);
+    }
 }
 
 /// Thrift's types, by their numbers.
@@ -79,14 +93,14 @@ impl Struct {
                 return Ok(found);
             }
             field = match head >> 4 {
-                0 => zigzag(varint(reader)?) as i16,
+                0 => zigzag(number(reader)?) as i16,
                 step => field.wrapping_add(i16::from(step)),
             };
             match known(within, field).unwrap_or(head & 0x0f) {
                 kind::TRUE => drop(found.numbers.insert(field, 1)),
                 kind::FALSE => drop(found.numbers.insert(field, 0)),
                 kind::BYTE => drop(found.numbers.insert(field, i64::from(byte(reader)? as i8))),
-                kind::I16..=kind::I64 => drop(found.numbers.insert(field, zigzag(varint(reader)?))),
+                kind::I16..=kind::I64 => drop(found.numbers.insert(field, zigzag(number(reader)?))),
                 kind::STRUCT if within.is_none() => {
                     drop(found.structs.insert(field, Self::within(reader, Some(field))?));
                 }
@@ -123,11 +137,11 @@ fn pass(reader: &mut impl Read, of: u8, depth: usize) -> Result<()> {
     match of {
         kind::TRUE | kind::FALSE => Ok(()),
         kind::BYTE => bytes(reader, 1),
-        kind::I16..=kind::I64 => varint(reader).map(drop),
+        kind::I16..=kind::I64 => number(reader).map(drop),
         kind::DOUBLE => bytes(reader, 8),
         kind::UUID => bytes(reader, 16),
         kind::BINARY => {
-            let count = varint(reader)?;
+            let count = number(reader)?;
             bytes(reader, count)
         }
         kind::STRUCT => loop {
@@ -136,20 +150,20 @@ fn pass(reader: &mut impl Read, of: u8, depth: usize) -> Result<()> {
                 return Ok(());
             }
             if head >> 4 == 0 {
-                varint(reader)?;
+                number(reader)?;
             }
             pass(reader, head & 0x0f, deeper)?;
         },
         kind::LIST | kind::SET => {
             let head = byte(reader)?;
             let count = match head >> 4 {
-                15 => varint(reader)?,
+                15 => number(reader)?,
                 few => few.into(),
             };
             values(reader, count, &[head & 0x0f], deeper)
         }
         kind::MAP => {
-            let count = varint(reader)?;
+            let count = number(reader)?;
             let kinds = if count > 0 { byte(reader)? } else { 0 };
             values(reader, count, &[kinds >> 4, kinds & 0x0f], deeper)
         }

@@ -160,8 +160,8 @@ impl<S: Stage> Asked<S> {
         if let Some(processor) = refusals.room().processor.filter(|_| !self.is_answered(store)) {
             S::arithmetic(&self.params).check(processor, refusals);
         }
-        self.check_class_names(store, refusals)?;
         let id = self.id(store);
+        self.check_class_names(store, id, refusals);
         let source = |(role, entry): (Role, Dataset)| (role.to_string(), Reference::Entry(entry));
         let input = |(role, input): (Role, Input)| (role.to_string(), input);
         Ok(Input::Planned(Arc::new(Known {
@@ -181,21 +181,23 @@ impl<S: Stage> Asked<S> {
     pub fn spec(mut self, store: &Store) -> Result<RunSpec, StageError> {
         let mut refusals = Refusals::of(S::NAME);
         S::check(store, &mut self, &mut refusals)?;
-        self.check_class_names(store, &mut refusals)?;
+        self.check_class_names(store, self.id(store), &mut refusals);
         refusals.finish()?;
         self.spec_unchecked(store)
     }
 
     /// Refuses an image set whose pictures the answer in the store read under other class names: a digest
     /// does not cover names, and what reads the answer would go by those.
-    fn check_class_names(&self, store: &Store, refusals: &mut Refusals) -> Result<(), StageError> {
-        let Some(run) = self.id(store).and_then(|id| store.run(id).ok()) else {
-            return Ok(());
+    fn check_class_names(&self, store: &Store, id: Option<RunId>, refusals: &mut Refusals) {
+        let Some(run) = id.and_then(|id| store.run(id).ok()) else {
+            return;
         };
         for (role, entry) in &self.sources {
             let name = run.spec.source_names.get(&role.to_string());
-            let is_it = |known: &Dataset| Some(&known.name) == name && known.digest == entry.digest;
-            let known = store.datasets()?.into_iter().find(is_it).map(ImageSource::of);
+            let known = name.and_then(|name| store.dataset(name).ok());
+            let known = known
+                .filter(|known| known.digest == entry.digest)
+                .map(ImageSource::of);
             let (Some(Ok(known)), Ok(asked)) = (known, ImageSource::of(entry.clone())) else {
                 continue;
             };
@@ -208,7 +210,6 @@ impl<S: Stage> Asked<S> {
                 refusals.refuse(role, found);
             }
         }
-        Ok(())
     }
 
     fn spec_unchecked(&self, store: &Store) -> Result<RunSpec, StageError> {
