@@ -58,6 +58,23 @@ impl Bench {
         self.import(&Question { file, rows })
     }
 
+    /// Takes in the activations of a test split.
+    fn activations<const N: usize>(
+        &self,
+        dataset: &str,
+        arrays: [(&str, safetensors::tensor::TensorView<'_>); N],
+    ) -> RunId {
+        let bytes = safetensors::serialize(arrays, None).unwrap();
+        let file = self.file(&format!("{dataset}.safetensors"), &bytes);
+        let rows = Rows::Activations(ActivationsOf {
+            dataset,
+            split: "test",
+            arrays: None,
+            network: None,
+        });
+        self.import(&Question { file: &file, rows }).unwrap().id
+    }
+
     fn vectors(&self, kind: VectorKind, file: &Path, embeddings: RunId) -> Result<Run, String> {
         let member = None;
         let rows = Rows::Vectors {

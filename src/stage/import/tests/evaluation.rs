@@ -134,17 +134,7 @@ fn numbers_beyond_what_there_is_to_learn_from_are_refused_first() {
             safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![2, width], bytes).unwrap()
         };
         let arrays = [("features", view(3, &features)), ("logits", view(2, &logits))];
-        let file = bench.file(
-            &format!("{name}.safetensors"),
-            &safetensors::serialize(arrays, None).unwrap(),
-        );
-        let rows = Rows::Activations(ActivationsOf {
-            dataset: name,
-            split: "test",
-            arrays: None,
-            network: None,
-        });
-        bench.import(&Question { file: &file, rows }).unwrap().id
+        bench.activations(name, arrays)
     });
     let asked = |score: &str, possible: bool| {
         let params = serde_json::json!({
@@ -533,17 +523,7 @@ fn settings_of_a_search_that_do_not_fit_are_known_before_it() {
             ("logits", view(&[12, 2], &bytes[1])),
             ("labels", labels),
         ];
-        let file = bench.file(
-            &format!("{name}.safetensors"),
-            &safetensors::serialize(arrays, None).unwrap(),
-        );
-        let rows = Rows::Activations(ActivationsOf {
-            dataset: name,
-            split: "test",
-            arrays: None,
-            network: None,
-        });
-        bench.import(&Question { file: &file, rows }).unwrap().id
+        bench.activations(name, arrays)
     });
     let asked = |score: &str, searched: bool| {
         let params = serde_json::json!({
