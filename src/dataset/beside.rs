@@ -34,6 +34,9 @@ pub(super) const OTHER_LABELS: [&str; 16] = [
     "y_true",
 ];
 
+/// What columns are called that say the class's name beside its number.
+const NAME_COLUMNS: [&str; 3] = ["class_name", "label_name", "category"];
+
 /// How tables beside pictures call these.
 const FILE_COLUMNS: [&str; 3] = ["file_name", "filename", "file"];
 
@@ -42,7 +45,11 @@ const FILE_COLUMNS: [&str; 3] = ["file_name", "filename", "file"];
 pub(super) enum Label {
     None,
     Number(u32),
-    Class(String),
+    /// A class by name, and its number where both are said.
+    Class {
+        name: String,
+        number: Option<u32>,
+    },
 }
 
 /// Pictures by path with their labels.
@@ -161,13 +168,24 @@ fn of_table(path: &Path, node: &Node) -> Result<Option<Labels>, DatasetError> {
     // Numbers, or else names of classes.
     let numbers = rows
         .iter()
-        .all(|(_, label)| label.is_empty() || number(label).is_some());
+        .all(|row| row.label.is_empty() || number(&row.label).is_some());
+    // As exports of pictures have it. Where a name is missing, they are numbers.
+    let named = numbers && rows.iter().all(|row| row.label.is_empty() || row.name.is_some());
     let mut labels = BTreeMap::new();
-    for (file, label) in rows {
+    for Row { file, label, name } in rows {
         let label = match (label.is_empty(), numbers) {
             (true, _) => Label::None,
-            (false, true) => number(&label).unwrap_or(Label::None), // every one is a number
-            (false, false) => Label::Class(label),
+            (false, true) => match (number(&label), name.filter(|_| named)) {
+                (Some(Label::Number(number)), Some(name)) => Label::Class {
+                    name,
+                    number: Some(number),
+                },
+                (label, _) => label.unwrap_or(Label::None), // every one is a number
+            },
+            (false, false) => Label::Class {
+                name: label,
+                number: None,
+            },
         };
         let file = file.trim_start_matches("./").replace('\\', "/");
         if labels.insert(file.clone(), label).is_some() {
@@ -180,8 +198,16 @@ fn of_table(path: &Path, node: &Node) -> Result<Option<Labels>, DatasetError> {
     }))
 }
 
-/// Files and labels of a table; none where it has no such columns.
-type Rows = Result<Vec<(String, String)>, String>;
+/// What a table says of a picture.
+struct Row {
+    file: String,
+    label: String,
+    /// The class's name, where the label may be its number.
+    name: Option<String>,
+}
+
+/// The rows of a table; none where it has no such columns.
+type Rows = Result<Vec<Row>, String>;
 
 fn of_csv(bytes: &[u8]) -> Rows {
     let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
@@ -195,11 +221,16 @@ fn of_csv(bytes: &[u8]) -> Rows {
     let (Some(file), Some(label)) = (FILE_COLUMNS.into_iter().find_map(at), labels.find_map(at)) else {
         return Ok(Vec::new());
     };
+    let name = NAME_COLUMNS.into_iter().find_map(at);
     let mut rows = Vec::new();
     for record in reader.records() {
         let record = record.map_err(|e| e.to_string())?;
         let cell = |at: usize| record.get(at).unwrap_or_default().trim().to_owned();
-        rows.push((cell(file), cell(label)));
+        rows.push(Row {
+            file: cell(file),
+            label: cell(label),
+            name: name.map(cell).filter(|name| !name.is_empty()),
+        });
     }
     Ok(rows)
 }
@@ -230,7 +261,12 @@ fn of_lines(bytes: &[u8]) -> Rows {
             Some(Value::Number(class)) => class.to_string(),
             Some(other) => return Err(format!("line {}: {other} is no label", number + 1)),
         };
-        rows.push((file.to_owned(), label));
+        let name = NAME_COLUMNS.iter().find_map(|name| object.get(name)?.as_str());
+        rows.push(Row {
+            file: file.to_owned(),
+            label,
+            name: name.map(str::to_owned),
+        });
     }
     match without.first() {
         // Captions, boxes: nothing that is a label.

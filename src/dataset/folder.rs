@@ -140,29 +140,46 @@ impl FolderSet {
             Content::Labelled(images) => images.iter().any(is_number),
             Content::Classes(_) | Content::Unlabelled(_) => false,
         });
-        let mut names = BTreeSet::new();
+        // By name, with the number where one is said.
+        let mut names: BTreeMap<String, Option<u32>> = BTreeMap::new();
+        let layout = |reason: String| DatasetError::Layout {
+            path: path.to_owned(),
+            reason,
+        };
         for split in &splits {
             match &split.content {
-                Content::Classes(classes) => names.extend(classes.iter().map(|(name, _)| name.clone())),
-                Content::Labelled(images) => names.extend(images.iter().filter_map(|image| match &image.2 {
-                    Label::Class(name) => Some(name.clone()),
-                    Label::Number(_) | Label::None => None,
-                })),
+                Content::Classes(classes) => names.extend(classes.iter().map(|(name, _)| (name.clone(), None))),
+                Content::Labelled(images) => {
+                    for (_, _, label) in images {
+                        let Label::Class { name, number } = label else {
+                            continue;
+                        };
+                        match names.get(name) {
+                            None => drop(names.insert(name.clone(), *number)),
+                            Some(known) if known == number => {}
+                            Some(_) => return Err(layout(format!("the class `{name}` has several numbers"))),
+                        }
+                    }
+                }
                 Content::Unlabelled(_) => {}
             }
         }
         if numbered && !names.is_empty() {
-            return Err(DatasetError::Layout {
-                path: path.to_owned(),
-                reason: "the classes of some of its images are numbers, and of others names".to_owned(),
-            });
+            let reason = "the classes of some of its images are numbers, and of others names";
+            return Err(layout(reason.to_owned()));
         }
-        let classes: Vec<String> = names.into_iter().collect();
-        let sorted = classes.clone();
-        // Every name is in the sorted list that was made of them.
-        Self::of(splits, classes, |folder| {
-            sorted.partition_point(|name| name.as_str() < folder)
-        })
+        let mut classes: Vec<(Option<u32>, String)> =
+            names.into_iter().map(|(name, number)| (number, name)).collect();
+        classes.sort();
+        let twice = classes.windows(2).find(|pair| pair[0].0.is_some() && pair[0].0 == pair[1].0);
+        if let Some([(number, a), (_, b)]) = twice {
+            let number = number.unwrap_or_default();
+            return Err(layout(format!("the classes `{a}` and `{b}` have the number {number}")));
+        }
+        let classes: Vec<String> = classes.into_iter().map(|(_, name)| name).collect();
+        let labels: BTreeMap<String, usize> = classes.iter().cloned().zip(0..).collect();
+        // Every name is in the list that was made of them.
+        Self::of(splits, classes, |name| labels.get(name).copied().unwrap_or(0))
     }
 
     /// Puts splits together, with the label that `label` gives to a class directory.
@@ -185,7 +202,7 @@ impl FolderSet {
                     label: match said {
                         Label::None => None,
                         Label::Number(number) => Some(number),
-                        Label::Class(class) => Some(label(&class) as u32),
+                        Label::Class { name, .. } => Some(label(&name) as u32),
                     },
                     stored,
                 })),

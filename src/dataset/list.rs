@@ -62,13 +62,13 @@ impl Lists {
         for list in lists.values() {
             let lines = set.lines(list)?;
             let is = |wanted: fn(&Label) -> bool| lines.iter().find(|(_, line)| wanted(&line.label));
-            let named = is(|label| matches!(label, Label::Class(_)));
+            let named = is(|label| matches!(label, Label::Class { .. }));
             if let (Some(_), Some((at, line))) = (named, is(|label| matches!(label, Label::Number(_)))) {
                 let reason = format!("{} has a number, and others the name of a class", line.path);
                 return Err(wrong(list, *at, reason));
             }
             names.extend(lines.into_iter().filter_map(|(_, line)| match line.label {
-                Label::Class(name) => Some(name),
+                Label::Class { name, .. } => Some(name),
                 Label::None | Label::Number(_) => None,
             }));
         }
@@ -136,7 +136,7 @@ impl FileASplit for Lists {
             let label = match line.label {
                 Label::None => None,
                 Label::Number(number) => Some(number),
-                Label::Class(name) => match self.numbers.get(&normal(&name)) {
+                Label::Class { name, .. } => match self.numbers.get(&normal(&name)) {
                     Some(number) => Some(*number),
                     None => return Err(wrong(list, at, format!("`{name}` is none of the classes"))),
                 },

@@ -26,6 +26,6 @@ pub use atomic::{Target, write_file};
 pub use csv::write_csv;
 pub use error::{BoxError, ExchangeError};
 pub use from_vector::{FromVector, VectorRows};
-pub use images::write_images;
+pub use images::{METADATA, write_images};
 pub use npy::{NpyLayout, NpyVectors, NpyWritten, write_npy};
 pub use vectors::flat_vectors;

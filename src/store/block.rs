@@ -27,7 +27,7 @@ pub struct BlockInfo {
     pub width: u32,
     /// Bytes of the blocks that begin with them.
     pub bytes: u64,
-    /// The class of all of them, if the index says it (in format 2, for rows of a class). Others may have one
+    /// The class of all of them, if the index says it (from format 2 on, for rows of a class). Others may have one
     /// too.
     pub class_name: Option<Arc<str>>,
 }

@@ -80,6 +80,14 @@ pub enum StoreError {
         /// What gives it away.
         reason: String,
     },
+    /// Something in the store is damaged that is to be mended first.
+    #[error("{} is not sound: {problem}", .path.display())]
+    Unsound {
+        /// The file.
+        path: PathBuf,
+        /// What is damaged.
+        problem: String,
+    },
     /// Another process holds the file.
     #[error(
         "{} is held by {}, which writes to it; it can be read meanwhile",
@@ -397,6 +405,7 @@ impl HasKind for StoreError {
             Self::NotAStore { .. }
             | Self::Truncated { .. }
             | Self::Damaged { .. }
+            | Self::Unsound { .. }
             | Self::Corrupt { .. }
             | Self::CorruptRecord { .. }
             | Self::CorruptBlob { .. } => Kind::Corrupt,

@@ -8,6 +8,9 @@ pub(super) const MAGIC: &str = "dream-ood store";
 /// The features (beyond the version) that this program knows.
 pub(super) const FEATURES: [&str; 0] = [];
 
+/// The key in `meta` of the names of the tables that the store has, with spaces between them.
+pub(super) const TABLES: &str = "tables";
+
 /// The length of a key: run, part, first index.
 pub(super) const KEY: usize = 28;
 /// A key: run, part, first index.
@@ -24,6 +27,9 @@ pub(super) type Aliases = TableDefinition<'static, &'static str, &'static [u8; 1
 pub(super) type Datasets = TableDefinition<'static, &'static str, &'static [u8]>;
 pub(super) type BlobInfo = TableDefinition<'static, &'static [u8; 32], u64>;
 pub(super) type Blobs = TableDefinition<'static, &'static [u8; 36], &'static [u8]>;
+
+/// The names of these tables but `meta`.
+pub(super) const NAMES: [&str; 5] = ["runs", "aliases", "datasets", "blob_info", "blobs"];
 
 pub(super) const META: Meta = TableDefinition::new("meta");
 pub(super) const RUNS: Runs = TableDefinition::new("runs");

@@ -6,7 +6,7 @@
 //!
 //! | redb table | key | value |
 //! |-|-|-|
-//! | `meta` | `magic`, `version`, `features` | text |
+//! | `meta` | `magic`, `version`, `features`; from format 3 on `tables`: the names of all others | text |
 //! | `runs` | run id, 16 bytes | JSON of [`Run`](dream_schema::Run) |
 //! | `aliases` | name | run id, 16 bytes |
 //! | `datasets` | name | JSON of [`Dataset`](dream_schema::Dataset) |
@@ -24,12 +24,13 @@
 //! | 1 | all columns | `TABLE/index`, `TABLE/blocks` | an Arrow IPC stream of one record batch |
 //! | 2 | narrow columns | `TABLE/narrow/index`, `TABLE/narrow/blocks` | constants and the rest, see below |
 //! | | wide ones: `vector`, `data`, `png` | `TABLE/wide/index`, `TABLE/wide/blocks` | as in format 1 |
+//! | 3 | as in format 2 | as in format 2 | as in format 2 |
 //!
-//! New stores have format 2. One of format 1 is read and written as such forever, or until
+//! New stores have format 3. Older ones are read and written as what they are forever, or until
 //! [`Store::upgrade`].
 //!
 //! Blocks of a strip never overlap; small ones are joined when their run is finished. redb rounds a value up
-//! to a power of two and reads it whole, so blocks and chunks are cut to fill one, at most 1 MiB. In format 2
+//! to a power of two and reads it whole, so blocks and chunks are cut to fill one, at most 1 MiB. From format 2 on
 //! only wide blocks and those of tables without wide columns are cut so: the narrow columns of a table that
 //! has wide ones take so little that a block holds as many rows as fit into 1 MiB, most often a whole class.
 //! So a question that needs no vectors, tensors or pictures reads few and small blocks and none of the wide
@@ -40,7 +41,9 @@
 //!
 //! What can be answered without rows (which indexes are there, how many, how wide) is answered from an index,
 //! which is small. redb does not checksum what it reads: an index entry carries the BLAKE3 of its block, and
-//! every read compares it, so a flipped bit or a block under the wrong key is found. The digest of a run is
+//! every read compares it, so a flipped bit or a block under the wrong key is found. In format 3 an entry
+//! carries one of itself too (`format/v3.rs`), and a table that `meta` names and the file has not is damage.
+//! The digest of a run is
 //! over its rows in the order of the schema, so it is the same in every format.
 //!
 //! # Order of effects
@@ -53,8 +56,8 @@
 //! instead of being scanned (measured with 1,000 blocks of 1 MiB: 10 to 14 ms against 2.2 s; the price on a
 //! commit is lost in the disk's own variation).
 //!
-//! An upgrade copies everything in many transactions, compares it, and only then names the new format and
-//! drops the old tables, in one transaction.
+//! An upgrade from format 1 copies everything in many transactions, compares it, and only then names the new
+//! format and drops the old tables, in one transaction; one from format 2 is a transaction.
 //!
 //! # Processes and threads
 //!
@@ -65,7 +68,7 @@
 //!
 //! # Tables that are missing
 //!
-//! A store that was made before the program knew a table reads as if it were empty; opening the store for
+//! A store that was made before the program knew a table reads as if that were empty; opening the store for
 //! writing makes it.
 //!
 //! # Runs

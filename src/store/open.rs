@@ -7,7 +7,8 @@ use std::path::Path;
 
 use dream_schema::Table;
 use redb::{
-    Builder, ConcurrencyMode, Database, ReadTransaction, ReadableTableMetadata, StorageBackend, TableHandle,
+    Builder, ConcurrencyMode, Database, ReadTransaction, ReadableTableMetadata, StorageBackend, TableError,
+    TableHandle,
 };
 
 use super::error::At;
@@ -186,11 +187,13 @@ impl Store {
             beneath: Vec::new(),
         };
         let transaction = store.read()?;
-        let there: BTreeSet<_> = guard(path, || {
-            let tables = transaction.list_tables().at(path)?;
-            Ok(tables.map(|table| table.name().to_owned()).collect())
+        let there = guard(path, || {
+            if let Some(lost) = lost_tables(path, &transaction)?.first() {
+                return Err(lost_table(path, lost));
+            }
+            unknown_table(path, &transaction)?;
+            tables(path, &transaction)
         })?;
-        guard(path, || unknown_table(path, &transaction))?;
         // A process that was killed while it created the store leaves a database without tables.
         let format = match unmarked {
             Unmarked::Mark(format) if there.is_empty() => format,
@@ -210,11 +213,11 @@ impl Store {
         let writer = self.writer(format)?;
         let is_new = writer.view().table(layout::META)?.get("magic")?.is_none();
         if is_new {
-            let version = format.version().to_string();
-            for (key, value) in [("magic", layout::MAGIC), ("version", &version), ("features", "")] {
+            for (key, value) in [("magic", layout::MAGIC), ("features", "")] {
                 writer.put(layout::META, key, value)?;
             }
         }
+        writer.mark()?;
         writer.make(layout::RUNS)?;
         writer.make(layout::ALIASES)?;
         writer.make(layout::DATASETS)?;
@@ -222,6 +225,37 @@ impl Store {
         writer.make(layout::BLOBS)?;
         writer.make_artifact_tables()?;
         writer.commit()
+    }
+}
+
+/// Returns the names of the tables of the file.
+fn tables(path: &Path, transaction: &ReadTransaction) -> Result<BTreeSet<String>> {
+    let tables = transaction.list_tables().at(path)?;
+    Ok(tables.map(|table| table.name().to_owned()).collect())
+}
+
+/// Returns the names of tables that the store has by what `meta` says (from format 3 on) and that are not in
+/// the file.
+pub(super) fn lost_tables(path: &Path, transaction: &ReadTransaction) -> Result<Vec<String>> {
+    let meta = match transaction.open_table(layout::META) {
+        Ok(meta) => meta,
+        // Whether it is a store at all is asked elsewhere.
+        Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+        Err(error) => return Err(error).at(path),
+    };
+    let Some(named) = meta.get(layout::TABLES).at(path)? else {
+        return Ok(Vec::new());
+    };
+    let there = tables(path, transaction)?;
+    let named = named.value().split_whitespace().map(str::to_owned);
+    Ok(named.filter(|name| !there.contains(name)).collect())
+}
+
+/// Returns the error for a table that a store has lost.
+pub(super) fn lost_table(path: &Path, name: &str) -> StoreError {
+    StoreError::Damaged {
+        path: path.to_owned(),
+        reason: format!("the table `{name}` is not there any more"),
     }
 }
 

@@ -12,7 +12,7 @@ use super::{Readable, Result, Stamp, Store, dataset, layout, runs};
 const HEAD: usize = 3;
 
 fn strips() -> Vec<Strip> {
-    [Format::V1, Format::V2]
+    [Format::V1, Format::NEWEST]
         .into_iter()
         .flat_map(Format::all_strips)
         .collect()
@@ -60,7 +60,11 @@ pub(crate) fn block(bytes: &[u8]) -> std::result::Result<(), String> {
 pub(crate) fn record(bytes: &[u8]) -> std::result::Result<(), String> {
     let path = Path::new("store.redb");
     let words = |error: super::StoreError| error.to_string();
-    let entry = Entry::from_v2(bytes)
+    let key = layout::key(run(), 0, 0);
+    let formats = [Format::V2, Format::V3];
+    let entry = formats
+        .into_iter()
+        .find_map(|format| format.decode(&key, bytes))
         .map(drop)
         .ok_or_else(|| "it is no index entry".to_owned());
     let run = runs::parse(path, spec().id(), bytes).map(drop).map_err(words);
@@ -74,9 +78,11 @@ pub(crate) fn valid(reader: &str, folder: &Path) -> Result<Vec<Vec<u8>>> {
         "block" => blocks(),
         "record" => {
             let store = Store::in_memory()?;
-            let run = serde_json::to_vec(&store.begin(&spec(), &stamp())?.into_run())?;
+            let record = serde_json::to_vec(&store.begin(&spec(), &stamp())?.into_run())?;
             let set = br#"{"name":"set","kind":"idx","path":"/a","digest":"ab","splits":{},"classes":[]}"#;
-            Ok(vec![run, set.to_vec(), Entry::new(3, 2, b"rows").to_v2()])
+            let (entry, key) = (Entry::new(3, 2, b"rows"), layout::key(run(), 0, 0));
+            let entries = [Format::V2, Format::V3].map(|format| format.encode(&key, &entry));
+            Ok([record, set.to_vec()].into_iter().chain(entries).collect())
         }
         "store" => {
             let path = folder.join("valid.redb");

@@ -47,9 +47,9 @@ impl View<'_> {
                 take(&mut entries.map(|item| {
                     let (key, entry) = item?;
                     let key = *key.value();
-                    let entry = Entry::from_v2(entry.value());
+                    let entry = self.format.decode(&key, entry.value());
                     let wrong =
-                        || self.corrupt(strip.table, &key, "its index entry cannot be read".to_owned());
+                        || self.corrupt(strip.table, &key, "its index entry is not what was written".to_owned());
                     Ok((key, entry.ok_or_else(wrong)?))
                 }))
             }
@@ -85,6 +85,17 @@ impl View<'_> {
                 table.iter()?.map(|item| Ok(run(item?.0.value()))).collect()
             }
         }
+    }
+
+    /// Returns the bytes of all blocks of a narrow or wide strip, by what its index says in whichever format.
+    pub(super) fn bytes_in(&self, strip: Strip) -> Result<u64> {
+        let name = strip.index_name();
+        let mut bytes = 0;
+        for item in self.table(Index2::new(&name))?.iter()? {
+            let head = item?.1.value().first_chunk().map(Entry::from_v1);
+            bytes += head.map_or(0, |entry| u64::from(entry.length));
+        }
+        Ok(bytes)
     }
 
     /// Returns the blocks of a strip that have rows of (run, part) from `first` to before `end`, in order.
@@ -316,6 +327,33 @@ impl Writer<'_> {
         Ok(())
     }
 
+    /// Writes down the format and, from the third on, which tables there are.
+    pub fn mark(&self) -> Result<()> {
+        let version = self.format.version().to_string();
+        self.put(layout::META, "version", version.as_str())?;
+        if self.format < Format::V3 {
+            return Ok(());
+        }
+        let mut names = layout::NAMES.join(" ");
+        for strip in self.format.all_strips() {
+            names = format!("{names} {} {}", strip.index_name(), strip.blocks_name());
+        }
+        self.put(layout::META, layout::TABLES, names.as_str())
+    }
+
+    /// Seals the index entries of a store of format 2.
+    pub fn seal(&self) -> Result<()> {
+        let unsealed = self.view().read_as(Format::V2);
+        for strip in self.format.all_strips() {
+            let name = strip.index_name();
+            for (key, entry) in unsealed.entries(strip, None, None)? {
+                let entry = self.format.encode(&key, &entry);
+                self.put(Index2::new(&name), &key, entry.as_slice())?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes the tables of artifacts of a format, with all that is in them.
     pub fn drop_artifact_tables(&self, format: Format) -> Result<()> {
         for strip in format.all_strips() {
@@ -346,7 +384,10 @@ impl Writer<'_> {
         self.put(Blocks::new(&blocks), key, block)?;
         match strip.share {
             Share::Whole => self.put(Index1::new(&index), key, &entry.to_v1()),
-            Share::Narrow | Share::Wide => self.put(Index2::new(&index), key, entry.to_v2().as_slice()),
+            Share::Narrow | Share::Wide => {
+                let entry = self.format.encode(key, entry);
+                self.put(Index2::new(&index), key, entry.as_slice())
+            }
         }
     }
 

@@ -146,7 +146,9 @@ impl Salvage {
         }
         for (key, value) in self.leaf(page, Some(KEY), None) {
             let Some(key) = self.key(&key) else { continue };
-            if let Some(entry) = Entry::from_v2(self.at(&value)) {
+            // An entry with a seal is one of format 3; without, it may be one of format 2.
+            let formats = [Format::V3, Format::V2];
+            if let Some(entry) = formats.into_iter().find_map(|format| format.decode(&key, self.at(&value))) {
                 self.entries.entry(key).or_default().push(entry);
             }
             self.values.push((key, value));
@@ -184,7 +186,7 @@ impl Salvage {
             }
         }
         let strips = || {
-            [Format::V2, Format::V1]
+            [Format::NEWEST, Format::V1]
                 .map(Format::all_strips)
                 .into_iter()
                 .flatten()

@@ -1,7 +1,8 @@
-//! From format 1 to format 2.
+//! From older formats to the newest.
 //!
-//! The rows are copied, block after block in key order, into the tables of the new format, in transactions of
-//! a bounded size; a mark in `meta` says how far they are. Until all are there and every run has been
+//! Of a store of format 2 the index entries are sealed, in one transaction. Of one of format 1 the rows are
+//! copied, block after block in key order, into the tables of the new format, in transactions of a bounded
+//! size; a mark in `meta` says how far they are. Until all are there and every run has been
 //! compared with its copy, the store is one of format 1 as it was, also for older programs. Then one
 //! transaction names the new format and drops the old tables. So an upgrade that was interrupted anywhere is
 //! taken up where it was, and one that fails changes nothing.
@@ -18,7 +19,7 @@ use super::face::{Readable, Viewed};
 use super::format::Format;
 use super::layout::{self, PAGE_OVERHEAD};
 use super::view::{View, Writer};
-use super::{BlockInfo, Projection, Result, Store, StoreError, runs};
+use super::{BlockInfo, ProblemKind, Projection, Result, Store, StoreError, runs};
 
 /// The key in `meta` of how far the copy is.
 const MARK: &str = "upgrade";
@@ -60,9 +61,13 @@ impl Store {
         }
         let (mut bytes, mut room) = (0, 0);
         for strip in format.all_strips() {
-            for (_, entry) in view.entries(strip, None, None)? {
-                bytes += u64::from(entry.length);
-                room += (u64::from(entry.length) + PAGE_OVERHEAD as u64).next_power_of_two();
+            for (key, entry) in view.entries(strip, None, None)? {
+                let length = match format {
+                    Format::V1 => u64::from(entry.length),
+                    Format::V2 | Format::V3 => Format::NEWEST.encode(&key, &entry).len() as u64,
+                };
+                bytes += length;
+                room += (length + PAGE_OVERHEAD as u64).next_power_of_two();
             }
         }
         Ok(Some(UpgradePlan {
@@ -87,6 +92,9 @@ impl Store {
         let Some(plan) = self.upgrade_plan()? else {
             return Ok(Upgraded::default());
         };
+        if plan.from == Format::V2.version() {
+            return self.seal(progress);
+        }
         let mut upgrade = Upgrade {
             store: self,
             step,
@@ -114,6 +122,28 @@ impl Store {
         Ok(Upgraded {
             runs: self.runs()?.len() as u64,
             resumed,
+        })
+    }
+
+    /// Brings a store of format 2 to the newest one, whose blocks are the same.
+    fn seal(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<Upgraded> {
+        // An entry that was changed is not to be sealed as it is.
+        let problems = self.verify(progress)?.problems.into_iter();
+        let mut damages = problems.filter(|problem| problem.kind == ProblemKind::Damaged);
+        if let Some(damage) = damages.next() {
+            return Err(StoreError::Unsound {
+                path: self.path.clone(),
+                problem: damage.to_string(),
+            });
+        }
+        let writer = self.writer(Format::NEWEST)?;
+        writer.seal()?;
+        writer.make_artifact_tables()?;
+        writer.mark()?;
+        writer.commit()?;
+        Ok(Upgraded {
+            runs: self.runs()?.len() as u64,
+            resumed: false,
         })
     }
 }
@@ -248,8 +278,7 @@ impl Upgrade<'_> {
         let writer = self.store.writer(Format::NEWEST)?;
         writer.make_artifact_tables()?;
         writer.drop_artifact_tables(old)?;
-        let version = Format::NEWEST.version().to_string();
-        writer.put(layout::META, "version", version.as_str())?;
+        writer.mark()?;
         writer.remove(layout::META, MARK)?;
         writer.commit()
     }
@@ -262,11 +291,7 @@ pub(super) fn abandoned(view: &View<'_>) -> Result<Option<u64>> {
     }
     let mut bytes = 0;
     for strip in Format::NEWEST.all_strips() {
-        let entries = view.entries(strip, None, None)?;
-        bytes += entries
-            .iter()
-            .map(|(_, entry)| u64::from(entry.length))
-            .sum::<u64>();
+        bytes += view.bytes_in(strip)?;
     }
     Ok(Some(bytes))
 }

@@ -10,7 +10,7 @@ use super::face::Viewed;
 use super::format::Strip;
 use super::guard::guard;
 use super::layout::Key;
-use super::open::unknown_table;
+use super::open::{lost_table, lost_tables, unknown_table};
 use super::pages::MISSING;
 use super::problem::{BlockPlace, Place, Problem, ProblemKind};
 use super::view::View;
@@ -53,7 +53,15 @@ impl Store {
     /// # Errors
     /// If the disk fails. What is wrong with the file's contents is in the result.
     pub fn verify(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<Verification> {
-        guard(&self.path, || unknown_table(&self.path, &self.read()?))?;
+        let lost = guard(&self.path, || {
+            let transaction = self.read()?;
+            let lost = lost_tables(&self.path, &transaction)?;
+            // What is lost may be there under a name that was changed.
+            if lost.is_empty() {
+                unknown_table(&self.path, &transaction)?;
+            }
+            Ok(lost)
+        })?;
         let view = self.view()?;
         let bytes = |usage: gc::Usage| usage.blob_bytes + usage.tables.iter().map(|t| t.bytes).sum::<u64>();
         // Where it cannot be read, this is found below.
@@ -66,6 +74,9 @@ impl Store {
             digests: BTreeMap::new(),
             named_blobs: BTreeMap::new(),
         };
+        for name in lost {
+            verifier.or_pages::<()>(Err(lost_table(&self.path, &name)))?;
+        }
         for strip in verifier.view.format.all_strips() {
             for run in verifier.runs_in(strip)? {
                 let checked = verifier.index(strip, run);

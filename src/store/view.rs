@@ -1,7 +1,8 @@
 //! Transactions: what readers see of one of either kind, and the one that writes.
 //!
 //! A table that is not there reads as an empty one: a store that was made before the program knew the table
-//! has no rows in it. Opening a store for writing makes what is missing.
+//! has no rows in it. Opening a store for writing makes what is missing. A table that `meta` says is there is
+//! an error.
 //!
 //! Whatever is read or written goes through [`guard`]: a damaged page is an error of the table that it
 //! belongs to, and no panic.
@@ -20,7 +21,7 @@ use super::block::{Kept, Tally};
 use super::error::At;
 use super::format::Format;
 use super::guard::guard;
-use super::{Result, Snapshot};
+use super::{Result, Snapshot, open};
 
 /// A transaction that can be read from.
 enum Transaction<'a> {
@@ -89,7 +90,12 @@ impl<'a> View<'a> {
         let read = |transaction: &ReadTransaction| {
             guard(self.path, || match transaction.open_table(definition) {
                 Ok(table) => Ok(Access::Read(table)),
-                Err(TableError::TableDoesNotExist(_)) => Ok(Access::Missing),
+                Err(TableError::TableDoesNotExist(name)) => {
+                    match open::lost_tables(self.path, transaction)?.contains(&name) {
+                        true => Err(open::lost_table(self.path, &name)),
+                        false => Ok(Access::Missing),
+                    }
+                }
                 Err(error) => Err(error).at(self.path),
             })
         };

@@ -173,7 +173,10 @@ fn of_store(error: &StoreError) -> Option<Remedy> {
         StoreError::UnknownRun { .. } => Some(Remedy::ListRuns),
         StoreError::UnknownDataset { .. } => Some(Remedy::Register),
         StoreError::Missing { .. } => Some(Remedy::OtherStore),
-        StoreError::Corrupt { .. } | StoreError::CorruptBlob { .. } | StoreError::CorruptRecord { .. } => {
+        StoreError::Corrupt { .. }
+        | StoreError::CorruptBlob { .. }
+        | StoreError::CorruptRecord { .. }
+        | StoreError::Unsound { .. } => {
             Some(Remedy::Verify)
         }
         StoreError::NotAStore { path, .. } => Some(match may_be_store(path) {

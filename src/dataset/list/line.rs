@@ -85,7 +85,10 @@ fn named(text: &str) -> Result<(&str, Label), String> {
     let first = name.split(char::is_whitespace).next().unwrap_or_default();
     match columns || first != name && number(first)?.is_some() {
         true => Err(format!("behind {} is more than a label: {rest}", unquoted(path))),
-        false => Ok((path, Label::Class(name.to_owned()))),
+        false => {
+            let name = name.to_owned();
+            Ok((path, Label::Class { name, number: None }))
+        }
     }
 }
 
@@ -110,7 +113,7 @@ mod tests {
             Ok(Some(Line { path, label })) => match label {
                 Label::None => path,
                 Label::Number(number) => format!("{path} = {number}"),
-                Label::Class(class) => format!("{path} = `{class}`"),
+                Label::Class { name, .. } => format!("{path} = `{name}`"),
             },
             Err(said) => format!("error: {said}"),
         };

@@ -17,7 +17,7 @@ use datafusion::dataframe::DataFrame;
 use datafusion::physical_plan::execute_stream;
 
 use super::growth::Planned;
-use super::message;
+use super::{columns, message};
 use crate::query::{QueryError, QueryOptions, Result, Rows};
 
 /// The deepest query, in the levels that [`depth`](super::depth) counts.
@@ -109,7 +109,8 @@ where
         let stream = execute_stream(plan, Arc::new(frame.task_ctx())).map_err(message::error)?;
         Ok::<_, QueryError>((stream, ids))
     })?;
-    if sender.send(Told::Schema(stream.schema(), ids)).is_err() {
+    let schema = columns::distinct(stream.schema());
+    if sender.send(Told::Schema(schema.clone(), ids)).is_err() {
         return Ok(());
     }
     loop {
@@ -121,7 +122,8 @@ where
         match runtime.block_on(next).transpose().map_err(message::error)? {
             Some(batch) if batch.num_rows() == 0 => {}
             Some(batch) => {
-                if sender.send(Told::Batch(batch)).is_err() {
+                let rows = columns::called(&schema, batch)?;
+                if sender.send(Told::Batch(rows)).is_err() {
                     return Ok(());
                 }
             }

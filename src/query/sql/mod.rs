@@ -9,6 +9,7 @@ mod aggregates;
 mod answer;
 mod balance;
 mod bytes;
+mod columns;
 mod depth;
 mod dialect;
 mod effort;

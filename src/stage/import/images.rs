@@ -1,5 +1,6 @@
 //! Pictures in folders of their classes, as the public code of DREAM-OOD writes them: a folder for each
-//! class, called by its number or its name.
+//! class, called by its number or its name. Beside the folders of an export of ours is a `metadata.csv` that
+//! says which class each is of: a name like `T-shirt/top` is none of a folder.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use super::classes::Classes;
 use crate::bitmap::Bitmap;
 use crate::content::Content;
 use crate::dataset::{Pixels, is_litter};
-use crate::exchange::{ExchangeError, decode_png, encode_png};
+use crate::exchange::{ExchangeError, METADATA, decode_png, encode_png};
 use crate::stage::StageError;
 
 /// Bytes of pictures that are held at once.
@@ -37,7 +38,39 @@ impl PictureFolder<'_> {
         }
     }
 
+    /// Returns the classes of folders by the table beside them, if there is one.
+    fn said(&self) -> Result<BTreeMap<String, String>, StageError> {
+        let (path, mut said) = (self.path.join(METADATA), BTreeMap::new());
+        if !path.is_file() {
+            return Ok(said);
+        }
+        let wrong = |message: String| StageError::File {
+            path: path.clone(),
+            message,
+        };
+        let mut reader = csv::Reader::from_path(&path).map_err(|error| wrong(error.to_string()))?;
+        let head = reader.headers().map_err(|error| wrong(error.to_string()))?.clone();
+        let at = |wanted: &str| head.iter().position(|name| name == wanted);
+        let (Some(file), Some(class)) = (at("file_name"), at("class_name")) else {
+            return Ok(said);
+        };
+        for row in reader.records() {
+            let row = row.map_err(|error| wrong(error.to_string()))?;
+            let (file, class) = (row.get(file).unwrap_or_default(), row.get(class).unwrap_or_default());
+            let Some((folder, _)) = file.split_once('/') else {
+                continue;
+            };
+            let before = said.insert(folder.to_owned(), class.to_owned());
+            if let Some(other) = before.filter(|other| other != class) {
+                let message = format!("pictures in the folder `{folder}` are of `{other}` and of `{class}`");
+                return Err(wrong(message));
+            }
+        }
+        Ok(said)
+    }
+
     fn files(&self) -> Result<Found, StageError> {
+        let said = self.said()?;
         let mut files: BTreeMap<u32, Vec<PathBuf>> = BTreeMap::new();
         let mut passed = Vec::new();
         for folder in sorted(self.path)? {
@@ -46,14 +79,18 @@ impl PictureFolder<'_> {
                 .unwrap_or_default()
                 .to_string_lossy()
                 .into_owned();
+            if name == METADATA && !said.is_empty() {
+                continue;
+            }
             if !folder.is_dir() || is_litter(&name) {
                 passed.push(name);
                 continue;
             }
             let number = name.parse().ok();
+            let class = said.get(&name).unwrap_or(&name);
             let found = self
                 .classes
-                .find(None, Some(&name))
+                .find(None, Some(class))
                 .or_else(|error| match number {
                     Some(number) => self.classes.find(Some(number), None),
                     None => Err(error),

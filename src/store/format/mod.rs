@@ -8,6 +8,7 @@ mod half;
 mod stream;
 pub(super) mod v1;
 pub(super) mod v2;
+mod v3;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -30,20 +31,23 @@ pub(super) enum Format {
     V1,
     /// The wide columns of a table are apart from the narrow ones.
     V2,
+    /// As in format 2, and index entries are sealed.
+    V3,
 }
 
 impl Format {
     /// The format of new stores.
-    pub const NEWEST: Format = Format::V2;
+    pub const NEWEST: Format = Format::V3;
     /// Every format.
     #[cfg(test)]
-    pub const ALL: [Format; 2] = [Format::V1, Format::V2];
+    pub const ALL: [Format; 3] = [Format::V1, Format::V2, Format::V3];
 
     /// Returns the number that stands under `version` in `meta`.
     pub fn version(self) -> u32 {
         match self {
             Format::V1 => 1,
             Format::V2 => 2,
+            Format::V3 => 3,
         }
     }
 
@@ -76,6 +80,7 @@ impl Format {
         let format = match found {
             1 => Format::V1,
             2 => Format::V2,
+            3 => Format::V3,
             0 => return Err(not_a_store(path, "there was no format version 0")),
             _ => {
                 return Err(StoreError::Newer {
@@ -100,7 +105,7 @@ impl Format {
     pub fn keys(self, table: Table) -> Strip {
         let share = match self {
             Format::V1 => Share::Whole,
-            Format::V2 => Share::Narrow,
+            Format::V2 | Format::V3 => Share::Narrow,
         };
         Strip { table, share }
     }
@@ -117,11 +122,29 @@ impl Format {
     pub fn strips(self, table: Table) -> Vec<Strip> {
         let shares: &[Share] = match self {
             Format::V1 => &[Share::Whole],
-            Format::V2 if wide(table).is_empty() => &[Share::Narrow],
-            Format::V2 => &[Share::Narrow, Share::Wide],
+            Format::V2 | Format::V3 if wide(table).is_empty() => &[Share::Narrow],
+            Format::V2 | Format::V3 => &[Share::Narrow, Share::Wide],
         };
         let strip = |share: &Share| Strip { table, share: *share };
         shares.iter().map(strip).collect()
+    }
+
+    /// Returns the bytes of an index entry under a key.
+    pub fn encode(self, key: &Key, entry: &Entry) -> Vec<u8> {
+        match self {
+            Format::V1 => entry.to_v1().to_vec(),
+            Format::V2 => entry.to_v2(),
+            Format::V3 => entry.to_v3(key),
+        }
+    }
+
+    /// Reads the bytes of an index entry under a key; none if they are not one.
+    pub fn decode(self, key: &Key, bytes: &[u8]) -> Option<Entry> {
+        match self {
+            Format::V1 => bytes.try_into().ok().map(Entry::from_v1),
+            Format::V2 => Entry::from_v2(bytes),
+            Format::V3 => Entry::from_v3(key, bytes),
+        }
     }
 }
 

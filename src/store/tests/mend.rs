@@ -518,8 +518,10 @@ fn blocks_index_entries_and_records_of_any_bytes_are_read_or_refused() {
 }
 
 #[test]
-fn a_class_name_in_the_index_is_held_against_the_rows() {
+fn a_class_name_in_an_index_without_seals_is_held_against_the_rows() {
+    FORMAT.set(Format::V2);
     let t = temporary();
+    FORMAT.set(Format::NEWEST);
     fill(&t.store);
     let (path, _directory) = t.close();
     let bytes = std::fs::read(&path).unwrap();

@@ -186,7 +186,7 @@ fn only_stores_of_known_formats_are_opened() {
 #[test]
 fn later_formats_and_unknown_features_are_refused() {
     let mut t = temporary();
-    for (key, value, back) in [("version", "3", "2"), ("features", "zstd", "")] {
+    for (key, value, back) in [("version", "4", "3"), ("features", "zstd", "")] {
         let set = |store: &Store, value: &str| {
             let transaction = store.write().unwrap();
             transaction
@@ -204,8 +204,8 @@ fn later_formats_and_unknown_features_are_refused() {
                 matches!(
                     error,
                     StoreError::Newer {
-                        found: 3,
-                        supported: 2,
+                        found: 4,
+                        supported: 3,
                         ..
                     }
                 ),

@@ -3,10 +3,27 @@
 use dream_schema::{Feature, Score, Table};
 
 use super::*;
-use crate::store::StoreError;
+use crate::store::{Place, Problem, StoreError, layout};
 
-/// Takes the tables of `table` out of the file, as if the program that made the store had not known it.
+/// Takes the tables of `table` out of the file, and what `meta` says of them, as if the program that made the
+/// store had not known it.
 fn forget(path: &std::path::Path, table: Table) {
+    lose(path, table);
+    let database = redb::Database::create(path).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let mut meta = transaction.open_table(layout::META).unwrap();
+    let names = redb::ReadableTable::get(&meta, layout::TABLES).unwrap().map(|names| names.value().to_owned());
+    if let Some(names) = names {
+        let of_others = |name: &&str| name.split('/').next() != Some(table.name());
+        let names: Vec<_> = names.split(' ').filter(of_others).collect();
+        meta.insert(layout::TABLES, names.join(" ").as_str()).unwrap();
+    }
+    drop(meta);
+    transaction.commit().unwrap();
+}
+
+/// Takes the tables of `table` out of the file.
+fn lose(path: &std::path::Path, table: Table) {
     let database = redb::Database::create(path).unwrap();
     let transaction = database.begin_write().unwrap();
     let of_table = |name: &str| name.split('/').next() == Some(table.name());
@@ -88,4 +105,36 @@ fn rows_in_a_table_of_a_newer_program_are_left_alone() {
     let store = Store::open_read_only(&t.path).unwrap();
     assert_eq!(store.rows::<Feature>(run, None).unwrap(), [feature(0, 0, 1.0)]);
     refused(store.verify(&mut |_, _| {}).unwrap_err());
+}
+
+#[test]
+fn a_table_that_is_lost_does_not_read_as_empty() {
+    let t = temporary();
+    let run = begin(&t.store, 1);
+    t.store.put(run, &[feature(0, 0, 1.0)]).unwrap();
+    t.store.put(run, &[fixture::score()]).unwrap();
+    let (path, directory) = t.close();
+    lose(&path, Table::Features);
+    let lost = |error: StoreError| {
+        let text = error.to_string();
+        assert!(
+            matches!(error, StoreError::Damaged { .. }) && text.contains("features/"),
+            "{text}"
+        );
+    };
+    lost(Store::open(&path).unwrap_err());
+    let store = Store::open_read_only(&path).unwrap();
+    lost(store.count(run, Table::Features).unwrap_err());
+    lost(store.rows::<Feature>(run, None).unwrap_err());
+    lost(store.row::<Feature>(run, 0, 0).unwrap_err());
+    assert_eq!(store.rows::<Score>(run, None).unwrap(), [fixture::score()]);
+    let problems = store.verify(&mut |_, _| {}).unwrap().problems;
+    let named = |problem: &Problem| problem.place == Place::Pages && problem.reason.contains("features/");
+    assert!(problems.iter().any(named), "{problems:?}");
+    let saved = directory.path().join("saved.redb");
+    let recovered = Store::recover(&path, &saved).unwrap();
+    assert_eq!(recovered.unfinished, [run]);
+    // The pages of a table that was dropped may hold it still.
+    let saved = Store::open(&saved).unwrap();
+    assert_eq!(saved.rows::<Score>(run, None).unwrap(), [fixture::score()]);
 }

@@ -1,4 +1,4 @@
-//! From format 1 to format 2, and what interrupts it.
+//! From older formats to the newest, and what interrupts it.
 
 use dream_schema::{Feature, Latent, Metric, Table};
 
@@ -69,7 +69,7 @@ fn the_fixture_is_upgraded_and_holds_what_was_written() {
     let reader = Store::open_read_only(&path).unwrap();
     let mut store = Store::open(&path).unwrap();
     let plan = store.upgrade_plan().unwrap().unwrap();
-    assert_eq!((plan.from, plan.to), (1, 2));
+    assert_eq!((plan.from, plan.to), (1, 3));
     assert!(plan.room > plan.bytes && plan.bytes > 0, "{plan:?}");
     let mut seen = Vec::new();
     let done = store.upgrade(&mut |now, all| seen.push((now, all))).unwrap();
@@ -82,7 +82,7 @@ fn the_fixture_is_upgraded_and_holds_what_was_written() {
     );
     assert!(seen.is_sorted() && seen.last() == Some(&(2 * plan.bytes, 2 * plan.bytes)));
     fixture::check(&store);
-    assert_eq!(store.view().unwrap().format, Format::V2);
+    assert_eq!(store.view().unwrap().format, Format::NEWEST);
     assert_eq!(store.upgrade_plan().unwrap(), None);
     assert_eq!(store.upgrade(&mut |_, _| {}).unwrap(), Upgraded::default());
     // Who reads beside it follows, and the old tables are gone.
@@ -120,7 +120,7 @@ fn an_upgrade_interrupted_anywhere_is_taken_up_and_loses_nothing() {
             assert_eq!(contents(&store), expected);
             let done = store.upgrade_by(STEP, &mut |_, _| {}).unwrap();
             resumed += usize::from(done.resumed);
-            assert_eq!(store.view().unwrap().format, Format::V2);
+            assert_eq!(store.view().unwrap().format, Format::NEWEST);
             assert_eq!(contents(&store), expected);
         }
     }
@@ -136,9 +136,9 @@ fn interrupted() -> Store {
             drop(store.upgrade_by(STEP, &mut |_, _| {}));
         }
         let store = open(disk.after_kill(), usize::MAX).1.unwrap();
-        let copied = store.view_as(Format::V2).unwrap();
+        let copied = store.view_as(Format::NEWEST).unwrap();
         let copied = copied
-            .entries(Format::V2.keys(Table::Metrics), None, None)
+            .entries(Format::NEWEST.keys(Table::Metrics), None, None)
             .unwrap();
         if !copied.is_empty() && store.view().unwrap().format == Format::V1 {
             return store;
@@ -156,7 +156,7 @@ fn what_was_written_between_two_attempts_is_taken_along() {
     let expected = contents(&store);
     store.upgrade_by(STEP, &mut |_, _| {}).unwrap();
     assert_eq!(contents(&store), expected);
-    assert_eq!(store.view().unwrap().format, Format::V2);
+    assert_eq!(store.view().unwrap().format, Format::NEWEST);
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn what_was_removed_between_two_attempts_stays_removed() {
     let runs = store.runs().unwrap();
     store.remove(&[runs[1].id]).unwrap();
     store.upgrade_by(STEP, &mut |_, _| {}).unwrap();
-    assert_eq!(store.view().unwrap().format, Format::V2);
+    assert_eq!(store.view().unwrap().format, Format::NEWEST);
     assert_eq!(store.runs().unwrap(), runs[..1]);
     assert_eq!(store.count(runs[1].id, Table::Metrics).unwrap(), 0);
     assert_eq!(store.gc(true).unwrap().runs, []);
@@ -197,8 +197,9 @@ fn a_store_with_a_bad_block_stays_as_it_is() {
 }
 
 #[test]
-fn stores_of_either_format_are_merged_into_the_other() {
-    for (ours, theirs) in [(Format::V1, Format::V2), (Format::V2, Format::V1)] {
+fn stores_of_any_format_are_merged_into_those_of_others() {
+    let pairs = Format::ALL.into_iter().flat_map(|ours| Format::ALL.map(|theirs| (ours, theirs)));
+    for (ours, theirs) in pairs.filter(|(ours, theirs)| ours != theirs) {
         FORMAT.set(theirs);
         let other = temporary();
         fill(&other.store);
@@ -222,4 +223,43 @@ fn what_an_interrupted_upgrade_left_is_seen_and_freed() {
     assert_eq!(contents(&store), before);
     store.upgrade(&mut |_, _| {}).unwrap();
     assert_eq!(contents(&store), before);
+}
+
+#[test]
+fn a_store_of_format_2_gets_seals_and_holds_what_was_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("x.redb");
+    std::fs::write(&path, fixture::bytes(Format::V2)).unwrap();
+    let reader = Store::open_read_only(&path).unwrap();
+    let mut store = Store::open(&path).unwrap();
+    let plan = store.upgrade_plan().unwrap().unwrap();
+    assert_eq!((plan.from, plan.to), (2, 3));
+    assert!(plan.room > plan.bytes && plan.bytes > 0, "{plan:?}");
+    let done = store.upgrade(&mut |_, _| {}).unwrap();
+    let expected = Upgraded {
+        runs: 2,
+        resumed: false,
+    };
+    assert_eq!(done, expected);
+    assert_eq!(store.view().unwrap().format, Format::V3);
+    assert_eq!(store.upgrade_plan().unwrap(), None);
+    fixture::check(&store);
+    fixture::check(&reader);
+}
+
+#[test]
+fn an_entry_that_was_changed_is_not_sealed() {
+    FORMAT.set(Format::V2);
+    let t = temporary();
+    FORMAT.set(Format::NEWEST);
+    let run = begin(&t.store, 1);
+    let rows = [feature(3, 0, 1.25), feature(3, 1, 2.5)];
+    t.store.put(run, &rows).unwrap();
+    t.store.finish(run, 1).unwrap();
+    let (path, _directory) = t.close();
+    faults::set_rows(&path, Table::Features, 9);
+    let mut store = Store::open(&path).unwrap();
+    let error = store.upgrade(&mut |_, _| {}).unwrap_err();
+    assert!(matches!(error, StoreError::Unsound { .. }), "{error}");
+    assert_eq!(store.view().unwrap().format, Format::V2);
 }

@@ -12,7 +12,7 @@ use crate::globals::Globals;
 use crate::{output, session};
 
 /// Brings the store to the newest format, in which queries that need no vectors, tensors or pictures do not
-/// read them.
+/// read them, and what an index says is checked as rows are.
 ///
 /// Rows and digests stay what they are. If it is interrupted, the store is as it was; asked for again, it
 /// goes on.
@@ -35,7 +35,7 @@ impl Upgrade {
             match &plan {
                 None => out!("{} has the newest format", globals.store.display())?,
                 Some(plan) => out!(
-                    "format {} to {}: {} are copied; the file needs up to {} more room, which is free again \
+                    "format {} to {}: {} are written; the file needs up to {} more room, which is free again \
                      afterwards",
                     plan.from,
                     plan.to,
