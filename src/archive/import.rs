@@ -27,9 +27,9 @@ pub struct Imported {
 /// taken again over what was read; a run whose digest is another is not kept.
 ///
 /// # Errors
-/// [`ArchiveError::Empty`], [`ArchiveError::UnknownRun`], [`ArchiveError::Conflict`] if a run has another
-/// digest here, [`ArchiveError::Damaged`] if rows are missing or are not the run's,
-/// [`ArchiveError::Interrupted`], and whatever store and place fail with. Runs before it stay.
+/// [`ArchiveError::NoFolder`], [`ArchiveError::Empty`], [`ArchiveError::UnknownRun`],
+/// [`ArchiveError::Conflict`] if a run has another digest here, [`ArchiveError::Damaged`] if rows are missing
+/// or are not the run's, [`ArchiveError::Interrupted`], and whatever store and place fail with. Runs before it stay.
 pub fn import(
     store: &Store,
     place: &dyn Place,
@@ -112,7 +112,12 @@ fn chosen(
 ) -> Result<BTreeMap<RunId, Record>, ArchiveError> {
     let ids = runs(place, cancelled)?;
     if ids.is_empty() {
-        return Err(ArchiveError::Empty { place: place.shown() });
+        let there = place.is_there();
+        let place = place.shown();
+        return Err(match there {
+            true => ArchiveError::Empty { place },
+            false => ArchiveError::NoFolder { place },
+        });
     }
     let mut all = BTreeMap::new();
     for id in ids {

@@ -90,6 +90,9 @@ pub enum ArchiveError {
     /// Nothing is there.
     #[error("{place}: there are no runs in it: it is no data set that an export wrote")]
     Empty { place: String },
+    /// There is no such folder.
+    #[error("{place}: there is no such folder")]
+    NoFolder { place: String },
     /// A run has another digest there than here.
     #[error("run {run} has the digest {here} here and {there} in {place}: one of them is not what was made")]
     Conflict {
@@ -133,7 +136,9 @@ impl HasKind for ArchiveError {
         match self {
             Self::Place { .. } | Self::Unfinished { .. } => Kind::Refused,
             Self::Record { .. } | Self::Damaged { .. } => Kind::Corrupt,
-            Self::UnknownRun { .. } | Self::Empty { .. } | Self::NoBucket { .. } => Kind::Missing,
+            Self::UnknownRun { .. } | Self::Empty { .. } | Self::NoFolder { .. } | Self::NoBucket { .. } => {
+                Kind::Missing
+            }
             Self::NoCloud { .. } => Kind::Unsupported,
             Self::Denied { .. } | Self::Unreachable { .. } => Kind::Io,
             Self::Conflict { .. } => Kind::Changed,

@@ -21,6 +21,11 @@ pub trait Place {
     /// Returns what the place is called.
     fn shown(&self) -> String;
 
+    /// Says whether it is there; a bucket has no folders that could be missing.
+    fn is_there(&self) -> bool {
+        true
+    }
+
     /// Writes an object that is made in a file, over the one of that name.
     ///
     /// # Errors
@@ -126,6 +131,10 @@ impl Folder {
 impl Place for Folder {
     fn shown(&self) -> String {
         self.0.display().to_string()
+    }
+
+    fn is_there(&self) -> bool {
+        self.0.is_dir()
     }
 
     fn write(&self, name: &str, _: Cancelled<'_>, write: Write<'_>) -> Result<(), ArchiveError> {

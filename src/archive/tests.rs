@@ -218,6 +218,9 @@ fn what_is_not_as_it_was_made_is_not_kept() {
     assert!(import("f.redb").contains("no record of a run"));
     let empty = folder_of(&folder.path().join("empty"));
     let error = super::import(&from, empty.as_ref(), &[], &never).unwrap_err();
+    assert!(matches!(error, ArchiveError::NoFolder { .. }), "{error}");
+    fs::create_dir(folder.path().join("empty")).unwrap();
+    let error = super::import(&from, empty.as_ref(), &[], &never).unwrap_err();
     assert!(matches!(error, ArchiveError::Empty { .. }), "{error}");
 }
 

@@ -6,7 +6,7 @@
 //! file name. Where a list of classes is given (ImageNet-100: a hundred of ImageNet's thousand directories),
 //! only these directories are read, and the list gives their order and names.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -148,7 +148,9 @@ impl FolderSet {
         };
         for split in &splits {
             match &split.content {
-                Content::Classes(classes) => names.extend(classes.iter().map(|(name, _)| (name.clone(), None))),
+                Content::Classes(classes) => {
+                    names.extend(classes.iter().map(|(name, _)| (name.clone(), None)))
+                }
                 Content::Labelled(images) => {
                     for (_, _, label) in images {
                         let Label::Class { name, number } = label else {
@@ -171,10 +173,14 @@ impl FolderSet {
         let mut classes: Vec<(Option<u32>, String)> =
             names.into_iter().map(|(name, number)| (number, name)).collect();
         classes.sort();
-        let twice = classes.windows(2).find(|pair| pair[0].0.is_some() && pair[0].0 == pair[1].0);
+        let twice = classes
+            .windows(2)
+            .find(|pair| pair[0].0.is_some() && pair[0].0 == pair[1].0);
         if let Some([(number, a), (_, b)]) = twice {
             let number = number.unwrap_or_default();
-            return Err(layout(format!("the classes `{a}` and `{b}` have the number {number}")));
+            return Err(layout(format!(
+                "the classes `{a}` and `{b}` have the number {number}"
+            )));
         }
         let classes: Vec<String> = classes.into_iter().map(|(_, name)| name).collect();
         let labels: BTreeMap<String, usize> = classes.iter().cloned().zip(0..).collect();

@@ -63,6 +63,11 @@ pub enum OutlierError {
         max_steps: usize,
         count: usize,
     },
+    /// More features are to cross the decision boundary than there are.
+    #[error(
+        "count = {count} features of class {class} are wanted, and it has {n}; lower count to at most {n}"
+    )]
+    TooFewForCount { class: u32, n: usize, count: usize },
     /// A parameter lies outside its range.
     #[error("{what} is {actual}, expected {expected}")]
     Parameter {
@@ -135,6 +140,7 @@ impl HasKind for OutlierError {
             | Self::TooFewForK { .. }
             | Self::Singular
             | Self::TooFewForSelect { .. }
+            | Self::TooFewForCount { .. }
             | Self::TooFewCross { .. }
             | Self::Parameter { .. } => Kind::Refused,
             Self::NotFinite { .. } => Kind::Diverged,

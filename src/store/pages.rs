@@ -48,8 +48,13 @@ impl View<'_> {
                     let (key, entry) = item?;
                     let key = *key.value();
                     let entry = self.format.decode(&key, entry.value());
-                    let wrong =
-                        || self.corrupt(strip.table, &key, "its index entry is not what was written".to_owned());
+                    let wrong = || {
+                        self.corrupt(
+                            strip.table,
+                            &key,
+                            "its index entry is not what was written".to_owned(),
+                        )
+                    };
                     Ok((key, entry.ok_or_else(wrong)?))
                 }))
             }

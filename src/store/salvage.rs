@@ -148,7 +148,10 @@ impl Salvage {
             let Some(key) = self.key(&key) else { continue };
             // An entry with a seal is one of format 3; without, it may be one of format 2.
             let formats = [Format::V3, Format::V2];
-            if let Some(entry) = formats.into_iter().find_map(|format| format.decode(&key, self.at(&value))) {
+            if let Some(entry) = formats
+                .into_iter()
+                .find_map(|format| format.decode(&key, self.at(&value)))
+            {
                 self.entries.entry(key).or_default().push(entry);
             }
             self.values.push((key, value));

@@ -1,7 +1,9 @@
 //! The options that all commands share, and which command has a use for which.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, ValueEnum};
 
@@ -19,7 +21,8 @@ pub struct Globals {
         global = true,
         value_name = "FILE",
         env = "DREAM_STORE",
-        default_value = "dream.redb"
+        default_value = "dream.redb",
+        value_parser = OsStringValueParser::new().try_map(store)
     )]
     pub store: PathBuf,
 
@@ -66,6 +69,14 @@ impl Globals {
                     .into(),
             )),
         }
+    }
+}
+
+/// Takes a word for the path of a store.
+fn store(word: OsString) -> Result<PathBuf, String> {
+    match word.is_empty() {
+        true => Err("it is empty, by `--store` or DREAM_STORE: name the file, or leave both out".to_owned()),
+        false => Ok(word.into()),
     }
 }
 

@@ -176,9 +176,7 @@ fn of_store(error: &StoreError) -> Option<Remedy> {
         StoreError::Corrupt { .. }
         | StoreError::CorruptBlob { .. }
         | StoreError::CorruptRecord { .. }
-        | StoreError::Unsound { .. } => {
-            Some(Remedy::Verify)
-        }
+        | StoreError::Unsound { .. } => Some(Remedy::Verify),
         StoreError::NotAStore { path, .. } => Some(match may_be_store(path) {
             true => Remedy::OtherOrRecover,
             false => Remedy::OtherStore,

@@ -470,6 +470,34 @@ fn files_beside_pictures_say_their_labels() {
     assert_eq!(read(dir.path()).unwrap(), "test 1 [x], train 1 [x]");
 }
 
+#[test]
+fn a_table_that_says_number_and_name_gives_the_classes_in_the_order_of_their_numbers() {
+    // As an export of pictures has it: names that no folder can have, and folders that look like others.
+    let dir = tree(&["T-shirt_top/000000.png", "a_b/000000.png", "a_b-5/000000.png"]);
+    let table = dir.path().join("metadata.csv");
+    let rows = "T-shirt_top/000000.png,7,T-shirt/top\na_b/000000.png,3,a:b\na_b-5/000000.png,5,a_b\n";
+    fs::write(&table, format!("file_name,class_id,class_name\n{rows}")).unwrap();
+    assert_eq!(read(dir.path()).unwrap(), "all 3 [a:b a_b T-shirt/top]");
+    let lines = "{\"file_name\": \"T-shirt_top/000000.png\", \"label\": 1, \"label_name\": \"top\"}
+        {\"file_name\": \"a_b/000000.png\", \"label\": 0, \"label_name\": \"z\"}
+        {\"file_name\": \"a_b-5/000000.png\", \"label\": 0, \"label_name\": \"z\"}";
+    fs::remove_file(&table).unwrap();
+    fs::write(dir.path().join("metadata.jsonl"), lines).unwrap();
+    assert_eq!(read(dir.path()).unwrap(), "all 3 [z top]");
+    fs::remove_file(dir.path().join("metadata.jsonl")).unwrap();
+    for (rows, said) in [
+        (
+            rows.replace(",5,a_b", ",3,a_b"),
+            "`a:b` and `a_b` have the number 3",
+        ),
+        (rows.replace(",5,a_b", ",5,a:b"), "`a:b` has several numbers"),
+    ] {
+        fs::write(&table, format!("file_name,class_id,class_name\n{rows}")).unwrap();
+        let error = read(dir.path()).unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn folders_whose_names_are_no_utf8_stay_two_classes() {

@@ -51,7 +51,11 @@ mod tests {
         let named = |names: &[&str]| {
             let field = |name: &&str| Field::new(*name, DataType::Int32, true);
             let schema = distinct(Arc::new(Schema::new(names.iter().map(field).collect::<Vec<_>>())));
-            schema.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>()
+            schema
+                .fields()
+                .iter()
+                .map(|field| field.name().clone())
+                .collect::<Vec<_>>()
         };
         assert_eq!(named(&["run", "index"]), ["run", "index"]);
         assert_eq!(named(&["run", "run", "run"]), ["run", "run_1", "run_2"]);

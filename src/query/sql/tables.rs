@@ -7,10 +7,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::catalog::{MemTable, SchemaProvider, TableProvider};
 use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::FunctionRegistry;
 use datafusion::execution::context::SessionContext;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::functions::datetime::planner::DatetimeFunctionPlanner;
 use datafusion::logical_expr::TableType;
 use datafusion::prelude::SessionConfig;
 
@@ -62,7 +64,7 @@ pub(super) fn context(
 ) -> query::Result<SessionContext> {
     let config = config(options);
     let runtime = runtime(options).map_err(message::error)?;
-    let context = SessionContext::new_with_config_rt(config, runtime);
+    let mut context = SessionContext::new_with_config_rt(config, runtime);
     let state = context.state();
     for function in growth::bounded(state.scalar_functions().values(), options.memory, planned) {
         context.register_udf(function);
@@ -73,6 +75,9 @@ pub(super) fn context(
     for aggregate in aggregates::all() {
         context.register_udaf(aggregate);
     }
+    // `extract(year from started_at)`.
+    let planner = Arc::new(DatetimeFunctionPlanner);
+    context.register_expr_planner(planner).map_err(message::error)?;
     let counter = counter.clone();
     let catalog = context.catalog(CATALOG).ok_or(QueryError::Engine)?;
     catalog

@@ -49,14 +49,20 @@ impl PictureFolder<'_> {
             message,
         };
         let mut reader = csv::Reader::from_path(&path).map_err(|error| wrong(error.to_string()))?;
-        let head = reader.headers().map_err(|error| wrong(error.to_string()))?.clone();
+        let head = reader
+            .headers()
+            .map_err(|error| wrong(error.to_string()))?
+            .clone();
         let at = |wanted: &str| head.iter().position(|name| name == wanted);
         let (Some(file), Some(class)) = (at("file_name"), at("class_name")) else {
             return Ok(said);
         };
         for row in reader.records() {
             let row = row.map_err(|error| wrong(error.to_string()))?;
-            let (file, class) = (row.get(file).unwrap_or_default(), row.get(class).unwrap_or_default());
+            let (file, class) = (
+                row.get(file).unwrap_or_default(),
+                row.get(class).unwrap_or_default(),
+            );
             let Some((folder, _)) = file.split_once('/') else {
                 continue;
             };

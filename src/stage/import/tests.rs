@@ -327,6 +327,52 @@ fn pictures_in_folders_of_their_classes_are_taken_in() {
 }
 
 #[test]
+fn exported_pictures_come_back_as_the_classes_that_they_are_of() {
+    let bench = Bench::new();
+    let names = ["a_b", "a:b", "T-shirt/top"];
+    let mut table = classes();
+    table
+        .iter_mut()
+        .zip(names)
+        .for_each(|(row, name)| row.name = name.to_owned());
+    let space = bench
+        .space(&bench.npy("space.npy", "(3, 2)", &SPACE), &table)
+        .unwrap();
+    // In another order than that of the table, so that the plain name is not the first.
+    let image = |class_id: u32, grey: u8| {
+        let bitmap = crate::bitmap::Bitmap {
+            width: 2,
+            height: 1,
+            rgb: vec![grey; 6],
+        };
+        let png = crate::exchange::encode_png(&bitmap, &[]).unwrap();
+        dream_schema::Image {
+            class_id,
+            class_name: names[class_id as usize].to_owned(),
+            index: 0,
+            outlier: None,
+            width: 2,
+            height: 1,
+            blake3: blake3::hash(&png).to_hex().to_string(),
+            png,
+        }
+    };
+    let images = [image(1, 1), image(0, 2), image(2, 3)];
+    let target = crate::exchange::Target::new(bench.folder.path().join("out"));
+    let batch = dream_schema::Image::to_batch(&images);
+    let written = crate::exchange::write_images(&target, &dream_schema::Image::schema(0), [batch]);
+    assert_eq!(written.unwrap(), 3);
+    let rows = Rows::Images { embeddings: space.id };
+    let question = Question {
+        file: &target.path,
+        rows,
+    };
+    let run = bench.import(&question).unwrap();
+    let rows: Vec<dream_schema::Image> = bench.store.rows(run.id, None).unwrap();
+    assert_eq!(rows, [image(0, 2), image(1, 1), image(2, 3)]);
+}
+
+#[test]
 fn a_table_of_outliers_is_none_of_features() {
     let bench = Bench::new();
     let space = bench.npy("space.npy", "(3, 2)", &SPACE);

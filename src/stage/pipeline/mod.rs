@@ -1,6 +1,7 @@
 //! The whole pipeline from one file: a preset names the data, the model and the parameters of every stage.
 
 mod check;
+mod culprit;
 mod evaluation;
 mod outlook;
 mod plan;

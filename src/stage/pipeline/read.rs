@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::Preset;
+use super::{Preset, culprit};
 use crate::stage::{StageError, did_you_mean, with_suggestion};
 
 impl Preset {
@@ -34,10 +34,15 @@ impl Preset {
         }
         let preset: Self = toml::from_str(text).map_err(|error| {
             let before = error.span().and_then(|span| text.get(..span.start));
-            let line = before.map_or(String::new(), |text| {
-                format!("line {}: ", text.matches('\n').count() + 1)
-            });
-            wrong(format!("{line}{}", with_suggestion(error.message())))
+            let place = before.map(|before| before.matches('\n').count());
+            let number = place.map_or(String::new(), |place| format!("line {}: ", place + 1));
+            let line = place
+                .and_then(|place| text.lines().nth(place))
+                .unwrap_or_default();
+            let table = toml::from_str(text).ok();
+            let key = table.and_then(|table| culprit::find(&table, line));
+            let key = key.map_or(String::new(), |key| format!("{key}: "));
+            wrong(format!("{number}{key}{}", with_suggestion(error.message())))
         })?;
         preset.complete(path, text)
     }

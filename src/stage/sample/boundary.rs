@@ -23,6 +23,18 @@ impl Sampler for CrossingParams {
         CrossingParams::check(self)
     }
 
+    fn check_features(&self, n: usize, class: u32) -> Result<(), OutlierError> {
+        let (k, count) = (self.k, self.count);
+        if k > n {
+            return Err(OutlierError::TooFewForK { class, n, k });
+        }
+        // Each feature crosses once, or not at all.
+        match count > n {
+            true => Err(OutlierError::TooFewForCount { class, n, count }),
+            false => Ok(()),
+        }
+    }
+
     fn size(&self) -> Size {
         Size {
             count: self.count,

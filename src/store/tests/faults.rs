@@ -293,7 +293,9 @@ pub fn set_rows(path: &std::path::Path, table: Table, rows: u32) {
 fn what_an_index_entry_says_is_not_believed_once_it_was_changed() {
     let t = temporary();
     let run = begin(&t.store, 1);
-    t.store.put(run, &[feature(3, 0, 1.25), feature(3, 1, 2.5)]).unwrap();
+    t.store
+        .put(run, &[feature(3, 0, 1.25), feature(3, 1, 2.5)])
+        .unwrap();
     let (path, _directory) = t.close();
     // More rows than memory has room for, fewer than there are, none.
     for rows in [u32::MAX, 1, 0] {
@@ -304,14 +306,19 @@ fn what_an_index_entry_says_is_not_believed_once_it_was_changed() {
             store.count(run, Table::Features).unwrap_err(),
             store.rows::<Feature>(run, None).unwrap_err(),
             store.row::<Feature>(run, 3, 1).unwrap_err(),
-            store.blocks(Table::Features, None, None, &columns).map(drop).unwrap_err(),
+            store
+                .blocks(Table::Features, None, None, &columns)
+                .map(drop)
+                .unwrap_err(),
             store.put(run, &[feature(3, 2, 1.0)]).unwrap_err(),
         ] {
             assert!(error.to_string().contains("index entry"), "{rows}: {error}");
         }
         let problems = store.verify(&mut |_, _| {}).unwrap().problems;
         assert!(
-            problems.iter().any(|problem| problem.reason.contains("index entry")),
+            problems
+                .iter()
+                .any(|problem| problem.reason.contains("index entry")),
             "{problems:?}"
         );
     }

@@ -12,7 +12,9 @@ fn forget(path: &std::path::Path, table: Table) {
     let database = redb::Database::create(path).unwrap();
     let transaction = database.begin_write().unwrap();
     let mut meta = transaction.open_table(layout::META).unwrap();
-    let names = redb::ReadableTable::get(&meta, layout::TABLES).unwrap().map(|names| names.value().to_owned());
+    let names = redb::ReadableTable::get(&meta, layout::TABLES)
+        .unwrap()
+        .map(|names| names.value().to_owned());
     if let Some(names) = names {
         let of_others = |name: &&str| name.split('/').next() != Some(table.name());
         let names: Vec<_> = names.split(' ').filter(of_others).collect();

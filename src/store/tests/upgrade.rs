@@ -198,7 +198,9 @@ fn a_store_with_a_bad_block_stays_as_it_is() {
 
 #[test]
 fn stores_of_any_format_are_merged_into_those_of_others() {
-    let pairs = Format::ALL.into_iter().flat_map(|ours| Format::ALL.map(|theirs| (ours, theirs)));
+    let pairs = Format::ALL
+        .into_iter()
+        .flat_map(|ours| Format::ALL.map(|theirs| (ours, theirs)));
     for (ours, theirs) in pairs.filter(|(ours, theirs)| ours != theirs) {
         FORMAT.set(theirs);
         let other = temporary();

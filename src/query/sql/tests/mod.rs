@@ -96,6 +96,30 @@ fn rows_are_grouped_joined_and_counted() {
 }
 
 #[test]
+fn columns_of_joined_tables_have_names_of_their_own() {
+    let s = sample();
+    let sql = "SELECT a.run, b.run, a.seed, b.seed FROM run_inputs i
+               JOIN runs a ON a.run = i.run JOIN runs b ON b.run = i.input";
+    let rows = answer(&Sql::new(&s.store), sql);
+    let schema = rows[0].schema();
+    let names: Vec<&str> = schema
+        .fields()
+        .iter()
+        .map(|field| field.name().as_str())
+        .collect();
+    assert_eq!(names, ["run", "run_1", "seed", "seed_1"]);
+    assert_ne!(rows[0].column(0), rows[0].column(1));
+}
+
+#[test]
+fn parts_of_times_can_be_asked_for() {
+    let s = sample();
+    let sql = "SELECT extract(year FROM started_at) = date_part('year', started_at),
+               extract(year FROM started_at) FROM runs LIMIT 1";
+    assert_eq!(lines(&s, sql), ["true 2023"]);
+}
+
+#[test]
 fn bytes_are_counted_of_text_and_of_bytes() {
     let s = sample();
     let sql = "SELECT octet_length(x'010203'), octet_length('n\u{e9}'), octet_length(NULL)";
