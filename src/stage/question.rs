@@ -5,6 +5,7 @@
 //! files. Bytes are read by `execute` alone. What is read from a run that is still to be made is checked as
 //! far as its own question tells.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use dream_schema::{Dataset, Run, RunId, RunSpec, Status};
@@ -12,6 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::known::{Input, Known, Reference};
+use super::source::with_digest;
 use super::{Arithmetic, Context, ImageSource, Refusals, Role, Source, StageError};
 use crate::store::{Readable, Store};
 
@@ -159,6 +161,7 @@ impl<S: Stage> Asked<S> {
         S::check(store, &mut self, refusals)?;
         if let Some(processor) = refusals.room().processor.filter(|_| !self.is_answered(store)) {
             S::arithmetic(&self.params).check(processor, refusals);
+            self.check_there(store, refusals);
         }
         let id = self.id(store);
         self.check_class_names(store, id, refusals);
@@ -182,8 +185,28 @@ impl<S: Stage> Asked<S> {
         let mut refusals = Refusals::of(S::NAME);
         S::check(store, &mut self, &mut refusals)?;
         self.check_class_names(store, self.id(store), &mut refusals);
+        if !self.is_answered(store) {
+            self.check_there(store, &mut refusals);
+        }
         refusals.finish()?;
         self.spec_unchecked(store)
+    }
+
+    /// Refuses sources that are not where they were registered, nor registered anywhere else.
+    fn check_there(&self, store: &Store, refusals: &mut Refusals) {
+        for (role, entry) in self.sources.iter().filter(|(_, entry)| !entry.digest.is_empty()) {
+            let named = Some(entry.name.as_str());
+            let found = with_digest(store, &role.to_string(), &entry.digest, named);
+            let path = found.map_or(entry.path.clone(), |found| found.path);
+            if !Path::new(&path).exists() {
+                let name = &entry.name;
+                let found = format!(
+                    "`{name}` was registered from {path}, and nothing is there now; `dream dataset add {name} \
+                     PATH` tells where it is"
+                );
+                refusals.refuse(role, found);
+            }
+        }
     }
 
     /// Refuses an image set whose pictures the answer in the store read under other class names: a digest

@@ -235,7 +235,7 @@ fn a_preset_is_wrong_in_a_line_that_says_where() {
     }
     // All sets that are missing are told at once.
     let said = refused(path, &["run", "-q", "cifar100", "--check"]).join("\n");
-    for name in ["cifar100", "svhn", "isun", "textures", "stable-diffusion"] {
+    for name in ["cifar100", "svhn", "isun", "dtd", "stable-diffusion"] {
         assert!(said.contains(&format!("`{name}`")), "{name}: {said}");
     }
     assert!(!path.join("dream.redb").exists());

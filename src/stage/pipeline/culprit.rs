@@ -99,13 +99,14 @@ mod tests {
         ] {
             let head = format!("[{section}]\n");
             let (before, after) = preset.split_once(&head).unwrap();
-            let (own, next) = after.split_once("\n[").unwrap_or((after, ""));
+            let end = after.find("\n[").map_or(after.len(), |end| end + 1);
+            let (own, next) = after.split_at(end);
             let others: Vec<&str> = own
                 .lines()
                 .filter(|line| !line.starts_with(&format!("{key} =")))
                 .collect();
             let own = format!("{}\n{key} = {value}\n", others.join("\n"));
-            let text = format!("{before}{head}{own}[{next}");
+            let text = format!("{before}{head}{own}{next}");
             let said = Preset::parse(&text, Path::new("x.toml")).unwrap_err().to_string();
             assert!(said.contains(&format!(": {section}.{key}: ")), "{said}");
         }
