@@ -192,9 +192,11 @@ impl<S: Stage> Asked<S> {
         self.spec_unchecked(store)
     }
 
-    /// Refuses sources that are not where they were registered, nor registered anywhere else.
+    /// Refuses image sets that are not where they were registered, nor registered anywhere else. Models and
+    /// weights are looked into by the checks of stages.
     fn check_there(&self, store: &Store, refusals: &mut Refusals) {
-        for (role, entry) in self.sources.iter().filter(|(_, entry)| !entry.digest.is_empty()) {
+        let is_set = |entry: &Dataset| ImageSource::is_kind(&entry.kind) && !entry.digest.is_empty();
+        for (role, entry) in self.sources.iter().filter(|(_, entry)| is_set(entry)) {
             let named = Some(entry.name.as_str());
             let found = with_digest(store, &role.to_string(), &entry.digest, named);
             let path = found.map_or(entry.path.clone(), |found| found.path);

@@ -242,6 +242,43 @@ fn a_preset_is_wrong_in_a_line_that_says_where() {
 }
 
 #[test]
+fn a_set_that_has_moved_is_told_before_any_work() {
+    let folder = store();
+    let path = folder.path();
+    good(
+        path,
+        &["export", "images", "--run", "quick-0-imagine", "-o", "pictures"],
+    );
+    good(path, &["dataset", "add", "moving", "pictures"]);
+    let observe = [
+        "observe",
+        "quick-0-detect-plain",
+        "--preset",
+        "quick",
+        "--dataset",
+        "moving",
+        "--check",
+    ];
+    good(path, &observe);
+    // A pipeline that names it by the name that it was registered under.
+    let from = "{ name = \"textures\", path = \"../ood/textures.parquet\" }";
+    let whole = ["run", "-q", "mine.toml", "--seed", "9", "--check"];
+    preset(path, &[(from, "{ name = \"moving\" }")]);
+    good(path, &whole);
+    std::fs::rename(path.join("pictures"), path.join("moved")).unwrap();
+    for args in [&observe[..], &whole] {
+        let said = refused(path, args).join("\n");
+        assert!(
+            said.contains("`moving` was registered from") && said.contains("dataset add moving PATH"),
+            "{said}"
+        );
+    }
+    good(path, &["dataset", "add", "moving", "moved"]);
+    good(path, &observe);
+    good(path, &whole);
+}
+
+#[test]
 fn an_alias_names_one_run() {
     let folder = store();
     let path = folder.path();

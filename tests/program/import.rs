@@ -226,5 +226,5 @@ fn runs_go_to_a_folder_and_come_back_with_their_digests() {
     }
     let error = bad(path, 2, &["import", "--from", "lake", "--run", "quick-0-imagin"]);
     assert!(error.contains("no run quick-0-imagin"), "{error}");
-    assert!(bad(path, 2, &["import", "--from", "nowhere"]).contains("no runs in it"));
+    assert!(bad(path, 2, &["import", "--from", "nowhere"]).contains("no such folder"));
 }
