@@ -15,7 +15,7 @@ use super::super::ExchangeError;
 use super::super::csv::list_value;
 use super::super::from_vector::{FromVector, VectorRows};
 use super::super::parquet::convert;
-use super::columns::{column, is_of_names};
+use super::columns::{column, is_of_names, named};
 
 /// The column of vectors.
 const VECTOR: &str = "vector";
@@ -183,9 +183,7 @@ fn vector_column(path: &Path, batch: &RecordBatch) -> Result<String, ExchangeErr
 }
 
 fn no_vectors(path: &Path, batch: &RecordBatch) -> ExchangeError {
-    let schema = batch.schema();
-    let fields = schema.fields().iter();
-    let found = fields.map(|field| format!("`{}` {}", field.name(), field.data_type()));
+    let found = named(batch).map(|field| format!("`{}` {}", field.name(), field.data_type()));
     let expected = "a column `vector` of lists of numbers, or one such column of another name";
     ExchangeError::format(
         path,

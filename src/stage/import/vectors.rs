@@ -7,7 +7,7 @@ use arrow::array::AsArray;
 use dream_schema::Table;
 
 use super::classes::Classes;
-use super::names::{CLASS_IDS, LABELS, PLACES, unread_arrays, unread_columns};
+use super::names::{CLASS_IDS, LABELS, PLACES, may_say_classes, unread_arrays, unread_columns};
 use super::row::{Vectored, named};
 use crate::content::Content;
 use crate::dataset::alike;
@@ -221,11 +221,14 @@ impl VectorFile<'_> {
             if row == 0 {
                 let own = [conformed.column.to_lowercase()];
                 let own: Vec<&str> = own.iter().map(String::as_str).collect();
-                let unread = unread_columns(&batch, &A::schema(0), &[&CLASS_IDS, &LABELS, &NAMES, &own]);
+                let (schema, read) = (A::schema(0), [&CLASS_IDS[..], &LABELS, &NAMES, &own]);
+                let unread = unread_columns(&batch, &schema, &read);
                 let Given {
                     class_id, class_name, ..
                 } = conformed.given;
-                if let (false, false, Some(unread)) = (class_id, class_name, &unread) {
+                if let (false, false, Some(unread)) = (class_id, class_name, &unread)
+                    && may_say_classes(&batch, &schema, &read)
+                {
                     return Err(self.wrong(format!(
                         "it has neither a column class_id nor a column class_name, but others that may say \
                          the classes, {unread}"
