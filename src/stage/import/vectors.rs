@@ -1,6 +1,6 @@
 //! Vectors from files of any make, piece by piece.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use arrow::array::AsArray;
@@ -189,7 +189,7 @@ impl VectorFile<'_> {
         {
             return Err(self.wrong(format!("it is an export of {table}; wanted are {}", A::TABLE)));
         }
-        let mut told = Vec::new();
+        let (mut told, mut rounded) = (Vec::new(), BTreeSet::new());
         let mut counts: BTreeMap<u32, u64> = BTreeMap::new();
         let (mut row, mut run, mut names) = (0_u64, None, Vec::new());
         for batch in records {
@@ -212,11 +212,10 @@ impl VectorFile<'_> {
                 )));
             }
             let conformed = conform::<A>(self.path, &batch, row)?;
-            if row == 0 && conformed.rounded {
-                told.push(format!(
-                    "the 64-bit numbers of `{}` are rounded to 32 bits",
-                    conformed.column
-                ));
+            for column in &conformed.rounded {
+                if rounded.insert(column.clone()) {
+                    told.push(format!("the 64-bit numbers of `{column}` are rounded to 32 bits"));
+                }
             }
             if row == 0 {
                 let own = [conformed.column.to_lowercase()];
