@@ -1,6 +1,6 @@
 //! Runs out of a store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::RecordBatch;
 use dream_schema::{Checkpoint, Run, RunId, Status, Table, with_run};
@@ -19,10 +19,14 @@ pub struct Exported {
     pub known: usize,
     /// Rows of the runs that were written.
     pub rows: u64,
+    /// Runs that were there with other aliases, or another note, than here: they have those of here now.
+    pub updated: usize,
+    /// Files of runs that were there which were missing, and were written again.
+    pub restored: usize,
 }
 
-/// Writes finished runs to a data set, those that are there already not again. A run that is interrupted is
-/// written anew by the next export.
+/// Writes finished runs to a data set, of those that are there already only what is missing of their files,
+/// and aliases and notes that are others here. A run that is interrupted is written anew by the next export.
 ///
 /// # Errors
 /// [`ArchiveError::Unfinished`] before anything is written, [`ArchiveError::Conflict`] if a run is there with
@@ -46,13 +50,28 @@ pub fn export(
     }
     let mut exported = Exported::default();
     let there = super::import::runs(place, cancelled)?;
+    let named = Named::of(store)?;
+    let mut taken = BTreeSet::new();
     for run in &runs {
         let record = match there.contains(&run.id) {
             true => super::import::record(place, run.id, cancelled)?,
             false => None,
         };
         match record {
-            Some(there) if there.run.digest == run.digest => exported.known += 1,
+            Some(there) if there.run.digest == run.digest => {
+                exported.known += 1;
+                exported.restored += restore(store, &there, place, cancelled)?;
+                let aliases = named.aliases(run.id);
+                let gained = aliases.iter().filter(|alias| !there.aliases.contains(alias));
+                taken.extend(gained.cloned());
+                if there.aliases != aliases || there.run.note != run.note {
+                    let mut record = there;
+                    record.run.note.clone_from(&run.note);
+                    record.aliases = aliases;
+                    put(&record, place, cancelled)?;
+                    exported.updated += 1;
+                }
+            }
             Some(there) => {
                 let word = |digest: &Option<String>| digest.clone().unwrap_or_default();
                 return Err(ArchiveError::Conflict {
@@ -63,16 +82,98 @@ pub fn export(
                 });
             }
             None => {
-                exported.rows += write(store, run, place, cancelled)?;
+                let aliases = named.aliases(run.id);
+                taken.extend(aliases.iter().cloned());
+                exported.rows += write(store, run, aliases, place, cancelled)?;
                 exported.runs += 1;
             }
+        }
+    }
+    // An alias is of one run: those that have come to these runs leave others of this store.
+    let others = there.iter().filter(|id| !runs.iter().any(|run| run.id == **id));
+    for id in others.filter(|id| !taken.is_empty() && store.run(**id).is_ok()) {
+        let Some(mut record) = super::import::record(place, *id, cancelled)? else {
+            continue;
+        };
+        let before = record.aliases.len();
+        record.aliases.retain(|alias| !taken.contains(alias));
+        if record.aliases.len() < before {
+            put(&record, place, cancelled)?;
+            exported.updated += 1;
         }
     }
     Ok(exported)
 }
 
+/// The aliases of a store, in order.
+struct Named(Vec<(String, RunId)>);
+
+impl Named {
+    fn of(store: &Store) -> Result<Self, ArchiveError> {
+        let mut all = store.aliases()?;
+        all.sort_unstable();
+        Ok(Self(all))
+    }
+
+    fn aliases(&self, run: RunId) -> Vec<String> {
+        let named = self.0.iter().filter(|(_, named)| *named == run);
+        named.map(|(name, _)| name.clone()).collect()
+    }
+}
+
+/// Writes again what is missing of the files of a run that is there; returns how many they were.
+fn restore(
+    store: &Store,
+    record: &Record,
+    place: &dyn Place,
+    cancelled: Cancelled<'_>,
+) -> Result<usize, ArchiveError> {
+    let run = record.run.id;
+    let mut restored = 0;
+    let tables = Table::ALL.into_iter();
+    for table in tables.filter(|table| record.rows.contains_key(table.name())) {
+        let there = place.list(&folder_of(table, run), cancelled)?;
+        for part in store.parts(run, table)? {
+            if there.binary_search(&file_of(table, run, part)).is_err() {
+                part_of(store, run, table, part, place, cancelled)?;
+                restored += 1;
+            }
+        }
+    }
+    restored += put_blobs(store, &record.blobs, place, cancelled)?;
+    if !place.has(&runs_file(run), cancelled)? {
+        put(record, place, cancelled)?;
+        restored += 1;
+    }
+    Ok(restored)
+}
+
+/// Writes the bytes that are not there; returns how many they were.
+fn put_blobs(
+    store: &Store,
+    blobs: &[String],
+    place: &dyn Place,
+    cancelled: Cancelled<'_>,
+) -> Result<usize, ArchiveError> {
+    let mut written = 0;
+    for blob in blobs {
+        let name = format!("_blobs/{blob}");
+        if !place.has(&name, cancelled)? {
+            place.put(&name, &store.blob(blob)?, cancelled)?;
+            written += 1;
+        }
+    }
+    Ok(written)
+}
+
 /// Writes a run, its record last.
-fn write(store: &Store, run: &Run, place: &dyn Place, cancelled: Cancelled<'_>) -> Result<u64, ArchiveError> {
+fn write(
+    store: &Store,
+    run: &Run,
+    aliases: Vec<String>,
+    place: &dyn Place,
+    cancelled: Cancelled<'_>,
+) -> Result<u64, ArchiveError> {
     let mut rows = BTreeMap::new();
     for table in Table::ALL {
         let mut written = 0;
@@ -90,19 +191,10 @@ fn write(store: &Store, run: &Run, place: &dyn Place, cancelled: Cancelled<'_>) 
     let mut blobs: Vec<String> = checkpoints.into_iter().map(|row| row.blob).collect();
     blobs.sort_unstable();
     blobs.dedup();
-    for blob in &blobs {
-        let name = format!("_blobs/{blob}");
-        if !place.has(&name, cancelled)? {
-            place.put(&name, &store.blob(blob)?, cancelled)?;
-        }
-    }
-    let named = store.aliases()?.into_iter().filter(|(_, named)| *named == run.id);
-    let aliases: Vec<String> = named.map(|(name, _)| name).collect();
+    put_blobs(store, &blobs, place, cancelled)?;
     let mut datasets = store.datasets()?;
     datasets.retain(|set| run.spec.sources.values().any(|digest| *digest == set.digest));
     let all = rows.values().sum();
-    let shown: Vec<(String, RunId)> = aliases.iter().map(|name| (name.clone(), run.id)).collect();
-    let batch = runs_batch(std::slice::from_ref(run), &shown)?;
     let record = Record {
         version: VERSION,
         run: run.clone(),
@@ -111,18 +203,41 @@ fn write(store: &Store, run: &Run, place: &dyn Place, cancelled: Cancelled<'_>) 
         rows,
         blobs,
     };
-    place.write(
-        &format!("table=runs/run={}/rows.parquet", run.id),
-        cancelled,
-        &mut |target| {
-            let rows = [Ok::<_, BoxError>(batch.clone())];
-            exchange::write_parquet(target, "runs", &batch.schema(), rows)?;
-            Ok(())
-        },
-    )?;
-    let json = serde_json::to_vec_pretty(&record).map_err(StoreError::from)?;
-    place.put(&Record::name(run.id), &json, cancelled)?;
+    put(&record, place, cancelled)?;
     Ok(all)
+}
+
+/// Writes the run of a record as a row of `runs`, and the record.
+fn put(record: &Record, place: &dyn Place, cancelled: Cancelled<'_>) -> Result<(), ArchiveError> {
+    let run = &record.run;
+    let shown: Vec<(String, RunId)> = record.aliases.iter().map(|name| (name.clone(), run.id)).collect();
+    let batch = runs_batch(std::slice::from_ref(run), &shown)?;
+    place.write(&runs_file(run.id), cancelled, &mut |target| {
+        let rows = [Ok::<_, BoxError>(batch.clone())];
+        exchange::write_parquet(target, "runs", &batch.schema(), rows)?;
+        Ok(())
+    })?;
+    let json = serde_json::to_vec_pretty(record).map_err(StoreError::from)?;
+    place.put(&Record::name(run.id), &json, cancelled)
+}
+
+/// The file of a run as a row of `runs`.
+fn runs_file(run: RunId) -> String {
+    format!("table=runs/run={run}/rows.parquet")
+}
+
+/// The folder of a run's rows in a table.
+fn folder_of(table: Table, run: RunId) -> String {
+    format!("table={table}/run={run}")
+}
+
+/// The file of one part (class) of a run in a table.
+fn file_of(table: Table, run: RunId, part: u32) -> String {
+    let class = match table.by_class() {
+        true => format!("class={part}/"),
+        false => String::new(),
+    };
+    format!("{}/{class}rows.parquet", folder_of(table, run))
 }
 
 /// Writes the rows of one part (class) of a run in a table.
@@ -134,11 +249,7 @@ fn part_of(
     place: &dyn Place,
     cancelled: Cancelled<'_>,
 ) -> Result<u64, ArchiveError> {
-    let class = match table.by_class() {
-        true => format!("class={part}/"),
-        false => String::new(),
-    };
-    let name = format!("table={table}/run={run}/{class}rows.parquet");
+    let name = file_of(table, run, part);
     let mut written = 0;
     place.write(&name, cancelled, &mut |target| {
         let mut blocks = store.blocks(table, Some(run), Some(part), &Projection::All)?;

@@ -10,8 +10,8 @@
 //!
 //! Names that begin with `_` are passed over by Spark, Hive and Hugging Face. The record in `_runs` comes
 //! last: a run is there when its record is, and what an interrupted export has left is written over by the
-//! next. A run that is there is not written again, so that an export can be repeated and grows by what is
-//! new.
+//! next. A run that is there is not written again but for files that are missing and for aliases and notes
+//! that have changed, so that an export can be repeated and grows by what is new.
 
 #[cfg(any(test, feature = "cloud"))]
 mod bucket;

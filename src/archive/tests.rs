@@ -132,6 +132,70 @@ fn runs_go_out_and_come_back_with_their_digests() {
 }
 
 #[test]
+fn a_repeated_export_brings_aliases_and_notes_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let (from, runs) = store(&folder.path().join("a.redb"));
+    let never = || false;
+    for place in [folder_of(&folder.path().join("set")), bucket()] {
+        let place = place.as_ref();
+        from.set_alias("first", runs[0]).unwrap();
+        from.set_note(runs[0], Some("words")).unwrap();
+        export(&from, &runs[..2], place, &never).unwrap();
+        let row = format!("table=runs/run={}/rows.parquet", runs[0]);
+        let before = place.bytes(&row, &never).unwrap();
+        // The alias goes to the second run, which alone is exported: the first loses it there, too.
+        from.remove_alias("first").unwrap();
+        from.set_alias("first", runs[1]).unwrap();
+        let again = export(&from, &runs[1..2], place, &never).unwrap();
+        assert_eq!((again.runs, again.known, again.updated), (0, 1, 2));
+        let record = |run: usize| import::record(place, runs[run], &never).unwrap().unwrap();
+        assert_eq!(record(0).aliases, [""; 0]);
+        assert_eq!(record(1).aliases, ["first"]);
+        assert_ne!(place.bytes(&row, &never).unwrap(), before);
+        from.set_note(runs[0], Some("other words")).unwrap();
+        let again = export(&from, &runs[..2], place, &never).unwrap();
+        assert_eq!((again.known, again.updated), (2, 1));
+        assert_eq!(record(0).run.note.as_deref(), Some("other words"));
+        let again = export(&from, &runs[..2], place, &never).unwrap();
+        assert_eq!((again.known, again.updated, again.restored), (2, 0, 0));
+        from.remove_alias("first").unwrap();
+    }
+}
+
+#[test]
+fn files_of_a_run_that_are_missing_are_written_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (from, runs) = store(&folder.path().join("a.redb"));
+    let set = folder.path().join("set");
+    let place = folder_of(&set);
+    let never = || false;
+    export(&from, &runs[..2], place.as_ref(), &never).unwrap();
+    let [blob] = &import::record(place.as_ref(), runs[1], &never)
+        .unwrap()
+        .unwrap()
+        .blobs[..]
+    else {
+        panic!("the second run has one checkpoint");
+    };
+    let files = [
+        format!("table=features/run={}/class=1/rows.parquet", runs[0]),
+        format!("table=runs/run={}/rows.parquet", runs[0]),
+        format!("_blobs/{blob}"),
+    ];
+    for file in &files {
+        fs::remove_file(set.join(file)).unwrap();
+    }
+    let again = export(&from, &runs[..2], place.as_ref(), &never).unwrap();
+    assert_eq!(
+        (again.runs, again.known, again.restored, again.updated),
+        (0, 2, 3, 0)
+    );
+    let to = Store::create(folder.path().join("b.redb")).unwrap();
+    let imported = super::import(&to, place.as_ref(), &[], &never).unwrap();
+    assert_eq!((imported.runs.len(), imported.rows), (2, 16));
+}
+
+#[test]
 fn a_run_is_in_a_bucket_once_all_of_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let (from, runs) = store(&folder.path().join("a.redb"));

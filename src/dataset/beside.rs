@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::error::DatasetError;
 use super::item::Stored;
+use super::names::is_split;
 use super::tree::{Node, extension};
 
 /// What the columns of labels are called, here and in Parquet files.
@@ -53,7 +54,14 @@ pub(super) enum Label {
 }
 
 /// Pictures by path with their labels.
-pub(super) type Labelled = Vec<(String, Stored, Label)>;
+pub(super) type Pictures = Vec<(String, Stored, Label)>;
+
+/// Pictures whose labels stand in files beside them.
+pub(super) struct Labelled {
+    pub pictures: Pictures,
+    /// What these files say beside the labels, which is not read.
+    pub unread: Vec<String>,
+}
 
 /// Whether a file of that name may say labels.
 pub(super) fn is_table(name: &str) -> bool {
@@ -64,6 +72,7 @@ pub(super) fn is_table(name: &str) -> bool {
 pub(super) struct Labels {
     said_by: String,
     by_path: BTreeMap<String, Label>,
+    unread: Vec<String>,
 }
 
 impl Labels {
@@ -99,21 +108,29 @@ impl Labels {
         }
         match self.by_path.into_keys().next() {
             Some(name) => Err(wrong(&self.said_by, format!("there is no picture {name}"))),
-            None => Ok(all),
+            None => Ok(Labelled {
+                pictures: all,
+                unread: self.unread,
+            }),
         }
     }
 }
 
-/// The labels in files that are called as the pictures are.
+/// The labels in files that are called as the pictures are, in whatever folder they lie beside each other.
+/// Folders of splits say labels each for themselves.
 fn of_pictures(path: &Path, node: &Node) -> Result<Option<Labels>, DatasetError> {
-    let numbers = node.tables.iter().filter(|(name, _)| extension(name) == "cls");
-    let mut of_key: BTreeMap<&str, &(String, Stored)> = numbers.map(|file| (key(&file.0), file)).collect();
-    if of_key.is_empty() {
+    let mut full = node.folders.iter().filter(|folder| folder.count > 0);
+    if node.images.is_empty() && full.all(|folder| is_split(&folder.name)) {
+        return Ok(None);
+    }
+    let mut beside = Beside::default();
+    beside.gather(node, "");
+    if beside.numbers.is_empty() {
         return Ok(None);
     }
     let mut labels = BTreeMap::new();
-    for (name, _) in &node.images {
-        let Some((file, stored)) = of_key.remove(key(name)) else {
+    for name in beside.pictures {
+        let Some((file, stored)) = beside.numbers.remove(key(&name)) else {
             continue;
         };
         let text = stored.file_bytes()?;
@@ -125,17 +142,44 @@ fn of_pictures(path: &Path, node: &Node) -> Result<Option<Labels>, DatasetError>
                 text.trim()
             ),
         })?;
-        labels.insert(name.clone(), label);
+        labels.insert(name, label);
     }
     Ok(Some(Labels {
         said_by: ".cls files".to_owned(),
         by_path: labels,
+        unread: Vec::new(),
     }))
 }
 
-/// What a file of a shard belongs to: its name as far as the first dot.
-fn key(name: &str) -> &str {
-    name.split_once('.').map_or(name, |(key, _)| key)
+/// Pictures and the files of numbers beside them, by path.
+#[derive(Default)]
+struct Beside<'n> {
+    pictures: Vec<String>,
+    /// By what they belong to.
+    numbers: BTreeMap<String, (String, &'n Stored)>,
+}
+
+impl<'n> Beside<'n> {
+    /// Adds those of a folder at a path that ends with `/`, and of its folders.
+    fn gather(&mut self, node: &'n Node, above: &str) {
+        self.pictures
+            .extend(node.images.iter().map(|(name, _)| format!("{above}{name}")));
+        // Without pictures beside them they are of something else.
+        let beside = node.tables.iter().filter(|_| !node.images.is_empty());
+        for (name, stored) in beside.filter(|(name, _)| extension(name) == "cls") {
+            let path = format!("{above}{name}");
+            self.numbers.insert(key(&path).to_owned(), (path, stored));
+        }
+        for folder in &node.folders {
+            self.gather(folder, &format!("{above}{}/", folder.name));
+        }
+    }
+}
+
+/// What a file of a shard belongs to: its path as far as the first dot of its name.
+fn key(path: &str) -> &str {
+    let name = path.rfind('/').map_or(0, |slash| slash + 1);
+    path[name..].find('.').map_or(path, |dot| &path[..name + dot])
 }
 
 /// The label that a number means; a negative one, none.
@@ -156,12 +200,12 @@ fn of_table(path: &Path, node: &Node) -> Result<Option<Labels>, DatasetError> {
         path: path.to_owned(),
         reason: format!("{name} beside its pictures: {reason}"),
     };
-    let rows = match extension(name).as_str() {
+    let table = match extension(name).as_str() {
         "csv" => of_csv(&stored.file_bytes()?),
         "jsonl" => of_lines(&stored.file_bytes()?),
         _ => Err("it is not read; write it as metadata.csv or metadata.jsonl".to_owned()),
     };
-    let rows = rows.map_err(wrong)?;
+    let Table { rows, others, names } = table.map_err(wrong)?;
     if rows.is_empty() {
         return Ok(None);
     }
@@ -192,9 +236,17 @@ fn of_table(path: &Path, node: &Node) -> Result<Option<Labels>, DatasetError> {
             return Err(wrong(format!("{file} stands in two lines")));
         }
     }
+    let unread = others
+        .iter()
+        .filter(|column| !(named && names.contains(*column)))
+        .map(|column| match column.is_empty() {
+            true => format!("a column without a name in {name}"),
+            false => format!("the column {column} in {name}"),
+        });
     Ok(Some(Labels {
         said_by: name.clone(),
         by_path: labels,
+        unread: unread.collect(),
     }))
 }
 
@@ -207,9 +259,16 @@ struct Row {
 }
 
 /// The rows of a table; none where it has no such columns.
-type Rows = Result<Vec<Row>, String>;
+#[derive(Default)]
+struct Table {
+    rows: Vec<Row>,
+    /// The columns beside those of files and labels.
+    others: BTreeSet<String>,
+    /// Those of them that say the class's name.
+    names: BTreeSet<String>,
+}
 
-fn of_csv(bytes: &[u8]) -> Rows {
+fn of_csv(bytes: &[u8]) -> Result<Table, String> {
     let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
     let mut reader = csv::Reader::from_reader(bytes);
     let head = reader.headers().map_err(|e| e.to_string())?.clone();
@@ -219,9 +278,13 @@ fn of_csv(bytes: &[u8]) -> Rows {
     };
     let mut labels = LABEL_COLUMNS.into_iter().chain(OTHER_LABELS);
     let (Some(file), Some(label)) = (FILE_COLUMNS.into_iter().find_map(at), labels.find_map(at)) else {
-        return Ok(Vec::new());
+        return Ok(Table::default());
     };
     let name = NAME_COLUMNS.into_iter().find_map(at);
+    let beside = (0..head.len()).filter(|at| ![file, label].contains(at));
+    let column = |at: usize| head.get(at).unwrap_or_default().trim().to_owned();
+    let others = beside.map(column).collect();
+    let names = name.map(column).into_iter().collect();
     let mut rows = Vec::new();
     for record in reader.records() {
         let record = record.map_err(|e| e.to_string())?;
@@ -232,26 +295,26 @@ fn of_csv(bytes: &[u8]) -> Rows {
             name: name.map(cell).filter(|name| !name.is_empty()),
         });
     }
-    Ok(rows)
+    Ok(Table { rows, others, names })
 }
 
-fn of_lines(bytes: &[u8]) -> Rows {
+fn of_lines(bytes: &[u8]) -> Result<Table, String> {
     let text = String::from_utf8_lossy(bytes);
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let (mut rows, mut without) = (Vec::new(), BTreeSet::new());
+    let (mut table, mut without) = (Table::default(), BTreeSet::new());
     for (number, line) in text
         .lines()
         .enumerate()
         .filter(|(_, line)| !line.trim().is_empty())
     {
         let object: Value = serde_json::from_str(line).map_err(|e| format!("line {}: {e}", number + 1))?;
-        let file = FILE_COLUMNS.iter().find_map(|name| object.get(name));
-        let Some(file) = file.and_then(Value::as_str) else {
-            return Ok(Vec::new());
+        let first = |names: &[&'static str]| names.iter().copied().find(|name| object.get(*name).is_some());
+        let file_column = first(&FILE_COLUMNS);
+        let Some(file) = file_column.and_then(|name| object.get(name)?.as_str()) else {
+            return Ok(Table::default());
         };
-        let mut labels = LABEL_COLUMNS.iter().chain(&OTHER_LABELS);
-        let label = labels.find_map(|name| object.get(name));
-        let label = match label {
+        let label_column = first(&LABEL_COLUMNS).or_else(|| first(&OTHER_LABELS));
+        let label = match label_column.and_then(|name| object.get(name)) {
             None => {
                 without.insert(number + 1);
                 String::new()
@@ -261,17 +324,22 @@ fn of_lines(bytes: &[u8]) -> Rows {
             Some(Value::Number(class)) => class.to_string(),
             Some(other) => return Err(format!("line {}: {other} is no label", number + 1)),
         };
-        let name = NAME_COLUMNS.iter().find_map(|name| object.get(name)?.as_str());
-        rows.push(Row {
+        let name_column = NAME_COLUMNS.into_iter().find(|name| object[*name].is_string());
+        table.rows.push(Row {
             file: file.to_owned(),
             label,
-            name: name.map(str::to_owned),
+            name: name_column.and_then(|name| object[name].as_str().map(str::to_owned)),
         });
+        table.names.extend(name_column.map(str::to_owned));
+        let read = [file_column, label_column];
+        let columns = object.as_object().into_iter().flat_map(|object| object.keys());
+        let others = columns.filter(|column| !read.contains(&Some(column.as_str())));
+        table.others.extend(others.cloned());
     }
     match without.first() {
         // Captions, boxes: nothing that is a label.
-        _ if without.len() == rows.len() => Ok(Vec::new()),
+        _ if without.len() == table.rows.len() => Ok(Table::default()),
         Some(line) => Err(format!("line {line} has no label, and others have")),
-        None => Ok(rows),
+        None => Ok(table),
     }
 }

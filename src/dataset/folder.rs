@@ -6,7 +6,7 @@
 //! file name. Where a list of classes is given (ImageNet-100: a hundred of ImageNet's thousand directories),
 //! only these directories are read, and the list gives their order and names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -123,13 +123,19 @@ impl FolderSet {
         {
             only.name = super::list::split_of(path);
         }
-        // Those that say the labels are read.
-        let is_labelled = |split: &Split| matches!(split.content, Content::Labelled(_));
-        let labelled = splits.iter().any(is_labelled);
-        let name = |path: &str| path.rsplit('/').next().is_some_and(beside::is_table);
-        let unread = tables.into_iter().filter(|path| !(labelled && name(path)));
+        // Those that say the labels are read, but for some of their columns.
+        let labelled = splits.iter().filter_map(|split| match &split.content {
+            Content::Labelled(labelled) => Some(&labelled.unread),
+            Content::Classes(_) | Content::Unlabelled(_) => None,
+        });
+        let labelled: Vec<&Vec<String>> = labelled.collect();
+        let columns: BTreeSet<String> = labelled.iter().copied().flatten().cloned().collect();
+        let is_read =
+            |path: &str| !labelled.is_empty() && path.rsplit('/').next().is_some_and(beside::is_table);
+        let files = tables.into_iter().filter(|path| !is_read(path));
+        let files = files.map(|path| format!("the file {path}"));
         Ok(Self {
-            unread: unread.map(|path| format!("the file {path}")).collect(),
+            unread: files.chain(columns).collect(),
             ..Self::of_all(path, splits)?
         })
     }
@@ -137,7 +143,7 @@ impl FolderSet {
     fn of_all(path: &Path, splits: Vec<Split>) -> Result<Self, DatasetError> {
         let is_number = |image: &(String, Stored, Label)| matches!(image.2, Label::Number(_));
         let numbered = splits.iter().any(|split| match &split.content {
-            Content::Labelled(images) => images.iter().any(is_number),
+            Content::Labelled(labelled) => labelled.pictures.iter().any(is_number),
             Content::Classes(_) | Content::Unlabelled(_) => false,
         });
         // By name, with the number where one is said.
@@ -151,8 +157,8 @@ impl FolderSet {
                 Content::Classes(classes) => {
                     names.extend(classes.iter().map(|(name, _)| (name.clone(), None)))
                 }
-                Content::Labelled(images) => {
-                    for (_, _, label) in images {
+                Content::Labelled(labelled) => {
+                    for (_, _, label) in &labelled.pictures {
                         let Label::Class { name, number } = label else {
                             continue;
                         };
@@ -203,15 +209,17 @@ impl FolderSet {
                     label: None,
                     stored,
                 })),
-                Content::Labelled(files) => rows.extend(files.into_iter().map(|(name, stored, said)| Item {
-                    name,
-                    label: match said {
-                        Label::None => None,
-                        Label::Number(number) => Some(number),
-                        Label::Class { name, .. } => Some(label(&name) as u32),
-                    },
-                    stored,
-                })),
+                Content::Labelled(labelled) => {
+                    rows.extend(labelled.pictures.into_iter().map(|(name, stored, said)| Item {
+                        name,
+                        label: match said {
+                            Label::None => None,
+                            Label::Number(number) => Some(number),
+                            Label::Class { name, .. } => Some(label(&name) as u32),
+                        },
+                        stored,
+                    }));
+                }
                 Content::Classes(directories) => {
                     for (class, files) in directories {
                         let label = label(&class) as u32;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::beside::{Labelled, Labels};
+use super::beside::{Labelled, Labels, Pictures};
 use super::error::DatasetError;
 use super::folder::{ALL, Content, Split};
 use super::item::Stored;
@@ -204,21 +204,25 @@ fn of_one(path: &Path, only: Node) -> Result<Vec<Split>, DatasetError> {
 }
 
 /// Labelled images as the splits whose folders they are in; as one, if they are in no such folders.
-fn by_split(images: Labelled) -> Vec<Split> {
+fn by_split(labelled: Labelled) -> Vec<Split> {
     let split = |name: &str| {
         let (split, name) = name.split_once('/')?;
         is_split(split).then(|| (split.to_owned(), name.to_owned()))
     };
-    let known = images.iter().all(|(name, ..)| split(name).is_some());
-    let mut splits: BTreeMap<String, Labelled> = BTreeMap::new();
-    for (name, stored, label) in images {
+    let Labelled { pictures, unread } = labelled;
+    let known = pictures.iter().all(|(name, ..)| split(name).is_some());
+    let mut splits: BTreeMap<String, Pictures> = BTreeMap::new();
+    for (name, stored, label) in pictures {
         let place = split(&name).filter(|_| known);
         let (folder, name) = place.unwrap_or_else(|| (ALL.to_owned(), name));
         splits.entry(folder).or_default().push((name, stored, label));
     }
-    let split = |(name, images)| Split {
+    let split = |(name, pictures)| Split {
         name,
-        content: Content::Labelled(images),
+        content: Content::Labelled(Labelled {
+            pictures,
+            unread: unread.clone(),
+        }),
     };
     splits.into_iter().map(split).collect()
 }

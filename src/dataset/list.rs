@@ -5,7 +5,7 @@
 
 pub(super) mod line;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use super::beside::Label;
@@ -61,6 +61,7 @@ impl Lists {
         let mut names = BTreeSet::new();
         for list in lists.values() {
             let lines = set.lines(list)?;
+            check_twice(list, &lines)?;
             let is = |wanted: fn(&Label) -> bool| lines.iter().find(|(_, line)| wanted(&line.label));
             let named = is(|label| matches!(label, Label::Class { .. }));
             if let (Some(_), Some((at, line))) = (named, is(|label| matches!(label, Label::Number(_)))) {
@@ -111,6 +112,22 @@ impl Lists {
     fn file(&self, line: &Line) -> PathBuf {
         self.path.join(line.path.trim_start_matches("./"))
     }
+}
+
+/// Refuses a list that names a picture twice.
+fn check_twice(list: &Path, lines: &[(usize, Line)]) -> Result<(), DatasetError> {
+    let mut seen = HashMap::with_capacity(lines.len());
+    for (at, line) in lines {
+        if let Some(first) = seen.insert(line.path.trim_start_matches("./"), at) {
+            let reason = format!(
+                "{} stands in line {}, too; leave one of them out",
+                line.path,
+                first + 1
+            );
+            return Err(wrong(list, *at, reason));
+        }
+    }
+    Ok(())
 }
 
 fn wrong(list: &Path, number: usize, reason: String) -> DatasetError {

@@ -65,6 +65,28 @@ fn digests(folder: &Path) -> Vec<Value> {
 }
 
 #[test]
+fn values_with_blanks_are_quoted_in_scripts() {
+    let place = folder();
+    let asked = [
+        "submit",
+        "slurm",
+        "quick",
+        "--dry-run",
+        "--folder",
+        "a job",
+        "--sbatch=--comment=a b",
+    ];
+    let output = submit(place.path(), &asked);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("#SBATCH --comment=\"a b\"\n"), "{text}");
+    let mut logs = text.lines().filter(|line| line.starts_with("#SBATCH --output="));
+    assert!(
+        logs.all(|line| line.starts_with("#SBATCH --output=\"/") && line.ends_with(".log\"")),
+        "{text}"
+    );
+}
+
+#[test]
 fn tasks_of_processes_of_their_own_end_at_the_digests_of_one() {
     let place = folder();
     let path = place.path();

@@ -86,6 +86,29 @@ fn shards_of_webdataset_have_their_labels() {
 }
 
 #[test]
+fn numbers_beside_pictures_in_folders_are_their_labels() {
+    let dir = tree(&["part0/0.png", "part0/1.png", "part1/0.seg.png", "part.1/a/0.png"]);
+    let say = |name: &str, label: &str| fs::write(dir.path().join(name), label).unwrap();
+    say("part0/0.cls", "3");
+    say("part0/1.cls", "0");
+    say("part1/0.cls", "1");
+    say("part.1/a/0.cls", "3");
+    assert_eq!(read(dir.path()).unwrap(), "all 4 [0 1 3]");
+    fs::remove_file(dir.path().join("part1/0.cls")).unwrap();
+    let said = read(dir.path()).unwrap_err().to_string();
+    assert!(said.contains("part1/0.seg.png has no label"), "{said}");
+    // Splits are labelled each for itself.
+    let dir = tree(&["train/part0/0.png", "train/part1/0.png", "test/0.png"]);
+    fs::write(dir.path().join("train/part0/0.cls"), "1").unwrap();
+    fs::write(dir.path().join("train/part1/0.cls"), "0").unwrap();
+    assert_eq!(read(dir.path()).unwrap(), "test 1, train 2 [0 1]");
+    // Beside no picture they are of something else.
+    let dir = tree(&["images/0.png", "images/1.png", "labels/0.txt"]);
+    fs::write(dir.path().join("labels/0.cls"), "1").unwrap();
+    assert_eq!(read(dir.path()).unwrap(), "all 2");
+}
+
+#[test]
 fn links_in_an_archive_are_followed() {
     let dir = tree(&["a/x.png", "b/y.png"]);
     let link = |to: &mut ::tar::Builder<Vec<u8>>, kind, name: &str, target: &str| {

@@ -59,6 +59,15 @@ fn lists_of_openood() {
     let mixed = list("mixed.txt", "cifar/test/cat/1.png cat\ncifar/test/dog/2.png 1\n");
     let said = described(&reading(&[("all", &mixed)])).unwrap_err().to_string();
     assert!(said.contains("mixed.txt, line 2"), "{said}");
+    for again in ["0", "1"] {
+        let text = format!("path,label\ncifar/test/cat/1.png,0\n./cifar/test/cat/1.png,{again}\n");
+        let twice = list("twice.csv", &text);
+        let said = described(&reading(&[("all", &twice)])).unwrap_err().to_string();
+        assert!(
+            said.contains("twice.csv, line 3: ./cifar/test/cat/1.png stands in line 2, too"),
+            "{said}"
+        );
+    }
     let absent = list("absent.txt", "cifar/none.png 0\n");
     let error = describe(dir.path(), &reading(&[("all", &absent)]))
         .unwrap_err()

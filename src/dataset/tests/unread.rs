@@ -38,6 +38,38 @@ fn tables_beside_pictures_without_labels_are_told() {
 }
 
 #[test]
+fn columns_of_a_table_of_labels_that_are_not_read_are_told() {
+    let dir = tree(&["0.png", "1.png"]);
+    let csv = dir.path().join("metadata.csv");
+    let told = |columns: &[&str], table: &str| {
+        let column = |name: &&str| format!("the column {name} in {table}");
+        assert_eq!(
+            unread(dir.path()),
+            columns.iter().map(column).collect::<Vec<_>>(),
+            "{table}"
+        );
+    };
+    fs::write(
+        &csv,
+        "file_name,label,class,caption\n0.png,cat,a,x\n1.png,dog,b,y\n",
+    )
+    .unwrap();
+    told(&["caption", "class"], "metadata.csv");
+    // Names of the classes are read beside numbers, and are not beside names.
+    fs::write(&csv, "file_name,label,class_name\n0.png,0,cat\n1.png,1,dog\n").unwrap();
+    told(&[], "metadata.csv");
+    fs::write(&csv, "file_name,label,class_name\n0.png,a,cat\n1.png,b,dog\n").unwrap();
+    told(&["class_name"], "metadata.csv");
+    fs::write(&csv, ",file_name,label\n0,0.png,a\n1,1.png,b\n").unwrap();
+    assert_eq!(unread(dir.path()), ["a column without a name in metadata.csv"]);
+    fs::remove_file(&csv).unwrap();
+    let lines = "{\"file_name\": \"0.png\", \"label\": 1, \"text\": \"x\"}
+        {\"file_name\": \"1.png\", \"label\": 0, \"class\": 5}";
+    fs::write(dir.path().join("metadata.jsonl"), lines).unwrap();
+    told(&["class", "text"], "metadata.jsonl");
+}
+
+#[test]
 fn columns_beside_pictures_are_labels_or_told() {
     let dir = tempfile::tempdir().unwrap();
     let with = |column: &str, end: &str| {

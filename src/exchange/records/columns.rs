@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use arrow::array::{Array as _, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::FieldRef;
 
 use super::super::ExchangeError;
 
@@ -32,6 +33,12 @@ pub(crate) fn column<'b>(
         }),
         (found, _) => Ok(found),
     }
+}
+
+/// Returns the columns that have names: that of pandas' row numbers in a CSV has none.
+pub(crate) fn named(batch: &RecordBatch) -> impl Iterator<Item = &FieldRef> {
+    let fields = batch.schema_ref().fields().iter();
+    fields.filter(|field| !field.name().is_empty())
 }
 
 /// Whether a column is of texts that are not all numbers.

@@ -15,7 +15,7 @@ use super::super::ExchangeError;
 use super::super::csv::list_value;
 use super::super::from_vector::{FromVector, VectorRows};
 use super::super::parquet::convert;
-use super::columns::{column, is_of_names};
+use super::columns::{column, is_of_names, named};
 
 /// The column of vectors.
 const VECTOR: &str = "vector";
@@ -38,8 +38,8 @@ pub struct Conformed<A> {
     pub rows: VectorRows<A>,
     /// What is.
     pub given: Given,
-    /// Whether numbers were rounded to f32.
-    pub rounded: bool,
+    /// The columns whose numbers were rounded to f32.
+    pub rounded: Vec<String>,
     /// The column that the vectors are from.
     pub column: String,
 }
@@ -63,10 +63,16 @@ pub fn conform<A: FromVector>(
     let unknown = A::to_batch(&[A::from_vector(0, "", 0, Vec::new())])?;
     let mut columns: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
     let first = UInt32Array::from(vec![0; batch.num_rows()]);
+    let mut rounded: Vec<String> = flat.rounded.then(|| name.clone()).into_iter().collect();
     for (field, unknown) in schema.fields().iter().zip(unknown.columns()) {
         columns.push(match given_by(path, batch, field.name())? {
             _ if field.name() == VECTOR => {
                 Arc::new(vector_array(Vec::<f32>::new().into(), 0, batch.num_rows())?)
+            }
+            Some(given) if field.data_type() == &DataType::Float32 && given.data_type().is_numeric() => {
+                let (numbers, is_rounded) = floats(path, field, given)?;
+                rounded.extend(is_rounded.then(|| field.name().clone()));
+                numbers
             }
             Some(given) => given_column(path, field, given)?,
             None => take(unknown, &first, None)?,
@@ -81,7 +87,7 @@ pub fn conform<A: FromVector>(
             class_name: has("class_name"),
             index: has("index"),
         },
-        rounded: flat.rounded,
+        rounded,
         column: name,
     })
 }
@@ -134,6 +140,30 @@ fn integers(path: &Path, field: &Field, column: &ArrayRef) -> Result<ArrayRef, E
     Ok(cast(&whole, field.data_type())?)
 }
 
+/// Returns numbers of any kind in 32 bits, and whether some of them were rounded.
+fn floats(path: &Path, field: &Field, column: &ArrayRef) -> Result<(ArrayRef, bool), ExchangeError> {
+    let numbers = cast(column, &DataType::Float32)?;
+    let wide = cast(column, &DataType::Float64)?;
+    let kept = numbers.as_primitive::<Float32Type>().iter().flatten();
+    let pairs = || {
+        wide.as_primitive::<Float64Type>()
+            .iter()
+            .flatten()
+            .zip(kept.clone())
+    };
+    if let Some((number, _)) = pairs().find(|(number, kept)| number.is_finite() && kept.is_infinite()) {
+        let what = format!("the values of `{}`", field.name());
+        return Err(ExchangeError::format(
+            path,
+            what,
+            "numbers of 32 bits",
+            number.to_string(),
+        ));
+    }
+    let is_rounded = pairs().any(|(number, kept)| !number.is_nan() && f64::from(kept) != number);
+    Ok((numbers, is_rounded))
+}
+
 /// Returns a column in the type of `field`. What is text is read as a number where that is wanted; an empty
 /// text is no number.
 fn given_column(path: &Path, field: &Field, column: &ArrayRef) -> Result<ArrayRef, ExchangeError> {
@@ -183,9 +213,7 @@ fn vector_column(path: &Path, batch: &RecordBatch) -> Result<String, ExchangeErr
 }
 
 fn no_vectors(path: &Path, batch: &RecordBatch) -> ExchangeError {
-    let schema = batch.schema();
-    let fields = schema.fields().iter();
-    let found = fields.map(|field| format!("`{}` {}", field.name(), field.data_type()));
+    let found = named(batch).map(|field| format!("`{}` {}", field.name(), field.data_type()));
     let expected = "a column `vector` of lists of numbers, or one such column of another name";
     ExchangeError::format(
         path,

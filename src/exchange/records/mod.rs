@@ -19,7 +19,7 @@ use super::ExchangeError;
 use super::parquet::RawParquet;
 use crate::content::Content;
 
-pub(crate) use columns::{column, is_of_names};
+pub(crate) use columns::{column, is_of_names, named};
 pub(crate) use conform::flatten;
 pub use conform::{Conformed, Given, conform};
 use text::CsvBatches;

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{Array as _, ArrayRef, Float64Array, Int64Array, ListArray};
-use arrow::datatypes::{DataType, Field, Float64Type, Schema};
+use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Schema};
 use dream_schema::{Artifact as _, ClassEmbedding, Feature, Outlier};
 
 use super::*;
@@ -127,7 +127,7 @@ fn nulls_in_vectors_of_parquet_are_refused_and_64_bits_rounded() {
     };
     let whole = read(Some(5.0)).unwrap();
     assert_eq!(whole.rows.vectors().next().unwrap(), [0.1_f32, 2.0]);
-    assert!(whole.rounded && whole.column == "embedding");
+    assert!(whole.rounded == ["embedding"] && whole.column == "embedding");
     let said = read(None).unwrap_err().to_string();
     assert!(
         said.contains("row 41") && said.contains("a null at number 0"),
@@ -182,14 +182,42 @@ fn numbered_columns_of_parquet_are_vectors() {
     };
     let read = write(vec![Some(-1.0), Some(1e-3)]).unwrap();
     assert_eq!(
-        (read.column.as_str(), read.rounded, read.given.class_id),
-        ("f", true, true)
+        (read.column.as_str(), &read.rounded[..], read.given.class_id),
+        ("f", &["f".to_owned()][..], true)
     );
     let rows = Feature::from_batch(&read.rows.to_batch().unwrap()).unwrap();
     assert_eq!((rows[0].class_id, &rows[0].vector[..]), (1, &[0.5, -1.0][..]));
     assert_eq!((rows[1].class_id, &rows[1].vector[..]), (0, &[2.0, 1e-3][..]));
     let said = write(vec![Some(1.0), None]).unwrap_err();
     assert!(said.contains("row 1"), "{said}");
+}
+
+#[test]
+fn distances_of_any_width_are_read() {
+    let rows = |distances: ArrayRef| {
+        let vectors = ListArray::from_iter_primitive::<Float32Type, _, _>([
+            Some(vec![Some(1.0), Some(0.0)]),
+            Some(vec![Some(0.0), Some(1.0)]),
+        ]);
+        let columns: [(&str, ArrayRef); 3] = [
+            ("class_id", Arc::new(Int64Array::from(vec![1, 0]))),
+            ("knn_distance", distances),
+            ("vector", Arc::new(vectors)),
+        ];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let read = conform::<Outlier>(Path::new("a.parquet"), &batch, 0).map_err(|e| e.to_string())?;
+        let rows = Outlier::from_batch(&read.rows.to_batch().unwrap()).unwrap();
+        let distances: Vec<Option<f32>> = rows.iter().map(|row| row.knn_distance).collect();
+        Ok::<_, String>((distances, read.rounded))
+    };
+    let floats = |first: f64| rows(Arc::new(Float64Array::from(vec![Some(first), None])));
+    let rounded = vec!["knn_distance".to_owned()];
+    assert_eq!(floats(0.1), Ok((vec![Some(0.1), None], rounded)));
+    assert_eq!(floats(0.5), Ok((vec![Some(0.5), None], Vec::new())));
+    let whole = rows(Arc::new(Int64Array::from(vec![3, 4])));
+    assert_eq!(whole, Ok((vec![Some(3.0), Some(4.0)], Vec::new())));
+    let said = floats(1e300).unwrap_err();
+    assert!(said.contains("the values of `knn_distance`"), "{said}");
 }
 
 /// A dictionary of 800 million values in a few bytes, found by libFuzzer: parquet 59 would ask for 3 GB.

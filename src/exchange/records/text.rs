@@ -117,9 +117,9 @@ impl CsvBatches {
         let mut fields: Vec<Field> = Vec::new();
         let mut columns: Vec<ArrayRef> = Vec::new();
         for (column, (name, texts)) in names.iter().zip(texts).enumerate() {
-            // The numbers of pandas' rows have no name.
+            // A column without a name, as that of pandas' row numbers, is there to be told of.
             let is_numbered = self.numbered.iter().any(|(_, columns)| columns.contains(&column));
-            if !is_numbered && !name.is_empty() {
+            if !is_numbered {
                 fields.push(Field::new(name, DataType::Utf8, true));
                 columns.push(Arc::new(StringArray::from(texts)));
             }

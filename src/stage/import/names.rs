@@ -1,8 +1,9 @@
 //! How other programs call columns and arrays, and which of a file are not read.
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{Array as _, AsArray, RecordBatch};
+use arrow::datatypes::{FieldRef, SchemaRef};
 
+use crate::exchange::records::named;
 use crate::exchange::{Array, ArrayFile};
 
 /// Features; `feat_list` by OpenOOD, as `logit_list` and `label_list`.
@@ -84,23 +85,44 @@ pub(super) fn unread_arrays(file: &ArrayFile, rows: usize, read: &[&[&str]]) -> 
 
 /// Returns what is to be told of columns that are neither read nor of the table.
 pub(super) fn unread_columns(batch: &RecordBatch, table: &SchemaRef, read: &[&[&str]]) -> Option<String> {
+    let beside = beside(batch, table, read).map(|field| format!("`{}` {}", field.name(), field.data_type()));
+    let unnamed = unnamed(batch).map(|text| format!("a column without a name, which begins with `{text}`"));
+    in_words(beside.chain(unnamed).collect())
+}
+
+/// Says whether one of the columns that are told of may say the class of each row: numbers in a column without
+/// a name are those of the rows.
+pub(super) fn may_say_classes(batch: &RecordBatch, table: &SchemaRef, read: &[&[&str]]) -> bool {
+    let has_words = unnamed(batch).any(|text| text.parse::<f64>().is_err());
+    has_words || beside(batch, table, read).next().is_some()
+}
+
+/// The columns with names that are neither read nor of the table.
+fn beside<'b>(
+    batch: &'b RecordBatch,
+    table: &'b SchemaRef,
+    read: &'b [&[&str]],
+) -> impl Iterator<Item = &'b FieldRef> {
     // In tables of ours the class of a row stands beside the label of an image, and is none.
     let is_null = |name: &str| {
         let column = batch.column_by_name(name);
         column.is_some_and(|column| column.logical_null_count() == column.len())
     };
-    let is_read = |name: &str| {
+    let is_read = move |name: &str| {
         let small = name.to_lowercase();
         let is_own = table.field_with_name(name).is_ok() && (name != "class_name" || is_null(name));
         name == "run" || is_own || read.iter().any(|names| names.contains(&&*small))
     };
-    let fields = batch.schema_ref().fields().iter();
-    let beside = fields.filter(|field| !is_read(field.name()));
-    in_words(
-        beside
-            .map(|field| format!("`{}` {}", field.name(), field.data_type()))
-            .collect(),
-    )
+    named(batch).filter(move |field| !is_read(field.name()))
+}
+
+/// The first text of each column that has no name, as pandas' `to_csv` writes the numbers of the rows.
+fn unnamed(batch: &RecordBatch) -> impl Iterator<Item = &str> {
+    let all = batch.schema_ref().fields().iter().zip(batch.columns());
+    let unnamed = all.filter(|(field, _)| field.name().is_empty());
+    let texts = unnamed.filter_map(|(_, column)| column.as_string_opt::<i32>());
+    // Where lines end with a comma, a column of nothing is behind it.
+    texts.filter_map(|texts| texts.iter().flatten().find(|text| !text.is_empty()))
 }
 
 fn in_words(names: Vec<String>) -> Option<String> {

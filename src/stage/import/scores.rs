@@ -10,7 +10,7 @@ use dream_schema::{Artifact, Score};
 use super::names::{CLASS_IDS, LABELS, PREDICTED, SAMPLES, VALUES, labels, unread_arrays, unread_columns};
 use super::table::{Agreed, add_classes, check_one, samples};
 use crate::content::Content;
-use crate::exchange::records::{Records, column, is_of_names};
+use crate::exchange::records::{Records, column, is_of_names, named};
 use crate::exchange::{Array, ArrayFile, ExchangeError};
 use crate::stage::StageError;
 
@@ -162,8 +162,7 @@ fn of_table(path: &Path) -> Result<Columns, StageError> {
         let batch = batch?;
         check_one(path, &batch, &mut seen)?;
         let Some((name, values)) = column(path, &batch, &VALUES)? else {
-            let fields = batch.schema_ref().fields().iter();
-            let found: Vec<&str> = fields.map(|field| field.name().as_str()).collect();
+            let found: Vec<&str> = named(&batch).map(|field| field.name().as_str()).collect();
             let (what, expected) = ("the columns", "`value`, `score` or `conf`");
             return Err(ExchangeError::format(path, what, expected, found.join(", ")).into());
         };
@@ -284,6 +283,22 @@ mod tests {
             told.iter().any(|note| note.contains("not read: `ood_label`")),
             "{told:?}"
         );
+    }
+
+    #[test]
+    fn a_column_without_a_name_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("scores.csv");
+        // As pandas' `to_csv` writes it; here sorted, so that the rows are in another order.
+        std::fs::write(&path, ",value\n7,0.5\n3,1.5\n").unwrap();
+        let (rows, told) = read(&path, OF).unwrap();
+        assert_eq!(rows.iter().map(|row| row.sample).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(told, ["not read: a column without a name, which begins with `7`"]);
+        // Behind a comma at the end of each line is nothing.
+        std::fs::write(&path, "value,\n0.5,\n").unwrap();
+        assert_eq!(read(&path, OF).unwrap().1, [""; 0]);
+        let said = csv(",text\n0,a\n").unwrap_err();
+        assert!(said.ends_with("found text"), "{said}");
     }
 
     #[test]

@@ -170,6 +170,15 @@ fn class_embeddings_need_no_model_and_the_pipeline_goes_on_from_them() {
 #[test]
 fn what_does_not_fit_is_refused_and_leaves_no_run() {
     let bench = Bench::new();
+    // The numbers of the rows are none, the names of the classes in their place may be.
+    let numbered = bench.file("numbered.csv", b",v_0,v_1\n0,1,0\n1,0,1\n2,1,1\n");
+    bench.space(&numbered, &classes()).unwrap();
+    let named = bench.file("named.csv", b",v_0,v_1\nhen,1,0\nbag,0,1\ncoat,1,1\n");
+    let said = bench.space(&named, &classes()).unwrap_err();
+    assert!(
+        said.contains("a column without a name, which begins with `hen`"),
+        "{said}"
+    );
     let space = bench
         .space(&bench.npy("space.npy", "(3, 2)", &SPACE), &classes())
         .unwrap();

@@ -1,13 +1,13 @@
 //! Vectors from files of any make, piece by piece.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use arrow::array::AsArray;
 use dream_schema::Table;
 
 use super::classes::Classes;
-use super::names::{CLASS_IDS, LABELS, PLACES, unread_arrays, unread_columns};
+use super::names::{CLASS_IDS, LABELS, PLACES, may_say_classes, unread_arrays, unread_columns};
 use super::row::{Vectored, named};
 use crate::content::Content;
 use crate::dataset::alike;
@@ -189,7 +189,7 @@ impl VectorFile<'_> {
         {
             return Err(self.wrong(format!("it is an export of {table}; wanted are {}", A::TABLE)));
         }
-        let mut told = Vec::new();
+        let (mut told, mut rounded) = (Vec::new(), BTreeSet::new());
         let mut counts: BTreeMap<u32, u64> = BTreeMap::new();
         let (mut row, mut run, mut names) = (0_u64, None, Vec::new());
         for batch in records {
@@ -212,20 +212,22 @@ impl VectorFile<'_> {
                 )));
             }
             let conformed = conform::<A>(self.path, &batch, row)?;
-            if row == 0 && conformed.rounded {
-                told.push(format!(
-                    "the 64-bit numbers of `{}` are rounded to 32 bits",
-                    conformed.column
-                ));
+            for column in &conformed.rounded {
+                if rounded.insert(column.clone()) {
+                    told.push(format!("the 64-bit numbers of `{column}` are rounded to 32 bits"));
+                }
             }
             if row == 0 {
                 let own = [conformed.column.to_lowercase()];
                 let own: Vec<&str> = own.iter().map(String::as_str).collect();
-                let unread = unread_columns(&batch, &A::schema(0), &[&CLASS_IDS, &LABELS, &NAMES, &own]);
+                let (schema, read) = (A::schema(0), [&CLASS_IDS[..], &LABELS, &NAMES, &own]);
+                let unread = unread_columns(&batch, &schema, &read);
                 let Given {
                     class_id, class_name, ..
                 } = conformed.given;
-                if let (false, false, Some(unread)) = (class_id, class_name, &unread) {
+                if let (false, false, Some(unread)) = (class_id, class_name, &unread)
+                    && may_say_classes(&batch, &schema, &read)
+                {
                     return Err(self.wrong(format!(
                         "it has neither a column class_id nor a column class_name, but others that may say \
                          the classes, {unread}"

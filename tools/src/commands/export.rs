@@ -35,8 +35,8 @@ pub struct Export {
     output: Option<PathBuf>,
     /// Writes finished runs, all of them or those that --run names with what they came from, to a folder or
     /// bucket (s3://, gs://, az://), as table=NAME/run=ID/class=N/rows.parquet: DuckDB, Spark and Hugging
-    /// Face read it, and `dream import --from` takes the runs in again. Runs that are there already are not
-    /// written again
+    /// Face read it, and `dream import --from` takes the runs in again. Of runs that are there already,
+    /// files that are missing are written again, and aliases and notes that have changed
     #[arg(long, value_name = "PLACE",
           conflicts_with_all = ["what", "output", "class", "stage", "epoch", "force"])]
     to: Option<String>,
@@ -126,6 +126,18 @@ impl Export {
             "{} runs with {} rows in {to}; {} were there already",
             exported.runs, exported.rows, exported.known
         ));
+        if exported.restored > 0 {
+            let restored = exported.restored;
+            session.bars.say(&format!(
+                "{restored} files of runs were missing there, and are written again"
+            ));
+        }
+        if exported.updated > 0 {
+            let updated = exported.updated;
+            session.bars.say(&format!(
+                "{updated} runs there have the aliases and notes of the store again"
+            ));
+        }
         if left > 0 {
             session
                 .bars

@@ -9,7 +9,7 @@ use dream_schema::{Activation, Artifact};
 use super::super::names::{CLASS_IDS, FEATURES, LABELS, LOGITS, SAMPLES, labels, unread_columns};
 use super::super::table::{Agreed, add_classes, check_one};
 use super::{Matrix, Parts};
-use crate::exchange::records::{Records, column, flatten, is_of_names};
+use crate::exchange::records::{Records, column, flatten, is_of_names, named};
 use crate::stage::StageError;
 
 /// Reads a table with an image a row.
@@ -34,8 +34,7 @@ pub(super) fn read(path: &Path) -> Result<Parts, StageError> {
             parts.unread = unread_columns(&batch, &Activation::schema(0), &read);
         }
         row += batch.num_rows() as u64;
-        let fields = batch.schema_ref().fields().iter();
-        found = fields.map(|field| format!("`{}`", field.name())).collect();
+        found = named(&batch).map(|field| format!("`{}`", field.name())).collect();
     }
     if features.width == 0 && logits.width == 0 && row > 0 {
         let found = found.join(", ");

@@ -88,7 +88,7 @@ impl Script {
             let _ = writeln!(text, "#SBATCH {option}");
         };
         let logs = frame.folder.logs();
-        option(&format!("--job-name={}-{job}", frame.name));
+        option(&directive(&format!("--job-name={}-{job}", frame.name)));
         let log = match self.tasks {
             Some(tasks) => {
                 let at_once = frame.at_once.map_or(String::new(), |n| format!("%{n}"));
@@ -97,10 +97,8 @@ impl Script {
             }
             None => "%j",
         };
-        option(&format!(
-            "--output={}",
-            logs.join(format!("{job}-{log}.log")).display()
-        ));
+        let log = logs.join(format!("{job}-{log}.log"));
+        option(&directive(&format!("--output={}", log.display())));
         option("--open-mode=append");
         option("--requeue");
         option(&format!("--signal=B:USR1@{}", frame.grace));
@@ -153,6 +151,30 @@ fi
 exit "$code"
 "#;
 
+/// Returns an option `--NAME=VALUE` as sbatch takes it in a line of a script, where quotes hold a value with
+/// blanks together.
+fn directive(option: &str) -> String {
+    match option.split_once('=') {
+        Some((name, value)) if value.contains(|c: char| c.is_whitespace() || "\"'#\\".contains(c)) => {
+            let value = value.replace('\\', r"\\").replace('"', "\\\"");
+            format!("{name}=\"{value}\"")
+        }
+        _ => option.to_owned(),
+    }
+}
+
+/// Returns what --sbatch gives as a line of a script. Quotes of its own, further options and a value behind a
+/// blank (`--partition gpu`) are taken as they are.
+pub fn given(option: &str) -> String {
+    let mut words = option.split_whitespace();
+    let has_value = words.next().is_some_and(|first| first.contains('='));
+    let is_one = has_value && words.all(|word| !word.starts_with('-'));
+    match is_one && !option.contains(['"', '\'', '\\']) {
+        true => directive(option),
+        false => option.to_owned(),
+    }
+}
+
 /// Returns a word as a shell takes it.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,%+@".contains(c);
@@ -165,6 +187,22 @@ fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_are_quoted_for_sbatch() {
+        assert_eq!(directive("--output=/a/b-%j.log"), "--output=/a/b-%j.log");
+        assert_eq!(directive("--output=/a b/%j.log"), "--output=\"/a b/%j.log\"");
+        assert_eq!(directive("--output=/it's/\"a\""), r#"--output="/it's/\"a\"""#);
+        for (option, expected) in [
+            ("--comment=a b", "--comment=\"a b\""),
+            ("--comment=\"a b\"", "--comment=\"a b\""),
+            ("--partition gpu", "--partition gpu"),
+            ("--qos=a --nice=5", "--qos=a --nice=5"),
+            ("--exclusive", "--exclusive"),
+        ] {
+            assert_eq!(given(option), expected);
+        }
+    }
 
     #[test]
     fn words_are_quoted_for_the_shell() {

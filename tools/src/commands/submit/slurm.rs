@@ -9,7 +9,7 @@ use dream_ood::stage::pipeline::{Plan, Preset};
 use serde_json::{Value, json};
 
 use super::folder::{self, Folder, Job};
-use super::script::{Frame, Script, scripts};
+use super::script::{Frame, Script, given, scripts};
 use crate::commands::Verdict;
 use crate::commands::demo::check;
 use crate::commands::seeds::Seeds;
@@ -162,7 +162,7 @@ impl Slurm {
             .into_iter()
             .collect();
         options.extend(self.time.as_ref().map(|time| format!("--time={time}")));
-        options.extend(self.sbatch.iter().cloned());
+        options.extend(self.sbatch.iter().map(|option| given(option)));
         let own = (globals.device.gpus() > 0).then(|| format!("gpu:{}", globals.device.gpus()));
         let gres = self.gres.clone().or(own);
         let merge = match &self.report {
