@@ -254,6 +254,17 @@ fn a_table_says_which_line_is_of_subsets() {
         .collect();
     names.dedup();
     assert_eq!(names, ["dream", "dream 3 draws"]);
+    // Paired tests are of all images, whatever was drawn.
+    let paired = |one, other| {
+        let args = [
+            "compare", one, other, "--paired", "--scores", "msp", "--draws", "100",
+        ];
+        String::from_utf8(dream(folder, &args).stderr).unwrap()
+    };
+    let (said, of_all) = (paired("whole", "drawn"), "over all images of the sets");
+    assert!(said.contains(of_all), "{said}");
+    let said = paired("quick-0-evaluate", "quick-0-evaluate-plain");
+    assert!(!said.contains(of_all), "{said}");
     refused(
         folder,
         &[
