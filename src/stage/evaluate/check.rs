@@ -198,6 +198,9 @@ fn check_needs(
         let found = "hyperparameters are searched on ID images held out of training, and there are none";
         refusals.refuse(Role::Validation, found);
     }
+    if there(&Role::OodValidation) && chosen.iter().any(Search::is_of) {
+        sets::check_held_out(store, seen, refusals)?;
+    }
     check_networks(store, chosen, seen, refusals)?;
     for score in chosen {
         let needs = score.needs();

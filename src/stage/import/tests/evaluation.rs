@@ -95,9 +95,9 @@ fn what_scores_learn_from_is_none_of_the_test_images() {
     let bench = Bench::new();
     let of = |name: &str| of_logits(&bench, name, "test", &[[2.0, 0.0], [3.0, 1.0]], &[0, 1]);
     let [id, ood, train, other] = ["id", "ood", "train", "other"].map(of);
-    let params = serde_json::json!({ "scores": ["msp"], "convention": "openood" });
-    let params = serde_json::from_value(params).unwrap();
-    let asked = |train: RunId, validation: RunId, ood_validation: RunId| {
+    let asked_of = |score: &str, train: RunId, validation: RunId, ood_validation: RunId| {
+        let params = serde_json::json!({ "scores": [score], "convention": "openood" });
+        let params = serde_json::from_value(params).unwrap();
         let observations = crate::stage::evaluate::Observations {
             id: id.into(),
             ood: vec![("ood".to_owned(), ood.into())],
@@ -108,8 +108,12 @@ fn what_scores_learn_from_is_none_of_the_test_images() {
         let spec = crate::stage::evaluate::ask(&params, &observations).spec(&bench.store);
         spec.map(|_| ()).map_err(|error| error.to_string())
     };
-    // Validation images may be those of the training.
+    let asked = |train, validation, ood_validation| asked_of("msp", train, validation, ood_validation);
+    // Validation images may be those of the training, but not where values are searched on them.
     assert_eq!(asked(train, train, other), Ok(()));
+    let said = asked_of("gen", train, train, other).unwrap_err();
+    assert!(said.contains("these are the training images"), "{said}");
+    assert_eq!(asked_of("gen:top=1", train, train, other), Ok(()));
     for (wrong, words) in [
         (asked(ood, train, other), "the training images once more"),
         (
