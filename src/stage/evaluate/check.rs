@@ -77,7 +77,7 @@ pub(super) fn check(
             sets.push((role.clone(), parts));
         }
     }
-    parts::check(&sets, &asked.params.groups, &chosen, refusals);
+    parts::check(&sets, &asked.params, &chosen, refusals);
     if !asked.params.where_possible {
         let stored = sets.iter().find(|(role, _)| *role == Role::Train);
         let train = seen.iter().find(|(role, _)| *role == Role::Train);

@@ -64,7 +64,7 @@ pub struct Evaluate {
         conflicts_with = "activations"
     )]
     ood_validation: Option<TestSet>,
-    /// Metrics beside FPR95, AUROC and AUPR, or `all` of these
+    /// Metrics beside FPR95, AUROC and AUPR, or `all` of these that can be had from what is there
     #[arg(long, value_name = "NAME,...|all", value_delimiter = ',', value_parser = extra_metric)]
     metrics: Vec<ExtraMetrics>,
     /// Split of the in-distribution set that scores learn from beside the training images, for those that do
@@ -440,6 +440,12 @@ impl Evaluate {
             others.for_each(|score| tell_left_out(session, *score));
         }
         let mut params = settings.params(own);
+        if self.metrics.iter().any(ExtraMetrics::is_all) {
+            params.metrics = evaluate::all_metrics(&session.store, &params, &observations)?;
+            let left = EXTRA_METRICS.iter().filter(|name| !params.metrics.contains(name));
+            let left: Vec<&str> = left.map(|name| name.name()).collect();
+            tell_left_out_for_lack(session, &left);
+        }
         if self.names_scores() {
             // What is named is computed or refused.
             params.scores.clone_from(&settings.scores);
@@ -480,13 +486,18 @@ impl Evaluate {
 /// Every score that can be had from what is there; the user is told of the others.
 fn all_scores(session: &Session<'_>, there: There) -> Vec<ScoreSpec> {
     let (chosen, left) = evaluate::all(there);
+    tell_left_out_for_lack(session, &left);
+    chosen
+}
+
+/// Tells what `all` leaves out of scores or metrics, if anything.
+fn tell_left_out_for_lack(session: &Session<'_>, left: &[&str]) {
     if !left.is_empty() {
         let left = left.join(", ");
         session
             .bars
             .say(&format!("left out, for what they need is not there: {left}"));
     }
-    chosen
 }
 
 /// Tells of a score that `all` leaves out, for the classifier was trained by another method.
@@ -497,6 +508,12 @@ fn tell_left_out(session: &Session<'_>, score: OwnScore) {
 /// A metric, or all of those that are stored only where they are asked for.
 #[derive(Clone, Debug)]
 struct ExtraMetrics(&'static [MetricName]);
+
+impl ExtraMetrics {
+    fn is_all(&self) -> bool {
+        self.0.len() == EXTRA_METRICS.len()
+    }
+}
 
 fn extra_metric(word: &str) -> Result<ExtraMetrics, String> {
     let known = || EXTRA_METRICS.iter().map(|metric| metric.name());
