@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use dream_ood::stage::training::Backbone;
+
 use crate::support::{copy, data, demo, dream, folder, good, preset, store};
 
 /// Runs `dream`, which must refuse, and returns what it says line by line.
@@ -312,6 +314,25 @@ fn an_alias_names_one_run() {
     ];
     let said = refused(path, &[&two[..], &["--alias", "both"]].concat()).join("\n");
     assert!(said.contains("names one run"), "{said}");
+}
+
+#[test]
+fn every_backbone_that_is_listed_can_be_asked_for() {
+    let folder = folder();
+    for backbone in Backbone::ALL {
+        let args = [
+            "detect",
+            "-q",
+            "--preset",
+            "quick",
+            "--epochs",
+            "1",
+            "--check",
+            "--backbone",
+        ];
+        let said = good(folder.path(), &[&args[..], &[backbone.name()]].concat());
+        assert_eq!(said, "all is well\n", "{}", backbone.name());
+    }
 }
 
 #[test]

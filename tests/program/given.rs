@@ -254,6 +254,17 @@ fn a_table_says_which_line_is_of_subsets() {
         .collect();
     names.dedup();
     assert_eq!(names, ["dream", "dream 3 draws"]);
+    // Paired tests are of all images, whatever was drawn.
+    let paired = |one, other| {
+        let args = [
+            "compare", one, other, "--paired", "--scores", "msp", "--draws", "100",
+        ];
+        String::from_utf8(dream(folder, &args).stderr).unwrap()
+    };
+    let (said, of_all) = (paired("whole", "drawn"), "over all images of the sets");
+    assert!(said.contains(of_all), "{said}");
+    let said = paired("quick-0-evaluate", "quick-0-evaluate-plain");
+    assert!(!said.contains(of_all), "{said}");
     refused(
         folder,
         &[
@@ -368,6 +379,34 @@ fn a_report_is_headed_by_the_run_that_was_named() {
         );
         assert!(page.contains(&format!("<dt>run</dt><dd>{id}</dd>")), "{alias}");
     }
+}
+
+#[test]
+fn scores_that_come_with_a_method_of_training_are_listed_as_the_others() {
+    let folder = store();
+    let folder = folder.path();
+    let listed = good(folder, &["scores"]);
+    for (name, words) in [
+        ("dream", "phi (of the methods"),
+        ("extra-class", "class of outliers"),
+    ] {
+        assert!(listed.contains(&format!("\n{name} ")), "{listed}");
+        assert!(good(folder, &["scores", name]).contains(words), "{name}");
+        assert!(good(folder, &["evaluate", "--help"]).contains(name), "{name}");
+    }
+    assert!(refusal(folder, &["scores", "draem"]).contains("did you mean `dream`?"));
+    // `all` says which of them it leaves out.
+    let of = |run| {
+        let args = ["evaluate", run, "--preset", "quick", "--scores", "all", "--check"];
+        String::from_utf8(dream(folder, &args).stderr).unwrap()
+    };
+    let (own, plain) = (of("quick-0-detect"), of("quick-0-detect-plain"));
+    let (phi, class) = (
+        "left out: `dream` needs phi",
+        "left out: `extra-class` needs a class",
+    );
+    assert!(!own.contains(phi) && own.contains(class), "{own}");
+    assert!(plain.contains(phi) && plain.contains(class), "{plain}");
 }
 
 #[test]

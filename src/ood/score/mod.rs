@@ -80,7 +80,7 @@ impl Needs {
     };
 
     /// Nothing but logits of the scored pictures.
-    const LOGITS: Self = Self {
+    pub(crate) const LOGITS: Self = Self {
         logits: true,
         ..Self::NOTHING
     };

@@ -6,6 +6,7 @@ mod check;
 mod detector;
 mod initial;
 mod method;
+mod own;
 mod pair;
 mod recipe;
 
@@ -20,13 +21,13 @@ use super::{
     StateSource,
 };
 use crate::store::Store;
-use crate::words::words;
 
 use beside::Imagined;
 pub(super) use check::check_classes;
 pub use detector::Detector;
 pub(super) use detector::phi;
 pub use method::{DreamId, EnergyMargins, ExtraClass, LogitNorm, MixOe, Npos, OutlierExposure, PhiLoss, Vos};
+pub use own::OwnScore;
 pub use pair::Pair;
 use recipe::Setup;
 pub use recipe::{Beside, Method, Recipe, owners};
@@ -97,27 +98,6 @@ impl Params {
             (training.epochs, training.batch_size, training.lr) = (tune.epochs, tune.batch_size, tune.lr);
         }
         training
-    }
-}
-
-words! {
-    /// A score of classifiers that a method trained, and of no others.
-    pub enum OwnScore {
-        /// phi(E(x)) of DREAM-OOD's Eq. 8.
-        Dream = "dream",
-        /// The log-odds of not being in the class of outliers.
-        ExtraClass = "extra-class",
-    }
-}
-
-impl OwnScore {
-    /// What it needs, and a classifier that was not trained so does not have, in words.
-    pub fn needs(self) -> String {
-        let why = match self {
-            Self::Dream => "phi, and the classifier was not trained with outliers and phi",
-            Self::ExtraClass => "a class of outliers, and the classifier has none",
-        };
-        format!("`{}` needs {why}", self.name())
     }
 }
 

@@ -77,7 +77,7 @@ pub(super) fn check(
             sets.push((role.clone(), parts));
         }
     }
-    parts::check(&sets, &asked.params.groups, &chosen, refusals);
+    parts::check(&sets, &asked.params, &chosen, refusals);
     if !asked.params.where_possible {
         let stored = sets.iter().find(|(role, _)| *role == Role::Train);
         let train = seen.iter().find(|(role, _)| *role == Role::Train);
@@ -197,6 +197,9 @@ fn check_needs(
     if there(&Role::OodValidation) && !there(&Role::Validation) {
         let found = "hyperparameters are searched on ID images held out of training, and there are none";
         refusals.refuse(Role::Validation, found);
+    }
+    if there(&Role::OodValidation) && chosen.iter().any(Search::is_of) {
+        sets::check_held_out(store, seen, refusals)?;
     }
     check_networks(store, chosen, seen, refusals)?;
     for score in chosen {

@@ -219,10 +219,7 @@ impl Chosen {
     /// What it reads.
     pub fn needs(&self) -> Needs {
         match &self.way {
-            Way::Own(_) => Needs {
-                logits: true,
-                ..Needs::default()
-            },
+            Way::Own(own) => own.card().needs,
             Way::Of(score, _) => score.card().needs,
         }
     }

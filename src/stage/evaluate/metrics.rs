@@ -4,12 +4,13 @@
 
 use dream_schema::Metric;
 
+use super::Params;
 use super::draws::Draws;
-use super::group::Group;
+use super::group::{self, Group};
 use super::work::ACCURACY;
 use crate::ood::{self, Convention, Spread, Summary};
-use crate::stage::StageError;
 use crate::stage::metric::MetricName;
+use crate::stage::{Role, StageError};
 
 /// The metrics that an evaluation has: those that are always stored, then the others.
 pub const METRICS: &[MetricName] = &[
@@ -29,6 +30,18 @@ pub const METRICS: &[MetricName] = &[
 
 /// The metrics that an evaluation stores only where they are asked for.
 pub const EXTRA_METRICS: &[MetricName] = METRICS.split_at(5).1;
+
+/// Says whether a metric asks if the images of a role are classified rightly: those of the ID set, a correct
+/// classification rate also those of the shifted sets that count as in-distribution.
+pub(super) fn judges(name: MetricName, role: &Role, params: &Params) -> bool {
+    match role {
+        Role::Id => name != MetricName::DetectionError,
+        Role::Ood(_) => {
+            params.full_spectrum && group::has_classes(&params.groups, role) && fpr_of(name).is_some()
+        }
+        _ => false,
+    }
+}
 
 /// The scores of a set of test images.
 #[derive(Clone, Debug)]

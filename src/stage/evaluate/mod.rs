@@ -34,6 +34,7 @@ pub use chosen::{ALL, DREAM, ScoreSpec, There, Tuned, all};
 pub use draws::{Draws, MOST_DRAWS};
 pub use group::{Group, Groups};
 pub use metrics::{EXTRA_METRICS, METRICS, SetScores};
+pub use parts::all_metrics;
 pub use search::choices;
 pub(super) use shown::Shown;
 pub use stored::StoredScores;

@@ -6,9 +6,9 @@ use dream_schema::columns::Columns;
 use dream_schema::{Activation, Checkpoint, RunId, Table};
 
 use super::chosen::{Chosen, There};
-use super::{Groups, Observations, Role, group};
+use super::{EXTRA_METRICS, Observations, Params, Role, group, metrics};
 use crate::stage::training::CheckpointName;
-use crate::stage::{Input, Refusals, StageError, import, observe};
+use crate::stage::{Input, MetricName, Refusals, StageError, import, observe};
 use crate::store::{Projection, Readable, Store};
 
 /// What the activations of a run have.
@@ -99,8 +99,56 @@ impl There {
     }
 }
 
-/// Refuses activations that do not fit each other, and scores that need of them what they do not have.
-pub(super) fn check(sets: &[(Role, Parts)], groups: &Groups, chosen: &[Chosen], refusals: &mut Refusals) {
+/// Returns those of [`EXTRA_METRICS`] that can be taken of these activations.
+///
+/// # Errors
+/// If the store fails.
+pub fn all_metrics(
+    store: &Store,
+    params: &Params,
+    observations: &Observations,
+) -> Result<Vec<MetricName>, StageError> {
+    let id = std::iter::once((Role::Id, &observations.id));
+    let ood = observations.ood.iter();
+    let inputs = id.chain(ood.map(|(name, input)| (Role::Ood(name.clone()), input)));
+    let mut sets = Vec::new();
+    for (role, input) in inputs {
+        if let Input::Stored(run) = input
+            && let Some(parts) = Parts::of(store, *run)?
+        {
+            sets.push((role, parts));
+        }
+    }
+    let metrics = EXTRA_METRICS.iter().copied();
+    Ok(metrics
+        .filter(|name| unjudged(*name, &sets, params).is_none())
+        .collect())
+}
+
+/// Returns the first set of whose images a metric asks whether they are classified rightly where that is not
+/// known, and why it is not.
+fn unjudged<'a>(name: MetricName, sets: &'a [(Role, Parts)], params: &Params) -> Option<(&'a Role, String)> {
+    let mut judged = sets
+        .iter()
+        .filter(|(role, _)| metrics::judges(name, role, params));
+    let why = |parts: &Parts| match (parts.logits, parts.unlabelled) {
+        (0, _) => Some("there are no logits".to_owned()),
+        (_, Some(image)) => Some(format!("image {image} has no class")),
+        _ => None,
+    };
+    judged.find_map(|(role, parts)| Some((role, why(parts)?)))
+}
+
+/// Refuses activations that do not fit each other, and scores and metrics that need of them what they do not
+/// have.
+pub(super) fn check(sets: &[(Role, Parts)], params: &Params, chosen: &[Chosen], refusals: &mut Refusals) {
+    let groups = &params.groups;
+    for name in &params.metrics {
+        if let Some((role, why)) = unjudged(*name, sets, params) {
+            let found = format!("`{name}` asks which images are classified rightly, and of {role} {why}");
+            refusals.refuse("metrics", found);
+        }
+    }
     let Some((first_role, first)) = sets.iter().find(|(role, _)| *role == Role::Id).or(sets.first()) else {
         return;
     };

@@ -44,18 +44,11 @@ pub(super) fn check(
             "the activations are of another classifier than those of the ID set",
         );
     }
-    let looks_at = |known: &Known| -> Result<Option<(ImageSource, String)>, StageError> {
-        if !observed(known) {
-            return Ok(None);
-        }
-        let set = known.source::<ImageSource>(store, &Role::Images)?;
-        Ok(Some((set, known.params::<observe::Params>()?.split)))
-    };
-    let Some((set, split)) = looks_at(known)? else {
+    let Some((set, split)) = looks_at(store, known)? else {
         return Ok(());
     };
     for (other, theirs) in strangers() {
-        if let Some((their_set, their_split)) = looks_at(theirs)?
+        if let Some((their_set, their_split)) = looks_at(store, theirs)?
             && set.is_same(&their_set)
         {
             let is_id = *other == Role::Id;
@@ -72,6 +65,55 @@ pub(super) fn check(
         }
     }
     Ok(())
+}
+
+/// Refuses validation images that scores or the classifier learnt from, where hyperparameters are searched on
+/// them: k-NN finds every image itself among its neighbours.
+pub(super) fn check_held_out(
+    store: &Store,
+    seen: &[(Role, Arc<Known>)],
+    refusals: &mut Refusals,
+) -> Result<(), StageError> {
+    let of = |role: Role| seen.iter().find(|(own, _)| *own == role).map(|(_, known)| known);
+    let Some(validation) = of(Role::Validation) else {
+        return Ok(());
+    };
+    let learnt = match of(Role::Train) {
+        Some(train) => same_images(store, validation, train)?,
+        None => false,
+    };
+    let trained = match looks_at(store, validation)? {
+        Some((_, split)) => trained_on(store, validation, &split)?,
+        None => false,
+    };
+    if learnt || trained {
+        let found = "hyperparameters are searched on ID images held out of training, and these are the \
+                     training images";
+        refusals.refuse(Role::Validation, found);
+    }
+    Ok(())
+}
+
+/// Says whether activations are of the same images, as far as their names tell.
+fn same_images(store: &Store, one: &Known, other: &Known) -> Result<bool, StageError> {
+    if one.run.is_some() && one.run == other.run {
+        return Ok(true);
+    }
+    if let Some((own, theirs)) = imported_as(one)?.zip(imported_as(other)?) {
+        return Ok(own == theirs);
+    }
+    let looked_at = looks_at(store, one)?.zip(looks_at(store, other)?);
+    Ok(looked_at
+        .is_some_and(|((set, split), (other, other_split))| set.is_same(&other) && split == other_split))
+}
+
+/// Returns the set and the split that a run of `observe` looks at; none of an import.
+fn looks_at(store: &Store, known: &Known) -> Result<Option<(ImageSource, String)>, StageError> {
+    if known.stage != observe::NAME {
+        return Ok(None);
+    }
+    let set = known.source::<ImageSource>(store, &Role::Images)?;
+    Ok(Some((set, known.params::<observe::Params>()?.split)))
 }
 
 /// Says whether a split of what was looked at is what the classifier was trained on.

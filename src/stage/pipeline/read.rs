@@ -137,3 +137,29 @@ fn not_finite_at(key: String, value: &toml::Value) -> Option<String> {
         | toml::Value::Datetime(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presets_of_the_public_code_have_its_words_for_classes_that_there_are() {
+        let presets = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/presets");
+        for (name, class, prompt) in [
+            (
+                "cifar100",
+                "lawn_mower",
+                "A high-quality image of the lawn-<class>",
+            ),
+            ("imagenet100", "nail", "A high-quality image of the wire <class>"),
+        ] {
+            let preset = Preset::read(&presets.join(format!("{name}-upstream.toml"))).unwrap();
+            let prompts = &preset.imagine.prompts;
+            assert_eq!(prompts[class], prompt);
+            let classes = preset.classes().unwrap();
+            for class in prompts.keys() {
+                assert!(classes.iter().any(|row| row.name == *class), "{class}");
+            }
+        }
+    }
+}

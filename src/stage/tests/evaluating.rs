@@ -18,6 +18,7 @@ impl Tested {
     /// `bad`: a picture of the test split that cannot be decoded, and is left out.
     pub fn new(bad: Option<&str>) -> Self {
         let (bench, folders) = (Bench::new(), vec![pictures(10), pictures(5), pictures(7)]);
+        hold_out(folders[0].path());
         if let Some(name) = bad {
             std::fs::write(folders[0].path().join(name), b"no picture").unwrap();
         }
@@ -77,6 +78,19 @@ impl Tested {
             ood_validation: None,
         };
         evaluate::ask(&settings.params(None), &observations).spec(&self.bench.store)
+    }
+}
+
+/// Adds a split `val`, of the pictures of `test`.
+fn hold_out(root: &Path) {
+    for class in std::fs::read_dir(root.join("test")).unwrap() {
+        let class = class.unwrap();
+        let target = root.join("val").join(class.file_name());
+        std::fs::create_dir_all(&target).unwrap();
+        for picture in std::fs::read_dir(class.path()).unwrap() {
+            let picture = picture.unwrap();
+            std::fs::copy(picture.path(), target.join(picture.file_name())).unwrap();
+        }
     }
 }
 

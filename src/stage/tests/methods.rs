@@ -175,6 +175,13 @@ fn pictures_that_cannot_serve_are_refused_before_training() {
         let error = said(&recipe(method, json!({ key: value })), other);
         assert!(error.contains(key), "{method} {key}: {error}");
     }
+    // Of three epochs the last one begins at two thirds.
+    for method in ["vos", "npos"] {
+        let error = said(&recipe(method, json!({ "start": 0.7 })), other);
+        assert!(error.contains("at least 4 epochs"), "{error}");
+        let last = recipe(method, json!({ "start": 0.6 }));
+        bench.by_method(set.path(), &last, other).unwrap();
+    }
     // How many images a class has is known once they are read, still before the first step.
     let many = recipe("npos", json!({ "features_per_class": 50, "k": 21 }));
     let spec = bench.by_method(set.path(), &many, other).unwrap();

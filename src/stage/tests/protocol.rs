@@ -19,7 +19,7 @@ fn hyperparameters_are_those_that_tell_validation_images_apart_best() {
     let held_out = tested.ood.remove(0);
     let searched = settings(serde_json::json!({
         "scores": ["gen", "fdbd", "iodin", "msp", { "name": "energy", "values": { "temperature": 2.0 } }],
-        "validation_split": "train", "ood_validation_split": "test",
+        "validation_split": "val", "ood_validation_split": "test",
     }));
     let evaluation = pipeline::Evaluation {
         settings: &searched,
@@ -107,6 +107,12 @@ fn a_search_needs_images_of_its_own() {
     let same = serde_json::json!({ "validation_split": "train", "ood_validation_split": "train" });
     let said = refused(same, &tested.ood[0]);
     assert!(said.contains("once more"), "{said}");
+    // k-NN would find each of these images itself among its neighbours.
+    let learnt = serde_json::json!({
+        "scores": ["knn"], "validation_split": "train", "ood_validation_split": "test",
+    });
+    let said = refused(learnt, &tested.ood[0]);
+    assert!(said.contains("these are the training images"), "{said}");
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! `dream scores`.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use dream_ood::ood::score::{self, Card, Entry, Needs};
+use dream_ood::stage::detect::OwnScore;
+use dream_ood::stage::did_you_mean;
 use serde_json::{Map, Value, json};
 
 use super::Verdict;
@@ -10,7 +12,8 @@ use crate::output;
 use crate::session::Usage;
 
 /// Lists the detection scores of `evaluate`: what each reads, its hyperparameters, formula and paper. Those
-/// that read the network run it on the images once more; the others take what `observe` stored.
+/// that read the network run it on the images once more; the others take what `observe` stored. The last ones
+/// are those of classifiers that a certain method of `detect` trained.
 #[derive(Debug, clap::Args)]
 pub struct Scores {
     /// Shows these alone, each with its formula and paper
@@ -20,57 +23,72 @@ pub struct Scores {
 
 impl Scores {
     pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
-        let cards = match self.names.is_empty() {
-            true => score::all().map(Entry::card).collect(),
+        let listed = match self.names.is_empty() {
+            true => all().collect(),
             false => (self.names.iter())
-                .map(|name| card(name))
+                .map(|name| find(name))
                 .collect::<Result<Vec<_>>>()?,
         };
         match globals.format {
-            Format::Json => cards.iter().try_for_each(|card| out!("{}", document(card)))?,
+            Format::Json => listed.iter().try_for_each(|score| out!("{}", document(score)))?,
             Format::Csv => {
                 output::csv(&HEADER.map(str::to_owned))?;
-                cards.iter().try_for_each(|card| output::csv(&row(card)))?;
+                listed.iter().try_for_each(|score| output::csv(&row(score)))?;
             }
             Format::Table if self.names.is_empty() => {
                 let mut rows = vec![HEADER.map(str::to_owned)];
-                rows.extend(cards.iter().map(|card| row(card)));
+                rows.extend(listed.iter().map(row));
                 output::columns(&rows)?;
             }
-            Format::Table => cards.iter().try_for_each(|card| describe(card))?,
+            Format::Table => listed.iter().try_for_each(describe)?,
         }
         Ok(Verdict::Good)
     }
 }
 
-fn card(name: &str) -> Result<&'static Card> {
-    let Some(score) = score::find(name) else {
-        let near = score::near(name);
-        let hint = near
-            .first()
-            .map_or(String::new(), |near| format!("; did you mean `{near}`?"));
-        bail!(Usage(format!("there is no score `{name}`{hint}")));
-    };
-    Ok(score.card())
+/// A score that can be asked for.
+struct Listed {
+    card: &'static Card,
+    /// What it reads beside what its card says.
+    beside: Option<&'static str>,
+}
+
+/// Returns all scores: those of every classifier, then those that come with a method of training.
+fn all() -> impl Iterator<Item = Listed> {
+    let of_any = score::all().map(Entry::card);
+    let of_any = of_any.map(|card| Listed { card, beside: None });
+    of_any.chain(OwnScore::ALL.iter().map(|own| Listed {
+        card: own.card(),
+        beside: Some(own.reads()),
+    }))
+}
+
+fn find(name: &str) -> Result<Listed> {
+    all().find(|score| score.card.name == name).ok_or_else(|| {
+        let near = did_you_mean(name, all().map(|score| score.card.name));
+        Usage(format!("there is no score `{name}`{near}")).into()
+    })
 }
 
 const HEADER: [&str; 4] = ["score", "reads", "hyperparameters", "paper"];
 
-fn row(card: &Card) -> [String; 4] {
+fn row(score: &Listed) -> [String; 4] {
+    let card = score.card;
     let values = card
         .hyperparameters
         .iter()
         .map(|h| format!("{}={}", h.name, h.default));
     [
         card.name.to_owned(),
-        needs(card.needs).join(", "),
+        needs(score).join(", "),
         values.collect::<Vec<_>>().join(" "),
         format!("{} ({})", card.paper.title, card.paper.venue),
     ]
 }
 
 /// What a score reads, in words.
-fn needs(needs: Needs) -> Vec<&'static str> {
+fn needs(score: &Listed) -> Vec<&'static str> {
+    let needs: Needs = score.card.needs;
     let all = [
         (needs.network, "network and images"),
         (needs.logits, "logits"),
@@ -83,12 +101,14 @@ fn needs(needs: Needs) -> Vec<&'static str> {
     all.into_iter()
         .filter(|(needed, _)| *needed)
         .map(|(_, what)| what)
+        .chain(score.beside)
         .collect()
 }
 
-fn describe(card: &Card) -> Result<()> {
+fn describe(score: &Listed) -> Result<()> {
+    let card = score.card;
     out!("{}: {}", card.name, card.formula)?;
-    out!("  reads {}", needs(card.needs).join(", "))?;
+    out!("  reads {}", needs(score).join(", "))?;
     for h in card.hyperparameters {
         out!("  {}={}: {} ({})", h.name, h.default, h.about, h.range)?;
     }
@@ -96,7 +116,8 @@ fn describe(card: &Card) -> Result<()> {
     Ok(out!("  {}, {}, {}", paper.title, paper.venue, paper.url)?)
 }
 
-fn document(card: &Card) -> Value {
+fn document(score: &Listed) -> Value {
+    let card = score.card;
     let values = card.hyperparameters.iter().map(|h| {
         let (range, search) = (h.range.to_string(), h.search);
         let what = json!({ "default": h.default, "about": h.about, "range": range, "search": search });
@@ -105,7 +126,7 @@ fn document(card: &Card) -> Value {
     json!({
         "name": card.name,
         "formula": card.formula,
-        "reads": needs(card.needs),
+        "reads": needs(score),
         "hyperparameters": values.collect::<Map<_, _>>(),
         "paper": { "title": card.paper.title, "venue": card.paper.venue, "url": card.paper.url },
     })

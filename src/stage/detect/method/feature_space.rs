@@ -10,7 +10,7 @@ use crate::nn::{self, ResNet, schedule};
 use crate::rng::{Stream, domain};
 use crate::stage::detect::recipe::Setup;
 use crate::stage::phi::{PhiName, TrainedPhi};
-use crate::stage::training::{Objective, Step};
+use crate::stage::training::{Objective, Step, Training};
 use crate::stage::{Refusals, StageError};
 
 /// What both methods have in common.
@@ -28,8 +28,8 @@ pub(super) struct Common {
 }
 
 impl Common {
-    /// Refuses numbers that cannot be meant.
-    pub fn check(&self, refusals: &mut Refusals) {
+    /// Refuses numbers that cannot be meant, and a loss that begins in none of the epochs.
+    pub fn check(&self, training: &Training, refusals: &mut Refusals) {
         super::check_weight(self.beta, refusals);
         super::check_batch(self.batch_size, refusals);
         let start = (0.0..1.0).contains(&self.start);
@@ -39,8 +39,21 @@ impl Common {
             self.start,
             "0 or more, below 1, such as 0.4",
         );
+        let epochs = training.epochs;
+        if start && epochs > 0 && !self.has_begun(epochs - 1, epochs) {
+            // Less a little, for 1 / (1 - 0.9) is 10 and a rounding error.
+            let least = (1.0 / (1.0 - self.start) - 1e-9).ceil();
+            let found = format!("{}: the loss would begin in none of {epochs} epochs", self.start);
+            let expected = format!("a lower one, such as 0, or at least {least} epochs");
+            refusals.require(false, "outlier.start", found, &expected);
+        }
         let (key, count) = ("outlier.features_per_class", self.features_per_class);
         refusals.require((2..=1_000_000).contains(&count), key, count, "2 to 1000000");
+    }
+
+    /// Says whether an epoch of so many has the loss.
+    fn has_begun(&self, epoch: usize, epochs: usize) -> bool {
+        epoch as f64 >= self.start * epochs as f64
     }
 }
 
@@ -128,7 +141,7 @@ impl Objective for Virtual<'_> {
     }
 
     fn begin_epoch(&mut self, network: &ResNet, epoch: usize) -> Result<(), StageError> {
-        if (epoch as f64) < self.common.start * self.setup.training.epochs as f64 {
+        if !self.common.has_begun(epoch, self.setup.training.epochs) {
             return Ok(());
         }
         let m = network.feature_len();

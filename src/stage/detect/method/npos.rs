@@ -86,8 +86,8 @@ impl Npos {
 }
 
 impl Regularizer for Npos {
-    fn check(&self, _: &Training, refusals: &mut Refusals) {
-        self.common().check(refusals);
+    fn check(&self, training: &Training, refusals: &mut Refusals) {
+        self.common().check(training, refusals);
         for (key, count) in [("outlier.k", self.k), ("outlier.select", self.select)] {
             let expected = format!("1 to features_per_class, {}", self.features_per_class);
             refusals.require(

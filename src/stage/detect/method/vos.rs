@@ -67,8 +67,8 @@ impl Vos {
 }
 
 impl Regularizer for Vos {
-    fn check(&self, _: &Training, refusals: &mut Refusals) {
-        self.common().check(refusals);
+    fn check(&self, training: &Training, refusals: &mut Refusals) {
+        self.common().check(training, refusals);
         let candidates = (1..=1_000_000).contains(&self.candidates);
         refusals.require(candidates, "outlier.candidates", self.candidates, "1 to 1000000");
         let expected = format!("1 to candidates, {}", self.candidates);

@@ -46,7 +46,13 @@ fn evaluation(
     groups: serde_json::Value,
 ) -> Result<RunSpec, String> {
     let params = serde_json::json!({ "scores": scores, "convention": "openood", "groups": groups });
-    let observations = crate::stage::evaluate::Observations {
+    let asked = crate::stage::evaluate::ask(&serde_json::from_value(params).unwrap(), &observations(id, ood));
+    asked.spec(&bench.store).map_err(|error| error.to_string())
+}
+
+/// What an evaluation without anything to learn from reads.
+fn observations(id: RunId, ood: &[(&str, RunId)]) -> crate::stage::evaluate::Observations {
+    crate::stage::evaluate::Observations {
         id: id.into(),
         ood: ood
             .iter()
@@ -55,9 +61,55 @@ fn evaluation(
         train: None,
         validation: None,
         ood_validation: None,
+    }
+}
+
+#[test]
+fn metrics_of_what_is_not_known_are_refused_and_no_part_of_all() {
+    let bench = Bench::new();
+    let of = |name: &str, labels: &[i64]| of_logits(&bench, name, "test", &[[2.0, 0.0], [3.0, 1.0]], labels);
+    let [id, unlabelled, ood] =
+        [("id", [0, 1]), ("unlabelled", [-1, -1]), ("ood", [-1, -1])].map(|(name, labels)| of(name, &labels));
+    let asked = |id: RunId, metrics: serde_json::Value, groups: serde_json::Value| {
+        let params = serde_json::json!({
+            "scores": ["msp"], "convention": "openood", "metrics": metrics, "groups": groups,
+            "full_spectrum": groups != serde_json::json!({}),
+        });
+        let params: crate::stage::evaluate::Params = serde_json::from_value(params).unwrap();
+        let observations = observations(id, &[("ood", ood), ("unlabelled", unlabelled)]);
+        let all = crate::stage::evaluate::all_metrics(&bench.store, &params, &observations).unwrap();
+        let spec = crate::stage::evaluate::ask(&params, &observations).spec(&bench.store);
+        (spec.map(|_| ()).map_err(|error| error.to_string()), all.len())
     };
-    let asked = crate::stage::evaluate::ask(&serde_json::from_value(params).unwrap(), &observations);
-    asked.spec(&bench.store).map_err(|error| error.to_string())
+    let none = serde_json::json!({});
+    let named = serde_json::json!(["ccr_at_fpr_1e-1", "aurc", "detection_error"]);
+    let every = crate::stage::evaluate::EXTRA_METRICS.len();
+    assert_eq!(asked(id, named.clone(), none.clone()), (Ok(()), every));
+    // Of shifted images that count as in-distribution classes are asked too, but not for the AURC.
+    let shifted = serde_json::json!({ "unlabelled": "shifted" });
+    let (said, all) = asked(id, named.clone(), shifted);
+    let said = said.unwrap_err();
+    assert!(
+        said.contains("`ccr_at_fpr_1e-1`") && !said.contains("aurc"),
+        "{said}"
+    );
+    assert_eq!(all, every - 4);
+    let other = of("other", &[-1, 0]);
+    let (said, all) = asked(other, named, none.clone());
+    let said = said.unwrap_err();
+    assert!(
+        said.contains("`ccr_at_fpr_1e-1`") && said.contains("`aurc`"),
+        "{said}"
+    );
+    assert!(
+        said.contains("image 0 has no class") && !said.contains("detection_error"),
+        "{said}"
+    );
+    assert_eq!(all, 1);
+    assert_eq!(
+        asked(other, serde_json::json!(["detection_error"]), none).0,
+        Ok(())
+    );
 }
 
 #[test]
@@ -95,9 +147,9 @@ fn what_scores_learn_from_is_none_of_the_test_images() {
     let bench = Bench::new();
     let of = |name: &str| of_logits(&bench, name, "test", &[[2.0, 0.0], [3.0, 1.0]], &[0, 1]);
     let [id, ood, train, other] = ["id", "ood", "train", "other"].map(of);
-    let params = serde_json::json!({ "scores": ["msp"], "convention": "openood" });
-    let params = serde_json::from_value(params).unwrap();
-    let asked = |train: RunId, validation: RunId, ood_validation: RunId| {
+    let asked_of = |score: &str, train: RunId, validation: RunId, ood_validation: RunId| {
+        let params = serde_json::json!({ "scores": [score], "convention": "openood" });
+        let params = serde_json::from_value(params).unwrap();
         let observations = crate::stage::evaluate::Observations {
             id: id.into(),
             ood: vec![("ood".to_owned(), ood.into())],
@@ -108,8 +160,12 @@ fn what_scores_learn_from_is_none_of_the_test_images() {
         let spec = crate::stage::evaluate::ask(&params, &observations).spec(&bench.store);
         spec.map(|_| ()).map_err(|error| error.to_string())
     };
-    // Validation images may be those of the training.
+    let asked = |train, validation, ood_validation| asked_of("msp", train, validation, ood_validation);
+    // Validation images may be those of the training, but not where values are searched on them.
     assert_eq!(asked(train, train, other), Ok(()));
+    let said = asked_of("gen", train, train, other).unwrap_err();
+    assert!(said.contains("these are the training images"), "{said}");
+    assert_eq!(asked_of("gen:top=1", train, train, other), Ok(()));
     for (wrong, words) in [
         (asked(ood, train, other), "the training images once more"),
         (

@@ -10,7 +10,8 @@ use dream_ood::exchange::ExchangeError;
 use dream_ood::ood::{Bootstrap, Convention, Spread};
 use dream_ood::stage::MetricName;
 use dream_ood::stage::compare::{self, Comparison, Network, PAIRED_METRICS, Paired};
-use dream_ood::stage::evaluate::METRICS;
+use dream_ood::stage::evaluate::{self, METRICS};
+use dream_ood::store::{Readable as _, Store};
 use dream_schema::RunId;
 use serde_json::json;
 
@@ -198,6 +199,11 @@ impl Compare {
                 known.join(", ")
             )));
         }
+        if draws_subsets(&session.store, networks)? {
+            session.bars.say(
+                "--paired compares over all images of the sets, not over the subsets that evaluations drew",
+            );
+        }
         let bootstrap = Bootstrap {
             draws: self.draws,
             seed: self.seed,
@@ -271,6 +277,16 @@ impl Compare {
             None => Ok(()),
         }
     }
+}
+
+/// Says whether an evaluation measures subsets of its OOD sets.
+fn draws_subsets(store: &Store, networks: &[Network]) -> Result<bool> {
+    for run in networks.iter().flat_map(|network| &network.evaluations) {
+        if evaluate::draws(&store.run(*run)?)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Returns the evaluations of a preset, with all its settings and seeds, that the store has.

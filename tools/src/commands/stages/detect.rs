@@ -154,13 +154,12 @@ impl Detect {
             backbone.put_into(&mut params.training);
         }
         // What a network consists of is given by its name.
-        let training = serde_json::to_value(&params.training)?;
-        let of_network = |key: &str| self.backbone.map(|_| training[key].clone());
+        let network = self.backbone.map(|_| &params.training);
         let options = [
-            ("training.depth", of_network("depth")),
-            ("training.width", of_network("width")),
-            ("training.form", of_network("form")),
-            ("training.stem", of_network("stem")),
+            ("training.depth", json(&network.map(|of| of.depth))),
+            ("training.width", json(&network.map(|of| of.width))),
+            ("training.form", json(&network.map(|of| of.form))),
+            ("training.stem", json(&network.map(|of| of.stem))),
             ("training.epochs", json(&self.epochs)),
             ("training.augment", json(&self.augment.and_then(Policy::of_name))),
             ("training.mix", json(&self.mix.map(MixImages::new))),

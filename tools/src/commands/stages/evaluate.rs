@@ -45,8 +45,9 @@ pub struct Evaluate {
     #[arg(long)]
     full_spectrum: bool,
     /// The scores, as in `msp,knn:k=10`, or `all`, without those that cannot be had from what is there (no
-    /// validation images, features too narrow, no network behind imported activations); `dream scores` lists
-    /// them, and which of them run the network
+    /// validation images, features too narrow, no network behind imported activations, for `dream` and
+    /// `extra-class` a classifier that was trained otherwise); `dream scores` lists them, and which of them
+    /// run the network
     #[arg(long, value_name = "NAME[:KEY=NUMBER],...|all", value_delimiter = ',')]
     scores: Vec<ScoreSpec>,
     /// Measures so many random subsets of each OOD set, each a fifth as large as the in-distribution set, and
@@ -63,7 +64,7 @@ pub struct Evaluate {
         conflicts_with = "activations"
     )]
     ood_validation: Option<TestSet>,
-    /// Metrics beside FPR95, AUROC and AUPR, or `all` of these
+    /// Metrics beside FPR95, AUROC and AUPR, or `all` of these that can be had from what is there
     #[arg(long, value_name = "NAME,...|all", value_delimiter = ',', value_parser = extra_metric)]
     metrics: Vec<ExtraMetrics>,
     /// Split of the in-distribution set that scores learn from beside the training images, for those that do
@@ -262,19 +263,17 @@ impl Evaluate {
     }
 
     /// Refuses scores that are named and that come with a method of training by which none of the classifiers
-    /// was trained. Which of the classifiers go without is told.
+    /// was trained. Which of the classifiers go without is told, and what `all` leaves out.
     fn check_own_scores(
         &self,
         session: &Session<'_>,
         detectors: &[RunId],
         refusals: &mut Refusals,
     ) -> Result<()> {
-        let needed = self
-            .scores
-            .iter()
-            .filter_map(|score| OwnScore::from_name(score.name()));
-        let needed: Vec<OwnScore> = needed.collect();
-        if !self.names_scores() || needed.is_empty() {
+        let named = |score: &OwnScore| self.scores.iter().any(|spec| spec.name() == score.name());
+        let is_needed = |score: &&OwnScore| self.asks_for_all() || named(score);
+        let needed: Vec<OwnScore> = OwnScore::ALL.iter().filter(is_needed).copied().collect();
+        if needed.is_empty() {
             return Ok(());
         }
         let own = |run: &RunId| evaluate::own_score(&session.store, &(*run).into());
@@ -283,7 +282,10 @@ impl Evaluate {
             let without = detectors.iter().zip(&own).filter(|(_, own)| **own != Some(score));
             let without: Vec<RunId> = without.map(|(run, _)| *run).collect();
             if without.len() == detectors.len() {
-                refusals.refuse("scores", score.needs());
+                match self.asks_for_all() {
+                    true => tell_left_out(session, score),
+                    false => refusals.refuse("scores", score.needs()),
+                }
                 continue;
             }
             for run in without {
@@ -434,8 +436,16 @@ impl Evaluate {
         };
         if self.asks_for_all() {
             settings.scores = all_scores(session, There::of(&session.store, &observations)?);
+            let others = OwnScore::ALL.iter().filter(|score| own != Some(**score));
+            others.for_each(|score| tell_left_out(session, *score));
         }
         let mut params = settings.params(own);
+        if self.metrics.iter().any(ExtraMetrics::is_all) {
+            params.metrics = evaluate::all_metrics(&session.store, &params, &observations)?;
+            let left = EXTRA_METRICS.iter().filter(|name| !params.metrics.contains(name));
+            let left: Vec<&str> = left.map(|name| name.name()).collect();
+            tell_left_out_for_lack(session, &left);
+        }
         if self.names_scores() {
             // What is named is computed or refused.
             params.scores.clone_from(&settings.scores);
@@ -476,18 +486,34 @@ impl Evaluate {
 /// Every score that can be had from what is there; the user is told of the others.
 fn all_scores(session: &Session<'_>, there: There) -> Vec<ScoreSpec> {
     let (chosen, left) = evaluate::all(there);
+    tell_left_out_for_lack(session, &left);
+    chosen
+}
+
+/// Tells what `all` leaves out of scores or metrics, if anything.
+fn tell_left_out_for_lack(session: &Session<'_>, left: &[&str]) {
     if !left.is_empty() {
         let left = left.join(", ");
         session
             .bars
             .say(&format!("left out, for what they need is not there: {left}"));
     }
-    chosen
+}
+
+/// Tells of a score that `all` leaves out, for the classifier was trained by another method.
+fn tell_left_out(session: &Session<'_>, score: OwnScore) {
+    session.bars.say(&format!("left out: {}", score.needs()));
 }
 
 /// A metric, or all of those that are stored only where they are asked for.
 #[derive(Clone, Debug)]
 struct ExtraMetrics(&'static [MetricName]);
+
+impl ExtraMetrics {
+    fn is_all(&self) -> bool {
+        self.0.len() == EXTRA_METRICS.len()
+    }
+}
 
 fn extra_metric(word: &str) -> Result<ExtraMetrics, String> {
     let known = || EXTRA_METRICS.iter().map(|metric| metric.name());
