@@ -9,6 +9,20 @@ const MOST_PER_BYTE: u64 = 2048;
 /// Bytes of pixels that any file may promise.
 const FREE: u64 = 1 << 20;
 
+/// Returns the bits of a pixel as a PNG packs them, by its head: those of a palette's picture are less than
+/// those of its colours.
+pub(crate) fn png_bits_per_pixel(bytes: &[u8]) -> Option<u16> {
+    let (depth, colours) = (u16::from(*bytes.get(24)?), *bytes.get(25)?);
+    let channels = match colours {
+        0 | 3 => 1,
+        4 => 2,
+        2 => 3,
+        6 => 4,
+        _ => return None,
+    };
+    Some(depth * channels)
+}
+
 /// Checks that a file of `len` bytes can hold the pixels that its header promises, before memory is asked for
 /// them.
 ///

@@ -9,7 +9,7 @@ use image::{DynamicImage, ImageDecoder as _, ImageError, ImageFormat, ImageReade
 use super::bulk::Part;
 use super::error::DatasetError;
 use super::{files, jpeg};
-use crate::bitmap::check_promise;
+use crate::bitmap::{check_promise, png_bits_per_pixel};
 use crate::content::{self, Content};
 
 /// What a reader of one container format offers.
@@ -164,7 +164,10 @@ impl Pixels {
         let said = |error: ImageError| error.to_string().trim_end().to_owned();
         let decoder = reader.into_decoder().map_err(said)?;
         let (width, height) = decoder.dimensions();
-        let bits = decoder.original_color_type().bits_per_pixel();
+        let packed = (format == ImageFormat::Png).then(|| png_bits_per_pixel(bytes));
+        let bits = packed
+            .flatten()
+            .unwrap_or_else(|| decoder.original_color_type().bits_per_pixel());
         check_promise(bytes.len(), width, height, bits)?;
         if decoder.total_bytes() > DECODER_MEMORY {
             return Err(format!("its {width}x{height} pixels are too many"));

@@ -140,3 +140,32 @@ fn a_page_header_that_goes_on_beyond_its_file_is_damage() {
     let error = describe(&fixture("endless.parquet"), &Reading::default());
     assert!(matches!(error, Err(DatasetError::Corrupt { .. })), "{error:?}");
 }
+
+#[test]
+fn a_large_picture_of_one_colour_is_read_whatever_its_bits_are() {
+    use ::png::{BitDepth, ColorType, Encoder};
+    let side = 2_000_u32;
+    for (colours, depth, bits) in [
+        (ColorType::Indexed, BitDepth::Eight, 8),
+        (ColorType::Indexed, BitDepth::One, 1),
+        (ColorType::Grayscale, BitDepth::One, 1),
+        (ColorType::Rgb, BitDepth::Eight, 24),
+    ] {
+        let mut bytes = Vec::new();
+        let mut encoder = Encoder::new(&mut bytes, side, side);
+        encoder.set_color(colours);
+        encoder.set_depth(depth);
+        if colours == ColorType::Indexed {
+            encoder.set_palette(vec![9, 9, 9, 200, 100, 50]);
+        }
+        let rows = vec![0; side as usize * (side as usize * bits).div_ceil(8)];
+        encoder.write_header().unwrap().write_image_data(&rows).unwrap();
+        let read = Pixels::of_file(&bytes).unwrap();
+        assert_eq!(
+            (read.width, read.height),
+            (2_000, 2_000),
+            "{colours:?} of {} bytes",
+            bytes.len()
+        );
+    }
+}

@@ -66,13 +66,25 @@ impl Groups<'_> {
     }
 }
 
+impl Groups<'_> {
+    /// Returns the statistics of a column whose least and greatest value they say: of floats they leave out
+    /// NaN, which in a query is greater than all others, or with its sign set less.
+    fn bounds_of(&self, column: &Column) -> Option<StatisticsConverter<'_>> {
+        let field = self.schema.field_with_name(&column.name).ok()?;
+        match field.data_type().is_floating() {
+            true => None,
+            false => self.of(column),
+        }
+    }
+}
+
 impl PruningStatistics for Groups<'_> {
     fn min_values(&self, column: &Column) -> Option<ArrayRef> {
-        self.of(column)?.row_group_mins(self.groups).ok()
+        self.bounds_of(column)?.row_group_mins(self.groups).ok()
     }
 
     fn max_values(&self, column: &Column) -> Option<ArrayRef> {
-        self.of(column)?.row_group_maxes(self.groups).ok()
+        self.bounds_of(column)?.row_group_maxes(self.groups).ok()
     }
 
     fn num_containers(&self) -> usize {

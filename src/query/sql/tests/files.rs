@@ -138,3 +138,35 @@ fn files_of_others_are_tables_too() {
     assert!(ask(folder.path(), "SELECT 1").is_err());
     assert!(ask(Path::new("/no/such/folder"), "SELECT 1").is_err());
 }
+
+#[test]
+fn rows_whose_number_is_none_are_found_where_statistics_leave_them_out() {
+    use arrow::array::{Float32Array, Float64Array};
+    let folder = tempfile::tempdir().unwrap();
+    let columns: [(&str, ArrayRef); 3] = [
+        ("id", Arc::new(Int64Array::from(vec![1, 2, 3]))),
+        ("x", Arc::new(Float64Array::from(vec![1.0, f64::NAN, 1.0]))),
+        ("y", Arc::new(Float32Array::from(vec![1.0, -f32::NAN, 1.0]))),
+    ];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let target = Target::new(folder.path().join("t.parquet"));
+    write_parquet(
+        &target,
+        "t",
+        &batch.schema(),
+        [Ok::<_, QueryError>(batch.clone())],
+    )
+    .unwrap();
+    for (condition, ids) in [
+        ("x > 1000", &["2"][..]),
+        ("x <> 1.0", &["2"]),
+        ("NOT (x < 1000)", &["2"]),
+        ("x = 1.0", &["1", "3"]),
+        ("isnan(y)", &["2"]),
+        ("y < -1000", &["2"]),
+        ("id > 1000", &[]),
+    ] {
+        let sql = format!("SELECT id FROM t WHERE {condition} ORDER BY id");
+        assert_eq!(ask(folder.path(), &sql).unwrap(), ids, "{condition}");
+    }
+}
