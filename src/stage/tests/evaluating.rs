@@ -316,7 +316,7 @@ fn seen(split: &str) -> observe::Params {
 /// Copies the split folders of classes of a set, each class called as `named` says.
 fn renamed(set: &Path, named: impl Fn(&str) -> String) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
-    for split in ["train", "test"] {
+    for split in ["train", "test", "val"] {
         for class in files(&set.join(split)) {
             let name = named(&class.file_name().unwrap().to_string_lossy());
             let to = copy.path().join(split).join(name);
