@@ -29,7 +29,8 @@ pub struct Imported {
 /// # Errors
 /// [`ArchiveError::NoFolder`], [`ArchiveError::Empty`], [`ArchiveError::UnknownRun`],
 /// [`ArchiveError::Conflict`] if a run has another digest here, [`ArchiveError::Damaged`] if rows are missing
-/// or are not the run's, [`ArchiveError::Interrupted`], and whatever store and place fail with. Runs before it stay.
+/// or are not the run's, [`ArchiveError::Interrupted`], and whatever store and place fail with. Runs before
+/// it stay.
 pub fn import(
     store: &Store,
     place: &dyn Place,

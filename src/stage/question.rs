@@ -203,8 +203,8 @@ impl<S: Stage> Asked<S> {
             if !Path::new(&path).exists() {
                 let name = &entry.name;
                 let found = format!(
-                    "`{name}` was registered from {path}, and nothing is there now; `dream dataset add {name} \
-                     PATH` tells where it is"
+                    "`{name}` was registered from {path}, and nothing is there now; `dream dataset add \
+                     {name} PATH` tells where it is"
                 );
                 refusals.refuse(role, found);
             }

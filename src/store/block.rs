@@ -27,8 +27,8 @@ pub struct BlockInfo {
     pub width: u32,
     /// Bytes of the blocks that begin with them.
     pub bytes: u64,
-    /// The class of all of them, if the index says it (from format 2 on, for rows of a class). Others may have one
-    /// too.
+    /// The class of all of them, if the index says it (from format 2 on, for rows of a class). Others may
+    /// have one too.
     pub class_name: Option<Arc<str>>,
 }
 

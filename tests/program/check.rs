@@ -263,9 +263,12 @@ fn a_set_that_has_moved_is_told_before_any_work() {
     ];
     good(path, &observe);
     // A pipeline that names it by the name that it was registered under.
-    let from = "{ name = \"textures\", path = \"../ood/textures.parquet\" }";
+    let from = format!(
+        "{{ name = \"textures\", path = \"{}/ood/textures.parquet\" }}",
+        data().display()
+    );
     let whole = ["run", "-q", "mine.toml", "--seed", "9", "--check"];
-    preset(path, &[(from, "{ name = \"moving\" }")]);
+    preset(path, &[(&from, "{ name = \"moving\" }")]);
     good(path, &whole);
     std::fs::rename(path.join("pictures"), path.join("moved")).unwrap();
     for args in [&observe[..], &whole] {

@@ -90,8 +90,8 @@ pub(super) fn unread_columns(batch: &RecordBatch, table: &SchemaRef, read: &[&[&
     in_words(beside.chain(unnamed).collect())
 }
 
-/// Says whether one of the columns that are told of may say the class of each row: numbers in a column without
-/// a name are those of the rows.
+/// Says whether one of the columns that are told of may say the class of each row: numbers in a column
+/// without a name are those of the rows.
 pub(super) fn may_say_classes(batch: &RecordBatch, table: &SchemaRef, read: &[&[&str]]) -> bool {
     let has_words = unnamed(batch).any(|text| text.parse::<f64>().is_err());
     has_words || beside(batch, table, read).next().is_some()
