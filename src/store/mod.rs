@@ -29,15 +29,15 @@
 //! New stores have format 3. Older ones are read and written as what they are forever, or until
 //! [`Store::upgrade`].
 //!
-//! Blocks of a strip never overlap; small ones are joined when their run is finished. redb rounds a value up
-//! to a power of two and reads it whole, so blocks and chunks are cut to fill one, at most 1 MiB. From
-//! format 2 on only wide blocks and those of tables without wide columns are cut so: the narrow columns of a
-//! table that has wide ones take so little that a block holds as many rows as fit into 1 MiB, most often a whole class.
-//! So a question that needs no vectors, tensors or pictures reads few and small blocks and none of the wide
-//! ones; what is in both is put together by ranges of rows. In a narrow block a column whose values are all
-//! the same is written once, and `index` not at all where it counts up from the key (`format/v2.rs`). A
-//! narrow index entry ends with a byte 1 and the name of the class if all rows of the block have one, so
-//! blocks of other classes need not be read.
+//! Blocks of a strip never overlap; small ones are joined when their run is finished. redb rounds a value
+//! up to a power of two and reads it whole, so blocks and chunks are cut to fill one, at most 1 MiB. From
+//! format 2 on only wide blocks and those of tables without wide columns are cut so: the narrow columns of
+//! a table that has wide ones take so little that a block holds as many rows as fit into 1 MiB, most often
+//! a whole class. So a question that needs no vectors, tensors or pictures reads few and small blocks and
+//! none of the wide ones; what is in both is put together by ranges of rows. In a narrow block a column
+//! whose values are all the same is written once, and `index` not at all where it counts up from the key
+//! (`format/v2.rs`). A narrow index entry ends with a byte 1 and the name of the class if all rows of the
+//! block have one, so blocks of other classes need not be read.
 //!
 //! What can be answered without rows (which indexes are there, how many, how wide) is answered from an index,
 //! which is small. redb does not checksum what it reads: an index entry carries the BLAKE3 of its block, and
