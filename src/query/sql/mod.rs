@@ -13,6 +13,7 @@ mod columns;
 mod depth;
 mod dialect;
 mod effort;
+mod floats;
 mod folder;
 mod functions;
 mod growth;
@@ -284,5 +285,5 @@ async fn plan(context: &SessionContext, sql: &str, depth: usize) -> Result<Logic
         what: e.message().into_owned(),
     };
     options.verify_plan(&plan).map_err(refused)?;
-    Ok(plan)
+    floats::compared(plan).map_err(message::error)
 }

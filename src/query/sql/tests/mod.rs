@@ -112,6 +112,42 @@ fn columns_of_joined_tables_have_names_of_their_own() {
 }
 
 #[test]
+fn a_number_that_an_answer_shows_is_found_again() {
+    let s = sample();
+    let shown = lines(
+        &s,
+        "SELECT index, knn_distance FROM outliers WHERE class_id = 1 AND index < 40",
+    );
+    assert_eq!(shown.len(), 40);
+    for row in shown {
+        let (index, distance) = row.split_once(' ').unwrap();
+        for condition in [
+            format!("knn_distance = {distance}"),
+            format!("{distance} = knn_distance"),
+            format!("knn_distance IN ({distance}, -1.5)"),
+            format!("knn_distance BETWEEN {distance} AND {distance}"),
+            format!("knn_distance >= {distance} AND NOT knn_distance > {distance}"),
+            format!("-knn_distance = -{distance}"),
+        ] {
+            let condition = format!("class_id = 1 AND index = {index} AND {condition}");
+            let sql = format!("SELECT count(*) FROM outliers WHERE {condition}");
+            assert_eq!(lines(&s, &sql), ["1"], "{condition}");
+            let filter = Filter {
+                condition: Some(condition.clone()),
+                ..Filter::all(TableName::Artifacts(Table::Outliers))
+            };
+            let rows: Result<Vec<_>, _> = filter.rows(&s.store).unwrap().collect();
+            assert_eq!(count(&rows.unwrap()), 1, "{condition}");
+        }
+    }
+    // What 32 bits cannot hold is no number of theirs.
+    assert_eq!(
+        lines(&s, "SELECT count(*) FROM outliers WHERE knn_distance < 1e300"),
+        ["9000"]
+    );
+}
+
+#[test]
 fn parts_of_times_can_be_asked_for() {
     let s = sample();
     let sql = "SELECT extract(year FROM started_at) = date_part('year', started_at),
