@@ -19,7 +19,7 @@ use datafusion::prelude::SessionConfig;
 use super::growth::{self, Planned};
 use super::parquet::Folder;
 use super::provider::{StoreTable, external};
-use super::{aggregates, bytes, functions, json, message};
+use super::{aggregates, bytes, functions, json, message, narrow};
 use crate::query::scan::Counter;
 use crate::query::{self, QueryError, QueryOptions, TableName};
 use crate::store::Snapshot;
@@ -78,6 +78,10 @@ pub(super) fn context(
     // `extract(year from started_at)`.
     let planner = Arc::new(DatetimeFunctionPlanner);
     context.register_expr_planner(planner).map_err(message::error)?;
+    let narrow = Arc::new(narrow::Narrow);
+    context
+        .register_function_rewrite(narrow)
+        .map_err(message::error)?;
     let counter = counter.clone();
     let catalog = context.catalog(CATALOG).ok_or(QueryError::Engine)?;
     catalog

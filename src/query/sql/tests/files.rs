@@ -7,7 +7,7 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::util::display::array_value_to_string;
 use dream_schema::Table;
 
-use super::lines;
+use super::{count, lines};
 use crate::exchange::{Target, write_parquet};
 use crate::query::tests::{Sample, sample};
 use crate::query::{Filter, QueryError, Sql, TableName};
@@ -137,6 +137,48 @@ fn files_of_others_are_tables_too() {
     std::fs::write(target.path, b"PAR1 no").unwrap();
     assert!(ask(folder.path(), "SELECT 1").is_err());
     assert!(ask(Path::new("/no/such/folder"), "SELECT 1").is_err());
+}
+
+#[test]
+fn numbers_equal_what_is_shown_of_them() {
+    let s = sample();
+    let folder = tempfile::tempdir().unwrap();
+    export(&s, folder.path());
+    let shown = 7.0 * 0.001_f32;
+    assert_ne!(f64::from(shown).to_string(), shown.to_string());
+    for (condition, rows) in [
+        (format!("knn_distance = {shown}"), 3),
+        (format!("{shown} = knn_distance"), 3),
+        (format!("knn_distance <> {shown}"), 8997),
+        (format!("knn_distance <= {shown}"), 24),
+        (format!("knn_distance < {shown}"), 21),
+        (format!("knn_distance >= {shown}"), 8979),
+        (format!("knn_distance > {shown}"), 8976),
+        (format!("knn_distance IS NOT DISTINCT FROM {shown}"), 3),
+        (format!("knn_distance IN ({shown}, 1)"), 6),
+        (format!("knn_distance NOT IN ({shown}, 1e300)"), 8997),
+        (format!("knn_distance BETWEEN {shown} AND {shown}"), 3),
+        (format!("abs(knn_distance) = {shown}"), 3),
+        // No number of 32 bits stands for these.
+        ("knn_distance < 1e300".to_owned(), 9000),
+        ("knn_distance < 1e-300".to_owned(), 3),
+        // Whoever asks for 64 bits has them.
+        (format!("CAST(knn_distance AS DOUBLE) = {shown}"), 0),
+    ] {
+        let sql = format!("SELECT count(*) FROM outliers WHERE {condition}");
+        assert_eq!(lines(&s, &sql), [rows.to_string()], "{condition}");
+        assert_eq!(
+            ask(folder.path(), &sql).unwrap(),
+            [rows.to_string()],
+            "{condition}"
+        );
+        let filter = Filter {
+            condition: Some(condition.clone()),
+            ..Filter::all(TableName::Artifacts(Table::Outliers))
+        };
+        let batches: Result<Vec<_>, _> = filter.rows(&s.store).and_then(Iterator::collect);
+        assert_eq!(count(&batches.unwrap()), rows, "{condition}");
+    }
 }
 
 #[test]

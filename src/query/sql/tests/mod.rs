@@ -112,39 +112,19 @@ fn columns_of_joined_tables_have_names_of_their_own() {
 }
 
 #[test]
-fn a_number_that_an_answer_shows_is_found_again() {
+fn what_is_selected_compares_as_conditions_do() {
     let s = sample();
-    let shown = lines(
-        &s,
-        "SELECT index, knn_distance FROM outliers WHERE class_id = 1 AND index < 40",
-    );
-    assert_eq!(shown.len(), 40);
-    for row in shown {
-        let (index, distance) = row.split_once(' ').unwrap();
-        for condition in [
-            format!("knn_distance = {distance}"),
-            format!("{distance} = knn_distance"),
-            format!("knn_distance IN ({distance}, -1.5)"),
-            format!("knn_distance BETWEEN {distance} AND {distance}"),
-            format!("knn_distance >= {distance} AND NOT knn_distance > {distance}"),
-            format!("-knn_distance = -{distance}"),
-        ] {
-            let condition = format!("class_id = 1 AND index = {index} AND {condition}");
-            let sql = format!("SELECT count(*) FROM outliers WHERE {condition}");
-            assert_eq!(lines(&s, &sql), ["1"], "{condition}");
-            let filter = Filter {
-                condition: Some(condition.clone()),
-                ..Filter::all(TableName::Artifacts(Table::Outliers))
-            };
-            let rows: Result<Vec<_>, _> = filter.rows(&s.store).unwrap().collect();
-            assert_eq!(count(&rows.unwrap()), 1, "{condition}");
-        }
-    }
-    // What 32 bits cannot hold is no number of theirs.
-    assert_eq!(
-        lines(&s, "SELECT count(*) FROM outliers WHERE knn_distance < 1e300"),
-        ["9000"]
-    );
+    // Of the three classes one row each has the number that is shown so.
+    let sql =
+        "SELECT count(*) FILTER (WHERE knn_distance = 0.007), sum(CASE WHEN knn_distance = 0.007 THEN 1 END),
+               bool_or(knn_distance = 0.007) FROM outliers";
+    assert_eq!(lines(&s, sql), ["3 3 true"]);
+    let sql =
+        "SELECT knn_distance = 0.007, -knn_distance = -0.007 FROM outliers WHERE class_id = 1 AND index = 7";
+    assert_eq!(lines(&s, sql), ["true true"]);
+    let sql = "SELECT count(*) FROM outliers a JOIN outliers b ON a.run = b.run AND a.index = b.index
+               AND a.class_id = b.class_id AND a.knn_distance = 0.007";
+    assert_eq!(lines(&s, sql), ["3"]);
 }
 
 #[test]
