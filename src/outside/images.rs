@@ -56,7 +56,10 @@ pub(super) fn cifar_python(path: &Path) -> Outcome {
 
 /// A list of images, in a folder that has three.
 pub(super) fn list(path: &Path) -> Outcome {
-    let folder = folder(path, &[("a.png", PICTURE), ("b.png", PICTURE), ("c.png", PICTURE)])?;
+    let folder = folder(
+        path,
+        &[("a.png", PICTURE), ("b.png", PICTURE), ("c.png", PICTURE)],
+    )?;
     let lists = BTreeMap::from([("test".to_owned(), path.to_owned())]);
     whole(
         &folder,

@@ -44,7 +44,7 @@ pub fn of(reader: &str) -> Vec<Vec<u8>> {
         "image_arrays" => pictures::arrays(),
         "image_list" => vec![
             b"a.png 0\n# no\nb.png,1\r\n\"c.png\"\t1\n".to_vec(),
-            b"a.png -1\n./a.png\n".to_vec(),
+            b"a.png -1\n./b.png\n".to_vec(),
         ],
         "image_parquet" => ["none", "snappy", "zstd", "gzip"]
             .iter()
