@@ -2,7 +2,7 @@
 
 use dream_schema::OutlierKind;
 
-use super::method::{Draw, Sampler, Section, Size};
+use super::method::{Draw, Sampler, Section, Size, check_k};
 use crate::outlier::{CrossingParams, Head, OutlierError, Sampled, crossing};
 
 impl Section for CrossingParams {
@@ -24,10 +24,8 @@ impl Sampler for CrossingParams {
     }
 
     fn check_features(&self, n: usize, class: u32) -> Result<(), OutlierError> {
-        let (k, count) = (self.k, self.count);
-        if k > n {
-            return Err(OutlierError::TooFewForK { class, n, k });
-        }
+        check_k(self.k, n, class)?;
+        let count = self.count;
         // Each feature crosses once, or not at all.
         match count > n {
             true => Err(OutlierError::TooFewForCount { class, n, count }),

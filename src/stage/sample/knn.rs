@@ -2,7 +2,7 @@
 
 use dream_schema::OutlierKind;
 
-use super::method::{Draw, Sampler, Section, Size};
+use super::method::{Draw, Sampler, Section, Size, check_k};
 use crate::outlier::{OutlierError, Sampled, Sampling, SamplingParams, Side, sample_class};
 
 impl Section for SamplingParams {
@@ -23,10 +23,8 @@ impl Sampler for SamplingParams {
     }
 
     fn check_features(&self, n: usize, class: u32) -> Result<(), OutlierError> {
-        let (k, select) = (self.k, self.select);
-        if k > n {
-            return Err(OutlierError::TooFewForK { class, n, k });
-        }
+        check_k(self.k, n, class)?;
+        let select = self.select;
         match select > n {
             true => Err(OutlierError::TooFewForSelect { class, n, select }),
             false => Ok(()),

@@ -39,11 +39,7 @@ pub(super) trait Sampler {
 
     /// Checks the number of a class's features: the k-NN distance needs k of them.
     fn check_features(&self, n: usize, class: u32) -> Result<(), OutlierError> {
-        let k = self.size().k;
-        match k > n {
-            true => Err(OutlierError::TooFewForK { class, n, k }),
-            false => Ok(()),
-        }
+        check_k(self.size().k, n, class)
     }
 
     /// Returns the size of the question, for other methods to take over.
@@ -73,6 +69,14 @@ pub(super) trait Sampler {
     /// The temperature of the encoder that made the features, where the method needs to know it.
     fn temperature(&mut self) -> Option<&mut Option<f64>> {
         None
+    }
+}
+
+/// Refuses more neighbours than a class has features.
+pub(super) fn check_k(k: usize, n: usize, class: u32) -> Result<(), OutlierError> {
+    match k > n {
+        true => Err(OutlierError::TooFewForK { class, n, k }),
+        false => Ok(()),
     }
 }
 

@@ -355,6 +355,14 @@ fn features_that_do_not_fit_are_refused() {
         },
     );
     assert!(said.contains("k = 9") && said.contains("only 7"), "{said}");
+    let boundary = CrossingParams {
+        count: 8,
+        k: 5,
+        temperature: Some(0.1),
+        ..CrossingParams::DEFAULT
+    };
+    let said = few.run(&Method::Boundary(boundary)).unwrap_err().to_string();
+    assert!(said.contains("count = 8") && said.contains("it has 7"), "{said}");
     // Twice as wide: as many values as twice as many features would have.
     let wide = fixture(20, 2 * WIDTH);
     let said = message(&wide, SMALL);
