@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, UInt64Array};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::Session;
 use datafusion::common::pruning::PruningStatistics;
 use datafusion::common::{Column, DFSchema, ScalarValue};
@@ -70,11 +70,12 @@ impl Groups<'_> {
     /// Returns the statistics of a column whose least and greatest value they say: of floats they leave out
     /// NaN, which in a query is greater than all others, or with its sign set less.
     fn bounds_of(&self, column: &Column) -> Option<StatisticsConverter<'_>> {
-        let field = self.schema.field_with_name(&column.name).ok()?;
-        match field.data_type().is_floating() {
-            true => None,
-            false => self.of(column),
-        }
+        let statistics = self.of(column)?;
+        let values = match statistics.arrow_field().data_type() {
+            DataType::Dictionary(_, values) => values,
+            other => other,
+        };
+        (!values.is_floating()).then_some(statistics)
     }
 }
 

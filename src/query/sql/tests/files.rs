@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::DataType;
 use arrow::util::display::array_value_to_string;
 use dream_schema::Table;
 
@@ -185,8 +186,11 @@ fn numbers_equal_what_is_shown_of_them() {
 fn rows_whose_number_is_none_are_found_where_statistics_leave_them_out() {
     use arrow::array::{Float32Array, Float64Array};
     let folder = tempfile::tempdir().unwrap();
-    let columns: [(&str, ArrayRef); 3] = [
+    let words = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Float64));
+    let packed = arrow::compute::cast(&Float64Array::from(vec![1.0, f64::NAN, 1.0]), &words).unwrap();
+    let columns: [(&str, ArrayRef); 4] = [
         ("id", Arc::new(Int64Array::from(vec![1, 2, 3]))),
+        ("z", packed),
         ("x", Arc::new(Float64Array::from(vec![1.0, f64::NAN, 1.0]))),
         ("y", Arc::new(Float32Array::from(vec![1.0, -f32::NAN, 1.0]))),
     ];
@@ -206,6 +210,8 @@ fn rows_whose_number_is_none_are_found_where_statistics_leave_them_out() {
         ("x = 1.0", &["1", "3"]),
         ("isnan(y)", &["2"]),
         ("y < -1000", &["2"]),
+        ("z > 1000", &["2"]),
+        ("z <> 1.0", &["2"]),
         ("id > 1000", &[]),
     ] {
         let sql = format!("SELECT id FROM t WHERE {condition} ORDER BY id");
