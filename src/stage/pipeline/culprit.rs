@@ -11,10 +11,11 @@ pub(super) fn find(table: &Table, line: &str) -> Option<String> {
     let said = refusal(table)?;
     let mut keys = Vec::new();
     leaves(table, &mut Vec::new(), &mut keys);
-    keys.retain(|(key, value)| {
+    keys.retain(|(key, value)| is_of(line, key) && speaks_of(&said, key, value));
+    keys.retain(|(key, _)| {
         let mut without = table.clone();
         remove(&mut without, key);
-        is_of(line, key) && speaks_of(&said, key, value) && refusal(&without).as_ref() != Some(&said)
+        refusal(&without).as_ref() != Some(&said)
     });
     match keys.as_slice() {
         [(key, _)] => Some(key.join(".")),

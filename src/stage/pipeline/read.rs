@@ -143,6 +143,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn no_preset_takes_a_set_that_another_brings_along_for_its_own() {
+        let presets = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/presets");
+        let (mut brought, mut wanted) = (Vec::new(), Vec::new());
+        for file in std::fs::read_dir(presets).unwrap() {
+            let data = Preset::read(&file.unwrap().path()).unwrap().data;
+            for named in data.ood.into_iter().chain([data.id]).chain(data.ood_validation) {
+                match named.path {
+                    Some(_) => brought.push(named.name),
+                    None => wanted.push(named.name),
+                }
+            }
+        }
+        assert!(brought.contains(&"textures".to_owned()) && wanted.contains(&"dtd".to_owned()));
+        wanted.retain(|name| brought.contains(name));
+        assert_eq!(wanted, [""; 0]);
+    }
+
+    #[test]
     fn presets_of_the_public_code_have_its_words_for_classes_that_there_are() {
         let presets = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/presets");
         for (name, class, prompt) in [
