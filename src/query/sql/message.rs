@@ -1,5 +1,6 @@
 //! Errors of the query engine in one clear line.
 
+use arrow::error::ArrowError;
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 use datafusion::sql::parser::Statement;
@@ -52,6 +53,11 @@ pub(super) fn error(error: DataFusionError) -> QueryError {
             let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
             let message = lines.collect::<Vec<_>>().join(" ");
             match root {
+                _ if is_overflow(root) => QueryError::Sql {
+                    message: format!(
+                        "a number does not fit its type ({message}); `cast(x AS DOUBLE)` makes it a fraction"
+                    ),
+                },
                 DataFusionError::SQL(error, _) => QueryError::Sql {
                     message: unparsed(error),
                 },
@@ -59,6 +65,18 @@ pub(super) fn error(error: DataFusionError) -> QueryError {
                 _ => QueryError::Sql { message },
             }
         }
+    }
+}
+
+/// Says whether an integer is too large for its type, by an operation or by a conversion.
+fn is_overflow(error: &DataFusionError) -> bool {
+    let DataFusionError::ArrowError(error, _) = error else {
+        return false;
+    };
+    match error.as_ref() {
+        ArrowError::ArithmeticOverflow(_) => true,
+        ArrowError::CastError(said) => said.contains("out of range"),
+        _ => false,
     }
 }
 

@@ -9,6 +9,7 @@ mod aggregates;
 mod answer;
 mod balance;
 mod bytes;
+mod checked;
 mod columns;
 mod depth;
 mod dialect;
@@ -26,6 +27,7 @@ mod pushdown;
 mod row_groups;
 mod scan;
 mod size;
+mod sum;
 mod tables;
 #[cfg(test)]
 mod tests;

@@ -32,6 +32,13 @@ impl FunctionRewrite for Narrow {
                 let bounds = [between.low.as_mut(), between.high.as_mut()];
                 narrow(&between.expr, bounds, schema)
             }
+            Expr::Case(case) => match &case.expr {
+                Some(chosen) => {
+                    let values = case.when_then_expr.iter_mut().map(|(value, _)| value.as_mut());
+                    narrow(chosen, values, schema)
+                }
+                None => false,
+            },
             _ => false,
         };
         Ok(match changed {

@@ -14,12 +14,13 @@ use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::functions::datetime::planner::DatetimeFunctionPlanner;
 use datafusion::logical_expr::TableType;
+use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
 use datafusion::prelude::SessionConfig;
 
 use super::growth::{self, Planned};
 use super::parquet::Folder;
 use super::provider::{StoreTable, external};
-use super::{aggregates, bytes, functions, json, message, narrow};
+use super::{aggregates, bytes, checked, functions, json, message, narrow, sum};
 use crate::query::scan::Counter;
 use crate::query::{self, QueryError, QueryOptions, TableName};
 use crate::store::Snapshot;
@@ -72,16 +73,19 @@ pub(super) fn context(
     for function in functions::all().chain(json::all()).chain(bytes::all()) {
         context.register_udf(function);
     }
-    for aggregate in aggregates::all() {
+    for aggregate in aggregates::all().chain([sum::checked()]) {
         context.register_udaf(aggregate);
     }
     // `extract(year from started_at)`.
     let planner = Arc::new(DatetimeFunctionPlanner);
     context.register_expr_planner(planner).map_err(message::error)?;
-    let narrow = Arc::new(narrow::Narrow);
-    context
-        .register_function_rewrite(narrow)
-        .map_err(message::error)?;
+    let rewrites: [Arc<dyn FunctionRewrite + Send + Sync>; 2] =
+        [Arc::new(narrow::Narrow), Arc::new(checked::Checked)];
+    for rewrite in rewrites {
+        context
+            .register_function_rewrite(rewrite)
+            .map_err(message::error)?;
+    }
     let counter = counter.clone();
     let catalog = context.catalog(CATALOG).ok_or(QueryError::Engine)?;
     catalog

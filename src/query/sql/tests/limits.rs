@@ -57,6 +57,7 @@ fn queries_may_nest_deep() {
     };
     assert_eq!(lines(&s, &sum("1", 20_000)), ["20000"]);
     assert_eq!(lines(&s, &sum("class_id", 500)), ["0"]);
+    assert_eq!(lines(&s, &sum("class_id - 1 - class_id * 2", 300)), ["-300"]);
     let deep = |depth: usize| {
         let (open, close) = ("abs(".repeat(depth), ")".repeat(depth));
         format!("SELECT {open}index{close} AS x FROM outliers LIMIT 1")

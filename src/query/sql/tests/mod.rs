@@ -122,9 +122,70 @@ fn what_is_selected_compares_as_conditions_do() {
     let sql =
         "SELECT knn_distance = 0.007, -knn_distance = -0.007 FROM outliers WHERE class_id = 1 AND index = 7";
     assert_eq!(lines(&s, sql), ["true true"]);
+    let sql = "SELECT CASE knn_distance WHEN 0.5 THEN 1 WHEN 0.007 THEN 2 END
+               FROM outliers WHERE class_id = 1 AND index = 7";
+    assert_eq!(lines(&s, sql), ["2"]);
     let sql = "SELECT count(*) FROM outliers a JOIN outliers b ON a.run = b.run AND a.index = b.index
                AND a.class_id = b.class_id AND a.knn_distance = 0.007";
     assert_eq!(lines(&s, sql), ["3"]);
+}
+
+#[test]
+fn integers_that_do_not_fit_are_an_error() {
+    let s = sample();
+    let largest = i64::MAX;
+    // Of constants, of columns of 64 bits, of 32 bits by themselves, and of totals: plain, of groups, of
+    // windows that grow and of those that slide.
+    for sql in [
+        format!("SELECT {largest} + 1"),
+        format!("SELECT 0 - {largest} - 2"),
+        format!("SELECT -(-{largest} - 1)"),
+        format!("SELECT max(index) * {largest} FROM outliers"),
+        "SELECT max(a.x * a.x) FROM (SELECT arrow_cast(index * 100, 'Int32') AS x FROM outliers) a"
+            .to_owned(),
+        format!("SELECT sum({largest} - index) FROM outliers"),
+        format!("SELECT sum({largest} - index) FROM outliers GROUP BY class_id"),
+        format!("SELECT sum({largest} - index) OVER (ORDER BY index) FROM outliers"),
+        format!("SELECT sum({largest} - index) OVER (ORDER BY index ROWS 2 PRECEDING) FROM outliers"),
+        format!("SELECT sum(DISTINCT {largest} - index) FROM outliers"),
+    ] {
+        let said = refusal(&s, &sql);
+        assert!(
+            said.contains("does not fit") && !said.contains('\n'),
+            "{sql}: {said}"
+        );
+    }
+    for (sql, right) in [
+        (
+            "SELECT 9223372036854775806 + 1, 2 - 3, -(2 * 3)",
+            "9223372036854775807 -1 -6",
+        ),
+        (
+            "SELECT sum(index), sum(DISTINCT index), sum(index * 1.5) FROM outliers",
+            "13495500 4498500 20243250.0",
+        ),
+        ("SELECT sum(index - 1) - 1 FROM outliers WHERE index < 0", ""),
+        (
+            "SELECT max(x), min(x) FROM (SELECT sum(index) OVER (ORDER BY index ROWS 1 PRECEDING) AS x
+          FROM outliers WHERE class_id = 1)",
+            "5997 0",
+        ),
+        (
+            "SELECT arrow_typeof(sum(o.index)), arrow_typeof(sum(value)) FROM outliers o, metrics",
+            "Int64 Float64",
+        ),
+        (
+            "SELECT sum(index) AS n FROM outliers GROUP BY class_id ORDER BY n LIMIT 1",
+            "4498500",
+        ),
+        // A part of a total may be larger than what the total fits.
+        (
+            "SELECT sum(x) FROM (VALUES (9223372036854775807), (5), (-9)) AS t(x)",
+            "9223372036854775803",
+        ),
+    ] {
+        assert_eq!(lines(&s, sql), [right], "{sql}");
+    }
 }
 
 #[test]
