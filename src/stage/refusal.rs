@@ -250,8 +250,25 @@ pub fn did_you_mean(given: &str, known: impl IntoIterator<Item = impl Into<Strin
     nearest_name(given, known).map_or(String::new(), |name| format!("; did you mean `{name}`?"))
 }
 
-/// Returns a message of serde, with a suggestion where it is about a key or a word that there is not.
+/// Returns a message of serde in words that are not Rust's, with a suggestion where it is about a key or a
+/// word that there is not.
 pub fn with_suggestion(message: &str) -> String {
+    let types = [
+        ("usize", "a whole number from 0"),
+        ("u64", "a whole number from 0"),
+        ("u32", "a whole number from 0 to 4294967295"),
+        ("f64", "a number"),
+        ("f32", "a number"),
+        ("a sequence", "a list"),
+    ];
+    for (name, words) in types {
+        // `f32` is a precision too.
+        if message.starts_with("invalid ")
+            && let Some(before) = message.strip_suffix(&format!("expected {name}"))
+        {
+            return format!("{before}expected {words}");
+        }
+    }
     let about = ["unknown field ", "unknown variant "];
     let Some(start) = about.iter().find_map(|words| message.find(words)) else {
         return message.to_owned();
@@ -284,8 +301,12 @@ mod tests {
     fn a_key_that_there_is_not_is_told_with_the_one_like_it() {
         let said = with_suggestion("unknown field `epoch`, expected one of `depth`, `epochs`, `lr`");
         assert!(said.ends_with("`lr`; did you mean `epochs`?"), "{said}");
-        let other = "invalid type: null, expected f64";
+        let other = "invalid type: string \"1\", expected a boolean";
         assert_eq!(with_suggestion(other), other);
+        assert_eq!(
+            with_suggestion("invalid type: null, expected f64"),
+            "invalid type: null, expected a number"
+        );
     }
 
     #[test]

@@ -41,6 +41,19 @@ fn words_the_program_does_not_understand() {
     assert!(bad(path, 2, &["--device", "tpu", "embed"]).contains("tpu"));
     assert!(bad(path, 2, &["embed", "--preset", "nothing"]).contains("fashion-mini"));
     assert!(bad(path, 2, &["embed", "--set", "classes"]).contains("KEY=VALUE"));
+    // Parameters of one of several methods are named too.
+    for value in ["1e2", "\"x\"", "true", "-5", "1.5"] {
+        let given = format!("sampling.k={value}");
+        let said = bad(
+            path,
+            2,
+            &["sample", "--set", "sampling.select=9", "--set", &given, "--check"],
+        );
+        assert!(
+            said.contains("parameters: sampling.k: ") && said.contains("expected a whole number from 0"),
+            "{said}"
+        );
+    }
     assert!(bad(demo(), 2, &["show", "no-such-run"]).contains("no-such-run"));
     assert!(bad(demo(), 2, &["query", "nothing"]).contains("outliers"));
     assert!(bad(demo(), 2, &["sql", "SELECT nothing FROM outliers"]).contains("knn_distance"));

@@ -6,6 +6,7 @@ mod encode;
 mod evaluate;
 mod imagine;
 mod observe;
+mod overlay;
 mod sample;
 mod select;
 
@@ -26,7 +27,7 @@ use dream_ood::query::runs_batch;
 use dream_ood::stage::pipeline::{Preset, Reach};
 use dream_ood::stage::{
     Asked, ImageSource, Input, ModelSource, Refusals, Role, Room, Source, Stage, StateSource, did_you_mean,
-    lineage, with_suggestion,
+    lineage,
 };
 use dream_ood::store::{Readable as _, Store};
 use dream_schema::{Run, RunId, RunSpec};
@@ -226,45 +227,7 @@ impl Base {
         params: &P,
         options: &[(&str, Option<Value>)],
     ) -> Result<P> {
-        let mut value = serde_json::to_value(params)?;
-        for (key, given) in options {
-            if let Some(given) = given {
-                set(&mut value, key, given.clone())?;
-            }
-        }
-        let named = options.iter().filter(|(_, given)| given.is_some());
-        let mut taken: Vec<&str> = named.map(|(key, _)| *key).collect();
-        for pair in &self.set {
-            let Some((key, text)) = pair.split_once('=') else {
-                bail!(Usage(format!("--set {pair}: expected KEY=VALUE")));
-            };
-            // `--draws 5 --set draws.seed=1` sets a part of what is given; the other way round it would be
-            // lost.
-            let inside = |other: &str| other.strip_prefix(key).is_some_and(|rest| rest.starts_with('.'));
-            if let Some(other) = taken.iter().find(|other| **other == key || inside(other)) {
-                bail!(Usage(format!(
-                    "--set {pair}: `{other}` is given twice on this command line"
-                )));
-            }
-            taken.push(key);
-            // What is no JSON is a string: `--set convention=openood`.
-            let given = serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()));
-            set(&mut value, key, given)?;
-        }
-        if let Some(key) = beyond(&value, "") {
-            bail!(Usage(format!(
-                "parameters: {key}: expected a number of 3.4e38 at most"
-            )));
-        }
-        serde_path_to_error::deserialize(value).map_err(|error| {
-            let (path, message) = (error.path().to_string(), error.inner().to_string());
-            let place = if path == "." {
-                String::new()
-            } else {
-                format!("{path}: ")
-            };
-            Usage(format!("parameters: {place}{}", with_suggestion(&message))).into()
-        })
+        overlay::overlay(params, options, &self.set)
     }
 }
 
@@ -289,38 +252,6 @@ fn refuse_alias(
     if let Some(fault) = fault {
         refusals.refuse("alias", fault);
     }
-    Ok(())
-}
-
-/// Returns the key of a number that is infinite as 32 bits, of which JSON has no word.
-fn beyond(value: &Value, key: &str) -> Option<String> {
-    match value {
-        Value::Number(number) => {
-            let is_finite = number.as_f64().is_none_or(|number| (number as f32).is_finite());
-            (!is_finite).then(|| key.to_owned())
-        }
-        Value::Array(values) => values.iter().find_map(|value| beyond(value, key)),
-        Value::Object(map) => map.iter().find_map(|(name, value)| match key {
-            "" => beyond(value, name),
-            key => beyond(value, &format!("{key}.{name}")),
-        }),
-        Value::Null | Value::Bool(_) | Value::String(_) => None,
-    }
-}
-
-/// Sets the value at a dotted path.
-fn set(params: &mut Value, key: &str, given: Value) -> Result<()> {
-    let mut place = params;
-    for part in key.split('.') {
-        if place.is_null() {
-            *place = Value::Object(serde_json::Map::new());
-        }
-        let Value::Object(map) = place else {
-            bail!(Usage(format!("--set {key}: `{part}` is not inside of anything")));
-        };
-        place = map.entry(part).or_insert(Value::Null);
-    }
-    *place = given;
     Ok(())
 }
 
