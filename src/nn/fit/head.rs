@@ -3,11 +3,11 @@
 use super::{COUNTER, Candidate, HEAD, Misfit, Wanted};
 use crate::tensor_file::Entry;
 
-/// A matrix as wide as the features, with its bias.
+/// A matrix as wide as the features, with its bias where it has one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head<'f> {
     pub(super) weight: &'f Entry,
-    pub(super) bias: &'f Entry,
+    pub(super) bias: Option<&'f Entry>,
     /// Its name, below the prefix of the network where it is there.
     pub(super) name: &'f str,
     /// Whether it is not there.
@@ -53,7 +53,16 @@ pub(super) fn find<'f>(
         .into_iter()
         .find(|tier| !tier.is_empty())
         .unwrap_or_default();
-    let fitting: Vec<_> = nearest.iter().filter(|head| head.outputs() == outputs).collect();
+    // One with a bias goes before others, which may be something else than a layer.
+    let fits = |with_bias: bool| {
+        let fits = nearest
+            .iter()
+            .filter(move |head| head.outputs() == outputs && head.bias.is_some() == with_bias);
+        fits.collect::<Vec<_>>()
+    };
+    let fitting = Some(fits(true))
+        .filter(|found| !found.is_empty())
+        .unwrap_or_else(|| fits(false));
     let named = fitting
         .iter()
         .find(|head| head.name == HEAD.trim_end_matches('.'));
@@ -93,8 +102,11 @@ fn heads<'f>(
         }
         let bias = entries.iter().find(|bias| {
             let name = bias.name.strip_suffix(".bias");
-            bias.container == weight.container && name == Some(stem) && bias.shape[..] == weight.shape[..1]
-        })?;
+            bias.container == weight.container && name == Some(stem)
+        });
+        if bias.is_some_and(|bias| bias.shape[..] != weight.shape[..1]) {
+            return None;
+        }
         let below = stem
             .strip_prefix(chosen.prefix)
             .filter(|_| weight.container == chosen.container);

@@ -178,14 +178,18 @@ impl fmt::Display for Misfit {
             }
             Self::Head { found, outputs } if found.is_empty() => write!(
                 f,
-                "it has no last layer (a matrix as wide as the features, with its bias); the network needs \
-                 one of {outputs} outputs"
+                "it has no last layer (a matrix as wide as the features); the network needs one of {outputs} \
+                 outputs"
             ),
             Self::Head { found, outputs } => {
+                let several = found.iter().any(|(_, own)| own == outputs);
                 let found = found
                     .iter()
-                    .map(|(name, outputs)| format!("`{name}.bias` [{outputs}]"));
+                    .map(|(name, outputs)| format!("`{name}.weight` [{outputs}]"));
                 let found = found.collect::<Vec<_>>().join(", ");
+                if several {
+                    return write!(f, "several could be its last layer: {found}; none is called `fc`");
+                }
                 write!(
                     f,
                     "its last layer is of other outputs: {found}, the network's is [{outputs}]"

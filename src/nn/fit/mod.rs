@@ -9,7 +9,7 @@
 //! 2. `shortcut` is another word for `downsample` (DREAM-OOD, OpenOOD, the networks for CIFAR), and the words
 //!    of Hugging Face's transformers stand for torchvision's: `embedder.embedder.convolution` for `conv1`,
 //!    `encoder.stages.0.layers.1.layer.2.normalization` for `layer1.1.bn3`.
-//! 3. The last layer is a matrix as wide as the features with its bias, `fc` or any other name (`trans`,
+//! 3. The last layer is a matrix as wide as the features, with its bias or without one, `fc` or any other name (`trans`,
 //!    `linear`, `head.fc`, `classifier`), below the prefix or beside it. Of several that one is taken which
 //!    has the outputs that are wanted.
 //! 4. Every tensor of the network must be there in its shape, and the file must have no more convolutions or
@@ -38,6 +38,8 @@ use crate::tensor_file::Entry;
 const ANCHORS: [&str; 2] = ["layer1.0.conv1.weight", "block1.layer.0.conv1.weight"];
 /// The last layer.
 const HEAD: &str = "fc.";
+/// Its bias, which it may lack.
+const BIAS: &str = "fc.bias";
 /// PyTorch's counters, which nothing here needs.
 const COUNTER: &str = "num_batches_tracked";
 /// Words in the names of copies that are averages of the trained weights, or follow them.
@@ -66,7 +68,7 @@ fn body(wanted: &Wanted) -> impl Iterator<Item = (&str, &[usize])> {
 pub(crate) struct Fit<'f> {
     /// For each tensor of the network the one of the file.
     pub(crate) tensors: BTreeMap<String, &'f Entry>,
-    /// Those of shortcuts that pad, which are in no file: name and shape.
+    /// Those of shortcuts that pad and of a last layer without bias, which are in no file: name and shape.
     pub(crate) padding: Wanted,
     /// What a user should know of how they were found; empty where the file is as torchvision's.
     pub(crate) notes: Vec<String>,
@@ -88,7 +90,7 @@ pub(crate) fn fit<'f>(entries: &'f [Entry], wanted: &Wanted, new_head: bool) -> 
     let mut tensors: BTreeMap<String, &Entry> = body(wanted)
         .filter_map(|(name, _)| Some((name.to_owned(), *chosen.named.get(name)?)))
         .collect();
-    let padding: Wanted = body(wanted)
+    let mut padding: Wanted = body(wanted)
         .filter(|(name, _)| !tensors.contains_key(*name))
         .map(|(name, shape)| (name.to_owned(), shape.to_vec()))
         .collect();
@@ -116,7 +118,13 @@ pub(crate) fn fit<'f>(entries: &'f [Entry], wanted: &Wanted, new_head: bool) -> 
             notes.push(format!("the last layer is `{}`", head.full_name()));
         }
         tensors.insert("fc.weight".to_owned(), head.weight);
-        tensors.insert("fc.bias".to_owned(), head.bias);
+        match head.bias {
+            Some(bias) => drop(tensors.insert(BIAS.to_owned(), bias)),
+            None => {
+                notes.push(format!("the last layer, `{}`, has no bias", head.full_name()));
+                padding.insert(BIAS.to_owned(), vec![head.outputs()]);
+            }
+        }
     }
     Ok(Fit {
         tensors,

@@ -23,7 +23,7 @@ pub(super) fn pads<'n>(mut names: impl Iterator<Item = &'n str>, wanted: &Wanted
     !wanted.keys().any(|name| name.starts_with("layer4.")) && !names.any(is_shortcut)
 }
 
-/// Returns the numbers of a tensor of such a shortcut.
+/// Returns the numbers of a tensor of such a shortcut; of a bias, zeros.
 pub(in crate::nn) fn padded(name: &str, shape: &[usize]) -> Vec<f32> {
     match shape {
         &[out, channels, ..] => {

@@ -189,13 +189,41 @@ fn heads_of_other_names_and_places_are_found_and_told() {
             fit.notes
         );
     }
+    // A layer without a bias has one of zeros; one with a bias goes before it.
+    let mut entries = named(&wanted, |name| {
+        (name != "fc.bias").then(|| (String::new(), name.replace("fc.", "head.")))
+    });
+    let found = fit(&entries, &wanted, false).unwrap();
+    assert_eq!(found.tensors["fc.weight"].name, "head.weight");
+    assert_eq!(found.padding, Wanted::from([("fc.bias".to_owned(), vec![5])]));
+    assert_eq!(padded("fc.bias", &[5]), [0.0; 5]);
+    assert!(
+        found
+            .notes
+            .iter()
+            .any(|note| note.contains("`head`, has no bias"))
+    );
+    let features = wanted["fc.weight"][1];
+    let twice = [&entries[..], &[entry("", "prototypes.weight", &[5, features])]].concat();
+    let said = fit(&twice, &wanted, false).unwrap_err().to_string();
+    assert!(
+        said.contains("several could be") && said.contains("`prototypes.weight` [5]"),
+        "{said}"
+    );
+    entries.extend([entry("", "fc.weight", &[5, features]), entry("", "fc.bias", &[5])]);
+    let found = fit(&entries, &wanted, false).unwrap();
+    assert_eq!(found.tensors["fc.weight"].name, "fc.weight");
+    assert!(found.padding.is_empty());
     // A projection is no last layer of these classes.
     let entries = named(&wanted, |name| {
         Some((String::new(), name.replace("fc.", "fc.2.")))
     });
     let other = wanted_with_outputs(&wanted, 9);
     let said = fit(&entries, &other, false).unwrap_err().to_string();
-    assert!(said.contains("`fc.2.bias` [5]") && said.contains("[9]"), "{said}");
+    assert!(
+        said.contains("`fc.2.weight` [5]") && said.contains("[9]"),
+        "{said}"
+    );
     assert_eq!(
         fit(&entries, &other, true).unwrap().tensors.len(),
         wanted.len() - 2

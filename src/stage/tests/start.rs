@@ -66,7 +66,7 @@ fn training_starts_from_weights_in_a_file() {
     std::fs::write(&other, to_safetensors(&wide).unwrap()).unwrap();
     let wide = register_state(&bench.store, Some("wide"), &other).unwrap();
     let error = said(&still, &wide);
-    for word in ["wide.safetensors", "fc.bias", "[6]", "[3]", "new_head"] {
+    for word in ["wide.safetensors", "fc.weight", "[6]", "[3]", "new_head"] {
         assert!(error.contains(word), "{word}: {error}");
     }
     let new_head = with(serde_json::json!({ "epochs": 1, "new_head": true }));
