@@ -8,7 +8,7 @@ use candle_core::{DType, Tensor};
 use super::error::{DiffusionError, Result};
 use super::load::{load, load_vae};
 use super::outline::Outline;
-use super::picture::{bitmaps, replace_if_not_finite};
+use super::picture::{bitmaps, interpolated, replace_if_not_finite};
 use super::sampling::{Hooks, Job, Sampling};
 use super::span::TokenSpan;
 use super::text::TextEncoder;
@@ -197,6 +197,20 @@ impl Pipeline {
     /// [`DiffusionError::Shape`] for latents of another shape; the autoencoder cannot be read once more in
     /// f32; or the computation fails.
     pub fn decode(&self, latents: &Tensor) -> Result<Vec<Bitmap>> {
+        bitmaps(&self.decoded(latents)?)
+    }
+
+    /// Decodes latents as [`Self::decode`] does, to pictures of another size: what is decoded is interpolated
+    /// and cut off to bytes as the public code of DREAM-OOD does it.
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    pub fn decode_to(&self, latents: &Tensor, width: usize, height: usize) -> Result<Vec<Bitmap>> {
+        interpolated(&self.decoded(latents)?, width, height)
+    }
+
+    /// Returns what is decoded, `[b, h, w, 3]`, values around -1 to 1.
+    fn decoded(&self, latents: &Tensor) -> Result<Tensor> {
         let channels = self.vae.config().latent_channels;
         match latents.dims() {
             [b, c, h, w] if *b > 0 && *c == channels && *h > 0 && *w > 0 => {}
@@ -211,10 +225,10 @@ impl Pipeline {
         let latents = latents.to_dtype(DType::F32)?;
         let images = self.vae.decode(&latents)?;
         if self.vae.dtype() == DType::F32 {
-            return bitmaps(&images);
+            return Ok(images);
         }
         let again = |i| self.exact_vae()?.decode(&latents.narrow(0, i, 1)?);
-        bitmaps(&replace_if_not_finite(images, again)?)
+        replace_if_not_finite(images, again)
     }
 
     /// Returns the autoencoder in f32, which is read when it is first needed.

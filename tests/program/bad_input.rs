@@ -47,7 +47,16 @@ fn words_the_program_does_not_understand() {
         let said = bad(
             path,
             2,
-            &["sample", "--set", "sampling.select=9", "--set", &given, "--check"],
+            &[
+                "sample",
+                "--features",
+                "x",
+                "--set",
+                "sampling.select=9",
+                "--set",
+                &given,
+                "--check",
+            ],
         );
         assert!(
             said.contains("parameters: sampling.k: ") && said.contains("expected a whole number from 0"),

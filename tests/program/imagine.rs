@@ -254,6 +254,7 @@ fn every_option_is_part_of_the_question() {
         imagine(&["--negative", "the coat"]),
         imagine(&["--size", "48x32"]),
         imagine(&["--resize", "64"]),
+        imagine(&["--resize", "64", "--set", "resize_by=bilinear"]),
         imagine(&["--prompt", "the <class>"]),
         plain(&["--plain"]),
         plain(&["--noise", "0.05"]),
@@ -285,6 +286,7 @@ fn every_option_is_part_of_the_question() {
         "negative",
         "size",
         "resize",
+        "resize_by",
         "synthesis",
         "fixed_noise",
     ] {
@@ -313,6 +315,19 @@ fn every_option_is_part_of_the_question() {
     };
     assert_eq!(latents(&resized), latents(&id));
     assert_eq!(latents(&sized)[0].shape, [4, 8, 12]);
+    // Cut off to bytes, at the model's own size: each is the rounded one, or one less.
+    let cut = pixels(&run(
+        path,
+        &imagine(&["--resize", "32", "--set", "resize_by=bilinear"]),
+    ));
+    let rounded = pixels(&id);
+    let bytes = |pictures: &BTreeMap<_, Vec<u8>>| pictures.values().flatten().copied().collect::<Vec<u8>>();
+    let less: Vec<u8> = bytes(&rounded)
+        .iter()
+        .zip(bytes(&cut))
+        .map(|(r, c)| r - c)
+        .collect();
+    assert!(less.contains(&1) && less.iter().all(|less| *less <= 1));
 
     // Each picture says how it was made.
     for (options, words) in [

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use dream_schema::{ClassEmbedding, Table};
 
-use super::params::{Params, Size, Synthesis};
+use super::params::{Params, ResizeBy, Size, Synthesis};
 use super::{CLASS_PLACEHOLDER, vectors};
 use crate::diffusion::{Outline, TokenRule, Workload};
 use crate::engine::{Policy, Processor};
@@ -173,7 +173,9 @@ pub(super) fn resolve_sizes(params: &mut Params, model: &ModelSource) -> Result<
     }
     params.size = params.size.filter(|size| *size != own);
     let made = params.size.unwrap_or(own);
-    params.resize = params.resize.filter(|size| *size != made);
+    // What is cut off to bytes is another picture than what is rounded, at one size too.
+    let changes = |size: &Size| *size != made || params.resize_by == ResizeBy::Bilinear;
+    params.resize = params.resize.filter(changes);
     Ok(Some(outline))
 }
 

@@ -29,7 +29,7 @@ use crate::store::{Readable, Store};
 use check::{check_outliers, check_prompts, check_room, refuse_synthesis, resolve_sizes};
 pub use noise::{initial_latents, initial_noise};
 pub(super) use painter::{Painter, Wanted};
-pub use params::{Params, Partner, SchedulerName, Size, Synthesis, USUAL_BATCH};
+pub use params::{Params, Partner, ResizeBy, SchedulerName, Size, Synthesis, USUAL_BATCH};
 pub use shard::Shard;
 pub(super) use vectors::Vectors;
 

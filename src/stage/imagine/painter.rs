@@ -7,7 +7,7 @@ use dream_schema::{ClassEmbedding, Image, Latent, Run};
 use rayon::prelude::*;
 
 use super::noise::BatchNoise;
-use super::params::Params;
+use super::params::{Params, ResizeBy};
 use super::vectors::Vector;
 use crate::bitmap::Bitmap;
 use crate::diffusion::{Hooks, Pipeline, Workload};
@@ -247,9 +247,15 @@ impl Painter {
         let mut pictures = Vec::with_capacity(batch);
         for start in (0..batch).step_by(self.decoding_batch) {
             let length = self.decoding_batch.min(batch - start);
-            pictures.extend(self.pipeline.decode(&latents.narrow(0, start, length)?)?);
+            let latents = latents.narrow(0, start, length)?;
+            pictures.extend(match (self.params.resize, self.params.resize_by) {
+                (Some(size), ResizeBy::Bilinear) => {
+                    self.pipeline.decode_to(&latents, size.width, size.height)?
+                }
+                _ => self.pipeline.decode(&latents)?,
+            });
         }
-        let Some(size) = self.params.resize else {
+        let (Some(size), ResizeBy::Bicubic) = (self.params.resize, self.params.resize_by) else {
             return Ok(pictures);
         };
         Ok(pictures

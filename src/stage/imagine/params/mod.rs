@@ -59,6 +59,9 @@ pub struct Params {
     /// latents stay as they were sampled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resize: Option<Size>,
+    /// How they are brought to it.
+    #[serde(default, skip_serializing_if = "ResizeBy::is_default")]
+    pub resize_by: ResizeBy,
     /// Another way to pictures than the sampled outliers, or than T(y) itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub synthesis: Option<Synthesis>,
@@ -87,6 +90,25 @@ words! {
         Ddim = "ddim",
         /// DPM-Solver++ of second order, multistep.
         DpmSolver = "dpm-solver",
+    }
+}
+
+words! {
+    /// How decoded pictures are brought to another size.
+    #[derive(Default)]
+    pub enum ResizeBy {
+        /// Catmull-Rom, as wide as the scale, of the picture's bytes.
+        #[default]
+        Bicubic = "bicubic",
+        /// Of the numbers that are decoded, without smoothing, then cut off to bytes, as the public code of
+        /// DREAM-OOD has it.
+        Bilinear = "bilinear",
+    }
+}
+
+impl ResizeBy {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
     }
 }
 
@@ -128,6 +150,12 @@ impl Params {
         }
         if let Some(batch) = self.batch.filter(|batch| !(1..=MOST_AT_ONCE).contains(batch)) {
             return Err(wrong(format!("batch {batch}: it must be 1 to {MOST_AT_ONCE}")));
+        }
+        if self.resize.is_none() && !self.resize_by.is_default() {
+            let by = self.resize_by;
+            return Err(wrong(format!(
+                "resize_by {by}: there is no resize that it would do"
+            )));
         }
         if self.steps == 0 {
             return Err(wrong("steps 0: at least one is needed"));

@@ -43,6 +43,7 @@ fn what_is_not_used_is_not_written() {
     let json = serde_json::json!(new);
     assert_eq!(json["size"], "64x32");
     assert_eq!(json["resize"], "256x256");
+    assert_eq!(json.get("resize_by"), None);
     assert_eq!(json["synthesis"]["interpolation"]["with"]["class"], "bag");
     assert_eq!(serde_json::from_value::<Params>(json).unwrap(), new);
 }
@@ -58,6 +59,7 @@ fn settings_out_of_range_are_refused() {
     bad(&|p| p.prompt = "the class".into(), "<class>");
     let other = [("bag".to_owned(), "a bag".to_owned())];
     bad(&|p| p.prompts = other.clone().into(), "\"a bag\" has no <class>");
+    bad(&|p| p.resize_by = ResizeBy::Bilinear, "no resize");
     bad(&|p| p.steps = 0, "steps");
     bad(&|p| p.guidance_scale = f64::NAN, "guidance_scale");
     bad(&|p| p.guidance_scale = -2.0, "guidance_scale -2");

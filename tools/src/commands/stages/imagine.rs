@@ -116,7 +116,8 @@ pub struct Imagine {
     /// Size of the pictures, if not the model's own
     #[arg(long, value_name = "WxH|N")]
     size: Option<Size>,
-    /// Brings the stored pictures to this size (bicubic); latents stay as they are
+    /// Brings the stored pictures to this size (bicubic; `--set resize_by=bilinear`: as the public code of
+    /// DREAM-OOD); latents stay as they are
     #[arg(long, value_name = "WxH|N")]
     resize: Option<Size>,
     /// How UNet and autoencoder are computed: f32, or on a GPU f16 (usual there); without it, what is
