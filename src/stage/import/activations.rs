@@ -2,8 +2,10 @@
 //! row.
 
 mod arrays;
+mod check;
 mod table;
 
+use std::ops::Range;
 use std::path::Path;
 
 use dream_schema::Activation;
@@ -15,6 +17,7 @@ use crate::exchange::records::Records;
 use crate::nn::State;
 use crate::ood;
 use crate::stage::StageError;
+use check::{check_fit, check_head};
 
 /// What activations are of.
 #[derive(Clone, Copy, Debug)]
@@ -68,12 +71,56 @@ impl<'a> Arrays<'a> {
 }
 
 /// Activations as they stand in a file.
-pub(super) struct Read {
-    pub rows: Vec<Activation>,
+pub(super) struct Read<'a> {
+    of: ActivationsOf<'a>,
+    features: Matrix,
+    logits: Matrix,
+    /// The true class of each image, none of one that is not known; empty where the file has none.
+    labels: Vec<Option<i32>>,
+    /// Where each image is in the file, in the order of their numbers, which come first.
+    order: Vec<(i64, usize)>,
     /// The last layer, `fc.weight` and `fc.bias`, where the file has it.
     pub head: Option<State>,
     /// What is to be told of how they were read.
     pub told: Vec<String>,
+}
+
+impl Read<'_> {
+    /// The number of images.
+    pub fn count(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Returns the rows at these places, so that no more of them are held at once.
+    ///
+    /// # Errors
+    /// If there is no largest logit.
+    pub fn rows(&self, places: Range<usize>) -> Result<Vec<Activation>, StageError> {
+        let row = |index: usize| {
+            let (sample, row) = self.order[index];
+            let logits = self.logits.row(row);
+            let predicted = match logits.len() {
+                0 => None,
+                classes => ood::predictions(logits, classes)?
+                    .first()
+                    .map(|class| *class as i32),
+            };
+            Ok(Activation {
+                class_id: None,
+                class_name: None,
+                index: index as u64,
+                dataset: self.of.dataset.to_owned(),
+                split: self.of.split.to_owned(),
+                sample,
+                label: self.labels.get(row).copied().flatten(),
+                predicted,
+                logits: Numbers(logits.to_vec()),
+                features: Numbers(self.features.row(row).to_vec()),
+                outlier_logit: None,
+            })
+        };
+        places.map(row).collect()
+    }
 }
 
 /// A matrix `[rows, width]`.
@@ -96,43 +143,11 @@ impl Matrix {
     }
 }
 
-/// Rows whose logits are held against the last layer's.
-const HELD_AGAINST: usize = 64;
-/// How far a logit may be from the last layer's, as a share of the largest one: activations may have been
-/// kept in 16 bits.
-const FAR: f32 = 0.02;
-
-/// Refuses a last layer that does not give the logits of the features: scores that read it would be of
-/// another network.
-fn check_fit(path: &Path, head: &State, features: &Matrix, logits: &Matrix) -> Result<(), StageError> {
-    let (Some(weight), Some(bias)) = (head.get("fc.weight"), head.get("fc.bias")) else {
-        return Ok(());
-    };
-    let (weight, bias) = (weight.to_vec2::<f32>()?, bias.to_vec1::<f32>()?);
-    for row in 0..features.rows().unwrap_or(0).min(HELD_AGAINST) {
-        let (feature, logit) = (features.row(row), logits.row(row));
-        let largest = logit.iter().fold(1.0_f32, |most, value| most.max(value.abs()));
-        for (class, (weight, bias)) in weight.iter().zip(&bias).enumerate() {
-            let product: f32 = weight.iter().zip(feature).map(|(w, h)| w * h).sum();
-            let (given, found) = (logit[class], product + bias);
-            if (given - found).abs() > FAR * largest {
-                let message = format!(
-                    "logit {class} of row {row} is {given}, but the last layer gives {found}: it is another \
-                     network's, or takes other features; without the layer they are imported"
-                );
-                let path = path.to_owned();
-                return Err(StageError::File { path, message });
-            }
-        }
-    }
-    Ok(())
-}
-
 /// Reads the activations in a file. A negative label is that of an image without one.
 ///
 /// # Errors
 /// Neither features nor logits, numbers of rows that differ, a number that is not finite.
-pub(super) fn read(path: &Path, of: ActivationsOf<'_>) -> Result<Read, StageError> {
+pub(super) fn read<'a>(path: &Path, of: ActivationsOf<'a>) -> Result<Read<'a>, StageError> {
     let wrong = |message: String| StageError::File {
         path: path.to_owned(),
         message,
@@ -183,37 +198,16 @@ pub(super) fn read(path: &Path, of: ActivationsOf<'_>) -> Result<Read, StageErro
         check_fit(path, head, &features, &logits)?;
     }
     let samples = super::table::samples(path, samples, count)?;
-    let row = |sample: usize| {
-        let predicted = match logits.width {
-            0 => None,
-            classes => ood::predictions(logits.row(sample), classes)?
-                .first()
-                .map(|class| *class as i32),
-        };
-        let label = labels
-            .as_ref()
-            .map(|labels| labels[sample])
-            .filter(|label| *label >= 0);
-        let class = |label: i64| {
-            i32::try_from(label).map_err(|_| wrong(format!("row {sample} has the class {label}")))
-        };
-        Ok(Activation {
-            class_id: None,
-            class_name: None,
-            index: sample as u64,
-            dataset: of.dataset.to_owned(),
-            split: of.split.to_owned(),
-            sample: samples[sample],
-            label: label.map(class).transpose()?,
-            predicted,
-            logits: Numbers(logits.row(sample).to_vec()),
-            features: Numbers(features.row(sample).to_vec()),
-            outlier_logit: None,
-        })
+    let class = |(row, label): (usize, &i64)| match *label {
+        ..0 => Ok(None),
+        label => i32::try_from(label)
+            .map(Some)
+            .map_err(|_| wrong(format!("row {row} has the class {label}"))),
     };
-    let mut rows = (0..count).map(row).collect::<Result<Vec<_>, StageError>>()?;
-    rows.sort_by_key(|row| row.sample);
-    (0..).zip(&mut rows).for_each(|(index, row)| row.index = index);
+    let numbered = labels.iter().flatten().enumerate();
+    let classes = numbered.map(class).collect::<Result<_, _>>()?;
+    let mut order: Vec<(i64, usize)> = samples.into_iter().zip(0..).collect();
+    order.sort_unstable();
     let beyond = (labels.iter().flatten()).find(|label| logits.width > 0 && **label >= logits.width as i64);
     let told = beyond.map(|label| {
         let classes = logits.width;
@@ -222,7 +216,11 @@ pub(super) fn read(path: &Path, of: ActivationsOf<'_>) -> Result<Read, StageErro
         )
     });
     Ok(Read {
-        rows,
+        of,
+        features,
+        logits,
+        labels: classes,
+        order,
         head,
         told: unread.into_iter().chain(told).collect(),
     })
@@ -238,28 +236,6 @@ struct Parts {
     head: Option<State>,
     /// What is told of arrays or columns that are not read.
     unread: Option<String>,
-}
-
-/// Refuses a last layer of another width than the features, or of other classes than the logits.
-fn check_head(path: &Path, head: &State, features: &Matrix, logits: &Matrix) -> Result<(), StageError> {
-    let Some([classes, width]) = head
-        .get("fc.weight")
-        .and_then(|weight| weight.dims().first_chunk::<2>())
-    else {
-        return Ok(());
-    };
-    let pairs = [
-        (features.width, *width, "features", "takes"),
-        (logits.width, *classes, "logits", "gives"),
-    ];
-    for (own, of_head, what, does) in pairs {
-        if own > 0 && own != of_head {
-            let path = path.to_owned();
-            let message = format!("an image has {own} {what}, but the last layer {does} {of_head}");
-            return Err(StageError::File { path, message });
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

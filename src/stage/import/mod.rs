@@ -211,13 +211,18 @@ pub fn import(ctx: &Context<'_>, question: &Question<'_>) -> Result<Run, StageEr
         }
         Rows::Activations(of) => {
             let spec = spec(ctx.store, question, params(rows, None), sources(question)?)?;
-            let activations::Read { rows, head, told } = activations::read(file, *of)?;
+            let mut read = activations::read(file, *of)?;
+            let told = std::mem::take(&mut read.told);
             store(ctx, question, &spec, told, |run| {
-                if let Some(head) = &head {
+                if let Some(head) = &read.head {
                     observe::put_head(ctx, run, head)?;
                 }
-                rows.chunks(PIECE)
-                    .try_for_each(|rows| Ok(ctx.store.put(run, rows)?))
+                let count = read.count();
+                let mut pieces = (0..count).step_by(PIECE);
+                pieces.try_for_each(|start| {
+                    let rows = read.rows(start..(start + PIECE).min(count))?;
+                    Ok(ctx.store.put(run, &rows)?)
+                })
             })
         }
     }

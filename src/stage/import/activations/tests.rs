@@ -39,7 +39,7 @@ fn features() -> Member {
 fn with(members: &[Member]) -> Result<Vec<Activation>, String> {
     file(members, |path| {
         let read = read(path, OF).map_err(|error| error.to_string());
-        read.map(|read| read.rows)
+        read.map(|read| all(&read))
     })
 }
 
@@ -60,6 +60,10 @@ fn file<T>(members: &[Member], look: impl FnOnce(&Path) -> T) -> T {
 /// What is told of a file with features `[3, 2]` and these.
 fn told(members: &[Member]) -> Vec<String> {
     file(members, |path| read(path, OF).unwrap().told)
+}
+
+fn all(read: &Read<'_>) -> Vec<Activation> {
+    read.rows(0..read.count()).unwrap()
 }
 
 fn labels(rows: &[Activation]) -> Vec<Option<i32>> {
@@ -164,7 +168,7 @@ fn table(columns: &[(&str, ArrayRef)]) -> Result<Vec<Option<i32>>, String> {
     };
     write_parquet(&target, "t", &batch.schema(), [Ok::<_, BoxError>(batch.clone())]).unwrap();
     read(&path, OF)
-        .map(|read| labels(&read.rows))
+        .map(|read| labels(&all(&read)))
         .map_err(|error| error.to_string())
 }
 
@@ -205,7 +209,7 @@ fn a_table_of_text_or_of_numbered_columns_is_read() {
     let path = folder.path().join("a.csv");
     let read = |text: &str| {
         std::fs::write(&path, text).unwrap();
-        let rows = read(&path, OF).map_err(|error| error.to_string())?.rows;
+        let rows = all(&read(&path, OF).map_err(|error| error.to_string())?);
         let row = |row: &Activation| (row.logits.0.clone(), row.features.0.clone(), row.label);
         Ok::<_, String>(rows.iter().map(row).collect::<Vec<_>>())
     };
