@@ -41,11 +41,17 @@ pub(super) fn look(path: &Path) -> Result<()> {
 
 /// Says whether another process may be at what makes the file look wrong.
 fn in_flux(path: &Path, error: &StoreError) -> bool {
-    match error {
+    let may_be = match error {
         StoreError::Truncated { .. } => true,
         StoreError::NotAStore { .. } => File::open(path).and_then(unborn).unwrap_or(false),
         _ => false,
-    }
+    };
+    may_be && is_held(path)
+}
+
+/// Says whether a process holds the file to write it, as far as that can be told.
+fn is_held(path: &Path) -> bool {
+    File::open(path).is_ok_and(|file| file.try_lock_shared().is_err())
 }
 
 /// Says whether a file is what a process leaves that was killed while it made a store: redb lets the file
