@@ -15,9 +15,11 @@ words! {
         /// in-distribution. A free slope can turn negative in the first steps, and the network then learns to
         /// give ID images the *lower* energy, which inverts the score.
         Linear = "linear",
-        /// A line with a free slope, as in the public code for CIFAR-100 (its two outputs come down to one
-        /// slope).
+        /// A line with a free slope.
         LinearFree = "linear-free",
+        /// Two lines, whose difference are the log-odds: the public code's `Linear(1, 2)` for CIFAR-100. It
+        /// is one line too, but its slope moves twice as fast, and begins as the difference of two draws.
+        LinearTwo = "linear-two",
         /// 1 - 512 - ReLU - 2, as in the public code for ImageNet-100.
         TwoLayer = "two-layer",
     }
@@ -51,6 +53,7 @@ impl TrainedPhi {
         let parts = match name {
             PhiName::Linear => vec![("phi.weight", vec![0.0]), ("phi.bias", vec![0.0])],
             PhiName::LinearFree => vec![("phi.weight", uniform(1, 1.0)), ("phi.bias", uniform(1, 1.0))],
+            PhiName::LinearTwo => vec![("phi.weight", uniform(2, 1.0)), ("phi.bias", uniform(2, 1.0))],
             PhiName::TwoLayer => vec![
                 ("phi.0.weight", uniform(HIDDEN, 1.0)),
                 ("phi.0.bias", uniform(HIDDEN, 1.0)),
@@ -98,6 +101,9 @@ impl TrainedPhi {
         Ok(match self.name {
             PhiName::Linear => energy.broadcast_mul(&softplus(var(0))?)?.broadcast_add(var(1))?,
             PhiName::LinearFree => energy.broadcast_mul(var(0))?.broadcast_add(var(1))?,
+            PhiName::LinearTwo => energy
+                .broadcast_mul(&difference(var(0))?)?
+                .broadcast_add(&difference(var(1))?)?,
             PhiName::TwoLayer => {
                 // [n, 1] * [1, hidden] + [hidden]
                 let hidden = energy
@@ -135,6 +141,13 @@ impl TrainedPhi {
                 slope: slope(self.vars[0].1.as_tensor())?,
                 intercept: bias(1)?,
             },
+            PhiName::LinearTwo => {
+                let of = |i: usize| slope(&difference(self.vars[i].1.as_tensor())?);
+                ood::Phi::Linear {
+                    slope: of(0)?,
+                    intercept: of(1)?,
+                }
+            }
             PhiName::TwoLayer => {
                 let last = values(3)?;
                 ood::Phi::TwoLayer {
@@ -146,6 +159,11 @@ impl TrainedPhi {
             }
         })
     }
+}
+
+/// The second number less the first.
+fn difference(both: &Tensor) -> Result<Tensor, candle_core::Error> {
+    both.narrow(0, 1, 1)? - both.narrow(0, 0, 1)?
 }
 
 /// ln(1 + e^x).
@@ -161,7 +179,12 @@ mod tests {
     fn trained_and_frozen_phi_agree_and_every_parameter_has_a_gradient() {
         let energies = [-2.0_f32, 0.0, 1.5, 9.0];
         let tensor = Tensor::new(&energies, &Device::Cpu).unwrap();
-        for name in [PhiName::Linear, PhiName::LinearFree, PhiName::TwoLayer] {
+        for name in [
+            PhiName::Linear,
+            PhiName::LinearFree,
+            PhiName::LinearTwo,
+            PhiName::TwoLayer,
+        ] {
             let phi = TrainedPhi::new(&name, 5, &Device::Cpu).unwrap();
             let trained = phi.log_odds(&tensor).unwrap();
             let grads = trained.sqr().unwrap().sum_all().unwrap().backward().unwrap();
@@ -181,6 +204,39 @@ mod tests {
             for (a, b) in trained.to_vec1::<f32>().unwrap().iter().zip(frozen) {
                 assert!((a - b).abs() < 1e-4, "{name:?}: {a} {b}");
             }
+        }
+    }
+
+    /// From one slope and intercept, a step on one batch changes the one line of two outputs twice as far.
+    #[test]
+    fn two_outputs_move_twice_as_fast() {
+        let energies = Tensor::new(&[-2.0_f32, 0.0, 1.5, 9.0], &Device::Cpu).unwrap();
+        let start = |name: PhiName, weight: &[f32], bias: &[f32]| {
+            let phi = TrainedPhi::new(&name, 5, &Device::Cpu).unwrap();
+            for ((_, var), values) in phi.vars.iter().zip([weight, bias]) {
+                var.set(&Tensor::new(values, &Device::Cpu).unwrap()).unwrap();
+            }
+            phi
+        };
+        let moved = |phi: TrainedPhi| {
+            let loss = phi.uncertainty(&energies, 2).unwrap();
+            let grads = loss.backward().unwrap();
+            for (_, var) in &phi.vars {
+                let step = (grads.get(var).unwrap() * 0.01).unwrap();
+                var.set(&(var.as_tensor() - step).unwrap()).unwrap();
+            }
+            match phi.frozen().unwrap() {
+                ood::Phi::Linear { slope, intercept } => [slope - 0.5, intercept - 0.25],
+                other => panic!("{other:?}"),
+            }
+        };
+        let free = moved(start(PhiName::LinearFree, &[0.5], &[0.25]));
+        let two = moved(start(PhiName::LinearTwo, &[-0.25, 0.25], &[0.5, 0.75]));
+        for (free, two) in free.into_iter().zip(two) {
+            assert!(
+                free.abs() > 1e-4 && (two - 2.0 * free).abs() < 1e-6,
+                "{free} {two}"
+            );
         }
     }
 }

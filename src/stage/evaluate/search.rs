@@ -24,7 +24,7 @@ pub(super) struct Search<'a> {
 }
 
 /// Returns the settings that a search tries: every combination of the values that the score's hyperparameters
-/// are searched over. A score that is asked for with values of its own, and one that leaves nothing open have
+/// are searched over that go together. A score that is asked for with values of its own, and one that leaves nothing open have
 /// none.
 fn settings(score: &Chosen) -> Vec<BTreeMap<String, f64>> {
     let (Way::Of(way, _), true) = (&score.way, score.is_plain()) else {
@@ -42,8 +42,17 @@ fn settings(score: &Chosen) -> Vec<BTreeMap<String, f64>> {
         all.iter().flat_map(of).collect()
     };
     let open = way.card().hyperparameters.iter();
-    let all = open.fold(vec![BTreeMap::new()], with);
+    let mut all = open.fold(vec![BTreeMap::new()], with);
+    all.retain(|setting| {
+        let values = way.values(&given(setting));
+        values.is_ok_and(|values| way.check(&values, Extent::default()).is_ok())
+    });
     if all.len() > 1 { all } else { Vec::new() }
+}
+
+fn given(setting: &BTreeMap<String, f64>) -> Vec<(&str, f64)> {
+    let pairs = setting.iter();
+    pairs.map(|(name, value)| (name.as_str(), *value)).collect()
 }
 
 impl Search<'_> {
@@ -62,11 +71,7 @@ impl Search<'_> {
     pub fn unfit(score: &Chosen, extent: Extent) -> Option<(usize, ScoreError)> {
         let Way::Of(way, _) = &score.way else { return None };
         let errors = settings(score).into_iter().map(|setting| {
-            let given: Vec<(&str, f64)> = setting
-                .iter()
-                .map(|(name, value)| (name.as_str(), *value))
-                .collect();
-            way.values(&given)
+            way.values(&given(&setting))
                 .and_then(|values| way.check(&values, extent))
                 .err()
         });
@@ -168,11 +173,7 @@ impl Search<'_> {
         setting: &BTreeMap<String, f64>,
         auroc: &dyn Fn(&Values) -> Result<f64, StageError>,
     ) -> Result<f64, StageError> {
-        let given: Vec<(&str, f64)> = setting
-            .iter()
-            .map(|(name, value)| (name.as_str(), *value))
-            .collect();
-        let values = way.values(&given);
+        let values = way.values(&given(setting));
         let values = values.map_err(|error| StageError::Mismatch(format!("{setting:?}: {error}")))?;
         auroc(&values)
     }
@@ -196,4 +197,24 @@ pub fn choices(metrics: &[Metric]) -> Vec<(String, f64)> {
     chosen
         .filter_map(|row| Some((row.score.clone()?, row.value)))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_do_not_go_together_are_not_tried() {
+        let pairs = |name: &str| settings(&Chosen::of(&name.parse().unwrap()).unwrap());
+        // OpenOOD's pairs of 60, 65, .., 95 and 99.
+        let tried = pairs("adascale_a");
+        assert_eq!(tried.len(), 36);
+        assert!(tried.iter().all(|setting| setting["low"] < setting["high"]));
+        assert!(
+            tried
+                .iter()
+                .any(|setting| (setting["low"], setting["high"]) == (80.0, 85.0))
+        );
+        assert!(pairs("adascale_a:low=60").is_empty());
+    }
 }

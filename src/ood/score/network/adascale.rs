@@ -29,17 +29,17 @@ const CHANGE: f32 = 0.5;
 
 const LOW: Hyperparameter = Hyperparameter {
     name: "low",
-    about: "the percentile of a picture whose features change most; at most `high`",
+    about: "the percentile of a picture whose features change most; below `high`",
     range: Range::Percent,
     default: 75.0,
-    search: &[60.0, 65.0, 70.0, 75.0],
+    search: &[60.0, 65.0, 70.0, 75.0, 80.0, 85.0, 90.0, 95.0],
 };
 const HIGH: Hyperparameter = Hyperparameter {
     name: "high",
     about: "the percentile of a picture whose features change least",
     range: Range::Percent,
     default: 85.0,
-    search: &[80.0, 85.0, 90.0, 95.0, 99.0],
+    search: &[65.0, 70.0, 75.0, 80.0, 85.0, 90.0, 95.0, 99.0],
 };
 const TOP: Hyperparameter = Hyperparameter {
     name: "top",
@@ -219,10 +219,10 @@ impl NetworkFitted for AdaScale {
 /// The lowest and the highest percentile.
 fn range(values: &Values) -> Result<[f64; 2], ScoreError> {
     let [low, high] = [&LOW, &HIGH].map(|of| values.get(of));
-    match low > high {
+    match low >= high {
         true => Err(ScoreError::Range {
             name: LOW.name,
-            expected: format!("at most `{}`, which is {high}", HIGH.name),
+            expected: format!("less than `{}`, which is {high}", HIGH.name),
             actual: low,
         }),
         false => Ok([low, high]),

@@ -381,7 +381,7 @@ fn what_a_network_score_lacks_is_named() {
     };
     assert_eq!(
         values("adascale_a", &[("low", 90.0)]),
-        "low is 90, expected at most `high`, which is 85"
+        "low is 90, expected less than `high`, which is 85"
     );
     let zero = ["stem", "stage1", "stage2", "stage3", "stage4"].map(|name| (name, 0.0));
     assert_eq!(

@@ -56,7 +56,7 @@ pub struct Detect {
     /// Weight of the method's loss
     #[arg(long, allow_negative_numbers = true, value_parser = finite)]
     beta: Option<f64>,
-    /// linear (slope held positive), linear-free or two-layer
+    /// linear (slope held positive), linear-free, linear-two (the public code's for CIFAR-100) or two-layer
     #[arg(long, value_parser = Choices(&PhiName::ALL))]
     phi: Option<PhiName>,
     /// Leaves the plain classifier out: not where the other one starts from it
