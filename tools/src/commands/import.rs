@@ -26,7 +26,8 @@ use crate::session::{Session, Usage};
 /// are [classes, n, m] or [classes, m] in the order of the classes, or [n, m] beside an array `labels` of
 /// integers; tables have a column `vector`, and `class_name` or `class_id`. Images lie in a folder for each
 /// class, called by its number or name. Scores are .npz as OpenOOD writes them (conf, pred, label) or a
-/// table; a folder of them, a file a set, is taken in as a run each. Activations are arrays `features` and `logits` (`[images, numbers]`, one of them at least) and
+/// table; of a folder of them each file is a set and becomes a run; `dream evaluate --id-scores` measures
+/// them. Activations are arrays `features` and `logits` (`[images, numbers]`, one of them at least) and
 /// integers `labels`, with the last layer `fc.weight` and `fc.bias` where it is at hand; or a table with such
 /// columns.
 #[derive(Debug, clap::Args)]

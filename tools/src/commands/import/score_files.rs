@@ -1,5 +1,5 @@
-//! The files of an import: one, but of a folder of scores all that lie in it, a set each, as OpenOOD's evaluator
-//! writes them.
+//! The files of an import: one, but of a folder of scores all that lie in it, a set each, as OpenOOD's
+//! evaluator saves them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,6 @@
 //! `dream evaluate`.
 
+mod activations;
 mod imported;
 
 use std::str::FromStr;
@@ -11,12 +12,12 @@ use dream_ood::stage::detect::OwnScore;
 use dream_ood::stage::evaluate::{
     self, Draws, EXTRA_METRICS, Group, Groups, MOST_DRAWS, Observations, Params, ScoreSpec, Settings, There,
 };
-use dream_ood::stage::import;
 use dream_ood::stage::pipeline::{Evaluation, Preset, Reach};
-use dream_ood::stage::{How, ImageSource, Input, MetricName, Refusals, Role, Source as _, did_you_mean};
+use dream_ood::stage::{How, ImageSource, Input, MetricName, Refusals, Source as _, did_you_mean};
 use dream_ood::store::{Readable as _, Store};
-use dream_schema::{Run, RunId, Table};
+use dream_schema::{Run, RunId};
 
+use self::activations::Stored;
 use self::imported::Imported;
 use super::{Base, all_is_well, images_or, json, refuse_alias};
 use crate::choices::Choices;
@@ -83,45 +84,6 @@ pub struct Evaluate {
     imported: Imported,
     #[command(flatten)]
     base: Base,
-}
-
-/// Activations that are in the store, of any classifier.
-///
-/// `requires` says nothing to clap where what is required conflicts with what is given: that conflict is
-/// spelt out.
-#[derive(Debug, clap::Args)]
-struct Stored {
-    /// In place of classifiers: activations of the in-distribution test images, of `observe` or an import
-    #[arg(long, value_name = "RUN", requires = "ood_activations", conflicts_with_all = ["dataset", "ood"])]
-    activations: Option<String>,
-    /// Activations of out-of-distribution images, with the group of their set, as for --ood
-    #[arg(long, value_name = "[GROUP=]RUN", num_args = 1.., requires = "activations",
-          conflicts_with_all = ["detectors", "dataset", "ood"])]
-    ood_activations: Vec<TestSet>,
-    /// Activations of training images, for scores that learn from them
-    #[arg(
-        long,
-        value_name = "RUN",
-        requires = "activations",
-        conflicts_with_all = ["detectors", "dataset", "ood"]
-    )]
-    train_activations: Option<String>,
-    /// Activations of in-distribution images held out of training, for scores that learn from them
-    #[arg(
-        long,
-        value_name = "RUN",
-        requires = "activations",
-        conflicts_with_all = ["detectors", "dataset", "ood", "validation_split"]
-    )]
-    validation_activations: Option<String>,
-    /// Activations of out-of-distribution images beside the test sets, to search hyperparameters on
-    #[arg(
-        long,
-        value_name = "RUN",
-        requires = "validation_activations",
-        conflicts_with_all = ["detectors", "dataset", "ood", "validation_split", "ood_validation"]
-    )]
-    ood_validation_activations: Option<String>,
 }
 
 impl Evaluate {
@@ -410,72 +372,6 @@ impl Evaluate {
         Ok(Some(runs))
     }
 
-    /// Evaluates activations; none if `--check` ends here.
-    fn of_activations(
-        &self,
-        session: &Session<'_>,
-        settings: &Settings,
-        id: &str,
-    ) -> Result<Option<Vec<RunId>>> {
-        let Stored {
-            ood_activations,
-            train_activations,
-            validation_activations,
-            ood_validation_activations,
-            ..
-        } = &self.stored;
-        let resolve = |name: &str| session.resolve(name);
-        let optional = |name: &Option<String>| name.as_deref().map(resolve).transpose();
-        let (ood, groups) = named_sets(session, "--ood-activations", ood_activations, dataset)?;
-        let mut settings = Settings {
-            groups,
-            ..settings.clone()
-        };
-        let id = resolve(id)?;
-        dataset(session, id)?;
-        let own = match Role::Detector.input_of(&session.store.run(id)?) {
-            Some(detector) => evaluate::own_score(&session.store, &detector.into())?,
-            None => None,
-        };
-        let observations = Observations {
-            id: id.into(),
-            ood,
-            train: optional(train_activations)?.map(Into::into),
-            validation: optional(validation_activations)?.map(Into::into),
-            ood_validation: optional(ood_validation_activations)?.map(Into::into),
-        };
-        if self.asks_for_all() {
-            settings.scores = all_scores(session, There::of(&session.store, &observations)?);
-            let others = OwnScore::ALL.iter().filter(|score| own != Some(**score));
-            others.for_each(|score| tell_left_out(session, *score));
-        }
-        let mut params = settings.params(own);
-        if self.names_scores() {
-            // What is named is computed or refused.
-            params.scores.clone_from(&settings.scores);
-        }
-        let [trains, validates] = params.learns();
-        let unread = [
-            ("--train-activations", train_activations, trains),
-            (
-                "--validation-activations",
-                validation_activations,
-                validates || ood_validation_activations.is_some(),
-            ),
-        ];
-        let is_unread = |(_, given, read): &&(&str, &Option<String>, bool)| given.is_some() && !read;
-        // What a mistyped score would read is not known: that is refused as such.
-        if let Some((option, ..)) = unread.iter().find(is_unread)
-            && !self.asks_for_all()
-            && params.are_scores_known()
-        {
-            bail!(Usage(format!(
-                "{option}: none of the scores learns from these images"
-            )));
-        }
-        self.of_stored(session, params, &observations)
-    }
-
     /// Evaluates what is stored; none if `--check` ends here.
     fn of_stored(
         &self,
@@ -612,19 +508,4 @@ fn named_sets(
         ood.push((set, run.into()));
     }
     Ok((ood, groups))
-}
-
-/// Returns the data set that the activations of a run are of.
-fn dataset(session: &Session<'_>, run: RunId) -> Result<String> {
-    if let Some(row) = session.store.row::<dream_schema::Activation>(run, 0, 0)? {
-        return Ok(row.dataset);
-    }
-    let other = match import::score_of(&session.store.run(run)?.spec) {
-        Some(_) => "; it is an import of scores, which --id-scores and --ood-scores name",
-        None => "",
-    };
-    bail!(Usage(format!(
-        "run {run} has no rows in the table {}{other}",
-        Table::Activations
-    )))
 }
