@@ -228,3 +228,87 @@ fn runs_go_to_a_folder_and_come_back_with_their_digests() {
     assert!(error.contains("no run quick-0-imagin"), "{error}");
     assert!(bad(path, 2, &["import", "--from", "nowhere"]).contains("no such folder"));
 }
+
+#[test]
+fn a_folder_of_scores_becomes_a_row_of_the_table() {
+    let place = store();
+    let path = place.path();
+    let write = |file: &str, text: &str| std::fs::write(path.join(file), text).unwrap();
+    std::fs::create_dir(path.join("scores")).unwrap();
+    write(
+        "scores/fashion-mini.csv",
+        "conf,pred,label\n3,0,0\n2,1,0\n1,1,1\n0.5,1,1\n",
+    );
+    write("scores/shirt.csv", "conf,pred,label\n2.5,0,-1\n0,0,-1\n");
+    write("scores/digits.csv", "conf,pred,label\n0.25,0,-1\n0.75,0,-1\n");
+    write("scores/.hidden", "");
+    let import = [
+        "import",
+        "scores",
+        "scores",
+        "--score",
+        "mine",
+        "--network",
+        "theirs",
+        "--seed",
+        "7",
+    ];
+    let said = bad(path, 2, &[&import[..], &["--dataset", "digits"]].concat());
+    assert!(said.contains("leave --dataset out"), "{said}");
+    let runs = good(path, &[&import[..], &["--alias", "t"]].concat());
+    assert_eq!(runs.lines().count(), 3);
+    assert_eq!(good(path, &[&import[..], &["--alias", "t"]].concat()), runs);
+
+    let evaluate = [
+        "evaluate",
+        "--preset",
+        "quick",
+        "--id-scores",
+        "t-fashion-mini",
+        "--ood-scores",
+    ];
+    let sets = ["near=t-shirt", "far=t-digits", "--alias", "t"];
+    good(path, &[&evaluate[..], &sets, &["--check"]].concat());
+    let rows = json(path, &[&evaluate[..], &sets].concat());
+    let mean = |group: &str| {
+        let is_it = |row: &&serde_json::Value| {
+            row["metric"] == "auroc" && row["group"] == group && row["dataset"].is_null()
+        };
+        rows.iter().find(is_it).unwrap()["mean"].as_f64().unwrap()
+    };
+    assert_eq!((mean("near"), mean("far")), (0.625, 0.875));
+    assert_eq!(rows[0]["id_accuracy"], 0.75);
+    let said = bad(
+        path,
+        2,
+        &[&evaluate[..], &["t-shirt", "--scores", "msp"]].concat(),
+    );
+    assert!(said.contains("cannot be used with"), "{said}");
+    let said = bad(path, 2, &[&evaluate[..], &["quick-0-evaluate"]].concat());
+    assert!(said.contains("is no import of scores"), "{said}");
+    let activations = [
+        "evaluate",
+        "--activations",
+        "t-fashion-mini",
+        "--ood-activations",
+        "t-shirt",
+    ];
+    let said = bad(path, 2, &activations);
+    assert!(said.contains("--id-scores"), "{said}");
+
+    let table = good(
+        path,
+        &["compare", "quick-0-evaluate", "t", "--layout", "markdown"],
+    );
+    assert!(table.contains("theirs"), "{table}");
+    good(path, &["report", "t", "-o", "t.html"]);
+    assert!(good(path, &["lineage", "t"]).contains("import"));
+    good(path, &["reproduce", "t"]);
+    good(path, &["export", "--to", "lake", "--run", "t"]);
+    let new = ["--store", "new.redb"];
+    good(path, &[&new[..], &["import", "--from", "lake"]].concat());
+    good(path, &[&new[..], &["compare", "t"]].concat());
+    good(path, &["rm", "t-shirt", "--cascade", "--yes"]);
+    bad(path, 2, &["show", "t"]);
+    good(path, &["verify"]);
+}

@@ -163,7 +163,14 @@ pub fn networks(store: &Store, evaluations: &[RunId]) -> Result<Vec<Network>, St
         let of_it = || same_name().filter(|(_, others)| first(others) == first(runs));
         // One network that was evaluated twice is told from others by what was asked, not by its run.
         let is_drawn = of_it().any(|(other, _)| other.draws != kind.draws);
-        if same_name().count() > of_it().count() || of_it().count() > 1 && !is_drawn {
+        // A network that has a name, of which each score is an import: these have names of their own.
+        let is_given = runs.iter().any(|(classifier, _)| {
+            import::score_of(&classifier.spec)
+                .and(import::network_of(&classifier.spec))
+                .is_some()
+        });
+        let is_twice = same_name().count() > of_it().count() || of_it().count() > 1 && !is_drawn;
+        if is_twice && !is_given {
             let id = first(runs).map(|id| id.to_string()).unwrap_or_default();
             name.push_str(&format!(" {id:.6}"));
         }
@@ -263,7 +270,7 @@ pub fn check(store: &Store, evaluations: &[RunId]) -> Result<(), StageError> {
 }
 
 /// Returns the run that an evaluation's classifier is of: a `detect` run, or where another program trained it
-/// the one that has its activations.
+/// the one that has its activations or scores.
 fn classifier(store: &Store, evaluation: &Run) -> Result<Run, StageError> {
     match evaluate::detector(store, evaluation)? {
         Some(detector) => Ok(detector),

@@ -65,7 +65,16 @@ impl Comparison {
                 (over, line(network, Some(score.clone()), cells))
             };
             match metric {
-                MetricName::Accuracy => lines.push(of_accuracy(network, spread)),
+                MetricName::Accuracy => {
+                    let (over, line) = of_accuracy(network, spread);
+                    // A network whose scores were imported one by one has one accuracy.
+                    let is_line = |(_, other): &(Vec<Over>, Line)| {
+                        (&other.network, &other.cells) == (&line.network, &line.cells)
+                    };
+                    if !lines.iter().any(is_line) {
+                        lines.push((over, line));
+                    }
+                }
                 _ => lines.extend(network.shown(scores).iter().map(of_score)),
             }
         }

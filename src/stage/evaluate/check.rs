@@ -7,7 +7,7 @@ use dream_schema::Table;
 use super::chosen::{self, Chosen, Way};
 use super::parts::{self, Parts};
 use super::search::Search;
-use super::{EXTRA_METRICS, Evaluate, Params, group, own_score, sets};
+use super::{EXTRA_METRICS, Evaluate, Params, given, group, own_score, sets};
 use crate::ood::score::Extent;
 use crate::stage::{
     Asked, ImageSource, Input, Known, Refusals, Role, Source, StageError, StateSource, detect, import,
@@ -20,7 +20,16 @@ pub(super) fn check(
     asked: &mut Asked<Evaluate>,
     refusals: &mut Refusals,
 ) -> Result<(), StageError> {
-    let chosen = chosen::check(&asked.params.scores, refusals);
+    let (chosen, stages, table) = match given::is_asked(store, asked)? {
+        true => {
+            given::check(asked, refusals);
+            (Vec::new(), &[import::NAME][..], Table::Scores)
+        }
+        false => {
+            let chosen = chosen::check(&asked.params.scores, refusals);
+            (chosen, &parts::STAGES[..], Table::Activations)
+        }
+    };
     let roles: Vec<Role> = asked.inputs().iter().map(|(role, _)| role.clone()).collect();
     for (n, role) in roles.iter().enumerate() {
         if roles[..n].contains(role) {
@@ -57,9 +66,9 @@ pub(super) fn check(
 
     let mut seen: Vec<(Role, Arc<Known>)> = Vec::new();
     for role in &roles {
-        let known = asked.known(store, role, &parts::STAGES, refusals)?;
+        let known = asked.known(store, role, stages, refusals)?;
         let Some(known) = known else { continue };
-        if !import::require(&known, Table::Activations, role, refusals) {
+        if !import::require(&known, table, role, refusals) {
             continue;
         }
         sets::check(store, role, &known, &seen, refusals)?;

@@ -183,6 +183,8 @@ pub(super) enum Way {
     Own(OwnScore),
     /// By a score of the registry.
     Of(Entry, Values),
+    /// By another program: it is imported.
+    Given,
 }
 
 impl Chosen {
@@ -221,6 +223,7 @@ impl Chosen {
         match &self.way {
             Way::Own(own) => own.card().needs,
             Way::Of(score, _) => score.card().needs,
+            Way::Given => Needs::default(),
         }
     }
 }

@@ -1,10 +1,12 @@
 //! `evaluate`: takes detection scores of what a classifier showed of the ID test set and of every OOD set
 //! (`observe`, or an import), and from these the detection metrics. A network is run for those scores alone
-//! that need its gradients or the maps between its layers (`network.rs`).
+//! that need its gradients or the maps between its layers (`network.rs`). Scores of another program are
+//! measured as they are (`given.rs`).
 
 mod check;
 mod chosen;
 mod draws;
+mod given;
 mod group;
 mod metrics;
 mod network;
@@ -49,7 +51,7 @@ pub const VERSION: u32 = 2;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Params {
-    /// The detection scores.
+    /// The detection scores; none where what is read is imported scores.
     pub scores: Vec<ScoreSpec>,
     /// Whose definition of the metrics: `dream-ood`, `openood`, `pytorch-ood`.
     pub convention: Convention,
@@ -161,7 +163,7 @@ impl Params {
     }
 }
 
-/// What an evaluation reads: runs with activations.
+/// What an evaluation reads: runs with activations, or imports of scores.
 #[derive(Clone, Debug)]
 pub struct Observations {
     /// Of the ID test set.

@@ -1,17 +1,17 @@
-//! What activations of a run have, as far as a glance at them tells: whether they fit each other, and what
-//! scores need of them.
+//! What activations or imported scores of a run have, as far as a glance at them tells: whether they fit each
+//! other, and what scores need of them.
 
 use arrow::datatypes::Int32Type;
 use dream_schema::columns::Columns;
 use dream_schema::{Activation, Checkpoint, RunId, Table};
 
 use super::chosen::{Chosen, There};
-use super::{EXTRA_METRICS, Observations, Params, Role, group, metrics};
+use super::{EXTRA_METRICS, Observations, Params, Role, given, group, metrics};
 use crate::stage::training::CheckpointName;
 use crate::stage::{Input, MetricName, Refusals, StageError, import, observe};
 use crate::store::{Projection, Readable, Store};
 
-/// What the activations of a run have.
+/// What a run has of the images of a set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Parts {
     /// Logits of an image; none if it is 0.
@@ -20,6 +20,8 @@ pub(super) struct Parts {
     pub features: usize,
     /// BLAKE3 of the last layer.
     head: Option<String>,
+    /// Why it is not known which class the network gives each image, where it is not.
+    unpredicted: Option<&'static str>,
     /// The first image without a class.
     unlabelled: Option<usize>,
     /// The largest class, and the first image of it.
@@ -36,28 +38,39 @@ impl Parts {
     /// # Errors
     /// If the store fails.
     pub fn of(store: &Store, run: RunId) -> Result<Option<Self>, StageError> {
-        let Some(first) = store.row::<Activation>(run, 0, 0)? else {
-            return Ok(None);
-        };
+        let spec = store.run(run)?.spec;
+        let table = given::table_of(&spec);
+        let first = store.row::<Activation>(run, 0, 0)?;
+        let [logits, features] = first.map_or([0; 2], |row| [row.logits.0.len(), row.features.0.len()]);
         let rows: Vec<Checkpoint> = store.rows(run, None)?;
         let head = rows.into_iter().find(|row| CheckpointName::Head.is_of(row));
         let mut labels: Vec<Option<i32>> = Vec::new();
-        for rows in store.blocks(Table::Activations, Some(run), None, &Projection::Narrow)? {
+        let mut unpredicted = (table == Table::Activations && logits == 0).then_some("there are no logits");
+        for rows in store.blocks(table, Some(run), None, &Projection::Narrow)? {
             let (_, rows) = rows?;
-            labels.extend(Columns::new(Table::Activations, &rows).optional_numbers::<Int32Type>("label")?);
+            let columns = Columns::new(table, &rows);
+            labels.extend(columns.optional_numbers::<Int32Type>("label")?);
+            let predicted = || columns.numbers::<Int32Type>("predicted");
+            if table == Table::Scores && predicted()?.iter().any(|class| *class < 0) {
+                unpredicted = Some("not every image has a predicted class");
+            }
+        }
+        if labels.is_empty() {
+            return Ok(None);
         }
         let known = labels
             .iter()
             .enumerate()
             .filter_map(|(image, label)| Some(((*label)?, image)));
         Ok(Some(Self {
-            logits: first.logits.0.len(),
-            features: first.features.0.len(),
+            logits,
+            features,
             head: head.map(|row| row.blake3),
+            unpredicted,
             unlabelled: labels.iter().position(Option::is_none),
             largest: known.reduce(|a, b| if b.0 > a.0 { b } else { a }),
             images: labels.len(),
-            is_imported: store.run(run)?.spec.stage == import::NAME,
+            is_imported: spec.stage == import::NAME,
         }))
     }
 }
@@ -131,9 +144,9 @@ fn unjudged<'a>(name: MetricName, sets: &'a [(Role, Parts)], params: &Params) ->
     let mut judged = sets
         .iter()
         .filter(|(role, _)| metrics::judges(name, role, params));
-    let why = |parts: &Parts| match (parts.logits, parts.unlabelled) {
-        (0, _) => Some("there are no logits".to_owned()),
-        (_, Some(image)) => Some(format!("image {image} has no class")),
+    let why = |parts: &Parts| match (parts.unpredicted, parts.unlabelled) {
+        (Some(why), _) => Some(why.to_owned()),
+        (None, Some(image)) => Some(format!("image {image} has no class")),
         _ => None,
     };
     judged.find_map(|(role, parts)| Some((role, why(parts)?)))

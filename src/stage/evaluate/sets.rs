@@ -1,10 +1,11 @@
-//! Whether the sets of an evaluation are what they are given as: activations of one classifier, and no images
-//! that are two things.
+//! Whether the sets of an evaluation are what they are given as: activations or scores of one classifier, and
+//! no images that are two things.
 
 use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::given;
 use crate::stage::{ImageSource, Known, Refusals, Role, StageError, detect, import, observe};
 use crate::store::{Readable as _, Store};
 
@@ -20,11 +21,12 @@ pub(super) fn check(
         return check_id(store, role, known, refusals);
     };
     check_network(store, role, known, first, refusals)?;
+    given::check_score(role, known, first, refusals);
     let strangers = || seen.iter().filter(|(other, _)| !may_share(role, other));
     if let Some(own) = imported_as(known)? {
         for (other, theirs) in strangers() {
             if theirs.run.is_some() && theirs.run == known.run {
-                let found = format!("these are the activations of {} once more", called(other));
+                let found = format!("these are the {} of {} once more", noun(known), called(other));
                 refusals.refuse(role, found);
             } else if (is_outside(role) || is_outside(other)) && imported_as(theirs)?.as_ref() == Some(&own) {
                 let Named { dataset, split } = &own;
@@ -147,7 +149,15 @@ fn called(role: &Role) -> String {
     }
 }
 
-/// Refuses imported activations that are said to be of another network than those of the ID set.
+/// What an import is of, in words.
+fn noun(known: &Known) -> &'static str {
+    match import::score_in(&known.stage, &known.params) {
+        Some(_) => "scores",
+        None => "activations",
+    }
+}
+
+/// Refuses an import that is said to be of another network than that of the ID set.
 fn check_network(
     store: &Store,
     role: &Role,
@@ -164,15 +174,16 @@ fn check_network(
         && (&name, seed) != (&other, other_seed)
     {
         let found = format!(
-            "the activations are of the network `{name}`, seed {seed}, those of the ID set of `{other}`, \
-             seed {other_seed}"
+            "the {} are of the network `{name}`, seed {seed}, those of the ID set of `{other}`, seed \
+             {other_seed}",
+            noun(known)
         );
         refusals.refuse(role, found);
     }
     Ok(())
 }
 
-/// What imported activations are of.
+/// What an import is of.
 #[derive(PartialEq, Deserialize)]
 struct Named {
     dataset: String,

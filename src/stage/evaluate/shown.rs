@@ -6,14 +6,15 @@ use dream_schema::columns::Columns;
 use dream_schema::value::{Numbers, Value};
 use dream_schema::{Checkpoint, Metric, RunId, Table};
 
+use super::given::{self, Given};
 use crate::nn;
-use crate::ood::Observed;
 use crate::ood::score::ScoreError;
+use crate::ood::{self, Observed};
 use crate::stage::training::CheckpointName;
 use crate::stage::{MetricName, StageError};
 use crate::store::{Projection, Readable, Snapshot};
 
-/// The rows of a run in the table `activations`, column by column.
+/// The rows of a run in the table `activations`, or of imported scores, column by column.
 #[derive(Debug, Default)]
 pub(in crate::stage) struct Shown {
     pub dataset: String,
@@ -31,6 +32,8 @@ pub(in crate::stage) struct Shown {
     pub labels: Option<Vec<u32>>,
     pub class_names: Vec<Option<String>>,
     pub samples: Vec<i64>,
+    /// Scores and predictions of another program, which has the rest to itself.
+    pub given: Option<Given>,
 }
 
 impl Shown {
@@ -39,6 +42,9 @@ impl Shown {
     /// # Errors
     /// Rows of different widths; also if the store fails.
     pub fn load(snapshot: &Snapshot, run: RunId) -> Result<Self, StageError> {
+        if given::table_of(&snapshot.run(run)?.spec) == Table::Scores {
+            return given::load(snapshot, run);
+        }
         let mut shown = Self::default();
         let mut labels = Some(Vec::new());
         for rows in snapshot.blocks(Table::Activations, Some(run), None, &Projection::All)? {
@@ -74,6 +80,42 @@ impl Shown {
             return Err(StageError::Mismatch(format!("run {run} has no activations")));
         }
         Ok(Self { labels, ..shown })
+    }
+
+    /// Returns the class that the classifier gives each image, -1 where that is not known; none where it is
+    /// known of no image.
+    ///
+    /// # Errors
+    /// Logits that are no numbers.
+    pub(super) fn predicted(&self) -> Result<Option<Vec<i32>>, StageError> {
+        if let Some(given) = &self.given {
+            return Ok(Some(given.predicted.clone()));
+        }
+        if self.logits.is_empty() {
+            return Ok(None);
+        }
+        let predicted = ood::predictions(&self.logits, self.classes)?;
+        Ok(Some(predicted.into_iter().map(|class| class as i32).collect()))
+    }
+
+    /// Returns the share of images that are classified rightly, where all have a class and a prediction.
+    ///
+    /// # Errors
+    /// A label that is no class.
+    pub(super) fn accuracy(&self) -> Result<Option<f64>, StageError> {
+        let Some(labels) = &self.labels else {
+            return Ok(None);
+        };
+        match &self.given {
+            Some(given) => {
+                let is_known = given.predicted.iter().all(|class| *class >= 0);
+                let pairs = given.predicted.iter().zip(labels);
+                let right = pairs.filter(|(class, label)| i64::from(**class) == i64::from(**label));
+                Ok(is_known.then(|| right.count() as f64 / self.len as f64))
+            }
+            None if self.logits.is_empty() => Ok(None),
+            None => Ok(Some(ood::accuracy(&self.logits, self.classes, labels)?)),
+        }
     }
 
     /// Returns the set as scores see it.
@@ -159,10 +201,11 @@ impl Head {
 
 /// Returns the data set that the images of a run are from.
 pub(super) fn dataset(store: &impl Readable, run: RunId) -> Result<String, StageError> {
-    let rows = store.blocks(Table::Activations, Some(run), None, &Projection::Narrow)?;
+    let table = given::table_of(&store.run(run)?.spec);
+    let rows = store.blocks(table, Some(run), None, &Projection::Narrow)?;
     let names = rows
         .take(1)
-        .map(|rows| Ok::<_, StageError>(first(Columns::new(Table::Activations, &rows?.1).text("dataset")?)));
+        .map(|rows| Ok::<_, StageError>(first(Columns::new(table, &rows?.1).text("dataset")?)));
     names.collect()
 }
 

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use arrow::datatypes::{Int32Type, Int64Type};
 use dream_schema::columns::Columns;
-use dream_schema::{Run, RunInput, Table};
+use dream_schema::{Run, RunInput};
 
-use super::shown;
+use super::{given, shown};
 use crate::stage::{Role, StageError};
 use crate::store::{Projection, Readable, Store};
 
@@ -68,7 +68,7 @@ pub fn sets(store: &Store, evaluation: &Run) -> Result<BTreeMap<String, TestedSe
             dataset: shown::dataset(store, input.run)?,
             split: split.unwrap_or_default().to_owned(),
             digest: spec.sources.get(&Role::Images.to_string()).cloned(),
-            images: store.count(input.run, Table::Activations)?,
+            images: store.count(input.run, given::table_of(&spec))?,
         };
         sets.insert(input.role.clone(), set);
     }
@@ -84,9 +84,10 @@ pub fn images(store: &Store, evaluation: &Run) -> Result<BTreeMap<String, Images
     let mut sets = BTreeMap::new();
     for input in tested(evaluation) {
         let mut images = Images::new();
-        for rows in store.blocks(Table::Activations, Some(input.run), None, &Projection::Narrow)? {
+        let table = given::table_of(&store.run(input.run)?.spec);
+        for rows in store.blocks(table, Some(input.run), None, &Projection::Narrow)? {
             let (_, rows) = rows?;
-            let columns = Columns::new(Table::Activations, &rows);
+            let columns = Columns::new(table, &rows);
             let labels = columns.optional_numbers::<Int32Type>("label")?;
             images.extend(columns.numbers::<Int64Type>("sample")?.into_iter().zip(labels));
         }

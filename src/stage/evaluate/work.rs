@@ -10,6 +10,7 @@ use dream_schema::{Metric, Run, RunId, Score, Table};
 
 use super::Params;
 use super::chosen::Chosen;
+use super::given;
 use super::group::{Group, Groups};
 use super::metrics::{SetScores, Taken};
 use super::network::{self, Classifier, Fault, Set};
@@ -65,6 +66,8 @@ enum Ready {
     Phi(Phi),
     /// It is the log-odds of not being in the class of outliers.
     ExtraClass,
+    /// It is imported.
+    Given,
     /// Nothing is left to do: all its rows are stored.
     Stored,
     /// It cannot learn from what is there.
@@ -81,11 +84,17 @@ type Stored = Vec<Option<Vec<f32>>>;
 pub(super) fn execute(ctx: &Context<'_>, run: &Run, params: &Params) -> Result<(), StageError> {
     let snapshot = ctx.store.snapshot()?;
     let of_id = required_input(run, &Role::Id)?;
-    let chosen = params.scores.iter().map(Chosen::of);
+    let chosen = match given::chosen(&snapshot.run(of_id)?.spec) {
+        Some(given) => given,
+        None => {
+            let chosen = params.scores.iter().map(Chosen::of);
+            chosen.collect::<Result<_, _>>().map_err(StageError::Mismatch)?
+        }
+    };
     let mut evaluation = Evaluation {
         ctx,
         run,
-        scores: chosen.collect::<Result<_, _>>().map_err(StageError::Mismatch)?,
+        scores: chosen,
         sets: sets(&snapshot, run, &params.groups)?,
         head: Head::load(&snapshot, of_id)?,
         classifier: None,
@@ -151,9 +160,10 @@ pub(super) fn execute(ctx: &Context<'_>, run: &Run, params: &Params) -> Result<(
 /// Returns the ID set, then the OOD sets in the order of their roles.
 fn sets(snapshot: &Snapshot, run: &Run, groups: &Groups) -> Result<Vec<TestSet>, StageError> {
     let set = |name: Option<&str>, input: RunId| -> Result<TestSet, StageError> {
-        let count = snapshot.count(input, Table::Activations)?;
+        let table = given::table_of(&snapshot.run(input)?.spec);
+        let count = snapshot.count(input, table)?;
         if count == 0 {
-            return Err(StageError::Mismatch(format!("run {input} has no activations")));
+            return Err(StageError::Mismatch(format!("run {input} has no {table}")));
         }
         Ok(TestSet {
             name: name.unwrap_or_default().to_owned(),
@@ -230,12 +240,8 @@ impl Evaluation<'_> {
         let mut shown = Shown::load(&self.snapshot, set.run)?;
         // What labels an OOD set has are not classes of the classifier.
         shown.labels = shown.labels.filter(|_| set.has_classes);
-        let predicted = match shown.logits.is_empty() {
-            true => None,
-            false => Some(ood::predictions(&shown.logits, shown.classes)?),
-        };
-        if let (false, Some(labels), false) = (measured, &shown.labels, shown.logits.is_empty()) {
-            let accuracy = ood::accuracy(&shown.logits, shown.classes, labels)?;
+        let predicted = shown.predicted()?;
+        if !measured && let Some(accuracy) = shown.accuracy()? {
             let mut row = MetricName::Accuracy.row(ACCURACY, accuracy);
             row.dataset = Some(set.name.clone());
             self.ctx.store.put(self.run.id, &[row])?;
@@ -294,13 +300,13 @@ impl Evaluation<'_> {
         });
         let right: Option<Vec<bool>> = right.collect();
         if right.is_none() {
-            let why = match rows.iter().all(|row| row.predicted < 0) {
-                true => "there are no logits, and so no predictions, of the images".to_owned(),
+            let why = match rows.iter().filter(|row| row.predicted < 0).count() {
                 // Rows of scores have a class only where all images have one.
-                false => {
+                0 => {
                     let (without, all) = self.without_class(set)?;
                     format!("{without} of the {all} images have no class")
                 }
+                without => format!("the class that the network gives {without} of the images is not known"),
             };
             self.ctx.progress.note(&format!(
                 "`{}`: {why}: no metric is taken of whether they are classified rightly",
@@ -313,12 +319,13 @@ impl Evaluation<'_> {
     /// Returns how many images of a set have no class, and how many there are.
     fn without_class(&self, set: &TestSet) -> Result<(usize, usize), StageError> {
         let (mut without, mut all) = (0, 0);
+        let table = given::table_of(&self.snapshot.run(set.run)?.spec);
         let blocks = self
             .snapshot
-            .blocks(Table::Activations, Some(set.run), None, &Projection::Narrow)?;
+            .blocks(table, Some(set.run), None, &Projection::Narrow)?;
         for rows in blocks {
             let (_, rows) = rows?;
-            let labels = Columns::new(Table::Activations, &rows).optional_numbers::<Int32Type>("label")?;
+            let labels = Columns::new(table, &rows).optional_numbers::<Int32Type>("label")?;
             without += labels
                 .iter()
                 .filter(|label| label.is_none_or(|label| label < 0))
@@ -348,6 +355,10 @@ impl Evaluation<'_> {
                 let (logits, classes) = (&shown.logits, shown.classes);
                 Ok(ood::extra_class(logits, classes, &shown.outlier_logits)?)
             }
+            Ready::Given => {
+                let missing = || of_score(chosen, &set.name, &ScoreError::Missing { what: "the scores" });
+                Ok(shown.given.as_ref().ok_or_else(missing)?.values.clone())
+            }
             // The snapshot had the rows when this was said of the score; the network's are made elsewhere.
             Ready::Stored | Ready::LeftOut | Ready::Network(_) => {
                 let label = &chosen.label;
@@ -367,7 +378,7 @@ impl Evaluation<'_> {
         fitted: &dyn NetworkFitted,
         images: Option<&Set<'_>>,
         shown: &Shown,
-        predicted: Option<&[u32]>,
+        predicted: Option<&[i32]>,
     ) -> Result<Vec<f32>, StageError> {
         let (chosen, set) = (&self.scores[score], &self.sets[number]);
         let (Some(images), Some(classifier)) = (images, &self.classifier) else {
@@ -400,7 +411,7 @@ impl Evaluation<'_> {
         first: usize,
         values: &[f32],
         shown: &Shown,
-        predicted: Option<&[u32]>,
+        predicted: Option<&[i32]>,
     ) -> Vec<Score> {
         let set = &self.sets[number];
         let labels = shown.labels.as_ref();
@@ -417,7 +428,7 @@ impl Evaluation<'_> {
                 sample: shown.samples[image],
                 value: *value,
                 label: label.map(|label| label as i32),
-                predicted: predicted.map_or(-1, |predicted| predicted[image] as i32),
+                predicted: predicted.map_or(-1, |predicted| predicted[image]),
             }
         };
         self.indices(number, score)

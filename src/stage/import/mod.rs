@@ -50,6 +50,8 @@ const PIECE: usize = 2000;
 const TABLE: &str = "table";
 /// The key of the parameters under which the name of a network stands.
 const NETWORK: &str = "network";
+/// The key of the parameters under which the name of a score stands.
+const SCORE: &str = "score";
 
 /// What is to be taken in.
 #[derive(Clone, Copy, Debug)]
@@ -151,6 +153,7 @@ impl Rows<'_> {
     fn network(&self) -> Option<NetworkOf<'_>> {
         match self {
             Self::Activations(of) => of.network,
+            Self::Scores(of) => of.network,
             _ => None,
         }
     }
@@ -163,10 +166,21 @@ impl Rows<'_> {
     }
 }
 
-/// Returns the name that an import gives the network of its activations.
+/// Returns the name that an import gives the network of its activations or scores.
 pub(super) fn network_of(run: &RunSpec) -> Option<&str> {
     let is_import = run.stage == NAME;
     run.params.get(NETWORK).filter(|_| is_import)?.as_str()
+}
+
+/// Returns the name of the score that a run is an import of; none of any other run.
+pub fn score_of(run: &RunSpec) -> Option<&str> {
+    score_in(&run.stage, &run.params)
+}
+
+/// The same of a run of these parameters.
+pub(super) fn score_in<'a>(stage: &str, params: &'a serde_json::Value) -> Option<&'a str> {
+    let is_one = stage == NAME && !is_of_another(stage, params, Table::Scores);
+    params.get(SCORE).filter(|_| is_one)?.as_str()
 }
 
 /// Stores the rows of a file. Parquet as we export it keeps its other columns; of any other file what it does
@@ -256,7 +270,7 @@ fn params(rows: &Rows<'_>, classes: Option<&Classes>) -> serde_json::Value {
             None => json!({}),
         },
         Rows::Images { .. } => json!({}),
-        Rows::Scores(of) => json!({ "dataset": of.dataset, "split": of.split, "score": of.score }),
+        Rows::Scores(of) => json!({ "dataset": of.dataset, "split": of.split, SCORE: of.score }),
         Rows::Activations(of) => json!({ "dataset": of.dataset, "split": of.split }),
     }
 }

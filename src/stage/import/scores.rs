@@ -7,6 +7,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float32Type, Float64Type};
 use dream_schema::{Artifact, Score};
 
+use super::activations::NetworkOf;
 use super::names::{CLASS_IDS, LABELS, PREDICTED, SAMPLES, VALUES, labels, unread_arrays, unread_columns};
 use super::table::{Agreed, add_classes, check_one, samples};
 use crate::content::Content;
@@ -23,6 +24,8 @@ pub struct ScoresOf<'a> {
     pub split: &'a str,
     /// The score's name.
     pub score: &'a str,
+    /// The network that has them, where it is said.
+    pub network: Option<NetworkOf<'a>>,
 }
 
 /// Scores, the classes that the network gives, and the true classes, an image each.
@@ -221,6 +224,7 @@ mod tests {
         dataset: "set",
         split: "test",
         score: "energy",
+        network: None,
     };
 
     /// Value, class that the network gives and true class of each score in a file of these bytes.

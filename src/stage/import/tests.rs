@@ -1,5 +1,6 @@
 mod activations;
 mod evaluation;
+mod scores;
 
 use std::path::PathBuf;
 

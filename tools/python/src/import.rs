@@ -111,6 +111,7 @@ pub fn import_scores(
         dataset,
         split,
         score,
+        network: None,
     };
     take(py, (store.get(), &machine, &listener), &file, Rows::Scores(of))
 }

@@ -1,5 +1,7 @@
 //! `dream import TABLE FILE`.
 
+mod score_files;
+
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
@@ -12,6 +14,7 @@ use dream_ood::stage::import::{
 use dream_ood::store::check_alias;
 use dream_schema::RunId;
 
+use self::score_files::Taken;
 use super::{Verdict, place};
 use crate::globals::Globals;
 use crate::session::{Session, Usage};
@@ -23,7 +26,8 @@ use crate::session::{Session, Usage};
 /// are [classes, n, m] or [classes, m] in the order of the classes, or [n, m] beside an array `labels` of
 /// integers; tables have a column `vector`, and `class_name` or `class_id`. Images lie in a folder for each
 /// class, called by its number or name. Scores are .npz as OpenOOD writes them (conf, pred, label) or a
-/// table. Activations are arrays `features` and `logits` (`[images, numbers]`, one of them at least) and
+/// table; of a folder of them each file is a set and becomes a run; `dream evaluate --id-scores` measures
+/// them. Activations are arrays `features` and `logits` (`[images, numbers]`, one of them at least) and
 /// integers `labels`, with the last layer `fc.weight` and `fc.bias` where it is at hand; or a table with such
 /// columns.
 #[derive(Debug, clap::Args)]
@@ -32,7 +36,8 @@ pub struct Import {
     /// class_embeddings, features, outliers, images, scores or activations
     #[arg(required_unless_present = "from")]
     table: Option<String>,
-    /// The file; of images the folder; of activations whose arrays have a file each, none
+    /// The file; of images the folder; of scores a file or a folder of them; of activations whose arrays have
+    /// a file each, none
     file: Option<PathBuf>,
     /// Of features, outliers and images: the class embeddings whose classes and width they have, an `embed`
     /// run or an import
@@ -45,7 +50,8 @@ pub struct Import {
     /// Of vectors: the array to take, where the file has several
     #[arg(long, value_name = "NAME")]
     member: Option<String>,
-    /// Of scores and activations: the data set that they are of
+    /// Of scores and activations: the data set that they are of. Files of a folder of scores are called by
+    /// their sets
     #[arg(long, value_name = "NAME")]
     dataset: Option<String>,
     /// Of scores and activations: the split of the data set; `test` without it
@@ -54,8 +60,8 @@ pub struct Import {
     /// Of scores: which score they are, such as `energy`; higher means more in-distribution
     #[arg(long, value_name = "NAME")]
     score: Option<String>,
-    /// Of activations: the network that they are of, as tables call it. Networks of one name differ by their
-    /// seeds alone: `compare` takes their mean
+    /// Of scores and activations: the network that they are of, as tables call it. Networks of one name
+    /// differ by their seeds alone: `compare` takes their mean
     #[arg(long, value_name = "NAME")]
     network: Option<String>,
     /// The seed of that network's training; 0 without it
@@ -73,7 +79,7 @@ pub struct Import {
     /// Of a data set: only these runs, by id, its beginning or alias, with what they came from
     #[arg(long, value_name = "RUN", requires = "from", conflicts_with_all = ["table", "file"])]
     run: Vec<String>,
-    /// Names the run
+    /// Names the run; of a folder of scores each run, ALIAS-SET
     #[arg(long)]
     alias: Option<String>,
 }
@@ -116,7 +122,7 @@ const OPTIONS: [(&str, &[&str]); 6] = [
     ("features", &["embeddings", "member"]),
     ("outliers", &["embeddings", "member"]),
     ("images", &["embeddings"]),
-    ("scores", &["dataset", "split", "score"]),
+    ("scores", &["dataset", "split", "score", "network", "seed"]),
     (
         "activations",
         &[
@@ -141,23 +147,30 @@ impl Import {
             .as_deref()
             .map(|name| session.resolve(name))
             .transpose()?;
-        let rows = self.rows(classes.as_deref().unwrap_or_default(), embeddings)?;
-        let question = Question {
-            file: self.first_file()?,
-            rows,
-        };
-        // An import of the same file has the name by right.
-        if let Some(alias) = &self.alias
-            && session.named(alias)?.is_some()
-            && let Some(fault) = session.alias_fault(alias, import::id(&session.store, &question)?)?
-        {
-            bail!(Usage(format!("--alias {fault}")));
+        let files = self.files()?;
+        let classes = classes.as_deref().unwrap_or_default();
+        let questions = files.iter().map(|taken| {
+            let rows = self.rows(classes, embeddings, taken)?;
+            let file = &taken.path;
+            Ok(Question { file, rows })
+        });
+        let questions = questions.collect::<Result<Vec<_>>>()?;
+        for (question, taken) in questions.iter().zip(&files) {
+            // An import of the same file has the name by right.
+            if let Some(alias) = &taken.alias
+                && session.named(alias)?.is_some()
+                && let Some(fault) = session.alias_fault(alias, import::id(&session.store, question)?)?
+            {
+                bail!(Usage(format!("--alias {fault}")));
+            }
         }
-        let run = import::import(&session.context(), &question)?;
-        if let Some(alias) = &self.alias {
-            session.store.set_alias(alias, run.id)?;
+        for (question, taken) in questions.iter().zip(&files) {
+            let run = import::import(&session.context(), question)?;
+            if let Some(alias) = &taken.alias {
+                session.store.set_alias(alias, run.id)?;
+            }
+            out!("{}", run.id)?;
         }
-        out!("{}", run.id)?;
         Ok(Verdict::Good)
     }
 
@@ -240,7 +253,18 @@ impl Import {
         Ok(())
     }
 
-    fn rows<'a>(&'a self, classes: &'a [ClassRow], embeddings: Option<RunId>) -> Result<Rows<'a>> {
+    fn network(&self) -> Option<NetworkOf<'_>> {
+        let name = self.network.as_deref()?;
+        let seed = self.seed.unwrap_or(0);
+        Some(NetworkOf { name, seed })
+    }
+
+    fn rows<'a>(
+        &'a self,
+        classes: &'a [ClassRow],
+        embeddings: Option<RunId>,
+        file: &'a Taken,
+    ) -> Result<Rows<'a>> {
         let member = self.member.as_deref();
         let table = self.table();
         let space = || -> Result<RunId> {
@@ -277,15 +301,13 @@ impl Import {
                 dataset: needed("dataset", &self.dataset)?,
                 split: self.split.as_deref().unwrap_or("test"),
                 arrays: self.file.is_none().then(|| self.arrays.given()),
-                network: self.network.as_deref().map(|name| NetworkOf {
-                    name,
-                    seed: self.seed.unwrap_or(0),
-                }),
+                network: self.network(),
             })),
             _ => Ok(Rows::Scores(ScoresOf {
-                dataset: needed("dataset", &self.dataset)?,
+                dataset: needed("dataset", &file.dataset)?,
                 split: self.split.as_deref().unwrap_or("test"),
                 score: needed("score", &self.score)?,
+                network: self.network(),
             })),
         }
     }

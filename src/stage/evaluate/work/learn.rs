@@ -109,6 +109,7 @@ impl Evaluation<'_> {
         match &score.way {
             Way::Of(way, values) => self.fit_with(score, *way, values, material),
             Way::Own(OwnScore::ExtraClass) => Ok(Ready::ExtraClass),
+            Way::Given => Ok(Ready::Given),
             Way::Own(OwnScore::Dream) => {
                 let missing = || StageError::Mismatch("the classifier has no phi to score with".into());
                 phi(self.ctx, self.run)?.map(Ready::Phi).ok_or_else(missing)
@@ -169,7 +170,7 @@ impl Evaluation<'_> {
                 scores.map_err(|fault| of_fault(score, "validation images", fault))
             }),
             // What is searched for is values, and none of these has some.
-            Ready::Phi(_) | Ready::ExtraClass | Ready::Stored | Ready::LeftOut => {
+            Ready::Phi(_) | Ready::ExtraClass | Ready::Given | Ready::Stored | Ready::LeftOut => {
                 let label = &score.label;
                 return Err(StageError::Mismatch(format!("`{label}` leaves nothing open")));
             }

@@ -9,6 +9,7 @@ fn scores_of_a_table_are_taken_in() {
         dataset: "svhn",
         split: "test",
         score: "msp",
+        network: None,
     };
     let import = |text: &str| {
         let file = bench.file("scores.csv", text.as_bytes());
@@ -210,6 +211,7 @@ fn names_that_tables_cannot_hold_and_classes_of_one_name_are_refused() {
             dataset,
             split,
             score,
+            network: None,
         });
         bench.import(&Question { file: &file, rows }).map(|_| ())
     };

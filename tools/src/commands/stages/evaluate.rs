@@ -1,5 +1,8 @@
 //! `dream evaluate`.
 
+mod activations;
+mod imported;
+
 use std::str::FromStr;
 use std::time::Instant;
 
@@ -7,13 +10,15 @@ use anyhow::{Result, bail};
 use dream_ood::ood::Convention;
 use dream_ood::stage::detect::OwnScore;
 use dream_ood::stage::evaluate::{
-    self, Draws, EXTRA_METRICS, Group, Groups, MOST_DRAWS, Observations, ScoreSpec, Settings, There,
+    self, Draws, EXTRA_METRICS, Group, Groups, MOST_DRAWS, Observations, Params, ScoreSpec, Settings, There,
 };
 use dream_ood::stage::pipeline::{Evaluation, Preset, Reach};
-use dream_ood::stage::{How, ImageSource, MetricName, Refusals, Role, Source as _, did_you_mean};
+use dream_ood::stage::{How, ImageSource, Input, MetricName, Refusals, Source as _, did_you_mean};
 use dream_ood::store::{Readable as _, Store};
-use dream_schema::{Run, RunId, Table};
+use dream_schema::{Run, RunId};
 
+use self::activations::Stored;
+use self::imported::Imported;
 use super::{Base, all_is_well, images_or, json, refuse_alias};
 use crate::choices::Choices;
 use crate::commands::Verdict;
@@ -28,8 +33,8 @@ use crate::table;
 pub struct Evaluate {
     /// The classifiers: `detect` runs
     #[arg(
-        required_unless_present = "activations",
-        conflicts_with = "activations",
+        required_unless_present_any = ["activations", "id_scores"],
+        conflicts_with_all = ["activations", "id_scores"],
         value_name = "RUN"
     )]
     detectors: Vec<String>,
@@ -76,46 +81,9 @@ pub struct Evaluate {
     #[command(flatten)]
     stored: Stored,
     #[command(flatten)]
+    imported: Imported,
+    #[command(flatten)]
     base: Base,
-}
-
-/// Activations that are in the store, of any classifier.
-///
-/// `requires` says nothing to clap where what is required conflicts with what is given: that conflict is
-/// spelt out.
-#[derive(Debug, clap::Args)]
-struct Stored {
-    /// In place of classifiers: activations of the in-distribution test images, of `observe` or an import
-    #[arg(long, value_name = "RUN", requires = "ood_activations", conflicts_with_all = ["dataset", "ood"])]
-    activations: Option<String>,
-    /// Activations of out-of-distribution images, with the group of their set, as for --ood
-    #[arg(long, value_name = "[GROUP=]RUN", num_args = 1.., requires = "activations",
-          conflicts_with_all = ["detectors", "dataset", "ood"])]
-    ood_activations: Vec<TestSet>,
-    /// Activations of training images, for scores that learn from them
-    #[arg(
-        long,
-        value_name = "RUN",
-        requires = "activations",
-        conflicts_with_all = ["detectors", "dataset", "ood"]
-    )]
-    train_activations: Option<String>,
-    /// Activations of in-distribution images held out of training, for scores that learn from them
-    #[arg(
-        long,
-        value_name = "RUN",
-        requires = "activations",
-        conflicts_with_all = ["detectors", "dataset", "ood", "validation_split"]
-    )]
-    validation_activations: Option<String>,
-    /// Activations of out-of-distribution images beside the test sets, to search hyperparameters on
-    #[arg(
-        long,
-        value_name = "RUN",
-        requires = "validation_activations",
-        conflicts_with_all = ["detectors", "dataset", "ood", "validation_split", "ood_validation"]
-    )]
-    ood_validation_activations: Option<String>,
 }
 
 impl Evaluate {
@@ -144,9 +112,10 @@ impl Evaluate {
                 settings.validation_split = None;
             }
         }
-        let runs = match &self.stored.activations {
-            Some(id) => self.of_activations(&session, &settings, id)?,
-            None => self.of_detectors(&session, &preset, &settings)?,
+        let runs = match (&self.stored.activations, &self.imported.id_scores) {
+            (Some(id), _) => self.of_activations(&session, &settings, id)?,
+            (None, Some(id)) => self.of_scores(&session, &settings, id)?,
+            (None, None) => self.of_detectors(&session, &preset, &settings)?,
         };
         match runs {
             Some(runs) => {
@@ -172,8 +141,9 @@ impl Evaluate {
             ("validation_split", json(&self.validation_split)),
             ("full_spectrum", self.full_spectrum.then_some(true.into())),
         ];
-        if self.stored.activations.is_some() {
-            self.refuse_unused_settings()?;
+        let activations = self.stored.activations.is_some();
+        if activations || self.imported.id_scores.is_some() {
+            self.refuse_unused_settings(activations)?;
         }
         let is_part = |pair: &&String| pair.starts_with("draws.");
         if let (Some(pair), None, None) = (self.base.set.iter().find(is_part), draws, preset.evaluate.draws)
@@ -234,9 +204,9 @@ impl Evaluate {
         Ok(settings)
     }
 
-    /// Refuses what is set of images that are looked at: activations that are stored are taken as they are.
-    fn refuse_unused_settings(&self) -> Result<()> {
-        let unused = [
+    /// Refuses what is set of images that are looked at: what is stored of them is taken as it is.
+    fn refuse_unused_settings(&self, activations: bool) -> Result<()> {
+        let looks = [
             "split",
             "ood_split",
             "ood_splits",
@@ -244,10 +214,24 @@ impl Evaluate {
             "ood_validation_split",
             "precision",
         ];
-        match unused.into_iter().find(|key| self.base.sets(key)) {
+        let is_set = |key: &&str| self.base.sets(key);
+        if let Some(key) = looks.into_iter().find(is_set) {
+            let option = if activations {
+                "--activations"
+            } else {
+                "--id-scores"
+            };
+            bail!(Usage(format!(
+                "--set {key}=...: it says how images are looked at, and {option} names what was seen of them"
+            )));
+        }
+        match ["scores", "where_possible"]
+            .into_iter()
+            .find(is_set)
+            .filter(|_| !activations)
+        {
             Some(key) => bail!(Usage(format!(
-                "--set {key}=...: it says how images are looked at, and --activations names what was seen of \
-                 them"
+                "--set {key}=...: no score is taken where --id-scores names scores that were imported"
             ))),
             None => Ok(()),
         }
@@ -388,88 +372,20 @@ impl Evaluate {
         Ok(Some(runs))
     }
 
-    /// Evaluates activations; none if `--check` ends here.
-    fn of_activations(
+    /// Evaluates what is stored; none if `--check` ends here.
+    fn of_stored(
         &self,
         session: &Session<'_>,
-        settings: &Settings,
-        id: &str,
+        mut params: Params,
+        observations: &Observations,
     ) -> Result<Option<Vec<RunId>>> {
-        let Stored {
-            ood_activations,
-            train_activations,
-            validation_activations,
-            ood_validation_activations,
-            ..
-        } = &self.stored;
-        let resolve = |name: &str| session.resolve(name);
-        let optional = |name: &Option<String>| name.as_deref().map(resolve).transpose();
-        let mut ood = Vec::new();
-        let mut groups = Groups::new();
-        for TestSet { group, name, split } in ood_activations {
-            if let Some(split) = split {
-                bail!(Usage(format!(
-                    "--ood-activations {name}:{split}: the split of a run's images is on record; name the \
-                     run alone"
-                )));
-            }
-            let run = resolve(name)?;
-            let set = dataset(session, run)?;
-            groups.extend(group.map(|group| (set.clone(), group)));
-            ood.push((set, run.into()));
-        }
-        let mut settings = Settings {
-            groups,
-            ..settings.clone()
-        };
-        let id = resolve(id)?;
-        let own = match Role::Detector.input_of(&session.store.run(id)?) {
-            Some(detector) => evaluate::own_score(&session.store, &detector.into())?,
-            None => None,
-        };
-        let observations = Observations {
-            id: id.into(),
-            ood,
-            train: optional(train_activations)?.map(Into::into),
-            validation: optional(validation_activations)?.map(Into::into),
-            ood_validation: optional(ood_validation_activations)?.map(Into::into),
-        };
-        if self.asks_for_all() {
-            settings.scores = all_scores(session, There::of(&session.store, &observations)?);
-            let others = OwnScore::ALL.iter().filter(|score| own != Some(**score));
-            others.for_each(|score| tell_left_out(session, *score));
-        }
-        let mut params = settings.params(own);
         if self.metrics.iter().any(ExtraMetrics::is_all) {
-            params.metrics = evaluate::all_metrics(&session.store, &params, &observations)?;
+            params.metrics = evaluate::all_metrics(&session.store, &params, observations)?;
             let left = EXTRA_METRICS.iter().filter(|name| !params.metrics.contains(name));
             let left: Vec<&str> = left.map(|name| name.name()).collect();
             tell_left_out_for_lack(session, &left);
         }
-        if self.names_scores() {
-            // What is named is computed or refused.
-            params.scores.clone_from(&settings.scores);
-        }
-        let [trains, validates] = params.learns();
-        let unread = [
-            ("--train-activations", train_activations, trains),
-            (
-                "--validation-activations",
-                validation_activations,
-                validates || ood_validation_activations.is_some(),
-            ),
-        ];
-        let is_unread = |(_, given, read): &&(&str, &Option<String>, bool)| given.is_some() && !read;
-        // What a mistyped score would read is not known: that is refused as such.
-        if let Some((option, ..)) = unread.iter().find(is_unread)
-            && !self.asks_for_all()
-            && params.are_scores_known()
-        {
-            bail!(Usage(format!(
-                "{option}: none of the scores learns from these images"
-            )));
-        }
-        let asked = evaluate::ask(&params, &observations);
+        let asked = evaluate::ask(&params, observations);
         let mut refusals = Refusals::of(evaluate::NAME).within(memory::room(session.globals));
         let planned = asked.clone().plan(&session.store, &mut refusals)?;
         refuse_alias(session, self.base.alias.as_deref(), &planned, &mut refusals)?;
@@ -569,14 +485,27 @@ impl FromStr for TestSet {
     }
 }
 
-/// Returns the data set that the activations of a run are of.
-fn dataset(session: &Session<'_>, run: RunId) -> Result<String> {
-    let rows = session.store.row::<dream_schema::Activation>(run, 0, 0)?;
-    match rows {
-        Some(row) => Ok(row.dataset),
-        None => bail!(Usage(format!(
-            "run {run} has no rows in the table {}",
-            Table::Activations
-        ))),
+/// Test sets by name, and their groups.
+type Sets = (Vec<(String, Input)>, Groups);
+
+/// Returns the test sets that an option names by runs, each called as `of` says.
+fn named_sets(
+    session: &Session<'_>,
+    option: &str,
+    sets: &[TestSet],
+    of: fn(&Session<'_>, RunId) -> Result<String>,
+) -> Result<Sets> {
+    let (mut ood, mut groups) = (Vec::new(), Groups::new());
+    for TestSet { group, name, split } in sets {
+        if let Some(split) = split {
+            bail!(Usage(format!(
+                "{option} {name}:{split}: the split of a run's images is on record; name the run alone"
+            )));
+        }
+        let run = session.resolve(name)?;
+        let set = of(session, run)?;
+        groups.extend(group.map(|group| (set.clone(), group)));
+        ood.push((set, run.into()));
     }
+    Ok((ood, groups))
 }
