@@ -123,6 +123,7 @@ fn parts_that_hold_nothing_are_left_out_too() {
             score: "s".to_owned(),
             id: series(&[f32::NAN]),
             ood: vec![series(&[1.0])],
+            imagined: None,
         }],
         curves: vec![Curve {
             metric: "loss".to_owned(),
@@ -183,6 +184,7 @@ fn full(text: &str) -> Report {
             inliers: Vec::new(),
             outliers: vec![picture()],
         }],
+        pictures_of: s(),
         projection: Some(Projection {
             groups: vec![
                 group(Mark::Feature),
@@ -214,11 +216,13 @@ fn full(text: &str) -> Report {
             score: s(),
             id: series(2.0),
             ood: vec![series(1.0)],
+            imagined: None,
         }],
         distances: vec![ScoreHistogram {
             score: s(),
             id: series(2.0),
             ood: vec![series(1.0)],
+            imagined: Some(series(1.5)),
         }],
         curves: vec![Curve {
             metric: s(),
@@ -387,6 +391,7 @@ fn a_large_run_stays_below_ten_megabytes() {
         score: format!("score {score}"),
         id: series(score),
         ood: (20..26).map(series).collect(),
+        imagined: None,
     });
     let steps: Vec<f64> = (0..100_000).map(f64::from).collect();
     let page = render(&Report {

@@ -1,0 +1,138 @@
+//! Which runs the pictures and the projection of a report are of: one of each kind, all of one lineage.
+
+use dream_schema::{Run, RunId, Table};
+
+use super::{giving, of_stage};
+use crate::stage::{Role, StageError, detect, embed, encode, imagine, params, sample, select};
+use crate::store::{Readable, Store};
+
+/// One run of each kind, where there is one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shown<'a> {
+    /// Class embeddings, of the space that the others are in.
+    pub space: Option<&'a Run>,
+    /// ID features.
+    pub encoder: Option<&'a Run>,
+    /// Vectors: those that the imagined pictures are of, if they are of any.
+    pub sampled: Option<&'a Run>,
+    /// Pictures that a classifier was trained with; without one, of sampled vectors.
+    pub imagined: Option<&'a Run>,
+    /// Pictures of the class prompts.
+    pub plain: Option<&'a Run>,
+}
+
+impl<'a> Shown<'a> {
+    /// Takes from `runs` the first pictures, and what these are of.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn of(store: &Store, runs: &'a [Run]) -> Result<Self, StageError> {
+        let find = |id: RunId| runs.iter().find(|run| run.id == id);
+        let from = |role: Role| move |run: &Run| role.input_of(run).and_then(find);
+        let mut learnt = of_stage(runs, detect::NAME).filter_map(|run| Role::Outliers.input_of(run));
+        let learnt = match learnt.next() {
+            Some(outliers) => find(select::behind(store, outliers)?.0),
+            None => None,
+        };
+        let of_vectors = |run: &&Run| Role::Outliers.input_of(run).is_some();
+        let imagined = learnt.or_else(|| of_stage(runs, imagine::NAME).find(of_vectors));
+        let mut vectors = giving(runs, sample::NAME, Table::Outliers);
+        let mut features = giving(runs, encode::NAME, Table::Features);
+        let first = imagined
+            .or_else(|| vectors.clone().next())
+            .or_else(|| features.clone().next());
+        let space = first
+            .and_then(from(Role::Embeddings))
+            .or_else(|| giving(runs, embed::NAME, Table::ClassEmbeddings).next());
+        let fits = |run: &&Run| space.is_some_and(|space| Role::Embeddings.input_of(run) == Some(space.id));
+        let sampled = imagined
+            .and_then(from(Role::Outliers))
+            .or_else(|| vectors.find(fits));
+        let encoder = sampled
+            .and_then(from(Role::Features))
+            .or_else(|| features.find(fits));
+        let mut plain = None;
+        for run in of_stage(runs, imagine::NAME).filter(fits) {
+            if plain.is_none() && is_plain(run)? && imagined.is_none_or(|other| other.id != run.id) {
+                plain = Some(run);
+            }
+        }
+        Ok(Self {
+            space,
+            encoder,
+            sampled,
+            imagined,
+            plain,
+        })
+    }
+
+    /// Says which runs the pictures are of, and in which order they stand.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn say_pictures(&self, store: &Store, runs: &[Run]) -> Result<String, StageError> {
+        let mut said = Vec::new();
+        for (what, run) in [
+            ("Real images are those that", self.encoder),
+            ("Class prompts are of", self.plain),
+            ("Imagined outliers are of", self.imagined),
+        ] {
+            if let Some(run) = run {
+                let end = if what.ends_with("that") {
+                    " learnt from, the first of each class"
+                } else {
+                    ""
+                };
+                said.push(format!("{what} {}{end}.", named(store, run)?));
+            }
+        }
+        let of_vectors = self.imagined.and_then(|run| Role::Outliers.input_of(run));
+        if let Some(sampled) = self.sampled.filter(|run| of_vectors == Some(run.id)) {
+            said.push(format!(
+                "These are evenly from all, from near to far by the distance in the caption: that of the \
+                 picture's vector to the k-th nearest ID feature of its class (`knn_distance` of {}); pictures \
+                 without one come last.",
+                named(store, sampled)?
+            ));
+        }
+        let shown = [self.plain, self.imagined];
+        let is_shown = |run: &&Run| shown.iter().flatten().any(|shown| shown.id == run.id);
+        let others = of_stage(runs, imagine::NAME).filter(|run| !is_shown(run)).count();
+        if others > 0 {
+            said.push(format!("Runs of pictures that are not shown: {others}."));
+        }
+        Ok(said.join(" "))
+    }
+
+    /// Says which runs the vectors of the projection are of.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn say_vectors(&self, store: &Store) -> Result<String, StageError> {
+        let mut said = Vec::new();
+        for (what, run) in [
+            ("ID features", self.encoder),
+            ("sampled vectors", self.sampled),
+            ("class embeddings", self.space),
+        ] {
+            if let Some(run) = run {
+                said.push(format!("{what} of {}", named(store, run)?));
+            }
+        }
+        Ok(said.join(", "))
+    }
+}
+
+/// Says whether pictures are of the class prompts and nothing else.
+pub(super) fn is_plain(run: &Run) -> Result<bool, StageError> {
+    Ok(Role::Outliers.input_of(run).is_none() && params::<imagine::Params>(run)?.synthesis.is_none())
+}
+
+/// Returns the alias of a run, or else its stage, and the beginning of its id.
+///
+/// # Errors
+/// If the store cannot be read.
+pub(super) fn named(store: &Store, run: &Run) -> Result<String, StageError> {
+    let name = store.alias_of(run.id)?.unwrap_or_else(|| run.spec.stage.clone());
+    Ok(format!("{name} {:.12}", run.id.to_string()))
+}
