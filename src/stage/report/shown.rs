@@ -136,3 +136,149 @@ pub(super) fn named(store: &Store, run: &Run) -> Result<String, StageError> {
     let name = store.alias_of(run.id)?.unwrap_or_else(|| run.spec.stage.clone());
     Ok(format!("{name} {:.12}", run.id.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use dream_schema::{RunInput, RunSpec};
+    use serde_json::{Value, json};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::stage::import;
+
+    /// A store and runs without rows.
+    struct Runs {
+        _folder: TempDir,
+        store: Store,
+        all: Vec<Run>,
+    }
+
+    impl Runs {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let store = Store::create(folder.path().join("store.redb")).unwrap();
+            Self {
+                _folder: folder,
+                store,
+                all: Vec::new(),
+            }
+        }
+
+        fn add(&mut self, stage: &str, params: Value, inputs: &[(Role, RunId)]) -> RunId {
+            let input = |(role, run): &(Role, RunId)| RunInput {
+                role: role.to_string(),
+                run: *run,
+                digest: String::new(),
+            };
+            let spec = RunSpec {
+                stage: stage.to_owned(),
+                stage_version: 1,
+                params,
+                seed: self.all.len() as u64,
+                inputs: inputs.iter().map(input).collect(),
+                sources: Default::default(),
+                source_names: Default::default(),
+            };
+            let stamp = crate::store::Stamp {
+                time_micros: 0,
+                version: "test".into(),
+                device: "cpu".into(),
+                engine: None,
+                host: "test".into(),
+                process: None,
+            };
+            self.all.push(self.store.begin(&spec, &stamp).unwrap().into_run());
+            self.all.last().unwrap().id
+        }
+
+        /// An encoder and vectors of its features.
+        fn line(&mut self, space: RunId) -> [RunId; 2] {
+            let encoder = self.add(encode::NAME, json!({}), &[(Role::Embeddings, space)]);
+            let inputs = [(Role::Features, encoder), (Role::Embeddings, space)];
+            [encoder, self.add(sample::NAME, json!({}), &inputs)]
+        }
+
+        fn shown(&self) -> [Option<RunId>; 5] {
+            let shown = Shown::of(&self.store, &self.all).unwrap();
+            let all = [
+                shown.space,
+                shown.encoder,
+                shown.sampled,
+                shown.imagined,
+                shown.plain,
+            ];
+            all.map(|run| run.map(|run| run.id))
+        }
+
+        fn say(&self) -> String {
+            let shown = Shown::of(&self.store, &self.all).unwrap();
+            shown.say_pictures(&self.store, &self.all).unwrap()
+        }
+    }
+
+    /// Parameters of pictures.
+    fn pictures(synthesis: Value) -> Value {
+        json!({
+            "per_class": 1, "prompt": "a <class>", "suffixes": {}, "scheduler": "ddim", "steps": 1,
+            "guidance_scale": 2.0, "synthesis": synthesis,
+        })
+    }
+
+    #[test]
+    fn what_is_shown_is_of_the_lineage_of_the_pictures_that_were_learnt_from() {
+        let mut runs = Runs::new();
+        let (other, space) = (
+            runs.add(embed::NAME, json!({ "words": 1 }), &[]),
+            runs.add(embed::NAME, json!({ "words": 2 }), &[]),
+        );
+        runs.line(other);
+        let [_, first] = runs.line(space);
+        let [encoder, sampled] = runs.line(space);
+        let of = |sampled, space| [(Role::Outliers, sampled), (Role::Embeddings, space)];
+        let others = runs.add(imagine::NAME, pictures(json!(null)), &of(first, space));
+        let imagined = runs.add(imagine::NAME, pictures(json!(null)), &of(sampled, space));
+        let noise = pictures(json!({ "noise": { "sigma": 0.1 } }));
+        let noise = runs.add(imagine::NAME, noise, &[(Role::Embeddings, space)]);
+        // Without a classifier, the first pictures of vectors; noise is no class prompt.
+        assert_eq!(runs.shown()[2..], [Some(first), Some(others), None]);
+        let plain = runs.add(imagine::NAME, pictures(json!(null)), &[(Role::Embeddings, space)]);
+        runs.add(detect::NAME, json!({}), &[(Role::Outliers, imagined)]);
+        assert_eq!(runs.shown(), [space, encoder, sampled, imagined, plain].map(Some));
+        let said = runs.say();
+        for (what, run) in [
+            ("those that encode", encoder),
+            ("Class prompts are of imagine", plain),
+            ("Imagined outliers are of imagine", imagined),
+            ("`knn_distance` of sample", sampled),
+        ] {
+            let named = format!("{what} {:.12}", run.to_string());
+            assert!(said.contains(&named), "{named}: {said}");
+        }
+        assert!(
+            said.ends_with("Runs of pictures that are not shown: 2."),
+            "{said}"
+        );
+        assert_ne!(noise, plain);
+    }
+
+    #[test]
+    fn pictures_of_no_vectors_stand_in_no_order_of_distance() {
+        let mut runs = Runs::new();
+        let space = runs.add(embed::NAME, json!({}), &[]);
+        let [encoder, sampled] = runs.line(space);
+        let images = runs.add(
+            import::NAME,
+            json!({ "table": "images" }),
+            &[(Role::Embeddings, space)],
+        );
+        let chosen = runs.add(select::NAME, json!({ "k": 5 }), &[(Role::Pictures, images)]);
+        runs.add(detect::NAME, json!({}), &[(Role::Outliers, chosen)]);
+        let expected = [Some(space), Some(encoder), Some(sampled), Some(images), None];
+        assert_eq!(runs.shown(), expected);
+        let said = runs.say();
+        assert!(
+            said.contains("Imagined outliers are of import") && !said.contains("distance"),
+            "{said}"
+        );
+    }
+}
