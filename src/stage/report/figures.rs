@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dream_schema::{ClassEmbedding, Feature, Image, Metric, Outlier, Run};
+use dream_schema::{ClassEmbedding, Feature, Image, Metric, Outlier, OutlierKind, Run};
 
 use super::shown::Shown;
 use crate::bitmap::Bitmap;
@@ -114,8 +114,9 @@ pub(super) fn projection(store: &Store, of: &Shown<'_>) -> Result<Option<Project
         ));
         if let Some(sampled) = of.sampled {
             let outliers: Vec<Outlier> = store.rows(sampled.id, Some(class.class_id))?;
+            let inside = outliers.iter().any(|row| row.kind == OutlierKind::Inlier);
             parts.push((
-                Mark::Outlier,
+                if inside { Mark::Inlier } else { Mark::Outlier },
                 class.class_name.clone(),
                 unit(spread(&outliers, |o| &o.vector), width),
             ));

@@ -34,7 +34,9 @@ impl<'a> Shown<'a> {
             Some(outliers) => find(select::behind(store, outliers)?.0),
             None => None,
         };
-        let of_vectors = |run: &&Run| Role::Outliers.input_of(run).is_some();
+        // Pictures of vectors inside the classes are learnt from as such.
+        let inliers = |id| of_stage(runs, detect::NAME).any(|run| Role::Inliers.input_of(run) == Some(id));
+        let of_vectors = |run: &&Run| Role::Outliers.input_of(run).is_some() && !inliers(run.id);
         let imagined = learnt.or_else(|| of_stage(runs, imagine::NAME).find(of_vectors));
         let mut vectors = giving(runs, sample::NAME, Table::Outliers);
         let mut features = giving(runs, encode::NAME, Table::Features);
@@ -168,7 +170,7 @@ mod tests {
             let input = |(role, run): &(Role, RunId)| RunInput {
                 role: role.to_string(),
                 run: *run,
-                digest: String::new(),
+                digest: self.store.run(*run).unwrap().digest.unwrap(),
             };
             let spec = RunSpec {
                 stage: stage.to_owned(),
@@ -187,8 +189,9 @@ mod tests {
                 host: "test".into(),
                 process: None,
             };
-            self.all.push(self.store.begin(&spec, &stamp).unwrap().into_run());
-            self.all.last().unwrap().id
+            let run = self.store.begin(&spec, &stamp).unwrap().into_run().id;
+            self.all.push(self.store.finish(run, 0).unwrap());
+            run
         }
 
         /// An encoder and vectors of its features.
@@ -266,6 +269,11 @@ mod tests {
         let mut runs = Runs::new();
         let space = runs.add(embed::NAME, json!({}), &[]);
         let [encoder, sampled] = runs.line(space);
+        // Inliers are no outliers, whatever they are of.
+        let inliers = [(Role::Outliers, sampled), (Role::Embeddings, space)];
+        let inliers = runs.add(imagine::NAME, pictures(json!(null)), &inliers);
+        runs.add(detect::NAME, json!({}), &[(Role::Inliers, inliers)]);
+        assert_eq!(runs.shown()[2..], [Some(sampled), None, None]);
         let images = runs.add(
             import::NAME,
             json!({ "table": "images" }),
