@@ -58,10 +58,14 @@ fn synthetic() -> Result<Report, ReportError> {
             fact("Format", "1"),
         ],
         pictures: pictures(),
+        pictures_of: "Imagined outliers are ordered by d_k, the distance of their vector.".to_owned(),
         projection: Some(projection()?),
         detection: vec![table()],
         histograms: vec![histogram("energy", 2.2), histogram("msp", 1.3)],
-        distances: Vec::new(),
+        distances: vec![ScoreHistogram {
+            imagined: Some(series("imagined pictures", "distance", 6, 7.4, 1_000)),
+            ..histogram("distance", 2.2)
+        }],
         curves: curves(),
         lineage: Some(lineage()),
     })
@@ -217,23 +221,27 @@ fn table() -> DetectionTable {
     }
 }
 
-fn histogram(score: &str, distance: f32) -> ScoreHistogram {
-    let series = |dataset: &str, class: u32, mean: f32, n: usize| ScoreSeries {
+fn series(dataset: &str, score: &str, class: u32, mean: f32, n: usize) -> ScoreSeries {
+    ScoreSeries {
         dataset: dataset.to_owned(),
         values: Stream::new(4, score, class, 0)
             .normals(n)
             .into_iter()
             .map(|v| mean + v * (1.0 + 0.1 * class as f32))
             .collect(),
-    };
+    }
+}
+
+fn histogram(score: &str, distance: f32) -> ScoreHistogram {
     ScoreHistogram {
         score: score.to_owned(),
-        id: series("synthetic test", 0, 9.0, 10_000),
+        id: series("synthetic test", score, 0, 9.0, 10_000),
         ood: ["SVHN", "Places365", "LSUN-C", "iSUN", "Textures"]
             .iter()
             .zip(1..)
-            .map(|(name, i)| series(name, i, 9.0 - distance - 0.4 * i as f32, 4_000))
+            .map(|(name, i)| series(name, score, i, 9.0 - distance - 0.4 * i as f32, 4_000))
             .collect(),
+        imagined: None,
     }
 }
 

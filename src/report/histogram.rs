@@ -26,6 +26,14 @@ pub struct ScoreHistogram {
     pub id: ScoreSeries,
     /// The OOD sets.
     pub ood: Vec<ScoreSeries>,
+    /// Imagined pictures, drawn beside each of them.
+    pub imagined: Option<ScoreSeries>,
+}
+
+impl ScoreHistogram {
+    fn all(&self) -> impl Iterator<Item = &ScoreSeries> {
+        std::iter::once(&self.id).chain(&self.ood).chain(&self.imagined)
+    }
 }
 
 /// Returns the largest value that at least 95 % of the finite `id` scores reach, or `None` when there are
@@ -66,16 +74,14 @@ pub(super) fn bin_shares(values: &[f32], (lo, hi): (f64, f64), bins: usize) -> V
 /// Returns the range that holds all but two in a thousand values at either end, of any series, or `None`
 /// without values.
 fn axis(histogram: &ScoreHistogram) -> Option<(f64, f64)> {
-    let ends = std::iter::once(&histogram.id)
-        .chain(&histogram.ood)
-        .filter_map(|series| {
-            let sorted = finite(&series.values);
-            let cut = sorted.len() / 500;
-            Some((
-                f64::from(*sorted.get(cut)?),
-                f64::from(*sorted.get(sorted.len() - 1 - cut)?),
-            ))
-        });
+    let ends = histogram.all().filter_map(|series| {
+        let sorted = finite(&series.values);
+        let cut = sorted.len() / 500;
+        Some((
+            f64::from(*sorted.get(cut)?),
+            f64::from(*sorted.get(sorted.len() - 1 - cut)?),
+        ))
+    });
     ends.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).map(widen)
 }
 
@@ -90,8 +96,9 @@ pub(super) fn render(histograms: &[ScoreHistogram]) -> Markup {
 /// Returns the content of the section on distances to the nearest features.
 pub(super) fn render_distances(histograms: &[ScoreHistogram]) -> Markup {
     let lead = "Distances between vectors of length 1, with a minus, so that what is like the training data \
-                is on the right; at most 2,000 vectors of a set, or of a class. Outliers help where they lie \
-                between the ID data and real OOD data.";
+                is on the right; at most 2,000 images of a test set, and vectors of a class. Outliers help \
+                where they lie between the ID data and real OOD data. Imagined pictures stand beside real \
+                OOD sets where the network rated them (`dream select`).";
     let none =
         "There are no distances: neither sampled vectors nor features of test images belong to this run.";
     section(histograms, lead, none)
@@ -103,7 +110,7 @@ fn section(histograms: &[ScoreHistogram], lead: &str, none: &str) -> Markup {
         return nothing(none);
     }
     let drawn = || histograms.iter().filter(drawable);
-    let all = drawn().flat_map(|h| std::iter::once(&h.id).chain(&h.ood));
+    let all = drawn().flat_map(ScoreHistogram::all);
     let skipped: usize = all
         .map(|s| s.values.iter().filter(|v| !v.is_finite()).count())
         .sum();
@@ -139,6 +146,12 @@ fn panels(histogram: &ScoreHistogram) -> Markup {
                         i.swatch.id {} "ID: " (histogram.id.dataset) " "
                         small { (count(histogram.id.values.len())) }
                     }
+                    @if let Some(imagined) = &histogram.imagined {
+                        li {
+                            i.swatch.imagined {} (imagined.dataset) " "
+                            small { (count(imagined.values.len())) ", " (taken(imagined, threshold)) }
+                        }
+                    }
                     li { i.swatch.ood {} "OOD set of the panel" }
                     li { i.swatch.line {} "95 % of ID at " (figure(f64::from(threshold))) " or more" }
                 }
@@ -147,10 +160,21 @@ fn panels(histogram: &ScoreHistogram) -> Markup {
     }
 }
 
+/// Says what share of a set passes for ID.
+fn taken(series: &ScoreSeries, threshold: f32) -> String {
+    accepted_share(&series.values, threshold).map_or_else(
+        || "no scores".to_owned(),
+        |share| format!("{:.1} % taken for ID", share * 100.0),
+    )
+}
+
 fn panel(histogram: &ScoreHistogram, series: &ScoreSeries, axis: (f64, f64), threshold: f32) -> Markup {
     let id = bin_shares(&histogram.id.values, axis, BINS);
     let ood = bin_shares(&series.values, axis, BINS);
-    let highest = id.iter().chain(&ood).fold(0.0_f64, |m, v| m.max(*v));
+    let imagined = histogram.imagined.as_ref();
+    let imagined = imagined.map(|series| bin_shares(&series.values, axis, BINS));
+    let shares = id.iter().chain(&ood).chain(imagined.iter().flatten());
+    let highest = shares.fold(0.0_f64, |m, v| m.max(*v));
     let frame = Frame {
         left: 4.0,
         top: 6.0,
@@ -159,10 +183,7 @@ fn panel(histogram: &ScoreHistogram, series: &ScoreSeries, axis: (f64, f64), thr
         x: axis,
         y: (0.0, highest * 1.04),
     };
-    let taken = accepted_share(&series.values, threshold).map_or_else(
-        || "no scores".to_owned(),
-        |share| format!("{:.1} % taken for ID", share * 100.0),
-    );
+    let taken = taken(series, threshold);
     let (score, known) = (&histogram.score, &histogram.id.dataset);
     let label = format!("Histogram of {score} on {known} and {}: {taken}", series.dataset);
     let x = short(frame.px(f64::from(threshold)).clamp(4.0, 212.0));
@@ -172,6 +193,7 @@ fn panel(histogram: &ScoreHistogram, series: &ScoreSeries, axis: (f64, f64), thr
             svg.plot viewBox="0 0 216 120" role="img" aria-label=(label) {
                 path.area.id d=(steps(&id, &frame)) {}
                 path.area.ood d=(steps(&ood, &frame)) {}
+                @if let Some(imagined) = &imagined { path.area.imagined d=(steps(imagined, &frame)) {} }
                 (frame.x_axis(4))
                 path.threshold d={ "M" (x) " 2V98" } {}
             }

@@ -22,6 +22,8 @@ pub struct Report {
     pub facts: Vec<(String, String)>,
     /// Pictures of each class.
     pub pictures: Vec<ClassSheet>,
+    /// What the pictures are of, and in which order they stand.
+    pub pictures_of: String,
     /// The embedding space in a plane.
     pub projection: Option<Projection>,
     /// Detection results, a table a convention.
@@ -44,7 +46,11 @@ pub struct Report {
 pub fn render(report: &Report) -> Result<String, ReportError> {
     let sections = [
         ("facts", "Key facts", facts(&report.facts)),
-        ("pictures", "Pictures", pictures::render(&report.pictures)?),
+        (
+            "pictures",
+            "Pictures",
+            pictures::render(&report.pictures, &report.pictures_of)?,
+        ),
         (
             "projection",
             "Embedding space",

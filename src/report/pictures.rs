@@ -24,7 +24,7 @@ pub struct ClassSheet {
     pub real: Vec<Picture>,
     /// Generated pictures of the unchanged class prompt, or of inlier embeddings.
     pub inliers: Vec<Picture>,
-    /// Generated pictures of outlier embeddings.
+    /// Generated pictures of outlier embeddings, or of what else serves as outliers.
     pub outliers: Vec<Picture>,
 }
 
@@ -39,7 +39,7 @@ impl ClassSheet {
 }
 
 /// Returns the section's content.
-pub(super) fn render(classes: &[ClassSheet]) -> Result<Markup, ReportError> {
+pub(super) fn render(classes: &[ClassSheet], of: &str) -> Result<Markup, ReportError> {
     let pictures = || {
         classes
             .iter()
@@ -56,9 +56,11 @@ pub(super) fn render(classes: &[ClassSheet]) -> Result<Markup, ReportError> {
     Ok(html! {
         p.lead {
             "Each row is a class: images of the data set, images generated from the unchanged class \
-             prompt, and images generated from outlier embeddings sampled at the edge of the class. An \
-             outlier should resemble the class without belonging to it."
+             prompt, and the images that serve as outliers: in DREAM-OOD they are generated from outlier \
+             embeddings, sampled at the edge of the class. An outlier should resemble the class without \
+             belonging to it."
         }
+        @if !of.is_empty() { p.caption { (of) } }
         (PreEscaped(rows.html))
         p.caption {
             (count(rows.pictures)) " of " (plural(total, "picture", "pictures"))

@@ -22,6 +22,7 @@ pub mod import;
 mod known;
 pub mod lineage;
 mod metric;
+mod nearest;
 pub mod observe;
 mod phi;
 mod pictures;

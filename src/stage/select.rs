@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::detect::Detector;
 use super::evaluate::Shown;
+use super::nearest::Nearest;
 use super::pictures::{HELD_BYTES, Pictures};
 use super::{
     Asked, Context, Input, Known, Order, Refusals, Role, Stage, StageError, imagine, import, observe,
     required_input,
 };
-use crate::ood::Observed;
-use crate::ood::score::{self, Fitted, Reference};
+use crate::ood::score;
 use crate::store::{Readable, Store};
 
 /// Name of the stage.
@@ -66,6 +66,13 @@ pub struct Bounds {
     #[expect(missing_docs)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<f64>,
+}
+
+impl Params {
+    /// Says whether every picture is chosen: they are rated, and no more.
+    pub(super) fn chooses_all(&self) -> bool {
+        self.knn.is_open() && self.confidence.is_open() && self.other.is_open()
+    }
 }
 
 impl Bounds {
@@ -151,7 +158,10 @@ fn execute(ctx: &Context<'_>, run: &Run, params: &Params) -> Result<(), StageErr
         required_input(run, &Role::Train)?,
     );
     let detector = observe::classifier(ctx, &ctx.store.run(train)?)?;
-    let knn = neighbours(ctx, train, params.k)?;
+    let training = {
+        let shown = Shown::load(&ctx.store.snapshot()?, train)?;
+        Nearest::of(train, &shown.features, shown.width, params.k)?
+    };
     let pictures = Pictures::of_run(ctx.store, from, detector.preparation(), true, HELD_BYTES)?;
     let total = pictures.len() as u64;
     ctx.progress.begin(NAME, total, "pictures");
@@ -168,10 +178,11 @@ fn execute(ctx: &Context<'_>, run: &Run, params: &Params) -> Result<(), StageErr
         let mut rows = Vec::with_capacity(samples.len());
         for stretch in samples.chunks(STRETCH) {
             let shown = detector.shown(ctx, &pictures, stretch)?;
-            let distances = distances(knn.as_ref(), &detector, &shown)?;
-            let width = detector.feature_len() + detector.outputs();
-            for (shown, distance) in shown.chunks_exact(width).zip(distances) {
-                let logits = &shown[detector.feature_len()..][..detector.classes().len()];
+            let width = detector.feature_len();
+            let shown = || shown.chunks_exact(width + detector.outputs());
+            let features: Vec<f32> = shown().flat_map(|row| &row[..width]).copied().collect();
+            for (shown, distance) in shown().zip(training.distances(from, &features)?) {
+                let logits = &shown[width..][..detector.classes().len()];
                 rows.push(class.rate(logits, distance, params));
             }
             ctx.progress.advance(stretch.len() as u64);
@@ -185,28 +196,6 @@ fn execute(ctx: &Context<'_>, run: &Run, params: &Params) -> Result<(), StageErr
     ctx.progress
         .note(&format!("{chosen} of {total} pictures are chosen"));
     Ok(())
-}
-
-/// The k-NN score of training images.
-fn neighbours(ctx: &Context<'_>, train: RunId, k: usize) -> Result<Box<dyn Fitted>, StageError> {
-    let shown = Shown::load(&ctx.store.snapshot()?, train)?;
-    let fitted = || {
-        let train = Some(Observed::of_features(&shown.features, shown.width)?);
-        let validation = None;
-        score::knn(k, &Reference { train, validation })
-    };
-    fitted().map_err(|error| StageError::Mismatch(format!("run {train}: {error}")))
-}
-
-/// The distances of pictures to the k-th nearest training image.
-fn distances(knn: &dyn Fitted, detector: &Detector, shown: &[f32]) -> Result<Vec<f32>, StageError> {
-    let (width, outputs) = (detector.feature_len(), detector.outputs());
-    let rows = shown.chunks_exact(width + outputs);
-    let features: Vec<f32> = rows.flat_map(|row| &row[..width]).copied().collect();
-    let scores = Observed::of_features(&features, width).and_then(|observed| knn.score(&observed));
-    let scores =
-        scores.map_err(|error| StageError::Mismatch(format!("features of the pictures: {error}")))?;
-    Ok(scores.into_iter().map(|score| (-score).max(0.0).sqrt()).collect())
 }
 
 /// A class of pictures.

@@ -26,6 +26,8 @@ fn demo_fills_every_table_and_writes_the_report() {
         "latents",
         "images",
         "checkpoints",
+        "activations",
+        "ratings",
         "scores",
         "metrics",
     ] {
@@ -35,16 +37,20 @@ fn demo_fills_every_table_and_writes_the_report() {
     let page = std::fs::read_to_string(folder.join("dream-report.html")).unwrap();
     assert!(page.contains("sandal") && page.contains("data:image/png;base64,"));
     assert!(page.contains("digits") && page.contains("</html>"));
+    // The plain network has rated the pictures: they stand beside each of the six OOD sets.
+    let measured = "features of the plain network: minus the distance to the 50-th nearest ID training image";
+    assert!(page.contains(measured) && page.contains("imagined pictures: quick-0-imagine 7c3ac0f0b98f"));
+    assert_eq!(page.matches("<path class=\"area imagined\"").count(), 6);
 }
 
 #[test]
 fn asking_again_is_answered_at_once_with_the_same_digests() {
     let folder = demo();
     let before = digests(folder);
-    assert_eq!(before.len(), 23);
+    assert_eq!(before.len(), 25);
     let output = dream(folder, &["demo", "--quick", "--report", "again.html"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(said.matches("in the store already").count(), 23, "{said}");
+    assert_eq!(said.matches("in the store already").count(), 25, "{said}");
     assert_eq!(before, digests(folder));
 }
 
@@ -312,7 +318,7 @@ fn an_interrupted_run_is_resumed_to_the_same_digest() {
 #[test]
 fn verify_du_and_gc() {
     let folder = demo();
-    assert!(good(folder, &["verify"]).starts_with("23 runs, "));
+    assert!(good(folder, &["verify"]).starts_with("25 runs, "));
     assert!(good(folder, &["du"]).contains("blobs"));
     assert!(good(folder, &["gc"]).contains("would be removed"));
 }

@@ -106,6 +106,7 @@ fn tasks_of_processes_of_their_own_end_at_the_digests_of_one() {
         "gather",
         "imagine-plain",
         "detect-plain",
+        "select",
         "detect",
         "evaluate-plain",
         "evaluate",
@@ -128,9 +129,9 @@ fn tasks_of_processes_of_their_own_end_at_the_digests_of_one() {
     assert!(calls[1].contains("--dependency=afterok:1 "), "{}", calls[1]);
     assert!(calls[4].contains("--dependency=afterok:4 "), "{}", calls[4]);
     assert!(
-        calls[10].contains("afterok:1:2:3:4:5:6:7:8:9:10 "),
+        calls[11].contains("afterok:1:2:3:4:5:6:7:8:9:10:11 "),
         "{}",
-        calls[10]
+        calls[11]
     );
 
     // A task whose inputs are not there says which task has not run.

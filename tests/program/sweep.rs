@@ -6,7 +6,10 @@ use crate::support::{bad, data, folder, good, json, quick_preset, store};
 
 /// Writes the preset of the quick demo with a sweep, and returns its name.
 fn preset(folder: &Path, sweep: &str) -> String {
-    let text = quick_preset();
+    write(folder, &quick_preset(), sweep)
+}
+
+fn write(folder: &Path, text: &str, sweep: &str) -> String {
     let file = folder.join("sweep.toml");
     std::fs::write(&file, format!("{text}\n[sweep]\n{sweep}\n")).unwrap();
     file.display().to_string()
@@ -16,7 +19,12 @@ fn preset(folder: &Path, sweep: &str) -> String {
 fn a_preset_may_choose_among_the_pictures() {
     let place = store();
     let path = place.path();
-    let with = |bounds: &str| preset(path, &format!("seeds = [0]\n[select]\n{bounds}"));
+    let with = |bounds: &str| {
+        let text = quick_preset();
+        assert!(text.contains("[select]\nk = 50\n"));
+        let text = text.replace("[select]\nk = 50\n", &format!("[select]\n{bounds}\n"));
+        write(path, &text, "seeds = [0]")
+    };
     let file = with("k = 4801");
     let error = bad(path, 2, &["run", &file, "--check"]);
     assert!(
@@ -40,8 +48,8 @@ fn a_preset_may_choose_among_the_pictures() {
     assert!(check.iter().all(|row| row["state"] == "in the store"));
     let sql = |query: &str| json(path, &["sql", query]);
     let rated = sql(
-        "SELECT min(other) AS least, max(other) AS most, count(*) AS n FROM ratings GROUP BY chosen
-                     ORDER BY chosen DESC",
+        "SELECT min(other) AS least, max(other) AS most, count(*) AS n FROM ratings r JOIN run_params p
+                     ON p.run = r.run WHERE p.key = 'k' AND p.value = '7' GROUP BY chosen ORDER BY chosen DESC",
     );
     assert!(
         rated[0]["most"].as_f64() <= Some(0.9) && rated[1]["least"].as_f64() > Some(0.9),

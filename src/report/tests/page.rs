@@ -123,6 +123,7 @@ fn parts_that_hold_nothing_are_left_out_too() {
             score: "s".to_owned(),
             id: series(&[f32::NAN]),
             ood: vec![series(&[1.0])],
+            imagined: None,
         }],
         curves: vec![Curve {
             metric: "loss".to_owned(),
@@ -136,6 +137,38 @@ fn parts_that_hold_nothing_are_left_out_too() {
     .unwrap();
     check_markup(&page);
     assert_eq!(page.matches("<p class=\"none\">").count(), 9);
+}
+
+#[test]
+fn imagined_pictures_are_drawn_beside_every_ood_set() {
+    let series = |dataset: &str, values: &[f32]| ScoreSeries {
+        dataset: dataset.to_owned(),
+        values: values.to_vec(),
+    };
+    let drawn = |imagined: Option<ScoreSeries>| {
+        let distances = vec![ScoreHistogram {
+            score: "distance".to_owned(),
+            id: series("test images", &[-1.0, -0.5]),
+            ood: vec![series("digits", &[-3.0]), series("letters", &[-0.7, -2.0])],
+            imagined,
+        }];
+        let page = render(&Report {
+            distances,
+            ..Report::default()
+        });
+        page.unwrap()
+    };
+    // The axis reaches to the farthest of all, and what passes for ID lies at -1 or above.
+    let page = drawn(Some(series("imagined: run 1", &[-9.0, -2.5, -1.5, -0.9])));
+    check_markup(&page);
+    assert_eq!(page.matches("<path class=\"area imagined\"").count(), 2);
+    assert!(page.contains("imagined: run 1 <small>4, 25.0 % taken for ID</small>"));
+    assert!(page.contains("digits <small>0.0 % taken for ID</small>"));
+    assert!(page.contains("letters <small>50.0 % taken for ID</small>"));
+    assert!(page.contains("\u{2212}8"), "the axis ends before -9");
+    let page = drawn(None);
+    assert!(!page.contains("<path class=\"area imagined\"") && !page.contains("swatch imagined\""));
+    assert!(!page.contains("\u{2212}8"));
 }
 
 /// A report in which every text is `text`.
@@ -183,6 +216,7 @@ fn full(text: &str) -> Report {
             inliers: Vec::new(),
             outliers: vec![picture()],
         }],
+        pictures_of: s(),
         projection: Some(Projection {
             groups: vec![
                 group(Mark::Feature),
@@ -214,11 +248,13 @@ fn full(text: &str) -> Report {
             score: s(),
             id: series(2.0),
             ood: vec![series(1.0)],
+            imagined: None,
         }],
         distances: vec![ScoreHistogram {
             score: s(),
             id: series(2.0),
             ood: vec![series(1.0)],
+            imagined: Some(series(1.5)),
         }],
         curves: vec![Curve {
             metric: s(),
@@ -387,6 +423,7 @@ fn a_large_run_stays_below_ten_megabytes() {
         score: format!("score {score}"),
         id: series(score),
         ood: (20..26).map(series).collect(),
+        imagined: None,
     });
     let steps: Vec<f64> = (0..100_000).map(f64::from).collect();
     let page = render(&Report {

@@ -38,6 +38,7 @@ pub use group::{Group, Groups};
 pub use metrics::{EXTRA_METRICS, METRICS, SetScores};
 pub use parts::all_metrics;
 pub use search::choices;
+pub(super) use sets::same_classifier;
 pub(super) use shown::Shown;
 pub use stored::StoredScores;
 pub use tested::{Images, TestedSet, images, sets};

@@ -218,7 +218,8 @@ fn check_id(store: &Store, role: &Role, known: &Known, refusals: &mut Refusals) 
     }
 }
 
-fn same_classifier(a: &Known, b: &Known) -> Result<bool, StageError> {
+/// Says whether two `observe` runs looked with one classifier.
+pub(in crate::stage) fn same_classifier(a: &Known, b: &Known) -> Result<bool, StageError> {
     let network = |known: &Known| Ok::<_, StageError>(known.params::<observe::Params>()?.network);
     let run = |known: &Known| known.input(&Role::Detector);
     Ok(run(a) == run(b) && network(a)? == network(b)? && a.same_source(b, &Role::Initial))

@@ -56,7 +56,8 @@ pub struct Preset {
     pub imagine: imagine::Params,
     /// Pictures of the plain class prompt, a class, for comparison.
     pub plain_per_class: usize,
-    /// Which of the imagined pictures the classifier is trained with, by the plain one; without it, all.
+    /// Has the plain classifier rate the imagined pictures, and says which of them the other one is trained
+    /// with: all where there are no bounds, as without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub select: Option<select::Params>,
     /// The classifier; its loss on outliers is left out for the plain one.

@@ -17,7 +17,7 @@ words! {
         ImaginePlain = "imagine-plain",
         /// The classifier without outliers.
         DetectPlain = "detect-plain",
-        /// The choice among the imagined pictures, where the preset has one.
+        /// The rating of the imagined pictures and the choice among them, where the preset has one.
         Select = "select",
         /// The classifier with outliers.
         Detect = "detect",

@@ -49,7 +49,14 @@ impl Preset {
         walker.step(Step::DetectPlain);
         let plain = walker.part("detect-plain", pair.plain())?;
         let pictures = match &self.select {
-            Some(bounds) => self.selected(bounds, id, imagined, plain.clone(), walker)?,
+            Some(bounds) => {
+                let chosen = self.selected(bounds, id, imagined.clone(), plain.clone(), walker)?;
+                // Pictures that are rated alone make the classifier that they make without.
+                match bounds.chooses_all() {
+                    true => imagined,
+                    false => chosen,
+                }
+            }
             None => imagined,
         };
         walker.step(Step::Detect);

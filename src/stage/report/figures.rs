@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dream_schema::{ClassEmbedding, Feature, Image, Metric, Outlier, Run, RunId, Table};
+use dream_schema::{ClassEmbedding, Feature, Image, Metric, Outlier, OutlierKind, Run};
 
-use super::{giving, of_stage};
+use super::shown::Shown;
 use crate::bitmap::Bitmap;
 use crate::exchange;
 use crate::ood::Detection;
@@ -16,9 +16,7 @@ use crate::stage::compare::Over;
 use crate::stage::evaluate::{Group, StoredScores};
 use crate::stage::metric::MetricName;
 use crate::stage::training::Training;
-use crate::stage::{
-    ImageSource, Role, Source, StageError, compare, detect, embed, encode, imagine, params, sample,
-};
+use crate::stage::{ImageSource, Role, Source, StageError, compare, detect, embed, encode, params};
 use crate::store::{Readable, Store};
 
 /// Pictures of each kind that a class shows.
@@ -28,25 +26,17 @@ const ENERGY: &str = "energy";
 /// Points of each kind that a class shows in the projection.
 const POINTS: usize = 200;
 
-pub(super) fn pictures(store: &Store, runs: &[Run]) -> Result<Vec<ClassSheet>, StageError> {
-    let Some(space) = giving(runs, embed::NAME, Table::ClassEmbeddings).next() else {
+pub(super) fn pictures(store: &Store, of: &Shown<'_>) -> Result<Vec<ClassSheet>, StageError> {
+    let Some(space) = of.space else {
         return Ok(Vec::new());
     };
-    let imagined = |outliers: bool| {
-        of_stage(runs, imagine::NAME)
-            .find(move |r| Role::Outliers.input_of(r).is_some() == outliers)
-            .map(|r| r.id)
-    };
-    let real = real_pictures(store, runs)?;
-    let sampled = giving(runs, sample::NAME, Table::Outliers)
-        .next()
-        .map(|run| run.id);
+    let real = real_pictures(store, of.encoder)?;
     let mut sheets = Vec::new();
     for class in store.rows::<ClassEmbedding>(space.id, None)? {
         sheets.push(ClassSheet {
             real: real.get(&class.class_id).cloned().unwrap_or_default(),
-            inliers: stored_pictures(store, imagined(false), None, class.class_id)?,
-            outliers: stored_pictures(store, imagined(true), sampled, class.class_id)?,
+            inliers: stored_pictures(store, of.plain, class.class_id)?,
+            outliers: stored_pictures(store, of.imagined, class.class_id)?,
             class_name: class.class_name,
         });
     }
@@ -54,9 +44,9 @@ pub(super) fn pictures(store: &Store, runs: &[Run]) -> Result<Vec<ClassSheet>, S
 }
 
 /// Returns the first training images of each class, as the network sees them.
-fn real_pictures(store: &Store, runs: &[Run]) -> Result<BTreeMap<u32, Vec<Picture>>, StageError> {
+fn real_pictures(store: &Store, encoder: Option<&Run>) -> Result<BTreeMap<u32, Vec<Picture>>, StageError> {
     let mut real: BTreeMap<u32, Vec<Picture>> = BTreeMap::new();
-    let Some(encoder) = of_stage(runs, encode::NAME).next() else {
+    let Some(encoder) = encoder.filter(|run| run.spec.stage == encode::NAME) else {
         return Ok(real);
     };
     let training: Training = params::<encode::Params>(encoder)?.training;
@@ -78,15 +68,10 @@ fn real_pictures(store: &Store, runs: &[Run]) -> Result<BTreeMap<u32, Vec<Pictur
 }
 
 /// Returns pictures of a class, evenly from all: by the distances of their vectors, where these are known.
-fn stored_pictures(
-    store: &Store,
-    run: Option<RunId>,
-    sampled: Option<RunId>,
-    class: u32,
-) -> Result<Vec<Picture>, StageError> {
+fn stored_pictures(store: &Store, run: Option<&Run>, class: u32) -> Result<Vec<Picture>, StageError> {
     let Some(run) = run else { return Ok(Vec::new()) };
-    let mut rows: Vec<Image> = store.rows(run, Some(class))?;
-    let outliers: Vec<Outlier> = match sampled {
+    let mut rows: Vec<Image> = store.rows(run.id, Some(class))?;
+    let outliers: Vec<Outlier> = match Role::Outliers.input_of(run) {
         Some(sampled) => store.rows(sampled, Some(class))?,
         None => Vec::new(),
     };
@@ -113,14 +98,10 @@ fn stored_pictures(
     (0..shown).map(picture).collect()
 }
 
-pub(super) fn projection(store: &Store, runs: &[Run]) -> Result<Option<Projection>, StageError> {
-    let (Some(space), Some(encoder)) = (
-        giving(runs, embed::NAME, Table::ClassEmbeddings).next(),
-        giving(runs, encode::NAME, Table::Features).next(),
-    ) else {
+pub(super) fn projection(store: &Store, of: &Shown<'_>) -> Result<Option<Projection>, StageError> {
+    let (Some(space), Some(encoder)) = (of.space, of.encoder) else {
         return Ok(None);
     };
-    let sampled = giving(runs, sample::NAME, Table::Outliers).next();
     let mut parts: Vec<(Mark, String, Vec<f32>)> = Vec::new();
     let mut width = 0;
     for class in store.rows::<ClassEmbedding>(space.id, None)? {
@@ -131,10 +112,11 @@ pub(super) fn projection(store: &Store, runs: &[Run]) -> Result<Option<Projectio
             class.class_name.clone(),
             spread(&features, |f| &f.vector),
         ));
-        if let Some(sampled) = sampled {
+        if let Some(sampled) = of.sampled {
             let outliers: Vec<Outlier> = store.rows(sampled.id, Some(class.class_id))?;
+            let inside = outliers.iter().any(|row| row.kind == OutlierKind::Inlier);
             parts.push((
-                Mark::Outlier,
+                if inside { Mark::Inlier } else { Mark::Outlier },
                 class.class_name.clone(),
                 unit(spread(&outliers, |o| &o.vector), width),
             ));
@@ -162,7 +144,9 @@ pub(super) fn projection(store: &Store, runs: &[Run]) -> Result<Option<Projectio
         groups: parts.into_iter().map(group).collect::<Result<_, StageError>>()?,
         explained: basis.explained,
         note: format!(
-            "All vectors scaled to length 1; axes from the ID features; at most {POINTS} of a kind and class."
+            "All vectors scaled to length 1; axes from the ID features; at most {POINTS} of a kind and class. \
+             {}.",
+            of.say_vectors(store)?
         ),
     }))
 }
@@ -285,6 +269,7 @@ pub(super) fn histograms(
             score: format!("{}, {} network", stored.scores[place], network.name),
             ood: others.collect(),
             id: series(&network.id, stored.id(place)),
+            imagined: None,
         });
     }
     Ok(all)

@@ -3,6 +3,8 @@
 
 mod distances;
 mod figures;
+mod rated;
+mod shown;
 
 use std::collections::BTreeMap;
 
@@ -10,9 +12,10 @@ use dream_schema::{Run, RunId, Status, Table};
 
 use super::evaluate::TestedSet;
 use super::source::with_digest;
-use super::{Role, StageError, compare, detect, embed, evaluate, imagine, import, lineage};
+use super::{Role, StageError, compare, detect, evaluate, imagine, import, lineage};
 use crate::report::{Lineage, Report, RunEdge, RunNode};
 use crate::store::{Readable, Store};
+use shown::Shown;
 
 /// Returns the runs that a report on `run` compares: of an evaluation, all evaluations of the same sets in
 /// the same groups, by the same convention, and with shifted sets on the same side; of another run, none.
@@ -70,16 +73,24 @@ pub fn gather(store: &Store, run: RunId, evaluations: &[RunId]) -> Result<Report
         let more = lineage::ancestors(store, *evaluation)?;
         // Other seeds are in the tables; their lineages look the same.
         if more.iter().all(seed) {
-            for other in more {
-                if runs.iter().all(|r| r.id != other.id) {
-                    runs.push(other);
-                }
+            add(&mut runs, more);
+        }
+    }
+    let networks = compare::networks(store, evaluations)?;
+    let mut measured = Vec::new();
+    for network in &networks {
+        if let Some(evaluation) = network.evaluations.first() {
+            let evaluation = store.run(*evaluation)?;
+            let rated = rated::rated(store, &evaluation)?;
+            for rated in &rated {
+                add(&mut runs, lineage::ancestors(store, rated.run.id)?);
             }
+            measured.push((network, evaluation, rated));
         }
     }
     let plain = plain_pictures(store, &runs)?;
     runs.extend(plain);
-    let networks = compare::networks(store, evaluations)?;
+    let shown = Shown::of(store, &runs)?;
     Ok(Report {
         title: format!("{} {:.8}", about.spec.stage, about.id.to_string()),
         subtitle: about
@@ -87,22 +98,32 @@ pub fn gather(store: &Store, run: RunId, evaluations: &[RunId]) -> Result<Report
             .clone()
             .unwrap_or_else(|| "DREAM-OOD: outliers imagined and put to use".into()),
         facts: facts(store, &about, &runs)?,
-        pictures: figures::pictures(store, &runs)?,
-        projection: figures::projection(store, &runs)?,
+        pictures: figures::pictures(store, &shown)?,
+        pictures_of: shown.say_pictures(store, &runs)?,
+        projection: figures::projection(store, &shown)?,
         detection: figures::tables(&networks),
         histograms: figures::histograms(store, &networks)?,
-        distances: distances::distances(store, &runs, &networks)?,
+        distances: distances::distances(store, &runs, &measured)?,
         curves: figures::curves(store, &runs)?,
         lineage: Some(graph(store, &runs)?),
     })
 }
 
-fn of_stage<'a>(runs: &'a [Run], stage: &'a str) -> impl Iterator<Item = &'a Run> {
+/// Adds runs that are not there yet.
+fn add(runs: &mut Vec<Run>, more: Vec<Run>) {
+    for run in more {
+        if runs.iter().all(|known| known.id != run.id) {
+            runs.push(run);
+        }
+    }
+}
+
+fn of_stage<'a>(runs: &'a [Run], stage: &'a str) -> impl Iterator<Item = &'a Run> + Clone {
     runs.iter().filter(move |r| r.spec.stage == stage)
 }
 
 /// Returns the runs of `stage`, and the imports that stand for them: those of `table`.
-fn giving<'a>(runs: &'a [Run], stage: &'a str, table: Table) -> impl Iterator<Item = &'a Run> {
+fn giving<'a>(runs: &'a [Run], stage: &'a str, table: Table) -> impl Iterator<Item = &'a Run> + Clone {
     let gives = move |run: &&Run| {
         let Run { spec, .. } = run;
         let is_import = || spec.stage == import::NAME;
@@ -115,19 +136,23 @@ fn seed_of(runs: &[Run]) -> u64 {
     of_stage(runs, detect::NAME).next().map_or(0, |r| r.spec.seed)
 }
 
-/// Returns a finished run of plain class prompts in the same space, for comparison with the outliers.
+/// Returns a finished run of plain class prompts in the space of the pictures, for comparison with the
+/// outliers, where none is among the runs.
 fn plain_pictures(store: &Store, runs: &[Run]) -> Result<Option<Run>, StageError> {
-    let Some(space) = giving(runs, embed::NAME, Table::ClassEmbeddings).next() else {
+    let shown = Shown::of(store, runs)?;
+    let (Some(space), None) = (shown.space, shown.plain) else {
         return Ok(None);
     };
-    let fits = |r: &Run| {
-        r.spec.stage == imagine::NAME
-            && r.status == Status::Finished
-            && Role::Outliers.input_of(r).is_none()
-            && Role::Embeddings.input_of(r) == Some(space.id)
-            && runs.iter().all(|known| known.id != r.id)
-    };
-    Ok(store.runs()?.into_iter().find(fits))
+    for run in store.runs()? {
+        let fits = run.spec.stage == imagine::NAME
+            && run.status == Status::Finished
+            && Role::Embeddings.input_of(&run) == Some(space.id)
+            && runs.iter().all(|known| known.id != run.id);
+        if fits && shown::is_plain(&run)? {
+            return Ok(Some(run));
+        }
+    }
+    Ok(None)
 }
 
 fn facts(store: &Store, about: &Run, runs: &[Run]) -> Result<Vec<(String, String)>, StageError> {

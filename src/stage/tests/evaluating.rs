@@ -302,7 +302,7 @@ fn checkpoint(store: &Store, run: RunId) -> crate::nn::State {
 }
 
 /// What to observe of a split.
-fn seen(split: &str) -> observe::Params {
+pub(super) fn seen(split: &str) -> observe::Params {
     observe::Params {
         dtype: observe::Dtype::default(),
         precision: None,

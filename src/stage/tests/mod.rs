@@ -6,6 +6,7 @@ mod groups;
 mod methods;
 mod precision;
 mod protocol;
+mod reporting;
 mod selecting;
 pub(in crate::stage) mod several;
 mod start;

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from dream_ood import errors, optuna
 
-PARTS = ["embed", "encode", "sample", "imagine", "imagine-plain", "detect-plain", "detect"]
+PARTS = ["embed", "encode", "sample", "imagine", "imagine-plain", "detect-plain", "select-train", "select"]
+PARTS += ["detect"]
 
 
 def test_a_preset_is_run_and_named(piped):

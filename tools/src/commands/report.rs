@@ -17,7 +17,8 @@ use crate::target::{self, Over};
 
 /// Writes pictures, plots and numbers of a run and its lineage as one self-contained HTML page.
 ///
-/// Of an evaluation, with all evaluations on the same sets beside it.
+/// Of an evaluation, with all evaluations on the same sets beside it. The distances of imagined pictures to
+/// the training images stand beside those of the test sets where the network has rated them (`select`).
 #[derive(Debug, clap::Args)]
 pub struct Report {
     /// The run: id, prefix or alias
