@@ -17,7 +17,7 @@ use crate::exchange::records::Records;
 use crate::nn::State;
 use crate::ood;
 use crate::stage::StageError;
-use check::{check_fit, check_head};
+use check::{check_finite, check_fit, check_head};
 
 /// What activations are of.
 #[derive(Clone, Copy, Debug)]
@@ -166,6 +166,7 @@ pub(super) fn read<'a>(path: &Path, of: ActivationsOf<'a>) -> Result<Read<'a>, S
         None => arrays::of_one_file(path)?,
     };
     if let Some(head) = &head {
+        check_finite(path, head)?;
         check_head(path, head, &features, &logits)?;
     }
     let counts = [features.rows(), logits.rows(), labels.as_ref().map(Vec::len)];
@@ -205,7 +206,7 @@ pub(super) fn read<'a>(path: &Path, of: ActivationsOf<'a>) -> Result<Read<'a>, S
             .map_err(|_| wrong(format!("row {row} has the class {label}"))),
     };
     let numbered = labels.iter().flatten().enumerate();
-    let classes = numbered.map(class).collect::<Result<_, _>>()?;
+    let classes: Vec<Option<i32>> = numbered.map(class).collect::<Result<_, _>>()?;
     let mut order: Vec<(i64, usize)> = samples.into_iter().zip(0..).collect();
     order.sort_unstable();
     let beyond = (labels.iter().flatten()).find(|label| logits.width > 0 && **label >= logits.width as i64);
@@ -215,6 +216,10 @@ pub(super) fn read<'a>(path: &Path, of: ActivationsOf<'a>) -> Result<Read<'a>, S
             "the label {label} is none of the {classes} classes that have logits: labels are other classes'"
         )
     });
+    let unlabelled = classes.iter().filter(|label| label.is_none()).count();
+    let some = (1..classes.len()).contains(&unlabelled);
+    let without =
+        some.then(|| format!("{unlabelled} of {count} images have no label: it is negative, null or NaN"));
     Ok(Read {
         of,
         features,
@@ -222,7 +227,7 @@ pub(super) fn read<'a>(path: &Path, of: ActivationsOf<'a>) -> Result<Read<'a>, S
         labels: classes,
         order,
         head,
-        told: unread.into_iter().chain(told).collect(),
+        told: unread.into_iter().chain(told).chain(without).collect(),
     })
 }
 

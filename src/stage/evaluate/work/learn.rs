@@ -192,6 +192,9 @@ impl Evaluation<'_> {
     /// Returns a set as scores see it.
     pub(super) fn view<'s>(&'s self, shown: Option<&'s Shown>) -> Result<Option<Observed<'s>>, StageError> {
         let view = shown.map(|shown| shown.view(self.head.as_ref())).transpose();
-        view.map_err(|error| StageError::Mismatch(format!("activations of run {}: {error}", self.run.id)))
+        view.map_err(|error| {
+            let (set, split) = shown.map_or(("", ""), |shown| (&shown.dataset, &shown.split));
+            StageError::Mismatch(format!("activations of `{set}` ({split}): {error}"))
+        })
     }
 }

@@ -43,6 +43,20 @@ pub(super) fn check_fit(
     Ok(())
 }
 
+/// Refuses a last layer with a number that is none: every score that reads it would fail.
+pub(super) fn check_finite(path: &Path, head: &State) -> Result<(), StageError> {
+    for (name, tensor) in head {
+        let values = tensor.flatten_all()?.to_vec1::<f32>()?;
+        if let Some(place) = values.iter().position(|value| !value.is_finite()) {
+            let (path, value) = (path.to_owned(), values[place]);
+            let message =
+                format!("number {place} of the last layer's {name} is {value} (numbers are kept as f32)");
+            return Err(StageError::File { path, message });
+        }
+    }
+    Ok(())
+}
+
 /// Refuses a last layer of another width than the features, or of other classes than the logits.
 pub(super) fn check_head(
     path: &Path,
