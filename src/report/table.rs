@@ -27,6 +27,8 @@ pub struct DetectionRow {
 pub struct DetectionTable {
     /// Which toolkit's definition of the numbers ("OpenOOD v1.5"), for FPR95 and AUPR depend on it.
     pub convention: String,
+    /// The scores with the values that searches chose for them, each behind its network ("dream knn:k=50").
+    pub chosen: Vec<String>,
     /// The shifted sets whose accuracy is shown beside that on the ID set, and their average.
     pub shifted: Vec<String>,
     /// The OOD sets, in the order of the columns.
@@ -176,6 +178,9 @@ fn one(table: &DetectionTable) -> Markup {
                     " Mean \u{B1} sample standard deviation over " (plural(seeds, "seed", "seeds")) "."
                 }
                 " \u{2013} means not measured."
+                @if !table.chosen.is_empty() {
+                    " Found by search on validation sets: " (table.chosen.join(", ")) "."
+                }
             }
         }
     }

@@ -254,6 +254,26 @@ fn a_table_says_which_line_is_of_subsets() {
         .collect();
     names.dedup();
     assert_eq!(names, ["dream", "dream 3 draws"]);
+    // What depends on how many images there are has no best.
+    let both = good(folder, &["compare", "whole", "drawn", "--metric", "aupr_in"]);
+    assert!(
+        both.contains("no best is marked") && !both.contains('*'),
+        "{both}"
+    );
+    good(folder, &["report", "whole", "-o", "both.html"]);
+    let page = std::fs::read_to_string(folder.join("both.html")).unwrap();
+    assert_eq!(page.matches("<b>Convention: ").count(), 2);
+    assert!(page.contains("drawn 3 times over"));
+    let latex = [
+        "compare",
+        "whole",
+        "--metric",
+        "detection_error",
+        "--layout",
+        "latex",
+    ];
+    let latex = good(folder, &latex);
+    assert!(latex.contains("{detection\\_error $"), "{latex}");
     // Paired tests are of all images, whatever was drawn.
     let paired = |one, other| {
         let args = [

@@ -114,6 +114,7 @@ fn parts_that_hold_nothing_are_left_out_too() {
         }),
         detection: vec![DetectionTable {
             convention: "c".to_owned(),
+            chosen: Vec::new(),
             shifted: Vec::new(),
             datasets: Vec::new(),
             averages: Vec::new(),
@@ -230,6 +231,7 @@ fn full(text: &str) -> Report {
         }),
         detection: vec![DetectionTable {
             convention: s(),
+            chosen: vec![s()],
             shifted: vec![s()],
             datasets: vec![s(), s()],
             averages: vec![Average {

@@ -267,6 +267,7 @@ mod tables {
     fn table(rows: Vec<DetectionRow>) -> DetectionTable {
         DetectionTable {
             convention: "sklearn".to_owned(),
+            chosen: Vec::new(),
             shifted: Vec::new(),
             datasets: vec!["A".to_owned(), "B".to_owned()],
             averages: vec![Average {

@@ -45,6 +45,11 @@ pub struct Network {
     pub id: String,
     /// Accuracy on the ID test set, a fraction, seed by seed.
     pub accuracy: Vec<f64>,
+    /// Accuracy on the ID test set and the shifted sets together, seed by seed, where these count as
+    /// in-distribution.
+    pub accuracy_of_all: Vec<f64>,
+    /// How subsets of OOD sets were drawn; none where all images count.
+    pub draws: Option<Draws>,
     /// What searches for hyperparameters chose, as in `knn:k=50`, with the seed.
     pub chosen: Vec<(u64, String)>,
     /// Accuracy on shifted sets, and the mean over them, seed by seed.
@@ -330,7 +335,7 @@ impl Kind {
 
 fn summarise(store: &Store, kind: &Kind, name: String, runs: &[(Run, RunId)]) -> Result<Network, StageError> {
     let mut values: BTreeMap<_, Vec<f64>> = BTreeMap::new();
-    let (mut id, mut accuracy) = (String::new(), Vec::new());
+    let (mut id, mut accuracy, mut accuracy_of_all) = (String::new(), Vec::new(), Vec::new());
     let mut shifted: BTreeMap<_, Vec<f64>> = BTreeMap::new();
     let mut chosen = Vec::new();
     for (classifier, evaluation) in runs {
@@ -352,13 +357,13 @@ fn summarise(store: &Store, kind: &Kind, name: String, runs: &[(Run, RunId)]) ->
                 None if metric == MetricName::Accuracy && over.group.is_some() => {
                     shifted.entry(over).or_default().push(row.value);
                 }
-                // Without a set, it is that over ID and shifted sets.
-                None if metric == MetricName::Accuracy => {
-                    if let Some(set) = over.set {
+                None if metric == MetricName::Accuracy => match over.set {
+                    Some(set) => {
                         accuracy.push(row.value);
                         id = set;
                     }
-                }
+                    None => accuracy_of_all.push(row.value),
+                },
                 None => {}
             }
         }
@@ -374,6 +379,8 @@ fn summarise(store: &Store, kind: &Kind, name: String, runs: &[(Run, RunId)]) ->
         evaluations,
         id,
         accuracy,
+        accuracy_of_all,
+        draws: kind.draws,
         chosen,
         shifted,
         metrics: values,

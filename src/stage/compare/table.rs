@@ -12,6 +12,9 @@ pub struct Comparison {
     pub metric: MetricName,
     /// What the columns are over.
     pub columns: Vec<Over>,
+    /// Whether lines are of different draws of subsets: then no cell is marked, since what the area under a
+    /// precision-recall curve is depends on how many images of either side there are.
+    pub drawn_apart: bool,
     /// Means that are left out, since they are over other sets in some lines than in others.
     pub left_out: Vec<Over>,
     /// The lines, network by network, score by score.
@@ -97,9 +100,12 @@ impl Comparison {
             metric,
             lines: lines.collect(),
             columns,
+            drawn_apart: networks.windows(2).any(|pair| pair[0].draws != pair[1].draws),
             left_out,
         };
-        table.mark();
+        if !table.drawn_apart {
+            table.mark();
+        }
         table
     }
 
@@ -174,13 +180,20 @@ fn line(network: &Network, score: Option<String>, cells: Vec<Option<Cell>>) -> L
     }
 }
 
-/// The accuracy on the ID set, then on shifted sets.
+/// What the accuracy on the ID set and shifted sets together is over.
+const ALL: &str = "ID and shifted";
+
+/// The accuracy on the ID set, then on shifted sets, and on all of them where these count as in-distribution.
 fn of_accuracy(network: &Network, spread: Spread) -> (Vec<Over>, Line) {
     let id = Over {
         group: None,
         set: Some(network.id.clone()),
     };
-    let all = std::iter::once((id, &network.accuracy));
+    let together = Over {
+        group: None,
+        set: Some(ALL.to_owned()),
+    };
+    let all = [(id, &network.accuracy), (together, &network.accuracy_of_all)].into_iter();
     let all = all.chain(
         network
             .shifted

@@ -13,7 +13,7 @@ use crate::report::{
     ScoreHistogram, ScoreSeries, pca2,
 };
 use crate::stage::compare::Over;
-use crate::stage::evaluate::{Group, StoredScores};
+use crate::stage::evaluate::{Draws, Group, StoredScores};
 use crate::stage::metric::MetricName;
 use crate::stage::training::Training;
 use crate::stage::{ImageSource, Role, Source, StageError, compare, detect, embed, encode, params};
@@ -167,11 +167,24 @@ fn unit(mut vectors: Vec<f32>, width: usize) -> Vec<f32> {
     vectors
 }
 
+/// Returns a table of the networks of each way to draw subsets: their numbers do not compare.
 pub(super) fn tables(networks: &[compare::Network]) -> Vec<DetectionTable> {
-    let Some(first) = networks.first() else {
-        return Vec::new();
+    let mut ways: Vec<Option<Draws>> = Vec::new();
+    for network in networks {
+        if !ways.contains(&network.draws) {
+            ways.push(network.draws);
+        }
+    }
+    let of_way = |way: &Option<Draws>| {
+        let own: Vec<_> = networks.iter().filter(|network| network.draws == *way).collect();
+        table(&own)
     };
-    let sets: BTreeSet<Over> = networks.iter().flat_map(compare::Network::columns).collect();
+    ways.iter().filter_map(of_way).collect()
+}
+
+fn table(networks: &[&compare::Network]) -> Option<DetectionTable> {
+    let first = networks.first()?;
+    let sets: BTreeSet<Over> = networks.iter().flat_map(|network| network.columns()).collect();
     let sets: Vec<Over> = sets.into_iter().filter(|over| over.set.is_some()).collect();
     let among = |of: &dyn Fn(Option<Group>) -> bool| -> Vec<usize> {
         (0..sets.len()).filter(|place| of(sets[*place].group)).collect()
@@ -229,16 +242,32 @@ pub(super) fn tables(networks: &[compare::Network]) -> Vec<DetectionTable> {
             });
         }
     }
-    vec![DetectionTable {
-        convention: match first.full_spectrum {
-            true => format!("{}; {}", first.convention.name(), compare::FULL_SPECTRUM),
-            false => first.convention.name().to_owned(),
-        },
+    let mut convention = first.convention.name().to_owned();
+    if first.full_spectrum {
+        convention.push_str(&format!("; {}", compare::FULL_SPECTRUM));
+    }
+    if let Some(draws) = first.draws {
+        let Draws {
+            repeats, id_per_ood, ..
+        } = draws;
+        convention.push_str(&format!(
+            "; one OOD image for {id_per_ood} ID images, drawn {repeats} times over"
+        ));
+    }
+    let chosen = networks.iter().flat_map(|network| {
+        let labels: BTreeSet<&str> = network.chosen.iter().map(|(_, label)| label.as_str()).collect();
+        labels
+            .into_iter()
+            .map(|label| format!("{} {label}", network.name))
+    });
+    Some(DetectionTable {
+        convention,
+        chosen: chosen.collect(),
         shifted: shifted.iter().map(ToString::to_string).collect(),
         datasets: sets.iter().map(Over::to_string).collect(),
         averages,
         rows,
-    }]
+    })
 }
 
 /// Returns histograms of the energy, or of the first score where there is none, for the first seed of each

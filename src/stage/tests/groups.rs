@@ -122,7 +122,14 @@ fn a_full_spectrum_counts_shifted_images_as_in_distribution() {
         rows.iter()
             .all(|row| row.score.is_none() || row.dataset.as_deref() != Some("drawn"))
     );
-    assert!(value(&rows, "accuracy", None, (None, None)).is_some());
+    // Tables of accuracies have that over all of them beside that on the ID set.
+    let of_all = value(&rows, "accuracy", None, (None, None)).unwrap();
+    let networks = compare::networks(store, &[run.id]).unwrap();
+    assert_eq!(networks[0].accuracy_of_all, [of_all]);
+    let table = compare::Comparison::of(&networks, MetricName::Accuracy, &[], ood::Spread::Sample);
+    let names: Vec<String> = table.columns.iter().map(ToString::to_string).collect();
+    let place = names.iter().position(|name| name == "ID and shifted").unwrap();
+    assert_eq!(table.lines[0].cells[place].as_ref().unwrap().values, [of_all]);
 }
 
 #[test]

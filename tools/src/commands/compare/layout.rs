@@ -49,6 +49,10 @@ impl Layout {
             Self::Markdown => ("", "**best**, <u>second best</u>"),
             Self::Latex => ("% ", "bold: best, underlined: second best"),
         };
+        let marks = match tables.iter().any(|table| table.drawn_apart) {
+            true => "no best is marked: lines are of different draws of OOD images",
+            false => marks,
+        };
         out!("")?;
         for table in tables.iter().filter(|table| !table.left_out.is_empty()) {
             let names: Vec<String> = table.left_out.iter().map(Over::to_string).collect();
@@ -178,8 +182,9 @@ fn latex(table: &Comparison) -> Result<()> {
     )?;
     out!("\\toprule")?;
     out!(
-        "\\multicolumn{{{}}}{{l}}{{{name} ${arrow}$}} \\\\",
-        names + table.columns.len()
+        "\\multicolumn{{{}}}{{l}}{{{} ${arrow}$}} \\\\",
+        names + table.columns.len(),
+        escaped(name)
     )?;
     out!("\\midrule")?;
     for (number, row) in grid.iter().enumerate() {
@@ -257,7 +262,11 @@ pub fn openood(networks: &[Network], scores: &[String]) -> Result<()> {
             }
             let values = metrics.map(|metric| network.metrics.get(&(score.clone(), over.clone(), metric)));
             let numbers = values.map(|values| values.map_or(String::new(), |values| two_digits(values)));
-            let accuracy = two_digits(&network.accuracy);
+            // As OpenOOD has it in the full spectrum.
+            let accuracy = match network.accuracy_of_all.as_slice() {
+                [] => two_digits(&network.accuracy),
+                of_all => two_digits(of_all),
+            };
             let row = method
                 .clone()
                 .into_iter()
