@@ -26,6 +26,13 @@ pub(super) fn check(store: &Store, asked: &Asked<Detect>, refusals: &mut Refusal
         .flatten();
     if let Some(images) = &images {
         training.check_set(images, !asked.is_answered(store), refusals);
+        let least = params
+            .outlier
+            .as_ref()
+            .map_or(0, |recipe| recipe.method.regularizer().least_images());
+        if least > 0 && !asked.is_answered(store) {
+            training.check_least(images, least, refusals);
+        }
     }
     let weights = refusals
         .take(Role::Initial, asked.source::<StateSource>(&Role::Initial))?

@@ -69,6 +69,11 @@ pub(super) trait Regularizer {
     /// The pictures that it takes; none for a method without.
     fn beside(&self) -> Option<Beside>;
 
+    /// Training images that it needs of every class.
+    fn least_images(&self) -> usize {
+        0
+    }
+
     /// Outputs of the network beside those of the classes.
     fn extra_outputs(&self) -> usize {
         0

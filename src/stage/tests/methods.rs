@@ -182,12 +182,12 @@ fn pictures_that_cannot_serve_are_refused_before_training() {
         let last = recipe(method, json!({ "start": 0.6 }));
         bench.by_method(set.path(), &last, other).unwrap();
     }
-    // How many images a class has is known once they are read, still before the first step.
-    let many = recipe("npos", json!({ "features_per_class": 50, "k": 21 }));
-    let spec = bench.by_method(set.path(), &many, other).unwrap();
-    let error = bench.run(&spec, &Watch::new(usize::MAX)).unwrap_err().to_string();
+    // How many images a class has is known of a registered set.
+    let many = |k: usize| recipe("npos", json!({ "features_per_class": 50, "k": k }));
+    let error = said(&many(21), other);
     assert!(
-        error.contains("`black` has 20") && error.contains("21"),
+        error.contains("20 images of `black`") && error.contains("needs 21"),
         "{error}"
     );
+    bench.by_method(set.path(), &many(20), other).unwrap();
 }

@@ -163,6 +163,25 @@ impl Training {
         }
     }
 
+    /// Refuses a training split with a class of fewer images to train on than a method needs.
+    pub(in crate::stage) fn check_least(&self, images: &ImageSource, least: usize, refusals: &mut Refusals) {
+        let trained = |size: usize| match &self.validation {
+            Some(validation) => validation.trained(size),
+            None => size,
+        };
+        let sizes = images.class_sizes(&self.split).unwrap_or_default();
+        let mut classes = images.classes().iter().zip(sizes);
+        if let Some((class, size)) = classes.find(|(_, size)| trained(*size) < least) {
+            let (split, name) = (&self.split, images.name());
+            let found = format!(
+                "`{split}` of `{name}`, which has {} images of `{class}` to train on, where the method \
+                 needs {least} of every class",
+                trained(size)
+            );
+            refusals.refuse("training.split", found);
+        }
+    }
+
     /// Refuses a training split without labels, or with none of a class. What cannot be read is told by the
     /// run.
     fn check_labels(&self, images: &ImageSource, refusals: &mut Refusals) {

@@ -28,6 +28,17 @@ impl Validation {
         }
     }
 
+    /// Returns how many of a class's images are held out, of two or more.
+    fn held_out(&self, images: usize) -> usize {
+        let wanted = (self.fraction * images as f64).round() as usize;
+        wanted.clamp(1, images.saturating_sub(1).max(1))
+    }
+
+    /// Returns how many of a class's images are trained on.
+    pub(super) fn trained(&self, images: usize) -> usize {
+        images.saturating_sub(self.held_out(images))
+    }
+
     /// Divides the images of these labels into those trained on and those held out, both ascending.
     ///
     /// # Errors
@@ -49,8 +60,7 @@ impl Validation {
                 )));
             }
             Stream::new(seed, domain::TRAIN_VALIDATION, class, 0).shuffle(&mut of_class);
-            let wanted = (self.fraction * of_class.len() as f64).round() as usize;
-            for sample in &of_class[..wanted.clamp(1, of_class.len() - 1)] {
+            for sample in &of_class[..self.held_out(of_class.len())] {
                 held[*sample as usize] = true;
             }
         }

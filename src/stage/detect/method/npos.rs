@@ -107,6 +107,10 @@ impl Regularizer for Npos {
         None
     }
 
+    fn least_images(&self) -> usize {
+        self.k.max(self.select)
+    }
+
     fn objective<'a>(&'a self, setup: &Setup<'a>) -> Result<Box<dyn Objective + 'a>, StageError> {
         let (ctx, names) = (setup.ctx, setup.classes);
         let make = move |classes: &[Vec<f32>], m: usize, seed: u64| {
@@ -143,7 +147,7 @@ impl Regularizer for Npos {
             let all: Result<Vec<_>, StageError> = classes.par_iter().enumerate().map(of_class).collect();
             Ok(all?.into_iter().flatten().collect())
         };
-        let least = self.k.max(self.select);
+        let least = self.least_images();
         Ok(Box::new(Virtual::new(
             setup,
             self.common(),

@@ -82,6 +82,11 @@ impl Regularizer for Vos {
         None
     }
 
+    /// One image has no spread.
+    fn least_images(&self) -> usize {
+        2
+    }
+
     fn objective<'a>(&'a self, setup: &Setup<'a>) -> Result<Box<dyn Objective + 'a>, StageError> {
         let make = |classes: &[Vec<f32>], m: usize, seed: u64| {
             let gaussians = TiedGaussians::fit(classes, m, self.ridge)?;
@@ -92,7 +97,12 @@ impl Regularizer for Vos {
             let all: Vec<Vec<f32>> = (0..classes.len()).into_par_iter().map(of_class).collect();
             Ok(all.concat())
         };
-        // One image has no spread.
-        Ok(Box::new(Virtual::new(setup, self.common(), 2, Box::new(make))?))
+        let least = self.least_images();
+        Ok(Box::new(Virtual::new(
+            setup,
+            self.common(),
+            least,
+            Box::new(make),
+        )?))
     }
 }

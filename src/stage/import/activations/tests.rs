@@ -92,6 +92,12 @@ fn classes_that_are_no_class_an_image_are_refused() {
         let error = with(std::slice::from_ref(&member)).unwrap_err();
         assert!(error.contains(said), "{:?}: {error}", member.0);
     }
+    let weight = floats("fc.weight", &[2, 2], &[1.0, 0.0, f32::NAN, 1.0]);
+    let error = with(&[weight, floats("fc.bias", &[2], &[0.0; 2])]).unwrap_err();
+    assert!(
+        error.contains("number 2 of the last layer's fc.weight is NaN"),
+        "{error}"
+    );
     let error = with(&[integers("labels", &[1, 0, 1]), integers("targets", &[0, 0, 0])]).unwrap_err();
     assert!(
         error.contains("`labels`") && error.contains("`targets`"),
@@ -112,7 +118,12 @@ fn arrays_are_read_by_many_names_and_told_by_others() {
     ] {
         let rows = with(&[integers(name, &[2, -1, 0])]).unwrap();
         assert_eq!(labels(&rows), [Some(2), None, Some(0)], "{name}");
-        assert_eq!(told(&[integers(name, &[2, -1, 0])]), [""; 0], "{name}");
+        assert_eq!(
+            told(&[integers(name, &[2, -1, 0])]),
+            ["1 of 3 images have no label: it is negative, null or NaN"],
+            "{name}"
+        );
+        assert_eq!(told(&[integers(name, &[2, 1, 0])]), [""; 0], "{name}");
     }
     let logits = floats("logit_list", &[3, 2], &[1.0, 2.0, 3.0, 4.0, 6.0, 5.0]);
     let rows = with(std::slice::from_ref(&logits)).unwrap();
