@@ -14,7 +14,7 @@ use dream_ood::stage::evaluate::{
 };
 use dream_ood::stage::pipeline::{Evaluation, Preset, Reach};
 use dream_ood::stage::{How, ImageSource, Input, MetricName, Refusals, Source as _, did_you_mean};
-use dream_ood::store::{Readable as _, Store};
+use dream_ood::store::Store;
 use dream_schema::{Run, RunId};
 
 use self::activations::Stored;
