@@ -87,7 +87,13 @@ fn metrics_are_those_of_scikit_learn() {
         let case = case.unwrap();
         let [id, ood] = ["id", "ood"].map(|side| {
             let values: Vec<f64> = serde_json::from_value(case[side].clone()).unwrap();
-            taken(&bench, &format!("{side} of {name}"), "msp", None, &table(&values))
+            taken(
+                &bench,
+                &format!("{side}-{}", name.replace(' ', "-")),
+                "msp",
+                None,
+                &table(&values),
+            )
         });
         for convention in ["dream-ood", "openood", "pytorch-ood"] {
             let convention_of = serde_json::json!({ "convention": convention });
@@ -213,7 +219,7 @@ fn what_does_not_fit_is_refused() {
             said(activations, "near", near, named.clone()),
             "an import of scores, activations are needed",
         ),
-        (said(id, "near", run, none()), "is of stage"),
+        (said(id, "near", run, none()), "is of the stage `evaluate`"),
         (said(id, "near", near, named), "`knn` is taken of activations"),
         // What OOD images have in place of a class is none.
         (said(near, "set", id, metrics), "image 0 has no class"),
