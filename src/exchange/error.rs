@@ -35,11 +35,10 @@ pub enum ExchangeError {
     IsFolder { path: PathBuf },
     /// The directory is to be replaced, and is not an export of ours.
     #[error(
-        "{} is a directory without a metadata.csv, so it is no image export; remove it yourself, or name \
-         another one",
+        "{} is {reason}, so it is not an image export alone; remove it yourself, or name another one",
         path.display()
     )]
-    NotAnExport { path: PathBuf },
+    NotAnExport { path: PathBuf, reason: String },
     /// A file is not what it should be.
     #[error("{}: {what}: expected {expected}, found {actual}", path.display())]
     Format {

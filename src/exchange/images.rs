@@ -17,15 +17,15 @@ use tempfile::TempDir;
 
 use super::atomic::folder_beside;
 use super::csv::CsvWriter;
-use super::{BoxError, ExchangeError, Target};
+use super::{BoxError, ExchangeError, Target, earlier};
 
 /// The name of the table beside the pictures.
 pub const METADATA: &str = "metadata.csv";
 
 /// Writes rows of the table `images` as a directory of PNG files and returns their number.
 ///
-/// With [`Target::overwrite`], a directory that has a `metadata.csv` is replaced as a whole; any other is
-/// refused.
+/// With [`Target::overwrite`], a directory that is such an export and nothing else is replaced as a whole; any
+/// other is refused.
 ///
 /// # Errors
 /// If the batches are not rows of `images`, if two rows have the same class and index, if the rows cannot be
@@ -46,11 +46,10 @@ pub fn write_images<E: Into<BoxError>>(
 fn check(target: &Target) -> Result<(), ExchangeError> {
     target.check()?;
     let path = &target.path;
-    if path.symlink_metadata().is_ok() && !path.join(METADATA).is_file() {
-        let path = path.clone();
-        return Err(ExchangeError::NotAnExport { path });
+    match path.symlink_metadata().is_ok() {
+        true => earlier::check(path),
+        false => Ok(()),
     }
-    Ok(())
 }
 
 fn place(temporary: TempDir, target: &Target) -> Result<(), ExchangeError> {
@@ -268,6 +267,11 @@ mod tests {
             Err(ExchangeError::NotAnExport { .. })
         ));
         assert!(target.path.join("mine.txt").exists());
+        // Somebody's own pictures, with labels as Hugging Face reads them.
+        fs::write(target.path.join("metadata.csv"), "file_name,label\nmine.txt,1\n").unwrap();
+        let said = write(&over, &[(1, &rows)]).unwrap_err().to_string();
+        assert!(said.contains("is not that of an export"), "{said}");
+        fs::remove_file(target.path.join("metadata.csv")).unwrap();
 
         fs::remove_file(target.path.join("mine.txt")).unwrap();
         fs::remove_dir(&target.path).unwrap();
@@ -275,5 +279,11 @@ mod tests {
         write(&over, &[(1, &[image(5, "b", 0)])]).unwrap();
         assert!(target.path.join("b/000000.png").exists() && !target.path.join("a").exists());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        // What somebody added to an export stays.
+        fs::create_dir(target.path.join("b/notes")).unwrap();
+        fs::write(target.path.join("b/notes/mine.txt"), "precious").unwrap();
+        let said = write(&over, &[(1, &rows)]).unwrap_err().to_string();
+        assert!(said.contains("`b/notes/mine.txt`"), "{said}");
+        assert!(target.path.join("b/notes/mine.txt").exists());
     }
 }

@@ -7,6 +7,7 @@
 mod arrays;
 mod atomic;
 pub mod csv;
+mod earlier;
 mod error;
 mod from_vector;
 pub mod images;

@@ -137,20 +137,28 @@ impl Taken<'_> {
             .iter()
             .flat_map(|set| set.values[place].iter().copied())
             .collect();
-        let mut measured: Vec<(Option<Group>, Numbers)> = Vec::new();
+        let mut measured: Vec<(Option<Group>, Vec<Numbers>)> = Vec::new();
         for (number, set) in others.into_iter().enumerate() {
-            let numbers = self.of_draws(number, &id, right.as_deref(), &set.values[place])?;
-            for (name, value) in &numbers {
-                found.add(*name, *value, score, set.place());
+            let draws = self.of_draws(number, &id, right.as_deref(), &set.values[place])?;
+            for (name, value) in self.over_draws(&draws) {
+                found.add(name, value, score, set.place());
             }
-            measured.push((set.group, numbers));
+            measured.push((set.group, draws));
         }
         let mut mean = |of: &dyn Fn(Option<Group>) -> bool, group: Option<Group>| {
             let of: Vec<_> = measured.iter().filter(|(group, _)| of(*group)).collect();
             let Some((_, first)) = of.first() else { return };
-            for (number, (name, _)) in first.iter().enumerate() {
-                let sum = of.iter().map(|(_, numbers)| numbers[number].1).sum::<f64>();
-                found.add(*name, sum / of.len() as f64, score, (group, None));
+            // Of each draw the mean over sets, so that their spread is that of the mean.
+            let draw = |(draw, numbers): (usize, &Numbers)| -> Numbers {
+                let mean = |(number, (name, _)): (usize, &(MetricName, f64))| {
+                    let sum = of.iter().map(|(_, draws)| draws[draw][number].1).sum::<f64>();
+                    (*name, sum / of.len() as f64)
+                };
+                numbers.iter().enumerate().map(mean).collect()
+            };
+            let draws: Vec<Numbers> = first.iter().enumerate().map(draw).collect();
+            for (name, value) in self.over_draws(&draws) {
+                found.add(name, value, score, (group, None));
             }
         };
         for group in Group::ALL {
@@ -168,24 +176,30 @@ impl Taken<'_> {
         Ok(())
     }
 
-    /// The metrics of an OOD set: of all its images, or their mean over subsets with the population's
-    /// standard deviation.
+    /// The metrics of an OOD set: of all its images, or of each subset that is drawn.
     fn of_draws(
         &self,
         number: usize,
         id: &[f32],
         right: Option<&[bool]>,
         ood: &[f32],
-    ) -> Result<Numbers, StageError> {
+    ) -> Result<Vec<Numbers>, StageError> {
         let Some(draws) = self.draws else {
-            return self.of_set(id, right, ood);
+            return Ok(vec![self.of_set(id, right, ood)?]);
         };
         let of = |images: Vec<usize>| {
             let drawn: Vec<f32> = images.iter().map(|image| ood[*image]).collect();
             self.of_set(id, right, &drawn)
         };
         let drawn = draws.of(number, ood.len(), id.len());
-        let drawn = drawn.map(of).collect::<Result<Vec<_>, _>>()?;
+        drawn.map(of).collect()
+    }
+
+    /// The means over draws, with the population's standard deviation.
+    fn over_draws(&self, drawn: &[Numbers]) -> Numbers {
+        if let (None, [all]) = (self.draws, drawn) {
+            return all.clone();
+        }
         let names = drawn.first().into_iter().flatten().map(|(name, _)| *name);
         let (mut means, mut spreads) = (Numbers::new(), Numbers::new());
         for (place, name) in names.enumerate() {
@@ -196,7 +210,7 @@ impl Taken<'_> {
             spreads.extend(spread);
         }
         means.extend(spreads);
-        Ok(means)
+        means
     }
 
     /// The metrics of an OOD set: the same of every set.

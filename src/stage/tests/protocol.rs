@@ -128,6 +128,17 @@ fn drawn_subsets_are_of_their_seed() {
     let number = |rows: &[Metric], name: &str| value(rows, name, Some("msp"), over);
     assert!(number(&rows, "auroc_spread").is_some() && number(&rows, "fpr95_spread").is_some());
     assert!(value(&rows, "auroc_spread", Some("msp"), (None, None)).is_some());
+    // The mean over sets has the spread of the mean, which is at most the mean of their spreads.
+    let spread = |over| value(&rows, "fpr95_spread", Some("msp"), over);
+    let of_sets: Vec<f64> = rows
+        .iter()
+        .filter(|row| row.name == "fpr95_spread" && row.score.as_deref() == Some("msp"))
+        .filter(|row| row.dataset.is_some())
+        .map(|row| row.value)
+        .collect();
+    let mean = of_sets.iter().sum::<f64>() / of_sets.len() as f64;
+    let found = spread((None, None)).unwrap();
+    assert!(of_sets.len() > 1 && found < mean, "{found} of {of_sets:?}");
     assert_eq!(number(&rows, "auroc"), number(&drawn(0), "auroc"));
     let all = |rows: &[Metric]| -> Vec<f64> {
         let rows = rows.iter().filter(|row| row.score.is_some());
