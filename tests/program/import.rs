@@ -255,6 +255,12 @@ fn a_folder_of_scores_becomes_a_row_of_the_table() {
     ];
     let said = bad(path, 2, &[&import[..], &["--dataset", "digits"]].concat());
     assert!(said.contains("leave --dataset out"), "{said}");
+    // A file that cannot be taken in leaves the others out, too.
+    write("scores/notes.txt", "hello\n");
+    bad(path, 2, &import);
+    std::fs::remove_file(path.join("scores/notes.txt")).unwrap();
+    let imports = "SELECT run FROM runs WHERE stage = 'import'";
+    assert!(json(path, &["sql", imports]).is_empty());
     let runs = good(path, &[&import[..], &["--alias", "t"]].concat());
     assert_eq!(runs.lines().count(), 3);
     assert_eq!(good(path, &[&import[..], &["--alias", "t"]].concat()), runs);

@@ -183,6 +183,19 @@ pub(super) fn score_in<'a>(stage: &str, params: &'a serde_json::Value) -> Option
     params.get(SCORE).filter(|_| is_one)?.as_str()
 }
 
+/// Refuses a file of scores that cannot be taken in, before others are that come with it; of other tables
+/// nothing is looked at.
+///
+/// # Errors
+/// As of [`import`].
+pub fn check_scores(question: &Question<'_>) -> Result<(), StageError> {
+    question.rows.check_names()?;
+    match question.rows {
+        Rows::Scores(of) => scores::read(question.file, of).map(|_| ()),
+        _ => Ok(()),
+    }
+}
+
 /// Stores the rows of a file. Parquet as we export it keeps its other columns; of any other file what it does
 /// not say is unknown: numbers are -1, a distance is null. The run is named by the file's contents, so
 /// importing it again is harmless.

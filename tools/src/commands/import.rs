@@ -164,10 +164,18 @@ impl Import {
                 bail!(Usage(format!("--alias {fault}")));
             }
         }
+        let is_folder = files.len() > 1;
+        if is_folder {
+            // All are taken in or none.
+            questions.iter().try_for_each(import::check_scores)?;
+        }
         for (question, taken) in questions.iter().zip(&files) {
             let run = import::import(&session.context(), question)?;
             if let Some(alias) = &taken.alias {
                 session.store.set_alias(alias, run.id)?;
+            }
+            if let Some(set) = taken.dataset.as_ref().filter(|_| is_folder) {
+                session.bars.say(&format!("`{set}` is in run {}", run.id));
             }
             out!("{}", run.id)?;
         }
