@@ -182,9 +182,14 @@ fn key(path: &str) -> &str {
     path[name..].find('.').map_or(path, |dot| &path[..name + dot])
 }
 
-/// The label that a number means; a negative one, none.
-fn number(text: &str) -> Option<Label> {
-    let number: i64 = text.parse().ok()?;
+/// The label that a number means, also one as programs write it that keep it as a fraction (`3.0`); a
+/// negative one, none.
+pub(super) fn number(text: &str) -> Option<Label> {
+    let whole = || {
+        let number: f64 = text.parse().ok()?;
+        (number.fract() == 0.0 && number.abs() < 1e15).then_some(number as i64)
+    };
+    let number = text.parse().ok().or_else(whole)?;
     match number {
         ..0 => Some(Label::None),
         _ => u32::try_from(number).ok().map(Label::Number),
@@ -193,9 +198,21 @@ fn number(text: &str) -> Option<Label> {
 
 /// The labels in a table, if the folder has one with a column of labels.
 fn of_table(path: &Path, node: &Node) -> Result<Option<Labels>, DatasetError> {
-    let Some((name, stored)) = node.tables.iter().find(|(name, _)| name.starts_with("metadata.")) else {
+    let mut tables = node
+        .tables
+        .iter()
+        .filter(|(name, _)| name.starts_with("metadata."));
+    let Some((name, stored)) = tables.next() else {
         return Ok(None);
     };
+    if let Some((other, _)) = tables.next() {
+        return Err(DatasetError::Layout {
+            path: path.to_owned(),
+            reason: format!(
+                "{name} and {other} lie beside each other, and both may say labels: leave one there"
+            ),
+        });
+    }
     let wrong = |reason: String| DatasetError::Layout {
         path: path.to_owned(),
         reason: format!("{name} beside its pictures: {reason}"),
@@ -236,6 +253,9 @@ fn of_table(path: &Path, node: &Node) -> Result<Option<Labels>, DatasetError> {
             return Err(wrong(format!("{file} stands in two lines")));
         }
     }
+    let folders = contradicted(&labels).map(|folder| {
+        format!("the names of folders, which are no classes by {name}: `{folder}` has pictures of several")
+    });
     let unread = others
         .iter()
         .filter(|column| !(named && names.contains(*column)))
@@ -246,8 +266,22 @@ fn of_table(path: &Path, node: &Node) -> Result<Option<Labels>, DatasetError> {
     Ok(Some(Labels {
         said_by: name.clone(),
         by_path: labels,
-        unread: unread.collect(),
+        unread: unread.chain(folders).collect(),
     }))
+}
+
+/// Returns the first of several folders that has pictures of more than one class.
+fn contradicted(labels: &BTreeMap<String, Label>) -> Option<&str> {
+    let mut of_folders: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for (file, label) in labels {
+        let (folder, _) = file.rsplit_once('/')?;
+        of_folders.entry(folder).or_default().insert(format!("{label:?}"));
+    }
+    let several = of_folders.len() > 1;
+    let mut mixed = of_folders
+        .into_iter()
+        .filter(|(_, labels)| several && labels.len() > 1);
+    mixed.next().map(|(folder, _)| folder)
 }
 
 /// What a table says of a picture.

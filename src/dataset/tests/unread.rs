@@ -70,6 +70,34 @@ fn columns_of_a_table_of_labels_that_are_not_read_are_told() {
 }
 
 #[test]
+fn a_table_beside_folders_and_other_tables_says_what_it_overrules() {
+    let dir = tree(&["a/0.png", "a/1.png", "b/2.png", "b/3.png"]);
+    let csv = dir.path().join("metadata.csv");
+    let says = |labels: [&str; 4]| {
+        let [w, x, y, z] = labels;
+        let text = format!("file_name,label\na/0.png,{w}\na/1.png,{x}\nb/2.png,{y}\nb/3.png,{z}\n");
+        fs::write(&csv, text).unwrap();
+        unread(dir.path())
+    };
+    assert_eq!(says(["x", "x", "y", "y"]), [""; 0]);
+    let told = says(["x", "y", "x", "y"]);
+    assert!(
+        told[0].starts_with("the names of folders") && told[0].contains("`a`"),
+        "{told:?}"
+    );
+    // Whole numbers, also as fractions, stand in the order of numbers.
+    assert_eq!(says(["10.0", "2.0", "0.0", "10.0"]).len(), 1);
+    assert_eq!(read(dir.path()).unwrap(), "all 4 [0 2 10]");
+    fs::write(
+        dir.path().join("metadata.jsonl"),
+        "{\"file_name\": \"a/0.png\", \"label\": 1}",
+    )
+    .unwrap();
+    let said = preview(dir.path(), &Reading::default()).unwrap_err().to_string();
+    assert!(said.contains("metadata.csv and metadata.jsonl"), "{said}");
+}
+
+#[test]
 fn columns_beside_pictures_are_labels_or_told() {
     let dir = tempfile::tempdir().unwrap();
     let with = |column: &str, end: &str| {
