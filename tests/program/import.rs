@@ -302,9 +302,14 @@ fn a_folder_of_scores_becomes_a_row_of_the_table() {
     let said = bad(path, 2, &activations);
     assert!(said.contains("--id-scores"), "{said}");
 
+    // The demo's sets have no groups.
+    good(
+        path,
+        &[&evaluate[..], &["t-shirt", "t-digits", "--alias", "u"]].concat(),
+    );
     let table = good(
         path,
-        &["compare", "quick-0-evaluate", "t", "--layout", "markdown"],
+        &["compare", "quick-0-evaluate", "u", "--layout", "markdown"],
     );
     assert!(table.contains("theirs"), "{table}");
     good(path, &["report", "t", "-o", "t.html"]);
