@@ -7,7 +7,7 @@ use image::{ImageBuffer, Rgb};
 /// JPEG needs a bit for each block of 8x8 in each of its planes.
 const MOST_PER_BYTE: u64 = 2048;
 /// Bytes of pixels that any file may promise.
-const FREE: u64 = 1 << 20;
+pub(crate) const FREE: u64 = 1 << 20;
 
 /// Returns the bits of a pixel as a PNG packs them, by its head: those of a palette's picture are less than
 /// those of its colours.
@@ -24,14 +24,20 @@ pub(crate) fn png_bits_per_pixel(bytes: &[u8]) -> Option<u16> {
 }
 
 /// Checks that a file of `len` bytes can hold the pixels that its header promises, before memory is asked for
-/// them.
+/// them; `free` bytes of pixels are no promise, mostly [`FREE`].
 ///
 /// # Errors
 /// Says that it cannot.
-pub(crate) fn check_promise(len: usize, width: u32, height: u32, bits_per_pixel: u16) -> Result<(), String> {
+pub(crate) fn check_promise(
+    len: usize,
+    free: u64,
+    width: u32,
+    height: u32,
+    bits_per_pixel: u16,
+) -> Result<(), String> {
     let row = (u64::from(width) * u64::from(bits_per_pixel)).div_ceil(8);
     let promised = u64::from(height).saturating_mul(row);
-    match promised <= FREE.saturating_add(MOST_PER_BYTE.saturating_mul(len as u64)) {
+    match promised <= free.saturating_add(MOST_PER_BYTE.saturating_mul(len as u64)) {
         true => Ok(()),
         false => Err(format!(
             "its header promises {width}x{height} pixels, more than its {len} bytes can hold"

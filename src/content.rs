@@ -61,6 +61,12 @@ pub enum Content {
     Png,
     /// JPEG.
     Jpeg,
+    /// WebP.
+    Webp,
+    /// BMP.
+    Bmp,
+    /// PBM, PGM, PPM or PAM.
+    Pnm,
     /// A picture of a format that nothing here reads, with its article.
     Picture(&'static str),
     /// An IDX file, of images or labels.
@@ -103,17 +109,9 @@ const MAGIC: [(&[u8], Content); 22] = [
 ];
 
 /// How pictures are marked behind their first bytes.
-const INNER: [(usize, &[u8], &str); 3] = [
-    (8, b"WEBP", "a WebP picture"),
+const INNER: [(usize, &[u8], &str); 2] = [
     (4, b"ftypavif", "an AVIF picture"),
     (4, b"ftyphei", "a HEIC picture"),
-];
-
-/// How pictures begin whose marks a text may begin with, too.
-const SHORT: [(&[u8], &str); 3] = [
-    (b"BM", "a BMP picture"),
-    (b"P5", "a PGM picture"),
-    (b"P6", "a PPM picture"),
 ];
 
 impl Content {
@@ -138,7 +136,11 @@ impl Content {
             [_, _, _, _, 0, 0, 0, 0, b'{', ..] => Self::Safetensors,
             [0x80, 2..=5, ..] => Self::Pickle,
             [0, 0, 8, 1 | 3, ..] => Self::Idx,
+            [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Self::Webp,
+            _ if is_pnm(head) => Self::Pnm,
             _ => match text(head) {
+                // A text may begin so, too.
+                Self::Unknown if head.starts_with(b"BM") => Self::Bmp,
                 Self::Unknown => picture(head).map_or(Self::Unknown, Self::Picture),
                 content => content,
             },
@@ -172,6 +174,11 @@ impl Content {
         matches!(Self::of(bytes), Self::LfsPointer(_))
     }
 
+    /// Says whether it is a picture of a format that image sets are read in.
+    pub fn is_picture(self) -> bool {
+        matches!(self, Self::Png | Self::Jpeg | Self::Webp | Self::Bmp | Self::Pnm)
+    }
+
     /// Says whether it stands in the place of a file that was never fetched, or is what came instead of it:
     /// no reader can do anything with it.
     pub fn stands_in(self) -> bool {
@@ -196,6 +203,9 @@ impl Content {
             | Self::Pickle
             | Self::Png
             | Self::Jpeg
+            | Self::Webp
+            | Self::Bmp
+            | Self::Pnm
             | Self::Picture(_)
             | Self::Idx
             | Self::Redb
@@ -229,13 +239,31 @@ fn text(head: &[u8]) -> Content {
     }
 }
 
+/// Says whether a file begins as those of Netpbm: their mark, and the width and height as numbers, which
+/// comments may come before. (Of a PAM, its mark and a line of its header.)
+fn is_pnm(head: &[u8]) -> bool {
+    let [b'P', form @ b'1'..=b'7', b' ' | b'\t' | b'\r' | b'\n' | b'#', ..] = head else {
+        return false;
+    };
+    let lines = head.get(2..).unwrap_or_default().split(|byte| *byte == b'\n');
+    let lines = lines.map(|line| line.split(|byte| *byte == b'#').next().unwrap_or_default());
+    let mut words = lines
+        .flat_map(|line| line.split(u8::is_ascii_whitespace))
+        .filter(|word| !word.is_empty());
+    let is_number = |word: Option<&[u8]>| word.is_some_and(|word| word.iter().all(u8::is_ascii_digit));
+    match form {
+        b'7' => words
+            .next()
+            .is_some_and(|word| word.iter().all(u8::is_ascii_uppercase)),
+        _ => is_number(words.next()) && is_number(words.next()),
+    }
+}
+
 /// Returns the picture that bytes are which are no text.
 fn picture(head: &[u8]) -> Option<&'static str> {
     let starts = |at: usize, magic: &[u8]| head.get(at..).is_some_and(|rest| rest.starts_with(magic));
     let inner = INNER.iter().find(|(at, magic, _)| starts(*at, magic));
-    let short = || SHORT.iter().find(|(magic, _)| starts(0, magic));
-    let inner = inner.map(|(_, _, name)| *name);
-    inner.or_else(|| short().map(|(_, name)| *name))
+    inner.map(|(_, _, name)| *name)
 }
 
 /// Returns the size of the file that a Git LFS pointer stands for; none if `head` is no such pointer.
@@ -292,6 +320,9 @@ impl fmt::Display for Content {
             Self::Pickle => "a Python pickle",
             Self::Png => "a PNG image",
             Self::Jpeg => "a JPEG image",
+            Self::Webp => "a WebP picture",
+            Self::Bmp => "a BMP picture",
+            Self::Pnm => "a PNM picture",
             Self::Picture(name) => name,
             Self::Idx => "an IDX file",
             Self::Redb => "a redb database, such as a store",
@@ -324,11 +355,13 @@ mod tests {
             (b"\x00\x01\x02\x03", Content::Unknown),
             (b"\xff\xfe\xfd", Content::Unknown),
             (b"\x00\x00\x08\x03\x00\x00", Content::Idx),
-            (
-                b"RIFF\xff\x00\x00\x00WEBPVP8 ",
-                Content::Picture("a WebP picture"),
-            ),
-            (b"BM\x36\x00\x00\x00", Content::Picture("a BMP picture")),
+            (b"RIFF\xff\x00\x00\x00WEBPVP8 ", Content::Webp),
+            (b"BM\x36\x00\x00\x00", Content::Bmp),
+            (b"P6\n# made by GIMP\n12 7\n255\n", Content::Pnm),
+            (b"P1 2 2 1 0 0 1", Content::Pnm),
+            (b"P7\nWIDTH 2\n", Content::Pnm),
+            (b"P5 is no picture", Content::Text),
+            (b"P10 4 4\n", Content::Text),
             (b"BMI,age\n21,40\n", Content::Text),
             (b"version https://git-lfs.github.com/spec/v1", Content::Text),
             (&tar, Content::Tar),

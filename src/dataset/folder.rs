@@ -1,4 +1,4 @@
-//! Folders of PNG and JPEG files, and archives (tar, tar.gz, zip) of such folders: `split/class/*`, `class/*`
+//! Folders of pictures' files, and archives (tar, tar.gz, zip) of such folders: `split/class/*`, `class/*`
 //! (one split, "all"), plain `*`, or one folder `*/*` (one split, without labels unless files beside the
 //! pictures say them).
 //!
@@ -17,6 +17,7 @@ use super::files;
 use super::item::{Container, Item, Stored};
 use super::layout::{arrange, unwrapped};
 use super::listed;
+use super::picture;
 use super::set::Reading;
 use super::shards;
 use super::tiny::Tiny;
@@ -240,10 +241,6 @@ impl FolderSet {
     }
 }
 
-/// What is said of Arrow files.
-pub(super) const ARROW: &str =
-    "Parquet is read: `datasets.load_from_disk(FOLDER).to_parquet(FILE)` writes it of each split";
-
 /// What is said of a folder without a picture: what is there instead.
 fn nothing(path: &Path, node: &tree::Node) -> DatasetError {
     let mut others = Vec::new();
@@ -258,16 +255,7 @@ fn nothing(path: &Path, node: &tree::Node) -> DatasetError {
     };
     let ends = |end: &str| others.iter().any(|name| name.to_lowercase().ends_with(end));
     let archive = [".tar", ".tar.gz", ".tgz", ".zip"].iter().find(|end| ends(end));
-    let reason = if others
-        .iter()
-        .any(|name| name == "dataset_dict.json" || name == "dataset_info.json")
-        && ends(".arrow")
-    {
-        format!(
-            "it was taken for a data set that `save_to_disk` of Hugging Face's datasets wrote, as Arrow \
-             files; {ARROW}"
-        )
-    } else if let Some(end) = archive {
+    let reason = if let Some(end) = archive {
         format!(
             "it was taken for a folder of images, but holds archives ({end}) and no picture; name one, or \
                  unpack them"
@@ -287,7 +275,9 @@ fn nothing(path: &Path, node: &tree::Node) -> DatasetError {
     } else {
         let named = others.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
         format!(
-            "it was taken for a folder of images, but no PNG or JPEG file is in it; there are {named}{packed}"
+            "it was taken for a folder of images, but no picture that is read ({}) is in it; there are \
+             {named}{packed}",
+            picture::READ
         )
     };
     DatasetError::Layout {

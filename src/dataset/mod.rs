@@ -9,10 +9,12 @@
 //! out, by name.
 
 mod archive;
+mod arrow;
 mod beside;
 mod bulk;
 mod cifar;
 mod class_sets;
+mod downsampled;
 mod error;
 mod files;
 mod folder;
@@ -27,15 +29,20 @@ mod mat;
 mod names;
 mod numpy;
 mod parquet;
+mod pickled;
+mod picture;
 mod prepare;
 mod preview;
 mod set;
 mod shards;
+mod stl10;
 mod svhn;
+mod table;
 #[cfg(test)]
 mod tests;
 mod tiny;
 mod tree;
+mod webp;
 
 pub(crate) use class_sets::check_class_sets;
 pub use error::DatasetError;

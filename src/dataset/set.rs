@@ -9,7 +9,7 @@ use super::cifar::{self, Version};
 use super::error::DatasetError;
 use super::folder::ClassFolder;
 use super::item::{Container, Item};
-use super::{files, folder, idx, list, names, numpy, parquet, svhn};
+use super::{arrow, downsampled, files, folder, idx, list, names, numpy, parquet, stl10, svhn};
 use crate::content::Content;
 use crate::words::words;
 
@@ -23,16 +23,23 @@ words! {
         /// CIFAR-10 and CIFAR-100, Python version (pickles, of which nothing is executed): a directory or a
         /// `.tar.gz`.
         CifarPython = "cifar-python",
-        /// `split/class/*.png|jpg`, `class/*.png|jpg` or `*.png|jpg`; also in an archive (tar, tar.gz, zip).
+        /// `split/class/*`, `class/*` or `*` of pictures (PNG, JPEG, WebP, BMP, PNM); also in an archive
+        /// (tar, tar.gz, zip).
         ImageFolder = "image-folder",
         /// A folder whose images are named, and labelled, by lists.
         ImageList = "image-list",
         /// A Parquet file or a directory of them.
         Parquet = "parquet",
+        /// Arrow files of Hugging Face's datasets: what `save_to_disk` writes, its cache, or one file.
+        Arrow = "arrow",
         /// NumPy arrays: `.npz`, or a folder of `.npy` (CIFAR-10-C).
         Numpy = "numpy",
         /// SVHN's cropped digits as MATLAB files.
         Svhn = "svhn",
+        /// STL-10, binary version.
+        Stl10 = "stl10",
+        /// ImageNet at 32x32 or 64x64: pickles, of which nothing is executed, or `.npz`.
+        DownsampledImagenet = "downsampled-imagenet",
     }
 }
 
@@ -52,6 +59,8 @@ impl Kind {
         }
         if parquet::is_parquet(path) {
             Ok(Self::Parquet)
+        } else if arrow::is_arrow(path) {
+            Ok(Self::Arrow)
         } else if idx::is_idx(path) {
             Ok(Self::Idx)
         } else if let Some(version) = cifar::version(path) {
@@ -59,6 +68,10 @@ impl Kind {
                 Version::Binary => Self::CifarBinary,
                 Version::Python => Self::CifarPython,
             })
+        } else if downsampled::is_downsampled(path) {
+            Ok(Self::DownsampledImagenet)
+        } else if stl10::is_stl10(path) {
+            Ok(Self::Stl10)
         } else if numpy::is_numpy(path) {
             Ok(Self::Numpy)
         } else if svhn::is_svhn(path) {
@@ -80,8 +93,8 @@ fn no_set(path: &Path) -> Result<DatasetError, DatasetError> {
             _ => content,
         };
     }
-    const READ: &str = "folders of images, archives of them (tar, tar.gz, zip), Parquet, IDX, CIFAR, SVHN \
-                        and NumPy arrays are read";
+    const READ: &str = "folders of images, archives of them (tar, tar.gz, zip), Parquet, Arrow, IDX, CIFAR, \
+                        SVHN, STL-10, downsampled ImageNet and NumPy arrays are read";
     let layout = |reason: String| DatasetError::Layout {
         path: path.to_owned(),
         reason,
@@ -103,8 +116,9 @@ fn no_set(path: &Path) -> Result<DatasetError, DatasetError> {
         | Content::Unknown => {
             return Ok(layout(format!("it is of no format that is known here; {READ}")));
         }
-        Content::Png | Content::Jpeg => "one picture is no set; name its folder",
-        Content::Arrow => super::folder::ARROW,
+        Content::Png | Content::Jpeg | Content::Webp | Content::Bmp | Content::Pnm => {
+            "one picture is no set; name its folder"
+        }
         Content::Idx => "its folder is the set, with the images and labels of a split beside each other",
         Content::Page
         | Content::Zip
@@ -117,6 +131,7 @@ fn no_set(path: &Path) -> Result<DatasetError, DatasetError> {
         | Content::Tar
         | Content::Npy
         | Content::Parquet
+        | Content::Arrow
         | Content::Hdf5
         | Content::Matlab
         | Content::Picture(_) => READ,
@@ -230,9 +245,12 @@ impl Set {
             Kind::CifarPython => Box::new(cifar::Python::open(path)?),
             Kind::ImageFolder => Box::new(folder::FolderSet::open(path, reading)?),
             Kind::ImageList => Box::new(list::Lists::open(path, &reading.lists, &reading.classes)?),
-            Kind::Parquet => Box::new(parquet::ParquetSet::open(path)?),
+            Kind::Parquet => Box::new(parquet::open(path)?),
+            Kind::Arrow => Box::new(arrow::open(path)?),
             Kind::Numpy => Box::new(numpy::Numpy::open(path)?),
             Kind::Svhn => Box::new(svhn::Svhn::open(path)?),
+            Kind::Stl10 => Box::new(stl10::Stl10::open(path)?),
+            Kind::DownsampledImagenet => Box::new(downsampled::Downsampled::open(path)?),
         };
         let is_odd = |name: &&String| name.trim().is_empty() || name.contains(char::is_control);
         if let Some(odd) = container.classes().iter().find(is_odd) {

@@ -2,8 +2,10 @@
 //! damage.
 
 mod archives;
+mod arrow;
 mod cifar;
 mod damage;
+mod doors;
 mod folders;
 mod idx;
 mod layouts;

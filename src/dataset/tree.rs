@@ -8,6 +8,7 @@ use super::beside;
 use super::error::DatasetError;
 use super::files;
 use super::item::Stored;
+use super::picture;
 use crate::content::Content;
 
 /// How deep folders may lie in folders: links may lead in circles.
@@ -53,11 +54,11 @@ impl Folder {
 }
 
 /// How file names of pictures end that are read.
-const READ: [&str; 6] = ["png", "jpg", "jpeg", "jpe", "jfif", "pjpeg"];
-/// How those end that are not.
-const NOT_READ: [&str; 11] = [
-    "bmp", "gif", "webp", "tif", "tiff", "ppm", "pgm", "pbm", "avif", "heic", "jp2",
+const READ: [&str; 13] = [
+    "png", "jpg", "jpeg", "jpe", "jfif", "pjpeg", "webp", "bmp", "dib", "ppm", "pgm", "pbm", "pnm",
 ];
+/// How those end that are not.
+const NOT_READ: [&str; 6] = ["gif", "tif", "tiff", "avif", "heic", "jp2"];
 
 /// How files end that stand beside pictures and are none.
 const NO_PICTURES: [&str; 22] = [
@@ -154,14 +155,14 @@ impl Walk<'_> {
                         Stored::File(path) => path.clone(),
                         Stored::Encoded(..) | Stored::Planes(_) => self.path.join(name),
                     },
-                    reason: "only PNG and JPEG are read; convert it".to_owned(),
+                    reason: format!("{} are read, and no others; convert it", picture::READ),
                 }),
             };
         }
         // A name that does not say it, as in caches: the file does.
         match stored {
             Stored::File(path) if !NO_PICTURES.contains(&extension.as_str()) => {
-                Ok(matches!(Content::at(path), Ok(Content::Png | Content::Jpeg)))
+                Ok(Content::at(path).is_ok_and(Content::is_picture))
             }
             Stored::File(_) | Stored::Encoded(..) | Stored::Planes(_) => Ok(false),
         }

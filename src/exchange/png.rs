@@ -8,7 +8,7 @@ use std::io::Cursor;
 use png::{BitDepth, ColorType, Compression, Decoder, Encoder, Filter, Transformations};
 
 use super::ExchangeError;
-use crate::bitmap::{Bitmap, check_promise};
+use crate::bitmap::{Bitmap, FREE, check_promise};
 
 /// The most pixels that [`decode_png`] accepts: 16,384 squared.
 pub const MAX_PIXELS: u64 = 1 << 28;
@@ -81,7 +81,7 @@ pub fn decode_png(bytes: &[u8]) -> Result<Png, ExchangeError> {
         )));
     }
     let bits = reader.info().bits_per_pixel() as u16;
-    check_promise(bytes.len(), width, height, bits).map_err(wrong)?;
+    check_promise(bytes.len(), FREE, width, height, bits).map_err(wrong)?;
     let size = reader
         .output_buffer_size()
         .ok_or_else(|| wrong("too large for memory"))?;

@@ -54,6 +54,11 @@ pub(super) fn cifar_python(path: &Path) -> Outcome {
     )
 }
 
+/// The validation images of a downsampled ImageNet.
+pub(super) fn downsampled(path: &Path) -> Outcome {
+    whole(&folder(path, &[("val_data", &bytes(path)?)])?, Reading::default())
+}
+
 /// A list of images, in a folder that has three.
 pub(super) fn list(path: &Path) -> Outcome {
     let folder = folder(

@@ -58,8 +58,10 @@ readers! {
     "classes" "tsv" class_table;
     "content" "bin" first_bytes;
     "csv" "csv" records;
+    "downsampled" "pkl" images::downsampled;
     "idx" "bin" images::idx;
     "image_arrays" "npz" images::set;
+    "image_arrow" "arrow" images::set;
     "image_list" "txt" images::list;
     "image_parquet" "parquet" images::set;
     "matlab" "mat" images::set;

@@ -18,7 +18,14 @@ pub fn all() -> Vec<Vec<u8>> {
         DynamicImage::ImageRgb16(rgb.to_rgb16()),
     ];
     let mut files: Vec<Vec<u8>> = forms.iter().map(|form| written(form, ImageFormat::Png)).collect();
-    files.extend(forms[..2].iter().map(|form| written(form, ImageFormat::Jpeg)));
+    for format in [
+        ImageFormat::Jpeg,
+        ImageFormat::WebP,
+        ImageFormat::Bmp,
+        ImageFormat::Pnm,
+    ] {
+        files.extend(forms[..2].iter().map(|form| written(form, format)));
+    }
     files
 }
 

@@ -40,7 +40,12 @@ pub fn of(reader: &str) -> Vec<Vec<u8>> {
             let folder = tempfile::tempdir().unwrap();
             dream_ood::outside::stored(reader, folder.path()).unwrap()
         }
+        "downsampled" => fixtures(&["dataset/downsampled/val_data"]),
         "idx" => pictures::idx(),
+        "image_arrow" => fixtures(&[
+            "dataset/arrow/dict/test/data-00000-of-00001.arrow",
+            "dataset/arrow/names.arrow",
+        ]),
         "image_arrays" => pictures::arrays(),
         "image_list" => vec![
             b"a.png 0\n# no\nb.png,1\r\n\"c.png\"\t1\n".to_vec(),
@@ -63,7 +68,13 @@ pub fn of(reader: &str) -> Vec<Vec<u8>> {
         "pickle" => (0..6)
             .flat_map(|p| fixtures(&[&format!("pickle/protocol{p}.pickle")]))
             .collect(),
-        "picture" => pictures::all(),
+        "picture" => {
+            let [lossy, alpha, palette] = ["lossy.webp", "alpha.webp", "palette.bmp"];
+            let more = [lossy, alpha, palette, "ascii.ppm"].map(|name| format!("dataset/pictures/{name}"));
+            let mut files = pictures::all();
+            files.extend(fixtures(&more.each_ref().map(String::as_str)));
+            files
+        }
         "preset" => {
             let text = String::from_utf8(read(&root().join("data/presets/quick.toml"))).unwrap();
             let classes = root().join("data/classes/");

@@ -7,9 +7,9 @@ use std::path::Path;
 use super::super::bulk::Bulk;
 use super::super::error::DatasetError;
 use super::super::item::{Container, Item};
+use super::super::pickled::{Batch, check_count, dictionary};
 use super::{Files, PIXELS, Version, item};
-use crate::pickle::numpy::Array;
-use crate::pickle::{Node, Pickle};
+use crate::pickle::Node;
 
 /// A CIFAR set in the Python version.
 pub(in super::super) struct Python {
@@ -40,22 +40,13 @@ fn list<'p, T>(root: Node<'p>, key: &str, item: impl Fn(Node<'p>) -> Option<T>) 
     root.get(key)?.items()?.map(item).collect()
 }
 
-/// Takes something out of a pickled dictionary; `take` says what is missing from it.
+/// Takes something out of a file's dictionary.
 fn read<T>(
     files: &Files,
     file: &str,
     take: impl FnOnce(Node<'_>) -> Result<T, String>,
 ) -> Result<T, DatasetError> {
-    let corrupt = |reason: String| DatasetError::Corrupt {
-        path: files.path.join(file),
-        reason,
-    };
-    let bytes = files.read(file)?;
-    let pickle = Pickle::parse(&bytes).map_err(|error| corrupt(error.to_string()))?;
-    if pickle.root().entries().is_none() {
-        return Err(corrupt("pickle: it holds no dictionary".into()));
-    }
-    take(pickle.root()).map_err(|missing| corrupt(format!("its dictionary has {missing}")))
+    dictionary(&files.path.join(file), &files.read(file)?, take)
 }
 
 impl Container for Python {
@@ -71,33 +62,13 @@ impl Container for Python {
         let key = if self.files.fine { "fine_labels" } else { "labels" };
         let mut items = Vec::new();
         for name in self.files.of_split(split) {
-            let (images, labels) = read(&self.files, name, |root| {
-                let data = root.get("data").ok_or("no array of bytes `data`")?;
-                let data = Array::read(data).map_err(|found| format!("under `data` {found}"))?;
-                if data.shape.len() != 2 || data.shape[1] != PIXELS {
-                    return Err(format!(
-                        "`data` of shape {:?}, expected [n, {PIXELS}]",
-                        data.shape
-                    ));
-                }
-                let labels = root.lists().into_iter().find(|list| list.name == key);
-                let labels = labels.ok_or(format!("no list of integers `{key}`"))?;
-                let what = labels.what;
-                let labels = labels
-                    .integers
-                    .ok_or(format!("under `{key}` {what} that is not of integers"))?;
-                Ok((data.bytes.into_owned(), labels))
+            let path = self.files.path.join(name);
+            let (images, labels) = dictionary(&path, &self.files.read(name)?, |root| {
+                let batch = Batch::of(root, key, |row| row == PIXELS, &format!("[n, {PIXELS}]"))?;
+                Ok((batch.bytes.into_owned(), batch.labels))
             })?;
-            let count = images.len() / PIXELS;
-            if labels.len() != count {
-                return Err(DatasetError::Count {
-                    path: self.files.path.join(name),
-                    split: split.to_owned(),
-                    images: count,
-                    labels: labels.len(),
-                });
-            }
-            let bulk = Bulk::held(&self.files.path.join(name), images);
+            check_count(&path, split, images.len() / PIXELS, labels.len())?;
+            let bulk = Bulk::held(&path, images);
             for (number, label) in labels.into_iter().enumerate() {
                 let known = u32::try_from(label).map_err(|_| DatasetError::Label {
                     path: self.files.path.clone(),

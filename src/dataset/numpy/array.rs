@@ -17,7 +17,7 @@ use crate::npy::Header;
 
 /// An array in a file.
 #[derive(Clone)]
-pub(super) struct Array {
+pub(in super::super) struct Array {
     pub name: String,
     pub header: Header,
     pub bulk: Arc<Bulk>,
@@ -151,7 +151,7 @@ pub(super) fn arrays_in(folder: &Path) -> Result<Vec<Array>, DatasetError> {
 }
 
 /// The arrays of an `.npz` file, which is a zip of `.npy` files.
-pub(super) fn members(path: &Path) -> Result<Vec<Array>, DatasetError> {
+pub(in super::super) fn members(path: &Path) -> Result<Vec<Array>, DatasetError> {
     let damaged = |reason: String| DatasetError::Corrupt {
         path: path.to_owned(),
         reason: format!("npz: {reason}"),

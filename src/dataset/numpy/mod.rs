@@ -17,7 +17,8 @@ use super::bulk::Part;
 use super::error::DatasetError;
 use super::item::{Container, Item, Planes, Stored};
 use super::{files, tree};
-use array::{Array, arrays_in, members};
+pub(super) use array::members;
+use array::{Array, arrays_in};
 
 /// The name of a split whose array does not name one.
 const ALL: &str = "all";

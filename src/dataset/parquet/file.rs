@@ -5,9 +5,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, StructArray};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type, Int64Type};
+use arrow::array::{Array, BinaryArray, StructArray};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
@@ -17,7 +15,10 @@ use parquet::arrow::arrow_reader::{
 use super::super::error::DatasetError;
 use super::super::files;
 use super::super::item::Encoded;
-use super::columns::{Columns, LABEL_TYPE, class_names, features, wrong};
+use super::super::table::Table;
+use super::super::table::columns::{class_names, damaged};
+use super::super::table::rows::Row;
+use super::columns::{Columns, features};
 use super::pages::Values;
 use super::stretch::{Cache, Images, Stretch, lock, stretches};
 use crate::content::Content;
@@ -27,28 +28,6 @@ use crate::ending::Ending;
 type Builder = ParquetRecordBatchReaderBuilder<Ending>;
 /// Names and labels read at a time.
 const BATCH: usize = 8192;
-/// What a label column says of a row.
-pub(super) enum Said {
-    Number(i64),
-    Name(String),
-}
-
-impl Said {
-    /// Returns the name of a class, if it says one.
-    pub fn name(self) -> Option<String> {
-        match self {
-            Self::Number(_) => None,
-            Self::Name(name) => Some(name),
-        }
-    }
-}
-
-/// Name (where it has one) and label of a row.
-pub(super) struct Row {
-    pub name: Option<String>,
-    pub label: Option<Said>,
-}
-
 /// A Parquet file.
 pub(super) struct ImageFile {
     path: PathBuf,
@@ -60,13 +39,6 @@ pub(super) struct ImageFile {
     cache: Arc<Cache>,
     /// Its number among the files of the set.
     number: usize,
-}
-
-pub(super) fn damaged(path: &Path, error: impl ToString) -> DatasetError {
-    DatasetError::Corrupt {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    }
 }
 
 /// Runs a step of the Parquet reader. parquet 59 panics on some damaged pages (a bit width above the type's);
@@ -96,8 +68,8 @@ impl ImageFile {
         let metadata = metadata.map_err(|e| damaged(path, e))?;
         let features = features(path, &metadata)?;
         let columns = Columns::of(path, &metadata, &features)?;
-        let classes = match &columns.label {
-            Some((label, _)) => class_names(path, &features[label.as_str()])?,
+        let classes = match &columns.chosen.label {
+            Some(label) => class_names(path, &features[label.as_str()])?,
             None => Vec::new(),
         };
         let stretches = stretches(&metadata, columns.bytes);
@@ -119,27 +91,6 @@ impl ImageFile {
         Ok((file, classes))
     }
 
-    /// Columns beside those of the image and its label, in words.
-    pub fn unread(&self) -> Vec<String> {
-        let label = self.columns.label.as_ref().map(|(name, _)| name.as_str());
-        let fields = self.metadata.schema().fields().iter();
-        let beside = fields
-            .filter(|field| *field.name() != self.columns.image && Some(field.name().as_str()) != label);
-        beside
-            .map(|field| format!("the column {} ({})", field.name(), field.data_type()))
-            .collect()
-    }
-
-    /// Says whether it has a column of labels.
-    pub fn is_labelled(&self) -> bool {
-        self.columns.label.is_some()
-    }
-
-    /// Says whether its labels are names of classes.
-    pub fn says_names(&self) -> bool {
-        self.columns.names
-    }
-
     fn reader(
         &self,
         leaves: Vec<usize>,
@@ -150,77 +101,6 @@ impl ImageFile {
         let mask = ProjectionMask::leaves(builder.parquet_schema(), leaves);
         let reader = contained(&self.path, || choose(builder.with_projection(mask)).build())?;
         reader.map_err(|e| damaged(&self.path, e))
-    }
-
-    /// Names and labels of all rows.
-    pub fn rows(&self) -> Result<Vec<Row>, DatasetError> {
-        let count = self.stretches.iter().map(|s| s.rows).sum::<usize>();
-        let label = self.columns.label.as_ref();
-        let leaves: Vec<usize> = self
-            .columns
-            .path
-            .into_iter()
-            .chain(label.map(|(_, leaf)| *leaf))
-            .collect();
-        let mut rows = Vec::new();
-        if leaves.is_empty() {
-            rows.resize_with(count, || Row {
-                name: None,
-                label: None,
-            });
-            return Ok(rows);
-        }
-        let mut reader = self.reader(leaves, |builder| builder.with_batch_size(BATCH))?;
-        while let Some(batch) = contained(&self.path, || reader.next())? {
-            let batch = batch.map_err(|e| damaged(&self.path, e))?;
-            let lost = || damaged(&self.path, "a column is lost");
-            let labels = match label {
-                Some((name, _)) => Some(self.labels(name, batch.column_by_name(name).ok_or_else(lost)?)?),
-                None => None,
-            };
-            let parts = batch
-                .columns()
-                .iter()
-                .find_map(|c| c.as_any().downcast_ref::<StructArray>());
-            let paths = match parts.and_then(|parts| parts.column_by_name("path")) {
-                Some(paths) => Some(cast(paths, &DataType::LargeUtf8).map_err(|e| damaged(&self.path, e))?),
-                None => None,
-            };
-            let paths = paths.as_ref().map(|paths| paths.as_string::<i64>());
-            for row in 0..batch.num_rows() {
-                let name = paths.filter(|p| p.is_valid(row)).map(|p| p.value(row).to_owned());
-                rows.push(Row {
-                    name: name.filter(|name| !name.is_empty()),
-                    label: labels.as_ref().and_then(|labels| said(labels, row)),
-                });
-            }
-        }
-        match rows.len() == count {
-            true => Ok(rows),
-            false => Err(damaged(
-                &self.path,
-                format!("{} rows, of {count} by its metadata", rows.len()),
-            )),
-        }
-    }
-
-    /// Brings labels to 64-bit integers, or to texts where they are names.
-    fn labels(&self, name: &str, array: &ArrayRef) -> Result<ArrayRef, DatasetError> {
-        let kind = array.data_type();
-        let cast = |kind: &DataType| cast(array, kind).map_err(|e| damaged(&self.path, e));
-        if kind.is_string() {
-            return cast(&DataType::LargeUtf8);
-        }
-        if kind.is_floating() {
-            let numbers = cast(&DataType::Float64)?;
-            let mut numbers = numbers.as_primitive::<Float64Type>().iter().flatten();
-            if let Some(fraction) = numbers.find(|number| number.fract() != 0.0) {
-                return Err(wrong(&self.path, name, LABEL_TYPE, &fraction.to_string()));
-            }
-        } else if !kind.is_integer() && *kind != DataType::Null {
-            return Err(wrong(&self.path, name, LABEL_TYPE, &kind.to_string()));
-        }
-        cast(&DataType::Int64)
     }
 
     /// Where the images of a large row group lie, if that is known.
@@ -272,18 +152,49 @@ impl ImageFile {
     }
 }
 
-/// What a row says; a null is no label, and neither is -1 or an empty text.
-fn said(labels: &ArrayRef, row: usize) -> Option<Said> {
-    if labels.is_null(row) {
-        return None;
+impl Table for ImageFile {
+    fn unread(&self) -> Vec<String> {
+        self.columns.chosen.unread(self.metadata.schema())
     }
-    match labels.as_string_opt::<i64>() {
-        Some(names) => Some(names.value(row))
-            .filter(|name| !name.is_empty())
-            .map(|name| Said::Name(name.to_owned())),
-        None => Some(labels.as_primitive::<Int64Type>().value(row))
-            .filter(|number| *number != -1)
-            .map(Said::Number),
+
+    fn is_labelled(&self) -> bool {
+        self.columns.label.is_some()
+    }
+
+    fn says_names(&self) -> bool {
+        self.columns.chosen.names
+    }
+
+    fn rows(&self) -> Result<Vec<Row>, DatasetError> {
+        let count = self.stretches.iter().map(|s| s.rows).sum::<usize>();
+        let columns = &self.columns;
+        let leaves: Vec<usize> = columns.path.into_iter().chain(columns.label).collect();
+        if leaves.is_empty() {
+            return Ok(Row::bare(count));
+        }
+        let mut rows = Vec::new();
+        let mut reader = self.reader(leaves, |builder| builder.with_batch_size(BATCH))?;
+        while let Some(batch) = contained(&self.path, || reader.next())? {
+            let batch = batch.map_err(|e| damaged(&self.path, e))?;
+            let lost = || damaged(&self.path, "a column is lost");
+            let labels = match &columns.chosen.label {
+                Some(name) => Some((name.as_str(), batch.column_by_name(name).ok_or_else(lost)?)),
+                None => None,
+            };
+            let parts = batch
+                .columns()
+                .iter()
+                .find_map(|c| c.as_any().downcast_ref::<StructArray>());
+            let paths = parts.and_then(|parts| parts.column_by_name("path"));
+            rows.extend(Row::of_batch(&self.path, batch.num_rows(), paths, labels)?);
+        }
+        match rows.len() == count {
+            true => Ok(rows),
+            false => Err(damaged(
+                &self.path,
+                format!("{} rows, of {count} by its metadata", rows.len()),
+            )),
+        }
     }
 }
 

@@ -1,43 +1,25 @@
-//! Parquet as Hugging Face `datasets` writes it: one file, or a folder with one file (or several shards) a
-//! split; see `shards` for the layouts.
-//!
-//! The column `image` (or `img`, or the one that the metadata says) is `struct<bytes: binary, path: string>`
-//! or plain binary, each value a PNG or JPEG file; a column `label` (or `labels`, `fine_label`) is optional.
-//! It holds the numbers of classes (whole ones as fractions, too: pandas writes integers so where some are
-//! missing), of which -1 and null are no label, and then class names are those of the ClassLabel in the
-//! file's `huggingface` metadata; or it holds the names of classes, which are numbered in the order of these
-//! names, or without any in alphabetical order.
+//! Parquet as Hugging Face `datasets` writes it: one file, or a folder of them; see `table` for what their
+//! columns and names say.
 
 mod codec;
 mod columns;
 mod file;
 mod pages;
-mod shards;
 mod stretch;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::error::DatasetError;
-use super::files;
-use super::item::{Container, Item, Stored};
+use super::table::TableSet;
+use super::table::shards::{self, Ending};
 use crate::content::Content;
-use file::{ImageFile, Said};
-
-/// A set of Parquet files.
-pub(super) struct ParquetSet {
-    path: PathBuf,
-    /// Shards by split.
-    splits: BTreeMap<String, Vec<Arc<ImageFile>>>,
-    classes: Vec<String>,
-    unread: Vec<String>,
-}
+use file::ImageFile;
 
 /// Whether `path` is a Parquet file or a folder with some.
 pub(super) fn is_parquet(path: &Path) -> bool {
     match path.is_dir() {
-        true => shards::any(path),
+        true => shards::any(path, Ending::Parquet),
         false => {
             path.extension()
                 .is_some_and(|e| e.eq_ignore_ascii_case("parquet"))
@@ -46,107 +28,11 @@ pub(super) fn is_parquet(path: &Path) -> bool {
     }
 }
 
-impl ParquetSet {
-    pub fn open(path: &Path) -> Result<Self, DatasetError> {
-        let mut classes: Vec<String> = Vec::new();
-        let mut splits = BTreeMap::new();
-        let (cache, mut number) = (Arc::default(), 0);
-        for (split, paths) in shards::shards(path)? {
-            let mut files = Vec::new();
-            for path in paths {
-                let (file, names) = ImageFile::open(&path, number, &cache)?;
-                number += 1;
-                if !classes.is_empty() && !names.is_empty() && names != classes {
-                    return Err(DatasetError::Layout {
-                        path,
-                        reason: "its class names are not those of the other files".to_owned(),
-                    });
-                }
-                if classes.is_empty() {
-                    classes = names;
-                }
-                files.push(Arc::new(file));
-            }
-            splits.insert(split, files);
-        }
-        if classes.is_empty() && path.is_dir() {
-            classes = files::class_names(path)?;
-        }
-        let all: Vec<&Arc<ImageFile>> = splits.values().flatten().collect();
-        let unread: BTreeSet<String> = all.iter().flat_map(|file| file.unread()).collect();
-        let named = all.iter().filter(|file| file.says_names()).count();
-        let labelled = all.iter().filter(|file| file.is_labelled()).count();
-        if named > 0 && named < labelled {
-            return Err(DatasetError::Layout {
-                path: path.to_owned(),
-                reason: "labels are numbers in some of its files, and names in others".to_owned(),
-            });
-        }
-        if named > 0 && classes.is_empty() {
-            let mut names = BTreeSet::new();
-            for file in all {
-                names.extend(file.rows()?.into_iter().filter_map(|row| row.label?.name()));
-            }
-            classes = names.into_iter().collect();
-        }
-        Ok(Self {
-            path: path.to_owned(),
-            splits,
-            classes,
-            unread: unread.into_iter().collect(),
-        })
-    }
-}
-
-impl ParquetSet {
-    /// Returns the number of the class that a row is said to be of.
-    fn number(&self, name: &str, said: Said) -> Result<u32, DatasetError> {
-        match said {
-            Said::Number(label) => u32::try_from(label).map_err(|_| DatasetError::Label {
-                path: self.path.clone(),
-                name: name.to_owned(),
-                label,
-                classes: self.classes.len(),
-            }),
-            Said::Name(class) => {
-                let place = self.classes.iter().position(|known| *known == class);
-                place
-                    .map(|place| place as u32)
-                    .ok_or_else(|| DatasetError::Layout {
-                        path: self.path.clone(),
-                        reason: format!("the label of {name} is `{class}`, and there is no such class"),
-                    })
-            }
-        }
-    }
-}
-
-impl Container for ParquetSet {
-    fn splits(&self) -> Vec<String> {
-        self.splits.keys().cloned().collect()
-    }
-
-    fn classes(&self) -> &[String] {
-        &self.classes
-    }
-
-    fn unread(&self) -> &[String] {
-        &self.unread
-    }
-
-    fn items(&self, split: &str) -> Result<Vec<Item>, DatasetError> {
-        let mut items = Vec::new();
-        for file in self.splits.get(split).into_iter().flatten() {
-            for (number, row) in file.rows()?.into_iter().enumerate() {
-                let name = row.name.unwrap_or_else(|| items.len().to_string());
-                let label = row.label.map(|label| self.number(&name, label));
-                items.push(Item {
-                    label: label.transpose()?,
-                    stored: Stored::Encoded(file.clone(), number),
-                    name,
-                });
-            }
-        }
-        Ok(items)
-    }
+/// Opens a set of Parquet files.
+pub(super) fn open(path: &Path) -> Result<TableSet, DatasetError> {
+    let (cache, mut number) = (Arc::default(), 0);
+    TableSet::of(path, shards::shards(path, Ending::Parquet)?, |path| {
+        number += 1;
+        ImageFile::open(path, number, &cache)
+    })
 }

@@ -162,7 +162,7 @@ fn a_large_picture_of_one_colour_is_read_whatever_its_bits_are() {
         let rows = vec![0; side as usize * (side as usize * bits).div_ceil(8)];
         encoder.write_header().unwrap().write_image_data(&rows).unwrap();
         // By the bits of its colours one of a bit would be refused.
-        let fits = crate::bitmap::check_promise(bytes.len(), side, side, 24).is_ok();
+        let fits = crate::bitmap::check_promise(bytes.len(), crate::bitmap::FREE, side, side, 24).is_ok();
         assert_eq!(fits, depth != BitDepth::One, "{} bytes", bytes.len());
         let read = Pixels::of_file(&bytes).unwrap();
         assert_eq!(

@@ -159,7 +159,7 @@ fn folders_with_and_without_splits() {
         DatasetError::Image { name, .. } => assert_eq!(name, "a/x.png"),
         other => panic!("{other}"),
     }
-    fs::write(dir.path().join("train/a/z.webp"), "x").unwrap();
+    fs::write(dir.path().join("train/a/z.tiff"), "x").unwrap();
     let error = describe(dir.path(), &Reading::default()).unwrap_err();
     assert!(matches!(error, DatasetError::Layout { .. }), "{error}");
 }

@@ -144,7 +144,7 @@ fn folders_that_say_what_is_wrong() {
         (&["train/a/x.png", "test/notes.txt"], "split test"),
         (
             &["set/train/data-00000-of-00001.arrow", "set/dataset_dict.json"],
-            "save_to_disk",
+            "dataset_dict.json is damaged",
         ),
         (&["images.zip", "readme.txt"], "archives"),
         (&["images.tar.gz", "readme.txt"], "images.tar.gz is damaged"),

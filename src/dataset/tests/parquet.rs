@@ -49,8 +49,8 @@ fn labels_that_are_none_or_too_large() {
 fn the_column_that_a_parquet_files_metadata_declares_is_that_of_its_classes() {
     use std::sync::Arc;
 
+    use ::arrow::array::{ArrayRef, BinaryArray, Int64Array, RecordBatch};
     use ::parquet::file::metadata::KeyValue;
-    use arrow::array::{ArrayRef, BinaryArray, Int64Array, RecordBatch};
 
     let dir = tree(&["x.png"]);
     let picture = fs::read(dir.path().join("x.png")).unwrap();
@@ -88,7 +88,7 @@ fn the_column_that_a_parquet_files_metadata_declares_is_that_of_its_classes() {
 fn labels_of_parquet_are_numbers_or_names() {
     use std::sync::Arc;
 
-    use arrow::array::{ArrayRef, BinaryArray, Float64Array, RecordBatch, StringArray};
+    use ::arrow::array::{ArrayRef, BinaryArray, Float64Array, RecordBatch, StringArray};
 
     let dir = tree(&["x.png"]);
     let picture = fs::read(dir.path().join("x.png")).unwrap();

@@ -110,7 +110,7 @@ impl PictureFolder<'_> {
                     )));
                 }
                 match Content::at(&file) {
-                    Ok(Content::Png | Content::Jpeg) => files.entry(id).or_default().push(file),
+                    Ok(content) if content.is_picture() => files.entry(id).or_default().push(file),
                     Ok(content) if content.stands_in() => {
                         return Err(self.wrong(format!("{}: it is {content}", file.display())));
                     }
@@ -123,7 +123,9 @@ impl PictureFolder<'_> {
         }
         if files.is_empty() {
             return Err(self.wrong(
-                "there is no PNG or JPEG in folders of classes (`0/`, or the class's name) in it".into(),
+                "there is no picture (PNG, JPEG, WebP, BMP, PNM) in folders of classes (`0/`, or the class's \
+                 name) in it"
+                    .into(),
             ));
         }
         Ok(Found { files, passed })

@@ -277,8 +277,8 @@ class Store:
     def import_images(
         self, pictures: Any, labels: Any, *, embeddings: RunName, alias: str | None = None
     ) -> Run:
-        """Takes in pictures with the class of each: `[n, height, width, 3]` of uint8, objects of PIL, or PNG
-        or JPEG files as bytes."""
+        """Takes in pictures with the class of each: `[n, height, width, 3]` of uint8, objects of PIL, or
+        files (PNG, JPEG, WebP, BMP, PNM) as bytes."""
         run = self.run(embeddings).id
         rows = self.query("class_embeddings", run=run, columns=["class_id", "class_name"]).to_list()
         names = {row["class_id"]: row["class_name"] for row in rows}

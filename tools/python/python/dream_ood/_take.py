@@ -123,8 +123,8 @@ def scores(store: Store, values: Any, predicted: Any, labels: Any, of: tuple[str
 
 
 def images(store: Store, pictures: Any, labels: Any, names: dict[int, str], embeddings: str) -> str:
-    """Pictures `[n, height, width, 3]` of uint8, objects of PIL, or PNG or JPEG files, with the class of
-    each."""
+    """Pictures `[n, height, width, 3]` of uint8, objects of PIL, or files of pictures (PNG, JPEG,
+    WebP, BMP, PNM), with the class of each."""
     classes = _arrays.classes("labels", labels, len(pictures))
     with _folder(store) as folder:
         for place, (picture, class_) in enumerate(zip(pictures, classes)):

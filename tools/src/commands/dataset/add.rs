@@ -26,9 +26,9 @@ pub struct Add {
     /// The file or folder
     path: PathBuf,
     /// What is at PATH, where it is not what it looks like: idx, cifar-binary, cifar-python, image-folder
-    /// (also in a .tar, .tar.gz or .zip, or shards of WebDataset), image-list (with --list), numpy (.npz, or
-    /// a folder of .npy), parquet, svhn (.mat); diffusers (a diffusion model) or state-dict (weights of a
-    /// network)
+    /// (also in a .tar, .tar.gz or .zip, or shards of WebDataset), image-list (with --list), numpy (.npz,
+    /// or a folder of .npy), parquet, arrow, svhn (.mat), stl10, downsampled-imagenet; diffusers (a
+    /// diffusion model) or state-dict (weights of a network)
     #[arg(long)]
     kind: Option<String>,
     /// Of an image folder: takes the classes of this table only, from the directories that its column `wnid`

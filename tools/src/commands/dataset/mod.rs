@@ -24,12 +24,14 @@ pub struct Dataset {
 enum Action {
     /// Registers the image set, the diffusion model or the weights of a network at PATH under NAME.
     ///
-    /// Image sets are folders of PNG and JPEG files (SPLIT/CLASS/*, CLASS/*, or * without labels), archives
-    /// of such folders (.tar, .tar.gz, .zip), shards of WebDataset (one .tar or a folder of them), Parquet
-    /// files and repositories of Hugging Face, IDX (MNIST), CIFAR (binary or Python), NumPy arrays (.npz, or
-    /// a folder of .npy), SVHN (.mat), Tiny ImageNet as unzipped, or what lists of OpenOOD name (--list). A
-    /// diffusion model is a folder in the diffusers layout, or one checkpoint file of Stable Diffusion 1.x
-    /// (.safetensors, .ckpt). Weights of a network are a state dict of PyTorch or safetensors
+    /// Image sets are folders of PNG, JPEG, WebP, BMP or PNM files (SPLIT/CLASS/*, CLASS/*, or * without
+    /// labels), archives of such folders (.tar, .tar.gz, .zip), shards of WebDataset (one .tar or a folder
+    /// of them), Parquet files and repositories of Hugging Face, Arrow files (what its save_to_disk writes,
+    /// a set in its cache), IDX (MNIST), CIFAR (binary or Python), NumPy arrays (.npz, or a folder of
+    /// .npy), SVHN (.mat), STL-10 (binary), downsampled ImageNet (ImageNet32, pickles or .npz), Tiny
+    /// ImageNet as unzipped, or what lists of OpenOOD name (--list). A diffusion model is a folder in the
+    /// diffusers layout, or one checkpoint file of Stable Diffusion 1.x (.safetensors, .ckpt). Weights of a
+    /// network are a state dict of PyTorch or safetensors
     Add(add::Add),
     /// Lists what is registered
     Ls,

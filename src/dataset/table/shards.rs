@@ -1,10 +1,11 @@
-//! Which Parquet files of a folder are of which split, and of which configuration: the layouts of data set
-//! repositories of Hugging Face.
+//! Which files of a folder of tables are of which split, and of which configuration: the layouts of data set
+//! repositories of Hugging Face, and of its cache.
 //!
 //! - `train.parquet`, `train-00000-of-00002.parquet`, `train-00000-of-00001-a09b74b3ef9c3b56.parquet`, in the
 //!   folder, in `data`, or in the folder of a configuration;
 //! - `CONFIG/train/0000.parquet`, as Hugging Face converts sets itself;
-//! - `train/part-0.parquet`, as other writers shard.
+//! - `train/part-0.parquet`, as other writers shard;
+//! - `CONFIG/VERSION/HASH/NAME-train.arrow` or `NAME-train-00000-of-00002.arrow`, as the cache has them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -15,9 +16,44 @@ use super::super::folder::ALL;
 use super::super::names::is_split;
 
 /// How deep files are looked for.
-const DEEPEST: usize = 4;
+pub(in super::super) const DEEPEST: usize = 4;
 
-/// Where a Parquet file stands in a folder.
+/// How the files of a set end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Ending {
+    Parquet,
+    Arrow,
+}
+
+impl Ending {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Parquet => "parquet",
+            Self::Arrow => "arrow",
+        }
+    }
+
+    /// The name of such a file without its ending, unless it is no part of a set: a Parquet file that
+    /// describes the pictures beside it, what `map` of Hugging Face's datasets left in its cache.
+    fn stem(self, name: &str) -> Option<&str> {
+        let (stem, end) = name.rsplit_once('.')?;
+        let is_other = match self {
+            Self::Parquet => stem == "metadata",
+            Self::Arrow => stem.starts_with("cache-") || stem == "indices",
+        };
+        (end.eq_ignore_ascii_case(self.name()) && !is_other).then_some(stem)
+    }
+
+    /// How many levels of folders are looked at to tell what a folder is.
+    fn levels(self) -> usize {
+        match self {
+            Self::Parquet => 2,
+            Self::Arrow => 3,
+        }
+    }
+}
+
+/// Where a file stands in a folder.
 struct Found {
     /// Names of the folders above it.
     above: Vec<String>,
@@ -25,17 +61,14 @@ struct Found {
     path: PathBuf,
 }
 
-fn find(dir: &Path, above: &[String], found: &mut Vec<Found>) -> Result<(), DatasetError> {
+fn find(dir: &Path, ending: Ending, above: &[String], found: &mut Vec<Found>) -> Result<(), DatasetError> {
     for entry in files::list(dir)? {
         if entry.is_dir {
             if above.len() < DEEPEST {
-                find(
-                    &entry.path,
-                    &[above, std::slice::from_ref(&entry.name)].concat(),
-                    found,
-                )?;
+                let above = [above, std::slice::from_ref(&entry.name)].concat();
+                find(&entry.path, ending, &above, found)?;
             }
-        } else if let Some(stem) = data_stem(&entry.name) {
+        } else if let Some(stem) = ending.stem(&entry.name) {
             found.push(Found {
                 above: above.to_vec(),
                 stem: stem.to_owned(),
@@ -46,29 +79,31 @@ fn find(dir: &Path, above: &[String], found: &mut Vec<Found>) -> Result<(), Data
     Ok(())
 }
 
-/// The name of a Parquet file without its ending, unless it describes the pictures beside it.
-fn data_stem(name: &str) -> Option<&str> {
-    let (stem, end) = name.rsplit_once('.')?;
-    (end.eq_ignore_ascii_case("parquet") && stem != "metadata").then_some(stem)
-}
+/// A folder of a thousand classes is none of a repository's.
+const MOST_FOLDERS: usize = 64;
 
-/// Whether a folder holds Parquet files, as far as a look at its first levels tells.
-pub(super) fn any(dir: &Path) -> bool {
-    let has = |dir: &Path| {
-        let entries = files::list(dir).unwrap_or_default();
-        entries.iter().any(|e| !e.is_dir && data_stem(&e.name).is_some())
-    };
-    let inner = |dir: &Path| {
-        let entries = files::list(dir).unwrap_or_default();
-        let folders: Vec<PathBuf> = entries.into_iter().filter(|e| e.is_dir).map(|e| e.path).collect();
-        folders
-    };
-    // A folder of a thousand classes is none of a repository's.
-    let narrow = |folders: Vec<PathBuf>| if folders.len() > 64 { Vec::new() } else { folders };
-    let first = narrow(inner(dir));
-    has(dir)
-        || first.iter().any(|dir| has(dir))
-        || first.iter().any(|dir| narrow(inner(dir)).iter().any(|d| has(d)))
+/// Whether a folder holds such files, as far as a look at its first levels tells.
+pub(in super::super) fn any(dir: &Path, ending: Ending) -> bool {
+    let mut level = vec![dir.to_owned()];
+    for _ in 0..=ending.levels() {
+        let mut next = Vec::new();
+        for dir in &level {
+            let entries = files::list(dir).unwrap_or_default();
+            if entries
+                .iter()
+                .any(|e| !e.is_dir && ending.stem(&e.name).is_some())
+            {
+                return true;
+            }
+            let folders = entries.into_iter().filter(|e| e.is_dir).map(|e| e.path);
+            let folders: Vec<PathBuf> = folders.collect();
+            if folders.len() <= MOST_FOLDERS {
+                next.extend(folders);
+            }
+        }
+        level = next;
+    }
+    false
 }
 
 fn is_number(text: &str) -> bool {
@@ -94,17 +129,22 @@ impl<'a> Shard<'a> {
     }
 }
 
-/// The split of a file name: that of a shard, or the whole stem; none if there is nothing but a number.
-fn split_of(stem: &str) -> Option<&str> {
-    match Shard::of(stem) {
-        _ if is_number(stem) => None,
-        Some(shard) => Some(shard.split),
-        None => Some(stem),
+/// The split of a file name: that of a shard, or the whole stem; none if there is nothing but a number. In
+/// the cache the name of the set stands before it.
+fn split_of(stem: &str, ending: Ending) -> Option<&str> {
+    let name = match Shard::of(stem) {
+        _ if is_number(stem) => return None,
+        Some(shard) => shard.split,
+        None => stem,
+    };
+    match (ending, name.rsplit_once('-')) {
+        (Ending::Arrow, Some((_, split))) if is_split(split) => Some(split),
+        _ => Some(name),
     }
 }
 
 /// Refuses shards of which one is missing, by what their names count, or of which there are two versions.
-fn check_whole(path: &Path, stems: &[String]) -> Result<(), DatasetError> {
+fn check_whole(path: &Path, ending: Ending, stems: &[String]) -> Result<(), DatasetError> {
     let mut splits: BTreeMap<&str, Vec<Shard<'_>>> = BTreeMap::new();
     for shard in stems.iter().filter_map(|stem| Shard::of(stem)) {
         splits.entry(shard.split).or_default().push(shard);
@@ -134,7 +174,8 @@ fn check_whole(path: &Path, stems: &[String]) -> Result<(), DatasetError> {
             return Err(DatasetError::Missing {
                 path: path.to_owned(),
                 expected: format!(
-                    "shard {split}-{missing:0width$}-of-{total}.parquet, by the names of the others"
+                    "shard {split}-{missing:0width$}-of-{total}.{}, by the names of the others",
+                    ending.name()
                 ),
             });
         }
@@ -143,12 +184,15 @@ fn check_whole(path: &Path, stems: &[String]) -> Result<(), DatasetError> {
 }
 
 /// The files of each split of the set at `path`, a file or a folder.
-pub(super) fn shards(path: &Path) -> Result<BTreeMap<String, Vec<PathBuf>>, DatasetError> {
+pub(in super::super) fn shards(
+    path: &Path,
+    ending: Ending,
+) -> Result<BTreeMap<String, Vec<PathBuf>>, DatasetError> {
     if !path.is_dir() {
-        return Ok(BTreeMap::from([(of_file(path), vec![path.to_owned()])]));
+        return Ok(BTreeMap::from([(of_file(path, ending), vec![path.to_owned()])]));
     }
     let mut found = Vec::new();
-    find(path, &[], &mut found)?;
+    find(path, ending, &[], &mut found)?;
     // Files right in the folder, or in its `data`, are the set.
     let here: Vec<Found> = found.extract_if(.., |f| f.above.is_empty()).collect();
     let mut found = if here.is_empty() { found } else { here };
@@ -163,7 +207,7 @@ pub(super) fn shards(path: &Path) -> Result<BTreeMap<String, Vec<PathBuf>>, Data
     let mut configs = BTreeSet::new();
     for mut file in found {
         let last = file.above.last().filter(|folder| is_split(folder)).cloned();
-        let own = split_of(&file.stem);
+        let own = split_of(&file.stem, ending);
         let split = match (last, own) {
             (Some(folder), own) if own.is_none_or(|own| !is_split(own)) => {
                 file.above.pop();
@@ -178,7 +222,7 @@ pub(super) fn shards(path: &Path) -> Result<BTreeMap<String, Vec<PathBuf>>, Data
     if splits.is_empty() {
         return Err(DatasetError::Layout {
             path: path.to_owned(),
-            reason: "no .parquet files in it".to_owned(),
+            reason: format!("no .{} files in it", ending.name()),
         });
     }
     if configs.len() > 1 {
@@ -187,21 +231,23 @@ pub(super) fn shards(path: &Path) -> Result<BTreeMap<String, Vec<PathBuf>>, Data
             configs: configs.into_iter().collect(),
         });
     }
-    check_whole(path, &stems)?;
+    check_whole(path, ending, &stems)?;
     Ok(splits)
 }
 
 /// The split that one file is of.
-fn of_file(path: &Path) -> String {
+fn of_file(path: &Path, ending: Ending) -> String {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let folder = path
         .parent()
         .and_then(Path::file_name)
         .unwrap_or_default()
         .to_string_lossy();
-    match split_of(&stem) {
+    match split_of(&stem, ending) {
         Some(known @ ("train" | "test" | "validation" | "val")) => known.to_owned(),
         None if is_split(&folder) => folder.into_owned(),
+        // As `save_to_disk` calls them.
+        Some("data") if ending == Ending::Arrow && is_split(&folder) => folder.into_owned(),
         _ => ALL.to_owned(),
     }
 }
@@ -221,7 +267,15 @@ mod tests {
             ("cifar-of-two", Some("cifar-of-two")),
             ("train-00000-of-00001-notes", Some("train-00000-of-00001-notes")),
         ] {
-            assert_eq!(split_of(stem), split, "{stem}");
+            assert_eq!(split_of(stem, Ending::Parquet), split, "{stem}");
+        }
+        for (stem, split) in [
+            ("cifar10-train", Some("train")),
+            ("my-set-test-00000-of-00002", Some("test")),
+            ("data-00000-of-00001", Some("data")),
+            ("corrupted-snow", Some("corrupted-snow")),
+        ] {
+            assert_eq!(split_of(stem, Ending::Arrow), split, "{stem}");
         }
     }
 
@@ -234,7 +288,7 @@ mod tests {
                 std::fs::create_dir_all(path.parent().unwrap()).unwrap();
                 std::fs::write(path, "").unwrap();
             }
-            shards(dir.path()).map(|splits| {
+            shards(dir.path(), Ending::Parquet).map(|splits| {
                 let count = |(split, files): (String, Vec<PathBuf>)| format!("{split} {}", files.len());
                 splits.into_iter().map(count).collect::<Vec<_>>().join(", ")
             })
