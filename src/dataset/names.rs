@@ -1,7 +1,8 @@
 //! Names of classes and splits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::beside::{self, Label};
 use unicode_normalization::UnicodeNormalization;
 
 /// What folders and files of splits are called.
@@ -64,6 +65,19 @@ pub(crate) fn alike<'a>(names: impl IntoIterator<Item = &'a String>) -> Option<(
     None
 }
 
+/// Returns names of classes in their order: that of the numbers that all of them are, or else of the alphabet.
+pub(super) fn ordered(names: BTreeSet<String>) -> Vec<String> {
+    let number = |name: &String| match beside::number(name) {
+        Some(Label::Number(number)) => Some(number),
+        _ => None,
+    };
+    let mut names: Vec<String> = names.into_iter().collect();
+    if names.iter().all(|name| number(name).is_some()) {
+        names.sort_by_key(number);
+    }
+    names
+}
+
 /// Whether two lists of names differ in nothing but Unicode's normal form.
 pub(crate) fn same_but_form(one: &[String], other: &[String]) -> bool {
     one != other && one.len() == other.len() && one.iter().zip(other).all(|(a, b)| normal(a) == normal(b))
@@ -97,6 +111,14 @@ mod tests {
         ] {
             assert!(!is_split(name), "{name}");
         }
+    }
+
+    #[test]
+    fn names_that_are_numbers_stand_in_the_order_of_numbers() {
+        let ordered = |names: &[&str]| ordered(names.iter().map(|name| (*name).to_owned()).collect());
+        assert_eq!(ordered(&["10", "2", "0"]), ["0", "2", "10"]);
+        assert_eq!(ordered(&["10.0", "2.0", "0.0"]), ["0.0", "2.0", "10.0"]);
+        assert_eq!(ordered(&["10", "2", "x"]), ["10", "2", "x"]);
     }
 
     #[test]

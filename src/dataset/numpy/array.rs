@@ -55,6 +55,17 @@ impl Array {
 
     /// Height, width and channels of its pictures and how their pixels lie, if it is of pictures.
     pub fn picture(&self) -> Option<([usize; 3], Order)> {
+        // Of none, the other axes may be of any length: no file holds them.
+        let some = !self.header.shape.contains(&0);
+        self.shape().filter(|_| some && !self.header.fortran)
+    }
+
+    /// Says whether it has the shape of pictures, though there may be none, or in an order that is not read.
+    pub fn has_shape_of_pictures(&self) -> bool {
+        self.shape().is_some()
+    }
+
+    fn shape(&self) -> Option<([usize; 3], Order)> {
         let is_bytes = self.header.kind() == "u1";
         let (size, order) = match self.header.shape[..] {
             [_, height, width] => ([height, width, 1], Order::Pixels),
@@ -63,9 +74,7 @@ impl Array {
             _ => return None,
         };
         let [height, width, channels] = size.map(|n| n as usize);
-        // Of none, the other axes may be of any length: no file holds them.
-        let some = !self.header.shape.contains(&0);
-        (is_bytes && !self.header.fortran && some).then_some(([height, width, channels], order))
+        is_bytes.then_some(([height, width, channels], order))
     }
 
     pub fn is_of_pictures(&self) -> bool {

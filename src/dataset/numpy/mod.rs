@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use super::bulk::Part;
 use super::error::DatasetError;
 use super::item::{Container, Item, Planes, Stored};
+use super::names::ordered;
 use super::{files, tree};
 pub(super) use array::members;
 use array::{Array, arrays_in};
@@ -37,6 +38,17 @@ const CALLED: [(&str, &str); 8] = [
 
 /// The same where there is one split.
 const ALONE: [(&str, &str); 4] = [("images", "labels"), ("x", "y"), ("X", "y"), ("data", "labels")];
+
+/// What arrays are called that list the names of classes.
+const LISTS: [&str; 7] = [
+    "class_names",
+    "classes",
+    "label_names",
+    "labels_names",
+    "target_names",
+    "categories",
+    "names",
+];
 
 /// Sets of arrays.
 pub(super) struct Numpy {
@@ -102,7 +114,7 @@ impl Numpy {
             });
         }
         match splits.is_empty() {
-            true => Err(foreign(path, &arrays, "none of its arrays is of pictures")),
+            true => Err(foreign(path, &arrays, why_none(&arrays))),
             false => {
                 let mut names = BTreeMap::new();
                 for (split, (_, labels)) in &splits {
@@ -110,15 +122,27 @@ impl Numpy {
                         names.insert(split.clone(), texts);
                     }
                 }
-                let sorted: BTreeSet<&String> = names.values().flatten().filter(|n| !n.is_empty()).collect();
+                let said = names.values().flatten().filter(|name| !name.is_empty());
+                let said: BTreeSet<String> = said.cloned().collect();
+                let mut left = unread(&arrays, &splits);
+                // Names of the classes whose numbers the labels are.
+                let listed = left.iter().position(|array| LISTS.contains(&array.name.as_str()));
+                let listed = listed.filter(|_| classes.is_empty() && said.is_empty());
+                let listed = match listed {
+                    Some(place) => left[place].texts()?.inspect(|_| {
+                        left.remove(place);
+                    }),
+                    None => None,
+                };
+                let in_words = |array: &&Array| format!("the array {} {:?}", array.name, array.header.shape);
                 Ok(Self {
                     path: path.to_owned(),
                     classes: match classes.is_empty() {
-                        true => sorted.into_iter().cloned().collect(),
+                        true => listed.unwrap_or_else(|| ordered(said)),
                         false => classes,
                     },
                     names,
-                    unread: unread(&arrays, &splits),
+                    unread: left.iter().map(in_words).collect(),
                     splits,
                 })
             }
@@ -181,23 +205,26 @@ fn paired(arrays: &[Array]) -> BTreeMap<String, (Array, Option<Array>)> {
     splits
 }
 
-/// Arrays with a value for each picture of a split that are read as nothing.
-fn unread(arrays: &[Array], splits: &BTreeMap<String, (Array, Option<Array>)>) -> Vec<String> {
+/// Arrays that are neither pictures nor labels.
+fn unread<'a>(arrays: &'a [Array], splits: &BTreeMap<String, (Array, Option<Array>)>) -> Vec<&'a Array> {
     let is_read = |array: &Array| {
         let labels = splits.values().filter_map(|(_, labels)| labels.as_ref());
         array.is_of_pictures() || labels.into_iter().any(|labels| labels.name == array.name)
     };
-    let is_beside = |array: &&Array| {
-        let count = array.header.shape.first();
-        !is_read(array)
-            && splits
-                .values()
-                .any(|(pictures, _)| pictures.header.shape.first() == count)
-    };
-    let beside = arrays.iter().filter(is_beside);
-    beside
-        .map(|array| format!("the array {} {:?}", array.name, array.header.shape))
-        .collect()
+    arrays.iter().filter(|array| !is_read(array)).collect()
+}
+
+/// Says why none of the arrays is of pictures that are read.
+fn why_none(arrays: &[Array]) -> &'static str {
+    let mut shaped = arrays.iter().filter(|array| array.has_shape_of_pictures());
+    match shaped.next() {
+        Some(array) if array.header.fortran => {
+            "its pictures are in Fortran's order, and `numpy.ascontiguousarray` brings them into the one that \
+             is read"
+        }
+        Some(_) => "its array of pictures is empty",
+        None => "none of its arrays is of pictures",
+    }
 }
 
 fn foreign(path: &Path, arrays: &[Array], reason: &str) -> DatasetError {

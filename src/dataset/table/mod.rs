@@ -6,7 +6,8 @@
 //! optional. It holds the numbers of classes (whole ones as fractions, too: pandas writes integers so where
 //! some are missing), of which -1 and null are no label, and then class names are those of the ClassLabel in
 //! the file's `huggingface` metadata; or it holds the names of classes, which are numbered in the order of
-//! these names, or without any in alphabetical order.
+//! these names, or without any in
+//! the order of the alphabet, or of numbers where all names are such.
 
 pub(super) mod columns;
 pub(super) mod rows;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use super::error::DatasetError;
 use super::files;
 use super::item::{Container, Encoded, Item, Stored};
+use super::names::ordered;
 use rows::{Row, Said};
 
 /// One file of a set.
@@ -87,7 +89,7 @@ impl TableSet {
             for file in all {
                 names.extend(file.rows()?.into_iter().filter_map(|row| row.label?.name()));
             }
-            classes = names.into_iter().collect();
+            classes = ordered(names);
         }
         Ok(Self {
             path: path.to_owned(),

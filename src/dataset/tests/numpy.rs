@@ -92,7 +92,7 @@ fn numpy_arrays_of_pictures() {
     }
     let vast = npz(&[("images", &array("|u1", "0, 4294967296, 4294967296", &[]))]);
     let said = read(&vast).unwrap_err().to_string();
-    assert!(said.contains("none of its arrays is of pictures"), "{said}");
+    assert!(said.contains("its array of pictures is empty"), "{said}");
     let cut = npz(&[("images", &grey[..grey.len() - 1])]);
     assert!(
         read(&cut)
@@ -157,9 +157,26 @@ fn labels_are_found_by_the_words_of_their_names_and_the_rest_is_told() {
         let set = Images::open(&path, &Reading::default(), "train", &[]).unwrap();
         assert_eq!(set.labels(), Some(&[1, 0][..]));
     }
+    let half3 = array("<f4", "3,", &[0; 12]);
     let path = npz(dir.path(), &[("images", &pictures), ("lab", &labels)]);
     let found = preview(&path, &Reading::default()).unwrap();
     assert_eq!(found.unread, ["the array lab [2]"]);
+    // A list of names is those of the classes; other arrays are told, however long.
+    let list = array("<U3", "2,", &[wide("cat"), wide("ab"), vec![0; 4]].concat());
+    let arrays: [(&str, &[u8]); 4] = [
+        ("images", &pictures),
+        ("labels", &labels),
+        ("class_names", &list),
+        ("mean", &half3),
+    ];
+    let path = npz(dir.path(), &arrays);
+    assert_eq!(read(&path).unwrap(), "all 2 [cat ab]");
+    let found = preview(&path, &Reading::default()).unwrap();
+    assert_eq!(found.unread, ["the array mean [3]"]);
+    // Names that are numbers stand in their order.
+    let numbers = array("<U2", "2,", &[wide("10"), wide("2"), vec![0; 4]].concat());
+    let path = npz(dir.path(), &[("x_train", &pictures), ("y_train", &numbers)]);
+    assert_eq!(read(&path).unwrap(), "train 2 [2 10]");
     let half = array(
         "<f4",
         "2,",
