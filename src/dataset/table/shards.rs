@@ -4,7 +4,7 @@
 //! - `train.parquet`, `train-00000-of-00002.parquet`, `train-00000-of-00001-a09b74b3ef9c3b56.parquet`, in the
 //!   folder, in `data`, or in the folder of a configuration;
 //! - `CONFIG/train/0000.parquet`, as Hugging Face converts sets itself;
-//! - `train/part-0.parquet`, as other writers shard;
+//! - `train/part-0.parquet`, `split=train/part-0.parquet`, as other writers shard;
 //! - `CONFIG/VERSION/HASH/NAME-train.arrow` or `NAME-train-00000-of-00002.arrow`, as the cache has them.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -61,11 +61,26 @@ struct Found {
     path: PathBuf,
 }
 
+/// Returns what the name of a folder says: of a partition by splits (`split=train`), the split.
+fn partition(dir: &Path, name: String) -> Result<String, DatasetError> {
+    match name.split_once('=') {
+        None => Ok(name),
+        Some(("split", split)) => Ok(split.to_owned()),
+        Some((column, _)) => Err(DatasetError::Layout {
+            path: dir.to_owned(),
+            reason: format!(
+                "its folders are partitions ({name}), and the column `{column}` is in no file; written as one \
+                 table (`pyarrow.dataset.dataset(FOLDER, partitioning=\"hive\")` reads them) they are read"
+            ),
+        }),
+    }
+}
+
 fn find(dir: &Path, ending: Ending, above: &[String], found: &mut Vec<Found>) -> Result<(), DatasetError> {
     for entry in files::list(dir)? {
         if entry.is_dir {
             if above.len() < DEEPEST {
-                let above = [above, std::slice::from_ref(&entry.name)].concat();
+                let above = [above, &[partition(dir, entry.name)?]].concat();
                 find(&entry.path, ending, &above, found)?;
             }
         } else if let Some(stem) = ending.stem(&entry.name) {
@@ -300,6 +315,16 @@ mod tests {
                 "plain_text/test-00000-of-00001.parquet"
             ]),
             "test 1, train 1"
+        );
+        assert_eq!(
+            good(&["split=train/part-0.parquet", "split=test/part-0.parquet"]),
+            "test 1, train 1"
+        );
+        let partitions = ["label=0/part-0.parquet", "label=1/part-0.parquet"];
+        let said = splits(&partitions).unwrap_err().to_string();
+        assert!(
+            said.contains("partitions (label=") && said.contains("`label`"),
+            "{said}"
         );
         assert_eq!(
             good(&[
