@@ -380,6 +380,14 @@ fn from_redb(path: &Path, error: redb::Error) -> StoreError {
             }
         }
         redb::Error::Io(source) => StoreError::Io { path, source },
+        // After an error redb does nothing more.
+        redb::Error::PreviousIo => StoreError::Io {
+            path,
+            source: std::io::Error::other(
+                "an earlier read or write of it failed, and nothing is tried after that; where it fails again, \
+                 `dream recover FILE -o NEW` saves every run that is whole",
+            ),
+        },
         redb::Error::Corrupted(reason) => StoreError::Damaged { path, reason },
         redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => {
             StoreError::Locked { path, holder: None }
@@ -434,7 +442,6 @@ impl HasKind for StoreError {
 fn of_redb(error: &redb::Error) -> Kind {
     match error {
         redb::Error::Io(error) => HasKind::kind(error),
-        redb::Error::PreviousIo => Kind::Io,
         redb::Error::UpgradeRequired(_) => Kind::Unsupported,
         redb::Error::ValueTooLarge(_) => Kind::Resource,
         _ => Kind::Internal,
