@@ -5,9 +5,10 @@
 //! Git LFS (<https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md>) and of git-annex.
 
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+
+use crate::input;
 
 /// Bytes that tell what a file is: a pointer of Git LFS is shorter, and tar's magic is at byte 257.
 pub const HEAD: usize = 1024;
@@ -153,7 +154,7 @@ impl Content {
     /// If it cannot be read.
     pub fn at(path: &Path) -> io::Result<Self> {
         let mut head = Vec::with_capacity(HEAD);
-        File::open(path)?.take(HEAD as u64).read_to_end(&mut head)?;
+        input::open(path)?.take(HEAD as u64).read_to_end(&mut head)?;
         Ok(Self::of(&head))
     }
 
@@ -163,7 +164,7 @@ impl Content {
     /// If it cannot be opened.
     pub fn in_gzip(path: &Path) -> io::Result<Self> {
         let mut head = Vec::with_capacity(HEAD);
-        let mut unpacked = flate2::read::GzDecoder::new(File::open(path)?).take(HEAD as u64);
+        let mut unpacked = flate2::read::GzDecoder::new(input::open(path)?).take(HEAD as u64);
         // A stream that ends early is for its reader to report.
         let _ = unpacked.read_to_end(&mut head);
         Ok(Self::of(&head))

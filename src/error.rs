@@ -134,6 +134,8 @@ impl HasKind for io::Error {
             | io::ErrorKind::FileTooLarge
             | io::ErrorKind::OutOfMemory => Kind::Resource,
             io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => Kind::Corrupt,
+            io::ErrorKind::Interrupted => Kind::Interrupted,
+            io::ErrorKind::InvalidInput => Kind::Refused,
             io::ErrorKind::Unsupported => Kind::Unsupported,
             _ => Kind::Io,
         }

@@ -68,6 +68,18 @@ words! {
     }
 }
 
+impl Status {
+    /// Says how far a run has come, after its name. Whether a process works on one that is begun is not on
+    /// record.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Running => "is running or was interrupted",
+            Self::Finished => "is finished",
+            Self::Failed => "has failed",
+        }
+    }
+}
+
 /// A run that another one reads from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunInput {

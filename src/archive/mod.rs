@@ -112,7 +112,7 @@ pub enum ArchiveError {
     #[error("interrupted; what is done is stored, the same command goes on from there")]
     Interrupted,
     /// A run cannot be exported before it is finished.
-    #[error("run {run} is {status}, not finished: run its command again first")]
+    #[error("run {run} {}, and is not finished: run its command again first", status.in_words())]
     Unfinished {
         run: RunId,
         status: dream_schema::Status,

@@ -8,6 +8,7 @@ use tempfile::TempPath;
 
 use super::ArchiveError;
 use crate::exchange::{AtomicFile, ExchangeError, Target};
+use crate::input;
 
 /// Writes an object to a target that it is given.
 pub type Write<'a> = &'a mut dyn FnMut(&Target) -> Result<(), ArchiveError>;
@@ -154,7 +155,7 @@ impl Place for Folder {
 
     fn bytes(&self, name: &str, _: Cancelled<'_>) -> Result<Option<Vec<u8>>, ArchiveError> {
         let path = self.0.join(name);
-        match fs::read(&path) {
+        match input::whole(&path, input::ANY) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(ExchangeError::io(&path)(error).into()),

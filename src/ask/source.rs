@@ -7,6 +7,7 @@ use crate::stage::pipeline::Reach;
 use crate::stage::{
     MODEL_KIND, ModelSource, STATE_KIND, Source as _, StateSource, register_model, register_state,
 };
+use crate::stop::Stop;
 use crate::store::{Readable, Store};
 use crate::{dataset, diffusion, nn};
 
@@ -82,7 +83,7 @@ pub fn model(store: &Store, word: &str, reach: Reach) -> Result<Found<ModelSourc
     Ok(match reach {
         Reach::Recorded | Reach::Glance | Reach::Read => known(ModelSource::glance(&own, &path)),
         Reach::Register => Found {
-            source: register_model(store, &own, &path, None)?,
+            source: register_model(store, &own, &path, None, &Stop::default())?,
             registered: true,
         },
     })
@@ -100,7 +101,7 @@ pub fn weights(store: &Store, word: &str, reach: Reach) -> Result<StateSource, A
     let path = canonical(word)?;
     Ok(match reach {
         Reach::Recorded | Reach::Glance | Reach::Read => StateSource::glance(&path),
-        Reach::Register => register_state(store, None, &path)?,
+        Reach::Register => register_state(store, None, &path, &Stop::default())?,
     })
 }
 

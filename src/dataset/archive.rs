@@ -11,9 +11,7 @@ use super::error::DatasetError;
 use super::files;
 use super::item::{Encoded, Stored};
 use super::tree::{self, Entry, Place};
-
-/// A picture's file that is larger than this is not unpacked.
-const LARGEST: u64 = 256 << 20;
+use crate::input;
 
 /// By folder (`""`, `train`, `train/cat`), the names in it: a folder, or the number of a member.
 type Folders = BTreeMap<String, BTreeMap<String, Option<usize>>>;
@@ -87,7 +85,7 @@ impl Archive {
 
     /// Opens a zip.
     pub fn zip(path: &Path) -> Result<Self, DatasetError> {
-        let file = std::fs::File::open(path).map_err(files::io(path))?;
+        let file = input::open(path).map_err(files::io(path))?;
         let damaged = |reason: String| DatasetError::Corrupt {
             path: path.to_owned(),
             reason: format!("zip: {reason}"),
@@ -267,8 +265,11 @@ impl Encoded for Members {
             reason,
         };
         let size = member.deflated.map_or(member.part.len as u64, |(size, _)| size);
-        if size > LARGEST {
-            return Err(damaged(format!("a picture of {size} bytes, more than {LARGEST}")));
+        if size > input::PICTURE {
+            return Err(damaged(format!(
+                "a picture of {size} bytes, more than {}",
+                input::PICTURE
+            )));
         }
         let packed = member.part.read()?;
         let Some((size, crc)) = member.deflated else {

@@ -11,6 +11,7 @@ use tempfile::SpooledTempFile;
 
 use super::error::DatasetError;
 use super::files;
+use crate::input;
 
 /// Unpacked bytes of one file that are held in memory.
 pub(super) const HELD: usize = 256 << 20;
@@ -35,7 +36,7 @@ enum Inner {
 impl Bulk {
     /// Opens a file; a gzip stream is unpacked.
     pub fn open(path: &Path) -> Result<Arc<Self>, DatasetError> {
-        let mut file = File::open(path).map_err(files::io(path))?;
+        let mut file = input::open(path).map_err(files::io(path))?;
         let mut magic = [0; 2];
         let packed = file.read_exact(&mut magic).is_ok() && files::is_gzip(&magic);
         if packed {

@@ -16,6 +16,7 @@ use super::files;
 use super::item::{Container, Item, Order, Planes, Stored};
 use super::numpy;
 use super::pickled::{Batch, check_count, dictionary};
+use crate::input;
 
 const CLASSES: usize = 1000;
 /// Files of the training split.
@@ -145,7 +146,7 @@ fn classes(path: &Path) -> Result<Vec<String>, DatasetError> {
         return files::class_names(path);
     }
     let mut names = Vec::new();
-    for (number, line) in files::lines(&files::read(&map)?).iter().enumerate() {
+    for (number, line) in files::lines(&files::read(&map, input::TABLE)?).iter().enumerate() {
         let mut words = line.split_whitespace();
         match (
             words.next(),
@@ -180,7 +181,7 @@ const SHAPE: &str = "[n, 3 * side * side]";
 
 /// Reads a pickle. Its pixels stay where they are in the file, unless they are written as a text.
 fn pickle(path: &Path, split: &str) -> Result<Images, DatasetError> {
-    let bytes = files::read(path)?;
+    let bytes = files::read(path, input::ANY)?;
     let fits = |row: usize| side_of(row as u64).is_some();
     let (row, labels, place) = dictionary(path, &bytes, |root| {
         let batch = Batch::of(root, "labels", fits, SHAPE)?;

@@ -4,15 +4,16 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::error::DatasetError;
+use crate::input;
 
 pub(super) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> DatasetError {
     let path = path.to_owned();
     move |source| DatasetError::Io { path, source }
 }
 
-/// Reads a whole file.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, DatasetError> {
-    std::fs::read(path).map_err(io(path))
+/// Reads a whole file, of `most` bytes at most.
+pub(super) fn read(path: &Path, most: u64) -> Result<Vec<u8>, DatasetError> {
+    input::whole(path, most).map_err(io(path))
 }
 
 /// Whether `bytes` are a gzip stream, by their magic number rather than a file's name.
@@ -116,7 +117,7 @@ pub fn place(path: &Path) -> std::io::Result<PathBuf> {
 /// The snapshot of a repository in Hugging Face's cache.
 fn snapshot(repository: &Path) -> std::io::Result<PathBuf> {
     let folder = repository.join("snapshots");
-    let main = std::fs::read_to_string(repository.join("refs/main")).unwrap_or_default();
+    let main = input::text(&repository.join("refs/main"), input::TABLE).unwrap_or_default();
     let main = folder.join(main.trim());
     if main != folder.join("") && main.is_dir() {
         return Ok(main);
@@ -146,7 +147,7 @@ fn snapshot(repository: &Path) -> std::io::Result<PathBuf> {
 pub(super) fn class_names(dir: &Path) -> Result<Vec<String>, DatasetError> {
     let path = dir.join("classes.txt");
     match path.is_file() {
-        true => Ok(lines(&read(&path)?)),
+        true => Ok(lines(&read(&path, input::TABLE)?)),
         false => Ok(Vec::new()),
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::bulk::Part;
 use super::error::DatasetError;
 use super::files;
+use crate::input;
 
 /// What a reader of one container format offers.
 pub(super) trait Container {
@@ -128,7 +129,7 @@ impl Stored {
     /// The bytes of a file beside images, which a folder lists like them.
     pub fn file_bytes(&self) -> Result<Vec<u8>, DatasetError> {
         match self {
-            Self::File(path) => files::read(path),
+            Self::File(path) => files::read(path, input::LABELS),
             Self::Encoded(held, number) => Ok(held.bytes(*number)?.unwrap_or_default()),
             Self::Planes(planes) => planes.part.read(),
         }
@@ -178,7 +179,7 @@ impl Item {
         };
         match &self.stored {
             Stored::Planes(planes) => planes.pixels(),
-            Stored::File(path) => match files::read(path) {
+            Stored::File(path) => match files::read(path, input::PICTURE) {
                 Ok(bytes) => Pixels::decode(&bytes, set, &self.name),
                 // A link that leads nowhere, a file that may not be read: an image that is not there.
                 Err(DatasetError::Io { source, .. }) => {

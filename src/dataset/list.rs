@@ -6,6 +6,7 @@
 pub(super) mod line;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::beside::Label;
@@ -14,7 +15,11 @@ use super::files;
 use super::folder::ClassFolder;
 use super::item::{FileASplit, Item, Stored};
 use super::names::normal;
+use crate::input;
 use line::{Line, is_head, line};
+
+/// Bytes of a line at most: a list may be longer than memory, a path is not.
+const LONGEST: u64 = 64 << 10;
 
 /// Images that lists name.
 pub(super) struct Lists {
@@ -88,11 +93,21 @@ impl Lists {
 
     /// The lines of a list with their numbers from 0. The first picture is there.
     fn lines(&self, list: &Path) -> Result<Vec<(usize, Line)>, DatasetError> {
-        let bytes = files::read(list)?;
-        let text = std::str::from_utf8(&bytes).map_err(|e| wrong(list, 0, e.to_string()))?;
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let mut lines = Vec::new();
-        for (number, text) in text.lines().enumerate() {
+        let mut file = BufReader::new(input::open(list).map_err(files::io(list))?);
+        let (mut lines, mut bytes) = (Vec::new(), Vec::new());
+        for number in 0.. {
+            bytes.clear();
+            let mut start = file.by_ref().take(LONGEST + 1);
+            let length = start.read_until(b'\n', &mut bytes).map_err(files::io(list))?;
+            if length == 0 {
+                break;
+            } else if length as u64 > LONGEST {
+                let reason = format!("it is longer than {LONGEST} bytes: this is no list of images");
+                return Err(wrong(list, number, reason));
+            }
+            let text = std::str::from_utf8(&bytes).map_err(|e| wrong(list, number, e.to_string()))?;
+            let bare = text.strip_prefix('\u{feff}').filter(|_| number == 0);
+            let text = bare.unwrap_or(text).trim_end_matches(['\r', '\n']);
             let Some(line) = line(text).map_err(|reason| wrong(list, number, reason))? else {
                 continue;
             };

@@ -4,7 +4,7 @@
 //! there, but as many as it names are called 0, 1, 2, ..., these are its classes in their order
 //! (ImageNet-V2).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::DatasetError;
 use super::folder::{ALL, ClassFolder, Content, FolderSet, Split};
@@ -76,7 +76,12 @@ fn find(walk: &Walk<'_>, root: &Folder, list: &[ClassFolder]) -> Result<(Found, 
         reason,
     };
     if place.len() < list.len() {
-        return Err(layout("the list of classes names a directory twice".to_owned()));
+        let mut seen = BTreeSet::new();
+        let twice = list.iter().find(|class| !seen.insert(normal(&class.folder)));
+        let twice = twice.map_or("", |class| class.folder.as_str());
+        return Err(layout(format!(
+            "the list of classes names the directory `{twice}` twice"
+        )));
     }
     let (mut found, mut named) = (Found::new(), Vec::new());
     let mut level = vec![(Vec::new(), root.clone())];

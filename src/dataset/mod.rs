@@ -55,4 +55,5 @@ pub use list::split_of as split_of_list;
 pub(crate) use names::{alike, same_but_form};
 pub use prepare::{Channels, Fit, Preparation, Window};
 pub use preview::{Preview, PreviewedSplit, preview};
+pub(crate) use set::describe_until;
 pub use set::{Description, Glance, Kind, Reading, Skipped, describe, glance};

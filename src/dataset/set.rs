@@ -11,6 +11,7 @@ use super::folder::ClassFolder;
 use super::item::{Container, Item};
 use super::{arrow, downsampled, files, folder, idx, list, names, numpy, parquet, stl10, svhn};
 use crate::content::Content;
+use crate::stop::{self, Stop};
 use crate::words::words;
 
 words! {
@@ -157,6 +158,8 @@ pub struct Reading {
     pub lists: BTreeMap<String, PathBuf>,
     /// Leaves out images that cannot be decoded, and says which. Without it, such an image is an error.
     pub skip_bad: bool,
+    /// When to give up reading it.
+    pub stop: Stop,
 }
 
 impl Reading {
@@ -253,11 +256,14 @@ impl Set {
             Kind::DownsampledImagenet => Box::new(downsampled::Downsampled::open(path)?),
         };
         let is_odd = |name: &&String| name.trim().is_empty() || name.contains(char::is_control);
-        if let Some(odd) = container.classes().iter().find(is_odd) {
-            return Err(DatasetError::Layout {
-                path: path.to_owned(),
-                reason: format!("a class of it is called {odd:?}; a name is text in one line"),
-            });
+        let splits = container.splits();
+        for (what, names) in [("class", container.classes()), ("split", &splits[..])] {
+            if let Some(odd) = names.iter().find(is_odd) {
+                return Err(DatasetError::Layout {
+                    path: path.to_owned(),
+                    reason: format!("a {what} of it is called {odd:?}; a name is text in one line"),
+                });
+            }
         }
         if let Some((first, second)) = names::alike(container.classes()) {
             return Err(DatasetError::Alike {
@@ -354,13 +360,22 @@ pub fn glance(path: &Path, reading: &Reading) -> Result<Glance, DatasetError> {
 /// Whatever is wrong with any file or image of it; see [`DatasetError`]. With `skip_bad`, an image that
 /// cannot be decoded is no error, unless it was the last of its split.
 pub fn describe(path: &Path, reading: &Reading) -> Result<Description, DatasetError> {
+    describe_until(path, reading, &|| reading.stop.is_asked())
+}
+
+/// The same, given up once `stopped` says so.
+pub(crate) fn describe_until(
+    path: &Path,
+    reading: &Reading,
+    stopped: &dyn Fn() -> bool,
+) -> Result<Description, DatasetError> {
     let set = Set::open(path, reading)?;
     let mut digest = blake3::Hasher::new_derive_key("dream-ood image set digest v1");
     let (mut splits, mut labels, mut skipped) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     let mut sizes = Vec::new();
     for split in set.container.splits() {
         let items = set.items(&split)?;
-        let rows = look(&set.path, &items, reading.skip_bad)?;
+        let rows = look(&set.path, &items, reading.skip_bad, stopped)?;
         let good: Vec<_> = rows.iter().filter_map(|row| row.as_ref().ok()).collect();
         if good.is_empty() {
             return Err(DatasetError::EmptySplit {
@@ -414,7 +429,12 @@ type Look = Result<(Size, [u8; 32]), Skipped>;
 pub(super) const STRETCH: usize = 256;
 
 /// Decodes the images of a split: size and digest of each, or what is left out.
-fn look(set: &Path, items: &[Item], skip_bad: bool) -> Result<Vec<Look>, DatasetError> {
+fn look(
+    set: &Path,
+    items: &[Item],
+    skip_bad: bool,
+    stopped: &dyn Fn() -> bool,
+) -> Result<Vec<Look>, DatasetError> {
     let decode = |(index, item): (usize, &Item)| match item.decode(set) {
         Ok(image) => {
             let size = (image.width, image.height, image.channels);
@@ -425,6 +445,7 @@ fn look(set: &Path, items: &[Item], skip_bad: bool) -> Result<Vec<Look>, Dataset
     };
     let mut all = Vec::with_capacity(items.len());
     for (number, stretch) in items.chunks(STRETCH).enumerate() {
+        stop::check(stopped).map_err(files::io(set))?;
         let indices = number * STRETCH..;
         let stretch = indices.zip(stretch).collect::<Vec<_>>();
         all.extend(

@@ -12,6 +12,7 @@ use super::bulk::{Bulk, Part};
 use super::error::DatasetError;
 use super::files;
 use super::item::{FileASplit, Item, Order, Planes, Stored};
+use crate::input;
 
 const SIDE: usize = 96;
 const PIXELS: usize = 3 * SIDE * SIDE;
@@ -61,7 +62,7 @@ impl Stl10 {
         }
         let names = folder.join("class_names.txt");
         let classes = match names.is_file() {
-            true => files::lines(&files::read(&names)?),
+            true => files::lines(&files::read(&names, input::TABLE)?),
             false => (1..=CLASSES).map(|label| label.to_string()).collect(),
         };
         let folds = folder.join("fold_indices.txt").is_file();
@@ -146,7 +147,7 @@ fn labels(pictures: &Path, split: &str, count: usize) -> Result<Vec<u8>, Dataset
             expected: name,
         });
     }
-    let labels = files::read(&path)?;
+    let labels = files::read(&path, input::LABELS)?;
     match labels.len() == count {
         true => Ok(labels),
         false => Err(DatasetError::Count {

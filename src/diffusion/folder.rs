@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 
 use crate::diffusion::error::{DiffusionError, Result};
 use crate::file_digest::file_digest;
+use crate::input;
 
 /// A model's folder, and the files read from it so far.
 pub(crate) struct Folder {
@@ -48,7 +49,7 @@ impl Folder {
     /// Reads a file whole.
     pub(crate) fn bytes(&mut self, name: &str) -> Result<Vec<u8>> {
         let path = self.path(name);
-        let bytes = std::fs::read(&path).map_err(DiffusionError::read(&path))?;
+        let bytes = input::whole(&path, input::LABELS).map_err(DiffusionError::read(&path))?;
         self.read
             .push((name.to_owned(), *blake3::hash(&bytes).as_bytes()));
         Ok(bytes)
@@ -85,7 +86,7 @@ impl Folder {
     pub(crate) fn digest(&self) -> Result<[u8; 32]> {
         let mut read = self.read.clone();
         for (name, path) in &self.large {
-            let digest = file_digest(path).map_err(DiffusionError::read(path))?;
+            let digest = file_digest(path, &|| false).map_err(DiffusionError::read(path))?;
             read.push((name.clone(), *digest.as_bytes()));
         }
         read.sort();

@@ -5,7 +5,6 @@
 //! last, into `HEADER` bytes kept free for it (the format allows spaces at its end), so the vectors pass
 //! through without being held.
 
-use std::fs;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 
@@ -17,6 +16,7 @@ use super::atomic::AtomicFile;
 use super::vectors::{size, tensors};
 use super::{BoxError, ExchangeError, Target};
 use crate::floats::{self, Format};
+use crate::input;
 
 /// Bytes kept free for the header of a file of vectors.
 const HEADER: usize = 1024;
@@ -68,7 +68,7 @@ pub fn write_checkpoint(target: &Target, bytes: &[u8]) -> Result<Vec<TensorEntry
 /// # Errors
 /// If the file cannot be read or is no whole safetensors file.
 pub fn read_checkpoint(path: &Path) -> Result<(Vec<u8>, Vec<TensorEntry>), ExchangeError> {
-    let bytes = fs::read(path).map_err(ExchangeError::io(path))?;
+    let bytes = input::whole(path, input::ANY).map_err(ExchangeError::io(path))?;
     let entries = check_checkpoint(path, &bytes)?;
     Ok((bytes, entries))
 }
@@ -196,7 +196,7 @@ pub struct TensorVectors {
 /// If the file cannot be read, is no whole safetensors file, or has no such tensor of floats in two or three
 /// dimensions.
 pub fn read_vectors(path: &Path) -> Result<TensorVectors, ExchangeError> {
-    let bytes = fs::read(path).map_err(ExchangeError::io(path))?;
+    let bytes = input::whole(path, input::ANY).map_err(ExchangeError::io(path))?;
     let file = parse(path, &bytes)?;
     let name = vectors_name(path, &file)?;
     let view = file
@@ -277,6 +277,8 @@ fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<SafeTensors<'a>, ExchangeEr
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use dream_schema::{Artifact, Feature};
 

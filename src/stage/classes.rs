@@ -7,6 +7,7 @@ use dream_schema::ClassEmbedding;
 use super::StageError;
 use crate::content::{self, Content};
 use crate::dataset::{self, ClassFolder};
+use crate::input;
 
 /// A row of a class table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +45,7 @@ pub fn read_classes(path: &Path) -> Result<Vec<ClassRow>, StageError> {
         path: path.to_owned(),
         message,
     };
-    let bytes = std::fs::read(path).map_err(StageError::access(path))?;
+    let bytes = input::given(path, input::TABLE).map_err(StageError::access(path))?;
     parse_classes(&bytes).map_err(wrong)
 }
 
@@ -122,6 +123,25 @@ pub(crate) fn parse_classes(bytes: &[u8]) -> Result<Vec<ClassRow>, String> {
         })?,
         None => rows,
     };
+    let folders: Vec<String> = rows.iter().filter_map(|row| row.folder.clone()).collect();
+    if let Some((first, second)) = dataset::alike(&folders) {
+        let is_either = |row: &&ClassRow| {
+            row.folder
+                .as_deref()
+                .is_some_and(|own| own == first || own == second)
+        };
+        let names: Vec<&str> = rows
+            .iter()
+            .filter(is_either)
+            .map(|row| row.name.as_str())
+            .collect();
+        let [one, .., other] = names[..] else {
+            return Err(format!("the wnid `{first}` is given twice"));
+        };
+        return Err(format!(
+            "the wnid `{second}` is given to `{one}` and to `{other}`: one directory is one class"
+        ));
+    }
     match dataset::alike(rows.iter().map(|row| &row.name)) {
         None => Ok(rows),
         Some((first, second)) if first == second => Err(format!("the class `{first}` is named twice")),
@@ -298,6 +318,10 @@ mod tests {
             ("name,token_word\n\"hen\"s,hen\n", "behind"),
             ("name,token_word\na,b,c\n", "3 cells"),
             ("name,token_word\nhen,hen\nhen,cock\n", "named twice"),
+            (
+                "name,token_word,wnid\ncat,cat,n1\ndog,dog,n1\n",
+                "the wnid `n1` is given to `cat` and to `dog`",
+            ),
             ("name,token_word\ncafe\u{301},a\ncaf\u{e9},b\n", "normal form"),
             (
                 "version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 1\n",

@@ -115,7 +115,7 @@ fn execute(ctx: &Context<'_>, run: &Run, params: &Params) -> Result<(), StageErr
     let training = &params.training;
     let classes: Vec<ClassEmbedding> = ctx.store.rows(required_input(run, &Role::Embeddings)?, None)?;
     let source = ImageSource::find(ctx.store, run, &Role::Images)?;
-    source.verify_images()?;
+    source.verify_images(ctx)?;
     let [images, test] = training.open(&source)?;
     check_classes(&classes, &source)?;
     let names: Vec<String> = classes.iter().map(|class| class.class_name.clone()).collect();

@@ -79,7 +79,10 @@ pub enum StageError {
         expected: String,
     },
     /// An input run that is not finished.
-    #[error("run {run}, to serve as {role}, is {status}, not finished: run its command again first")]
+    #[error(
+        "run {run}, to serve as {role}, {}, and is not finished: run its command again first",
+        status.in_words()
+    )]
     InputUnfinished {
         /// What it should serve as.
         role: String,
@@ -138,6 +141,9 @@ pub enum StageError {
         #[source]
         source: std::io::Error,
     },
+    /// Weights whose last layer is not the network's; a training can begin without that.
+    #[error("{0}")]
+    OtherHead(String),
     /// Two inputs that do not fit together.
     #[error("{0}")]
     Mismatch(String),
@@ -206,6 +212,7 @@ impl HasKind for StageError {
             | Self::InputStage { .. }
             | Self::InputUnfinished { .. }
             | Self::File { .. }
+            | Self::OtherHead(_)
             | Self::Mismatch(_) => Kind::Refused,
             Self::UnknownSource { .. } => Kind::Missing,
             Self::FileAccess { source, .. } => HasKind::kind(source),

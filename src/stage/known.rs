@@ -112,6 +112,25 @@ pub(super) enum Reference {
     Entry(Dataset),
 }
 
+impl Reference {
+    /// Says whether both are the same source, as far as is known.
+    fn is_same(&self, other: &Self) -> bool {
+        super::source::is_same(&self.entry(), &other.entry())
+    }
+
+    /// Returns what is known of the source, as an entry of a store.
+    fn entry(&self) -> Dataset {
+        match self {
+            Self::Digest { digest, name } => Dataset {
+                digest: digest.clone(),
+                name: name.clone().unwrap_or_default(),
+                ..Dataset::default()
+            },
+            Self::Entry(entry) => entry.clone(),
+        }
+    }
+}
+
 impl Known {
     /// Returns the parameters.
     ///
@@ -132,14 +151,15 @@ impl Known {
 
     /// Says whether the other reads the same source as `role`, or neither reads one.
     pub(super) fn same_source(&self, other: &Self, role: &Role) -> bool {
-        let digest = |known: &Self| {
+        let of = |known: &Self| {
             let found = known.sources.iter().find(|(text, _)| role.is(text));
-            found.map(|(_, reference)| match reference {
-                Reference::Digest { digest, .. } => digest.clone(),
-                Reference::Entry(entry) => entry.digest.clone(),
-            })
+            found.map(|(_, reference)| reference.clone())
         };
-        digest(self) == digest(other)
+        match (of(self), of(other)) {
+            (Some(one), Some(other)) => one.is_same(&other),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        }
     }
 
     /// Returns the source that it reads as `role`.

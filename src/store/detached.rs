@@ -14,6 +14,7 @@ use super::guard::guard;
 use super::head::expected;
 use super::open::builder;
 use super::{Result, Store};
+use crate::input;
 
 /// Where redb says, in bit 0, which of two commit slots is the newer.
 const WHICH_SLOT: u64 = 9;
@@ -41,7 +42,7 @@ impl Store {
     }
 
     pub(super) fn open_commit(path: &Path, commit: Commit) -> Result<Store> {
-        let mut file = File::open(path).at(path)?;
+        let mut file = input::open(path).at(path)?;
         let length = file.metadata().at(path)?.len();
         let mut head = vec![0; 32];
         read_at(&mut file, 0, &mut head).at(path)?;

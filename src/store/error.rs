@@ -38,6 +38,12 @@ pub enum StoreError {
         /// What gives it away.
         reason: String,
     },
+    /// A folder is named, and a store is a file.
+    #[error("{} is a folder; a store is a file", .path.display())]
+    IsFolder {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The file was written by a later version of the program.
     #[error(
         "{} has format {found}, this program knows up to {supported}; use a newer version",
@@ -247,7 +253,7 @@ pub enum StoreError {
         reason: &'static str,
     },
     /// A name that cannot be one of a data set or a model.
-    #[error("`{name}` cannot be the name of a data set or a model: {reason}")]
+    #[error("`{name}` cannot be the name of a data set, a split or a model: {reason}")]
     BadName {
         /// The name.
         name: String,
@@ -429,6 +435,7 @@ impl HasKind for StoreError {
             Self::Conflict { .. } | Self::InputChanged { .. } | Self::MergeConflict { .. } => Kind::Changed,
             Self::Width { .. }
             | Self::AmbiguousRun { .. }
+            | Self::IsFolder { .. }
             | Self::BadAlias { .. }
             | Self::BadName { .. }
             | Self::NameTaken { .. } => Kind::Refused,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::{Result, StoreError};
 use crate::content::Content;
+use crate::input;
 
 /// The first bytes of every redb file.
 const REDB_MAGIC: [u8; 9] = [b'r', b'e', b'd', b'b', 0x1A, 0x0A, 0xA9, 0x0D, 0x0A];
@@ -43,7 +44,7 @@ pub(super) fn look(path: &Path) -> Result<()> {
 fn in_flux(path: &Path, error: &StoreError) -> bool {
     let may_be = match error {
         StoreError::Truncated { .. } => true,
-        StoreError::NotAStore { .. } => File::open(path).and_then(unborn).unwrap_or(false),
+        StoreError::NotAStore { .. } => input::open(path).and_then(unborn).unwrap_or(false),
         _ => false,
     };
     may_be && is_held(path)
@@ -51,7 +52,7 @@ fn in_flux(path: &Path, error: &StoreError) -> bool {
 
 /// Says whether a process holds the file to write it, as far as that can be told.
 fn is_held(path: &Path) -> bool {
-    File::open(path).is_ok_and(|file| file.try_lock_shared().is_err())
+    input::open(path).is_ok_and(|file| file.try_lock_shared().is_err())
 }
 
 /// Says whether a file is what a process leaves that was killed while it made a store: redb lets the file
@@ -103,10 +104,12 @@ fn look_once(path: &Path) -> Result<()> {
         })
     };
     if path.is_dir() {
-        return not_a_store("it is a folder".to_owned());
+        return Err(StoreError::IsFolder {
+            path: path.to_owned(),
+        });
     }
     let mut head = Vec::new();
-    let mut file = File::open(path).map_err(io)?;
+    let mut file = input::open(path).map_err(io)?;
     let by_ref = Read::by_ref(&mut file);
     by_ref.take(HEAD as u64).read_to_end(&mut head).map_err(io)?;
     if head.is_empty() {
@@ -227,7 +230,7 @@ mod tests {
             assert!(words.contains(expected), "{words}");
         }
         let said = Store::open(folder.path()).map(|_| ()).unwrap_err().to_string();
-        assert!(said.contains("it is a folder"), "{said}");
+        assert!(said.contains("is a folder; a store is a file"), "{said}");
         std::fs::write(&path, &whole).unwrap();
         assert!(Store::open_read_only(&path).is_ok());
     }

@@ -65,7 +65,6 @@ impl Store {
         let mut salvage = None;
         match head::look(old) {
             Ok(()) | Err(StoreError::Truncated { .. } | StoreError::Damaged { .. }) => {}
-            Err(foreign @ StoreError::NotAStore { .. }) if old.is_dir() => return Err(foreign),
             // The first page may be what is damaged.
             Err(foreign @ StoreError::NotAStore { .. }) => match Salvage::scan(old)? {
                 found if found.is_empty() => return Err(foreign),

@@ -7,7 +7,6 @@
 //! that of an index entry under the same key, a blob whose BLAKE3 is its address.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +17,7 @@ use super::error::At;
 use super::format::{Entry, Format, Share, Strip, v1};
 use super::layout::{self, CHUNK, KEY, Key};
 use super::{Result, Store, StoreError, blob, dataset, names, runs};
+use crate::input;
 
 /// redb's pages; a leaf of large values takes several.
 const PAGE: usize = 4096;
@@ -43,7 +43,7 @@ impl Salvage {
     /// # Errors
     /// If the file cannot be read.
     pub fn scan(path: &Path) -> Result<Self> {
-        let file = File::open(path).at(path)?;
+        let file = input::open(path).at(path)?;
         if file.metadata().at(path)?.len() == 0 {
             return Err(StoreError::NotAStore {
                 path: path.to_owned(),

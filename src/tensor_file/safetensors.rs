@@ -1,7 +1,6 @@
 //! safetensors: a JSON header that names every tensor's type, shape and place, then the bytes.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -10,6 +9,7 @@ use safetensors::tensor::{Metadata, TensorInfo};
 
 use super::TensorFileError;
 use crate::floats::{self, Format};
+use crate::input;
 
 /// Longest header that is read; the same limit as the safetensors library's.
 const MAX_HEADER: u64 = 100_000_000;
@@ -26,7 +26,7 @@ pub(crate) struct Safetensors {
 
 impl Safetensors {
     pub(crate) fn open(path: &Path) -> Result<Self, TensorFileError> {
-        let mut file = File::open(path)?;
+        let mut file = input::open(path)?;
         let length = file.metadata()?.len();
         let wrong = |reason: String| TensorFileError::Format(reason);
         let mut size = [0; 8];
@@ -78,7 +78,7 @@ impl Safetensors {
         let parts = out.par_chunks_mut(NUMBERS).enumerate();
         parts.try_for_each(|(i, part)| {
             // A handle of its own for each part: reads do not disturb each other's position.
-            let mut file = File::open(&self.path)?;
+            let mut file = input::open(&self.path)?;
             let first = (skipped + i * NUMBERS) * format.size();
             file.seek(SeekFrom::Start(start + first as u64))?;
             floats::read(&mut file, format, part)
@@ -88,7 +88,7 @@ impl Safetensors {
     /// Returns the bytes of a tensor.
     pub(crate) fn bytes(&self, tensor: &TensorInfo) -> io::Result<Vec<u8>> {
         let (start, end) = tensor.data_offsets;
-        let mut file = File::open(&self.path)?;
+        let mut file = input::open(&self.path)?;
         file.seek(SeekFrom::Start(self.data + start as u64))?;
         let mut bytes = vec![0; end - start]; // no longer than the file
         file.read_exact(&mut bytes)?;

@@ -55,6 +55,28 @@ fn a_pipeline_is_refused_as_a_whole_before_its_first_stage() {
     assert!(said[0].contains("nowhere/report.html"), "{said:?}");
 }
 
+/// The check said that all was well: the set by its path had no digest yet, and was another one for that.
+#[test]
+fn the_id_set_by_its_registered_name_is_no_ood_set() {
+    let folder = store();
+    let path = folder.path();
+    copy(&data().join("fashion-mini"), &path.join("copy"));
+    let garments = data().join("fashion-mini").display().to_string();
+    let shirts = data().join("ood/shirt.parquet").display().to_string();
+    let shirts = format!("{{ name = \"shirt\", path = \"{shirts}\" }}");
+    for (split, words) in [
+        ("test", "these are the images of the ID set once more"),
+        ("train", "these are the images that the classifier was trained on"),
+    ] {
+        let set = format!("{{ name = \"fashion-mini\", split = \"{split}\" }}");
+        preset(path, &[(&shirts, &set), (&garments, "copy")]);
+        for extra in [&["--check"][..], &[]] {
+            let said = refused(path, &[&["run", "-q", "mine.toml"], extra].concat()).join("\n");
+            assert!(said.contains(words), "{said}");
+        }
+    }
+}
+
 #[test]
 fn a_stage_is_checked_without_being_run() {
     let folder = store();

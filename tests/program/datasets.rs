@@ -18,6 +18,22 @@ fn names_of_data_sets_are_checked() {
     good(path, &["-q", "dataset", "rename", "digits", "c100"]);
 }
 
+/// A split is named on the command line and in files that are called by it, as a set is.
+#[test]
+fn names_of_splits_are_checked() {
+    let folder = folder();
+    let path = folder.path();
+    std::fs::write(path.join("train_a.txt"), "a.png 0\n").unwrap();
+    for list in ["=train_a.txt", "a b=train_a.txt", "average=train_a.txt"] {
+        for extra in [&["--dry-run"][..], &[]] {
+            let add = ["dataset", "add", "garments", ".", "--list", list];
+            let said = bad(path, 2, &[&add[..], extra].concat());
+            assert!(said.contains(list) && said.contains("a split"), "{said}");
+        }
+    }
+    assert!(!path.join("dream.redb").exists());
+}
+
 #[test]
 fn a_dry_run_shows_and_registers_nothing() {
     let folder = folder();

@@ -760,35 +760,18 @@ fn a_class_is_chosen_by_name_before_number() {
     assert!(all.contains("8 of 8") && folders == 4, "{all} {folders}");
 }
 
+/// It made another run of the same pictures.
 #[test]
-fn a_batch_that_is_filled_up_gives_the_same_latents() {
+fn a_batch_is_no_parameter_on_the_cpu() {
     let folder = folder();
     let path = folder.path();
     std::fs::copy(base(), path.join("dream.redb")).unwrap();
-    let imagine = "imagine --preset quick -q --outliers out --per-class 2";
+    let imagine = "imagine --preset quick -q --outliers out --per-class 2 --set";
     let imagine: Vec<&str> = imagine.split(' ').collect();
-    let make = |alias, more: &[&str]| {
-        let more = [&["--alias", alias, "--steps", "2", "--class", "0,1"], more].concat();
-        good(path, &[imagine.as_slice(), &more].concat())
-    };
-    let plain = make("plain", &[]);
-    // Four pictures, three at once: two are missing in the end.
-    let filled = make("filled", &["--set", "batch=3"]);
-    assert_ne!(plain, filled, "what results depend on is part of the id");
-    let same = "SELECT count(*) AS n FROM latents a JOIN latents b ON a.class_id = b.class_id AND \
-                a.index = b.index AND a.data = b.data WHERE a.run = '{plain}' AND b.run = '{filled}'";
-    let same = same
-        .replace("{plain}", plain.trim())
-        .replace("{filled}", filled.trim());
-    assert_eq!(json(path, &["sql", &same])[0]["n"], 4);
-    // The batch is no matter of speed alone then, and is not changed by the option that is.
-    let other = [
-        imagine.as_slice(),
-        &["--check", "--set", "batch=3", "--batch-size", "4"],
-    ]
-    .concat();
-    let said = bad(path, 2, &other);
-    assert!(said.contains("batch: 3") && said.contains("expected 4"), "{said}");
-    let none = [imagine.as_slice(), &["--check", "--set", "batch=0"]].concat();
-    assert!(bad(path, 2, &none).contains("1 to 1024"));
+    for extra in [&["--check"][..], &[]] {
+        let said = bad(path, 2, &[imagine.as_slice(), &["batch=3"], extra].concat());
+        assert!(said.contains("imagine: batch: 3: it is for GPUs"), "{said}");
+        let none = [imagine.as_slice(), &["batch=0"], extra].concat();
+        assert!(bad(path, 2, &none).contains("1 to 1024"));
+    }
 }

@@ -17,6 +17,7 @@ use dream_ood::exchange::ExchangeError;
 use dream_ood::query::QueryError;
 use dream_ood::stage::{Refusal, Role, StageError};
 use dream_ood::store::StoreError;
+use dream_schema::Status;
 
 use crate::bars;
 use crate::session::{Failed, Usage};
@@ -55,6 +56,8 @@ macro_rules! remedies {
 
 remedies! {
     ListRuns: "`dream ls` lists the runs";
+    IsItRunning: "`dream ls` says whether a process works on it";
+    NewHead: "`dream encode --new-head` and `dream detect --new-head` set it";
     ListStage: "`dream ls --stage STAGE` lists the runs of a stage";
     Register: "`dream dataset add NAME PATH` registers one";
     NameTokenizer: "`dream dataset add NAME PATH --tokenizer DIR` names the folder of the tokenizer";
@@ -147,6 +150,11 @@ pub fn of_stage(error: &StageError) -> Option<Remedy> {
     match error {
         StageError::UnknownSource { .. } => Some(Remedy::Register),
         StageError::InputStage { .. } => Some(Remedy::ListStage),
+        StageError::InputUnfinished {
+            status: Status::Running,
+            ..
+        } => Some(Remedy::IsItRunning),
+        StageError::OtherHead(_) => Some(Remedy::NewHead),
         StageError::ScoreInput {
             role: Role::Train, ..
         } => Some(Remedy::NameTraining),
@@ -172,7 +180,7 @@ fn of_store(error: &StoreError) -> Option<Remedy> {
     match error {
         StoreError::UnknownRun { .. } => Some(Remedy::ListRuns),
         StoreError::UnknownDataset { .. } => Some(Remedy::Register),
-        StoreError::Missing { .. } => Some(Remedy::OtherStore),
+        StoreError::Missing { .. } | StoreError::IsFolder { .. } => Some(Remedy::OtherStore),
         StoreError::Corrupt { .. }
         | StoreError::CorruptBlob { .. }
         | StoreError::CorruptRecord { .. }
@@ -218,6 +226,10 @@ fn of_exchange(error: &ExchangeError) -> Option<Remedy> {
 fn of_archive(error: &ArchiveError) -> Option<Remedy> {
     match error {
         ArchiveError::Unreachable { .. } => Some(Remedy::GoOn),
+        ArchiveError::Unfinished {
+            status: Status::Running,
+            ..
+        } => Some(Remedy::IsItRunning),
         ArchiveError::Denied { .. } | ArchiveError::NoBucket { .. } => Some(Remedy::Credentials),
         ArchiveError::Exchange(error) => of_exchange(error),
         ArchiveError::Store(error) => of_store(error),

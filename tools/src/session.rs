@@ -9,6 +9,7 @@ use dream_ood::ask::{self, Scope};
 use dream_ood::query::{Class, QueryOptions};
 use dream_ood::stage::imagine::Shard;
 use dream_ood::stage::{BatchSize, Context, How, Input, Machine, Progress as _, StageError};
+use dream_ood::stop::Stop;
 use dream_ood::store::{Readable, Store, StoreError, check_alias};
 use dream_schema::{Run, RunId, RunSpec, Status, Table};
 
@@ -162,6 +163,12 @@ impl<'a> Session<'a> {
     /// Returns what stages run with.
     pub fn context(&self) -> Context<'_> {
         self.ask.context(self.batch_size())
+    }
+
+    /// Returns the wish to stop that bars carry.
+    pub fn stop(&self) -> Stop {
+        let bars = self.bars.clone();
+        Stop::when(move || bars.cancelled())
     }
 
     /// Returns what a question may take, and when it is to stop.

@@ -4,6 +4,8 @@ use std::fs::{File, OpenOptions};
 use std::io::Read as _;
 use std::path::Path;
 
+use dream_ood::input;
+
 /// What may be written over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Over {
@@ -68,7 +70,7 @@ fn writable(path: &Path, folder: &Path) -> std::io::Result<()> {
 /// Says whether a file begins as our pages do.
 fn is_report(path: &Path) -> bool {
     let mut start = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(4096).read_to_end(&mut start));
+    let read = input::open(path).and_then(|file| file.take(4096).read_to_end(&mut start));
     read.is_ok() && String::from_utf8_lossy(&start).contains(OURS)
 }
 

@@ -18,6 +18,7 @@ use super::super::folder::ALL;
 use super::super::names::is_split;
 use super::super::table::columns::damaged;
 use super::super::table::shards::{self, DEEPEST, Ending};
+use crate::input;
 
 const DICT: &str = "dataset_dict.json";
 const STATE: &str = "state.json";
@@ -152,5 +153,5 @@ pub(super) fn features(file: &Path) -> Result<Value, DatasetError> {
 }
 
 fn json(path: &Path) -> Result<Value, DatasetError> {
-    serde_json::from_slice(&files::read(path)?).map_err(|error| damaged(path, error))
+    serde_json::from_slice(&files::read(path, input::TABLE)?).map_err(|error| damaged(path, error))
 }

@@ -16,6 +16,7 @@ use super::bulk::{Bulk, Part};
 use super::error::DatasetError;
 use super::files;
 use super::item::{Item, Order, Planes, Stored};
+use crate::input;
 
 pub(super) use binary::Binary;
 pub(super) use python::Python;
@@ -81,7 +82,7 @@ pub(super) fn version(path: &Path) -> Option<Version> {
         return None;
     }
     // The members say it.
-    let file = std::fs::File::open(path).ok()?;
+    let file = input::open(path).ok()?;
     let mut buffered = std::io::BufReader::new(file);
     let compressed = std::io::BufRead::fill_buf(&mut buffered).is_ok_and(files::is_gzip);
     match compressed {

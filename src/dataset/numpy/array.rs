@@ -13,6 +13,7 @@ use super::super::error::DatasetError;
 use super::super::files;
 use super::super::item::Order;
 use crate::floats;
+use crate::input;
 use crate::npy::Header;
 
 /// An array in a file.
@@ -165,7 +166,7 @@ pub(in super::super) fn members(path: &Path) -> Result<Vec<Array>, DatasetError>
         path: path.to_owned(),
         reason: format!("npz: {reason}"),
     };
-    let file = std::fs::File::open(path).map_err(files::io(path))?;
+    let file = input::open(path).map_err(files::io(path))?;
     let reader = std::io::BufReader::new(file);
     let mut archive = ZipArchive::new(reader).map_err(|error| damaged(error.to_string()))?;
     let mut arrays = Vec::new();

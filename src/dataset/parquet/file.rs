@@ -1,7 +1,6 @@
 //! One Parquet file: names and labels of its rows are read at once, the images when they are asked for, a
 //! stretch of a row group at a time.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -23,6 +22,7 @@ use super::pages::Values;
 use super::stretch::{Cache, Images, Stretch, lock, stretches};
 use crate::content::Content;
 use crate::ending::Ending;
+use crate::input;
 
 /// Makes a reader of the file.
 type Builder = ParquetRecordBatchReaderBuilder<Ending>;
@@ -49,7 +49,7 @@ fn contained<T>(path: &Path, step: impl FnOnce() -> T) -> Result<T, DatasetError
 }
 
 fn open(path: &Path) -> Result<Ending, DatasetError> {
-    File::open(path).map(Ending).map_err(files::io(path))
+    input::open(path).map(Ending).map_err(files::io(path))
 }
 
 impl ImageFile {

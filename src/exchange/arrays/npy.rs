@@ -1,6 +1,5 @@
 //! Arrays of NumPy's: a file by itself, or files in a zip archive, stored or deflated.
 
-use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -11,6 +10,7 @@ use super::super::ExchangeError;
 use super::super::npy::decode_any;
 use super::{Array, Held, Kind, Numbers, Source, turned};
 use crate::floats::{self, Format};
+use crate::input;
 use crate::npy::Header;
 
 /// How many times as long as its bytes what they decompress to can be: deflate makes 258 bytes of two bits.
@@ -37,7 +37,7 @@ pub(super) struct Npy {
 
 /// Opens a file that is an array.
 pub(super) fn single(path: &Path) -> Result<(Vec<Array>, Npy), ExchangeError> {
-    let length = File::open(path)
+    let length = input::open(path)
         .and_then(|file| file.metadata())
         .map_err(ExchangeError::io(path))?
         .len();
@@ -58,7 +58,7 @@ pub(super) fn archive(path: &Path) -> Result<(Vec<Array>, Npy), ExchangeError> {
     let wrong = |error: zip::result::ZipError| {
         ExchangeError::format(path, "the file", "a whole zip archive", error.to_string())
     };
-    let file = File::open(path).map_err(ExchangeError::io(path))?;
+    let file = input::open(path).map_err(ExchangeError::io(path))?;
     let length = file.metadata().map_err(ExchangeError::io(path))?.len();
     let mut archive = ZipArchive::new(BufReader::new(file)).map_err(wrong)?;
     let mut places = Vec::new();
@@ -192,7 +192,7 @@ fn words(descr: &str) -> String {
 }
 
 fn open(path: &Path, place: &Place) -> io::Result<Box<dyn Read + Send>> {
-    let mut file = File::open(path)?;
+    let mut file = input::open(path)?;
     file.seek(SeekFrom::Start(place.start))?;
     let bytes = BufReader::new(file.take(place.length));
     Ok(match place.deflated {

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::super::ExchangeError;
 use super::{Array, Held, Kind, Numbers, Source, npy, turned};
 use crate::floats;
+use crate::input;
 use crate::pickle::numpy::{self, RawArray};
 use crate::pickle::{List, Node, Pickle};
 
@@ -20,7 +21,7 @@ pub(super) struct Pickled {
 }
 
 pub(super) fn open(path: &Path) -> Result<(Vec<Array>, Vec<List>, Pickled), ExchangeError> {
-    let bytes = std::fs::read(path).map_err(ExchangeError::io(path))?;
+    let bytes = input::whole(path, input::ANY).map_err(ExchangeError::io(path))?;
     let pickle = Pickle::parse(&bytes)
         .map_err(|error| ExchangeError::format(path, "the file", "a whole pickle", error.to_string()))?;
     let mut found = Vec::new();

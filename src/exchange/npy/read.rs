@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::super::ExchangeError;
 use super::header;
 use crate::floats::{self, Format, Swapped};
+use crate::input;
 
 /// An `.npy` file of vectors: `[classes, rows, width]`, or `[classes, width]` for one row per class.
 ///
@@ -29,7 +30,7 @@ impl NpyVectors {
     /// If the file cannot be read, is no `.npy` file, is cut short or too long, or holds anything but floats
     /// in C order in two or three dimensions.
     pub fn open(path: &Path) -> Result<Self, ExchangeError> {
-        let file = File::open(path).map_err(ExchangeError::io(path))?;
+        let file = input::open(path).map_err(ExchangeError::io(path))?;
         let size = file.metadata().map_err(ExchangeError::io(path))?.len();
         let mut file = BufReader::new(file);
         let header = header::decode(path, &mut file)?;

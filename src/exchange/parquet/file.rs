@@ -1,6 +1,5 @@
 //! A Parquet file as columns, whoever wrote it: some of them, of some row groups.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,6 +15,7 @@ use super::read::contained;
 use super::{TABLE_KEY, image_column};
 use crate::ending::Ending;
 use crate::exchange::ExchangeError;
+use crate::input;
 
 /// Rows of a batch where a row may be a megabyte.
 const FEW: usize = 64;
@@ -37,7 +37,7 @@ impl ParquetFile {
     /// # Errors
     /// If the file cannot be read or is no Parquet file.
     pub(crate) fn open(path: &Path) -> Result<Self, ExchangeError> {
-        let file = Ending(File::open(path).map_err(ExchangeError::io(path))?);
+        let file = Ending(input::open(path).map_err(ExchangeError::io(path))?);
         let options = ArrowReaderOptions::new();
         let head = contained(path, || ArrowReaderMetadata::load(&file, options))?
             .map_err(ExchangeError::parquet(path))?;
@@ -94,7 +94,7 @@ impl ParquetFile {
         columns: &[usize],
         groups: Vec<usize>,
     ) -> Result<ParquetColumns, ExchangeError> {
-        let file = Ending(File::open(&self.path).map_err(ExchangeError::io(&self.path))?);
+        let file = Ending(input::open(&self.path).map_err(ExchangeError::io(&self.path))?);
         let large = |field: &Field| field.data_type().is_nested() || field.data_type() == &DataType::Binary;
         let wide = columns.iter().any(|place| large(self.schema.field(*place)));
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.head.clone());

@@ -1,6 +1,5 @@
 //! Reading our own files back, bit for bit.
 
-use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +17,7 @@ use super::{TABLE_KEY, image_column};
 use crate::ending::Ending;
 use crate::exchange::ExchangeError;
 use crate::exchange::csv::list_value;
+use crate::input;
 
 /// Rows of a batch.
 const BATCH: usize = 4096;
@@ -209,7 +209,7 @@ fn missing(path: &Path, table: Table, field: &Field) -> ExchangeError {
 }
 
 fn builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<Ending>, ExchangeError> {
-    let file = Ending(File::open(path).map_err(ExchangeError::io(path))?);
+    let file = Ending(input::open(path).map_err(ExchangeError::io(path))?);
     // The Arrow schema that writers embed is not needed: all our types follow from Parquet's, the width from
     // the first row.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);

@@ -1,7 +1,6 @@
 //! CSV, read as columns of text and, where columns are numbered, a column of vectors.
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,6 +9,7 @@ use arrow::array::{Array as _, ArrayRef, FixedSizeListArray, Float32Array, Recor
 use arrow::datatypes::{DataType, Field, Schema};
 
 use super::super::ExchangeError;
+use crate::input;
 
 /// Rows of a batch.
 const ROWS: usize = 1024;
@@ -34,7 +34,7 @@ pub struct CsvBatches {
 
 impl CsvBatches {
     pub(super) fn open(path: &Path) -> Result<Self, ExchangeError> {
-        let mut file = BufReader::new(File::open(path).map_err(ExchangeError::io(path))?);
+        let mut file = BufReader::new(input::open(path).map_err(ExchangeError::io(path))?);
         // A byte-order mark is no part of the first name.
         if file
             .fill_buf()

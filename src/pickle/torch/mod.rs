@@ -11,7 +11,6 @@ mod legacy;
 mod zip;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -20,6 +19,7 @@ use rayon::prelude::*;
 use self::describe::{Found, Named, Numbers};
 use super::{List, PickleError};
 use crate::floats::{self, Format};
+use crate::input;
 
 /// Numbers of a tensor that a task reads.
 const NUMBERS: usize = 1 << 20;
@@ -82,20 +82,20 @@ impl TorchFile {
 
     /// Whether the file at `path` is a zip archive with a pickle of PyTorch's in it.
     pub(crate) fn is_archive(path: &Path) -> bool {
-        File::open(path).is_ok_and(zip::holds_pickle)
+        input::open(path).is_ok_and(zip::holds_pickle)
     }
 
     /// Whether the file at `path` is of the format before 1.6, and no other pickle.
     pub(crate) fn is_legacy(path: &Path) -> bool {
         let mut head = Vec::new();
-        let read = File::open(path).and_then(|file| file.take(legacy::HEAD as u64).read_to_end(&mut head));
+        let read = input::open(path).and_then(|file| file.take(legacy::HEAD as u64).read_to_end(&mut head));
         read.is_ok() && legacy::begins(&head)
     }
 
     /// Reads the description of all tensors, and which of them are the state dict: those where training
     /// programs keep it, else the whole.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let mut file = File::open(path)?;
+        let mut file = input::open(path)?;
         let length = file.metadata()?.len();
         let mut head = Vec::new();
         (&mut file).take(legacy::HEAD as u64).read_to_end(&mut head)?;
@@ -158,7 +158,7 @@ impl TorchFile {
         };
         let read = |first: usize, out: &mut [f32]| {
             // A handle of its own for each part: reads do not disturb each other's position.
-            let mut file = File::open(&self.path)?;
+            let mut file = input::open(&self.path)?;
             file.seek(SeekFrom::Start(tensor.start + (first * format.size()) as u64))?;
             floats::read(&mut file, format, out)
         };
@@ -183,7 +183,7 @@ impl TorchFile {
             return Ok(None);
         };
         let mut bytes = vec![0; tensor.reach() * size]; // they are in the file
-        let mut file = File::open(&self.path)?;
+        let mut file = input::open(&self.path)?;
         file.seek(SeekFrom::Start(tensor.start))?;
         file.read_exact(&mut bytes)?;
         let numbers = floats::integers(&bytes, size, signed);

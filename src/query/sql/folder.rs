@@ -12,7 +12,7 @@ use arrow::row::{RowConverter, SortField};
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 
 use crate::exchange::parquet::ParquetFile;
-use crate::query::{QueryError, Result};
+use crate::query::{QueryError, Result, TableName};
 
 const RUN: &str = "run";
 const INDEX: &str = "index";
@@ -57,6 +57,27 @@ fn collect(folder: &Path, records: Option<&Path>, files: &mut Vec<PathBuf>) -> R
         }
     }
     Ok(())
+}
+
+/// Returns a file's name without its ending.
+pub(super) fn stem(path: &Path) -> String {
+    path.file_stem()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// Returns the table that a file's name says: one that is `known`, or of a store, alone or with something
+/// behind it, as in `outliers-2.parquet`.
+pub(super) fn said_table(path: &Path, known: &[&str]) -> Option<String> {
+    let (stem, stores) = (stem(path), TableName::names());
+    let is_said = |name: &&str| {
+        let rest = stem.strip_prefix(*name);
+        rest.is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
+    };
+    let names = known.iter().copied().chain(stores.iter().map(String::as_str));
+    let said = names.filter(is_said).max_by_key(|name| name.len());
+    said.map(str::to_owned)
 }
 
 /// Refuses exported files of one table that have rows in common: they would count twice.

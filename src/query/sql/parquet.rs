@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
@@ -29,26 +29,32 @@ use crate::store::Tally;
 /// The tables of a folder.
 pub(super) struct Folder {
     tables: BTreeMap<String, Arc<FileTable>>,
+    /// Files that cannot be read. What table they are of, their names may tell.
+    broken: Vec<PathBuf>,
 }
 
 impl Folder {
     /// Reads the heads of the files; those that may have rows in common are read as far as it takes to see.
+    /// One that is broken is an error of the tables that it may be of, once they are named.
     pub(super) fn open(folder: &Path) -> query::Result<Self> {
         let mut files: BTreeMap<String, Vec<ParquetFile>> = BTreeMap::new();
+        let (mut broken, mut first) = (Vec::new(), None);
         for path in folder::files(folder)? {
-            let file = ParquetFile::open(&path)?;
-            let stem = || {
-                path.file_stem()
-                    .unwrap_or_default()
-                    .to_string_lossy()
-                    .into_owned()
-            };
-            files
-                .entry(file.table().unwrap_or_else(stem))
-                .or_default()
-                .push(file);
+            match ParquetFile::open(&path) {
+                Ok(file) => {
+                    let name = file.table().unwrap_or_else(|| folder::stem(&path));
+                    files.entry(name).or_default().push(file);
+                }
+                Err(error) => {
+                    first.get_or_insert(error);
+                    broken.push(path);
+                }
+            }
         }
         if files.is_empty() {
+            if let Some(error) = first {
+                return Err(error.into());
+            }
             let folder = folder.to_owned();
             return Err(QueryError::NoParquet { folder });
         }
@@ -59,6 +65,7 @@ impl Folder {
         });
         Ok(Self {
             tables: tables.collect::<query::Result<_>>()?,
+            broken,
         })
     }
 
@@ -75,10 +82,33 @@ impl Folder {
             .is_some_and(|table| table.files.iter().any(exported))
     }
 
-    /// Returns the table of that name.
-    pub(super) fn table(&self, name: &str) -> Option<Arc<dyn TableProvider>> {
-        let table = self.tables.get(name)?.clone();
-        Some(table)
+    /// Returns the table of that name, if there is one.
+    ///
+    /// # Errors
+    /// If a broken file may be of that table: its rows would be missing.
+    pub(super) fn table(&self, name: &str) -> query::Result<Option<Arc<dyn TableProvider>>> {
+        if let Some(path) = self.broken.iter().find(|path| self.may_be_of(path, name)) {
+            ParquetFile::open(path)?;
+            return Err(QueryError::Folder {
+                folder: path.clone(),
+                source: std::io::Error::other("it has changed meanwhile; ask again"),
+            });
+        }
+        let table = self.tables.get(name).cloned();
+        Ok(table.map(|table| table as Arc<dyn TableProvider>))
+    }
+
+    /// Says whether a broken file may be of a table: its name says so, or says nothing where the files of that
+    /// table have such names, too.
+    fn may_be_of(&self, path: &Path, table: &str) -> bool {
+        let known: Vec<&str> = self.tables.keys().map(String::as_str).collect();
+        match folder::said_table(path, &known) {
+            Some(said) => said == table,
+            None => self.tables.get(table).is_some_and(|table| {
+                let says_nothing = |file: &ParquetFile| folder::said_table(file.path(), &known).is_none();
+                table.files.iter().any(says_nothing)
+            }),
+        }
     }
 }
 

@@ -144,7 +144,7 @@ impl Tables {
                 let table = TableName::all().find(|table| table.name() == name);
                 table.map(|table| self.of_store(snapshot, table)).transpose()?
             }
-            Source::Parquet(folder) => folder.table(name),
+            Source::Parquet(folder) => folder.table(name).map_err(external)?,
         };
         if made.is_some() {
             self.counter.add_table();

@@ -152,7 +152,7 @@ impl Stage for Detect {
 fn execute(ctx: &Context<'_>, run: &Run, params: &Params) -> Result<(), StageError> {
     let training = &params.effective();
     let source = ImageSource::find(ctx.store, run, &Role::Images)?;
-    source.verify_images()?;
+    source.verify_images(ctx)?;
     let [images, test] = training.open(&source)?;
     let classes = source.classes();
     let labels = training::labels(&images, classes, source.name())?;

@@ -116,7 +116,7 @@ pub(super) fn verify(ctx: &Context<'_>, observed: &[RunId]) -> Result<(), StageE
         ctx.check_interrupt()?;
         let source = ImageSource::find(ctx.store, &ctx.store.run(*id)?, &Role::Images)?;
         if !seen.iter().any(|digest| digest == source.digest()) {
-            source.verify_images()?;
+            source.verify_images(ctx)?;
             seen.push(source.digest().to_owned());
         }
     }

@@ -94,6 +94,13 @@ pub(super) fn check_room(
             refusals.require(false, "batch", found(batch), &format!("at most {most}"));
         }
     }
+    if let (Some(Processor::Cpu), Some(own)) = (refusals.room().processor, params.batch) {
+        let found = format!(
+            "{own}: it is for GPUs, where results depend on it; here they do not, and it would make other runs \
+             of the same pictures"
+        );
+        refusals.refuse("batch", found);
+    }
     refusals.require_memory("size", geometry.bytes(1, work) as f64, "it");
     if let Some(batch) = refusals.room().pictures {
         let needed = geometry.bytes(pictures.min(batch as u64), work);
@@ -197,7 +204,7 @@ mod tests {
                     width: side,
                     height: side,
                 }),
-                batch: Some(batch),
+                batch,
                 ..params()
             };
             let mut refusals = Refusals::of("imagine").within(Room {
@@ -208,20 +215,22 @@ mod tests {
             let all = refusals.into_inner();
             all.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
         };
-        assert_eq!(said(64, 64, Processor::Cuda), "");
-        let many = said(2048, 64, Processor::Cuda);
+        assert_eq!(said(64, Some(64), Processor::Cuda), "");
+        let many = said(2048, Some(64), Processor::Cuda);
         assert!(
             many.contains("imagine: batch: 64 pictures") && many.contains("expected at most"),
             "{many}"
         );
         let most = many.rsplit(' ').next().unwrap().parse().unwrap();
-        assert_eq!(said(2048, most, Processor::Cuda), "");
-        assert!(said(2048, most + 1, Processor::Cuda).contains("batch"));
-        let large = said(8192, 1, Processor::Cuda);
+        assert_eq!(said(2048, Some(most), Processor::Cuda), "");
+        assert!(said(2048, Some(most + 1), Processor::Cuda).contains("batch"));
+        let large = said(8192, Some(1), Processor::Cuda);
         assert!(
             large.contains("imagine: size: 8192x8192") && large.contains("f16"),
             "{large}"
         );
-        assert_eq!(said(8192, 64, Processor::Cpu), "");
+        assert_eq!(said(8192, None, Processor::Cpu), "");
+        // Another run of the same pictures would be made.
+        assert!(said(64, Some(4), Processor::Cpu).contains("imagine: batch: 4: it is for GPUs"));
     }
 }

@@ -134,7 +134,9 @@ impl Stage for Imagine {
                 let pictures = asked.params.pictures(&classes);
                 let there = asked.id(store).map(|run| store.count(run, Table::Images));
                 let there = there.transpose()?.unwrap_or(0);
-                check_room(&asked.params, pictures, there, &outline, refusals)?;
+                if !asked.is_answered(store) {
+                    check_room(&asked.params, pictures, there, &outline, refusals)?;
+                }
                 check_prompts(&asked.params, &classes, &outline, refusals)
             }
             Some(_) | None => Ok(()),

@@ -12,7 +12,9 @@ use crate::bitmap::Bitmap;
 use crate::content::Content;
 use crate::dataset::{Pixels, is_litter};
 use crate::exchange::{ExchangeError, METADATA, decode_png, encode_png};
+use crate::input;
 use crate::stage::StageError;
+use crate::stop;
 
 /// Bytes of pictures that are held at once.
 const HELD: usize = 64 << 20;
@@ -48,7 +50,9 @@ impl PictureFolder<'_> {
             path: path.clone(),
             message,
         };
-        let mut reader = csv::Reader::from_path(&path).map_err(|error| wrong(error.to_string()))?;
+        let file =
+            input::open(&path).and_then(|file| input::check_length(&file, input::LABELS).map(|()| file));
+        let mut reader = csv::Reader::from_reader(file.map_err(|error| wrong(error.to_string()))?);
         let head = reader
             .headers()
             .map_err(|error| wrong(error.to_string()))?
@@ -180,11 +184,12 @@ impl PictureFolder<'_> {
     }
 
     /// BLAKE3 over the names and the bytes of all pictures, in hex.
-    pub(super) fn digest(&self) -> Result<String, StageError> {
+    pub(super) fn digest(&self, stopped: &dyn Fn() -> bool) -> Result<String, StageError> {
         let mut hasher = blake3::Hasher::new();
         for (id, files) in self.files()?.files {
             for file in files {
-                let bytes = std::fs::read(&file).map_err(ExchangeError::io(&file))?;
+                stop::check(stopped).map_err(ExchangeError::io(self.path))?;
+                let bytes = input::whole(&file, input::PICTURE).map_err(ExchangeError::io(&file))?;
                 hasher.update(&id.to_le_bytes());
                 hasher.update(blake3::hash(&bytes).as_bytes());
             }
@@ -210,7 +215,7 @@ fn sorted(folder: &Path) -> Result<Vec<PathBuf>, StageError> {
 
 /// A picture, the PNG that is stored of it, and whether that is the file as it was.
 fn read(file: &Path) -> Result<(Bitmap, Vec<u8>, bool), StageError> {
-    let bytes = std::fs::read(file).map_err(ExchangeError::io(file))?;
+    let bytes = input::whole(file, input::PICTURE).map_err(ExchangeError::io(file))?;
     if let Ok(png) = decode_png(&bytes) {
         return Ok((png.bitmap, bytes, true));
     }

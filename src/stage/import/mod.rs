@@ -204,6 +204,7 @@ pub fn check_scores(question: &Question<'_>) -> Result<(), StageError> {
 /// If the file cannot be read, or its classes or widths are not those that are asked for.
 pub fn import(ctx: &Context<'_>, question: &Question<'_>) -> Result<Run, StageError> {
     let Question { file, rows } = question;
+    let stopped = &|| ctx.progress.cancelled();
     rows.check_names()?;
     match rows {
         Rows::ClassEmbeddings { classes, .. } => {
@@ -223,21 +224,34 @@ pub fn import(ctx: &Context<'_>, question: &Question<'_>) -> Result<Run, StageEr
                 classes: &classes,
             };
             let told = folder.each(&mut |_| ctx.check_interrupt())?;
-            let sources = whole(folder.digest()?);
+            let sources = whole(folder.digest(stopped)?);
             let spec = spec(ctx.store, question, params(rows, None), sources)?;
             store(ctx, question, &spec, told, |run| {
                 folder
-                    .each(&mut |rows| Ok(ctx.store.put(run, &rows)?))
+                    .each(&mut |rows| {
+                        ctx.check_interrupt()?;
+                        Ok(ctx.store.put(run, &rows)?)
+                    })
                     .map(|_| ())
             })
         }
         Rows::Scores(of) => {
             let (read, told) = scores::read(file, *of)?;
-            let spec = spec(ctx.store, question, params(rows, None), sources(question)?)?;
+            let spec = spec(
+                ctx.store,
+                question,
+                params(rows, None),
+                sources(question, stopped)?,
+            )?;
             store(ctx, question, &spec, told, |run| Ok(ctx.store.put(run, &read)?))
         }
         Rows::Activations(of) => {
-            let spec = spec(ctx.store, question, params(rows, None), sources(question)?)?;
+            let spec = spec(
+                ctx.store,
+                question,
+                params(rows, None),
+                sources(question, stopped)?,
+            )?;
             let mut read = activations::read(file, *of)?;
             let told = std::mem::take(&mut read.told);
             store(ctx, question, &spec, told, |run| {
@@ -247,6 +261,7 @@ pub fn import(ctx: &Context<'_>, question: &Question<'_>) -> Result<Run, StageEr
                 let count = read.count();
                 let mut pieces = (0..count).step_by(PIECE);
                 pieces.try_for_each(|start| {
+                    ctx.check_interrupt()?;
                     let rows = read.rows(start..(start + PIECE).min(count))?;
                     Ok(ctx.store.put(run, &rows)?)
                 })
@@ -259,7 +274,8 @@ pub fn import(ctx: &Context<'_>, question: &Question<'_>) -> Result<Run, StageEr
 ///
 /// # Errors
 /// If the file cannot be read, or a class table or the run of the classes is none.
-pub fn id(store: &Store, question: &Question<'_>) -> Result<RunId, StageError> {
+pub fn id(ctx: &Context<'_>, question: &Question<'_>) -> Result<RunId, StageError> {
+    let (store, stopped) = (ctx.store, &|| ctx.progress.cancelled());
     let Question { file, rows } = question;
     let classes = match rows {
         Rows::ClassEmbeddings { classes, .. } => Some(Classes::listed(file, classes)?),
@@ -269,8 +285,8 @@ pub fn id(store: &Store, question: &Question<'_>) -> Result<RunId, StageError> {
         Rows::Scores(_) | Rows::Activations(_) => None,
     };
     let sources = match (rows, &classes) {
-        (Rows::Images { .. }, Some(classes)) => whole(PictureFolder { path: file, classes }.digest()?),
-        _ => sources(question)?,
+        (Rows::Images { .. }, Some(classes)) => whole(PictureFolder { path: file, classes }.digest(stopped)?),
+        _ => sources(question, stopped)?,
     };
     Ok(spec(store, question, params(rows, classes.as_ref()), sources)?.id())
 }
@@ -294,7 +310,8 @@ fn vectors<A: Vectored>(
     classes: &Classes,
 ) -> Result<Run, StageError> {
     let params = params(&question.rows, Some(classes));
-    let spec = spec(ctx.store, question, params, sources(question)?)?;
+    let stopped = &|| ctx.progress.cancelled();
+    let spec = spec(ctx.store, question, params, sources(question, stopped)?)?;
     if let Ok(run) = ctx.store.run(spec.id())
         && run.status == Status::Finished
     {
@@ -420,15 +437,18 @@ fn spec(
 }
 
 /// What is read, by its digest: the file, or each of those of arrays.
-fn sources(question: &Question<'_>) -> Result<BTreeMap<String, String>, StageError> {
+fn sources(
+    question: &Question<'_>,
+    stopped: &dyn Fn() -> bool,
+) -> Result<BTreeMap<String, String>, StageError> {
     match question.rows {
         Rows::Activations(ActivationsOf {
             arrays: Some(arrays), ..
         }) => arrays
             .given()
-            .map(|(name, path)| Ok((Role::Array(name).to_string(), digest(path)?)))
+            .map(|(name, path)| Ok((Role::Array(name).to_string(), digest(path, stopped)?)))
             .collect(),
-        _ => Ok(whole(digest(question.file)?)),
+        _ => Ok(whole(digest(question.file, stopped)?)),
     }
 }
 
@@ -438,8 +458,8 @@ fn whole(digest: String) -> BTreeMap<String, String> {
 }
 
 /// BLAKE3 of a file, in hex.
-fn digest(file: &Path) -> Result<String, StageError> {
-    let digest = file_digest(file).map_err(ExchangeError::io(file))?;
+fn digest(file: &Path, stopped: &dyn Fn() -> bool) -> Result<String, StageError> {
+    let digest = file_digest(file, stopped).map_err(ExchangeError::io(file))?;
     Ok(digest.to_hex().to_string())
 }
 

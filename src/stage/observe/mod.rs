@@ -240,7 +240,7 @@ fn check_labels(
 
 fn execute(ctx: &Context<'_>, run: &Run, params: &Params) -> Result<(), StageError> {
     let source = ImageSource::find(ctx.store, run, &Role::Images)?;
-    source.verify_images()?;
+    source.verify_images(ctx)?;
     let detector = load(ctx, run, params)?;
     let split = &params.split;
     if !source.left_out(split).is_empty() {

@@ -23,6 +23,7 @@ pub fn check_all(
 ) -> Result<Vec<Refusal>, StageError> {
     let seed = seeds.iter().copied().max().unwrap_or(0);
     for preset in presets {
+        preset.stop.check().map_err(StageError::access(&preset.file))?;
         let mut refused = preset.check(store, seed, room)?;
         let mut refusals = Refusals::of("preset");
         preset.check_name(seed, &mut refusals);

@@ -23,6 +23,7 @@ use super::{
 };
 use crate::dataset::Kind;
 use crate::engine::{self, Processor};
+use crate::stop::Stop;
 use crate::store::Store;
 
 pub use check::check_all;
@@ -79,6 +80,9 @@ pub struct Preset {
     /// What the file says.
     #[serde(skip)]
     text: String,
+    /// When to give up reading what it names.
+    #[serde(skip)]
+    stop: Stop,
 }
 
 /// The image sets of a preset.
@@ -166,6 +170,12 @@ impl Preset {
         self.evaluate.precision.get_or_insert(usual(work));
         self.processor = Some(processor);
         self
+    }
+
+    /// Returns the preset whose sets and model are read until somebody asks to stop.
+    #[must_use]
+    pub fn until(self, stop: Stop) -> Self {
+        Self { stop, ..self }
     }
 
     /// Returns the class table.

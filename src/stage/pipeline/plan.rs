@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Outlook, Preset, Step};
 use crate::engine::Processor;
+use crate::input;
 use crate::stage::StageError;
 use crate::store::Store;
 
@@ -71,8 +72,14 @@ impl Plan {
             points: Vec::new(),
             tasks: Vec::new(),
         };
+        let wrong = |message: String| StageError::File {
+            path: preset.file.clone(),
+            message,
+        };
+        preset.sweep.check_pipelines(seeds.len()).map_err(wrong)?;
         for (setting, preset) in preset.settings()?.iter().enumerate() {
             for seed in seeds {
+                preset.stop.check().map_err(StageError::access(&preset.file))?;
                 plan.add(Point { setting, seed: *seed }, &preset.outlook(store, *seed)?);
             }
         }
@@ -182,7 +189,7 @@ impl Plan {
     /// # Errors
     /// If it cannot be read or is none.
     pub fn read(path: &Path) -> Result<Self, StageError> {
-        let bytes = std::fs::read(path).map_err(StageError::access(path))?;
+        let bytes = input::whole(path, input::LABELS).map_err(StageError::access(path))?;
         serde_json::from_slice(&bytes).map_err(|error| StageError::File {
             path: path.to_owned(),
             message: format!("it is no plan of this version: {error}"),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::{Preset, culprit};
+use crate::input;
 use crate::stage::{StageError, did_you_mean, with_suggestion};
 
 impl Preset {
@@ -13,7 +14,7 @@ impl Preset {
     /// If it cannot be read, or is not a preset: the message says the line; and if it has a suffix for a
     /// class that its table does not name.
     pub fn read(path: &Path) -> Result<Self, StageError> {
-        let text = std::fs::read_to_string(path).map_err(StageError::access(path))?;
+        let text = input::text(path, input::PRESET).map_err(StageError::access(path))?;
         Self::parse(&text, path)
     }
 

@@ -110,8 +110,8 @@ impl Preset {
             return ModelSource::named(store, name);
         };
         match reach {
-            Reach::Register => register_model(store, name, &path, None),
-            Reach::Read => read_model(store, name, &path, None),
+            Reach::Register => register_model(store, name, &path, None, &self.stop),
+            Reach::Read => read_model(store, name, &path, None, &self.stop),
             Reach::Recorded | Reach::Glance => Ok(match known::<ModelSource>(store, name)? {
                 Some(known) if Path::new(known.path()) == path => known,
                 _ => ModelSource::glance(name, &path),
@@ -148,6 +148,7 @@ impl Preset {
             kind: named.kind,
             classes: folders.iter().map(ClassRow::class_folder).collect(),
             skip_bad: named.skip_bad,
+            stop: self.stop.clone(),
             ..Reading::default()
         };
         match reach {

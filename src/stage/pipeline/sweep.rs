@@ -31,11 +31,36 @@ pub struct Setting {
 
 /// How many settings a sweep may have.
 const MOST: usize = 10_000;
+/// How many pipelines a sweep may stand for, every setting with every seed. Each takes seconds at least, and
+/// some kilobytes to be told of.
+const PIPELINES: usize = 100_000;
 
 impl Sweep {
     /// Says whether it changes nothing.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Refuses more pipelines than anybody can want of it with so many seeds.
+    ///
+    /// # Errors
+    /// Says how many there are.
+    pub fn check_pipelines(&self, seeds: usize) -> Result<(), String> {
+        let settings = self.count();
+        let pipelines = settings.saturating_mul(seeds);
+        match self.is_empty() || pipelines <= PIPELINES {
+            true => Ok(()),
+            false => Err(format!(
+                "sweep: {settings} settings with {seeds} seeds are {pipelines} pipelines, {PIPELINES} at most \
+                 are taken"
+            )),
+        }
+    }
+
+    /// Returns how many settings there are.
+    fn count(&self) -> usize {
+        let sizes = self.keys.iter().map(|(_, values)| values.len());
+        sizes.fold(1, usize::saturating_mul)
     }
 
     /// Returns the settings: every combination of the values, the last key's changing fastest.
@@ -68,13 +93,13 @@ impl TryFrom<toml::Table> for Sweep {
                 flatten(key, value, &mut sweep.keys)?;
             }
         }
-        let sizes = sweep.keys.iter().map(|(_, values)| values.len());
-        let settings = sizes.fold(1_usize, usize::saturating_mul);
+        let settings = sweep.count();
         if settings > MOST {
             return Err(format!(
                 "sweep: its lists make {settings} settings, {MOST} at most are taken"
             ));
         }
+        sweep.check_pipelines(sweep.seeds.len().max(1))?;
         Ok(sweep)
     }
 }
@@ -118,6 +143,10 @@ fn flatten(key: String, value: toml::Value, keys: &mut Vec<(String, Vec<Value>)>
             if keys.iter().any(|(known, _)| *known == key) {
                 return Err(format!("sweep.{key}: it is named twice"));
             }
+            if values.len() > MOST {
+                let count = values.len();
+                return Err(format!("sweep.{key}: {count} values, {MOST} at most are taken"));
+            }
             let values: Result<Vec<Value>, _> = values.into_iter().map(toml::Value::try_into).collect();
             let values = values.map_err(|error| format!("sweep.{key}: {error}"))?;
             let different = |place: usize| !values[..place].contains(&values[place]);
@@ -155,7 +184,12 @@ impl Preset {
     /// [`StageError::File`] if a setting makes no preset.
     pub fn settings(&self) -> Result<Vec<Self>, StageError> {
         let settings = self.sweep.settings().into_iter();
-        settings.map(|setting| self.with(setting)).collect()
+        settings
+            .map(|setting| {
+                self.stop.check().map_err(StageError::access(&self.file))?;
+                self.with(setting)
+            })
+            .collect()
     }
 
     /// Returns the preset with another sweep in the place of its own: keys with their values, and `seeds`, as
@@ -208,7 +242,11 @@ impl Preset {
             Some(processor) => preset.on(processor),
             None => preset,
         };
-        Ok(Self { setting, ..preset })
+        Ok(Self {
+            setting,
+            stop: self.stop.clone(),
+            ..preset
+        })
     }
 
     /// Returns the alias of a part of the pipeline. Of a sweep, the values are in it that the part depends
@@ -318,5 +356,19 @@ mod tests {
             .map(|key| format!("k{key} = [1, 2, 3, 4, 5, 6, 7]"))
             .collect();
         assert!(sweep(&many.join("\n")).unwrap_err().contains("16807 settings"));
+        let seeds = |last: u32| {
+            format!(
+                "{}\nseeds = {:?}",
+                many[..4].join("\n"),
+                (0..last).collect::<Vec<_>>()
+            )
+        };
+        let error = sweep(&seeds(42)).unwrap_err();
+        assert!(
+            error.contains("2401 settings with 42 seeds are 100842 pipelines"),
+            "{error}"
+        );
+        let fit = sweep(&seeds(41)).unwrap();
+        assert!(fit.check_pipelines(41).is_ok() && fit.check_pipelines(1_000_000).is_err());
     }
 }

@@ -7,7 +7,9 @@ use dream_schema::{Dataset, SkippedImage};
 
 use super::{Source, check_source_name, memo};
 use crate::dataset::{self, ClassFolder, Description, Images, Kind, Reading, Skipped};
-use crate::stage::{Refusals, Role, StageError};
+use crate::error::HasKind as _;
+use crate::stage::{Context, Refusals, Role, StageError};
+use crate::stop::Stop;
 use crate::store::Store;
 
 /// A registered image set.
@@ -137,13 +139,9 @@ impl ImageSource {
         self
     }
 
-    /// Says whether both are the same images, as far as is known: by their digests, and where one of them is
-    /// not registered yet, by the place where they lie and the classes that are read of it.
+    /// Says whether both are the same images, as far as is known.
     pub(in crate::stage) fn is_same(&self, other: &Self) -> bool {
-        match self.is_registered() && other.is_registered() {
-            true => self.digest() == other.digest(),
-            false => self.path() == other.path() && self.classes() == other.classes(),
-        }
+        super::is_same(&self.0, &other.0)
     }
 
     /// Returns the names of its classes.
@@ -331,6 +329,7 @@ impl ImageSource {
             },
             skip_bad: self.0.skipped.is_some(),
             partial: false,
+            stop: Stop::default(),
         }
     }
 
@@ -357,8 +356,13 @@ impl ImageSource {
     ///
     /// # Errors
     /// If they cannot be read or have changed, or others than those on record cannot be decoded.
-    pub fn verify_images(&self) -> Result<(), StageError> {
-        let description = memo::description(Path::new(&self.0.path), &self.reading())?;
+    pub(in crate::stage) fn verify_images(&self, ctx: &Context<'_>) -> Result<(), StageError> {
+        let stopped = &|| ctx.progress.cancelled();
+        let read = memo::description_until(Path::new(&self.0.path), &self.reading(), stopped);
+        let description = match read {
+            Err(error) if error.kind() == crate::Kind::Interrupted => return Err(StageError::Interrupted),
+            read => read?,
+        };
         self.check_digest(hex(&description.digest))?;
         if let Some(recorded) = &self.0.skipped
             && *recorded != skipped(&description)

@@ -7,7 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::dataset::{DatasetError, Description, Reading, describe};
+use crate::dataset::{DatasetError, Description, Reading, describe_until};
+use crate::stop::Stop;
 
 /// The sets that this process has read.
 static READ: Memo = Memo(Mutex::new(Vec::new()));
@@ -17,11 +18,22 @@ static READ: Memo = Memo(Mutex::new(Vec::new()));
 /// # Errors
 /// As [`describe`].
 pub(super) fn description(path: &Path, reading: &Reading) -> Result<Arc<Description>, DatasetError> {
+    description_until(path, reading, &|| reading.stop.is_asked())
+}
+
+/// The same, given up once `stopped` says so.
+pub(super) fn description_until(
+    path: &Path,
+    reading: &Reading,
+    stopped: &dyn Fn() -> bool,
+) -> Result<Arc<Description>, DatasetError> {
     let reading = Reading {
         kind: Some(reading.kind_at(path)?),
+        // Whoever asks to stop is gone when the next one asks.
+        stop: Stop::default(),
         ..reading.clone()
     };
-    READ.get(path, &reading, || describe(path, &reading))
+    READ.get(path, &reading, || describe_until(path, &reading, stopped))
 }
 
 /// The sizes of classes by the digest of their set and the split.
@@ -135,7 +147,7 @@ fn stamp(metadata: &Metadata) -> io::Result<String> {
 mod tests {
     use super::*;
     use crate::bitmap::Bitmap;
-    use crate::dataset::Kind;
+    use crate::dataset::{Kind, describe};
     use crate::exchange::encode_png;
 
     #[test]

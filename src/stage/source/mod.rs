@@ -111,6 +111,19 @@ pub trait Source: Sized {
     }
 }
 
+/// Says whether both are the same, as far as is known: by their digests, and where one of them is not
+/// registered yet, by its name, under which a store has one thing alone and refuses others, or by the place
+/// where it lies and the classes that are read of it.
+pub(super) fn is_same(one: &Dataset, other: &Dataset) -> bool {
+    match one.digest.is_empty() || other.digest.is_empty() {
+        false => one.digest == other.digest,
+        true => {
+            let named = !one.name.is_empty() && one.name == other.name;
+            named || one.path == other.path && one.classes == other.classes
+        }
+    }
+}
+
 /// Returns the registered entry with that digest. Of several, the one that was `named`, or that a role
 /// `ood/NAME` names; but one that is where the store says comes before: it may have been moved, or have come
 /// with another machine's store.
@@ -163,4 +176,60 @@ pub fn check_source_name(store: &Store, name: &str) -> Result<(), StageError> {
         return Ok(());
     }
     Ok(crate::store::check_name(name)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::Kind;
+    use crate::dataset::Reading;
+    use crate::error::HasKind as _;
+    use crate::stop::Stop;
+
+    /// What `--check` looks at has no digest: one set by a path and by its registered name are still one.
+    #[test]
+    fn a_set_by_its_path_is_the_one_that_is_registered_under_its_name() {
+        let entry = |name: &str, path: &str, digest: &str| Dataset {
+            name: name.into(),
+            path: path.into(),
+            digest: digest.into(),
+            ..Dataset::default()
+        };
+        let registered = entry("garments", "/there", "12");
+        for (other, same) in [
+            (entry("garments", "/here", ""), true),
+            (entry("clothes", "/there", ""), true),
+            (entry("clothes", "/here", ""), false),
+            (entry("clothes", "/here", "12"), true),
+            (entry("garments", "/there", "34"), false),
+            (entry("", "/here", ""), false),
+        ] {
+            assert_eq!(is_same(&registered, &other), same, "{other:?}");
+            assert_eq!(is_same(&other, &registered), same, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_registered_where_somebody_has_asked_to_stop() {
+        let store = Store::in_memory().unwrap();
+        let data = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("data");
+        // Between the checks of the set's two stretches.
+        let asked = AtomicUsize::new(0);
+        let stop = Stop::when(move || asked.fetch_add(1, Ordering::Relaxed) > 0);
+        let reading = Reading {
+            stop,
+            ..Reading::default()
+        };
+        let set = register_images(&store, "garments", &data.join("fashion-mini"), &reading);
+        let stop = Stop::when(|| true);
+        let weights = data.join("tiny-sd/unet/diffusion_pytorch_model.safetensors");
+        let digest = state::digest(&weights, &|| stop.is_asked());
+        let model = register_model(&store, "tiny", &data.join("tiny-sd"), None, &stop);
+        for error in [set.err(), digest.err(), model.err()] {
+            assert_eq!(error.unwrap().kind(), Kind::Interrupted);
+        }
+        assert!(store.datasets().unwrap().is_empty());
+    }
 }

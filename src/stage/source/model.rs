@@ -8,6 +8,7 @@ use super::{Source, check_source_name};
 use crate::diffusion::{DiffusionError, Outline, Pipeline, PipelineOptions};
 use crate::engine::Engine;
 use crate::stage::{Context, StageError};
+use crate::stop::Stop;
 use crate::store::Store;
 
 /// The kind under which a diffusion model is registered, whatever its layout.
@@ -44,8 +45,9 @@ pub fn register_model(
     name: &str,
     path: &Path,
     tokenizer: Option<&Path>,
+    stop: &Stop,
 ) -> Result<ModelSource, StageError> {
-    let source = read_model(store, name, path, tokenizer)?;
+    let source = read_model(store, name, path, tokenizer, stop)?;
     store.put_dataset(source.entry())?;
     Ok(source)
 }
@@ -59,6 +61,7 @@ pub(in crate::stage) fn read_model(
     name: &str,
     path: &Path,
     tokenizer: Option<&Path>,
+    stop: &Stop,
 ) -> Result<ModelSource, StageError> {
     check_source_name(store, name)?;
     let source = Dataset {
@@ -70,6 +73,7 @@ pub(in crate::stage) fn read_model(
         tokenizer: tokenizer.map(|folder| folder.display().to_string()),
         ..Dataset::default()
     };
+    stop.check().map_err(StageError::access(path))?;
     Ok(ModelSource(source))
 }
 

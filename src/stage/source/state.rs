@@ -9,6 +9,7 @@ use crate::diffusion::PartKind;
 use crate::file_digest::file_digest;
 use crate::nn::{self, Misfit, ResNetConfig, State, StateFile};
 use crate::stage::StageError;
+use crate::stop::Stop;
 use crate::store::Store;
 
 /// The kind under which the weights of a network are registered.
@@ -57,12 +58,17 @@ impl Source for StateSource {
 ///
 /// # Errors
 /// If the file holds no tensors, or a part of a diffusion model, or the name belongs to another one.
-pub fn register_state(store: &Store, name: Option<&str>, path: &Path) -> Result<StateSource, StageError> {
+pub fn register_state(
+    store: &Store,
+    name: Option<&str>,
+    path: &Path,
+    stop: &Stop,
+) -> Result<StateSource, StageError> {
     if let Some(name) = name {
         check_source_name(store, name)?;
     }
     StateSource::glance(path).open()?;
-    let digest = digest(path)?;
+    let digest = digest(path, &|| stop.is_asked())?;
     let source = Dataset {
         name: name.map_or_else(|| own_name(path, &digest), str::to_owned),
         kind: STATE_KIND.to_owned(),
@@ -148,7 +154,7 @@ impl StateSource {
     /// If the file cannot be read or has changed, or the weights are others.
     pub(in crate::stage) fn load(&self, config: &ResNetConfig, use_of: UseOf) -> Result<State, StageError> {
         let path = Path::new(self.path());
-        self.check_digest(digest(path)?)?;
+        self.check_digest(digest(path, &|| false)?)?;
         let state = self.open()?.read(config, use_of.new_head());
         state.map_err(|error| self.misfit(error, use_of))
     }
@@ -158,13 +164,15 @@ impl StateSource {
             return error.into();
         };
         let hint = match (&misfit, use_of) {
-            (Misfit::Head { .. }, UseOf::Start { new_head: false }) => "; new_head leaves the last layer out",
+            (Misfit::Head { .. }, UseOf::Start { new_head: false }) => {
+                "; training.new_head leaves the last layer out"
+            }
             (Misfit::Head { found, .. }, UseOf::Classifier) if !found.is_empty() => {
                 "; it has an output for each class of the set that is said to be in-distribution"
             }
             (Misfit::Head { .. }, UseOf::Classifier) => {
                 "; what is observed is a whole classifier: a training that starts from these weights with \
-                 new_head gives them a last layer"
+                 training.new_head gives them a last layer"
             }
             (Misfit::Body { channels: None, .. }, UseOf::Start { .. }) => {
                 "; training.depth, training.width, training.form and training.stem say which is wanted"
@@ -178,12 +186,16 @@ impl StateSource {
             "" => String::new(),
             name => format!(" `{name}`"),
         };
-        StageError::Mismatch(format!("the weights{name} ({}): {misfit}{hint}", self.path()))
+        let words = format!("the weights{name} ({}): {misfit}{hint}", self.path());
+        match hint.contains("new_head") {
+            true => StageError::OtherHead(words),
+            false => StageError::Mismatch(words),
+        }
     }
 }
 
 /// BLAKE3 of a file, in hex.
-fn digest(path: &Path) -> Result<String, StageError> {
-    let digest = file_digest(path).map_err(StageError::access(path))?;
+pub(super) fn digest(path: &Path, stopped: &dyn Fn() -> bool) -> Result<String, StageError> {
+    let digest = file_digest(path, stopped).map_err(StageError::access(path))?;
     Ok(digest.to_hex().to_string())
 }

@@ -1,16 +1,17 @@
 //! Pictures that several devices make together.
 
-use dream_schema::Table;
+use dream_schema::{Latent, Table};
 
 use super::*;
 use crate::engine::Engine;
 use crate::stage::embed::{self, ClassWord, Tokens};
+use crate::stop::Stop;
 
 /// A store with class embeddings and the question for six pictures of them.
 pub(in crate::stage) fn asked() -> (Bench, RunSpec) {
     let bench = Bench::new();
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/tiny-sd");
-    let model = register_model(&bench.store, "tiny", &model, None).unwrap();
+    let model = register_model(&bench.store, "tiny", &model, None, &Stop::default()).unwrap();
     let classes = ["tshirt", "dress"].map(|word| ClassWord {
         name: word.into(),
         word: word.into(),
@@ -50,6 +51,22 @@ fn devices_share_a_run_and_it_is_the_one_that_a_single_device_makes() {
     });
     assert!(alone.digest.is_some());
     assert_eq!((alone.id, alone.digest), (shared.id, shared.digest));
+}
+
+#[test]
+fn a_batch_that_is_filled_up_gives_the_same_latents() {
+    let (bench, plain) = asked();
+    let mut filled = plain.clone();
+    // Six pictures, four at once: two are missing in the end.
+    filled.params["batch"] = 4.into();
+    let made = |spec: &RunSpec| {
+        let run = bench.run(spec, &Watch::new(usize::MAX)).unwrap();
+        let rows: Vec<Latent> = bench.store.rows(run.id, None).unwrap();
+        (run.id, rows.into_iter().map(|row| row.data).collect::<Vec<_>>())
+    };
+    let [(plain, alone), (filled, together)] = [made(&plain), made(&filled)];
+    assert_ne!(plain, filled, "what results depend on is part of the id");
+    assert!(alone.len() == 6 && alone == together);
 }
 
 #[test]

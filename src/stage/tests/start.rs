@@ -1,5 +1,6 @@
 use super::*;
 use crate::nn::{from_safetensors, to_safetensors};
+use crate::stop::Stop;
 
 /// Trains for one epoch and exports the network; the run's spec, and the file.
 fn exported(bench: &Bench, set: &Path, folder: &Path) -> PathBuf {
@@ -17,7 +18,7 @@ fn exported(bench: &Bench, set: &Path, folder: &Path) -> PathBuf {
 fn training_starts_from_weights_in_a_file() {
     let (set, folder, bench) = (pictures(10), tempfile::tempdir().unwrap(), Bench::new());
     let path = exported(&bench, set.path(), folder.path());
-    let weights = register_state(&bench.store, None, &path).unwrap();
+    let weights = register_state(&bench.store, None, &path, &Stop::default()).unwrap();
     assert!(weights.name().starts_with("trained-"), "{}", weights.name());
     let images = ImageSource::named(&bench.store, "set").unwrap();
     // A rate too small to move: what comes out is what went in.
@@ -64,7 +65,7 @@ fn training_starts_from_weights_in_a_file() {
     }
     let other = folder.path().join("wide.safetensors");
     std::fs::write(&other, to_safetensors(&wide).unwrap()).unwrap();
-    let wide = register_state(&bench.store, Some("wide"), &other).unwrap();
+    let wide = register_state(&bench.store, Some("wide"), &other, &Stop::default()).unwrap();
     let error = said(&still, &wide);
     for word in ["wide.safetensors", "fc.weight", "[6]", "[3]", "new_head"] {
         assert!(error.contains(word), "{word}: {error}");

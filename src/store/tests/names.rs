@@ -153,7 +153,7 @@ fn only_stores_of_known_formats_are_opened() {
     ));
     assert!(matches!(
         Store::open(directory.path()),
-        Err(StoreError::NotAStore { .. })
+        Err(StoreError::IsFolder { .. })
     ));
     for other in [b"".as_slice(), b"text", &[7; 5_000]] {
         std::fs::write(&path, other).unwrap();

@@ -76,6 +76,7 @@ pub fn run_preset(
     }
     let preset = presets.swap_remove(0);
     work(py, &listener, |told| {
+        let preset = preset.until(told.stop());
         let refused = check_all(std::slice::from_ref(&preset), &library, &[seed], Room::default())?;
         if !refused.is_empty() {
             return Err(StageError::Refused(refused).into());
@@ -109,7 +110,9 @@ pub fn planned(
     let preset = preset(&file, settings, seeds)?;
     let presets = preset.settings().map_err(raised)?;
     let seeds = self::seeds(&preset);
-    work(py, &listener, |_| {
+    work(py, &listener, |told| {
+        let until = |preset: Preset| preset.until(told.stop());
+        let (preset, presets) = (until(preset), presets.into_iter().map(until).collect::<Vec<_>>());
         let check = || match check_all(&presets, &library, &seeds, Room::default())? {
             none if none.is_empty() => Ok(()),
             refused => Err(StageError::Refused(refused)),

@@ -309,17 +309,18 @@ pub fn register(
     skip_bad: bool,
 ) -> PyResult<String> {
     let library = store.get().to_write()?;
-    let reading = Reading {
-        skip_bad,
-        ..Reading::default()
-    };
     let path = path.canonicalize().map_err(|source| {
         raised(AskError::Path {
             path: path.clone(),
             source,
         })
     })?;
-    work(py, &listener, |_| {
+    work(py, &listener, |told| {
+        let reading = Reading {
+            skip_bad,
+            stop: told.stop(),
+            ..Reading::default()
+        };
         let source = stage::register_images(&library, name, &path, &reading)?;
         Ok::<_, Error>(serde_json::json!(source.entry()).to_string())
     })

@@ -9,6 +9,7 @@ use std::thread::{self, Builder};
 use std::time::Duration;
 
 use dream_ood::stage::Progress;
+use dream_ood::stop::Stop;
 use dream_ood::{Error, Kind};
 use pyo3::prelude::*;
 
@@ -36,6 +37,12 @@ pub struct Told {
 }
 
 impl Told {
+    /// Returns the wish to stop that it carries.
+    pub fn stop(self: &Arc<Self>) -> Stop {
+        let told = self.clone();
+        Stop::when(move || told.cancelled())
+    }
+
     fn add(&self, event: Event) {
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         match (events.back_mut(), event) {

@@ -105,6 +105,7 @@ pub fn pipeline(
     seeds: impl IntoIterator<Item = u64>,
 ) -> Result<Vec<RunId>> {
     let mut evaluations = Vec::new();
+    let preset = preset.clone().until(session.stop());
     for seed in seeds {
         let setting = match preset.setting.in_words() {
             none if none.is_empty() => none,

@@ -159,7 +159,7 @@ impl Import {
             // An import of the same file has the name by right.
             if let Some(alias) = &taken.alias
                 && session.named(alias)?.is_some()
-                && let Some(fault) = session.alias_fault(alias, import::id(&session.store, question)?)?
+                && let Some(fault) = session.alias_fault(alias, import::id(&session.context(), question)?)?
             {
                 bail!(Usage(format!("--alias {fault}")));
             }

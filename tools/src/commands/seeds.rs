@@ -32,6 +32,8 @@ impl Seeds {
                 u64::MAX
             )));
         };
+        let sweep = &preset.sweep;
+        sweep.check_pipelines(number as usize).map_err(Usage)?;
         Ok((first..=last).collect())
     }
 }

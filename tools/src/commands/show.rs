@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use dream_ood::ask::State;
 use dream_ood::exchange;
+use dream_ood::input;
 use dream_ood::stage::{evaluate, name_of_source};
 use dream_ood::store::Readable;
 use dream_schema::{Image, Run, Status, Table};
@@ -45,7 +46,7 @@ impl Show {
     }
 
     fn picture(&self, session: &Session<'_>) -> Result<Verdict> {
-        let bytes = std::fs::read(Path::new(&self.what)).with_context(|| self.what.clone())?;
+        let bytes = input::whole(Path::new(&self.what), input::PICTURE).with_context(|| self.what.clone())?;
         let decoded = exchange::decode_png(&bytes).with_context(|| self.what.clone())?;
         let ours = decoded
             .text
@@ -68,7 +69,7 @@ impl Show {
                 "the same picture in another file".to_owned()
             }
             Some(_) => "another picture: this one was changed, or made anew elsewhere".to_owned(),
-            None => format!("none here: the run is {} in this store", run.status),
+            None => format!("none here: the run {} in this store", run.status.in_words()),
         };
         let from = match named("synthesis") {
             Some(synthesis) => synthesis.to_owned(),

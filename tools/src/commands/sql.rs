@@ -1,6 +1,6 @@
 //! `dream sql "SELECT ..."`.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -34,6 +34,9 @@ pub struct Sql {
     spill: Option<PathBuf>,
 }
 
+/// Bytes of a query on standard input at most, which may have no end.
+const LONGEST: u64 = 16 << 20;
+
 /// The stored metrics once more, of the scores. Sets that count as in-distribution have no AUROC of their
 /// own.
 const METRICS_OF_SCORES: &str = "\
@@ -61,7 +64,17 @@ impl Sql {
 
     pub fn execute(&self, globals: &Globals) -> Result<Verdict> {
         let query = match self.query.as_str() {
-            "-" => io::read_to_string(io::stdin()).context("standard input")?,
+            "-" => {
+                let mut text = String::new();
+                let mut input = io::stdin().lock().take(LONGEST + 1);
+                input.read_to_string(&mut text).context("standard input")?;
+                if text.len() as u64 > LONGEST {
+                    bail!(Usage(format!(
+                        "standard input: a query has {LONGEST} bytes at most"
+                    )));
+                }
+                text
+            }
             query => query.to_owned(),
         };
         if let Some(folder) = self.spill.as_ref().filter(|folder| !folder.is_dir()) {

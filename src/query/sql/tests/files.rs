@@ -218,3 +218,36 @@ fn rows_whose_number_is_none_are_found_where_statistics_leave_them_out() {
         assert_eq!(ask(folder.path(), &sql).unwrap(), ids, "{condition}");
     }
 }
+
+#[test]
+fn a_broken_file_refuses_its_own_table_alone() {
+    let s = sample();
+    let folder = tempfile::tempdir().unwrap();
+    export(&s, folder.path());
+    let at = |name: &str| folder.path().join(name);
+    std::fs::copy(at("outliers-export.parquet"), at("outliers-2.parquet")).unwrap();
+    let file = std::fs::File::options()
+        .write(true)
+        .open(at("outliers-2.parquet"))
+        .unwrap();
+    file.set_len(100).unwrap();
+    let asked = |sql: &str| ask(folder.path(), sql);
+    let sql = "SELECT count(*) FROM features";
+    assert_eq!(asked(sql).unwrap(), lines(&s, sql));
+    for sql in [
+        "SELECT count(*) FROM outliers",
+        "SELECT count(*) FROM features f JOIN outliers o ON o.index = f.index",
+    ] {
+        let said = asked(sql).unwrap_err().to_string();
+        assert!(said.contains("outliers-2.parquet"), "{said}");
+    }
+    // A name that says no table: it may be of any whose files have such names.
+    std::fs::rename(at("outliers-2.parquet"), at("more.parquet")).unwrap();
+    assert!(asked("SELECT count(*) FROM outliers").is_ok());
+    std::fs::rename(at("outliers-export.parquet"), at("some.parquet")).unwrap();
+    assert!(
+        asked("SELECT count(*) FROM outliers").is_err() && asked("SELECT count(*) FROM features").is_ok()
+    );
+    let said = ask(&at("more.parquet"), "SELECT 1").unwrap_err().to_string();
+    assert!(said.contains("more.parquet"), "{said}");
+}

@@ -13,6 +13,8 @@ use dream_ood::stage::{
     ImageSource, MODEL_KIND, STATE_KIND, Source as _, check_source_name, notes_on_images, register_images,
     register_model, register_state,
 };
+use dream_ood::stop::Stop;
+use dream_ood::store::check_name;
 
 use crate::globals::{Format, Globals};
 use crate::output;
@@ -77,14 +79,22 @@ impl Add {
         }
         let session = Session::writing(globals)?;
         check_source_name(&session.store, name).map_err(|error| Usage(error.to_string()))?;
+        let stop = session.stop();
         let entry = match kind {
-            Some(MODEL_KIND) => register_model(&session.store, name, &path, tokenizer.as_deref())?
+            Some(MODEL_KIND) => register_model(&session.store, name, &path, tokenizer.as_deref(), &stop)?
                 .entry()
                 .clone(),
-            Some(STATE_KIND) => register_state(&session.store, Some(name), &path)?.entry().clone(),
-            kind => register_images(&session.store, name, &path, &self.reading(kind)?)?
+            Some(STATE_KIND) => register_state(&session.store, Some(name), &path, &stop)?
                 .entry()
                 .clone(),
+            kind => {
+                let reading = Reading {
+                    stop: stop.clone(),
+                    ..self.reading(kind)?
+                };
+                let source = register_images(&session.store, name, &path, &reading)?;
+                source.entry().clone()
+            }
         };
         if kind == Some(MODEL_KIND) {
             let files: Vec<String> = diffusion::weight_files(&path)
@@ -137,6 +147,7 @@ impl Add {
             };
             let file = place(Path::new(file))?;
             let split = split.unwrap_or_else(|| dataset::split_of_list(&file));
+            check_name(&split).map_err(|error| Usage(format!("--list {list}: {error}")))?;
             if lists.insert(split.clone(), file).is_some() {
                 bail!(Usage(format!(
                     "--list: two lists are of the split {split}; `--list SPLIT=FILE` names it"
@@ -159,6 +170,7 @@ impl Add {
             },
             skip_bad: self.skip_bad,
             partial: self.partial,
+            stop: Stop::default(),
         })
     }
 }

@@ -89,6 +89,7 @@ impl Detect {
             Some(_) => self.base.existing(globals)?,
             None => self.base.writing(globals)?,
         };
+        let preset = preset.until(session.stop());
         let pictures = self.pictures().map(|(_, name)| session.resolve(name));
         let pictures = pictures.transpose()?;
         let wanted = Wanted { by_method, pictures };

@@ -52,6 +52,7 @@ impl Encode {
         ];
         let params = self.base.apply(&preset.encode, &options)?;
         let session = self.base.existing(globals)?;
+        let preset = preset.until(session.stop());
         let store = &session.store;
         let embeddings = session.resolve(&self.embeddings)?;
         self.base.run(&session, |reach| {

@@ -98,6 +98,7 @@ impl Evaluate {
         let preset = self.base.preset(globals)?;
         let mut settings = self.settings(&preset)?;
         let session = self.base.existing(globals)?;
+        let preset = preset.until(session.stop());
         if self.asks_for_all() && self.stored.activations.is_none() {
             let there = There::of_classifier(settings.validation_split.is_some());
             settings.scores = all_scores(&session, there);

@@ -68,6 +68,7 @@ impl Observe {
         }
         let preset = self.base.preset(globals)?;
         let session = self.base.existing(globals)?;
+        let preset = preset.until(session.stop());
         let store = &session.store;
         let detector = self
             .detector

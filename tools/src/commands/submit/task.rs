@@ -131,6 +131,7 @@ impl Work<'_> {
             Ok(())
         };
         preset
+            .until(session.stop())
             .run_step(&session.context(), seed, task.step, shard, &mut told)
             .map_err(Failed::of)
     }
