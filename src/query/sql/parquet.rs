@@ -104,6 +104,7 @@ impl Folder {
         let known: Vec<&str> = self.tables.keys().map(String::as_str).collect();
         match folder::said_table(path, &known) {
             Some(said) => said == table,
+            None if folder::stem(path) == table => true,
             None => self.tables.get(table).is_some_and(|table| {
                 let says_nothing = |file: &ParquetFile| folder::said_table(file.path(), &known).is_none();
                 table.files.iter().any(says_nothing)
