@@ -1,5 +1,5 @@
-//! Detection scores of another program: `.npz` as OpenOOD writes them (`pred`, `conf`, `label`), CSV, or one set
-//! of many in a pickle (`openood.rs`).
+//! Detection scores of another program: `.npz` as OpenOOD writes them (`pred`, `conf`, `label`), CSV, or one
+//! set of many in a pickle (`openood.rs`).
 
 use std::path::Path;
 

@@ -27,9 +27,9 @@ use crate::session::{Session, Usage};
 /// integers; tables have a column `vector`, and `class_name` or `class_id`. Images lie in a folder for each
 /// class, called by its number or name. Scores are .npz as OpenOOD writes them (conf, pred, label) or a
 /// table; of a folder of them each file is a set and becomes a run, and so does each set of the pickle that
-/// OpenOOD's `eval_ood.py --save-score` writes; `dream evaluate --id-scores` measures them. Activations are arrays `features` and `logits` (`[images, numbers]`, one of them at least) and
-/// integers `labels`, with the last layer `fc.weight` and `fc.bias` where it is at hand; or a table with such
-/// columns.
+/// OpenOOD's `eval_ood.py --save-score` writes; `dream evaluate --id-scores` measures them. Activations are
+/// arrays `features` and `logits` (`[images, numbers]`, one of them at least) and integers `labels`, with the
+/// last layer `fc.weight` and `fc.bias` where it is at hand; or a table with such columns.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = place::HELP)]
 pub struct Import {
