@@ -128,7 +128,8 @@ fn sets_that_share_their_scores_are_no_more_than_the_file_has() {
     let bench = Bench::new();
     // An array of 60 scores, in a list three times, which is the value of `id.test` and of each near set.
     let array = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R(K\x01K\x3c\x85\
-        cnumpy\ndtype\nU\x02f4K\x00K\x01\x87R(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89C\xf0";
+        cnumpy\ndtype\nU\x02f4K\x00K\x01\x87R(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xff\
+        K\x00tb\x89C\xf0";
     let shared = |sets: usize| {
         let mut pickle = b"\x80\x02}(U\x02id}(U\x04test](".to_vec();
         pickle.extend(
