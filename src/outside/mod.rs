@@ -20,6 +20,7 @@ use crate::exchange::records::{Records, conform};
 use crate::exchange::{ArrayFile, NpyVectors, ParquetRows, safetensors};
 use crate::pickle::Pickle;
 use crate::stage::classes::read_classes;
+use crate::stage::import::{Question, Rows, ScoresOf, check_scores, saved_sets};
 use crate::stage::pipeline::Preset;
 use crate::{content, nn, store};
 
@@ -73,6 +74,7 @@ readers! {
     "record" "bin" record;
     "records" "parquet" records;
     "safetensors" "safetensors" vectors;
+    "saved_scores" "pkl" saved_scores;
     "state" "pth" state;
     "store" "redb" whole_store;
     "torch_pickle" "pkl" torch_pickle;
@@ -179,6 +181,22 @@ fn preset(path: &Path) -> Outcome {
 
 fn vectors(path: &Path) -> Outcome {
     safetensors::read_vectors(path).map(drop).map_err(text)
+}
+
+/// The scores of several sets in a pickle.
+fn saved_scores(path: &Path) -> Outcome {
+    let found = saved_sets(path).map_err(text)?;
+    let found = found.ok_or_else(|| "a file of something else".to_owned())?;
+    found.sets.iter().try_for_each(|set| {
+        let rows = Rows::Scores(ScoresOf {
+            dataset: "set",
+            split: "test",
+            score: "score",
+            network: None,
+            member: Some(&set.member),
+        });
+        check_scores(&Question { file: path, rows }).map_err(text)
+    })
 }
 
 fn state(path: &Path) -> Outcome {

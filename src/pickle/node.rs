@@ -61,6 +61,10 @@ impl<'p> Node<'p> {
         }
     }
 
+    pub(crate) fn is_none(self) -> bool {
+        matches!(self.value(), Value::None)
+    }
+
     pub(crate) fn truth(self) -> Option<bool> {
         match self.value() {
             Value::Bool(truth) => Some(*truth),

@@ -18,6 +18,7 @@ pub fn of(reader: &str) -> Vec<Vec<u8>> {
             files.push(PICKLED.to_vec());
             files
         }
+        "saved_scores" => fixtures(&["ood/saved_scores.pkl"]),
         "cifar_binary" => vec![(0..3073).map(|i| (i % 10) as u8).collect()],
         "cifar_python" => (0..6)
             .flat_map(|p| fixtures(&[&format!("dataset/cifar/protocol{p}.pickle")]))

@@ -1,6 +1,6 @@
 //! What other programs made becomes runs, and the pipeline goes on from them.
 
-use crate::support::{bad, data, demo, folder, good, json, store};
+use crate::support::{bad, data, demo, dream, folder, good, json, store};
 
 #[test]
 fn the_pipeline_goes_on_from_imported_vectors_without_a_model() {
@@ -102,7 +102,10 @@ fn options_and_files_that_cannot_be_imported_are_named() {
             .contains("cannot be imported as latents; class_embeddings, features")
     );
     assert!(bad(path, 2, &["import", "features", "a.npy", "--score", "msp"]).contains("--score"));
-    assert!(bad(path, 2, &["import", "scores", "a.npz"]).contains("--dataset"));
+    let said = bad(path, 2, &["import", "scores", "a.npz"]);
+    assert!(said.contains("a.npz") && !said.contains("--dataset"), "{said}");
+    std::fs::write(path.join("a.csv"), "conf\n1\n").unwrap();
+    assert!(bad(path, 2, &["import", "scores", "a.csv"]).contains("--dataset"));
     let table = "name\ttoken_word\na\tbag\nb\tbag\n";
     std::fs::write(path.join("c.tsv"), table).unwrap();
     let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 307328\n";
@@ -322,4 +325,58 @@ fn a_folder_of_scores_becomes_a_row_of_the_table() {
     good(path, &["rm", "t-shirt", "--cascade", "--yes"]);
     bad(path, 2, &["show", "t"]);
     good(path, &["verify"]);
+}
+
+#[test]
+fn the_sets_of_a_pickle_of_openood_become_runs() {
+    let folder = folder();
+    let path = folder.path();
+    let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/ood");
+    std::fs::copy(fixtures.join("saved_scores.pkl"), path.join("msp.pkl")).unwrap();
+    let import = [
+        "import",
+        "scores",
+        "msp.pkl",
+        "--network",
+        "theirs",
+        "--alias",
+        "m",
+    ];
+    let said = bad(path, 2, &import);
+    assert!(said.contains("--dataset NAME is needed"), "{said}");
+    let said = bad(path, 2, &[&import[..], &["--dataset", "tin"]].concat());
+    assert!(said.contains("tin is a set beside"), "{said}");
+    let all = [&import[..], &["--dataset", "cifar10"]].concat();
+    let output = dream(path, &all);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{told}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 6);
+    for said in [
+        "`cifar10` (in-distribution) is in run",
+        "`tin` (near) is in run",
+        "passed over",
+    ] {
+        assert!(told.contains(said), "{told}");
+    }
+    // The command that is told measures them.
+    let command = told
+        .lines()
+        .find_map(|line| line.split_once("measured by: dream "));
+    let command = command.unwrap().1.split(';').next().unwrap();
+    let evaluate: Vec<&str> = command.split_whitespace().collect();
+    let rows = json(path, &evaluate);
+    let expected = std::fs::read_to_string(fixtures.join("saved_scores.json")).unwrap();
+    let expected: serde_json::Value = serde_json::from_str(&expected).unwrap();
+    for group in ["near", "far"] {
+        let is_it = |row: &&serde_json::Value| {
+            row["metric"] == "auroc" && row["group"] == group && row["dataset"].is_null()
+        };
+        let found = rows.iter().find(is_it).unwrap()["mean"].as_f64().unwrap();
+        let off = (found - expected["id"][group]["mean"]["auroc"].as_f64().unwrap()).abs();
+        assert!(off < 1e-12, "{group}: {found}");
+    }
+    assert_eq!(rows[0]["score"], "msp");
+    let swapped = ["evaluate", "--id-scores", "m-mnist", "--ood-scores", "m-cifar10"];
+    let said = bad(path, 2, &swapped);
+    assert!(said.contains("seem to be swapped"), "{said}");
 }

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use super::ExchangeError;
 use crate::floats::{Format, whole};
 use crate::pickle::List;
+use crate::pickle::numpy::RawArray;
 
 /// What the numbers of an array are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,6 +128,12 @@ impl ArrayFile {
     /// If it cannot be read, is no file of arrays, or speaks of more numbers than are in it.
     pub fn open(path: &Path) -> Result<Self, ExchangeError> {
         open::open(path)
+    }
+
+    /// Returns a file of these arrays of the pickle at `path`.
+    pub(crate) fn of_pickled(path: &Path, arrays: Vec<(String, RawArray<'_>)>) -> Self {
+        let (arrays, held) = pickled::hold(arrays);
+        Self::of(path, arrays, Vec::new(), Box::new(held))
     }
 
     /// A file with these arrays and lists.

@@ -27,6 +27,25 @@ pub(super) fn open(path: &Path) -> Result<(Vec<Array>, Vec<List>, Pickled), Exch
     let mut found = Vec::new();
     let mut seen = std::collections::HashSet::new();
     walk(pickle.root(), "", 0, &mut seen, &mut found);
+    // Arrays may share their numbers, and are held apart: no more of them than there is in the file.
+    let size = |(_, array): &(String, RawArray<'_>)| array.bytes.len();
+    if found.iter().map(size).fold(0, usize::saturating_add) > bytes.len() {
+        let (what, expected) = ("the arrays", "numbers of its own for each");
+        return Err(ExchangeError::format(
+            path,
+            what,
+            expected,
+            "more than the file has",
+        ));
+    }
+    let (arrays, held) = hold(found);
+    let mut lists = pickle.root().lists();
+    lists.retain(|list| arrays.iter().all(|array| array.name != list.name));
+    Ok((arrays, lists, held))
+}
+
+/// Takes in arrays with their names.
+pub(super) fn hold(found: Vec<(String, RawArray<'_>)>) -> (Vec<Array>, Pickled) {
     let mut held = Pickled {
         floats: BTreeMap::new(),
         integers: BTreeMap::new(),
@@ -59,9 +78,7 @@ pub(super) fn open(path: &Path) -> Result<(Vec<Array>, Vec<List>, Pickled), Exch
             kind,
         });
     }
-    let mut lists = pickle.root().lists();
-    lists.retain(|list| arrays.iter().all(|array| array.name != list.name));
-    Ok((arrays, lists, held))
+    (arrays, held)
 }
 
 fn walk<'p>(

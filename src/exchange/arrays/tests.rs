@@ -224,3 +224,26 @@ fn numbers_of_other_machines_are_turned_around() {
     file.numbers(&file.arrays()[0]).unwrap().fill(&mut read).unwrap();
     assert_eq!(read, [1.5]);
 }
+
+#[test]
+fn arrays_of_a_pickle_that_share_their_numbers_are_no_more_than_the_file_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shared.pkl");
+    let open = |arrays: usize| {
+        // 240 bytes, and arrays of 60 numbers that are each made of them.
+        let mut pickle = [&b"\x80\x02}(U\x05bytesC\xf0"[..], &[0; 240], b"q\x01"].concat();
+        for array in 0..arrays {
+            pickle.extend(format!("U\x03{array:03}").bytes());
+            pickle.extend(
+                b"cnumpy.core.numeric\n_frombuffer\n(h\x01cnumpy\ndtype\nU\x02f4K\x00K\x01\x87RK\x3c\x85\
+                U\x01CtR",
+            );
+        }
+        pickle.extend(b"u.");
+        std::fs::write(&path, pickle).unwrap();
+        ArrayFile::open(&path)
+    };
+    assert_eq!(open(1).unwrap().arrays().len(), 1);
+    let said = open(200).unwrap_err().to_string();
+    assert!(said.contains("more than the file has"), "{said}");
+}

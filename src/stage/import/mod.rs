@@ -10,6 +10,7 @@ mod checker;
 mod classes;
 mod images;
 mod names;
+mod openood;
 mod row;
 mod scores;
 mod table;
@@ -29,6 +30,7 @@ pub use self::activations::{ActivationsOf, Arrays, NetworkOf};
 use self::checker::Checker;
 use self::classes::Classes;
 use self::images::PictureFolder;
+pub use self::openood::{SavedSet, SavedSets, saved_sets};
 use self::row::Vectored;
 pub use self::scores::ScoresOf;
 use self::vectors::VectorFile;
@@ -119,7 +121,8 @@ impl Rows<'_> {
     fn member(&self) -> Option<&str> {
         match self {
             Self::ClassEmbeddings { member, .. } | Self::Vectors { member, .. } => *member,
-            Self::Images { .. } | Self::Scores(_) | Self::Activations(_) => None,
+            Self::Scores(of) => of.member,
+            Self::Images { .. } | Self::Activations(_) => None,
         }
     }
 

@@ -80,14 +80,14 @@ pub(super) fn unread_arrays(file: &ArrayFile, rows: usize, read: &[&[&str]]) -> 
     let beside = file.arrays().iter().filter(|array| {
         array.shape.first() == Some(&rows) && !read.iter().any(|names| array.is_called(names))
     });
-    in_words(beside.map(Array::in_words).collect())
+    in_words("not read", beside.map(Array::in_words).collect())
 }
 
 /// Returns what is to be told of columns that are neither read nor of the table.
 pub(super) fn unread_columns(batch: &RecordBatch, table: &SchemaRef, read: &[&[&str]]) -> Option<String> {
     let beside = beside(batch, table, read).map(|field| format!("`{}` {}", field.name(), field.data_type()));
     let unnamed = unnamed(batch).map(|text| format!("a column without a name, which begins with `{text}`"));
-    in_words(beside.chain(unnamed).collect())
+    in_words("not read", beside.chain(unnamed).collect())
 }
 
 /// Says whether one of the columns that are told of may say the class of each row: numbers in a column
@@ -125,12 +125,13 @@ fn unnamed(batch: &RecordBatch) -> impl Iterator<Item = &str> {
     texts.filter_map(|texts| texts.iter().flatten().find(|text| !text.is_empty()))
 }
 
-fn in_words(names: Vec<String>) -> Option<String> {
+/// Returns what is to be told of all that has these names, if there are any.
+pub(super) fn in_words(what: &str, names: Vec<String>) -> Option<String> {
     let more = names.len().saturating_sub(MOST);
     let shown = names[..names.len() - more].join(", ");
     match (names.is_empty(), more) {
         (true, _) => None,
-        (false, 0) => Some(format!("not read: {shown}")),
-        (false, more) => Some(format!("not read: {shown} and {more} more")),
+        (false, 0) => Some(format!("{what}: {shown}")),
+        (false, more) => Some(format!("{what}: {shown} and {more} more")),
     }
 }

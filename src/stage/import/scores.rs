@@ -1,4 +1,5 @@
-//! Detection scores of another program: `.npz` as OpenOOD writes them (`pred`, `conf`, `label`), or CSV.
+//! Detection scores of another program: `.npz` as OpenOOD writes them (`pred`, `conf`, `label`), CSV, or one
+//! set of many in a pickle (`openood.rs`).
 
 use std::path::Path;
 
@@ -9,6 +10,7 @@ use dream_schema::{Artifact, Score};
 
 use super::activations::NetworkOf;
 use super::names::{CLASS_IDS, LABELS, PREDICTED, SAMPLES, VALUES, labels, unread_arrays, unread_columns};
+use super::openood;
 use super::table::{Agreed, add_classes, check_one, samples};
 use crate::content::Content;
 use crate::exchange::records::{Records, column, is_of_names, named};
@@ -26,6 +28,10 @@ pub struct ScoresOf<'a> {
     pub score: &'a str,
     /// The network that has them, where it is said.
     pub network: Option<NetworkOf<'a>>,
+    /// Which of the sets in the file they are of, where it has several: [`SavedSet::member`].
+    ///
+    /// [`SavedSet::member`]: super::SavedSet::member
+    pub member: Option<&'a str>,
 }
 
 /// Scores, the classes that the network gives, and the true classes, an image each.
@@ -49,13 +55,18 @@ const READ: [&[&str]; 5] = [&VALUES, &PREDICTED, &LABELS, &CLASS_IDS, &SAMPLES];
 /// image without one.
 pub(super) fn read(path: &Path, of: ScoresOf<'_>) -> Result<(Vec<Score>, Vec<String>), StageError> {
     let content = Content::at(path).map_err(ExchangeError::io(path))?;
-    let columns = match Records::is_content(content) {
-        true => of_table(path)?,
-        false => of_arrays(path)?,
+    let columns = match (of.member, Records::is_content(content)) {
+        (Some(member), _) => of_arrays(path, &openood::arrays(path, member)?)?,
+        (None, true) => of_table(path)?,
+        (None, false) => of_arrays(path, &ArrayFile::open(path)?)?,
+    };
+    let of_member = |message: String| match of.member {
+        Some(member) => format!("`{member}`: {message}"),
+        None => message,
     };
     let wrong = |message: String| StageError::File {
         path: path.to_owned(),
-        message,
+        message: of_member(message),
     };
     let count = columns.values.len();
     let lengths = [
@@ -108,7 +119,8 @@ pub(super) fn read(path: &Path, of: ScoresOf<'_>) -> Result<(Vec<Score>, Vec<Str
     let told = columns
         .rounded
         .then(|| "64-bit scores are rounded to 32 bits".to_owned());
-    Ok((rows, told.into_iter().chain(columns.unread).collect()))
+    let told = told.into_iter().chain(columns.unread);
+    Ok((rows, told.map(of_member).collect()))
 }
 
 /// Says whether a number that is written out is another one in 32 bits: neither the same, nor what the
@@ -118,8 +130,7 @@ fn is_rounded(written: f64, kept: f32) -> bool {
     !written.is_nan() && !is_kept()
 }
 
-fn of_arrays(path: &Path) -> Result<Columns, StageError> {
-    let file = ArrayFile::open(path)?;
+fn of_arrays(path: &Path, file: &ArrayFile) -> Result<Columns, StageError> {
     let wrong = |message: String| StageError::File {
         path: path.to_owned(),
         message,
@@ -145,7 +156,7 @@ fn of_arrays(path: &Path) -> Result<Columns, StageError> {
         beyond: values
             .iter()
             .position(|value| array.is_rounded() && value.is_infinite()),
-        unread: unread_arrays(&file, count, &READ),
+        unread: unread_arrays(file, count, &READ),
         values,
     })
 }
@@ -225,6 +236,7 @@ mod tests {
         split: "test",
         score: "energy",
         network: None,
+        member: None,
     };
 
     /// Value, class that the network gives and true class of each score in a file of these bytes.

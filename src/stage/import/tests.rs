@@ -1,5 +1,6 @@
 mod activations;
 mod evaluation;
+mod openood;
 mod scores;
 
 use std::path::PathBuf;

@@ -112,6 +112,7 @@ pub fn import_scores(
         split,
         score,
         network: None,
+        member: None,
     };
     take(py, (store.get(), &machine, &listener), &file, Rows::Scores(of))
 }

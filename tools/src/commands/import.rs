@@ -14,7 +14,7 @@ use dream_ood::stage::import::{
 use dream_ood::store::check_alias;
 use dream_schema::RunId;
 
-use self::score_files::Taken;
+use self::score_files::{Files, Taken};
 use super::{Verdict, place};
 use crate::globals::Globals;
 use crate::session::{Session, Usage};
@@ -26,10 +26,10 @@ use crate::session::{Session, Usage};
 /// are [classes, n, m] or [classes, m] in the order of the classes, or [n, m] beside an array `labels` of
 /// integers; tables have a column `vector`, and `class_name` or `class_id`. Images lie in a folder for each
 /// class, called by its number or name. Scores are .npz as OpenOOD writes them (conf, pred, label) or a
-/// table; of a folder of them each file is a set and becomes a run; `dream evaluate --id-scores` measures
-/// them. Activations are arrays `features` and `logits` (`[images, numbers]`, one of them at least) and
-/// integers `labels`, with the last layer `fc.weight` and `fc.bias` where it is at hand; or a table with such
-/// columns.
+/// table; of a folder of them each file is a set and becomes a run, and so does each set of the pickle that
+/// OpenOOD's `eval_ood.py --save-score` writes; `dream evaluate --id-scores` measures them. Activations are
+/// arrays `features` and `logits` (`[images, numbers]`, one of them at least) and integers `labels`, with the
+/// last layer `fc.weight` and `fc.bias` where it is at hand; or a table with such columns.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = place::HELP)]
 pub struct Import {
@@ -51,13 +51,14 @@ pub struct Import {
     #[arg(long, value_name = "NAME")]
     member: Option<String>,
     /// Of scores and activations: the data set that they are of. Files of a folder of scores are called by
-    /// their sets
+    /// their sets; of a pickle of several sets it is the in-distribution set
     #[arg(long, value_name = "NAME")]
     dataset: Option<String>,
     /// Of scores and activations: the split of the data set; `test` without it
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
-    /// Of scores: which score they are, such as `energy`; higher means more in-distribution
+    /// Of scores: which score they are, such as `energy`; higher means more in-distribution. Without it, a
+    /// pickle of several sets has the score that its file is called by
     #[arg(long, value_name = "NAME")]
     score: Option<String>,
     /// Of scores and activations: the network that they are of, as tables call it. Networks of one name
@@ -79,7 +80,7 @@ pub struct Import {
     /// Of a data set: only these runs, by id, its beginning or alias, with what they came from
     #[arg(long, value_name = "RUN", requires = "from", conflicts_with_all = ["table", "file"])]
     run: Vec<String>,
-    /// Names the run; of a folder of scores each run, ALIAS-SET
+    /// Names the run; of a folder of scores, or a pickle of several sets, each run, ALIAS-SET
     #[arg(long)]
     alias: Option<String>,
 }
@@ -147,7 +148,7 @@ impl Import {
             .as_deref()
             .map(|name| session.resolve(name))
             .transpose()?;
-        let files = self.files()?;
+        let Files { taken: files, told } = self.files()?;
         let classes = classes.as_deref().unwrap_or_default();
         let questions = files.iter().map(|taken| {
             let rows = self.rows(classes, embeddings, taken)?;
@@ -164,21 +165,27 @@ impl Import {
                 bail!(Usage(format!("--alias {fault}")));
             }
         }
-        let is_folder = files.len() > 1;
-        if is_folder {
+        let is_many = files.len() > 1;
+        if is_many {
             // All are taken in or none.
             questions.iter().try_for_each(import::check_scores)?;
         }
+        let mut runs = Vec::with_capacity(files.len());
         for (question, taken) in questions.iter().zip(&files) {
             let run = import::import(&session.context(), question)?;
             if let Some(alias) = &taken.alias {
                 session.store.set_alias(alias, run.id)?;
             }
-            if let Some(set) = taken.dataset.as_ref().filter(|_| is_folder) {
-                session.bars.say(&format!("`{set}` is in run {}", run.id));
+            if is_many {
+                score_files::tell(&session, taken, run.id);
             }
             out!("{}", run.id)?;
+            runs.push((taken, run.id));
         }
+        for note in told {
+            session.bars.say(&note);
+        }
+        score_files::tell_how(&session, &runs);
         Ok(Verdict::Good)
     }
 
@@ -314,8 +321,9 @@ impl Import {
             _ => Ok(Rows::Scores(ScoresOf {
                 dataset: needed("dataset", &file.dataset)?,
                 split: self.split.as_deref().unwrap_or("test"),
-                score: needed("score", &self.score)?,
+                score: needed("score", &file.score)?,
                 network: self.network(),
+                member: file.saved.as_ref().map(|saved| saved.member.as_str()),
             })),
         }
     }

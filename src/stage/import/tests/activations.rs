@@ -10,6 +10,7 @@ fn scores_of_a_table_are_taken_in() {
         split: "test",
         score: "msp",
         network: None,
+        member: None,
     };
     let import = |text: &str| {
         let file = bench.file("scores.csv", text.as_bytes());
@@ -59,6 +60,7 @@ fn activations_of_any_network_are_taken_in_and_scored() {
             split: "test",
             arrays: None,
             network: None,
+            member: None,
         });
         bench.import(&Question { file, rows })
     };

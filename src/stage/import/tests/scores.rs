@@ -20,6 +20,7 @@ fn taken(bench: &Bench, dataset: &str, score: &str, network: Option<NetworkOf<'_
         split: "test",
         score,
         network,
+        member: None,
     });
     bench.import(&Question { file: &file, rows }).unwrap().id
 }
@@ -56,12 +57,23 @@ fn none() -> serde_json::Value {
     serde_json::json!({})
 }
 
-fn evaluated(bench: &Bench, id: RunId, ood: &[(&str, RunId)], changes: serde_json::Value) -> RunId {
+pub(super) fn evaluated(
+    bench: &Bench,
+    id: RunId,
+    ood: &[(&str, RunId)],
+    changes: serde_json::Value,
+) -> RunId {
     let spec = asked(bench, id, ood, changes).unwrap();
     bench.run(&spec).unwrap().id
 }
 
-fn metric(bench: &Bench, run: RunId, name: &str, set: Option<&str>, group: Option<&str>) -> Option<f64> {
+pub(super) fn metric(
+    bench: &Bench,
+    run: RunId,
+    name: &str,
+    set: Option<&str>,
+    group: Option<&str>,
+) -> Option<f64> {
     let rows: Vec<Metric> = bench.store.rows(run, None).unwrap();
     let is_it = |row: &&Metric| {
         (

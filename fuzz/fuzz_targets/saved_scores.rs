@@ -1,0 +1,2 @@
+#![no_main]
+dream_fuzz::target!("saved_scores");
