@@ -129,6 +129,21 @@ pub enum StageError {
         /// What is wrong.
         message: String,
     },
+    /// A file that says of itself something else than was asked for.
+    #[error(
+        "{}: its column `{column}` says `{said}`, and `{asked}` was asked for",
+        path.display()
+    )]
+    Contradicted {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The column that says it.
+        column: &'static str,
+        /// What it says.
+        said: String,
+        /// What was asked for.
+        asked: String,
+    },
     /// A file that the system does not let us read or write.
     #[error("{}: {source}", path.display())]
     FileAccess {
@@ -206,6 +221,7 @@ impl HasKind for StageError {
             | Self::InputStage { .. }
             | Self::InputUnfinished { .. }
             | Self::File { .. }
+            | Self::Contradicted { .. }
             | Self::Mismatch(_) => Kind::Refused,
             Self::UnknownSource { .. } => Kind::Missing,
             Self::FileAccess { source, .. } => HasKind::kind(source),
