@@ -218,7 +218,7 @@ fn check(schema: &Schema) -> Result<(), ExchangeError> {
             column: field.name().clone(),
             actual: field.data_type().to_string(),
             format: "CSV",
-            hint: "export to Parquet, export images to a directory, or leave the column out",
+            hint: "Parquet can",
         }),
     }
 }
@@ -373,7 +373,7 @@ mod tests {
         let batch = RecordBatch::new_empty(Image::schema(0));
         let err = text(&batch).unwrap_err().to_string();
         assert!(
-            err.contains("`png`") && err.contains("export to Parquet"),
+            err.contains("`png`") && err.contains("CSV cannot hold; Parquet can"),
             "{err}"
         );
     }

@@ -130,6 +130,32 @@ impl ExchangeError {
         }
     }
 
+    /// Returns the error for a sound file at `path` that holds something else than is wanted in `what`.
+    pub(crate) fn unfit(
+        path: &Path,
+        what: impl Into<String>,
+        expected: impl Into<String>,
+        actual: impl Into<String>,
+    ) -> Self {
+        Self::format(path, what, expected, actual).refused()
+    }
+
+    /// Returns what is said of a damaged file as what is said of a sound one that does not fit.
+    pub(crate) fn refused(self) -> Self {
+        match self {
+            Self::Format {
+                path,
+                what,
+                expected,
+                actual,
+            } => {
+                let reason = format!("{what}: expected {expected}, found {actual}");
+                Self::Unfit { path, reason }
+            }
+            other => other,
+        }
+    }
+
     /// Returns what turns an error of the Parquet library into ours.
     pub(crate) fn parquet(path: &Path) -> impl FnOnce(parquet::errors::ParquetError) -> Self + use<'_> {
         move |source| {

@@ -116,7 +116,22 @@ impl StateFile {
         let fit = fit(&self.entries, &config.shapes()?, new_head)?;
         let mut state = State::new();
         for (name, entry) in fit.tensors {
-            state.insert(name, self.tensor(entry, &Device::Cpu, true)?);
+            let numbers = self.numbers(entry)?;
+            let is_variance = name.ends_with(".running_var");
+            let refused = |number: &f32| !number.is_finite() || is_variance && *number < 0.0;
+            if let Some(at) = numbers.iter().position(refused) {
+                let why = match numbers[at].is_finite() {
+                    true => "a variance is at least 0",
+                    false => "numbers of weights are finite",
+                };
+                let number = numbers[at];
+                return Err(self.wrong(
+                    entry,
+                    &format!("number {at} is {number}, and {why}; the file is broken"),
+                ));
+            }
+            let shape = entry.shape.as_slice();
+            state.insert(name, Tensor::from_vec(numbers, shape, &Device::Cpu)?);
         }
         for (name, shape) in fit.padding {
             let numbers = padded(&name, &shape);
@@ -125,22 +140,18 @@ impl StateFile {
         Ok(state)
     }
 
-    fn tensor(&self, entry: &Entry, device: &Device, finite: bool) -> Result<Tensor> {
-        let wrong = |what: String| Error::StateFile {
+    fn wrong(&self, entry: &Entry, what: &str) -> Error {
+        Error::StateFile {
             path: self.path.clone(),
             reason: format!("tensor `{}`: {what}", entry.full_name()),
-        };
-        let mut numbers = vec![0.0; entry.count()];
-        self.file
-            .read(entry, 0, &mut numbers)
-            .map_err(|error| wrong(error.to_string()))?;
-        if let Some(at) = numbers.iter().position(|number| finite && !number.is_finite()) {
-            return Err(wrong(format!(
-                "number {at} is {}; the file is broken",
-                numbers[at]
-            )));
         }
-        Ok(Tensor::from_vec(numbers, entry.shape.as_slice(), device)?)
+    }
+
+    fn numbers(&self, entry: &Entry) -> Result<Vec<f32>> {
+        let mut numbers = vec![0.0; entry.count()];
+        let read = self.file.read(entry, 0, &mut numbers);
+        read.map_err(|error| self.wrong(entry, &error.to_string()))?;
+        Ok(numbers)
     }
 }
 
@@ -161,10 +172,9 @@ pub fn read_state(path: &Path, device: &Device) -> Result<State> {
     let parallel = own().all(|entry| entry.name.starts_with(PARALLEL));
     let named = |entry: &Entry| {
         let name = entry.name.strip_prefix(PARALLEL).filter(|_| parallel);
-        Ok((
-            name.unwrap_or(&entry.name).to_owned(),
-            file.tensor(entry, device, false)?,
-        ))
+        let (numbers, shape) = (file.numbers(entry)?, entry.shape.as_slice());
+        let tensor = Tensor::from_vec(numbers, shape, device)?;
+        Ok((name.unwrap_or(&entry.name).to_owned(), tensor))
     };
     own().map(named).collect()
 }

@@ -16,7 +16,7 @@ use rayon::prelude::*;
 
 use super::scan::{Counter, Reader, stored};
 use super::selection::Selection;
-use super::vector::{dot, norm, squared_distance};
+use super::vector::{cosine, norm, squared_distance};
 use super::{QueryError, Result};
 use crate::store::{BlockInfo, Snapshot, Tally};
 
@@ -160,10 +160,7 @@ impl<'a> Measure<'a> {
     fn to(&self, other: &[f32]) -> f64 {
         match self.distance {
             Distance::L2 => squared_distance(self.vector, other).sqrt(),
-            Distance::Cosine => match norm(other) {
-                0.0 => 1.0,
-                length => 1.0 - dot(self.vector, other) / (self.norm * length),
-            },
+            Distance::Cosine => 1.0 - cosine(self.vector, other, self.norm * norm(other)),
         }
     }
 }

@@ -35,8 +35,16 @@ pub fn norm(a: &[f32]) -> f64 {
 
 /// Returns cos(a, b) of two vectors of one width; 0 if one of them is all zeros.
 pub fn cosine_similarity(a: &[f32], b: &[f32]) -> f64 {
-    let norms = norm(a) * norm(b);
-    if norms == 0.0 { 0.0 } else { dot(a, b) / norms }
+    cosine(a, b, norm(a) * norm(b))
+}
+
+/// The same of vectors the product of whose norms is known. What rounding puts beyond -1 and 1 is these: no
+/// distance is negative.
+pub(super) fn cosine(a: &[f32], b: &[f32], norms: f64) -> f64 {
+    match norms {
+        0.0 => 0.0,
+        norms => (dot(a, b) / norms).clamp(-1.0, 1.0),
+    }
 }
 
 #[cfg(test)]
@@ -58,6 +66,13 @@ mod tests {
             assert_eq!(squared_distance(&a, &b), each(|x, y| (x - y).powi(2)), "{width}");
         }
         assert_eq!(norm(&[3.0, 4.0]), 5.0);
+        // Without bounds some of these are a little more than 1.
+        for i in 1..200 {
+            let a = [0.1 * i as f32, 0.3, -0.7 / i as f32];
+            let opposite = a.map(|x| -x);
+            assert!((0.0..1e-15).contains(&(1.0 - cosine_similarity(&a, &a))), "{a:?}");
+            assert!(cosine_similarity(&a, &opposite) >= -1.0, "{a:?}");
+        }
         assert_eq!(cosine_similarity(&[2.0, 0.0], &[5.0, 0.0]), 1.0);
         assert_eq!(cosine_similarity(&[0.0, 0.0], &[5.0, 0.0]), 0.0);
     }

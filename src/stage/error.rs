@@ -132,6 +132,21 @@ pub enum StageError {
         /// What is wrong.
         message: String,
     },
+    /// A file that says of itself something else than was asked for.
+    #[error(
+        "{}: its column `{column}` says `{said}`, and `{asked}` was asked for",
+        path.display()
+    )]
+    Contradicted {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The column that says it.
+        column: &'static str,
+        /// What it says.
+        said: String,
+        /// What was asked for.
+        asked: String,
+    },
     /// A file that the system does not let us read or write.
     #[error("{}: {source}", path.display())]
     FileAccess {
@@ -213,6 +228,7 @@ impl HasKind for StageError {
             | Self::InputUnfinished { .. }
             | Self::File { .. }
             | Self::OtherHead(_)
+            | Self::Contradicted { .. }
             | Self::Mismatch(_) => Kind::Refused,
             Self::UnknownSource { .. } => Kind::Missing,
             Self::FileAccess { source, .. } => HasKind::kind(source),

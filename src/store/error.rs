@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use dream_schema::{RunId, SchemaError, Table};
 
+use super::names::SHORTEST;
 use crate::error::{HasKind, Kind};
 
 /// An operation on a store that failed. Whatever was committed before is still there.
@@ -213,7 +214,7 @@ pub enum StoreError {
         run: RunId,
     },
     /// No run has that id, prefix or alias.
-    #[error("no run is named `{name}`{}", hint(.near))]
+    #[error("no run is named `{name}`{}{}", too_short(.name), hint(.near))]
     UnknownRun {
         /// What was asked for.
         name: String,
@@ -349,6 +350,15 @@ pub enum StoreError {
     /// A record cannot be written as JSON.
     #[error("a record cannot be written as JSON: {0}")]
     Json(#[from] serde_json::Error),
+}
+
+/// What is to be said of a name that may be meant as the beginning of an id.
+fn too_short(name: &str) -> String {
+    let is_short = name.len() < SHORTEST && name.bytes().all(|b| b.is_ascii_hexdigit());
+    match is_short {
+        true => format!(" (of an id at least {SHORTEST} digits are needed)"),
+        false => String::new(),
+    }
 }
 
 fn hint(names: &[String]) -> String {

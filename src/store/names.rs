@@ -7,7 +7,7 @@ use crate::words::near_names;
 use dream_schema::RunId;
 
 /// The shortest prefix of an id that names a run.
-const SHORTEST: usize = 4;
+pub(super) const SHORTEST: usize = 4;
 /// How many ids or names an error lists.
 const LISTED: usize = 8;
 

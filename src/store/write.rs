@@ -36,7 +36,7 @@ impl Group {
 ///
 /// # Errors
 /// [`StoreError::Conflict`] if two rows of the same key differ, [`StoreError::Schema`] if vectors have no
-/// numbers or a column is not the table's.
+/// numbers, a column is not the table's or a place is none.
 pub(super) fn groups(run: RunId, table: Table, rows: &RecordBatch) -> Result<Vec<Group>> {
     if table.has_vectors() && rows.num_rows() > 0 && format::width(rows) == 0 {
         let empty = "vectors without numbers cannot be stored".to_owned();
@@ -72,8 +72,18 @@ pub(super) type Place = (u32, u64);
 /// Returns the places of rows.
 fn keys(table: Table, rows: &RecordBatch) -> Result<Vec<Place>> {
     let columns = Columns::new(table, rows);
-    let indexes = columns.numbers::<Int64Type>("index")?.into_iter();
-    let indexes = indexes.map(|index| index as u64);
+    let indexes = columns.numbers::<Int64Type>("index")?;
+    // Behind the last place that a key can say there is none where its block could end.
+    if let Some(row) = indexes.iter().position(|index| *index == -1) {
+        return Err(StoreError::from(SchemaError::Value {
+            table: table.name(),
+            column: "index",
+            row,
+            value: "-1".to_owned(),
+            hint: "places are counted from 0".to_owned(),
+        }));
+    }
+    let indexes = indexes.into_iter().map(|index| index as u64);
     if !table.declaration().by_class {
         return Ok(indexes.map(|index| (0, index)).collect());
     }

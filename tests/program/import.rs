@@ -139,8 +139,9 @@ fn options_and_files_that_cannot_be_imported_are_named() {
 fn activations_of_another_program_are_evaluated_as_our_own() {
     let folder = folder();
     let path = folder.path();
-    for (run, set) in [("fashion-mini-test", "garments"), ("digits-all", "digits")] {
-        let (run, file) = (format!("quick-0-observe-plain-{run}"), format!("{set}.parquet"));
+    for (set, split, alias) in [("fashion-mini", "test", "garments"), ("digits", "all", "digits")] {
+        let run = format!("quick-0-observe-plain-{set}-{split}");
+        let file = format!("{set}.parquet");
         let target = path.join(&file);
         good(
             demo(),
@@ -153,10 +154,13 @@ fn activations_of_another_program_are_evaluated_as_our_own() {
                 target.to_str().unwrap(),
             ],
         );
-        good(
-            path,
-            &["import", "activations", &file, "--dataset", set, "--alias", set],
-        );
+        let import = ["import", "activations", &file, "--alias", alias, "--dataset"];
+        // What the file says of itself is not passed over.
+        let said = bad(path, 2, &[&import[..], &["other", "--split", split]].concat());
+        let words =
+            format!("{file}: its column `dataset` says `{set}`, and `other` was asked for; `dream import");
+        assert!(said.contains(&words), "{said}");
+        good(path, &[&import[..], &[set, "--split", split]].concat());
     }
     let evaluate = [
         "evaluate",

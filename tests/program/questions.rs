@@ -75,6 +75,32 @@ fn what_has_no_meaning_is_refused_before_any_work() {
             "datasets has no runs",
         ),
         (&["export", "metrics", "-o", "x.npy"], "metrics has no vectors"),
+        (
+            &["export", "activations", "-o", "x.npy"],
+            "has logits and features, and such a file",
+        ),
+        (
+            &["export", "images", "-o", "x.npy"],
+            "as .parquet, or to a folder",
+        ),
+        (
+            &["export", "latents", "-o", "x.csv"],
+            "Parquet can; `dream export TABLE -o FILE.parquet`",
+        ),
+        (
+            &["query", "images", "--format", "csv"],
+            "`dream sql` selects the other columns",
+        ),
+        (
+            &[
+                "export",
+                "checkpoint",
+                "quick-0-observe-plain-fashion-mini-test",
+                "-o",
+                "x.safetensors",
+            ],
+            "has the last layer alone, beside activations, and no network",
+        ),
         (&["export", "metrics", "--epoch", "3", "-o", "x.csv"], "--epoch"),
         (
             &["export", "features", "--stage", "final", "-o", "x.csv"],

@@ -64,6 +64,8 @@ remedies! {
     SeveralTokens: "`dream embed --tokens first` or `--tokens mean` and `dream imagine --tokens first` or \
                     `--tokens all` say what becomes of several tokens";
     Member: "`dream import --member NAME` takes one of them";
+    AsItSays: "`dream import --dataset NAME --split NAME --score NAME` names what it says; without that \
+               column it is taken as it is asked for";
     LeaveOut: "`dream dataset add NAME PATH --skip-bad` leaves such images out";
     FetchLfs: "`git lfs pull` in its folder fetches them";
     NameConfig: "`dream dataset add NAME PATH/CONFIGURATION` reads one of them";
@@ -98,6 +100,8 @@ remedies! {
                     cpu` needs none of them";
     OtherDevice: "`--device cpu` needs no GPU, and `dream imagine --precision f32` none of these kernels";
     Replace: "`--force` replaces it";
+    NoBytes: "`dream export TABLE -o FILE.parquet` writes it (images also go to a folder as PNG files, `-o \
+              FOLDER`), `dream sql` selects the other columns";
     GoOn: "once that is mended the same command goes on: `dream export --to` writes what is missing, \
            `dream import --from` takes it in";
     Credentials: "`dream export --help` names the variables for credentials and the endpoint";
@@ -149,6 +153,7 @@ pub fn of(error: &Error) -> Option<Remedy> {
 pub fn of_stage(error: &StageError) -> Option<Remedy> {
     match error {
         StageError::UnknownSource { .. } => Some(Remedy::Register),
+        StageError::Contradicted { .. } => Some(Remedy::AsItSays),
         StageError::InputStage { .. } => Some(Remedy::ListStage),
         StageError::InputUnfinished {
             status: Status::Running,
@@ -218,6 +223,7 @@ fn of_query(error: &QueryError) -> Option<Remedy> {
 fn of_exchange(error: &ExchangeError) -> Option<Remedy> {
     match error {
         ExchangeError::Exists { .. } => Some(Remedy::Replace),
+        ExchangeError::Unsupported { .. } => Some(Remedy::NoBytes),
         ExchangeError::Members { members, .. } if members.len() > 1 => Some(Remedy::Member),
         _ => None,
     }

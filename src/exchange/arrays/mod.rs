@@ -175,10 +175,16 @@ impl ArrayFile {
             let found = self.arrays.iter().find(|array| array.name == name);
             return found.ok_or_else(|| unknown("there is no array of that name"));
         }
-        let fits = |array: &&Array| {
-            array.is_of_floats() && matches!(array.shape.len(), 2 | 3) && !array.shape.contains(&0)
-        };
-        let fitting: Vec<&Array> = self.arrays.iter().filter(fits).collect();
+        let fits = |array: &&Array| array.is_of_floats() && matches!(array.shape.len(), 2 | 3);
+        let (empty, fitting): (Vec<&Array>, Vec<&Array>) =
+            (self.arrays.iter().filter(fits)).partition(|array| array.shape.contains(&0));
+        if let (Some(array), true) = (empty.first(), fitting.is_empty()) {
+            let what = match array.shape.first() {
+                Some(0) => "row",
+                _ => "number",
+            };
+            return Err(self.unfit(format!("{}: there is no {what} in it", array.in_words())));
+        }
         let called = fitting.iter().find(|array| array.name == "vector");
         match (called, fitting.as_slice()) {
             (Some(array), _) | (None, [array]) => Ok(array),
@@ -196,7 +202,7 @@ impl ArrayFile {
     pub fn numbers(&self, array: &Array) -> Result<Box<dyn Numbers>, ExchangeError> {
         if !array.is_of_floats() {
             let (what, actual) = ("the type of the numbers", array.in_words());
-            return Err(ExchangeError::format(
+            return Err(ExchangeError::unfit(
                 &self.path,
                 what,
                 "floating-point numbers",
@@ -302,8 +308,20 @@ impl ArrayFile {
             let list = self.lists.iter().find(|list| list.name == array.name);
             return Ok(list.and_then(|list| list.integers.clone()));
         }
-        let integers = self.source.integers(array);
-        integers.map(Some).map_err(ExchangeError::io(&self.path))
+        let integers = self
+            .source
+            .integers(array)
+            .map_err(ExchangeError::io(&self.path))?;
+        // Of 64 bits without a sign, the upper half has become negative.
+        if array.kind == Kind::Integers(8, false)
+            && let Some(row) = integers.iter().position(|integer| *integer < 0)
+        {
+            let (words, large) = (array.in_words(), integers[row] as u64);
+            return Err(self.unfit(format!(
+                "{words}: number {row} is {large}, beyond all that are read"
+            )));
+        }
+        Ok(Some(integers))
     }
 
     /// Returns the array of that name.

@@ -168,6 +168,22 @@ fn what_is_no_file_of_vectors_is_called_by_its_name() {
     assert!(said.contains("Python objects"), "{said}");
     let integers = open(&npy("<i8", false, "(1, 2)", &[0; 16])).unwrap();
     assert!(integers.vectors(None).unwrap_err().to_string().contains("<i8"));
+    for (shape, words) in [
+        ("(0, 4)", "<f4 [0, 4]: there is no row"),
+        ("(4, 0)", "there is no number"),
+    ] {
+        let empty = open(&npy("<f4", true, shape, &[])).unwrap();
+        let said = empty.vectors(None).unwrap_err().to_string();
+        assert!(said.contains(words), "{said}");
+    }
+    // It would be -1, a label of none.
+    let large = archive(&[("labels.npy", npy("<u8", false, "(1,)", &[0xff; 8]))], false);
+    let said = open(&large)
+        .unwrap()
+        .column(&["labels"], 1)
+        .unwrap_err()
+        .to_string();
+    assert!(said.contains("number 0 is 18446744073709551615"), "{said}");
 }
 
 /// `pickle.dumps(numpy.arange(6, dtype="f4").reshape(2, 3), 2)`, and the same with its axes turned.

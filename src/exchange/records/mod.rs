@@ -4,8 +4,10 @@
 //! are the column `vector`, or the only column of lists of numbers, or columns that are numbered; what else a
 //! row has and the file does not say is unknown.
 
+mod cells;
 mod columns;
 mod conform;
+mod flat;
 mod joined;
 #[cfg(test)]
 mod tests;
@@ -20,8 +22,8 @@ use super::parquet::RawParquet;
 use crate::content::Content;
 
 pub(crate) use columns::{column, is_of_names, named};
-pub(crate) use conform::flatten;
 pub use conform::{Conformed, Given, conform};
+pub(crate) use flat::flatten;
 use text::CsvBatches;
 
 /// The batches of a table in a file.

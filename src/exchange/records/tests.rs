@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::array::{Array as _, ArrayRef, Float64Array, Int64Array, ListArray};
+use arrow::array::{Array as _, ArrayRef, Float64Array, Int64Array, ListArray, StringArray};
 use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Schema};
 use dream_schema::{Artifact as _, ClassEmbedding, Feature, Outlier};
 
@@ -217,7 +217,10 @@ fn distances_of_any_width_are_read() {
     let whole = rows(Arc::new(Int64Array::from(vec![3, 4])));
     assert_eq!(whole, Ok((vec![Some(3.0), Some(4.0)], Vec::new())));
     let said = floats(1e300).unwrap_err();
-    assert!(said.contains("the values of `knn_distance`"), "{said}");
+    assert!(
+        said.contains("`knn_distance` of row 0: expected a number of 32 bits"),
+        "{said}"
+    );
 }
 
 /// A dictionary of 800 million values in a few bytes, found by libFuzzer: parquet 59 would ask for 3 GB.
@@ -227,4 +230,85 @@ fn a_dictionary_of_more_values_than_bytes_is_damage() {
     let error = Records::open(&path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let said = error.unwrap_err().to_string();
     assert!(said.contains("a dictionary page of"), "{said}");
+}
+
+/// A place of -1 was stored as the largest there is, where the row was lost.
+#[test]
+fn values_that_no_row_can_have_are_refused_by_file_and_row() {
+    let said = |start, name: &'static str, values: ArrayRef| {
+        let vectors = (0..values.len()).map(|_| Some([1.0, 0.5].map(Some)));
+        let vectors = ListArray::from_iter_primitive::<Float32Type, _, _>(vectors);
+        let columns: [(&str, ArrayRef); 2] = [(name, values), ("vector", Arc::new(vectors))];
+        let batch = RecordBatch::try_from_iter_with_nullable(columns.map(|(a, b)| (a, b, true))).unwrap();
+        let read = conform::<Outlier>(Path::new("a.parquet"), &batch, start);
+        read.map(drop).map_err(|error| {
+            assert_eq!(
+                crate::error::HasKind::kind(&error),
+                crate::Kind::Refused,
+                "{error}"
+            );
+            error.to_string()
+        })
+    };
+    let whole = |numbers: &[i64]| Arc::new(Int64Array::from(numbers.to_vec())) as ArrayRef;
+    let texts = |texts: &[&str]| Arc::new(StringArray::from(texts.to_vec())) as ArrayRef;
+    let missing = Arc::new(Int64Array::from(vec![Some(0), None])) as ArrayRef;
+    let halves = Arc::new(Float64Array::from(vec![1.0, 0.5])) as ArrayRef;
+    for (name, values, words) in [
+        (
+            "index",
+            whole(&[0, -1]),
+            "expected a place in the class, 0 or more, found -1",
+        ),
+        (
+            "index",
+            texts(&["0", "-1"]),
+            "expected a place in the class, 0 or more, found \"-1\"",
+        ),
+        (
+            "class_id",
+            whole(&[0, -1]),
+            "expected the number of a class, 0 or more, found -1",
+        ),
+        (
+            "label",
+            texts(&["0", "-1.0"]),
+            "expected the number of a class, 0 or more",
+        ),
+        (
+            "class_id",
+            whole(&[0, 1 << 32]),
+            "expected a whole number of 32 bits, found 4294967296",
+        ),
+        (
+            "anchor",
+            whole(&[-1, -2]),
+            "expected 0 or more, or -1 where it is not known, found -2",
+        ),
+        (
+            "round",
+            texts(&["1", "x"]),
+            "expected a whole number of 32 bits, found \"x\"",
+        ),
+        ("index", halves, "expected a whole number of 64 bits, found 0.5"),
+    ] {
+        let error = said(40, name, values).unwrap_err();
+        assert!(
+            error.starts_with(&format!("a.parquet: `{name}` of row 41: {words}")),
+            "{error}"
+        );
+    }
+    let error = said(40, "class_id", missing).unwrap_err();
+    assert!(
+        error.starts_with("a.parquet: `class_id` of row 41 is missing: fill it"),
+        "{error}"
+    );
+    let error = said(0, "kind", texts(&["outlier", "weird"])).unwrap_err();
+    assert!(
+        error.starts_with("a.parquet: `kind` of row 1 is \"weird\"; expected `outlier`"),
+        "{error}"
+    );
+    for (name, numbers) in [("round", [-1, 3]), ("index", [0, i64::MAX])] {
+        assert_eq!(said(0, name, whole(&numbers)), Ok(()), "{name}");
+    }
 }

@@ -54,7 +54,7 @@ impl CsvBatches {
         let first = reader.records().next();
         let Some(first) = first.transpose().map_err(|error| wrong(path, &error))? else {
             let (what, expected) = ("the file", "a header and rows");
-            return Err(ExchangeError::format(path, what, expected, "nothing"));
+            return Err(ExchangeError::unfit(path, what, expected, "nothing"));
         };
         let names: Vec<String> = first.iter().map(str::to_owned).collect();
         let numbers = !names.is_empty() && names.iter().all(|name| name.parse::<f32>().is_ok());
@@ -65,7 +65,7 @@ impl CsvBatches {
         let names = header.iter().flatten().filter(|name| !name.is_empty());
         if let Some(twice) = names.into_iter().find(|name| !seen.insert(name.as_str())) {
             let expected = "columns with names of their own";
-            return Err(ExchangeError::format(
+            return Err(ExchangeError::unfit(
                 path,
                 "the header",
                 expected,
@@ -100,7 +100,7 @@ impl CsvBatches {
                     let text = record.get(*column).unwrap_or_default();
                     let number = text.parse::<f32>().map_err(|_| {
                         let what = format!("number {column} of row {}", self.row + rows);
-                        ExchangeError::format(&self.path, what, "a number", format!("{text:?}"))
+                        ExchangeError::unfit(&self.path, what, "a number", format!("{text:?}"))
                     })?;
                     flat.push(number);
                 }

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use candle_core::{Device, Tensor, Var};
 
 use super::super::{
-    Error, Sgd, SgdOptions, StateFile, cross_entropy, from_safetensors, read_state, schedule,
+    Error, Sgd, SgdOptions, StateFile, cross_entropy, from_safetensors, read_state, schedule, to_safetensors,
 };
 use super::*;
 use crate::engine::composed_residual;
@@ -362,6 +362,38 @@ fn tensors_of_every_layout_are_read_as_they_were() {
         let numbers = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         assert_eq!(numbers(tensor), numbers(&expected[name]), "{name}");
     }
+}
+
+#[test]
+fn numbers_that_no_training_gives_are_named_by_their_tensor() {
+    let shape = config(18, Stem::Cifar, 2);
+    let state = ResNet::new(shape.clone(), 1, &Engine::default()).unwrap();
+    let state = state.tensors().state_dict().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("w.safetensors");
+    let read = |name: &str, number: f32| {
+        let mut state = state.clone();
+        let mut numbers = state[name].to_vec1::<f32>().unwrap();
+        numbers[1] = number;
+        let tensor = Tensor::from_vec(numbers, state[name].shape(), &Device::Cpu).unwrap();
+        state.insert(name.to_owned(), tensor);
+        std::fs::write(&path, to_safetensors(&state).unwrap()).unwrap();
+        let read = StateFile::open(&path).unwrap().read(&shape, false);
+        read.map(drop).map_err(|error| error.to_string())
+    };
+    for (name, number, words) in [
+        (
+            "bn1.running_var",
+            -0.5,
+            "number 1 is -0.5, and a variance is at least 0",
+        ),
+        ("bn1.running_mean", f32::NAN, "number 1 is NaN"),
+    ] {
+        let said = read(name, number).unwrap_err();
+        assert!(said.contains(&format!("tensor `{name}`: {words}")), "{said}");
+    }
+    assert_eq!(read("bn1.running_mean", -0.5), Ok(()));
+    assert_eq!(read("bn1.running_var", 0.0), Ok(()));
 }
 
 #[test]

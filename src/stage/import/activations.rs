@@ -162,7 +162,7 @@ pub(super) fn read<'a>(path: &Path, of: ActivationsOf<'a>) -> Result<Read<'a>, S
         unread,
     } = match &of.arrays {
         Some(arrays) => arrays::of_files(arrays)?,
-        None if Records::is_content(content()?) => table::read(path)?,
+        None if Records::is_content(content()?) => table::read(path, of)?,
         None => arrays::of_one_file(path)?,
     };
     if let Some(head) = &head {

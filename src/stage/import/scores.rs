@@ -11,7 +11,7 @@ use dream_schema::{Artifact, Score};
 use super::activations::NetworkOf;
 use super::names::{CLASS_IDS, LABELS, PREDICTED, SAMPLES, VALUES, labels, unread_arrays, unread_columns};
 use super::openood;
-use super::table::{Agreed, add_classes, check_one, samples};
+use super::table::{Agreed, add_classes, check_asked, check_one, samples};
 use crate::content::Content;
 use crate::exchange::records::{Records, column, is_of_names, named};
 use crate::exchange::{Array, ArrayFile, ExchangeError};
@@ -42,8 +42,6 @@ struct Columns {
     samples: Option<Vec<i64>>,
     /// Whether scores were of 64 bits, which are kept in 32.
     rounded: bool,
-    /// The first score that is no number of 32 bits.
-    beyond: Option<usize>,
     /// What is told of arrays or columns that are not read.
     unread: Option<String>,
 }
@@ -57,7 +55,7 @@ pub(super) fn read(path: &Path, of: ScoresOf<'_>) -> Result<(Vec<Score>, Vec<Str
     let content = Content::at(path).map_err(ExchangeError::io(path))?;
     let columns = match (of.member, Records::is_content(content)) {
         (Some(member), _) => of_arrays(path, &openood::arrays(path, member)?)?,
-        (None, true) => of_table(path)?,
+        (None, true) => of_table(path, of)?,
         (None, false) => of_arrays(path, &ArrayFile::open(path)?)?,
     };
     let of_member = |message: String| match of.member {
@@ -84,12 +82,9 @@ pub(super) fn read(path: &Path, of: ScoresOf<'_>) -> Result<(Vec<Score>, Vec<Str
     let samples = samples(path, columns.samples, count)?;
     let score = |row: usize| {
         let value = columns.values[row];
-        if value.is_nan() {
-            return Err(wrong(format!("score {row} is NaN")));
-        }
-        if columns.beyond == Some(row) {
+        if !value.is_finite() {
             return Err(wrong(format!(
-                "score {row} is beyond the numbers of 32 bits, in which scores are kept"
+                "score {row} is {value} as a number of 32 bits, in which scores are kept: they are finite"
             )));
         }
         let class = |number: i64| {
@@ -110,7 +105,8 @@ pub(super) fn read(path: &Path, of: ScoresOf<'_>) -> Result<(Vec<Score>, Vec<Str
             sample: samples[row],
             value,
             label: label.map(class).transpose()?,
-            predicted: class(columns.predicted[row])?,
+            // As with labels, a negative one is none.
+            predicted: class(columns.predicted[row].max(-1))?,
         })
     };
     let mut rows = (0..count).map(score).collect::<Result<Vec<_>, StageError>>()?;
@@ -153,32 +149,30 @@ fn of_arrays(path: &Path, file: &ArrayFile) -> Result<Columns, StageError> {
         labels: labels(column)?,
         samples: column(&SAMPLES)?,
         rounded: array.is_rounded(),
-        beyond: values
-            .iter()
-            .position(|value| array.is_rounded() && value.is_infinite()),
         unread: unread_arrays(file, count, &READ),
         values,
     })
 }
 
-fn of_table(path: &Path) -> Result<Columns, StageError> {
+fn of_table(path: &Path, of: ScoresOf<'_>) -> Result<Columns, StageError> {
     let mut columns = Columns {
         values: Vec::new(),
         predicted: Vec::new(),
         labels: None,
         samples: None,
         rounded: false,
-        beyond: None,
         unread: None,
     };
     let mut seen = Agreed::new();
     for batch in Records::open(path)? {
         let batch = batch?;
         check_one(path, &batch, &mut seen)?;
+        let asked = [("dataset", of.dataset), ("split", of.split), ("score", of.score)];
+        check_asked(path, &seen, &asked)?;
         let Some((name, values)) = column(path, &batch, &VALUES)? else {
             let found: Vec<&str> = named(&batch).map(|field| field.name().as_str()).collect();
             let (what, expected) = ("the columns", "`value`, `score` or `conf`");
-            return Err(ExchangeError::format(path, what, expected, found.join(", ")).into());
+            return Err(ExchangeError::unfit(path, what, expected, found.join(", ")).into());
         };
         let row = columns.values.len();
         let kind = values.data_type();
@@ -188,26 +182,17 @@ fn of_table(path: &Path) -> Result<Columns, StageError> {
         let numbers = cast(values, &DataType::Float32).ok().filter(|_| is_number);
         let numbers = numbers.ok_or_else(|| {
             let what = format!("`{name}`");
-            ExchangeError::format(path, what, "numbers", kind.to_string())
+            ExchangeError::unfit(path, what, "numbers", kind.to_string())
         })?;
         if let Some(bad) = (0..numbers.len()).find(|row| numbers.is_null(*row)) {
             let what = format!("`{name}` of row {}", row + bad);
-            return Err(ExchangeError::format(path, what, "a number", "something else, or nothing").into());
+            return Err(ExchangeError::unfit(path, what, "a number", "something else, or nothing").into());
         }
         let numbers = numbers.as_primitive::<Float32Type>().values();
-        if let Ok(whole) = cast(values, &DataType::Float64)
-            && (is_text || kind == &DataType::Float64)
-        {
-            let pairs = || {
-                whole
-                    .as_primitive::<Float64Type>()
-                    .values()
-                    .iter()
-                    .zip(numbers.iter())
-            };
-            columns.rounded |= is_text && pairs().any(|(written, kept)| is_rounded(*written, *kept));
-            let beyond = pairs().position(|(written, kept)| written.is_finite() && kept.is_infinite());
-            columns.beyond = columns.beyond.or(beyond.map(|beyond| row + beyond));
+        if is_text && let Ok(whole) = cast(values, &DataType::Float64) {
+            let written = whole.as_primitive::<Float64Type>().values().iter();
+            let mut pairs = written.zip(numbers.iter());
+            columns.rounded |= pairs.any(|(written, kept)| is_rounded(*written, *kept));
         }
         columns.values.extend_from_slice(numbers);
         match column(path, &batch, &PREDICTED)? {
@@ -333,12 +318,29 @@ mod tests {
 
     #[test]
     fn one_score_of_one_set_is_imported_at_a_time() {
-        let one = csv("dataset,score,value\ndigits,msp,1\ndigits,msp,2\n").unwrap();
+        let one = csv("dataset,score,value\nset,energy,1\nset,energy,2\n").unwrap();
         assert_eq!(one.len(), 2);
-        let scores = csv("dataset,score,value\ndigits,msp,1\ndigits,energy,2\n").unwrap_err();
-        assert!(scores.contains("`score` has `msp` and `energy`"), "{scores}");
-        let sets = csv("dataset,score,value\ndigits,msp,1\nletters,msp,2\n").unwrap_err();
-        assert!(sets.contains("`dataset` has `digits` and `letters`"), "{sets}");
+        for (said, words) in [
+            (
+                "digits,test,energy",
+                "its column `dataset` says `digits`, and `set` was asked for",
+            ),
+            (
+                "set,train,energy",
+                "its column `split` says `train`, and `test` was asked for",
+            ),
+            (
+                "set,test,msp",
+                "its column `score` says `msp`, and `energy` was asked for",
+            ),
+        ] {
+            let other = csv(&format!("dataset,split,score,value\n{said},1\n")).unwrap_err();
+            assert!(other.contains(words), "{other}");
+        }
+        let scores = csv("dataset,score,value\nset,energy,1\nset,msp,2\n").unwrap_err();
+        assert!(scores.contains("`score` has `energy` and `msp`"), "{scores}");
+        let sets = csv("dataset,score,value\nset,energy,1\nletters,energy,2\n").unwrap_err();
+        assert!(sets.contains("`dataset` has `set` and `letters`"), "{sets}");
     }
 
     #[test]
@@ -353,14 +355,34 @@ mod tests {
         };
         assert_eq!(told("0.99999999999"), (1.0, true));
         // What is as short as 32 bits are written, and what they are in full.
-        for kept in ["0.1", "-3.5", "16777216", "0.10000000149011612", "inf", "1e-3"] {
+        for kept in ["0.1", "-3.5", "16777216", "0.10000000149011612", "1e-3"] {
             assert_eq!(told(kept), (kept.parse().unwrap(), false), "{kept}");
         }
-        let beyond = csv("value\n1\n1e300\n").unwrap_err();
-        assert!(
-            beyond.contains("score 1 is beyond the numbers of 32 bits"),
-            "{beyond}"
-        );
+    }
+
+    #[test]
+    fn scores_that_are_not_finite_are_refused_in_every_form() {
+        // The first fits 64 bits, the second not even these.
+        for beyond in ["1e300", "1e400", "inf", "-inf", "nan"] {
+            let said = csv(&format!("value\n1\n{beyond}\n")).unwrap_err();
+            assert!(said.contains("score 1 is "), "{beyond}: {said}");
+        }
+        for number in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN] {
+            let mut bytes = lists(&[]);
+            let at = bytes
+                .windows(4)
+                .position(|four| four == 2.0_f32.to_le_bytes())
+                .unwrap();
+            bytes[at..at + 4].copy_from_slice(&number.to_le_bytes());
+            let said = of("scores.pkl", &bytes).unwrap_err();
+            assert!(said.contains("score 1 is "), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_negative_class_is_none() {
+        let rows = csv("conf,pred,label\n1,-7,-3\n").unwrap();
+        assert_eq!(rows, [(1.0, -1, None)]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use arrow::datatypes::{DataType, Float64Type, Int64Type};
 
 use crate::exchange::ExchangeError;
 use crate::floats::whole;
+use crate::stage::StageError;
 
 fn unfit(path: &Path, reason: String) -> ExchangeError {
     ExchangeError::Unfit {
@@ -80,6 +81,26 @@ pub(super) fn check_one(path: &Path, batch: &RecordBatch, seen: &mut Agreed) -> 
                 let what = format!("its column `{name}` has `{first}` and `{text}`: import them one by one");
                 return Err(unfit(path, what));
             }
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a file that says of itself that it is of something else than was asked for: column by column, what
+/// that is.
+pub(super) fn check_asked(
+    path: &Path,
+    seen: &Agreed,
+    asked: &[(&'static str, &str)],
+) -> Result<(), StageError> {
+    for &(column, asked) in asked {
+        if let Some(said) = seen.get(column).filter(|said| *said != asked) {
+            return Err(StageError::Contradicted {
+                path: path.to_owned(),
+                column,
+                said: said.clone(),
+                asked: asked.to_owned(),
+            });
         }
     }
     Ok(())

@@ -214,6 +214,18 @@ fn what_does_not_fit_is_refused_and_leaves_no_run() {
             "class_id,index,0,1\n1,3,1,2\n1,3,1,2\n",
             &["row 3 of the class `coat`", "twice"],
         ),
+        (
+            "class_id,index,0,1\n1,-1,1,2\n",
+            &["a.csv: `index` of row 0", "0 or more"],
+        ),
+        (
+            "class_id,0,1\n-1,1,2\n",
+            &["a.csv: `class_id` of row 0", "0 or more"],
+        ),
+        (
+            "class_id,sample,0,1\n1,-2,1,2\n",
+            &["a.csv: `sample` of row 0", "-1 where"],
+        ),
         ("x,0,1\na,1,2\n", &["neither a column class_id"]),
         ("class_id,0,1\n", &["no row"]),
         ("class_id,0,1\n1,0,0\n", &["no direction"]),

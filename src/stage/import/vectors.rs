@@ -168,7 +168,8 @@ impl VectorFile<'_> {
                 let count = counts.entry(id).or_default();
                 let index = match &places {
                     Some(places) => {
-                        u64::try_from(places[row]).map_err(|_| wrong("its index is negative".into()))?
+                        let place = places[row];
+                        u64::try_from(place).map_err(|_| wrong(format!("its index is {place}")))?
                     }
                     None => *count,
                 };
@@ -266,10 +267,7 @@ impl VectorFile<'_> {
     ) -> Result<(), StageError> {
         let (id, name, index) = made.key();
         let (id, name) = match (given.class_id, given.class_name) {
-            (true, true) if self.classes.are_unknown() => {
-                i32::try_from(id).map_err(|_| self.wrong(format!("row {row}: its class_id is negative")))?;
-                (id, name.to_owned())
-            }
+            (true, true) if self.classes.are_unknown() => (id, name.to_owned()),
             // The table is its own list of the classes.
             (false, true) if A::ONE_EACH && self.classes.are_unknown() => (row as u32, name.to_owned()),
             (false, false) if A::ONE_EACH && !self.classes.are_unknown() => {

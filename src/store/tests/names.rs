@@ -23,10 +23,14 @@ fn runs_are_named_by_id_prefix_and_alias() {
                 Err(other) => panic!("{other}"),
             }
         }
-        assert!(matches!(
-            t.store.resolve(&id[..3]),
-            Err(StoreError::UnknownRun { .. })
-        ));
+        let short = t.store.resolve(&id[..3]).unwrap_err().to_string();
+        assert_eq!(
+            short,
+            format!(
+                "no run is named `{}` (of an id at least 4 digits are needed)",
+                &id[..3]
+            )
+        );
     }
     t.store.set_alias("baseline", runs[0]).unwrap();
     t.store.set_alias("bad", runs[1]).unwrap();

@@ -193,6 +193,9 @@ fn odd_values_come_back() {
     let last = feature(1, i64::MAX as u64, 1.0);
     t.store.put(run, std::slice::from_ref(&last)).unwrap();
     assert_eq!(t.store.row(run, 1, last.index).unwrap(), Some(last));
+    // Behind that no block could end, and the row would be lost without a word.
+    let error = t.store.put(run, &[feature(1, u64::MAX, 1.0)]).unwrap_err();
+    assert!(error.to_string().contains("places are counted from 0"), "{error}");
 }
 
 #[test]

@@ -186,10 +186,18 @@ impl Export {
             .any(|of| is(of) && (of.has_vectors() || of == Table::Latents));
         if matches!(form, Form::Npy | Form::Safetensors) && !has_arrays {
             let output = self.output().display();
-            return refuse(
-                &format!("-o {output}"),
-                &format!("{table} has no vectors; export it as .parquet or .csv"),
-            );
+            let why = match table {
+                TableName::Artifacts(Table::Activations) => {
+                    "activations has logits and features, and such a file holds one array; export it as \
+                     .parquet or .csv"
+                        .to_owned()
+                }
+                TableName::Artifacts(Table::Images) => {
+                    "images has no vectors; export it as .parquet, or to a folder as PNG files".to_owned()
+                }
+                _ => format!("{table} has no vectors; export it as .parquet or .csv"),
+            };
+            return refuse(&format!("-o {output}"), &why);
         }
         Ok(What::Table(table, form))
     }
@@ -293,14 +301,10 @@ impl Export {
                     false => format!("run {run} has no checkpoint of epoch {epoch}; it has {epochs}"),
                 })
             }
-            None => used_row(&session.store, run)?.ok_or_else(|| {
-                let stage = session
-                    .store
-                    .run(run)
-                    .map(|run| run.spec.stage)
-                    .unwrap_or_default();
-                format!("run {run} has no checkpoint: it is a run of `{stage}`")
-            }),
+            None => match used_row(&session.store, run)? {
+                Some(row) => Ok(row),
+                None => Err(no_network(session, run)?),
+            },
         };
         let row = row.map_err(Usage)?;
         let entries = exchange::write_checkpoint(target, &session.store.blob(&row.blob)?)?;
@@ -311,6 +315,24 @@ impl Export {
         ));
         Ok(())
     }
+}
+
+/// What is said of a run that has no checkpoint of a network, and where the one is that it was made from.
+fn no_network(session: &Session<'_>, run: RunId) -> Result<String> {
+    let spec = session.store.run(run)?.spec;
+    let rows: Vec<Checkpoint> = session.store.rows(run, None)?;
+    let what = match rows.iter().any(|row| CheckpointName::Head.is_of(row)) {
+        true => "has the last layer alone, beside activations, and no network",
+        false => "has no checkpoint",
+    };
+    let mut from = String::new();
+    for input in &spec.inputs {
+        if used_row(&session.store, input.run)?.is_some() {
+            let input = input.run;
+            from = format!("; `dream export checkpoint {input}` writes the network that it reads from");
+        }
+    }
+    Ok(format!("run {run} {what}: it is a run of `{}`{from}", spec.stage))
 }
 
 /// Says whether the pictures of these runs start from one noise.

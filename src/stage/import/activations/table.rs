@@ -7,19 +7,20 @@ use arrow::array::RecordBatch;
 use dream_schema::{Activation, Artifact};
 
 use super::super::names::{CLASS_IDS, FEATURES, LABELS, LOGITS, SAMPLES, labels, unread_columns};
-use super::super::table::{Agreed, add_classes, check_one};
-use super::{Matrix, Parts};
+use super::super::table::{Agreed, add_classes, check_asked, check_one};
+use super::{ActivationsOf, Matrix, Parts};
 use crate::exchange::records::{Records, column, flatten, is_of_names, named};
 use crate::stage::StageError;
 
 /// Reads a table with an image a row.
-pub(super) fn read(path: &Path) -> Result<Parts, StageError> {
+pub(super) fn read(path: &Path, of: ActivationsOf<'_>) -> Result<Parts, StageError> {
     let mut parts = Parts::default();
     let (features, logits) = (&mut parts.features, &mut parts.logits);
     let (mut row, mut found, mut seen) = (0, Vec::new(), Agreed::new());
     for batch in Records::open(path)? {
         let batch = batch?;
         check_one(path, &batch, &mut seen)?;
+        check_asked(path, &seen, &[("dataset", of.dataset), ("split", of.split)])?;
         let start = (row, path);
         add(start, &batch, &FEATURES, features)?;
         add(start, &batch, &LOGITS, logits)?;

@@ -233,6 +233,9 @@ fn a_table_of_text_or_of_numbered_columns_is_read() {
     assert!(none.contains("there are `label`, `x`"), "{none}");
     let two = read("run,logits\na,\"[1, 2]\"\nb,\"[1, 2]\"\n").unwrap_err();
     assert!(two.contains("`run` has `a` and `b`"), "{two}");
+    let other = read("dataset,split,logits\nset,train,\"[1, 2]\"\n").unwrap_err();
+    let words = "its column `split` says `train`, and `test` was asked for";
+    assert!(other.contains(words), "{other}");
 }
 
 #[test]

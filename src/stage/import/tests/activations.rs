@@ -60,7 +60,6 @@ fn activations_of_any_network_are_taken_in_and_scored() {
             split: "test",
             arrays: None,
             network: None,
-            member: None,
         });
         bench.import(&Question { file, rows })
     };
@@ -210,6 +209,7 @@ fn names_that_tables_cannot_hold_and_classes_of_one_name_are_refused() {
     let file = bench.file("scores.csv", b"value\n1\n2\n");
     let import = |dataset, split, score| {
         let rows = Rows::Scores(ScoresOf {
+            member: None,
             dataset,
             split,
             score,
