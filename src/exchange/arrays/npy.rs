@@ -173,7 +173,8 @@ pub(super) fn kind(descr: &str) -> Kind {
         "u2" => Kind::Integers(2, false),
         "i4" => Kind::Integers(4, true),
         "u4" => Kind::Integers(4, false),
-        "i8" | "u8" => Kind::Integers(8, true),
+        "i8" => Kind::Integers(8, true),
+        "u8" => Kind::Integers(8, false),
         _ => Kind::Other,
     }
 }

@@ -266,16 +266,12 @@ async fn plan(context: &SessionContext, sql: &str, depth: usize) -> Result<Logic
             times: effort / MOST_EFFORT,
         });
     }
-    let tables = tables::names(context);
     for table in state
         .resolve_table_references(&statement)
         .map_err(message::error)?
     {
-        if table.schema().is_none() && !tables.iter().any(|known| known == table.table()) {
-            return Err(QueryError::UnknownTable {
-                table: table.table().to_owned(),
-                tables,
-            });
+        if table.schema().is_none() {
+            tables::check_name(context, table.table())?;
         }
     }
     let plan = state.statement_to_plan(statement).await.map_err(message::error)?;

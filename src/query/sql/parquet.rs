@@ -74,6 +74,12 @@ impl Folder {
         self.tables.keys().cloned().collect()
     }
 
+    /// Says whether a table, or a file that cannot be read, is called so.
+    pub(super) fn has(&self, name: &str) -> bool {
+        let mut broken = self.broken.iter();
+        self.tables.contains_key(name) || broken.any(|path| folder::stem(path) == name)
+    }
+
     /// Says whether a table was written by an export.
     pub(super) fn is_exported(&self, name: &str) -> bool {
         let exported = |file: &ParquetFile| file.table().is_some();

@@ -94,12 +94,18 @@ pub(super) fn context(
     Ok(context)
 }
 
-/// Returns the names of the tables that queries can name.
-pub(super) fn names(context: &SessionContext) -> Vec<String> {
-    let schema = context
-        .catalog(CATALOG)
-        .and_then(|catalog| catalog.schema(SCHEMA));
-    schema.map_or_else(Vec::new, |schema| schema.table_names())
+/// Refuses the name of a table that there is not.
+pub(super) fn check_name(context: &SessionContext, table: &str) -> query::Result<()> {
+    let catalog = context.catalog(CATALOG);
+    let schema = catalog.and_then(|catalog| catalog.schema(SCHEMA));
+    let schema = schema.ok_or(QueryError::Engine)?;
+    match schema.table_exist(table) {
+        true => Ok(()),
+        false => Err(QueryError::UnknownTable {
+            table: table.to_owned(),
+            tables: schema.table_names(),
+        }),
+    }
 }
 
 fn config(options: &QueryOptions) -> SessionConfig {
@@ -190,6 +196,9 @@ impl SchemaProvider for Tables {
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        self.table_names().iter().any(|known| known == name)
+        match &self.source {
+            Source::Snapshot(_) => self.table_names().iter().any(|known| known == name),
+            Source::Parquet(folder) => folder.has(name),
+        }
     }
 }
