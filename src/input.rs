@@ -1,8 +1,8 @@
 //! Files that somebody hands over: opened only where they are files, and read whole only up to a length.
 //!
-//! A pipe that nobody writes to and a device without end would hold the program in a call that no wish to stop
-//! reaches, and a large file in the place of a small one would fill the memory. A pipe that the process
-//! already has (`/dev/stdin`, a shell's `<(...)`) has a writer: [`text`] takes it.
+//! A pipe that nobody writes to and a device without end would hold the program in a call that no wish to
+//! stop reaches, and a large file in the place of a small one would fill the memory. A pipe that the process
+//! already has (`/dev/stdin`, a shell's `<(...)`) has a writer: `text` takes it.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -14,7 +14,8 @@ pub(crate) const PRESET: u64 = 4 << 20;
 pub(crate) const TABLE: u64 = 16 << 20;
 /// Bytes of one picture at most, as a file.
 pub const PICTURE: u64 = 256 << 20;
-/// Bytes at most of a file that says something of each of many pictures: one line of a hundred for ten million.
+/// Bytes at most of a file that says something of each of many pictures: one line of a hundred for ten
+/// million.
 pub(crate) const LABELS: u64 = 1 << 30;
 /// What is held in memory anyway: only memory is its bound.
 pub(crate) const ANY: u64 = u64::MAX;

@@ -65,7 +65,8 @@ pub(crate) fn alike<'a>(names: impl IntoIterator<Item = &'a String>) -> Option<(
     None
 }
 
-/// Returns names of classes in their order: that of the numbers that all of them are, or else of the alphabet.
+/// Returns names of classes in their order: that of the numbers that all of them are, or else of the
+/// alphabet.
 pub(super) fn ordered(names: BTreeSet<String>) -> Vec<String> {
     let number = |name: &String| match beside::number(name) {
         Some(Label::Number(number)) => Some(number),

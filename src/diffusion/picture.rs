@@ -35,8 +35,8 @@ pub(crate) fn bitmaps(images: &Tensor) -> Result<Vec<Bitmap>> {
     })
 }
 
-/// Brings `[batch, h, w, 3]`, values around -1 to 1, to another size and cuts off to bytes, as the public code
-/// of DREAM-OOD does (`scripts/dream_ood.py`): PyTorch's bilinear `interpolate` of `clamp((x + 1) / 2)`,
+/// Brings `[batch, h, w, 3]`, values around -1 to 1, to another size and cuts off to bytes, as the public
+/// code of DREAM-OOD does (`scripts/dream_ood.py`): PyTorch's bilinear `interpolate` of `clamp((x + 1) / 2)`,
 /// without smoothing, times 255. To half the size these are the means of 2x2 pixels.
 pub(crate) fn interpolated(images: &Tensor, width: usize, height: usize) -> Result<Vec<Bitmap>> {
     each(images, |image, own_width, own_height| {

@@ -24,8 +24,8 @@ pub const METADATA: &str = "metadata.csv";
 
 /// Writes rows of the table `images` as a directory of PNG files and returns their number.
 ///
-/// With [`Target::overwrite`], a directory that is such an export and nothing else is replaced as a whole; any
-/// other is refused.
+/// With [`Target::overwrite`], a directory that is such an export and nothing else is replaced as a whole;
+/// any other is refused.
 ///
 /// # Errors
 /// If the batches are not rows of `images`, if two rows have the same class and index, if the rows cannot be

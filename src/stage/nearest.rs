@@ -1,4 +1,5 @@
-//! Distances to the k-th nearest image in a classifier's features, as `select` stores and a report draws them.
+//! Distances to the k-th nearest image in a classifier's features, as `select` stores and a report draws
+//! them.
 
 use dream_schema::RunId;
 

@@ -400,8 +400,8 @@ fn from_redb(path: &Path, error: redb::Error) -> StoreError {
         redb::Error::PreviousIo => StoreError::Io {
             path,
             source: std::io::Error::other(
-                "an earlier read or write of it failed, and nothing is tried after that; where it fails again, \
-                 `dream recover FILE -o NEW` saves every run that is whole",
+                "an earlier read or write of it failed, and nothing is tried after that; where it fails \
+                 again, `dream recover FILE -o NEW` saves every run that is whole",
             ),
         },
         redb::Error::Corrupted(reason) => StoreError::Damaged { path, reason },

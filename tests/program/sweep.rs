@@ -49,7 +49,8 @@ fn a_preset_may_choose_among_the_pictures() {
     let sql = |query: &str| json(path, &["sql", query]);
     let rated = sql(
         "SELECT min(other) AS least, max(other) AS most, count(*) AS n FROM ratings r JOIN run_params p
-                     ON p.run = r.run WHERE p.key = 'k' AND p.value = '7' GROUP BY chosen ORDER BY chosen DESC",
+                     ON p.run = r.run WHERE p.key = 'k' AND p.value = '7'
+                     GROUP BY chosen ORDER BY chosen DESC",
     );
     assert!(
         rated[0]["most"].as_f64() <= Some(0.9) && rated[1]["least"].as_f64() > Some(0.9),

@@ -219,8 +219,8 @@ fn why_none(arrays: &[Array]) -> &'static str {
     let mut shaped = arrays.iter().filter(|array| array.has_shape_of_pictures());
     match shaped.next() {
         Some(array) if array.header.fortran => {
-            "its pictures are in Fortran's order, and `numpy.ascontiguousarray` brings them into the one that \
-             is read"
+            "its pictures are in Fortran's order, and `numpy.ascontiguousarray` brings them into the one \
+             that is read"
         }
         Some(_) => "its array of pictures is empty",
         None => "none of its arrays is of pictures",

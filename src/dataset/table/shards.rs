@@ -69,8 +69,8 @@ fn partition(dir: &Path, name: String) -> Result<String, DatasetError> {
         Some((column, _)) => Err(DatasetError::Layout {
             path: dir.to_owned(),
             reason: format!(
-                "its folders are partitions ({name}), and the column `{column}` is in no file; written as one \
-                 table (`pyarrow.dataset.dataset(FOLDER, partitioning=\"hive\")` reads them) they are read"
+                "its folders are partitions ({name}), and the column `{column}` is in no file; written as \
+                 one table (`pyarrow.dataset.dataset(FOLDER, partitioning=\"hive\")` reads it) it is read"
             ),
         }),
     }

@@ -1,5 +1,5 @@
-//! The columns of a table from what a file has in their place: numbers of any kind, also as text, each refused
-//! by its row where it does not fit.
+//! The columns of a table from what a file has in their place: numbers of any kind, also as text, each
+//! refused by its row where it does not fit.
 
 use std::path::Path;
 

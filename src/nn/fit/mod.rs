@@ -9,9 +9,9 @@
 //! 2. `shortcut` is another word for `downsample` (DREAM-OOD, OpenOOD, the networks for CIFAR), and the words
 //!    of Hugging Face's transformers stand for torchvision's: `embedder.embedder.convolution` for `conv1`,
 //!    `encoder.stages.0.layers.1.layer.2.normalization` for `layer1.1.bn3`.
-//! 3. The last layer is a matrix as wide as the features, with its bias or without one, `fc` or any other name (`trans`,
-//!    `linear`, `head.fc`, `classifier`), below the prefix or beside it. Of several that one is taken which
-//!    has the outputs that are wanted.
+//! 3. The last layer is a matrix as wide as the features, with its bias or without one, `fc` or any other
+//!    name (`trans`, `linear`, `head.fc`, `classifier`), below the prefix or beside it. Of several that one
+//!    is taken which has the outputs that are wanted.
 //! 4. Every tensor of the network must be there in its shape, and the file must have no more convolutions or
 //!    blocks below the prefix: weights of a deeper network are not cut down to a shallower one.
 //!

@@ -104,8 +104,8 @@ impl Folder {
         Ok(table.map(|table| table as Arc<dyn TableProvider>))
     }
 
-    /// Says whether a broken file may be of a table: its name says so, or says nothing where the files of that
-    /// table have such names, too.
+    /// Says whether a broken file may be of a table: its name says so, or says nothing where the files of
+    /// that table have such names, too.
     fn may_be_of(&self, path: &Path, table: &str) -> bool {
         let known: Vec<&str> = self.tables.keys().map(String::as_str).collect();
         match folder::said_table(path, &known) {

@@ -24,8 +24,8 @@ pub(super) struct Search<'a> {
 }
 
 /// Returns the settings that a search tries: every combination of the values that the score's hyperparameters
-/// are searched over that go together. A score that is asked for with values of its own, and one that leaves nothing open have
-/// none.
+/// are searched over that go together. A score that is asked for with values of its own, and one that
+/// leaves nothing open have none.
 fn settings(score: &Chosen) -> Vec<BTreeMap<String, f64>> {
     let (Way::Of(way, _), true) = (&score.way, score.is_plain()) else {
         return Vec::new();

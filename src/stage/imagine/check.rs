@@ -96,8 +96,8 @@ pub(super) fn check_room(
     }
     if let (Some(Processor::Cpu), Some(own)) = (refusals.room().processor, params.batch) {
         let found = format!(
-            "{own}: it is for GPUs, where results depend on it; here they do not, and it would make other runs \
-             of the same pictures"
+            "{own}: it is for GPUs, where results depend on it; here they do not, and it would make other \
+             runs of the same pictures"
         );
         refusals.refuse("batch", found);
     }

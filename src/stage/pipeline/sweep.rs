@@ -51,8 +51,8 @@ impl Sweep {
         match self.is_empty() || pipelines <= PIPELINES {
             true => Ok(()),
             false => Err(format!(
-                "sweep: {settings} settings with {seeds} seeds are {pipelines} pipelines, {PIPELINES} at most \
-                 are taken"
+                "sweep: {settings} settings with {seeds} seeds are {pipelines} pipelines, {PIPELINES} at \
+                 most are taken"
             )),
         }
     }

@@ -144,8 +144,8 @@ pub(super) fn projection(store: &Store, of: &Shown<'_>) -> Result<Option<Project
         groups: parts.into_iter().map(group).collect::<Result<_, StageError>>()?,
         explained: basis.explained,
         note: format!(
-            "All vectors scaled to length 1; axes from the ID features; at most {POINTS} of a kind and class. \
-             {}.",
+            "All vectors scaled to length 1; axes from the ID features; at most {POINTS} of a kind and \
+             class. {}.",
             of.say_vectors(store)?
         ),
     }))

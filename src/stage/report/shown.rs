@@ -92,8 +92,8 @@ impl<'a> Shown<'a> {
         if let Some(sampled) = self.sampled.filter(|run| of_vectors == Some(run.id)) {
             said.push(format!(
                 "These are evenly from all, from near to far by the distance in the caption: that of the \
-                 picture's vector to the k-th nearest ID feature of its class (`knn_distance` of {}); pictures \
-                 without one come last.",
+                 picture's vector to the k-th nearest ID feature of its class (`knn_distance` of {}); \
+                 pictures without one come last.",
                 named(store, sampled)?
             ));
         }

@@ -51,8 +51,8 @@ pub struct Import {
     #[arg(long, value_name = "NAME")]
     member: Option<String>,
     /// Of scores and activations: the data set that they are of. Files of a folder of scores are called by
-    /// their sets; of a pickle of several sets it is the in-distribution set. A table with a column `dataset`,
-    /// `split` or `score` must say the same
+    /// their sets; of a pickle of several sets it is the in-distribution set. A table with a column
+    /// `dataset`, `split` or `score` must say the same
     #[arg(long, value_name = "NAME")]
     dataset: Option<String>,
     /// Of scores and activations: the split of the data set; `test` without it
