@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::error::DatasetError;
 use super::item::Stored;
-use super::names::is_split;
+use super::names::{is_split, whole_number};
 use super::tree::{Node, extension};
 
 /// What the columns of labels are called, here and in Parquet files.
@@ -184,15 +184,10 @@ fn key(path: &str) -> &str {
 
 /// The label that a number means, also one as programs write it that keep it as a fraction (`3.0`); a
 /// negative one, none.
-pub(super) fn number(text: &str) -> Option<Label> {
-    let whole = || {
-        let number: f64 = text.parse().ok()?;
-        (number.fract() == 0.0 && number.abs() < 1e15).then_some(number as i64)
-    };
-    let number = text.parse().ok().or_else(whole)?;
-    match number {
+fn number(text: &str) -> Option<Label> {
+    match whole_number(text)? {
         ..0 => Some(Label::None),
-        _ => u32::try_from(number).ok().map(Label::Number),
+        number => u32::try_from(number).ok().map(Label::Number),
     }
 }
 

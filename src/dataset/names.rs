@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::beside::{self, Label};
 use unicode_normalization::UnicodeNormalization;
+
+use crate::floats;
 
 /// What folders and files of splits are called.
 const SPLITS: [&str; 17] = [
@@ -65,13 +66,16 @@ pub(crate) fn alike<'a>(names: impl IntoIterator<Item = &'a String>) -> Option<(
     None
 }
 
+/// Returns the whole number that a text says, also as programs write it that keep it as a fraction (`3.0`).
+pub(super) fn whole_number(text: &str) -> Option<i64> {
+    let whole = || floats::whole(text.parse().ok().filter(|number: &f64| !number.is_nan())?);
+    text.parse().ok().or_else(whole)
+}
+
 /// Returns names of classes in their order: that of the numbers that all of them are, or else of the
 /// alphabet.
 pub(super) fn ordered(names: BTreeSet<String>) -> Vec<String> {
-    let number = |name: &String| match beside::number(name) {
-        Some(Label::Number(number)) => Some(number),
-        _ => None,
-    };
+    let number = |name: &String| whole_number(name).and_then(|number| u32::try_from(number).ok());
     let mut names: Vec<String> = names.into_iter().collect();
     if names.iter().all(|name| number(name).is_some()) {
         names.sort_by_key(number);

@@ -209,6 +209,7 @@ pub fn import(ctx: &Context<'_>, question: &Question<'_>) -> Result<Run, StageEr
     let Question { file, rows } = question;
     let stopped = &|| ctx.progress.cancelled();
     rows.check_names()?;
+    let spec = |sources| spec(ctx.store, question, params(rows, None), sources);
     match rows {
         Rows::ClassEmbeddings { classes, .. } => {
             vectors::<ClassEmbedding>(ctx, question, &Classes::listed(file, classes)?)
@@ -227,8 +228,7 @@ pub fn import(ctx: &Context<'_>, question: &Question<'_>) -> Result<Run, StageEr
                 classes: &classes,
             };
             let told = folder.each(&mut |_| ctx.check_interrupt())?;
-            let sources = whole(folder.digest(stopped)?);
-            let spec = spec(ctx.store, question, params(rows, None), sources)?;
+            let spec = spec(whole(folder.digest(stopped)?))?;
             store(ctx, question, &spec, told, |run| {
                 folder
                     .each(&mut |rows| {
@@ -240,21 +240,11 @@ pub fn import(ctx: &Context<'_>, question: &Question<'_>) -> Result<Run, StageEr
         }
         Rows::Scores(of) => {
             let (read, told) = scores::read(file, *of)?;
-            let spec = spec(
-                ctx.store,
-                question,
-                params(rows, None),
-                sources(question, stopped)?,
-            )?;
+            let spec = spec(sources(question, stopped)?)?;
             store(ctx, question, &spec, told, |run| Ok(ctx.store.put(run, &read)?))
         }
         Rows::Activations(of) => {
-            let spec = spec(
-                ctx.store,
-                question,
-                params(rows, None),
-                sources(question, stopped)?,
-            )?;
+            let spec = spec(sources(question, stopped)?)?;
             let mut read = activations::read(file, *of)?;
             let told = std::mem::take(&mut read.told);
             store(ctx, question, &spec, told, |run| {

@@ -13,6 +13,7 @@ use std::path::Path;
 use super::names::in_words;
 use crate::content::Content;
 use crate::exchange::{ArrayFile, ExchangeError};
+use crate::input;
 use crate::pickle::numpy::RawArray;
 use crate::pickle::torch::TorchFile;
 use crate::pickle::{Node, Pickle};
@@ -114,7 +115,7 @@ fn with_pickle<T>(
     path: &Path,
     read: impl FnOnce(&Pickle<'_>) -> Result<T, StageError>,
 ) -> Result<T, StageError> {
-    let bytes = std::fs::read(path).map_err(ExchangeError::io(path))?;
+    let bytes = input::whole(path, input::ANY).map_err(ExchangeError::io(path))?;
     let pickle = Pickle::parse(&bytes)
         .map_err(|error| ExchangeError::format(path, "the file", "a whole pickle", error.to_string()))?;
     read(&pickle)

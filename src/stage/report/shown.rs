@@ -147,6 +147,7 @@ mod tests {
 
     use super::*;
     use crate::stage::import;
+    use crate::stage::tests::stamp;
 
     /// A store and runs without rows.
     struct Runs {
@@ -181,15 +182,7 @@ mod tests {
                 sources: Default::default(),
                 source_names: Default::default(),
             };
-            let stamp = crate::store::Stamp {
-                time_micros: 0,
-                version: "test".into(),
-                device: "cpu".into(),
-                engine: None,
-                host: "test".into(),
-                process: None,
-            };
-            let run = self.store.begin(&spec, &stamp).unwrap().into_run().id;
+            let run = self.store.begin(&spec, &stamp()).unwrap().into_run().id;
             self.all.push(self.store.finish(run, 0).unwrap());
             run
         }

@@ -42,15 +42,7 @@ impl Bench {
             sources: BTreeMap::new(),
             source_names: Default::default(),
         };
-        let stamp = crate::store::Stamp {
-            time_micros: 0,
-            version: "test".into(),
-            device: "cpu".into(),
-            engine: None,
-            host: "test".into(),
-            process: None,
-        };
-        let run = self.store.begin(&spec, &stamp).unwrap().into_run().id;
+        let run = self.store.begin(&spec, &stamp()).unwrap().into_run().id;
         for (class, name) in classes.iter().enumerate() {
             let picture = |index: u64| {
                 let mut noise = Stream::new(9, "test/picture", class as u32, index);

@@ -103,7 +103,6 @@ impl Progress for Watch {
     }
 }
 
-/// A store of its own.
 /// Does something with a context on the CPU whose clock stands still.
 pub(in crate::stage) fn in_context<T>(
     store: &Store,
@@ -129,6 +128,19 @@ pub(in crate::stage) fn in_context<T>(
     })
 }
 
+/// The stamp of a run that a test begins itself.
+pub(in crate::stage) fn stamp() -> crate::store::Stamp {
+    crate::store::Stamp {
+        time_micros: 0,
+        version: "test".into(),
+        device: "cpu".into(),
+        engine: None,
+        host: "test".into(),
+        process: None,
+    }
+}
+
+/// A store of its own.
 pub(in crate::stage) struct Bench {
     _folder: TempDir,
     pub(in crate::stage) store: Store,

@@ -4,7 +4,7 @@ use super::pictures::{Look, Pictures};
 use super::*;
 use crate::bitmap::Bitmap;
 use crate::exchange::encode_png;
-use crate::store::{Begun, Stamp};
+use crate::store::Begun;
 
 fn looks() -> Vec<(&'static str, Look)> {
     let look = |changes| with(changes).training.look();
@@ -68,15 +68,7 @@ fn stored_pictures_have_the_same_bits_from_memory_and_from_the_store() {
         sources: BTreeMap::new(),
         source_names: Default::default(),
     };
-    let stamp = Stamp {
-        time_micros: 0,
-        version: "test".into(),
-        device: "cpu".into(),
-        engine: None,
-        host: "test".into(),
-        process: None,
-    };
-    let Begun::New(run) = bench.store.begin(&spec, &stamp).unwrap() else {
+    let Begun::New(run) = bench.store.begin(&spec, &stamp()).unwrap() else {
         panic!()
     };
     let preparation = with(serde_json::json!({})).training.preparation();

@@ -77,7 +77,12 @@ impl<'a> Virtual<'a> {
     ///
     /// # Errors
     /// If a class has fewer than `least` training images.
-    pub fn new(setup: &Setup<'a>, common: Common, least: usize, make: Make<'a>) -> Result<Self, StageError> {
+    pub fn objective(
+        setup: &Setup<'a>,
+        common: Common,
+        least: usize,
+        make: Make<'a>,
+    ) -> Result<Box<dyn Objective + 'a>, StageError> {
         let [trained, _] = setup.training.divide(setup.labels, setup.classes, setup.seed)?;
         let mut samples = vec![Vec::new(); setup.classes.len()];
         for sample in trained {
@@ -92,14 +97,14 @@ impl<'a> Virtual<'a> {
                 found.len()
             )));
         }
-        Ok(Self {
+        Ok(Box::new(Self {
             setup: setup.clone(),
             common,
             phi: TrainedPhi::new(&common.phi, setup.seed, setup.ctx.engine.device())?,
             make,
             samples,
             outliers: None,
-        })
+        }))
     }
 
     /// Returns the features of every class, each `[n, m]`.

@@ -147,12 +147,6 @@ impl Regularizer for Npos {
             let all: Result<Vec<_>, StageError> = classes.par_iter().enumerate().map(of_class).collect();
             Ok(all?.into_iter().flatten().collect())
         };
-        let least = self.least_images();
-        Ok(Box::new(Virtual::new(
-            setup,
-            self.common(),
-            least,
-            Box::new(make),
-        )?))
+        Virtual::objective(setup, self.common(), self.least_images(), Box::new(make))
     }
 }

@@ -97,12 +97,6 @@ impl Regularizer for Vos {
             let all: Vec<Vec<f32>> = (0..classes.len()).into_par_iter().map(of_class).collect();
             Ok(all.concat())
         };
-        let least = self.least_images();
-        Ok(Box::new(Virtual::new(
-            setup,
-            self.common(),
-            least,
-            Box::new(make),
-        )?))
+        Virtual::objective(setup, self.common(), self.least_images(), Box::new(make))
     }
 }
