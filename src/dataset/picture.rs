@@ -88,7 +88,10 @@ impl Pixels {
         if decoder.total_bytes() > DECODER_MEMORY {
             return Err(format!("its {width}x{height} pixels are too many"));
         }
-        let image = DynamicImage::from_decoder(decoder).map_err(said)?;
+        let image = match format {
+            ImageFormat::Jpeg => jpeg::decode(bytes)?,
+            _ => DynamicImage::from_decoder(decoder).map_err(said)?,
+        };
         let (width, height) = (image.width() as usize, image.height() as usize);
         let (channels, bytes) = match image.color().has_color() {
             true => (3, image.into_rgb8().into_raw()),
