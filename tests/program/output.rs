@@ -3,7 +3,7 @@
 
 use std::fs::File;
 
-use crate::support::{bad, demo, good, written_to};
+use crate::support::{bad, demo, folder, good, written_to};
 
 /// Commands that print a result, of those that only read: many tests share the store.
 const PRINTING: &[&[&str]] = &[
@@ -30,6 +30,29 @@ fn a_full_disk_is_an_error() {
             "{args:?}: {said}"
         );
     }
+}
+
+/// A shell's `ulimit -f` sends a signal whose default is to end the process where it is.
+#[cfg(unix)]
+#[test]
+fn a_file_beyond_its_limit_is_an_error_and_leaves_nothing() {
+    let folder = folder();
+    let store = demo().join("dream.redb");
+    let script = format!(
+        "ulimit -f 8; exec '{}' --store '{}' export outliers -o outliers.parquet",
+        env!("CARGO_BIN_EXE_dream"),
+        store.display()
+    );
+    let mut shell = std::process::Command::new("sh");
+    let output = shell
+        .args(["-c", &script])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("File too large"), "{said}");
+    assert_eq!(folder.path().read_dir().unwrap().count(), 0, "{said}");
 }
 
 #[test]

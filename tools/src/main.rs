@@ -25,6 +25,7 @@ use crate::commands::{Cli, Verdict};
 fn main() -> ExitCode {
     memory::keep_freed();
     quiet_damage();
+    fail_beyond_file_limit();
     match run() {
         Ok(Verdict::Good) => ExitCode::SUCCESS,
         Ok(Verdict::Found) => ExitCode::FAILURE,
@@ -45,6 +46,13 @@ fn quiet_damage() {
             hook(panic);
         }
     }));
+}
+
+/// Lets a write beyond the largest file that is allowed (`ulimit -f`) fail, as it does on a full disk, so that
+/// what it began is removed; without this it ends the process.
+fn fail_beyond_file_limit() {
+    #[cfg(unix)]
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, std::sync::Arc::default());
 }
 
 /// Returns the arguments, `help --help` as `help help`: clap takes what follows `help` for a command.
