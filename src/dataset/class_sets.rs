@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::error::DatasetError;
-use super::set::{Kind, Reading};
+use super::kind::Kind;
+use super::set::Reading;
 
 /// Refuses a folder whose splits have directories of other classes, unless a list says which are classes: the
 /// numbers of its labels would not be those that another tool gives them split by split. `sizes` are the

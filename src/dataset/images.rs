@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use super::describe::{STRETCH, Skipped};
 use super::error::DatasetError;
 use super::item::{Item, Pixels};
 use super::prepare::Preparation;
-use super::set::{Reading, STRETCH, Set, Skipped};
+use super::set::{Reading, Set};
 
 /// Images of one size, ready for a model.
 #[derive(Clone, Debug, PartialEq)]

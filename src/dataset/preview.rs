@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::class_sets::check_class_sets;
+use super::describe::{self, Description};
 use super::error::DatasetError;
-use super::set::{self, Description, Kind, Reading, Set};
+use super::kind::Kind;
+use super::set::{Reading, Set};
 
 /// What would be read of a set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,7 +92,7 @@ pub fn preview(path: &Path, reading: &Reading) -> Result<Preview, DatasetError> 
         });
     }
     let named = set.container.classes();
-    let (classes, sizes) = set::count(named, labelled);
+    let (classes, sizes) = describe::count(named, labelled);
     check_class_sets(path, set.kind, reading, &classes, &sizes)?;
     Ok(Preview {
         kind: set.kind,
