@@ -11,6 +11,7 @@ mod classes;
 mod images;
 mod names;
 mod openood;
+mod question;
 mod row;
 mod scores;
 mod table;
@@ -31,14 +32,14 @@ use self::checker::Checker;
 use self::classes::Classes;
 use self::images::PictureFolder;
 pub use self::openood::{SavedSet, SavedSets, saved_sets};
+pub use self::question::{Question, Rows, VectorKind};
 use self::row::Vectored;
 pub use self::scores::ScoresOf;
 use self::vectors::VectorFile;
-use super::classes::ClassRow;
 use super::{Context, Known, Refusals, Role, StageError, embed, input, observe};
 use crate::exchange::ExchangeError;
 use crate::file_digest::file_digest;
-use crate::store::{Append, Begun, Readable, Store, check_name};
+use crate::store::{Append, Begun, Readable, Store};
 
 /// Name under which imports stand among the stages.
 pub const NAME: &str = "import";
@@ -54,120 +55,6 @@ const TABLE: &str = "table";
 const NETWORK: &str = "network";
 /// The key of the parameters under which the name of a score stands.
 const SCORE: &str = "score";
-
-/// What is to be taken in.
-#[derive(Clone, Copy, Debug)]
-pub struct Question<'a> {
-    /// The file; of images a folder.
-    pub file: &'a Path,
-    /// What its rows are.
-    pub rows: Rows<'a>,
-}
-
-/// What the rows of a file are.
-#[derive(Clone, Copy, Debug)]
-pub enum Rows<'a> {
-    /// Class embeddings of these classes, in their order; without them a table must name its own.
-    ClassEmbeddings {
-        /// The classes.
-        classes: &'a [ClassRow],
-        /// The array, where there are several.
-        member: Option<&'a str>,
-    },
-    /// ID features or outliers.
-    Vectors {
-        /// The table.
-        kind: VectorKind,
-        /// The class embeddings whose classes and width they have: an `embed` run or an import.
-        embeddings: RunId,
-        /// The array, where there are several.
-        member: Option<&'a str>,
-    },
-    /// Pictures of these classes.
-    Images {
-        /// The class embeddings: an `embed` run or an import.
-        embeddings: RunId,
-    },
-    /// Detection scores.
-    Scores(ScoresOf<'a>),
-    /// What a classifier shows of images: features, logits or both.
-    Activations(ActivationsOf<'a>),
-}
-
-/// Vectors that belong to classes which have embeddings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum VectorKind {
-    /// ID features.
-    Features,
-    /// Outliers.
-    Outliers,
-}
-
-impl Rows<'_> {
-    /// The table that they go into.
-    fn table(&self) -> Table {
-        match self {
-            Self::ClassEmbeddings { .. } => Table::ClassEmbeddings,
-            Self::Vectors { kind, .. } => match kind {
-                VectorKind::Features => Table::Features,
-                VectorKind::Outliers => Table::Outliers,
-            },
-            Self::Images { .. } => Table::Images,
-            Self::Scores(_) => Table::Scores,
-            Self::Activations(_) => Table::Activations,
-        }
-    }
-
-    fn member(&self) -> Option<&str> {
-        match self {
-            Self::ClassEmbeddings { member, .. } | Self::Vectors { member, .. } => *member,
-            Self::Scores(of) => of.member,
-            Self::Images { .. } | Self::Activations(_) => None,
-        }
-    }
-
-    /// Refuses names that tables and questions could not tell from something else.
-    fn check_names(&self) -> Result<(), StageError> {
-        let (dataset, split, score) = match self {
-            Self::Scores(of) => (of.dataset, of.split, Some(of.score)),
-            Self::Activations(of) => (of.dataset, of.split, None),
-            Self::ClassEmbeddings { .. } | Self::Vectors { .. } | Self::Images { .. } => return Ok(()),
-        };
-        check_name(dataset)?;
-        check_name(split)?;
-        if let Some(network) = self.network() {
-            check_name(network.name)?;
-        }
-        let wrong = |what: &str, name: &str, reason: &str| {
-            StageError::Mismatch(format!("{name:?} cannot be the name of {what}: {reason}"))
-        };
-        // A score may have its values behind its name: `knn:k=50`.
-        let allowed = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+".contains(c);
-        match score {
-            Some(score) if score.is_empty() || score.len() > 64 || !score.chars().all(allowed) => Err(wrong(
-                "a score",
-                score,
-                "it must have 1 to 64 letters, digits and -_./:=,+",
-            )),
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    fn network(&self) -> Option<NetworkOf<'_>> {
-        match self {
-            Self::Activations(of) => of.network,
-            Self::Scores(of) => of.network,
-            _ => None,
-        }
-    }
-
-    fn embeddings(&self) -> Option<RunId> {
-        match self {
-            Self::Vectors { embeddings, .. } | Self::Images { embeddings } => Some(*embeddings),
-            Self::ClassEmbeddings { .. } | Self::Scores(_) | Self::Activations(_) => None,
-        }
-    }
-}
 
 /// Returns the name that an import gives the network of its activations or scores.
 pub(super) fn network_of(run: &RunSpec) -> Option<&str> {

@@ -9,6 +9,7 @@ use dream_schema::{Artifact as _, OutlierKind};
 
 use super::*;
 use crate::exchange::{Target, write_npy, write_parquet};
+use crate::stage::classes::ClassRow;
 use crate::stage::tests::in_context;
 use crate::stage::{Silent, sample};
 

@@ -1,30 +1,29 @@
 //! `dream evaluate`.
 
 mod activations;
+mod detectors;
 mod imported;
-
-use std::str::FromStr;
-use std::time::Instant;
+mod words;
 
 use anyhow::{Result, bail};
 use dream_ood::ood::Convention;
+use dream_ood::stage::Refusals;
 use dream_ood::stage::detect::OwnScore;
 use dream_ood::stage::evaluate::{
-    self, Draws, EXTRA_METRICS, Group, Groups, MOST_DRAWS, Observations, Params, ScoreSpec, Settings, There,
+    self, Draws, EXTRA_METRICS, MOST_DRAWS, Observations, Params, ScoreSpec, Settings, There,
 };
-use dream_ood::stage::pipeline::{Evaluation, Preset, Reach};
-use dream_ood::stage::{How, ImageSource, Input, MetricName, Refusals, Source as _, did_you_mean};
-use dream_ood::store::Store;
-use dream_schema::{Run, RunId};
+use dream_ood::stage::pipeline::Preset;
+use dream_schema::RunId;
 
 use self::activations::Stored;
 use self::imported::Imported;
-use super::{Base, all_is_well, images_or, json, refuse_alias};
+use self::words::{ExtraMetrics, TestSet, extra_metric};
+use super::{Base, all_is_well, json, refuse_alias};
 use crate::choices::Choices;
 use crate::commands::Verdict;
 use crate::globals::Globals;
 use crate::memory;
-use crate::session::{Failed, Session, Usage};
+use crate::session::{Session, Usage};
 use crate::table;
 
 /// Stage 6: takes detection scores of the test sets and prints the detection table. What classifiers show of
@@ -247,132 +246,6 @@ impl Evaluate {
         !self.scores.is_empty() && !self.asks_for_all()
     }
 
-    /// Refuses scores that are named and that come with a method of training by which none of the classifiers
-    /// was trained. Which of the classifiers go without is told, and what `all` leaves out.
-    fn check_own_scores(
-        &self,
-        session: &Session<'_>,
-        detectors: &[RunId],
-        refusals: &mut Refusals,
-    ) -> Result<()> {
-        let named = |score: &OwnScore| self.scores.iter().any(|spec| spec.name() == score.name());
-        let is_needed = |score: &&OwnScore| self.asks_for_all() || named(score);
-        let needed: Vec<OwnScore> = OwnScore::ALL.iter().filter(is_needed).copied().collect();
-        if needed.is_empty() {
-            return Ok(());
-        }
-        let own = |run: &RunId| evaluate::own_score(&session.store, &(*run).into());
-        let own = detectors.iter().map(own).collect::<Result<Vec<_>, _>>()?;
-        for score in needed {
-            let without = detectors.iter().zip(&own).filter(|(_, own)| **own != Some(score));
-            let without: Vec<RunId> = without.map(|(run, _)| *run).collect();
-            if without.len() == detectors.len() {
-                match self.asks_for_all() {
-                    true => tell_left_out(session, score),
-                    false => refusals.refuse("scores", score.needs()),
-                }
-                continue;
-            }
-            for run in without {
-                let name = score.name();
-                session.bars.say(&format!(
-                    "run {run} is evaluated without `{name}`, which it does not have"
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// Evaluates classifiers; none if `--check` ends here.
-    fn of_detectors(
-        &self,
-        session: &Session<'_>,
-        preset: &Preset,
-        settings: &Settings,
-    ) -> Result<Option<Vec<RunId>>> {
-        let store = &session.store;
-        let detectors = self.detectors.iter().map(|name| session.resolve(name));
-        let detectors = detectors.collect::<Result<Vec<RunId>>>()?;
-        for (n, detector) in detectors.iter().enumerate() {
-            if detectors[..n].contains(detector) {
-                bail!(Usage(format!("the classifier {detector} is named twice")));
-            }
-        }
-        let validation = |reach: Reach| -> Result<Option<ImageSource>> {
-            match &self.ood_validation {
-                Some(set) => Ok(Some(ImageSource::named(store, &set.name)?)),
-                // What the preset names for its own sets says nothing of these.
-                None if !self.ood.is_empty() => Ok(None),
-                None => Ok(preset.ood_validation_set(store, reach)?),
-            }
-        };
-        let sets = |reach: Reach| -> Result<(ImageSource, Vec<ImageSource>)> {
-            let id = images_or(store, &self.dataset, detectors.first().copied(), reach, preset)?;
-            if self.ood.is_empty() {
-                return Ok((id, preset.ood_sets(store, reach)?));
-            }
-            let ood = self.ood.iter().map(|set| ImageSource::named(store, &set.name));
-            Ok((id, ood.collect::<Result<_, _>>()?))
-        };
-        let mut refusals = Refusals::of(evaluate::NAME).within(memory::room(session.globals));
-        self.check_own_scores(session, &detectors, &mut refusals)?;
-        let (id, ood) = sets(Reach::Glance)?;
-        let (id, ood, ood_validation) = (&id, ood.as_slice(), validation(Reach::Glance)?);
-        let ood_validation = ood_validation.as_ref();
-        for detector in &detectors {
-            let evaluation = Evaluation {
-                settings,
-                id,
-                ood,
-                ood_validation,
-            };
-            if let Some(planned) = evaluation.check(store, (*detector).into(), &mut refusals)? {
-                refuse_alias(session, self.base.alias.as_deref(), &planned, &mut refusals)?;
-            }
-        }
-        refusals.finish()?;
-        let evaluation = Evaluation {
-            settings,
-            id,
-            ood,
-            ood_validation,
-        };
-        for detector in &detectors {
-            if !evaluation.is_answered(store, (*detector).into())? {
-                Store::check_writable(&session.globals.store)?;
-            }
-        }
-        if self.base.check {
-            return Ok(None);
-        }
-        let (id, ood) = sets(Reach::Register)?;
-        let (id, ood, ood_validation) = (&id, ood.as_slice(), validation(Reach::Register)?);
-        let ood_validation = ood_validation.as_ref();
-        let mut runs = Vec::new();
-        for detector in &detectors {
-            let mut started = Instant::now();
-            let mut told = |_: &str, run: &Run, how: How| {
-                session.say(run, how, started);
-                started = Instant::now();
-                Ok(())
-            };
-            let evaluation = Evaluation {
-                settings,
-                id,
-                ood,
-                ood_validation,
-            };
-            let run = evaluation
-                .run(&session.context(), (*detector).into(), &mut told)
-                .map_err(Failed::of)?;
-            if let Some(alias) = &self.base.alias {
-                store.set_alias(alias, run.id)?;
-            }
-            runs.push(run.id);
-        }
-        Ok(Some(runs))
-    }
-
     /// Evaluates what is stored; none if `--check` ends here.
     fn of_stored(
         &self,
@@ -420,93 +293,4 @@ fn tell_left_out_for_lack(session: &Session<'_>, left: &[&str]) {
 /// Tells of a score that `all` leaves out, for the classifier was trained by another method.
 fn tell_left_out(session: &Session<'_>, score: OwnScore) {
     session.bars.say(&format!("left out: {}", score.needs()));
-}
-
-/// A metric, or all of those that are stored only where they are asked for.
-#[derive(Clone, Debug)]
-struct ExtraMetrics(&'static [MetricName]);
-
-impl ExtraMetrics {
-    fn is_all(&self) -> bool {
-        self.0.len() == EXTRA_METRICS.len()
-    }
-}
-
-fn extra_metric(word: &str) -> Result<ExtraMetrics, String> {
-    let known = || EXTRA_METRICS.iter().map(|metric| metric.name());
-    if word == evaluate::ALL {
-        return Ok(ExtraMetrics(EXTRA_METRICS));
-    }
-    let found = EXTRA_METRICS.chunks(1).find(|metric| metric[0].name() == word);
-    found.map(ExtraMetrics).ok_or_else(|| {
-        let near = did_you_mean(word, known());
-        let known = known().collect::<Vec<_>>().join(", ");
-        format!("there is no metric `{word}` to ask for; expected all, {known}{near}")
-    })
-}
-
-/// A test set beside the in-distribution set.
-#[derive(Clone, Debug)]
-struct TestSet {
-    group: Option<Group>,
-    name: String,
-    split: Option<String>,
-}
-
-/// Reads `[GROUP=]NAME[:SPLIT]`: no name has an equals sign or a colon.
-impl FromStr for TestSet {
-    type Err = String;
-
-    fn from_str(word: &str) -> Result<Self, String> {
-        let (group, rest) = match word.split_once('=') {
-            Some((group, rest)) => (Some(group), rest),
-            None => (None, word),
-        };
-        let known = || Group::ALL.map(Group::name);
-        let unknown = |group: &str| {
-            let near = did_you_mean(group, known());
-            format!(
-                "there is no group `{group}`; expected {}{near}",
-                known().join(", ")
-            )
-        };
-        let group = group.map(|group| Group::from_name(group).ok_or_else(|| unknown(group)));
-        let (name, split) = match rest.split_once(':') {
-            Some((name, split)) => (name, Some(split.to_owned())),
-            None => (rest, None),
-        };
-        if name.is_empty() {
-            return Err("expected the name of a set".to_owned());
-        }
-        Ok(Self {
-            group: group.transpose()?,
-            name: name.to_owned(),
-            split,
-        })
-    }
-}
-
-/// Test sets by name, and their groups.
-type Sets = (Vec<(String, Input)>, Groups);
-
-/// Returns the test sets that an option names by runs, each called as `of` says.
-fn named_sets(
-    session: &Session<'_>,
-    option: &str,
-    sets: &[TestSet],
-    of: fn(&Session<'_>, RunId) -> Result<String>,
-) -> Result<Sets> {
-    let (mut ood, mut groups) = (Vec::new(), Groups::new());
-    for TestSet { group, name, split } in sets {
-        if let Some(split) = split {
-            bail!(Usage(format!(
-                "{option} {name}:{split}: the split of a run's images is on record; name the run alone"
-            )));
-        }
-        let run = session.resolve(name)?;
-        let set = of(session, run)?;
-        groups.extend(group.map(|group| (set.clone(), group)));
-        ood.push((set, run.into()));
-    }
-    Ok((ood, groups))
 }

@@ -7,7 +7,8 @@ use dream_ood::stage::{Role, import};
 use dream_ood::store::Readable as _;
 use dream_schema::{Activation, RunId, Table};
 
-use super::{Evaluate, TestSet, all_scores, named_sets, tell_left_out};
+use super::words::{TestSet, named_sets};
+use super::{Evaluate, all_scores, tell_left_out};
 use crate::session::{Session, Usage};
 
 /// Activations that are in the store, of any classifier.

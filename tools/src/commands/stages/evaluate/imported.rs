@@ -7,7 +7,8 @@ use dream_ood::stage::import;
 use dream_ood::store::Readable as _;
 use dream_schema::{RunId, Score};
 
-use super::{Evaluate, TestSet, named_sets};
+use super::Evaluate;
+use super::words::{TestSet, named_sets};
 use crate::session::{Session, Usage};
 
 /// Scores that were imported. What conflicts is spelt out as for activations.
