@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use super::bulk::{Bulk, Part};
 use super::error::DatasetError;
-use super::files;
 use super::item::{Encoded, Stored};
 use super::tree::{self, Entry, Place};
+use super::{end_of_tar, files};
 use crate::input;
 
 /// By folder (`""`, `train`, `train/cat`), the names in it: a folder, or the number of a member.
@@ -26,8 +26,16 @@ struct Members(Vec<Member>);
 
 struct Member {
     part: Part,
-    /// Of a deflated member, its size and CRC-32 when unpacked.
-    deflated: Option<(u64, u32)>,
+    /// What a zip says of it; a tar has no checksums of contents.
+    zipped: Option<Zipped>,
+}
+
+#[derive(Clone, Copy)]
+struct Zipped {
+    deflated: bool,
+    /// Bytes when unpacked, and their CRC-32.
+    size: u64,
+    sum: u32,
 }
 
 impl Archive {
@@ -45,10 +53,16 @@ impl Archive {
         };
         let (mut folders, mut members, mut links) = (Self::root(), Vec::new(), Vec::new());
         let mut archive = tar::Archive::new(bulk.between(0, bulk.len));
+        let mut end = Some(0);
         for entry in archive.entries_with_seek().map_err(|e| damaged(e.to_string()))? {
             let entry = entry.map_err(|e| damaged(e.to_string()))?;
             let name = entry.path().map_err(|e| damaged(e.to_string()))?.into_owned();
             let kind = entry.header().entry_type();
+            // A sparse file has more in the archive than its size says.
+            end = match kind.is_gnu_sparse() {
+                true => None,
+                false => Some(end_of_tar::behind(entry.raw_file_position(), entry.size())),
+            };
             if kind.is_hard_link() || kind.is_symlink() {
                 let target = entry.link_name().map_err(|e| damaged(e.to_string()))?;
                 let target = target.unwrap_or_default().into_owned();
@@ -73,8 +87,13 @@ impl Archive {
                     offset,
                     len: size as usize,
                 };
-                members.push(Member { part, deflated: None });
+                members.push(Member { part, zipped: None });
             }
+        }
+        if let Some(end) = end {
+            end_of_tar::check(bulk.between(end, bulk.len))
+                .map_err(files::io(path))?
+                .map_err(damaged)?;
         }
         follow(path, &mut folders, links)?;
         Ok(Self {
@@ -108,8 +127,8 @@ impl Archive {
                 continue;
             }
             let deflated = match entry.compression() {
-                zip::CompressionMethod::Stored => None,
-                zip::CompressionMethod::DEFLATE => Some((entry.size(), entry.crc32())),
+                zip::CompressionMethod::Stored => false,
+                zip::CompressionMethod::DEFLATE => true,
                 other => {
                     return Err(DatasetError::Foreign {
                         path: path.to_owned(),
@@ -136,7 +155,12 @@ impl Archive {
                     offset,
                     len: size as usize,
                 };
-                members.push(Member { part, deflated });
+                let zipped = Some(Zipped {
+                    deflated,
+                    size: entry.size(),
+                    sum: entry.crc32(),
+                });
+                members.push(Member { part, zipped });
             }
         }
         Ok(Self {
@@ -264,7 +288,7 @@ impl Encoded for Members {
             path: member.part.bulk.path.clone(),
             reason,
         };
-        let size = member.deflated.map_or(member.part.len as u64, |(size, _)| size);
+        let size = member.zipped.map_or(member.part.len as u64, |zipped| zipped.size);
         if size > input::PICTURE {
             return Err(damaged(format!(
                 "a picture of {size} bytes, more than {}",
@@ -272,17 +296,23 @@ impl Encoded for Members {
             )));
         }
         let packed = member.part.read()?;
-        let Some((size, crc)) = member.deflated else {
+        let Some(Zipped { deflated, size, sum }) = member.zipped else {
             return Ok(Some(packed));
         };
-        let mut bytes = Vec::new();
-        let mut unpacked = flate2::read::DeflateDecoder::new(&packed[..]).take(size + 1);
-        unpacked
-            .read_to_end(&mut bytes)
-            .map_err(|e| damaged(format!("zip: {e}")))?;
+        let bytes = match deflated {
+            false => packed,
+            true => {
+                let mut bytes = Vec::new();
+                let mut unpacked = flate2::read::DeflateDecoder::new(&packed[..]).take(size + 1);
+                unpacked
+                    .read_to_end(&mut bytes)
+                    .map_err(|e| damaged(format!("zip: {e}")))?;
+                bytes
+            }
+        };
         let mut check = flate2::Crc::new();
         check.update(&bytes);
-        if bytes.len() as u64 != size || check.sum() != crc {
+        if bytes.len() as u64 != size || check.sum() != sum {
             return Err(damaged("zip: a member is not what its checksum says".to_owned()));
         }
         Ok(Some(bytes))

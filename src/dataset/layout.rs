@@ -74,6 +74,7 @@ pub(super) fn arrange(path: &Path, node: Node) -> Result<Vec<Split>, DatasetErro
     if full.len() == 1
         && let Some(only) = full.pop()
     {
+        check_alone(path, &only, &empty)?;
         return of_one(path, only);
     }
     let flat = full.iter().filter(|f| is_flat(f)).count();
@@ -109,6 +110,25 @@ pub(super) fn arrange(path: &Path, node: Node) -> Result<Vec<Split>, DatasetErro
     }
     check_domains(path, &full)?;
     full.into_iter().map(|folder| split(path, folder)).collect()
+}
+
+/// Refuses images in one directory beside others without any, which may be classes whose images are missing.
+fn check_alone(path: &Path, only: &Node, empty: &[Node]) -> Result<(), DatasetError> {
+    let is_set = is_split(&only.name) || is_wrapper(only) || only.images.is_empty();
+    match empty
+        .iter()
+        .find(|folder| !is_annotation(folder) && !folder.is_of_words())
+    {
+        Some(folder) if !is_set => Err(DatasetError::Layout {
+            path: path.to_owned(),
+            reason: format!(
+                "`{}` holds images and `{}` none: as classes each needs some, and a set without labels is the \
+                 folder `{}` itself",
+                only.name, folder.name, only.name
+            ),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses directories to be splits that are not called so, where they are sets of their own, or where images

@@ -16,6 +16,7 @@ mod cifar;
 mod class_sets;
 mod describe;
 mod downsampled;
+mod end_of_tar;
 mod error;
 mod files;
 mod folder;

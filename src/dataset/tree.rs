@@ -1,5 +1,6 @@
 //! Folders, on disk or in an archive, as names and what they lead to.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -58,7 +59,11 @@ const READ: [&str; 13] = [
     "png", "jpg", "jpeg", "jpe", "jfif", "pjpeg", "webp", "bmp", "dib", "ppm", "pgm", "pbm", "pnm",
 ];
 /// How those end that are not.
-const NOT_READ: [&str; 6] = ["gif", "tif", "tiff", "avif", "heic", "jp2"];
+const NOT_READ: [&str; 31] = [
+    "gif", "tif", "tiff", "avif", "heic", "heif", "hif", "jp2", "j2k", "jpx", "jxl", "jxr", "tga", "ico",
+    "psd", "exr", "hdr", "qoi", "pcx", "dds", "ras", "sgi", "dcm", "svg", "dng", "cr2", "cr3", "nef", "arw",
+    "raf", "orf",
+];
 
 /// How files end that stand beside pictures and are none.
 const NO_PICTURES: [&str; 22] = [
@@ -86,7 +91,7 @@ pub(super) struct Node {
     pub folders: Vec<Node>,
     /// Files that say labels.
     pub tables: Vec<(String, Stored)>,
-    /// Names of the first other files.
+    /// Names of the first other files, and of the first that ends as it does.
     pub others: Vec<String>,
     /// Pictures in it and in its folders.
     pub count: usize,
@@ -132,7 +137,9 @@ impl Walk<'_> {
                     node.tables.push((entry.name, stored));
                 }
                 Place::File(_) => {
-                    if node.others.len() < 8 {
+                    let end = extension(&entry.name);
+                    let is_first = node.others.iter().all(|other| extension(other) != end);
+                    if is_first || node.others.len() < 8 {
                         node.others.push(entry.name);
                     }
                 }
@@ -169,9 +176,10 @@ impl Walk<'_> {
     }
 }
 
-/// How files end that may say something of pictures.
-const TABLES: [&str; 9] = [
-    "csv", "tsv", "json", "jsonl", "txt", "parquet", "mat", "npy", "cls",
+/// How files end that say nothing of pictures.
+const SILENT: [&str; 24] = [
+    "", "md", "rst", "html", "htm", "css", "js", "log", "py", "ipynb", "sh", "m", "ini", "cfg", "yaml",
+    "yml", "toml", "bib", "pdf", "md5", "sha1", "sha256", "url", "db",
 ];
 /// Such files that are told of at most.
 const TOLD: usize = 4;
@@ -185,17 +193,44 @@ fn is_about_all(name: &str) -> bool {
 }
 
 impl Node {
-    /// The first files in it and in its folders that may say something of its pictures, by path below it.
+    /// The first files in it and in its folders that are read by nobody and may say something of its pictures,
+    /// or be some: by path below it, those in the first folders first, and of every ending one.
     pub fn tables_below(&self) -> Vec<String> {
+        let all = self.unread_below();
+        let mut ends = BTreeSet::new();
+        let (first, again): (Vec<String>, Vec<String>) =
+            all.into_iter().partition(|path| ends.insert(extension(path)));
+        let most = TOLD.max(first.len());
+        first.into_iter().chain(again).take(most).collect()
+    }
+
+    fn unread_below(&self) -> Vec<String> {
         let own = self.tables.iter().map(|(name, _)| name).chain(&self.others);
-        let own = own.filter(|name| TABLES.contains(&extension(name).as_str()) && !is_about_all(name));
+        let tells = |name: &&String| !SILENT.contains(&extension(name).as_str()) && !is_about_all(name);
+        let own = own.filter(tells);
         let within = |folder: &Self, path: String| format!("{}/{path}", folder.name);
         let inner = self.folders.iter();
         let inner = inner.flat_map(|folder| {
-            let below = folder.tables_below().into_iter();
+            let below = folder.unread_below().into_iter();
             below.map(move |path| within(folder, path))
         });
-        own.cloned().chain(inner).take(TOLD).collect()
+        own.cloned().chain(inner).collect()
+    }
+
+    /// Whether there are files below it, and all are such as stand beside pictures and are none.
+    pub fn is_of_words(&self) -> bool {
+        let ends = self.ends();
+        !ends.is_empty()
+            && ends
+                .iter()
+                .all(|end| end.is_empty() || NO_PICTURES.contains(&end.as_str()))
+    }
+
+    /// How the files below it end that are no pictures.
+    fn ends(&self) -> BTreeSet<String> {
+        let names = self.tables.iter().map(|(name, _)| name).chain(&self.others);
+        let inner = self.folders.iter().flat_map(Self::ends);
+        names.map(|name| extension(name)).chain(inner).collect()
     }
 
     /// All pictures of it and of its folders, by path below it.

@@ -149,6 +149,61 @@ fn links_in_an_archive_are_followed() {
 }
 
 #[test]
+fn a_tar_that_is_not_whole_is_told() {
+    let dir = tree(&["a/x.png", "a/y.png", "b/z.png"]);
+    let whole = tar(dir.path());
+    let out = tempfile::tempdir().unwrap();
+    let said = |bytes: &[u8]| {
+        let path = out.path().join("set.tar");
+        fs::write(&path, bytes).unwrap();
+        describe(&path, &Reading::default())
+            .map(drop)
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(said(&whole), Ok(()));
+    // Cut before every header and in the end mark: each part is a tar with fewer members.
+    let end = whole.len() - 1024;
+    let headers = (512..=end)
+        .step_by(512)
+        .filter(|at| *at == end || whole[at + 257..].starts_with(b"ustar"));
+    let headers = headers.collect::<Vec<_>>();
+    assert!(headers.len() > 4, "{headers:?}");
+    for at in headers {
+        assert!(said(&whole[..at]).unwrap_err().contains("it is cut"), "{at}");
+    }
+    // Zeros where members were, and a second archive behind the first.
+    let mut zeroed = whole.clone();
+    let middle = whole.len() / 2 / 512 * 512;
+    zeroed[middle - 1024..middle + 1024].fill(0);
+    for bytes in [zeroed, [whole.clone(), whole].concat()] {
+        assert!(said(&bytes).unwrap_err().contains("there is more"));
+    }
+}
+
+#[test]
+fn a_member_of_a_zip_is_what_its_checksum_says() {
+    let dir = tree(&["a/x.png", "b/y.png"]);
+    // A picture's pixels by themselves: nothing in it would tell.
+    for name in ["a/x", "b/y"] {
+        let image = image::RgbImage::from_pixel(8, 8, image::Rgb([1, 2, 3]));
+        image.save(dir.path().join(format!("{name}.bmp"))).unwrap();
+        fs::remove_file(dir.path().join(format!("{name}.png"))).unwrap();
+    }
+    let mut bytes = zip(dir.path(), &["a/x.bmp", "b/y.bmp"]);
+    let path = dir.path().with_extension("zip");
+    fs::write(&path, &bytes).unwrap();
+    describe(&path, &Reading::default()).unwrap();
+    let at = bytes
+        .windows(6)
+        .position(|pixels| pixels == [3, 2, 1, 3, 2, 1])
+        .unwrap();
+    bytes[at] ^= 0x40;
+    fs::write(&path, &bytes).unwrap();
+    let said = describe(&path, &Reading::default()).unwrap_err().to_string();
+    assert!(said.contains("checksum"), "{said}");
+}
+
+#[test]
 fn members_below_the_root_of_the_machine_are_read_as_tar_does() {
     let dir = tree(&["x.png"]);
     let bytes = fs::read(dir.path().join("x.png")).unwrap();

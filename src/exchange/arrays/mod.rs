@@ -5,6 +5,7 @@
 //! one after another, so an array may be larger than memory. (One in Fortran's order, or with other strides,
 //! and those of a pickle are held whole.)
 
+mod checked;
 mod npy;
 mod open;
 mod pickled;

@@ -8,6 +8,7 @@ use zip::{CompressionMethod, ZipArchive};
 
 use super::super::ExchangeError;
 use super::super::npy::decode_any;
+use super::checked::Checked;
 use super::{Array, Held, Kind, Numbers, Source, turned};
 use crate::floats::{self, Format};
 use crate::input;
@@ -23,10 +24,26 @@ struct Place {
     /// The first byte, and how many there are.
     start: u64,
     length: u64,
-    deflated: bool,
+    /// What an archive says of it.
+    member: Option<Member>,
     header: u64,
     fortran: bool,
     big_endian: bool,
+}
+
+/// An array in an archive.
+#[derive(Clone, Copy, Debug)]
+struct Member {
+    deflated: bool,
+    /// Bytes when unpacked, and their CRC-32.
+    size: u64,
+    sum: u32,
+}
+
+impl Place {
+    fn is_deflated(&self) -> bool {
+        self.member.is_some_and(|member| member.deflated)
+    }
 }
 
 /// The arrays of a file.
@@ -45,7 +62,7 @@ pub(super) fn single(path: &Path) -> Result<(Vec<Array>, Npy), ExchangeError> {
         name: String::new(),
         start: 0,
         length,
-        deflated: false,
+        member: None,
         header: 0,
         fortran: false,
         big_endian: false,
@@ -94,7 +111,11 @@ pub(super) fn archive(path: &Path) -> Result<(Vec<Array>, Npy), ExchangeError> {
             name: name.to_owned(),
             start,
             length: size,
-            deflated,
+            member: Some(Member {
+                deflated,
+                size: entry.size(),
+                sum: entry.crc32(),
+            }),
             header: 0,
             fortran: false,
             big_endian: false,
@@ -128,16 +149,18 @@ fn array(path: &Path, place: &Place, header: &Header) -> Result<Array, ExchangeE
     // Without the zeros, so that no product of some of the sides overflows later.
     let sides = header.shape.iter().filter(|side| **side > 0);
     let bytes = sides.copied().try_fold(size, u64::checked_mul);
-    let there = match place.deflated {
+    let most = match place.is_deflated() {
         true => place.length.saturating_mul(MOST),
         false => place.length,
     };
+    let there = place.member.map_or(place.length, |member| member.size);
     let whole = match header.shape.contains(&0) {
         true => bytes.map(|_| header.length),
         false => bytes.and_then(|bytes| bytes.checked_add(header.length)),
     };
-    let exact = !place.deflated && kind != Kind::Other;
-    if bytes.is_none() || whole.is_none_or(|whole| whole > there || exact && whole != there) {
+    let exact = kind != Kind::Other;
+    let fits = |whole: u64| whole <= most && whole <= there && (!exact || whole == there);
+    if bytes.is_none() || !whole.is_some_and(fits) {
         let shape = &header.shape;
         let what = match place.name.as_str() {
             "" => "the length of the file".to_owned(),
@@ -147,8 +170,8 @@ fn array(path: &Path, place: &Place, header: &Header) -> Result<Array, ExchangeE
             Some(bytes) => format!("{bytes} bytes for the shape {shape:?}"),
             None => format!("the shape {shape:?}, more bytes than there are"),
         };
-        let actual = match place.deflated {
-            true => format!("{} compressed bytes", place.length),
+        let actual = match place.is_deflated() {
+            true => format!("{there} bytes in {} compressed ones", place.length),
             false => format!("{} bytes", place.length),
         };
         return Err(ExchangeError::format(path, what, expected, actual));
@@ -196,9 +219,16 @@ fn open(path: &Path, place: &Place) -> io::Result<Box<dyn Read + Send>> {
     let mut file = input::open(path)?;
     file.seek(SeekFrom::Start(place.start))?;
     let bytes = BufReader::new(file.take(place.length));
-    Ok(match place.deflated {
-        true => Box::new(BufReader::new(DeflateDecoder::new(bytes))),
-        false => Box::new(bytes),
+    let Some(Member { deflated, size, sum }) = place.member else {
+        return Ok(Box::new(bytes));
+    };
+    // Checked as it is asked for, so that what is damaged is told where its end is read, and not before.
+    Ok(match deflated {
+        true => {
+            let unpacked = BufReader::new(DeflateDecoder::new(bytes));
+            Box::new(Checked::new(unpacked, size, sum))
+        }
+        false => Box::new(Checked::new(bytes, size, sum)),
     })
 }
 

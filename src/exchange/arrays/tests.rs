@@ -96,6 +96,43 @@ fn numbers(file: &ArrayFile, member: Option<&str>) -> Vec<f32> {
 const SIX: [f32; 6] = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0];
 
 #[test]
+fn numbers_are_those_of_their_checksum() {
+    let six = npy("<f4", false, "(2, 3)", &floats(&SIX));
+    let turned = npy("<f4", true, "(2, 3)", &floats(&SIX));
+    let labels = npy("<i4", false, "(2,)", &[7_i32, 1].map(i32::to_le_bytes).concat());
+    let sound = archive(
+        &[("x.npy", six), ("f.npy", turned), ("labels.npy", labels)],
+        false,
+    );
+    for (member, bytes) in [
+        ("x", 5.0_f32.to_le_bytes()),
+        ("f", 5.0_f32.to_le_bytes()),
+        ("labels", 7_i32.to_le_bytes()),
+    ] {
+        let mut damaged = sound.clone();
+        let from = damaged
+            .windows(member.len() + 4)
+            .position(|name| name == format!("{member}.npy").as_bytes());
+        let from = from.unwrap();
+        let at = from + damaged[from..].windows(4).position(|four| four == bytes).unwrap();
+        damaged[at + 2] ^= 1;
+        let file = open(&damaged).unwrap();
+        let said = match member {
+            "labels" => file.column(&["labels"], 2).unwrap_err().to_string(),
+            _ => {
+                let array = file.vectors(Some(member)).unwrap();
+                let mut out = vec![0.0; 6];
+                match file.numbers(array) {
+                    Ok(mut numbers) => numbers.fill(&mut out).unwrap_err().to_string(),
+                    Err(error) => error.to_string(),
+                }
+            }
+        };
+        assert!(said.contains("checksum"), "{member}: {said}");
+    }
+}
+
+#[test]
 fn arrays_of_every_order_and_packing_are_the_same() {
     let plain = npy("<f4", false, "(2, 3)", &floats(&SIX));
     assert_eq!(numbers(&open(&plain).unwrap(), None), SIX);
@@ -150,7 +187,14 @@ fn promises_that_the_file_does_not_keep_are_refused() {
     }
     // Within what deflate could hold, but not there.
     let short = archive(&[("a.npy", npy("<f4", false, "(2, 300)", &[0; 64]))], true);
-    let file = open(&short).unwrap();
+    assert!(said(&short).contains("bytes in"), "{}", said(&short));
+    // Nor where the archive says that it is.
+    let mut lying = short;
+    let (there, said_to_be) = (136_u32.to_le_bytes(), 2472_u32.to_le_bytes());
+    while let Some(at) = lying.windows(4).position(|size| size == there) {
+        lying[at..at + 4].copy_from_slice(&said_to_be);
+    }
+    let file = open(&lying).unwrap();
     let array = file.vectors(None).unwrap();
     assert!(file.numbers(array).unwrap().fill(&mut [0.0; 600]).is_err());
 }

@@ -158,10 +158,18 @@ fn numbers_of(text: &str) -> Result<Vec<f32>, String> {
     if inner.contains("...") {
         return Err("`...`: NumPy leaves numbers out where it prints an array".into());
     }
-    let words = inner
-        .split([',', ' ', '\n', '\r', '\t'])
-        .filter(|word| !word.is_empty());
+    if inner.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    // Between commas there is a number each: one that is missing would move the rest up.
+    let words: Box<dyn Iterator<Item = &str>> = match inner.contains(',') {
+        true => Box::new(inner.split(',').map(str::trim)),
+        false => Box::new(inner.split_whitespace()),
+    };
     words
-        .map(|word| word.parse().map_err(|_| format!("{word:?}")))
+        .map(|word| match word {
+            "" => Err(format!("a number that is missing in `{text:.40}`")),
+            _ => word.parse().map_err(|_| format!("{word:?}")),
+        })
         .collect()
 }

@@ -81,6 +81,13 @@ fn what_does_not_fit_is_named_with_its_row() {
             "class_name,vector\nhen,\"[0.1 ... 0.2]\"\n",
             &["row 0", "leaves numbers out"],
         ),
+        (
+            "class_name,vector\nhen,\"[1,,3]\"\n",
+            &["row 0", "missing", "[1,,3]"],
+        ),
+        ("class_name,vector\nhen,\"[,5]\"\n", &["missing"]),
+        ("class_name,vector\nhen,\"[7,8,]\"\n", &["missing"]),
+        ("class_name,vector\nhen,\"[7,8 9]\"\n", &["8 9"]),
         ("class_name,vector\nhen,\"[0.1,null]\"\n", &["row 0", "null"]),
         (
             "class_name,vector\nhen,\"[]\"\n",

@@ -42,6 +42,13 @@ pub enum Misfit {
         /// The outputs that are wanted.
         outputs: usize,
     },
+    /// Its last layer is one of several, and a residual network has one.
+    Layers {
+        /// The one that fits.
+        head: String,
+        /// The tensors of the others.
+        others: Vec<String>,
+    },
 }
 
 impl Misfit {
@@ -174,6 +181,15 @@ impl fmt::Display for Misfit {
                 write!(
                     f,
                     "it holds {found}{own}, wanted is {wanted}{other}: {differences}"
+                )
+            }
+            Self::Layers { head, others } => {
+                let shown = quoted(&others[..others.len().min(SHOWN)]);
+                let more = if others.len() > SHOWN { ", ..." } else { "" };
+                write!(
+                    f,
+                    "its last layer, `{head}`, is not the only one behind the features: {shown}{more}; a residual \
+                     network has one"
                 )
             }
             Self::Head { found, outputs } if found.is_empty() => write!(

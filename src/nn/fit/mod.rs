@@ -11,7 +11,8 @@
 //!    `encoder.stages.0.layers.1.layer.2.normalization` for `layer1.1.bn3`.
 //! 3. The last layer is a matrix as wide as the features, with its bias or without one, `fc` or any other
 //!    name (`trans`, `linear`, `head.fc`, `classifier`), below the prefix or beside it. Of several that one
-//!    is taken which has the outputs that are wanted.
+//!    is taken which has the outputs that are wanted. One of several layers in a row is refused, for by itself
+//!    it makes other outputs.
 //! 4. Every tensor of the network must be there in its shape, and the file must have no more convolutions or
 //!    blocks below the prefix: weights of a deeper network are not cut down to a shallower one.
 //!
@@ -19,8 +20,9 @@
 //!    second pixel on and adds channels of zeros (option A of He et al. 2016). The same numbers come from a
 //!    projection by zeros and ones, which then stands in their place.
 //!
-//! What was taken from where is told.
+//! What was taken from where is told, and what beside the network is not used.
 
+mod aside;
 mod head;
 mod misfit;
 mod padding;
@@ -114,6 +116,7 @@ pub(crate) fn fit<'f>(entries: &'f [Entry], wanted: &Wanted, new_head: bool) -> 
     }
     if !new_head {
         let head = head::find(entries, chosen, &candidates, wanted)?;
+        aside::check_alone(entries, &head)?;
         if head.name != "fc" || head.elsewhere {
             notes.push(format!("the last layer is `{}`", head.full_name()));
         }
@@ -125,6 +128,10 @@ pub(crate) fn fit<'f>(entries: &'f [Entry], wanted: &Wanted, new_head: bool) -> 
                 padding.insert(BIAS.to_owned(), vec![head.outputs()]);
             }
         }
+        let used: Vec<&Entry> = tensors.values().copied().collect();
+        let channels = (wanted.get("conv1.weight").and_then(|shape| shape.get(1))).copied();
+        let unused = aside::unused(entries, &used, chosen, &candidates, channels.unwrap_or(0));
+        notes.extend(unused);
     }
     Ok(Fit {
         tensors,
@@ -220,7 +227,8 @@ impl<'f> Candidate<'f> {
         let wanted: BTreeSet<&str> = body(wanted).map(|(name, _)| name).collect();
         let parts: BTreeSet<&str> = wanted.iter().map(|name| first(name)).collect();
         let extra = self.named.iter().filter(|(name, entry)| {
-            let of_network = parts.contains(first(name)) || entry.shape.len() == 4;
+            let of_network =
+                parts.contains(first(name)) || entry.shape.len() == 4 && name.ends_with("weight");
             of_network && !wanted.contains(name.as_str())
         });
         differences.extra = extra.map(|(name, _)| name.clone()).collect();

@@ -239,6 +239,83 @@ fn heads_of_other_names_and_places_are_found_and_told() {
     );
 }
 
+#[test]
+fn a_last_layer_that_is_one_of_several_is_refused() {
+    let wanted = wanted(10, 5);
+    let features = wanted["fc.weight"][1];
+    let with = |head: &str, others: &[(&str, &[usize])]| {
+        let mut entries = named(&wanted, |name| {
+            Some((
+                String::new(),
+                format!("model.{}", name.replace("fc.", &format!("{head}."))),
+            ))
+        });
+        entries.extend(
+            others
+                .iter()
+                .map(|(name, shape)| entry("", &format!("model.{name}"), shape)),
+        );
+        fit(&entries, &wanted, false)
+            .map(|fit| fit.notes)
+            .map_err(|misfit| misfit.to_string())
+    };
+    for (head, others) in [
+        (
+            "fc.2",
+            &[
+                ("fc.0.weight", &[features, features][..]),
+                ("fc.0.bias", &[features]),
+            ][..],
+        ),
+        ("fc.1", &[("fc.0.running_mean", &[features])]),
+        ("head.0", &[("head.2.weight", &[5, 5])]),
+        ("fc", &[("fc.lora_A", &[2, features])]),
+    ] {
+        let said = with(head, others).unwrap_err();
+        assert!(
+            said.contains(&format!("`model.{head}`, is not the only one")),
+            "{said}"
+        );
+        assert!(said.contains(&format!("`model.{}`", others[0].0)), "{said}");
+    }
+    // Dropout before it has no numbers, and a counter is none.
+    let counter = entry("", "model.fc.1.num_batches_tracked", &[]);
+    assert!(
+        !with("fc.1", &[("fc.1.num_batches_tracked", &counter.shape)])
+            .unwrap()
+            .is_empty()
+    );
+    // What may stand behind the features or not is named.
+    let notes = with(
+        "classifier",
+        &[("bn.weight", &[features]), ("heads.aux.weight", &[9, features])],
+    )
+    .unwrap();
+    let told = notes
+        .iter()
+        .any(|note| note == "not used: `model.bn.weight`, `model.heads.aux.weight`");
+    assert!(told, "{notes:?}");
+}
+
+#[test]
+fn pictures_that_a_network_normalises_itself_are_told() {
+    let wanted = wanted(10, 5);
+    for (prefix, names) in [
+        ("model.", ["mean", "std"]),
+        ("1.", ["0.mean", "0.std"]),
+        ("", ["normalizer.mu", "normalizer.sigma"]),
+    ] {
+        let mut entries = named(&wanted, below("", prefix));
+        entries.extend(names.map(|name| entry("", name, &[1, 3, 1, 1])));
+        let notes = fit(&entries, &wanted, false).unwrap().notes;
+        let told = format!("normalises its pictures by `{}`, `{}`", names[0], names[1]);
+        assert!(notes.iter().any(|note| note.contains(&told)), "{notes:?}");
+        // A training that starts from it has pictures and a last layer of its own.
+        let notes = fit(&entries, &wanted, true).unwrap().notes;
+        assert!(notes.iter().all(|note| !note.contains("normalises")), "{notes:?}");
+    }
+}
+
 fn wanted_with_outputs(wanted: &Wanted, outputs: usize) -> Wanted {
     let mut other = wanted.clone();
     other.get_mut("fc.weight").unwrap()[0] = outputs;

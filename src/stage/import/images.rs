@@ -107,6 +107,11 @@ impl PictureFolder<'_> {
                 });
             let (id, _) = found.map_err(|what| self.wrong(format!("the folder `{name}`: {what}")))?;
             for file in sorted(&folder)? {
+                let own = file.file_name().unwrap_or_default().to_string_lossy();
+                if file.is_dir() && is_litter(&own) {
+                    passed.push(format!("{name}/{own}"));
+                    continue;
+                }
                 if file.is_dir() {
                     return Err(self.wrong(format!(
                         "{} is a folder within that of a class: pictures are read right in these",
@@ -114,14 +119,12 @@ impl PictureFolder<'_> {
                     )));
                 }
                 match Content::at(&file) {
+                    Ok(_) if is_litter(&own) => passed.push(format!("{name}/{own}")),
                     Ok(content) if content.is_picture() => files.entry(id).or_default().push(file),
                     Ok(content) if content.stands_in() => {
                         return Err(self.wrong(format!("{}: it is {content}", file.display())));
                     }
-                    _ => passed.push(format!(
-                        "{name}/{}",
-                        file.file_name().unwrap_or_default().to_string_lossy()
-                    )),
+                    _ => passed.push(format!("{name}/{own}")),
                 }
             }
         }

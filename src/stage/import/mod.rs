@@ -96,6 +96,7 @@ pub fn import(ctx: &Context<'_>, question: &Question<'_>) -> Result<Run, StageEr
     let Question { file, rows } = question;
     let stopped = &|| ctx.progress.cancelled();
     rows.check_names()?;
+    question.check_file()?;
     let spec = |sources| spec(ctx.store, question, params(rows, None), sources);
     match rows {
         Rows::ClassEmbeddings { classes, .. } => {
@@ -157,6 +158,7 @@ pub fn import(ctx: &Context<'_>, question: &Question<'_>) -> Result<Run, StageEr
 pub fn id(ctx: &Context<'_>, question: &Question<'_>) -> Result<RunId, StageError> {
     let (store, stopped) = (ctx.store, &|| ctx.progress.cancelled());
     let Question { file, rows } = question;
+    question.check_file()?;
     let classes = match rows {
         Rows::ClassEmbeddings { classes, .. } => Some(Classes::listed(file, classes)?),
         Rows::Vectors { embeddings, .. } | Rows::Images { embeddings } => {

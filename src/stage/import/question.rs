@@ -57,6 +57,22 @@ pub enum VectorKind {
     Outliers,
 }
 
+impl Question<'_> {
+    /// Refuses a folder where one file is read.
+    pub(super) fn check_file(&self) -> Result<(), StageError> {
+        match self.rows {
+            Rows::Images { .. } => Ok(()),
+            _ if self.file.is_dir() => Err(StageError::File {
+                path: self.file.to_owned(),
+                message: "it is a folder, and one file is read; parts of a table are joined first \
+                          (`pyarrow.parquet.write_table(pyarrow.parquet.read_table(FOLDER), FILE)`)"
+                    .to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Rows<'_> {
     /// The table that they go into.
     pub(super) fn table(&self) -> Table {

@@ -66,7 +66,9 @@ vectored!(Feature, _row, vector, _word, has_direction(vector));
 vectored!(Outlier, row, _vector, _word, {
     row.knn_distance = row.knn_distance.filter(|distance| !distance.is_nan());
     match row.knn_distance {
-        Some(distance) if distance.is_infinite() => Err(format!("its knn_distance is {distance}")),
+        Some(distance) if distance.is_infinite() || distance < 0.0 => {
+            Err(format!("its knn_distance is {distance}"))
+        }
         _ => Ok(()),
     }
 });

@@ -434,6 +434,22 @@ fn numbered_pictures_come_in_the_order_of_their_numbers() {
     let rows: Vec<dream_schema::Image> = bench.store.rows(run.id, None).unwrap();
     let pictures: Vec<_> = rows.into_iter().map(|row| row.png).collect();
     assert_eq!(pictures, [png(1), png(2), png(10)]);
+    // What other programs leave in folders is no part of a class.
+    std::fs::create_dir(folder.join("hen/.ipynb_checkpoints")).unwrap();
+    std::fs::write(folder.join("hen/.ipynb_checkpoints/1-checkpoint.png"), png(9)).unwrap();
+    std::fs::write(folder.join("hen/._1.png"), png(9)).unwrap();
+    assert_eq!(bench.import(&question).unwrap().id, run.id);
+    let features = Rows::Vectors {
+        kind: VectorKind::Features,
+        embeddings: space.id,
+        member: None,
+    };
+    let of_folder = Question {
+        rows: features,
+        ..question
+    };
+    let said = bench.import(&of_folder).unwrap_err();
+    assert!(said.contains("it is a folder, and one file is read"), "{said}");
     std::fs::create_dir(folder.join("hen/more")).unwrap();
     let said = bench.import(&question).unwrap_err();
     assert!(said.contains("more is a folder within that of a class"), "{said}");

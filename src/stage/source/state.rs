@@ -164,7 +164,7 @@ impl StateSource {
             return error.into();
         };
         let hint = match (&misfit, use_of) {
-            (Misfit::Head { .. }, UseOf::Start { new_head: false }) => {
+            (Misfit::Head { .. } | Misfit::Layers { .. }, UseOf::Start { new_head: false }) => {
                 "; training.new_head leaves the last layer out"
             }
             (Misfit::Head { found, .. }, UseOf::Classifier) if !found.is_empty() => {
@@ -173,6 +173,9 @@ impl StateSource {
             (Misfit::Head { .. }, UseOf::Classifier) => {
                 "; what is observed is a whole classifier: a training that starts from these weights with \
                  training.new_head gives them a last layer"
+            }
+            (Misfit::Layers { .. }, UseOf::Classifier) => {
+                "; activations that another program took of it can be imported"
             }
             (Misfit::Body { channels: None, .. }, UseOf::Start { .. }) => {
                 "; training.depth, training.width, training.form and training.stem say which is wanted"
