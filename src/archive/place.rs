@@ -94,6 +94,10 @@ pub(super) const EXPECTED: &str = "expected a folder, s3://BUCKET/FOLDER, gs://B
 /// [`ArchiveError::NoCloud`] if it is that of a bucket and the library was built without the feature `cloud`.
 pub fn open(name: &str) -> Result<Box<dyn Place>, ArchiveError> {
     match name.split_once("://") {
+        None if Path::new(name).is_file() => Err(ArchiveError::Place {
+            place: name.to_owned(),
+            reason: "it is a file, and whole runs are in a folder".to_owned(),
+        }),
         None => Ok(Box::new(Folder(PathBuf::from(name)))),
         Some((scheme, _)) => cloud(name, scheme),
     }

@@ -88,7 +88,16 @@ pub(super) fn root(path: &Path) -> Result<Folder, DatasetError> {
     }
     let archive = match FileContent::at(path).map_err(files::io(path))? {
         FileContent::Zip => Archive::zip(path)?,
-        _ => Archive::tar(path)?,
+        FileContent::Tar | FileContent::Gzip => Archive::tar(path)?,
+        // Tars of before 1988 have no mark that says what they are.
+        _ if has_tar_name(path) => Archive::tar(path)?,
+        other => {
+            return Err(DatasetError::Foreign {
+                path: path.to_owned(),
+                what: other.to_string(),
+                reason: "what is read as images in folders is a folder, a tar or a zip".to_owned(),
+            });
+        }
     };
     Ok(Folder::Packed(Arc::new(archive), String::new()))
 }

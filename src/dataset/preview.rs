@@ -6,6 +6,8 @@ use std::path::Path;
 use super::class_sets::check_class_sets;
 use super::describe::{self, Description};
 use super::error::DatasetError;
+use super::files;
+use super::item::{Item, Stored};
 use super::kind::Kind;
 use super::set::{Reading, Set};
 
@@ -69,6 +71,14 @@ fn notes<'a>(
     fewer.chain(unread).collect()
 }
 
+/// Refuses images that a list names and that are not there.
+fn check_files(items: &[Item]) -> Result<(), DatasetError> {
+    items.iter().try_for_each(|item| match &item.stored {
+        Stored::File(path) => std::fs::metadata(path).map(drop).map_err(files::io(path)),
+        Stored::Encoded(..) | Stored::Planes(_) => Ok(()),
+    })
+}
+
 /// Names of a split's first images that a preview has.
 const FIRST: usize = 3;
 
@@ -81,6 +91,9 @@ pub fn preview(path: &Path, reading: &Reading) -> Result<Preview, DatasetError> 
     let (mut splits, mut labelled) = (Vec::new(), BTreeMap::new());
     for name in set.container.splits() {
         let items = set.items(&name)?;
+        if set.kind == Kind::ImageList && !reading.skip_bad {
+            check_files(&items)?;
+        }
         let all: Vec<u32> = items.iter().filter_map(|item| item.label).collect();
         let labels: BTreeSet<u32> = all.iter().copied().collect();
         labelled.insert(name.clone(), all);

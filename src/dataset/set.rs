@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::describe::count;
 use super::error::DatasetError;
 use super::folder::ClassFolder;
 use super::item::{Container, Item};
@@ -165,9 +166,10 @@ impl Set {
 pub struct Glance {
     /// The container format.
     pub kind: Kind,
-    /// Names of the splits, sorted.
-    pub splits: Vec<String>,
-    /// Class names by label; empty if the container names none.
+    /// Images of each split; none where some may be left out once they are decoded.
+    pub splits: BTreeMap<String, Option<usize>>,
+    /// Class names by label; empty if there are no labels, or the container names none and some images may be
+    /// left out.
     pub classes: Vec<String>,
 }
 
@@ -177,9 +179,23 @@ pub struct Glance {
 /// Whatever is wrong with the container; see [`DatasetError`].
 pub fn glance(path: &Path, reading: &Reading) -> Result<Glance, DatasetError> {
     let set = Set::open(path, reading)?;
+    let (mut splits, mut labels) = (BTreeMap::new(), BTreeMap::new());
+    for split in set.container.splits() {
+        if reading.skip_bad {
+            splits.insert(split, None);
+            continue;
+        }
+        let items = set.items(&split)?;
+        labels.insert(
+            split.clone(),
+            items.iter().filter_map(|item| item.label).collect(),
+        );
+        splits.insert(split, Some(items.len()));
+    }
+    let (classes, _) = count(set.container.classes(), labels);
     Ok(Glance {
         kind: set.kind,
-        splits: set.container.splits(),
-        classes: set.container.classes().to_vec(),
+        splits,
+        classes,
     })
 }

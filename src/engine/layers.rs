@@ -108,6 +108,11 @@ pub(crate) trait Layers: Send + Sync + Debug {
         composed::repeat()
     }
 
+    /// Says once what did not go as it should, and cost time alone.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
     fn uploads(&self) -> Box<dyn Uploads> {
         composed::uploads(self.device())
     }

@@ -190,6 +190,11 @@ impl Engine {
         self.0.repeat()
     }
 
+    /// Says once what did not go as it should, and cost time alone.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.0.trouble()
+    }
+
     /// A way for numbers to the device.
     pub(crate) fn uploads(&self) -> Box<dyn Uploads> {
         self.0.uploads()

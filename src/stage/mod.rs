@@ -86,7 +86,16 @@ impl Entry {
             version: S::VERSION,
             execute: |ctx, run| {
                 let order = Order::of(run)?;
-                S::arithmetic(&order.params).within(ctx, |ctx| S::execute(ctx, &order))
+                S::arithmetic(&order.params).within(ctx, |ctx| {
+                    let done = S::execute(ctx, &order);
+                    for engine in std::iter::once(ctx.engine).chain(ctx.beside) {
+                        engine
+                            .trouble()
+                            .into_iter()
+                            .for_each(|told| ctx.progress.note(&told));
+                    }
+                    done
+                })
             },
         }
     }

@@ -110,8 +110,11 @@ impl Refusals {
         let Some(free) = free.filter(|free| needed > *free as f64) else {
             return;
         };
-        let gigabytes = |bytes: f64| format!("{:.1} GiB", bytes / f64::from(1 << 30));
-        let (needed, free) = (gigabytes(needed), gigabytes(free as f64));
+        let in_words = |bytes: f64| match bytes < f64::from(1 << 30) {
+            true => format!("{:.1} MiB", bytes / f64::from(1 << 20)),
+            false => format!("{:.1} GiB", bytes / f64::from(1 << 30)),
+        };
+        let (needed, free) = (in_words(needed), in_words(free as f64));
         self.refuse(
             key,
             format!("it takes at least {needed} of {of}, {free} are free; lower {lower}"),

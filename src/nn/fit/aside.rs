@@ -21,7 +21,7 @@ pub(super) fn check_alone(entries: &[Entry], head: &Head<'_>) -> Result<(), Misf
         if own || entry.container != head.weight.container || !is_parameter(entry) {
             return false;
         }
-        let below = |module: &str| Some(entry.name.strip_prefix(module)?.strip_prefix('.')?);
+        let below = |module: &str| entry.name.strip_prefix(module)?.strip_prefix('.');
         let beside = || below(row).is_some_and(|rest| rest.split('.').next().is_some_and(is_number));
         below(stem).is_some() || in_row && beside()
     };

@@ -319,6 +319,11 @@ impl Kind {
                 } = &run.spec;
                 // The files of a network that has a name are its seed's own.
                 let sources = Some(sources).filter(|_| !(is_named && stage == import::NAME));
+                let mut params = params.clone();
+                // Of an evaluation it is the name of what it is of, by which networks are told apart here.
+                if let (true, Some(params)) = (stage == evaluate::NAME, params.as_object_mut()) {
+                    params.remove("network");
+                }
                 serde_json::json!([stage, params, sources]).to_string()
             })
             .collect();

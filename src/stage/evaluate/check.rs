@@ -77,6 +77,9 @@ pub(super) fn check(
         }
         seen.push((role.clone(), known));
     }
+    if let Some((_, id)) = seen.iter().find(|(role, _)| *role == Role::Id) {
+        asked.params.network = sets::network(store, id)?;
+    }
     let mut sets = Vec::new();
     for (role, known) in &seen {
         // What is still to be observed is of one classifier.

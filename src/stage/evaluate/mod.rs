@@ -69,9 +69,23 @@ pub struct Params {
     /// Metrics beside the usual four: see [`EXTRA_METRICS`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<MetricName>,
+    /// The network that an import of the ID set is said to be of, as the imports have it: their runs are known
+    /// here by what is in them, which does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<NamedNetwork>,
     /// Measures subsets of the OOD sets; without it, all of their images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub draws: Option<Draws>,
+}
+
+/// A network of another program, by the name and seed that its imports give it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NamedNetwork {
+    /// Its name.
+    pub name: String,
+    /// The seed that it was trained with.
+    pub seed: u64,
 }
 
 /// What is evaluated of a classifier: [`Params`], and what is observed for it.
@@ -140,6 +154,7 @@ impl Settings {
             groups: self.groups.clone(),
             full_spectrum: self.full_spectrum,
             metrics: self.metrics.clone(),
+            network: None,
             draws: self.draws,
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::given;
+use super::{NamedNetwork, given};
 use crate::stage::{ImageSource, Known, Refusals, Role, StageError, detect, import, observe};
 use crate::store::{Readable as _, Store};
 
@@ -157,6 +157,16 @@ fn noun(known: &Known) -> &'static str {
     }
 }
 
+/// The network that an import says that it is of.
+pub(super) fn network(store: &Store, known: &Known) -> Result<Option<NamedNetwork>, StageError> {
+    let Some(run) = known.run else { return Ok(None) };
+    let spec = store.run(run)?.spec;
+    Ok(import::network_of(&spec).map(|name| NamedNetwork {
+        name: name.to_owned(),
+        seed: spec.seed,
+    }))
+}
+
 /// Refuses an import that is said to be of another network than that of the ID set.
 fn check_network(
     store: &Store,
@@ -165,18 +175,16 @@ fn check_network(
     first: &Known,
     refusals: &mut Refusals,
 ) -> Result<(), StageError> {
-    let said = |known: &Known| -> Result<Option<(String, u64)>, StageError> {
-        let Some(run) = known.run else { return Ok(None) };
-        let spec = store.run(run)?.spec;
-        Ok(import::network_of(&spec).map(|name| (name.to_owned(), spec.seed)))
-    };
-    if let (Some((name, seed)), Some((other, other_seed))) = (said(known)?, said(first)?)
-        && (&name, seed) != (&other, other_seed)
+    if let (Some(own), Some(other)) = (network(store, known)?, network(store, first)?)
+        && own != other
     {
         let found = format!(
-            "the {} are of the network `{name}`, seed {seed}, those of the ID set of `{other}`, seed \
-             {other_seed}",
-            noun(known)
+            "the {} are of the network `{}`, seed {}, those of the ID set of `{}`, seed {}",
+            noun(known),
+            own.name,
+            own.seed,
+            other.name,
+            other.seed
         );
         refusals.refuse(role, found);
     }

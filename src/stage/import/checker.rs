@@ -43,7 +43,11 @@ impl<'a> Checker<'a> {
                 )));
             }
             if let Some(place) = vector.iter().position(|number| !number.is_finite()) {
-                return Err(wrong(format!("its vector has {} at {place}", vector[place])));
+                let number = vector[place];
+                return Err(wrong(match number.is_infinite() {
+                    true => format!("its vector has {number} at {place} (numbers are kept as f32)"),
+                    false => format!("its vector has {number} at {place}"),
+                }));
             }
             if !self.seen.insert((id, index)) {
                 return Err(wrong("it is there twice".into()));

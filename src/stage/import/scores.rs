@@ -266,6 +266,12 @@ mod tests {
         let two = csv("conf,value\n1,0\n").unwrap_err();
         assert!(two.contains("`conf` and `value` are names of one thing"), "{two}");
         let none = csv("label\n1\n").unwrap_err();
+        let sides = csv("conf,is_ood\n1,0\n2,1\n").unwrap_err();
+        assert!(
+            sides.contains("`is_ood` has `0` and `1`: import ID and OOD"),
+            "{sides}"
+        );
+        assert!(csv("conf,is_ood\n1,1\n2,1\n").is_ok());
         assert!(none.contains("`value`, `score` or `conf`"), "{none}");
     }
 

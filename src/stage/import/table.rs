@@ -8,6 +8,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 
 use crate::exchange::ExchangeError;
+use crate::exchange::records::column;
 use crate::floats::whole;
 use crate::stage::StageError;
 
@@ -56,11 +57,14 @@ pub(super) fn samples(path: &Path, given: Option<Vec<i64>>, rows: usize) -> Resu
     }
 }
 
-/// Texts that all rows of a file must agree in, by column.
+/// How columns are called that say of each row whether it is in-distribution.
+const SIDES: [&str; 4] = ["is_ood", "is_id", "ood", "is_in_distribution"];
+
+/// What all rows of a file must agree in, by column.
 pub(super) type Agreed = BTreeMap<String, String>;
 
-/// Refuses rows of several runs, data sets and the like, which an export of ours may hold: of one file they
-/// would become one.
+/// Refuses rows of several runs, data sets and the like, which an export of ours may hold, and of ID and OOD
+/// images: of one file they would become one.
 pub(super) fn check_one(path: &Path, batch: &RecordBatch, seen: &mut Agreed) -> Result<(), ExchangeError> {
     for name in ["run", "dataset", "split", "score"] {
         let Some(texts) = batch
@@ -79,6 +83,19 @@ pub(super) fn check_one(path: &Path, batch: &RecordBatch, seen: &mut Agreed) -> 
             if first != text {
                 let first = first.clone();
                 let what = format!("its column `{name}` has `{first}` and `{text}`: import them one by one");
+                return Err(unfit(path, what));
+            }
+        }
+    }
+    if let Some((name, sides)) = column(path, batch, &SIDES)?
+        && let Ok(sides) = cast(sides, &DataType::Utf8)
+    {
+        for side in sides.as_string::<i32>().iter().flatten() {
+            let first = seen.entry(name.to_owned()).or_insert_with(|| side.to_owned());
+            if first != side {
+                let what = format!(
+                    "its column `{name}` has `{first}` and `{side}`: import ID and OOD images one by one"
+                );
                 return Err(unfit(path, what));
             }
         }

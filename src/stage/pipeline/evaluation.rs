@@ -65,8 +65,12 @@ impl Evaluation<'_> {
             return Ok(None);
         }
         self.check_splits(false, refusals);
-        self.walk(store, "", detector, &mut Check { store, refusals })
-            .map(Some)
+        let mut check = Check {
+            store,
+            refusals,
+            named: None,
+        };
+        self.walk(store, "", detector, &mut check).map(Some)
     }
 
     /// Says whether the store has the evaluation of a `detect` run, with all that it reads.

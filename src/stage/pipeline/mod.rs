@@ -226,6 +226,7 @@ impl Preset {
                 ood_validation,
                 model,
             };
+            self.refuse_others(store, &mut refusals)?;
             self.refuse(store, &sources, seed, &mut refusals)?;
         }
         Ok(refusals.into_inner())
@@ -242,7 +243,12 @@ impl Preset {
         refusals.begin(evaluate::NAME);
         let swept = !self.setting.values.is_empty();
         self.evaluation(sources).check_splits(swept, refusals);
-        self.walk(store, sources, seed, &mut Check { store, refusals })
+        let mut check = Check {
+            store,
+            refusals,
+            named: Some((self, seed)),
+        };
+        self.walk(store, sources, seed, &mut check)
     }
 
     /// What the classifiers are evaluated on.

@@ -48,15 +48,8 @@ impl Sources {
     pub fn check_names(&self, store: &Store, refusals: &mut Refusals) -> Result<(), StageError> {
         refusals.begin("data");
         for entry in self.entries() {
-            if let Ok(stored) = store.dataset(&entry.name)
-                && stored.digest != entry.digest
-            {
-                let changed = StoreError::DatasetChanged {
-                    name: entry.name.clone(),
-                    stored: stored.digest,
-                    given: entry.digest.clone(),
-                };
-                refusals.take(&entry.name, Err::<(), _>(changed))?;
+            if let Ok(stored) = store.dataset(&entry.name) {
+                refuse_if_other(stored, Some(entry), refusals)?;
             }
         }
         Ok(())
@@ -119,6 +112,32 @@ impl Preset {
         }
     }
 
+    /// Refuses what lies elsewhere than what is registered under its name, and is something else: it is read
+    /// for that.
+    pub(super) fn refuse_others(&self, store: &Store, refusals: &mut Refusals) -> Result<(), StageError> {
+        let elsewhere = |named: &Named| -> Result<Option<Dataset>, StageError> {
+            let path = self.path(named)?;
+            let stored = store.dataset(&named.name).ok();
+            Ok(stored.filter(|stored| path.is_some_and(|path| path != Path::new(&stored.path))))
+        };
+        refusals.begin("data");
+        let sets = std::iter::once(&self.data.id)
+            .chain(&self.data.ood)
+            .chain(&self.data.ood_validation);
+        for named in sets {
+            if let Some(stored) = elsewhere(named)? {
+                let read = refusals.take(&named.name, self.images(store, named, Reach::Read))?;
+                refuse_if_other(stored, read.as_ref().map(Source::entry), refusals)?;
+            }
+        }
+        refusals.begin("model");
+        if let Some(stored) = elsewhere(&self.model)? {
+            let read = refusals.take("path", self.model(store, Reach::Read))?;
+            refuse_if_other(stored, read.as_ref().map(Source::entry), refusals)?;
+        }
+        Ok(())
+    }
+
     /// Returns an image set that the preset names.
     pub(super) fn images(
         &self,
@@ -169,6 +188,24 @@ impl Preset {
         let path = self.folder().join(path);
         Ok(Some(dataset::place(&path).map_err(StageError::access(&path))?))
     }
+}
+
+/// Refuses what was read under a name, if it is not what is registered under it.
+fn refuse_if_other(
+    stored: Dataset,
+    read: Option<&Dataset>,
+    refusals: &mut Refusals,
+) -> Result<(), StageError> {
+    let Some(read) = read.filter(|read| read.digest != stored.digest) else {
+        return Ok(());
+    };
+    let changed = StoreError::DatasetChanged {
+        name: read.name.clone(),
+        stored: stored.digest,
+        given: read.digest.clone(),
+    };
+    refusals.take(&read.name, Err::<(), _>(changed))?;
+    Ok(())
 }
 
 /// Returns what is registered under a name that a preset gives, if there is anything.

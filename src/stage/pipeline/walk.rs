@@ -9,7 +9,7 @@ use crate::stage::{
     Asked, Context, ImageSource, Input, Refusals, Stage, StageError, detect, embed, encode, imagine, run,
     sample, select,
 };
-use crate::store::Store;
+use crate::store::{Store, check_alias};
 
 impl Preset {
     /// Goes through the parts of the pipeline in order; each reads from those before.
@@ -107,10 +107,20 @@ pub(super) trait Walker {
 pub(super) struct Check<'a> {
     pub store: &'a Store,
     pub refusals: &'a mut Refusals,
+    /// Where runs are given names: the preset and the seed of the names. The first is told that cannot be one.
+    pub named: Option<(&'a Preset, u64)>,
 }
 
 impl Walker for Check<'_> {
     fn part<S: Stage>(&mut self, name: &str, asked: Asked<S>) -> Result<Input, StageError> {
+        if let Some((preset, seed)) = self.named
+            && let Err(error) = check_alias(&preset.alias(seed, name))
+        {
+            self.refusals.begin("preset");
+            self.refusals
+                .refuse("name", format!("the aliases of its runs begin with it: {error}"));
+            self.named = None;
+        }
         self.refusals.begin(name);
         asked.plan(self.store, self.refusals)
     }

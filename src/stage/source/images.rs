@@ -114,7 +114,7 @@ fn skipped(description: &Description) -> BTreeMap<String, Vec<SkippedImage>> {
 
 impl ImageSource {
     /// Returns the image set at `path` as far as the names in it tell, for checks before it is registered: it
-    /// has no digest, and the sizes of its splits are not known.
+    /// has no digest, and where images may be left out the sizes of its splits are not known.
     ///
     /// # Errors
     /// If it is no image set.
@@ -124,7 +124,11 @@ impl ImageSource {
             name: name.to_owned(),
             kind: glance.kind.name().to_owned(),
             path: path.display().to_string(),
-            splits: glance.splits.into_iter().map(|split| (split, 0)).collect(),
+            splits: glance
+                .splits
+                .into_iter()
+                .map(|(split, count)| (split, count.unwrap_or(0) as u64))
+                .collect(),
             classes: glance.classes,
             ..Dataset::default()
         }))

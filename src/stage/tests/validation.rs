@@ -146,3 +146,30 @@ fn what_is_left_out_is_named_and_counted() {
     let error = bench.run(&spec, &Watch::new(usize::MAX)).unwrap_err();
     assert!(matches!(error, StageError::SourceChanged { .. }), "{error}");
 }
+
+#[test]
+fn what_holding_images_out_leaves_too_little_of_is_refused_before_training() {
+    let bench = Bench::new();
+    let said = |per_class: u32, fraction: f64| {
+        let set = pictures(per_class);
+        let name = format!("of-{per_class}");
+        let images = register_images(&bench.store, &name, set.path(), &Reading::default()).unwrap();
+        let params = with(serde_json::json!({ "validation": { "fraction": fraction } }));
+        bench
+            .asked(&params, &images)
+            .map(drop)
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(said(20, 0.8), Ok(()));
+    // Two of the twenty images of each class are left.
+    let error = said(20, 0.9).unwrap_err();
+    assert!(
+        error.contains("training images do not fill one batch of 10"),
+        "{error}"
+    );
+    let error = said(1, 0.5).unwrap_err();
+    assert!(
+        error.contains("training.validation: of the one image of"),
+        "{error}"
+    );
+}

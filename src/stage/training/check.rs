@@ -12,7 +12,7 @@ const EPOCHS: usize = 100_000;
 /// The longest side of a training image, in pixels.
 const SIDE: u32 = 4096;
 /// The most images of a step, and channels of the first stage.
-const BATCH: usize = 65_536;
+const BATCH: usize = 65_535;
 const WIDTH: usize = 4096;
 
 /// Refuses a number of epochs, a size of batches or a learning rate that cannot be meant; `section` is where
@@ -145,7 +145,16 @@ impl Training {
         images.require_labels(&Role::Images, refusals);
         images.require_split("training.split", &self.split, refusals);
         images.require_split("training.test_split", &self.test_split, refusals);
-        let count = images.count(&self.split).unwrap_or(u64::MAX);
+        let count = match (&self.validation, to_do) {
+            (Some(validation), true) => {
+                let sizes = images.class_sizes(&self.split);
+                let trained =
+                    |sizes: Vec<usize>| sizes.iter().map(|size| validation.trained(*size) as u64).sum();
+                sizes.filter(|sizes| !sizes.is_empty()).map(trained)
+            }
+            _ => images.count(&self.split),
+        };
+        let count = count.unwrap_or(u64::MAX);
         if self.batch_size > 0 && count < self.batch_size as u64 {
             let found = format!(
                 "{count} training images do not fill one batch of {}",
@@ -199,6 +208,13 @@ impl Training {
                 if let Some((class, _)) = classes.find(|(_, size)| **size == 0) {
                     let found = format!("`{}` of `{name}`, which has no image of `{class}`", self.split);
                     refusals.refuse("training.split", found);
+                }
+                let mut classes = images.classes().iter().zip(&sizes);
+                if self.validation.is_some()
+                    && let Some((class, _)) = classes.find(|(_, size)| **size == 1)
+                {
+                    let found = format!("of the one image of `{class}` in `{}` of `{name}`", self.split);
+                    refusals.require(false, "training.validation", found, "two images of every class");
                 }
             }
             None => {}

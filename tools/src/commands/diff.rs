@@ -8,8 +8,10 @@ use serde_json::{Value, json};
 
 use super::Verdict;
 use crate::globals::{Format, Globals};
+use crate::host;
 use crate::output;
 use crate::session::Session;
+use dream_ood::ask::State;
 use dream_ood::store::Readable;
 
 /// What stands where only the other run has something.
@@ -74,7 +76,10 @@ fn facts(session: &Session<'_>, run: &Run) -> Result<BTreeMap<String, String>> {
         ("stage".to_owned(), run.spec.stage.clone()),
         ("stage_version".to_owned(), run.spec.stage_version.to_string()),
         ("seed".to_owned(), run.spec.seed.to_string()),
-        ("status".to_owned(), run.status.to_string()),
+        (
+            "status".to_owned(),
+            State::of(run, &host::name()).name().to_owned(),
+        ),
         ("digest".to_owned(), run.digest.clone().unwrap_or_default()),
         ("device".to_owned(), run.device.clone()),
         ("engine".to_owned(), run.engine.clone().unwrap_or_default()),

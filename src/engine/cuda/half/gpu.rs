@@ -37,6 +37,7 @@ pub(in crate::engine::cuda) struct Gpu {
     lt: Lt,
     parts: CudaSlice<u8>,
     sums: CudaSlice<f32>,
+    trouble: Mutex<Option<String>>,
 }
 
 /// Returns what was made once for the device, with the kernels for Hopper or without.
@@ -71,6 +72,15 @@ fn load(device: &CudaDevice, name: &'static str, memory: usize) -> Result<CudaFu
 }
 
 impl Gpu {
+    /// Keeps what made a recording fail, to be told.
+    pub(super) fn keep_trouble(&self, error: &candle_core::Error) {
+        let told = format!("steps of the model are not repeated as one, which costs time alone: {error}");
+        self.trouble
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(told);
+    }
+
     /// The stream of all work.
     pub(super) fn stream(&self) -> &Arc<CudaStream> {
         &self.stream
@@ -166,5 +176,9 @@ impl Machine for Gpu {
 
     fn repeat(self: Arc<Self>) -> Box<dyn Repeat> {
         Box::new(Recorder::new(&Device::Cuda(self.device.clone()), &self))
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }

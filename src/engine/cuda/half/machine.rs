@@ -46,4 +46,9 @@ pub(in crate::engine::cuda) trait Machine: Debug + Send + Sync {
 
     /// Work that is recorded once and then repeated with one call.
     fn repeat(self: Arc<Self>) -> Box<dyn Repeat>;
+
+    /// Says once why work could not be recorded or repeated, and was done anew.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
 }

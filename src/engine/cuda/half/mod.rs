@@ -158,6 +158,10 @@ impl Layers for Half {
             composed::repeat()
         }
     }
+
+    fn trouble(&self) -> Option<String> {
+        self.gpu.trouble()
+    }
 }
 
 /// `y = x W^T + b`; both widths are multiples of 8.

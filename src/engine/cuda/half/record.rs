@@ -46,6 +46,14 @@ impl Recorder {
         }
     }
 
+    /// Work is done anew from now on, which is told.
+    fn plain(&self, error: &candle_core::Error) -> Step {
+        self.gpu.keep_trouble(error);
+        // What dropping a recording leaves behind is no error of the work's.
+        let _ = self.gpu.stream().context().check_err();
+        Step::Plain
+    }
+
     /// Records what `work` does on the device, which must do it without waiting for it, and drop every tensor
     /// that it makes.
     fn record(&self, work: impl FnOnce() -> Result<()>) -> Result<Recording> {
@@ -67,7 +75,7 @@ impl Recorder {
 }
 
 impl Repeat for Recorder {
-    /// In tests a recording that fails is an error; elsewhere it costs time alone.
+    /// In tests a recording that fails is an error; elsewhere it costs time alone, and is told.
     fn run(&self, changing: [&Tensor; 2], work: &dyn Fn([&Tensor; 2]) -> Result<Tensor>) -> Result<Tensor> {
         let mut step = self.step.lock().unwrap_or_else(PoisonError::into_inner);
         if let Step::Recorded(known) = &*step
@@ -97,11 +105,7 @@ impl Repeat for Recorder {
                     recording,
                 }),
                 Err(error) if cfg!(test) => return Err(error),
-                Err(_) => {
-                    // What dropping a recording leaves behind is no error of the work's.
-                    let _ = self.gpu.stream().context().check_err();
-                    Step::Plain
-                }
+                Err(error) => self.plain(&error),
             };
         }
         let Step::Recorded(known) = &*step else {
@@ -110,7 +114,11 @@ impl Repeat for Recorder {
         for (known, new) in known.changing.iter().zip(changing) {
             known.slice_set(new, 0, 0)?;
         }
-        known.recording.0.launch().map_err(failed)?;
+        // A recording has memory of its own, which there may be too little of.
+        if let Err(error) = known.recording.0.launch().map_err(failed) {
+            *step = self.plain(&error);
+            return work(changing);
+        }
         known.result.copy()
     }
 }

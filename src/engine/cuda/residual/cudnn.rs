@@ -306,7 +306,10 @@ impl Cudnn {
                     all.push(way);
                 }
             }
-            let Some(way) = all.iter().find(|w| w.deterministic && w.room <= limit).copied() else {
+            // The heuristic's first that fits; where none does, one that needs more is better than none.
+            let sound = || all.iter().filter(|way| way.deterministic);
+            let fitting = sound().find(|way| way.room <= limit);
+            let Some(way) = fitting.or_else(|| sound().min_by_key(|way| way.room)).copied() else {
                 return Err(format!(
                     "cuDNN has no deterministic way for {direction:?} of {shape:?}: {all:?}"
                 ));

@@ -51,9 +51,12 @@ pub(super) struct Search<M: Machine> {
 pub(super) fn able(rounds: &Rounds) -> bool {
     let int = |n: usize| i32::try_from(n).is_ok();
     let room = rounds.keep <= MOST || rounds.noise.div_ceil(WARPS) <= MOST;
-    room && [rounds.features, rounds.width, rounds.noise, rounds.anchors]
-        .into_iter()
-        .all(int)
+    // Tiles of features are numbered by the second dimension of the grid.
+    let tiles = rounds.features.div_ceil(TILE) <= 65_535;
+    room && tiles
+        && [rounds.features, rounds.width, rounds.noise, rounds.anchors]
+            .into_iter()
+            .all(int)
 }
 
 impl<M: Machine> Search<M> {

@@ -429,6 +429,30 @@ fn a_table_is_of_numbers_that_mean_the_same() {
     );
 }
 
+/// Runs are known to others by what is in them, in which no network stands.
+#[test]
+fn an_evaluation_is_of_the_network_that_its_imports_name() {
+    let bench = Bench::new();
+    let of = |network: Option<NetworkOf<'_>>| {
+        let import = |name: &str, logits: &[[f32; 2]], labels: &[i64]| {
+            of_network(&bench, name, "test", logits, labels, network)
+        };
+        let id = import("set", &sure(&[5.0, 4.0, -3.0, 2.0]), &[0, 0, 1, 0]);
+        let near = import("near", &sure(&[1.5, 0.25]), &[-1, -1]);
+        let params = serde_json::json!({});
+        let run = evaluated(&bench, &["msp"], id, &[("near", near)], params);
+        crate::stage::compare::networks(&bench.store, &[run])
+            .unwrap()
+            .remove(0)
+            .name
+    };
+    let named = |name, seed| Some(NetworkOf { name, seed });
+    assert_eq!(of(None), "other");
+    assert_eq!(of(named("resnet", 0)), "resnet");
+    assert_eq!(of(named("wide", 3)), "wide");
+    assert_eq!(of(named("resnet", 0)), "resnet");
+}
+
 #[test]
 fn rows_are_paired_where_they_are_of_the_same_images() {
     let of = Evaluations::new();
