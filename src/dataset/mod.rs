@@ -44,6 +44,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod tiny;
+mod told;
 mod tree;
 mod webp;
 

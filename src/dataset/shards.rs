@@ -9,6 +9,7 @@ use super::folder::{FolderSet, has_tar_name};
 use super::item::Item;
 use super::names::is_split;
 use super::set::Reading;
+use super::told::missing;
 
 /// Archives that are read at once: each is an open file.
 const MOST: usize = 512;
@@ -32,6 +33,10 @@ pub(super) fn of_folder(path: &Path, reading: &Reading) -> Result<Option<FolderS
     }
     let stems: Vec<&str> = shards.iter().map(|shard| stem(&shard.name)).collect();
     let numbered = are_numbered(&stems);
+    let gaps = missing(stems.iter().copied()).into_iter();
+    let gaps: Vec<String> = gaps
+        .map(|stem| format!("the shard {stem}, which is not there"))
+        .collect();
     let mut known: Option<(String, FolderSet)> = None;
     for shard in shards {
         let set = FolderSet::open(&shard.path, reading)?;
@@ -73,9 +78,11 @@ pub(super) fn of_folder(path: &Path, reading: &Reading) -> Result<Option<FolderS
             whole.unread = set.unread;
         }
     }
-    Ok(known
-        .map(|(_, whole)| whole)
-        .filter(|whole| !whole.images.is_empty()))
+    let whole = known.map(|(_, mut whole)| {
+        whole.unread.extend(gaps);
+        whole
+    });
+    Ok(whole.filter(|whole| !whole.images.is_empty()))
 }
 
 /// An archive of a set.

@@ -146,6 +146,19 @@ impl ArrowFile {
             if nulls.len > 0 {
                 builder = builder.null_bit_buffer(Some(self.read(*nulls)?.into()));
             }
+            // The first is of numbers, and Arrow takes it for granted that they are whole.
+            let width = match kind {
+                DataType::Utf8 | DataType::Binary => 4,
+                DataType::LargeUtf8 | DataType::LargeBinary => 8,
+                DataType::Utf8View | DataType::BinaryView => 16,
+                other => other.primitive_width().unwrap_or(1) as u64,
+            };
+            if values
+                .first()
+                .is_some_and(|first| !first.len.is_multiple_of(width))
+            {
+                return Err(self.damaged("a column that ends within a number"));
+            }
             for span in values {
                 builder = builder.add_buffer(Buffer::from(self.read(*span)?));
             }

@@ -21,6 +21,7 @@ use super::error::DatasetError;
 use super::files;
 use super::item::{Container, Encoded, Item, Stored};
 use super::names::ordered;
+use super::told::{missing, splits_of_card};
 use rows::{Row, Said};
 
 /// One file of a set.
@@ -44,6 +45,25 @@ pub(super) struct TableSet {
     unread: Vec<String>,
 }
 
+/// What the names of shards and the card say that is not read.
+fn told(path: &Path, shards: &BTreeMap<String, Vec<PathBuf>>) -> Vec<String> {
+    if !path.is_dir() {
+        return Vec::new();
+    }
+    let mut notes = Vec::new();
+    for (split, paths) in shards {
+        let stems = paths.iter().filter_map(|path| path.file_stem()?.to_str());
+        let gaps = missing(stems).into_iter();
+        notes.extend(gaps.map(|stem| format!("the shard {stem} of {split}, which is not there")));
+    }
+    let card = splits_of_card(path);
+    if !card.is_empty() && !card.iter().eq(shards.keys()) {
+        let names = card.into_iter().collect::<Vec<_>>().join(", ");
+        notes.push(format!("the splits that README.md makes of its files ({names})"));
+    }
+    notes
+}
+
 impl TableSet {
     /// Opens the files of each split; `open` also returns the class names in a file's metadata, if there are
     /// any.
@@ -52,6 +72,7 @@ impl TableSet {
         shards: BTreeMap<String, Vec<PathBuf>>,
         mut open: impl FnMut(&Path) -> Result<(T, Vec<String>), DatasetError>,
     ) -> Result<Self, DatasetError> {
+        let told = told(path, &shards);
         let mut classes: Vec<String> = Vec::new();
         let mut splits = BTreeMap::new();
         for (split, paths) in shards {
@@ -95,7 +116,7 @@ impl TableSet {
             path: path.to_owned(),
             splits,
             classes,
-            unread: unread.into_iter().collect(),
+            unread: unread.into_iter().chain(told).collect(),
         })
     }
 

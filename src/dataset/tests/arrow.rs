@@ -152,14 +152,17 @@ fn arrow_that_is_not_whole_or_not_read_says_so() {
     }
 }
 
-/// Lengths that no file has: of a message's head, of its body, of a batch, of a column and of a buffer.
+/// Lengths that no file has: of a message's head, of its body, of a batch, of a column and of a buffer; also
+/// those that end within a number.
 #[test]
 fn lengths_beyond_the_file_are_refused() {
     let whole = fs::read(fixture("arrow").join(TEST)).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("test.arrow");
     for at in (0..whole.len() - 8).step_by(4) {
-        for number in [i64::MAX, i64::from(i32::MAX), -1] {
+        let own = i64::from_le_bytes(whole[at..at + 8].try_into().unwrap());
+        let near = [-3, -1, 1].map(|more| own.wrapping_add(more));
+        for number in [i64::MAX, i64::from(i32::MAX), -1].into_iter().chain(near) {
             let mut bytes = whole.clone();
             bytes[at..at + 8].copy_from_slice(&number.to_le_bytes());
             fs::write(&path, &bytes).unwrap();
