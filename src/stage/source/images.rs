@@ -68,7 +68,6 @@ pub(in crate::stage) fn read_images(
         &description.class_sizes,
     )?;
     let count = |(split, n): (&String, &usize)| (split.clone(), *n as u64);
-    let lists = reading.lists.iter();
     let source = Dataset {
         name: name.to_owned(),
         kind: description.kind.name().to_owned(),
@@ -76,19 +75,27 @@ pub(in crate::stage) fn read_images(
         digest: hex(&description.digest),
         splits: description.splits.iter().map(count).collect(),
         skipped: reading.skip_bad.then(|| skipped(&description)),
-        class_folders: reading
-            .classes
-            .iter()
-            .filter(|class| !reading.partial || description.classes.contains(&class.name))
-            .map(|class| class.folder.clone())
-            .collect(),
-        lists: lists
-            .map(|(split, list)| (split.clone(), list.display().to_string()))
-            .collect(),
+        class_folders: class_folders(reading, &description.classes),
+        lists: lists(reading),
         classes: description.classes.clone(),
         ..Dataset::default()
     };
     Ok(ImageSource(source))
+}
+
+/// The directories of a set's classes, where only those of a list are read.
+fn class_folders(reading: &Reading, classes: &[String]) -> Vec<String> {
+    let there = |class: &&ClassFolder| !reading.partial || classes.contains(&class.name);
+    let there = reading.classes.iter().filter(there);
+    there.map(|class| class.folder.clone()).collect()
+}
+
+/// The lists of a set that is read by them, by split.
+fn lists(reading: &Reading) -> BTreeMap<String, String> {
+    let lists = reading.lists.iter();
+    lists
+        .map(|(split, list)| (split.clone(), list.display().to_string()))
+        .collect()
 }
 
 /// Returns what is to be told of the image set at `path`: splits without images of some classes, and what is
@@ -129,6 +136,8 @@ impl ImageSource {
                 .into_iter()
                 .map(|(split, count)| (split, count.unwrap_or(0) as u64))
                 .collect(),
+            class_folders: class_folders(reading, &glance.classes),
+            lists: lists(reading),
             classes: glance.classes,
             ..Dataset::default()
         }))
@@ -180,7 +189,7 @@ impl ImageSource {
     }
 
     /// Returns the number of images of each class in a split; none of any class where it has no labels. It is
-    /// not known of a set that is not registered, or cannot be read.
+    /// not known of a set that cannot be read, or of which images may be left out once it is registered.
     pub(in crate::stage) fn class_sizes(&self, split: &str) -> Option<Vec<usize>> {
         let count = || {
             let images = self.open_images(split).ok()?;
@@ -193,10 +202,12 @@ impl ImageSource {
             }
             Some(sizes)
         };
-        let known = self.is_registered() && self.0.splits.contains_key(split);
-        known
-            .then(|| memo::class_sizes(self.digest(), split, count))
-            .flatten()
+        match self.is_registered() {
+            true if self.0.splits.contains_key(split) => memo::class_sizes(self.digest(), split, count),
+            true => None,
+            // What is glanced at has no digest to be known by.
+            false => self.count(split).and_then(|_| count()),
+        }
     }
 
     /// Refuses the set where it is known to have no labels.
