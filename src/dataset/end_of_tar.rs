@@ -25,8 +25,8 @@ pub(super) fn check(rest: impl Read) -> io::Result<Result<(), String>> {
         }
         if block[..count].iter().any(|byte| *byte != 0) {
             return Ok(Err(format!(
-                "behind its end at {zeros} bytes of zeros there is more, which is not read: archives put behind \
-                 each other (`tar -x --ignore-zeros` unpacks them), or a damaged one"
+                "behind its end at {zeros} bytes of zeros there is more, which is not read: archives put \
+                 behind each other (`tar -x --ignore-zeros` unpacks them), or a damaged one"
             )));
         }
         zeros += count as u64;

@@ -122,8 +122,8 @@ fn check_alone(path: &Path, only: &Node, empty: &[Node]) -> Result<(), DatasetEr
         Some(folder) if !is_set => Err(DatasetError::Layout {
             path: path.to_owned(),
             reason: format!(
-                "`{}` holds images and `{}` none: as classes each needs some, and a set without labels is the \
-                 folder `{}` itself",
+                "`{}` holds images and `{}` none: as classes each needs some, and a set without labels is \
+                 the folder `{}` itself",
                 only.name, folder.name, only.name
             ),
         }),

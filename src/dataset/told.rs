@@ -79,8 +79,21 @@ mod tests {
             std::fs::write(folder.path().join("README.md"), text).unwrap();
             splits_of_card(folder.path()).into_iter().collect::<Vec<_>>()
         };
-        let card = "---\nlicense: mit\nconfigs:\n- config_name: default\n  data_files:\n  - split: train\n    \
-                    path: data/a-*\n  - split: \"held_out\"\n    path: b.parquet\nsize: 1\n---\n# split: no\n";
+        let card = [
+            "---",
+            "license: mit",
+            "configs:",
+            "- config_name: default",
+            "  data_files:",
+            "  - split: train",
+            "    path: data/a-*",
+            "  - split: \"held_out\"",
+            "    path: b.parquet",
+            "size: 1",
+            "---",
+            "# split: no",
+        ];
+        let card = &card.join("\n");
         assert_eq!(of(card), ["held_out", "train"]);
         let info =
             "---\ndataset_info:\n  splits:\n  - name: train\n    split: x\n---\nconfigs:\n- split: y\n";

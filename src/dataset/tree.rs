@@ -193,8 +193,8 @@ fn is_about_all(name: &str) -> bool {
 }
 
 impl Node {
-    /// The first files in it and in its folders that are read by nobody and may say something of its pictures,
-    /// or be some: by path below it, those in the first folders first, and of every ending one.
+    /// The first files in it and in its folders that are read by nobody and may say something of its
+    /// pictures, or be some: by path below it, those in the first folders first, and of every ending one.
     pub fn tables_below(&self) -> Vec<String> {
         let all = self.unread_below();
         let mut ends = BTreeSet::new();

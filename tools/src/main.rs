@@ -48,8 +48,8 @@ fn quiet_damage() {
     }));
 }
 
-/// Lets a write beyond the largest file that is allowed (`ulimit -f`) fail, as it does on a full disk, so that
-/// what it began is removed; without this it ends the process.
+/// Lets a write beyond the largest file that is allowed (`ulimit -f`) fail, as it does on a full disk, so
+/// that what it began is removed; without this it ends the process.
 fn fail_beyond_file_limit() {
     #[cfg(unix)]
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, std::sync::Arc::default());

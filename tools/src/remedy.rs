@@ -91,8 +91,8 @@ remedies! {
     ListAliases: "`dream alias ls` lists them";
     WhichIsRight: "`dream verify` says whether one of the stores is damaged, `dream reproduce RUN` which \
                    result comes out again";
-    Rename: "`dream dataset rename NAME NEW` gives the registered one another name, `dream dataset add NAME PATH` \
-             this one";
+    Rename: "`dream dataset rename NAME NEW` gives the registered one another name, `dream dataset add \
+             NAME PATH` this one";
     MoreMemory: "raise `--memory`";
     LessMemory: "lower `--batch-size` or `--memory` where pictures are made (on a GPU `--set batch=N`), \
                  `--set training.batch_size=N` in a training";

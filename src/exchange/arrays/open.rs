@@ -38,7 +38,7 @@ pub(super) fn open(path: &Path) -> Result<ArrayFile, ExchangeError> {
         other => Err(ExchangeError::Other {
             path: path.to_owned(),
             content: other,
-            expected: "numbers: .npy, .npz, a PyTorch or pickle file, .safetensors, .parquet, or .csv as UTF-8",
+            expected: "numbers: .npy, .npz, a PyTorch or pickle file, .safetensors, .parquet or .csv (UTF-8)",
         }),
     }
 }

@@ -66,7 +66,7 @@ pub(super) fn unused(
     if !normalising.is_empty() {
         let names = listed(&normalising);
         notes.push(format!(
-            "it normalises its pictures by {names}, which is not done here beside the normalisation that is asked for"
+            "it normalises its pictures by {names}, which are not used beside the mean and std asked for"
         ));
     }
     if !rest.is_empty() {

@@ -188,8 +188,8 @@ impl fmt::Display for Misfit {
                 let more = if others.len() > SHOWN { ", ..." } else { "" };
                 write!(
                     f,
-                    "its last layer, `{head}`, is not the only one behind the features: {shown}{more}; a residual \
-                     network has one"
+                    "its last layer, `{head}`, is not the only one behind the features: {shown}{more}; a \
+                     residual network has one"
                 )
             }
             Self::Head { found, outputs } if found.is_empty() => write!(

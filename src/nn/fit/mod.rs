@@ -11,8 +11,8 @@
 //!    `encoder.stages.0.layers.1.layer.2.normalization` for `layer1.1.bn3`.
 //! 3. The last layer is a matrix as wide as the features, with its bias or without one, `fc` or any other
 //!    name (`trans`, `linear`, `head.fc`, `classifier`), below the prefix or beside it. Of several that one
-//!    is taken which has the outputs that are wanted. One of several layers in a row is refused, for by itself
-//!    it makes other outputs.
+//!    is taken which has the outputs that are wanted. One of several layers in a row is refused, for by
+//!    itself it makes other outputs.
 //! 4. Every tensor of the network must be there in its shape, and the file must have no more convolutions or
 //!    blocks below the prefix: weights of a deeper network are not cut down to a shallower one.
 //!

@@ -69,8 +69,8 @@ pub struct Params {
     /// Metrics beside the usual four: see [`EXTRA_METRICS`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<MetricName>,
-    /// The network that an import of the ID set is said to be of, as the imports have it: their runs are known
-    /// here by what is in them, which does not say it.
+    /// The network that an import of the ID set is said to be of, as the imports have it: their runs are
+    /// known here by what is in them, which does not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<NamedNetwork>,
     /// Measures subsets of the OOD sets; without it, all of their images.

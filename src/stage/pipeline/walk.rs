@@ -107,7 +107,8 @@ pub(super) trait Walker {
 pub(super) struct Check<'a> {
     pub store: &'a Store,
     pub refusals: &'a mut Refusals,
-    /// Where runs are given names: the preset and the seed of the names. The first is told that cannot be one.
+    /// Where runs are given names: the preset and the seed of the names. The first is told that cannot be
+    /// one.
     pub named: Option<(&'a Preset, u64)>,
 }
 
