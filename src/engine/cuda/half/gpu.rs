@@ -100,6 +100,7 @@ impl Gpu {
             .map(|(name, memory)| Ok((name, load(device, name, memory)?)))
             .collect::<Result<_>>()?;
         Ok(Self {
+            trouble: Mutex::default(),
             lt: Lt::new(device)?,
             // SAFETY: written before they are read.
             parts: unsafe { device.alloc(PARTS)? },
