@@ -14,7 +14,7 @@ use super::{TABLE_KEY, image_column};
 use crate::caught::caught;
 use crate::ending::Ending;
 use crate::exchange::ExchangeError;
-use crate::exchange::csv::list_value;
+use crate::exchange::list::list_value;
 
 /// Rows of a batch.
 const BATCH: usize = 4096;
