@@ -6,6 +6,7 @@
 pub mod archive;
 pub mod ask;
 pub mod bitmap;
+mod caught;
 pub mod content;
 pub mod dataset;
 pub mod diffusion;
@@ -32,4 +33,5 @@ pub mod store;
 mod tensor_file;
 mod words;
 
+pub use caught::keep_caught_panics_quiet;
 pub use error::{Error, Kind};

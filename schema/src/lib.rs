@@ -24,6 +24,7 @@ pub mod latent;
 pub mod metric;
 pub mod outlier;
 pub mod rating;
+mod record;
 pub mod run;
 pub mod score;
 mod table;
@@ -50,6 +51,7 @@ pub use latent::Latent;
 pub use metric::Metric;
 pub use outlier::{Outlier, OutlierKind};
 pub use rating::Rating;
+pub use record::Record;
 pub use run::{Process, Run, RunId, RunInput, RunSpec, Status};
 pub use score::Score;
 

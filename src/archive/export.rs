@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::RecordBatch;
-use dream_schema::{Checkpoint, Run, RunId, Status, Table, with_run};
+use dream_schema::{Checkpoint, Record, Run, RunId, Status, Table, with_run};
 
-use super::{ArchiveError, Cancelled, Place, Record, VERSION};
+use super::layout::Layout;
+use super::{ArchiveError, Cancelled, Place};
 use crate::exchange::{self, BoxError};
 use crate::query::runs_batch;
 use crate::store::{Projection, Readable, Store, StoreError};
@@ -52,6 +53,7 @@ pub fn export(
     let there = super::import::runs(place, cancelled)?;
     let named = Named::of(store)?;
     let mut taken = BTreeSet::new();
+    let mut layout = None;
     for run in &runs {
         let record = match there.contains(&run.id) {
             true => super::import::record(place, run.id, cancelled)?,
@@ -84,7 +86,11 @@ pub fn export(
             None => {
                 let aliases = named.aliases(run.id);
                 taken.extend(aliases.iter().cloned());
-                exported.rows += write(store, run, aliases, place, cancelled)?;
+                let layout = match layout {
+                    Some(known) => known,
+                    None => *layout.insert(Layout::beside(there.iter().copied(), place, cancelled)?),
+                };
+                exported.rows += write(store, run, layout, aliases, place, cancelled)?;
                 exported.runs += 1;
             }
         }
@@ -128,20 +134,21 @@ fn restore(
     place: &dyn Place,
     cancelled: Cancelled<'_>,
 ) -> Result<usize, ArchiveError> {
-    let run = record.run.id;
+    let (run, layout) = (record.run.id, Layout::of(record));
     let mut restored = 0;
     let tables = Table::ALL.into_iter();
     for table in tables.filter(|table| record.rows.contains_key(table.name())) {
-        let there = place.list(&folder_of(table, run), cancelled)?;
+        let there = place.list(&layout.folder(table.name(), run), cancelled)?;
         for part in store.parts(run, table)? {
-            if there.binary_search(&file_of(table, run, part)).is_err() {
-                part_of(store, run, table, part, place, cancelled)?;
+            let file = layout.file(table, run, part);
+            if there.binary_search(&file).is_err() {
+                part_of(store, run, table, part, &file, place, cancelled)?;
                 restored += 1;
             }
         }
     }
     restored += put_blobs(store, &record.blobs, place, cancelled)?;
-    if !place.has(&runs_file(run), cancelled)? {
+    if !place.has(&layout.row(run), cancelled)? {
         put(record, place, cancelled)?;
         restored += 1;
     }
@@ -170,6 +177,7 @@ fn put_blobs(
 fn write(
     store: &Store,
     run: &Run,
+    layout: Layout,
     aliases: Vec<String>,
     place: &dyn Place,
     cancelled: Cancelled<'_>,
@@ -181,7 +189,8 @@ fn write(
             if cancelled() {
                 return Err(ArchiveError::Interrupted);
             }
-            written += part_of(store, run.id, table, part, place, cancelled)?;
+            let file = layout.file(table, run.id, part);
+            written += part_of(store, run.id, table, part, &file, place, cancelled)?;
         }
         if written > 0 {
             rows.insert(table.name().to_owned(), written);
@@ -196,7 +205,7 @@ fn write(
     datasets.retain(|set| run.spec.sources.values().any(|digest| *digest == set.digest));
     let all = rows.values().sum();
     let record = Record {
-        version: VERSION,
+        version: layout.version,
         run: run.clone(),
         aliases,
         datasets,
@@ -212,7 +221,7 @@ fn put(record: &Record, place: &dyn Place, cancelled: Cancelled<'_>) -> Result<(
     let run = &record.run;
     let shown: Vec<(String, RunId)> = record.aliases.iter().map(|name| (name.clone(), run.id)).collect();
     let batch = runs_batch(std::slice::from_ref(run), &shown)?;
-    place.write(&runs_file(run.id), cancelled, &mut |target| {
+    place.write(&Layout::of(record).row(run.id), cancelled, &mut |target| {
         let rows = [Ok::<_, BoxError>(batch.clone())];
         exchange::write_parquet(target, "runs", &batch.schema(), rows)?;
         Ok(())
@@ -221,37 +230,18 @@ fn put(record: &Record, place: &dyn Place, cancelled: Cancelled<'_>) -> Result<(
     place.put(&Record::name(run.id), &json, cancelled)
 }
 
-/// The file of a run as a row of `runs`.
-fn runs_file(run: RunId) -> String {
-    format!("table=runs/run={run}/rows.parquet")
-}
-
-/// The folder of a run's rows in a table.
-fn folder_of(table: Table, run: RunId) -> String {
-    format!("table={table}/run={run}")
-}
-
-/// The file of one part (class) of a run in a table.
-fn file_of(table: Table, run: RunId, part: u32) -> String {
-    let class = match table.by_class() {
-        true => format!("class={part}/"),
-        false => String::new(),
-    };
-    format!("{}/{class}rows.parquet", folder_of(table, run))
-}
-
-/// Writes the rows of one part (class) of a run in a table.
+/// Writes the rows of one part (class) of a run in a table to a file.
 fn part_of(
     store: &Store,
     run: RunId,
     table: Table,
     part: u32,
+    file: &str,
     place: &dyn Place,
     cancelled: Cancelled<'_>,
 ) -> Result<u64, ArchiveError> {
-    let name = file_of(table, run, part);
     let mut written = 0;
-    place.write(&name, cancelled, &mut |target| {
+    place.write(file, cancelled, &mut |target| {
         let mut blocks = store.blocks(table, Some(run), Some(part), &Projection::All)?;
         let Some(first) = blocks.next() else { return Ok(()) };
         let first = with_run(run, &first?.1)?;

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::RecordBatch;
-use dream_schema::{Artifact, Run, RunId, Status, Table, TableVisitor};
+use dream_schema::{Artifact, Record, Run, RunId, Status, Table, TableVisitor};
 
-use super::{ArchiveError, Cancelled, Place, Record, VERSION};
+use super::layout::Layout;
+use super::{ArchiveError, Cancelled, Place};
 use crate::exchange::ParquetRows;
 use crate::store::{Readable, Stamp, Store, StoreError};
 
@@ -84,24 +85,13 @@ pub(super) fn record(
         place: format!("{}/{name}", place.shown()),
         reason,
     };
-    let record: Record =
-        serde_json::from_slice(&json).map_err(|error| wrong(format!("it is no record of a run: {error}")))?;
-    if record.version != VERSION {
-        let version = record.version;
-        return Err(wrong(format!(
-            "it is of version {version}, this program reads {VERSION}"
-        )));
-    }
-    if record.run.id != run || record.run.spec.id() != run || record.run.digest.is_none() {
-        return Err(wrong("it is not that of the run whose name it has".to_owned()));
-    }
-    Ok(Some(record))
+    Record::read(run, &json).map(Some).map_err(wrong)
 }
 
 /// Returns the runs that are there.
 pub(super) fn runs(place: &dyn Place, cancelled: Cancelled<'_>) -> Result<BTreeSet<RunId>, ArchiveError> {
-    let names = place.list("_runs", cancelled)?;
-    let id = |name: &String| name.strip_prefix("_runs/")?.strip_suffix(".json")?.parse().ok();
+    let names = place.list(Record::FOLDER, cancelled)?;
+    let id = |name: &String| Record::run_of(name.strip_prefix(Record::FOLDER)?.strip_prefix('/')?);
     Ok(names.iter().filter_map(id).collect())
 }
 
@@ -241,7 +231,8 @@ fn rows(
             blobs,
         };
         let mut taken = 0;
-        for name in place.list(&format!("table={table}/run={run}"), cancelled)? {
+        let folder = Layout::of(record).folder(table.name(), run);
+        for name in place.list(&folder, cancelled)? {
             if !name.ends_with(".parquet") {
                 continue;
             }

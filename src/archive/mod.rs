@@ -2,8 +2,8 @@
 //! outgrown one file, and for stores that take the runs in again.
 //!
 //! ```text
-//! table=outliers/run=ID/class=5/rows.parquet     the rows of a class; other tables have no class
-//! table=runs/run=ID/rows.parquet                 the run, as SQL shows it
+//! table=outliers/run_id=ID/class=5/rows.parquet  the rows of a class; other tables have no class
+//! table=runs/run_id=ID/rows.parquet              the run, as SQL shows it
 //! _blobs/BLAKE3                                  the bytes that checkpoints name
 //! _runs/ID.json                                  the run as a store keeps it, what it reads, its aliases
 //! ```
@@ -11,7 +11,8 @@
 //! Names that begin with `_` are passed over by Spark, Hive and Hugging Face. The record in `_runs` comes
 //! last: a run is there when its record is, and what an interrupted export has left is written over by the
 //! next. A run that is there is not written again but for files that are missing and for aliases and notes
-//! that have changed, so that an export can be repeated and grows by what is new.
+//! that have changed, so that an export can be repeated and grows by what is new. A data set goes on in the
+//! layout in which it was begun (`layout.rs`).
 
 #[cfg(any(test, feature = "cloud"))]
 mod bucket;
@@ -19,14 +20,12 @@ mod bucket;
 mod cloud;
 mod export;
 mod import;
+mod layout;
 mod place;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
-use dream_schema::{Dataset, Run, RunId};
-use serde::{Deserialize, Serialize};
+use dream_schema::RunId;
 
 use crate::error::{HasKind, Kind};
 use crate::exchange::ExchangeError;
@@ -36,30 +35,6 @@ use crate::store::StoreError;
 pub use export::{Exported, export};
 pub use import::{Imported, import};
 pub use place::{Cancelled, Local, Place, Write, open};
-
-/// What is on record of a run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Record {
-    /// The version of this layout.
-    version: u32,
-    run: Run,
-    aliases: Vec<String>,
-    /// What is registered of the sources that the run names.
-    datasets: Vec<Dataset>,
-    /// The rows that it has in each table.
-    rows: BTreeMap<String, u64>,
-    /// The bytes that its checkpoints name.
-    blobs: Vec<String>,
-}
-
-/// The version of the layout that this program writes and reads.
-const VERSION: u32 = 1;
-
-impl Record {
-    fn name(run: RunId) -> String {
-        format!("_runs/{run}.json")
-    }
-}
 
 /// Runs that cannot go to a data set, or come from one.
 #[expect(missing_docs, reason = "fields are named for what they hold")]

@@ -114,7 +114,7 @@ fn runs_go_out_and_come_back_with_their_digests() {
             export(&from, &runs[2..], place, &never),
             Err(ArchiveError::Unfinished { .. })
         ));
-        let class = |class: u32| format!("table=features/run={}/class={class}/rows.parquet", runs[0]);
+        let class = |class: u32| format!("table=features/run_id={}/class={class}/rows.parquet", runs[0]);
         let names = place.list("table=features", &never).unwrap();
         assert_eq!(names, [class(0), class(1), class(2)]);
         let to = Store::create(folder.path().join(format!("b{number}.redb"))).unwrap();
@@ -141,7 +141,7 @@ fn a_repeated_export_brings_aliases_and_notes_up_to_date() {
         from.set_alias("first", runs[0]).unwrap();
         from.set_note(runs[0], Some("words")).unwrap();
         export(&from, &runs[..2], place, &never).unwrap();
-        let row = format!("table=runs/run={}/rows.parquet", runs[0]);
+        let row = format!("table=runs/run_id={}/rows.parquet", runs[0]);
         let before = place.bytes(&row, &never).unwrap();
         // The alias goes to the second run, which alone is exported: the first loses it there, too.
         from.remove_alias("first").unwrap();
@@ -178,8 +178,8 @@ fn files_of_a_run_that_are_missing_are_written_again() {
         panic!("the second run has one checkpoint");
     };
     let files = [
-        format!("table=features/run={}/class=1/rows.parquet", runs[0]),
-        format!("table=runs/run={}/rows.parquet", runs[0]),
+        format!("table=features/run_id={}/class=1/rows.parquet", runs[0]),
+        format!("table=runs/run_id={}/rows.parquet", runs[0]),
         format!("_blobs/{blob}"),
     ];
     for file in &files {
@@ -217,7 +217,7 @@ fn a_run_is_in_a_bucket_once_all_of_it_is() {
             }
         }
     }
-    let name = format!("table=features/run={}/class=1/rows.parquet", runs[0]);
+    let name = format!("table=features/run_id={}/class=1/rows.parquet", runs[0]);
     let whole = place.bytes(&name, &never).unwrap().unwrap();
     place.put(&name, &whole[..whole.len() / 2], &never).unwrap();
     import(&to, place.as_ref(), &[], &never).unwrap_err();
@@ -239,7 +239,7 @@ fn what_is_not_as_it_was_made_is_not_kept() {
     export(&from, &runs[..2], place.as_ref(), &never).unwrap();
     let of = |class: u32| {
         set.join(format!(
-            "table=features/run={}/class={class}/rows.parquet",
+            "table=features/run_id={}/class={class}/rows.parquet",
             runs[0]
         ))
     };

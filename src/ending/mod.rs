@@ -1,6 +1,7 @@
 //! What the reader of Parquet (version 59) believes of a damaged file, checked where it reads: where the file
-//! ends, and how many values are in a dictionary.
+//! ends, and how many values are in a dictionary; and how a file is opened (`head.rs`).
 
+mod head;
 pub(crate) mod wire;
 
 use std::fs::File;
@@ -19,7 +20,7 @@ const HEADER: u64 = 1 << 20;
 /// A file of which reading beyond the end is an error. A damaged page header may tell the reader to pass over
 /// billions of parts that are not there, which it tries one after another; or that a dictionary has billions
 /// of values, for which it asks for memory before it looks for them.
-pub(crate) struct Ending(pub File);
+pub(crate) struct Ending(File);
 
 /// Bytes of it from a place on.
 pub(crate) struct Part {

@@ -11,6 +11,8 @@ mod earlier;
 mod error;
 mod from_vector;
 pub mod images;
+pub(crate) mod json_numbers;
+pub(crate) mod list;
 pub mod npy;
 pub mod parquet;
 pub mod png;

@@ -78,6 +78,14 @@ pub enum QueryError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The record of an exported run that is none, or of a newer program.
+    #[error("{}: {reason}", path.display())]
+    Record {
+        /// The record.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Files of one table differ in the type of a column.
     #[error("{}: the column `{column}` holds {found}, in the files before it {expected}", file.display())]
     ColumnTypes {
@@ -256,6 +264,7 @@ impl HasKind for QueryError {
             Self::Interrupted => Kind::Interrupted,
             Self::Thread { source } | Self::Folder { source, .. } => HasKind::kind(source),
             Self::Engine => Kind::Internal,
+            Self::Record { .. } => Kind::Corrupt,
             Self::NoSql => Kind::Unsupported,
             Self::Store(error) => error.kind(),
             Self::Schema(error) => error.kind(),

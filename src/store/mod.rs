@@ -123,7 +123,6 @@ pub use block::{BlockInfo, Blocks, Projection, Tally};
 pub use error::StoreError;
 pub use face::Readable;
 pub use gc::{Collected, TableUsage, Usage};
-pub use guard::panic_becomes_error;
 pub use merge::{MergeOptions, Merged};
 pub use names::{RESERVED, check_alias, check_name};
 pub use problem::{BlockPlace, Place, Problem, ProblemKind};

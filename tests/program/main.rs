@@ -4,6 +4,7 @@ mod bad_input;
 mod check;
 mod datasets;
 mod every_command;
+mod foreign;
 mod given;
 mod golden;
 mod imagine;

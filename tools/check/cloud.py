@@ -160,7 +160,7 @@ class Check:
                 continue
             record = json.loads(self.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
             for table, rows in record["rows"].items():
-                place = f"{bucket}/lake/table={table}/run={record['run']['id']}"
+                place = f"{bucket}/lake/table={table}/run_id={record['run']['id']}"
                 assert self.dataset(place).count_rows() == rows, place
 
     def dataset(self, place: str) -> pyarrow.dataset.Dataset:

@@ -24,7 +24,7 @@ use crate::commands::{Cli, Verdict};
 
 fn main() -> ExitCode {
     memory::keep_freed();
-    quiet_damage();
+    dream_ood::keep_caught_panics_quiet();
     fail_beyond_file_limit();
     match run() {
         Ok(Verdict::Good) => ExitCode::SUCCESS,
@@ -36,16 +36,6 @@ fn main() -> ExitCode {
             ExitCode::from(remedy::exit_code(&error))
         }
     }
-}
-
-/// Leaves a panic unsaid that becomes an error: of the database, over pages that are damaged.
-fn quiet_damage() {
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        if !dream_ood::store::panic_becomes_error() {
-            hook(panic);
-        }
-    }));
 }
 
 /// Lets a write beyond the largest file that is allowed (`ulimit -f`) fail, as it does on a full disk, so

@@ -21,6 +21,7 @@ use arrow::ipc::{
 use super::super::bulk::Bulk;
 use super::super::error::DatasetError;
 use super::super::table::columns::damaged;
+use crate::caught::caught;
 
 /// What begins a message, before its length.
 const CONTINUATION: [u8; 4] = [0xff; 4];
@@ -128,9 +129,8 @@ fn schema(bulk: &Bulk, message: &Message<'_>) -> Result<Schema, DatasetError> {
         ));
     }
     // arrow-ipc 59 panics on types that it does not know.
-    let read = || convert::fb_to_schema(schema);
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(read))
-        .map_err(|_| damaged(&bulk.path, "the Arrow reader gave up on its schema"))
+    caught(|| convert::fb_to_schema(schema))
+        .ok_or_else(|| damaged(&bulk.path, "the Arrow reader gave up on its schema"))
 }
 
 /// Goes through the columns of a batch in the order of their nodes and buffers: each before its parts.

@@ -7,8 +7,7 @@ use std::sync::{Arc, OnceLock};
 use arrow::array::{Array, BinaryArray, StructArray};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
-    RowSelection, RowSelector,
+    ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection, RowSelector,
 };
 
 use super::super::error::DatasetError;
@@ -20,9 +19,9 @@ use super::super::table::rows::Row;
 use super::columns::{Columns, features};
 use super::pages::Values;
 use super::stretch::{Cache, Images, Stretch, lock, stretches};
+use crate::caught::caught;
 use crate::content::Content;
 use crate::ending::Ending;
-use crate::input;
 
 /// Makes a reader of the file.
 type Builder = ParquetRecordBatchReaderBuilder<Ending>;
@@ -44,12 +43,11 @@ pub(super) struct ImageFile {
 /// Runs a step of the Parquet reader. parquet 59 panics on some damaged pages (a bit width above the type's);
 /// to us that is damage like any other. The reader is not used again after it.
 fn contained<T>(path: &Path, step: impl FnOnce() -> T) -> Result<T, DatasetError> {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(step))
-        .map_err(|_| damaged(path, "the Parquet reader gave up on one of its pages"))
+    caught(step).ok_or_else(|| damaged(path, "the Parquet reader gave up on one of its pages"))
 }
 
 fn open(path: &Path) -> Result<Ending, DatasetError> {
-    input::open(path).map(Ending).map_err(files::io(path))
+    Ending::open(path).map_err(files::io(path))
 }
 
 impl ImageFile {
@@ -61,11 +59,7 @@ impl ImageFile {
                 path: path.to_owned(),
             });
         }
-        // The Arrow schema that writers embed is not needed, and arrow-ipc 59 panics on a damaged one.
-        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-        let file = open(path)?;
-        let metadata = contained(path, || ArrowReaderMetadata::load(&file, options))?;
-        let metadata = metadata.map_err(|e| damaged(path, e))?;
+        let metadata = open(path)?.head().map_err(|e| damaged(path, e))?;
         let features = features(path, &metadata)?;
         let columns = Columns::of(path, &metadata, &features)?;
         let classes = match &columns.chosen.label {

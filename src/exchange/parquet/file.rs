@@ -7,7 +7,7 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+    ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 use parquet::file::metadata::ParquetMetaData;
 
@@ -15,7 +15,6 @@ use super::read::contained;
 use super::{TABLE_KEY, image_column};
 use crate::ending::Ending;
 use crate::exchange::ExchangeError;
-use crate::input;
 
 /// Rows of a batch where a row may be a megabyte.
 const FEW: usize = 64;
@@ -37,10 +36,8 @@ impl ParquetFile {
     /// # Errors
     /// If the file cannot be read or is no Parquet file.
     pub(crate) fn open(path: &Path) -> Result<Self, ExchangeError> {
-        let file = Ending(input::open(path).map_err(ExchangeError::io(path))?);
-        let options = ArrowReaderOptions::new();
-        let head = contained(path, || ArrowReaderMetadata::load(&file, options))?
-            .map_err(ExchangeError::parquet(path))?;
+        let file = Ending::open(path).map_err(ExchangeError::io(path))?;
+        let head = file.head_as_written().map_err(ExchangeError::parquet(path))?;
         let field = |field: &Arc<Field>| match (field.name().as_str(), field.data_type()) {
             (image_column::EXPORTED, DataType::Struct(_)) => {
                 Arc::new(Field::new(image_column::STORED, DataType::Binary, true))
@@ -94,17 +91,17 @@ impl ParquetFile {
         columns: &[usize],
         groups: Vec<usize>,
     ) -> Result<ParquetColumns, ExchangeError> {
-        let file = Ending(input::open(&self.path).map_err(ExchangeError::io(&self.path))?);
+        let file = Ending::open(&self.path).map_err(ExchangeError::io(&self.path))?;
         let large = |field: &Field| field.data_type().is_nested() || field.data_type() == &DataType::Binary;
         let wide = columns.iter().any(|place| large(self.schema.field(*place)));
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.head.clone());
         let mask = ProjectionMask::roots(builder.parquet_schema(), columns.iter().copied());
-        let reader = builder
+        let builder = builder
             .with_projection(mask)
             .with_row_groups(groups)
-            .with_batch_size(if wide { FEW * 8 } else { MANY })
-            .build()
-            .map_err(ExchangeError::parquet(&self.path))?;
+            .with_batch_size(if wide { FEW * 8 } else { MANY });
+        let reader = contained(&self.path, || builder.build())?;
+        let reader = reader.map_err(ExchangeError::parquet(&self.path))?;
         Ok(ParquetColumns {
             path: self.path.clone(),
             schema: Arc::new(self.schema.project(columns)?),

@@ -1,6 +1,5 @@
 //! Reading our own files back, bit for bit.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,15 +8,13 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use dream_schema::Table;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{
-    ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
-};
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
 use super::{TABLE_KEY, image_column};
+use crate::caught::caught;
 use crate::ending::Ending;
 use crate::exchange::ExchangeError;
-use crate::exchange::csv::list_value;
-use crate::input;
+use crate::exchange::list::list_value;
 
 /// Rows of a batch.
 const BATCH: usize = 4096;
@@ -67,10 +64,7 @@ impl ParquetRows {
         } else {
             BATCH
         };
-        let reader = builder
-            .with_batch_size(batch)
-            .build()
-            .map_err(ExchangeError::parquet(path))?;
+        let reader = reader(path, builder.with_batch_size(batch))?;
         Ok(Self {
             path: path.to_owned(),
             table,
@@ -141,11 +135,10 @@ impl RawParquet {
         let metadata = builder.metadata().file_metadata().key_value_metadata();
         let named = metadata.and_then(|all| all.iter().find(|kv| kv.key == TABLE_KEY));
         let table = named.and_then(|kv| kv.value.clone());
-        let reader = builder.with_batch_size(BATCH).build();
         Ok(Self {
             path: path.to_owned(),
             table,
-            reader: Some(reader.map_err(ExchangeError::parquet(path))?),
+            reader: Some(reader(path, builder.with_batch_size(BATCH))?),
         })
     }
 
@@ -209,21 +202,25 @@ fn missing(path: &Path, table: Table, field: &Field) -> ExchangeError {
 }
 
 fn builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<Ending>, ExchangeError> {
-    let file = Ending(input::open(path).map_err(ExchangeError::io(path))?);
-    // The Arrow schema that writers embed is not needed: all our types follow from Parquet's, the width from
-    // the first row.
-    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    contained(path, || {
-        ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)
-    })?
-    .map_err(ExchangeError::parquet(path))
+    let file = Ending::open(path).map_err(ExchangeError::io(path))?;
+    // The Arrow types that writers leave are not needed: all ours follow from Parquet's, the width from the
+    // first row.
+    let head = file.head().map_err(ExchangeError::parquet(path))?;
+    Ok(ParquetRecordBatchReaderBuilder::new_with_metadata(file, head))
+}
+
+/// Begins to read.
+fn reader(
+    path: &Path,
+    builder: ParquetRecordBatchReaderBuilder<Ending>,
+) -> Result<ParquetRecordBatchReader, ExchangeError> {
+    contained(path, || builder.build())?.map_err(ExchangeError::parquet(path))
 }
 
 /// Runs a step of the Parquet library, which panics on some damaged files; to us that is damage like any
 /// other.
 pub(super) fn contained<T>(path: &Path, step: impl FnOnce() -> T) -> Result<T, ExchangeError> {
-    catch_unwind(AssertUnwindSafe(step))
-        .map_err(|_| ExchangeError::format(path, "the file", "whole Parquet pages", "damaged ones"))
+    caught(step).ok_or_else(|| ExchangeError::format(path, "the file", "whole Parquet pages", "damaged ones"))
 }
 
 /// Returns the width of the vectors in a column: what its type says, or where that says nothing the length of
@@ -244,12 +241,10 @@ fn width(path: &Path, field: &Field) -> Result<usize, ExchangeError> {
     }
     let builder = builder(path)?;
     let mask = ProjectionMask::columns(builder.parquet_schema(), [field.name().as_str()]);
-    let reader = builder
-        .with_projection(mask)
-        .with_batch_size(1)
-        .with_limit(1)
-        .build();
-    let mut reader = reader.map_err(ExchangeError::parquet(path))?;
+    let mut reader = reader(
+        path,
+        builder.with_projection(mask).with_batch_size(1).with_limit(1),
+    )?;
     let first = contained(path, || reader.next())?.transpose()?;
     let list = first.and_then(|batch| list_value(batch.column(0), 0));
     Ok(list.map_or(0, |list| list.len()))

@@ -7,7 +7,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float16Type, Float32Type, Float64Type};
 
 use super::super::ExchangeError;
-use super::super::csv::list_value;
+use super::super::list::list_value;
 
 /// Vectors of one width.
 pub(crate) struct Flat {

@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Float32Type, Float64Type, Schema};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use super::io_error;
-use crate::exchange::csv::list_value;
+use crate::exchange::list::list_value;
 use crate::query::Result;
 
 /// Rows whose widths are looked at before the first is written; later ones may stick out.
@@ -15,6 +15,9 @@ const AHEAD: usize = 1000;
 
 /// The widest a column is made; longer texts stick out.
 const WIDEST: usize = 400;
+
+/// What null is called within a value.
+const NULL: &str = "null";
 
 /// Numbers shown of a vector.
 const NUMBERS: usize = 3;
@@ -107,10 +110,14 @@ impl Table {
 
 /// Returns the texts of a column.
 pub(super) fn cells(column: &ArrayRef) -> Result<Vec<String>> {
-    let options = FormatOptions::default().with_timestamp_tz_format(Some("%Y-%m-%d %H:%M:%S"));
+    // Null alone is an empty cell; in a struct or a list that would be read as nothing.
+    let options = FormatOptions::default()
+        .with_timestamp_tz_format(Some("%Y-%m-%d %H:%M:%S"))
+        .with_null(NULL);
+    let nulls = column.logical_nulls();
     let formatter = ArrayFormatter::try_new(column.as_ref(), &options)?;
     let cell = |row: usize| {
-        if column.is_null(row) {
+        if nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
             return Ok(String::new());
         }
         Ok(match column.data_type() {
@@ -133,7 +140,14 @@ pub(super) fn cells(column: &ArrayRef) -> Result<Vec<String>> {
 /// Returns the first values of a list and how many there are.
 fn short_list(list: &ArrayRef) -> Result<String> {
     let head = list.slice(0, list.len().min(NUMBERS));
-    let shown = cells(&head)?.join(" ");
+    let nulls = head.logical_nulls();
+    let mut shown = cells(&head)?;
+    for (row, cell) in shown.iter_mut().enumerate() {
+        if nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
+            NULL.clone_into(cell);
+        }
+    }
+    let shown = shown.join(" ");
     Ok(if list.len() > NUMBERS {
         format!("[{shown} .. {}]", list.len())
     } else {
@@ -189,7 +203,28 @@ impl EscapeControl for String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Int64Array, ListArray, StructArray};
+    use arrow::buffer::OffsetBuffer;
+    use arrow::datatypes::{Field, Int64Type};
+
     use super::*;
+
+    #[test]
+    fn null_within_a_list_is_seen() {
+        let inner = [Some(vec![Some(1), Some(2)]), Some(vec![None, Some(4)]), None];
+        let inner: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(inner));
+        assert_eq!(cells(&inner).unwrap(), ["[1 2]", "[null 4]", ""]);
+        let field = Arc::new(Field::new_list_field(inner.data_type().clone(), true));
+        let ends = OffsetBuffer::from_lengths([3]);
+        let outer: ArrayRef = Arc::new(ListArray::new(field, ends, inner.clone(), None));
+        assert_eq!(cells(&outer).unwrap(), ["[[1 2] [null 4] null]"]);
+        let a = Arc::new(Field::new("a", DataType::Int64, true));
+        let one: ArrayRef = Arc::new(Int64Array::from(vec![None]));
+        let structs: ArrayRef = Arc::new(StructArray::from(vec![(a, one)]));
+        assert_eq!(cells(&structs).unwrap(), ["{a: null}"]);
+    }
 
     #[test]
     fn numbers_have_six_digits() {

@@ -11,11 +11,16 @@ use arrow::datatypes::{DataType, Field};
 use arrow::row::{RowConverter, SortField};
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 
+use super::records::Records;
+use crate::caught::caught;
 use crate::exchange::parquet::ParquetFile;
 use crate::query::{QueryError, Result, TableName};
 
 const RUN: &str = "run";
 const INDEX: &str = "index";
+
+/// What the folders of runs in an archive are called: now, and in version 1.
+const RUN_KEYS: [&str; 2] = ["run_id", RUN];
 
 /// Returns the Parquet files of a folder, by name: those in it, and below it those in folders that are called
 /// `key=value`, as of an archive ([`crate::archive`]), whose runs that are not there whole are passed over. A
@@ -25,13 +30,12 @@ pub(super) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
         return Ok(vec![folder.to_owned()]);
     }
     let mut files = Vec::new();
-    let records = folder.join("_runs");
-    collect(folder, records.is_dir().then_some(records.as_path()), &mut files)?;
+    collect(folder, Records::of(folder).as_ref(), &mut files)?;
     files.sort();
     Ok(files)
 }
 
-fn collect(folder: &Path, records: Option<&Path>, files: &mut Vec<PathBuf>) -> Result<()> {
+fn collect(folder: &Path, records: Option<&Records>, files: &mut Vec<PathBuf>) -> Result<()> {
     let io = |source| QueryError::Folder {
         folder: folder.to_owned(),
         source,
@@ -48,8 +52,7 @@ fn collect(folder: &Path, records: Option<&Path>, files: &mut Vec<PathBuf>) -> R
         if let Some((key, value)) = name.split_once('=')
             && path.is_dir()
         {
-            let is_whole = |records: &Path| records.join(format!("{value}.json")).is_file();
-            if key != RUN || records.is_none_or(is_whole) {
+            if !RUN_KEYS.contains(&key) || records.is_none_or(|records| records.has(value)) {
                 collect(&path, records, files)?;
             }
         } else if is_parquet && path.is_file() {
@@ -68,8 +71,11 @@ pub(super) fn stem(path: &Path) -> String {
 }
 
 /// Returns the table that a file's name says: one that is `known`, or of a store, alone or with something
-/// behind it, as in `outliers-2.parquet`.
+/// behind it, as in `outliers-2.parquet`; or that of its folder in an archive.
 pub(super) fn said_table(path: &Path, known: &[&str]) -> Option<String> {
+    if let Some(table) = partition(path, "table") {
+        return Some(table);
+    }
     let (stem, stores) = (stem(path), TableName::names());
     let is_said = |name: &&str| {
         let rest = stem.strip_prefix(*name);
@@ -114,8 +120,17 @@ fn has(file: &ParquetFile, column: &str) -> bool {
 
 /// Says whether a file lies in a folder of an archive, whose parts have no rows in common.
 fn is_part(path: &Path) -> bool {
-    let mut folders = path.components().rev().skip(1);
-    folders.any(|part| part.as_os_str().to_string_lossy().starts_with("run="))
+    RUN_KEYS.iter().any(|key| partition(path, key).is_some())
+}
+
+/// Returns what the folder `key=value` says in which a file lies.
+fn partition(path: &Path, key: &str) -> Option<String> {
+    let folders = path.parent()?.components().rev();
+    let mut said = folders.filter_map(|part| {
+        let part = part.as_os_str().to_str()?;
+        Some(part.strip_prefix(key)?.strip_prefix('=')?.to_owned())
+    });
+    said.next()
 }
 
 /// Says whether the statistics of a column rule out that the files have a value in common.
@@ -138,11 +153,13 @@ fn span(file: &ParquetFile, column: &str) -> Option<(Vec<u8>, Vec<u8>)> {
     let groups = file.metadata().row_groups();
     let parquet = file.metadata().file_metadata().schema_descr();
     let statistics = StatisticsConverter::try_new(column, file.schema(), parquet).ok()?;
-    let ends = [
-        statistics.row_group_mins(groups),
-        statistics.row_group_maxes(groups),
-    ];
-    let [low, high] = ends.map(|ends| {
+    let ends = caught(|| {
+        [
+            statistics.row_group_mins(groups),
+            statistics.row_group_maxes(groups),
+        ]
+    });
+    let [low, high] = ends?.map(|ends| {
         ends.ok()
             .filter(|ends| ends.null_count() == 0 && !ends.is_empty())
     });

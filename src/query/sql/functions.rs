@@ -15,7 +15,7 @@ use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
-use crate::exchange::csv::list_value;
+use crate::exchange::list::list_value;
 use crate::query::vector::{cosine_similarity, dot, norm, squared_distance};
 
 /// Returns all functions.

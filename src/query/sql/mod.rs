@@ -14,6 +14,7 @@ mod columns;
 mod depth;
 mod dialect;
 mod effort;
+mod files;
 mod folder;
 mod functions;
 mod growth;
@@ -24,6 +25,7 @@ mod narrow;
 mod parquet;
 mod provider;
 mod pushdown;
+mod records;
 mod row_groups;
 mod scan;
 mod size;
@@ -48,7 +50,7 @@ use super::scan::Counter;
 use super::{Class, Filter, QueryError, QueryOptions, Result, Rows};
 use crate::store::{Snapshot, Store};
 use answer::Question;
-use parquet::Folder;
+use files::Folder;
 use tables::Source;
 
 /// What SQL has here beyond what DataFusion has of itself: names with arguments, and what they are.
@@ -115,7 +117,8 @@ impl<'a> Sql<'a> {
     }
 
     /// Prepares to query the Parquet files of `folder`: each is a table by the name that an export wrote into
-    /// it, or else by its file name; several of one name are one table.
+    /// it, or else by its file name; several of one name are one table. In a data set of whole runs
+    /// ([`crate::archive`]) the tables that a store derives from its runs are there as well.
     ///
     /// # Errors
     /// If the folder or the head of a file cannot be read, if there is no Parquet file in it, or if files of

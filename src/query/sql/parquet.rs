@@ -1,13 +1,9 @@
-//! A folder of Parquet files as tables.
+//! Parquet files of one table, read one after the other.
 //!
-//! A file's table is the one that an export wrote into its metadata, or else its name without the extension.
-//! Files of one table are read one after the other; a column that one of them lacks is null there. Only the
-//! columns that a query names are read, and of those only the row groups whose statistics let its conditions
-//! hold.
+//! A column that one of them lacks is null there. Only the columns that a query names are read, and of those
+//! only the row groups whose statistics let its conditions hold.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
@@ -20,114 +16,23 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::provider::external;
+use super::row_groups;
 use super::scan::{Batches, Reads, ScanExec, column_names};
-use super::{folder, row_groups};
 use crate::exchange::parquet::ParquetFile;
 use crate::query::{self, QueryError};
 use crate::store::Tally;
 
-/// The tables of a folder.
-pub(super) struct Folder {
-    tables: BTreeMap<String, Arc<FileTable>>,
-    /// Files that cannot be read. What table they are of, their names may tell.
-    broken: Vec<PathBuf>,
-}
-
-impl Folder {
-    /// Reads the heads of the files; those that may have rows in common are read as far as it takes to see.
-    /// One that is broken is an error of the tables that it may be of, once they are named.
-    pub(super) fn open(folder: &Path) -> query::Result<Self> {
-        let mut files: BTreeMap<String, Vec<ParquetFile>> = BTreeMap::new();
-        let (mut broken, mut first) = (Vec::new(), None);
-        for path in folder::files(folder)? {
-            match ParquetFile::open(&path) {
-                Ok(file) => {
-                    let name = file.table().unwrap_or_else(|| folder::stem(&path));
-                    files.entry(name).or_default().push(file);
-                }
-                Err(error) => {
-                    first.get_or_insert(error);
-                    broken.push(path);
-                }
-            }
-        }
-        if files.is_empty() {
-            if let Some(error) = first {
-                return Err(error.into());
-            }
-            let folder = folder.to_owned();
-            return Err(QueryError::NoParquet { folder });
-        }
-        let tables = files.into_iter().map(|(name, files)| {
-            folder::check_apart(&name, &files)?;
-            let table = FileTable::new(name.clone(), files)?;
-            Ok((name, Arc::new(table)))
-        });
-        Ok(Self {
-            tables: tables.collect::<query::Result<_>>()?,
-            broken,
-        })
-    }
-
-    /// Returns the names of the tables.
-    pub(super) fn names(&self) -> Vec<String> {
-        self.tables.keys().cloned().collect()
-    }
-
-    /// Says whether a table, or a file that cannot be read, is called so.
-    pub(super) fn has(&self, name: &str) -> bool {
-        let mut broken = self.broken.iter();
-        self.tables.contains_key(name) || broken.any(|path| folder::stem(path) == name)
-    }
-
-    /// Says whether a table was written by an export.
-    pub(super) fn is_exported(&self, name: &str) -> bool {
-        let exported = |file: &ParquetFile| file.table().is_some();
-        self.tables
-            .get(name)
-            .is_some_and(|table| table.files.iter().any(exported))
-    }
-
-    /// Returns the table of that name, if there is one.
-    ///
-    /// # Errors
-    /// If a broken file may be of that table: its rows would be missing.
-    pub(super) fn table(&self, name: &str) -> query::Result<Option<Arc<dyn TableProvider>>> {
-        if let Some(path) = self.broken.iter().find(|path| self.may_be_of(path, name)) {
-            ParquetFile::open(path)?;
-            return Err(QueryError::Folder {
-                folder: path.clone(),
-                source: std::io::Error::other("it has changed meanwhile; ask again"),
-            });
-        }
-        let table = self.tables.get(name).cloned();
-        Ok(table.map(|table| table as Arc<dyn TableProvider>))
-    }
-
-    /// Says whether a broken file may be of a table: its name says so, or says nothing where the files of
-    /// that table have such names, too.
-    fn may_be_of(&self, path: &Path, table: &str) -> bool {
-        let known: Vec<&str> = self.tables.keys().map(String::as_str).collect();
-        match folder::said_table(path, &known) {
-            Some(said) => said == table,
-            None if folder::stem(path) == table => true,
-            None => self.tables.get(table).is_some_and(|table| {
-                let says_nothing = |file: &ParquetFile| folder::said_table(file.path(), &known).is_none();
-                table.files.iter().any(says_nothing)
-            }),
-        }
-    }
-}
-
 /// The files of one table.
-struct FileTable {
+pub(super) struct FileTable {
     name: String,
-    files: Vec<ParquetFile>,
+    pub(super) files: Vec<ParquetFile>,
     schema: SchemaRef,
 }
 
 impl FileTable {
-    fn new(name: String, files: Vec<ParquetFile>) -> query::Result<Self> {
+    /// # Errors
+    /// If the files differ in the type of a column.
+    pub(super) fn new(name: String, files: Vec<ParquetFile>) -> query::Result<Self> {
         let mut fields: Vec<Field> = Vec::new();
         for file in &files {
             for field in file.schema().fields() {

@@ -15,6 +15,7 @@ use datafusion::physical_optimizer::pruning::{PruningPredicate, PruningPredicate
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::file::metadata::RowGroupMetaData;
 
+use crate::caught::caught;
 use crate::exchange::parquet::ParquetFile;
 
 /// Returns the question to the statistics that follows from conditions; none where there are none.
@@ -40,7 +41,11 @@ pub(super) fn passing(
 ) -> Result<Vec<usize>> {
     let groups = file.metadata().row_groups();
     let statistics = Groups { schema, file, groups };
-    let passing = predicate.prune(&statistics)?;
+    // Of statistics that are damaged nothing follows.
+    let Some(passing) = caught(|| predicate.prune(&statistics)) else {
+        return Ok((0..groups.len()).collect());
+    };
+    let passing = passing?;
     Ok((0..groups.len())
         .filter(|group| passing.get(*group) != Some(&false))
         .collect())

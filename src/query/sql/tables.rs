@@ -17,8 +17,8 @@ use datafusion::logical_expr::TableType;
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
 use datafusion::prelude::SessionConfig;
 
+use super::files::Folder;
 use super::growth::{self, Planned};
-use super::parquet::Folder;
 use super::provider::{StoreTable, external};
 use super::{aggregates, bytes, checked, functions, json, message, narrow, sum};
 use crate::query::scan::Counter;

@@ -20,9 +20,10 @@ use rayon::prelude::*;
 use redb::{ReadTransaction, ReadableTable, TableError};
 
 use super::error::At;
-use super::guard::{caught, guard};
+use super::guard::guard;
 use super::layout::{self, Key};
 use super::{Result, StoreError, pack};
+use crate::caught::caught;
 
 /// A format version of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

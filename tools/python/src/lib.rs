@@ -54,6 +54,7 @@ mod _native {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        dream_ood::keep_caught_panics_quiet();
         signals::init();
         process::is_forked();
         module.add("VERSION", env!("CARGO_PKG_VERSION"))

@@ -1,21 +1,24 @@
 //! CSV as RFC 4180 has it: one line per row, with a header; lines end with a line feed.
 //!
 //! A vector or a shape is one field that holds a JSON array, so that a table has the same header whatever its
-//! width (`json.loads` in Python, `from_json` in DuckDB). Numbers are the shortest text that reads back to
-//! the same bits; what JSON has no word for is written as `NaN`, `Infinity` and `-Infinity`, as Python does.
-//! Null is the empty field, and an empty text the field `""`; only in a table of one column, where an empty
-//! line would not count as a row, null is `""` too. Byte strings are refused.
+//! width (`json.loads` in Python, `from_json` in DuckDB); so is every list, struct and map.
+//! Numbers are the shortest text that reads back to the same bits; what JSON has no word for is written as
+//! `NaN`, `Infinity` and `-Infinity`, as Python does. Null is the empty field, and an empty text the field
+//! `""`; only in a table of one column, where an empty line would not count as a row, null is `""` too. Byte
+//! strings are refused.
 
-use std::fmt::Write as _;
+mod cells;
+
 use std::io::Write;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Float32Type, Float64Type, Int64Type, Schema, SchemaRef};
-use arrow::util::display::{ArrayFormatter, FormatOptions};
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
+use arrow::util::display::FormatOptions;
 
 use super::atomic::AtomicFile;
 use super::{BoxError, ExchangeError, Target};
+use cells::{Cells, push_field};
 
 /// Writes the rows as a CSV file and returns their number.
 ///
@@ -49,9 +52,9 @@ impl<W: Write> CsvWriter<W> {
     /// Starts a file of rows of `schema`.
     ///
     /// # Errors
-    /// If a column holds bytes.
+    /// If a column holds bytes, at any depth.
     pub fn new(out: W, schema: &Schema) -> Result<Self, ExchangeError> {
-        check(schema)?;
+        cells::check(schema)?;
         Ok(Self {
             out,
             schema: Arc::new(schema.clone()),
@@ -72,20 +75,21 @@ impl<W: Write> CsvWriter<W> {
             return Err(ExchangeError::Layout { what, hint });
         }
         let mut text = self.header();
-        let options = FormatOptions::default();
-        let columns = batch.columns().iter();
-        let columns: Vec<_> = columns
-            .map(|c| Cells::new(c, &options))
+        let (shown, nested) = (FormatOptions::default(), cells::nested());
+        let (schema, arrays) = (batch.schema(), cells::plain(batch.columns())?);
+        let columns = schema.fields().iter().zip(&arrays);
+        let mut columns: Vec<_> = columns
+            .map(|(field, array)| Cells::new(field, array, &shown, &nested))
             .collect::<Result<_, _>>()?;
         for row in 0..batch.num_rows() {
-            for (place, column) in columns.iter().enumerate() {
+            for (place, column) in columns.iter_mut().enumerate() {
                 if place > 0 {
                     text.push(',');
                 }
                 column.push(row, &mut text)?;
             }
             if let [column] = columns.as_slice()
-                && column.array.is_null(row)
+                && column.is_null(row)
             {
                 text.push_str("\"\"");
             }
@@ -143,158 +147,17 @@ fn written(source: std::io::Error) -> ExchangeError {
     }
 }
 
-/// Appends a field, in quotes where its text needs them; an empty text does, to be told from null.
-fn push_field(text: &mut String, field: &str) {
-    if field.is_empty() || field.contains([',', '"', '\n', '\r']) {
-        text.push('"');
-        text.push_str(&field.replace('"', "\"\""));
-        text.push('"');
-    } else {
-        text.push_str(field);
-    }
-}
-
-/// A column whose values become fields.
-struct Cells<'a> {
-    array: &'a ArrayRef,
-    formatter: ArrayFormatter<'a>,
-}
-
-impl<'a> Cells<'a> {
-    fn new(array: &'a ArrayRef, options: &'a FormatOptions<'a>) -> Result<Self, ExchangeError> {
-        let formatter = ArrayFormatter::try_new(array.as_ref(), options)?;
-        Ok(Self { array, formatter })
-    }
-
-    /// Appends the field of a row.
-    fn push(&self, row: usize, text: &mut String) -> Result<(), ExchangeError> {
-        if self.array.is_null(row) {
-            return Ok(());
-        }
-        let special = match self.array.data_type() {
-            DataType::FixedSizeList(..) | DataType::List(_) | DataType::LargeList(_) => {
-                let list = list_value(self.array, row);
-                push_field(
-                    text,
-                    &list
-                        .map(|list| json_array(&list))
-                        .transpose()?
-                        .unwrap_or_default(),
-                );
-                return Ok(());
-            }
-            DataType::Utf8 => {
-                push_field(text, self.array.as_string::<i32>().value(row));
-                return Ok(());
-            }
-            DataType::Float32 => not_finite(f64::from(self.array.as_primitive::<Float32Type>().value(row))),
-            DataType::Float64 => not_finite(self.array.as_primitive::<Float64Type>().value(row)),
-            _ => None,
-        };
-        match special {
-            Some(word) => text.push_str(word),
-            None => push_field(text, &self.formatter.value(row).try_to_string()?),
-        }
-        Ok(())
-    }
-}
-
-/// Refuses columns that CSV cannot hold.
-fn check(schema: &Schema) -> Result<(), ExchangeError> {
-    let held = |data_type: &DataType| {
-        !matches!(
-            data_type,
-            DataType::Binary
-                | DataType::LargeBinary
-                | DataType::BinaryView
-                | DataType::FixedSizeBinary(_)
-                | DataType::Struct(_)
-                | DataType::Map(..)
-        )
-    };
-    match schema.fields().iter().find(|field| !held(field.data_type())) {
-        None => Ok(()),
-        Some(field) => Err(ExchangeError::Unsupported {
-            column: field.name().clone(),
-            actual: field.data_type().to_string(),
-            format: "CSV",
-            hint: "Parquet can",
-        }),
-    }
-}
-
-/// Returns the list in a row of a list column; none where it is null or the column holds no lists.
-pub(crate) fn list_value(column: &dyn Array, row: usize) -> Option<ArrayRef> {
-    if column.is_null(row) {
-        return None;
-    }
-    match column.data_type() {
-        DataType::FixedSizeList(..) => Some(column.as_fixed_size_list().value(row)),
-        DataType::List(_) => Some(column.as_list::<i32>().value(row)),
-        DataType::LargeList(_) => Some(column.as_list::<i64>().value(row)),
-        _ => None,
-    }
-}
-
-/// Returns the values as a JSON array.
-pub(crate) fn json_array(values: &dyn Array) -> Result<String, ExchangeError> {
-    let mut text = String::from("[");
-    let formatter = ArrayFormatter::try_new(values, &FormatOptions::default())?;
-    for row in 0..values.len() {
-        if row > 0 {
-            text.push(',');
-        }
-        if values.is_null(row) {
-            text.push_str("null");
-            continue;
-        }
-        match values.data_type() {
-            DataType::Float32 => {
-                let value = values.as_primitive::<Float32Type>().value(row);
-                push_float(&mut text, f64::from(value), &value);
-            }
-            DataType::Float64 => {
-                let value = values.as_primitive::<Float64Type>().value(row);
-                push_float(&mut text, value, &value);
-            }
-            DataType::Int64 => {
-                let value = values.as_primitive::<Int64Type>().value(row);
-                // Writing to a String never fails.
-                let _ = write!(text, "{value}");
-            }
-            _ => {
-                let value = formatter.value(row).to_string();
-                text.push_str(&serde_json::Value::from(value).to_string());
-            }
-        }
-    }
-    text.push(']');
-    Ok(text)
-}
-
-/// Appends a number: `shown` is the number in its own type, whose text is the shortest that reads back.
-fn push_float(text: &mut String, value: f64, shown: &dyn std::fmt::Debug) {
-    match not_finite(value) {
-        Some(word) => text.push_str(word),
-        None => {
-            let _ = write!(text, "{shown:?}");
-        }
-    }
-}
-
-/// Returns the word for a number that is not finite.
-fn not_finite(value: f64) -> Option<&'static str> {
-    match value {
-        _ if value.is_finite() => None,
-        _ if value.is_nan() => Some("NaN"),
-        _ if value > 0.0 => Some("Infinity"),
-        _ => Some("-Infinity"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Float64Array, StringArray};
+    use arrow::array::{
+        Array, ArrayRef, BinaryArray, BooleanArray, Decimal128Array, Float16Array, Float64Array, Int64Array,
+        ListArray, NullArray, StringArray, StructArray,
+    };
+    use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
+    use arrow::compute::cast;
+    use arrow::datatypes::{DataType, Field};
+
+    use half::f16;
 
     use super::*;
     use dream_schema::{Artifact, Image, Outlier, OutlierKind, RunId, with_run};
@@ -362,6 +225,75 @@ mod tests {
         assert!(one.starts_with("a\n\"\"\n\"\"\n"), "{one}");
     }
 
+    /// Lists of two values each.
+    fn pairs(values: ArrayRef) -> ArrayRef {
+        let field = Arc::new(Field::new_list_field(values.data_type().clone(), true));
+        let ends = (0..=values.len() as i32)
+            .step_by(2)
+            .collect::<ScalarBuffer<i32>>();
+        Arc::new(ListArray::new(field, OffsetBuffer::new(ends), values, None))
+    }
+
+    #[test]
+    fn what_is_nested_is_json_at_any_depth() {
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), Some(2), None, Some(4)]));
+        let deep = pairs(pairs(numbers));
+        let flags = pairs(Arc::new(BooleanArray::from(vec![Some(true), None])));
+        let money = Decimal128Array::from(vec![150, -7]).with_precision_and_scale(9, 2);
+        let halves = Float16Array::from(vec![f16::from_f32(1.5), f16::INFINITY]);
+        let words: ArrayRef = Arc::new(StringArray::from(vec![Some("a \"b\", c"), None]));
+        let kind = DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8));
+        let coded = pairs(cast(&words, &kind).unwrap());
+        let fields = vec![
+            Field::new("a", DataType::Int64, true),
+            Field::new("b", DataType::Utf8, true),
+        ];
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None]));
+        let valid = NullBuffer::from(vec![true, false]);
+        let structs = StructArray::new(fields.into(), vec![numbers, words], Some(valid));
+        let one: ArrayRef = Arc::new(structs.slice(0, 1));
+        let columns = [
+            ("deep", deep),
+            ("flags", flags),
+            ("money", pairs(Arc::new(money.unwrap()))),
+            ("halves", pairs(Arc::new(halves))),
+            ("coded", coded),
+            ("structs", pairs(Arc::new(structs))),
+            ("one", one),
+            ("none", Arc::new(NullArray::new(1)) as ArrayRef),
+        ];
+        let columns = columns.map(|(name, column)| (name, column, true));
+        let text = text(&RecordBatch::try_from_iter_with_nullable(columns).unwrap()).unwrap();
+        let mut reader = csv::Reader::from_reader(text.as_bytes());
+        let row = reader.records().next().unwrap().unwrap();
+        assert_eq!(
+            row.iter().collect::<Vec<_>>(),
+            [
+                "[[1,2],[null,4]]",
+                "[true,null]",
+                "[1.50,-0.07]",
+                "[1.5,Infinity]",
+                r#"["a \"b\", c",null]"#,
+                r#"[{"a":1,"b":"a \"b\", c"},null]"#,
+                r#"{"a":1,"b":"a \"b\", c"}"#,
+                "",
+            ]
+        );
+    }
+
+    #[test]
+    fn numbers_behind_a_dictionary_or_of_half_a_width_are_numbers() {
+        let numbers: ArrayRef = Arc::new(Float64Array::from(vec![Some(f64::INFINITY), None, Some(0.5)]));
+        let kind = DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Float64));
+        let coded = cast(&numbers, &kind).unwrap();
+        let half = cast(&numbers, &DataType::Float16).unwrap();
+        let batch = RecordBatch::try_from_iter_with_nullable([("a", coded, true), ("b", half, true)]);
+        assert_eq!(
+            text(&batch.unwrap()).unwrap(),
+            "a,b\nInfinity,Infinity\n,\n0.5,0.5\n"
+        );
+    }
+
     #[test]
     fn no_rows_are_a_header() {
         let batch = RecordBatch::new_empty(Outlier::schema(3));
@@ -376,6 +308,10 @@ mod tests {
             err.contains("`png`") && err.contains("CSV cannot hold; Parquet can"),
             "{err}"
         );
+        let bytes: ArrayRef = Arc::new(BinaryArray::from(vec![&b"a"[..], b"b"]));
+        let batch = RecordBatch::try_from_iter([("lists", pairs(bytes))]).unwrap();
+        let err = text(&batch).unwrap_err().to_string();
+        assert!(err.contains("`lists`"), "{err}");
     }
 
     #[test]
