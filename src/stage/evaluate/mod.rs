@@ -8,6 +8,8 @@ mod chosen;
 mod draws;
 mod given;
 mod group;
+mod held_out;
+mod labels;
 mod metrics;
 mod network;
 mod parts;
