@@ -569,6 +569,11 @@ fn networks_of_one_name_are_seeds_of_one_method() {
     let twice = compare::networks(&bench.store, &[runs[0], run(of(0.7, "mine", 0))]).unwrap();
     assert_eq!(twice.len(), 2);
     assert_ne!(twice[0].name, twice[1].name);
+    // Nor is one file taken in as two seeds.
+    let again = compare::networks(&bench.store, &[runs[0], run(of(1.0, "mine", 7))]).unwrap();
+    let seeds: Vec<&[u64]> = again.iter().map(|of| of.seeds.as_slice()).collect();
+    assert_eq!(seeds, [&[0][..], &[7]]);
+    assert_ne!(again[0].name, again[1].name);
     // Activations of a set are of the network of the ID set, where both are said.
     let said = evaluation(
         &bench,
