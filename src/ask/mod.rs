@@ -26,7 +26,8 @@ use crate::store::StoreError;
 pub enum AskError {
     /// No class of the run, or of what it came from, has that name.
     #[error(
-        "run {run} has no class `{word}`; it has {}{}",
+        "run {run} has no class `{word}`; it has {}: {}{}",
+        known.len(),
         known.join(", "),
         did_you_mean(word, known.iter().map(String::as_str))
     )]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use dream_schema::columns::Columns;
-use dream_schema::{RunId, Table};
+use dream_schema::{Run, RunId, Table};
 
 use arrow::datatypes::Int32Type;
 
@@ -52,6 +52,33 @@ impl Known {
         Ok(())
     }
 
+    /// Adds the classes of runs and of what they came from: those of all their rows, and where no class table
+    /// is among these, those of the image sets that the first of them read. What is read later, a set to test
+    /// on, may have classes of its own.
+    fn add_origins(&mut self, snapshot: &Snapshot, runs: BTreeSet<RunId>) -> Result<()> {
+        let of_store = runs.is_empty();
+        let runs = lineage(snapshot, runs)?;
+        let mut has_table = false;
+        for run in &runs {
+            has_table |= snapshot.count(run.id, Table::ClassEmbeddings)? > 0;
+            for table in Table::ALL {
+                self.add(snapshot, table, Some(run.id))?;
+            }
+        }
+        if has_table && !of_store {
+            return Ok(());
+        }
+        let first = runs.iter().filter(|run| run.spec.inputs.is_empty());
+        let read: BTreeSet<&String> = first.flat_map(|run| run.spec.sources.values()).collect();
+        for set in snapshot.datasets()? {
+            if of_store || read.contains(&set.digest) {
+                self.numbers.extend(0..set.classes.len() as u32);
+                self.names.extend(set.classes);
+            }
+        }
+        Ok(())
+    }
+
     fn read(&mut self, table: Table, rows: &arrow::array::RecordBatch) -> Result<()> {
         let columns = Columns::new(table, rows);
         let numbers = columns.optional_numbers::<Int32Type>("class_id")?;
@@ -63,32 +90,29 @@ impl Known {
     }
 }
 
-/// Refuses a class that no row of the store and no registered data set is of. A class that there is elsewhere
-/// may well have no row among those that are asked for.
+/// Refuses a class that is none of those of the runs asked about, which are all that have rows of the table
+/// where none is named: a class of another run or set is none of theirs. One of theirs may well have no row
+/// in this table.
 ///
 /// # Errors
 /// [`QueryError::UnknownClass`].
 pub(super) fn check(snapshot: &Snapshot, table: TableName, runs: &[RunId], class: &Class) -> Result<()> {
     let mut known = Known::default();
+    let mut asked: BTreeSet<RunId> = runs.iter().copied().collect();
     if let TableName::Artifacts(table) = table {
-        match runs {
-            [] => known.add(snapshot, table, None)?,
-            runs => runs
-                .iter()
-                .try_for_each(|run| known.add(snapshot, table, Some(*run)))?,
+        if asked.is_empty() {
+            let keys = Projection::Only(Vec::new());
+            let infos = snapshot.block_infos(table, None, None, &keys)?;
+            asked.extend(infos.into_iter().map(|info| info.run));
+        }
+        for run in &asked {
+            known.add(snapshot, table, Some(*run))?;
         }
     }
     if known.has(class) {
         return Ok(());
     }
-    let here: Vec<_> = known.names.iter().cloned().collect();
-    for table in Table::ALL {
-        known.add(snapshot, table, None)?;
-    }
-    for set in snapshot.datasets()? {
-        known.numbers.extend(0..set.classes.len() as u32);
-        known.names.extend(set.classes);
-    }
+    known.add_origins(snapshot, asked)?;
     if known.has(class) {
         return Ok(());
     }
@@ -97,9 +121,28 @@ pub(super) fn check(snapshot: &Snapshot, table: TableName, runs: &[RunId], class
             Class::Id(number) => number.to_string(),
             Class::Name(name) => name.clone(),
         },
-        classes: match here.is_empty() {
-            true => known.names.into_iter().collect(),
-            false => here,
-        },
+        count: known.numbers.len(),
+        classes: known.names.into_iter().collect(),
     })
+}
+
+/// Returns runs and all that they came from, as far as the store has their records; of none, all runs.
+fn lineage(snapshot: &Snapshot, runs: BTreeSet<RunId>) -> Result<Vec<Run>> {
+    let (all, _) = snapshot.legible_runs()?;
+    if runs.is_empty() {
+        return Ok(all);
+    }
+    let (mut wanted, mut left) = (runs.clone(), Vec::from_iter(runs));
+    while let Some(id) = left.pop() {
+        let inputs = all
+            .iter()
+            .filter(|run| run.id == id)
+            .flat_map(|run| &run.spec.inputs);
+        left.extend(
+            inputs
+                .map(|input| input.run)
+                .filter(|input| wanted.insert(*input)),
+        );
+    }
+    Ok(all.into_iter().filter(|run| wanted.contains(&run.id)).collect())
 }

@@ -29,11 +29,16 @@ pub enum QueryError {
         /// The names that there are.
         columns: Vec<String>,
     },
-    /// Nothing in the store is of that class.
-    #[error("there is no class `{class}`{}", among("classes", class, classes))]
+    /// It is no class of the runs asked about.
+    #[error(
+        "there is no class `{class}` among {count}{}",
+        among("classes", class, classes)
+    )]
     UnknownClass {
         /// Its name or number.
         class: String,
+        /// How many classes there are.
+        count: usize,
         /// The names that there are.
         classes: Vec<String>,
     },

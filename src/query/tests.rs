@@ -173,6 +173,7 @@ fn filters_choose_runs_classes_and_a_number() {
         batches[0].column(3).as_primitive::<Int64Type>().values().as_ref(),
         [0, 1, 2, 3, 4]
     );
+    // A class of what it came from, of which the run has no rows.
     filter.runs = vec![s.features.id];
     assert_eq!(count(&rows(&filter, &s.store).unwrap()), 0);
 
@@ -182,6 +183,53 @@ fn filters_choose_runs_classes_and_a_number() {
     assert_eq!(count(&rows(&metrics, &s.store).unwrap()), 1);
     metrics.class = Some(Class::Name("class 1".into()));
     assert_eq!(count(&rows(&metrics, &s.store).unwrap()), 1);
+}
+
+#[test]
+fn a_class_is_one_of_the_runs_that_are_asked_about() {
+    let s = sample();
+    // A set of more classes, which none of the runs read, says nothing of theirs.
+    let set = Dataset {
+        name: "many".into(),
+        kind: "cifar".into(),
+        path: "/data/many".into(),
+        digest: "ef".into(),
+        classes: (0..64).map(|class| format!("kind {class}")).collect(),
+        ..Dataset::default()
+    };
+    s.store.put_dataset(&set).unwrap();
+    let ask = |table, runs: &[RunId], class: Class| {
+        let filter = Filter {
+            runs: runs.to_vec(),
+            class: Some(class),
+            ..Filter::all(TableName::Artifacts(table))
+        };
+        let found = rows(&filter, &s.store).map(|batches| count(&batches));
+        found.map_err(|error| error.to_string())
+    };
+    let outliers = [s.outliers.id];
+    for runs in [&outliers[..], &[]] {
+        assert_eq!(
+            ask(Table::Outliers, runs, Class::Id(CLASSES - 1)),
+            Ok(ROWS as usize)
+        );
+        for number in [CLASSES, 9, 63, 64] {
+            let said = ask(Table::Outliers, runs, Class::Id(number)).unwrap_err();
+            assert!(said.contains(&format!("no class `{number}` among 3")), "{said}");
+        }
+        let said = ask(Table::Outliers, runs, Class::Name("clas 1".into())).unwrap_err();
+        assert!(said.contains("did you mean class 1"), "{said}");
+        assert!(ask(Table::Outliers, runs, Class::Name("kind 3".into())).is_err());
+    }
+    // Of a table without rows, all that the store knows are classes.
+    assert_eq!(ask(Table::Images, &[], Class::Id(63)), Ok(0));
+    assert!(ask(Table::Images, &[], Class::Id(64)).is_err());
+    // Without a class table, those of the set that the lineage begins with.
+    let stamped = begin(&s.store, "detect", 4, &[]);
+    let read = s.store.run(stamped).unwrap().spec.sources;
+    assert!(read.values().any(|digest| *digest == "cd"), "{read:?}");
+    assert_eq!(ask(Table::Metrics, &[stamped], Class::Name("bee".into())), Ok(0));
+    assert!(ask(Table::Metrics, &[stamped], Class::Id(2)).is_err());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::support::{data, dream, folder, good, json, preset, store};
+use crate::support::{data, dream, folder, good, json, preset, quick_preset, store};
 
 /// Runs `dream`, which must refuse, and returns all that it says.
 fn refusal(folder: &Path, args: &[&str]) -> String {
@@ -159,6 +159,14 @@ fn settings_that_nothing_reads_are_refused() {
             "images that the classifier was trained on",
         ),
         (
+            evaluate(&["--set", "split=train"]),
+            "id: these are the images that the classifier was trained on",
+        ),
+        (
+            evaluate(&["--scores", "react", "--validation-split", "train"]),
+            "`react` learns from ID images held out of training, and these are",
+        ),
+        (
             evaluate(&["--scores", "gen:top=1000000000000"]),
             "at most 4294967295",
         ),
@@ -189,6 +197,16 @@ fn settings_that_nothing_reads_are_refused() {
         refusal(folder, &["run", "mine.toml", "--check"])
     };
     assert!(preset_with("validation_split = \"test\"").contains(unread));
+    let text = quick_preset();
+    let (before, own) = text.split_at(text.find("[evaluate]").unwrap());
+    assert!(own.contains("\nsplit = \"test\"\n"), "{own}");
+    let on_train = own.replace("\nsplit = \"test\"\n", "\nsplit = \"train\"\n");
+    std::fs::write(folder.join("mine.toml"), format!("{before}{on_train}")).unwrap();
+    let error = refusal(folder, &["run", "mine.toml", "--check"]);
+    assert!(
+        error.contains("images that the classifier was trained on"),
+        "{error}"
+    );
     assert!(preset_with("ood_splits = { shrit = \"all\" }").contains("did you mean `shirt`?"));
     // What a preset that ships says for its own sets is passed over with others.
     let other = [
@@ -204,6 +222,46 @@ fn settings_that_nothing_reads_are_refused() {
         good(folder, &[&other[..], &["--ood", "shirt"]].concat()),
         "all is well\n"
     );
+}
+
+#[test]
+fn a_draw_that_is_all_of_a_set_is_told_where_its_numbers_are() {
+    let folder = store();
+    let folder = folder.path();
+    // A fifth of the 8,000 ID images is more than the 1,000 of this set, but not than those of the digits.
+    let drawn = [
+        "evaluate",
+        "quick-0-detect",
+        "--preset",
+        "quick",
+        "--scores",
+        "msp",
+        "--draws",
+        "2",
+        "--alias",
+        "drawn",
+        "--ood",
+        "shirt",
+        "digits",
+    ];
+    let output = dream(folder, &drawn);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(
+        said.contains("every draw from `shirt` is all of its 1000 images"),
+        "{said}"
+    );
+    assert!(!said.contains("from `digits`"), "{said}");
+    let shown = String::from_utf8_lossy(&output.stdout);
+    for told in [&*shown, &good(folder, &["compare", "drawn"])] {
+        assert!(told.contains("every draw from shirt is all images"), "{told}");
+    }
+    let output = dream(folder, &["compare", "drawn", "--format", "csv"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("every draw from shirt is all images"), "{said}");
+    good(folder, &["report", "drawn", "-o", "drawn.html"]);
+    let page = std::fs::read_to_string(folder.join("drawn.html")).unwrap();
+    assert!(page.contains("every draw from shirt is all images"));
 }
 
 #[test]

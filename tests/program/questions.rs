@@ -38,7 +38,24 @@ fn names_that_there_are_not_are_no_empty_answers() {
         ),
         (
             &["query", "outliers", "--class", "5000"],
-            "there is no class 5000",
+            "there is no class 5000 among 8",
+        ),
+        // The smallest number beyond the classes, and one that another set of the store has a class of.
+        (
+            &["query", "outliers", "--run", "quick-0-sample", "--class", "8"],
+            "there is no class 8 among 8",
+        ),
+        (
+            &["query", "outliers", "--class", "9"],
+            "there is no class 9 among 8",
+        ),
+        (
+            &["export", "outliers", "--class", "8", "-o", "x.csv"],
+            "there is no class 8 among 8",
+        ),
+        (
+            &["regenerate", "--run", "quick-0-imagine", "--class", "8"],
+            "has no class 8; it has 8: ",
         ),
         (
             &["query", "outliers", "--run", "quick-0-smaple"],
@@ -60,6 +77,17 @@ fn names_that_there_are_not_are_no_empty_answers() {
         let line = bad(path, 2, args).replace('`', "");
         assert!(line.contains(words), "{args:?}: {line}");
     }
+    let last = [
+        "query",
+        "outliers",
+        "--run",
+        "quick-0-sample",
+        "--class",
+        "7",
+        "--limit",
+        "3",
+    ];
+    assert_eq!(json(path, &last).len(), 3);
 }
 
 #[test]

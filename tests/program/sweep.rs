@@ -144,6 +144,10 @@ fn settings_that_make_no_pipeline_are_refused_before_any_work() {
         ("\"name\" = ['a', 'b']", "the same in all settings"),
         ("\"imagine.prompt.x\" = ['a']", "`prompt`"),
         ("seeds = 3", "sweep.seeds"),
+        (
+            "\"detect.outlier.beta\" = [0.5, 1, 1.0]",
+            "sweep: detect.outlier.beta: 1 and 1.0 are the same value",
+        ),
     ] {
         let file = preset(path, sweep);
         let error = bad(path, 2, &["run", &file, "--check"]);

@@ -63,6 +63,9 @@ pub fn print(session: &Session<'_>, evaluations: &[RunId]) -> Result<()> {
                 network.name
             )?;
         }
+        if let Some(words) = network.say_drawn_whole() {
+            out!("{words}")?;
+        }
         for (over, accuracies) in &network.shifted {
             let accuracy = Summary::of(accuracies).percent();
             out!("{}: accuracy on {over} {accuracy} %", network.name)?;

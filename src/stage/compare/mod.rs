@@ -1,5 +1,6 @@
 //! Detection tables: the metrics of several evaluations side by side, with mean and spread over seeds.
 
+mod kind;
 mod over;
 mod paired;
 mod settings;
@@ -7,14 +8,15 @@ mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dream_schema::{Metric, Run, RunId, RunSpec};
+use dream_schema::{Metric, Run, RunId};
 
 use super::evaluate::{Draws, EXTRA_METRICS, Group, StoredScores, TestedSet};
 use super::metric::MetricName;
-use super::{Refusals, Role, StageError, detect, evaluate, import, params, required_input};
+use super::{Refusals, Role, StageError, evaluate, import};
 use crate::ood::Convention;
 use crate::store::{Readable, Store};
 
+use kind::{Kind, classifier};
 pub use over::Over;
 pub use paired::{PAIRED_METRICS, Paired, paired};
 pub use settings::{Settings, settings};
@@ -50,6 +52,8 @@ pub struct Network {
     pub accuracy_of_all: Vec<f64>,
     /// How subsets of OOD sets were drawn; none where all images count.
     pub draws: Option<Draws>,
+    /// Those of which every draw is all images, in any of its evaluations.
+    pub drawn_whole: BTreeSet<String>,
     /// What searches for hyperparameters chose, as in `knn:k=50`, with the seed.
     pub chosen: Vec<(u64, String)>,
     /// Accuracy on shifted sets, and the mean over them, seed by seed.
@@ -85,6 +89,16 @@ impl Network {
             .map(|(score, over, _)| (score.clone(), over.clone()))
             .collect();
         pairs.into_iter().collect()
+    }
+
+    /// Says of which test sets every draw is all images, where that is so of any.
+    pub fn say_drawn_whole(&self) -> Option<String> {
+        let sets = Vec::from_iter(self.drawn_whole.iter().map(String::as_str));
+        let name = &self.name;
+        (!sets.is_empty()).then(|| {
+            let sets = sets.join(", ");
+            format!("{name}: every draw from {sets} is all images: there, numbers are as without draws")
+        })
     }
 
     /// Returns what its detection metrics are over, in the order of a table: the ID set, which other metrics
@@ -150,11 +164,12 @@ pub fn networks(store: &Store, evaluations: &[RunId]) -> Result<Vec<Network>, St
         super::input(store, "evaluation", *id, &[evaluate::NAME])?;
         let classifier = classifier(store, &evaluation)?;
         let kind = Kind::of(store, &evaluation, &classifier)?;
-        // Two networks of one name and seed are two.
+        // Two networks of one name and seed are two, and two evaluations of one network no two seeds.
         let is_twice = |runs: &[(Run, RunId)]| {
-            let mut others = runs.iter().map(|(other, _)| other);
             let is_named = import::network_of(&classifier.spec).is_some();
-            is_named && others.any(|other| other.spec.seed == classifier.spec.seed)
+            let is_of_seed = |other: &Run| is_named && other.spec.seed == classifier.spec.seed;
+            let mut others = runs.iter().map(|(other, _)| other);
+            others.any(|other| kind::is_one_network(other, &classifier) || is_of_seed(other))
         };
         match groups.iter_mut().find(|(k, runs)| *k == kind && !is_twice(runs)) {
             Some((_, runs)) => runs.push((classifier, *id)),
@@ -274,76 +289,13 @@ pub fn check(store: &Store, evaluations: &[RunId]) -> Result<(), StageError> {
     refusals.finish()
 }
 
-/// Returns the run that an evaluation's classifier is of: a `detect` run, or where another program trained it
-/// the one that has its activations or scores.
-fn classifier(store: &Store, evaluation: &Run) -> Result<Run, StageError> {
-    match evaluate::detector(store, evaluation)? {
-        Some(detector) => Ok(detector),
-        None => Ok(store.run(required_input(evaluation, &Role::Id)?)?),
-    }
-}
-
-/// What tells kinds of networks apart: everything but the seed, all the way up the lineage.
-#[derive(PartialEq)]
-struct Kind {
-    name: String,
-    convention: Convention,
-    full_spectrum: bool,
-    draws: Option<Draws>,
-    settings: Vec<String>,
-}
-
-impl Kind {
-    fn of(store: &Store, evaluation: &Run, classifier: &Run) -> Result<Self, StageError> {
-        let name = match classifier.spec.stage == detect::NAME {
-            true => match params::<detect::Params>(classifier)?
-                .outlier
-                .map(|recipe| recipe.method)
-            {
-                Some(detect::Method::Phi(_)) => "dream",
-                Some(method) => method.name(),
-                None => "plain",
-            },
-            false => import::network_of(&classifier.spec).unwrap_or("other"),
-        };
-        let is_named = import::network_of(&classifier.spec).is_some();
-        let settings = super::lineage::ancestors(store, evaluation.id)?;
-        let mut settings: Vec<String> = settings
-            .iter()
-            .map(|run| {
-                let RunSpec {
-                    stage,
-                    params,
-                    sources,
-                    ..
-                } = &run.spec;
-                // The files of a network that has a name are its seed's own.
-                let sources = Some(sources).filter(|_| !(is_named && stage == import::NAME));
-                let mut params = params.clone();
-                // Of an evaluation it is the name of what it is of, by which networks are told apart here.
-                if let (true, Some(params)) = (stage == evaluate::NAME, params.as_object_mut()) {
-                    params.remove("network");
-                }
-                serde_json::json!([stage, params, sources]).to_string()
-            })
-            .collect();
-        settings.sort_unstable();
-        Ok(Self {
-            name: name.to_owned(),
-            convention: evaluate::convention(evaluation)?,
-            full_spectrum: evaluate::full_spectrum(evaluation)?,
-            draws: evaluate::draws(evaluation)?,
-            settings,
-        })
-    }
-}
-
 fn summarise(store: &Store, kind: &Kind, name: String, runs: &[(Run, RunId)]) -> Result<Network, StageError> {
     let mut values: BTreeMap<_, Vec<f64>> = BTreeMap::new();
     let (mut id, mut accuracy, mut accuracy_of_all) = (String::new(), Vec::new(), Vec::new());
     let mut shifted: BTreeMap<_, Vec<f64>> = BTreeMap::new();
-    let mut chosen = Vec::new();
+    let (mut chosen, mut drawn_whole) = (Vec::new(), BTreeSet::new());
     for (classifier, evaluation) in runs {
+        drawn_whole.extend(evaluate::drawn_whole(store, &store.run(*evaluation)?)?);
         let rows = store.rows::<Metric>(*evaluation, None)?;
         let choices = evaluate::choices(&rows).into_iter();
         chosen.extend(choices.map(|(label, _)| (classifier.spec.seed, label)));
@@ -386,6 +338,7 @@ fn summarise(store: &Store, kind: &Kind, name: String, runs: &[(Run, RunId)]) ->
         accuracy,
         accuracy_of_all,
         draws: kind.draws,
+        drawn_whole,
         chosen,
         shifted,
         metrics: values,

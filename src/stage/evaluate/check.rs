@@ -7,7 +7,7 @@ use dream_schema::Table;
 use super::chosen::{self, Chosen, Way};
 use super::parts::{self, Parts};
 use super::search::Search;
-use super::{EXTRA_METRICS, Evaluate, Params, given, group, own_score, sets};
+use super::{EXTRA_METRICS, Evaluate, Params, given, group, held_out, own_score, sets};
 use crate::ood::score::Extent;
 use crate::stage::{
     Asked, ImageSource, Input, Known, Refusals, Role, Source, StageError, StateSource, detect, import,
@@ -71,7 +71,7 @@ pub(super) fn check(
         if !import::require(&known, table, role, refusals) {
             continue;
         }
-        sets::check(store, role, &known, &seen, refusals)?;
+        sets::check(store, role, &known, &seen, groups, refusals)?;
         if *role == Role::Train {
             observe::check_training_images(store, &known, role, refusals)?;
         }
@@ -210,8 +210,14 @@ fn check_needs(
         let found = "hyperparameters are searched on ID images held out of training, and there are none";
         refusals.refuse(Role::Validation, found);
     }
+    let learners = chosen.iter().filter(|score| score.needs().validation);
+    let learners: Vec<String> = learners.map(|score| format!("`{}`", score.label)).collect();
     if there(&Role::OodValidation) && chosen.iter().any(Search::is_of) {
-        sets::check_held_out(store, seen, refusals)?;
+        held_out::check(store, seen, "hyperparameters are searched on", refusals)?;
+    } else if !learners.is_empty() {
+        let verb = if learners.len() == 1 { "learns" } else { "learn" };
+        let who = format!("{} {verb} from", learners.join(", "));
+        held_out::check(store, seen, &who, refusals)?;
     }
     check_networks(store, chosen, seen, refusals)?;
     for score in chosen {

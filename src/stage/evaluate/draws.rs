@@ -1,10 +1,14 @@
 //! Metrics of subsets of the OOD images, drawn by a seed, as the public code of DREAM-OOD measures: a fifth
 //! as many as there are ID images, shuffled, a few times over.
 
+use dream_schema::Run;
 use serde::{Deserialize, Serialize};
 
+use super::group::Group;
+use super::{draws, full_spectrum, groups, sets};
 use crate::rng::{Stream, domain};
-use crate::stage::Refusals;
+use crate::stage::{Refusals, Role, StageError};
+use crate::store::Store;
 
 /// How subsets are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,9 +39,9 @@ impl Draws {
     }
 
     /// Returns the images of each subset of a set of `count` beside `ids` ID images, one subset after the
-    /// other. `set` is its place among the test sets. At least one image is drawn.
+    /// other. `set` is its place among the test sets. At least one image is drawn, of an empty set none.
     pub(super) fn of(self, set: usize, count: usize, ids: usize) -> impl Iterator<Item = Vec<usize>> {
-        let wanted = (ids / self.id_per_ood.max(1) as usize).clamp(1, count.max(1));
+        let wanted = self.size(ids).min(count);
         let draw = move |repeat: u32| {
             let mut order: Vec<usize> = (0..count).collect();
             Stream::new(self.seed, domain::EVALUATE_DRAW, set as u32, u64::from(repeat)).shuffle(&mut order);
@@ -46,6 +50,42 @@ impl Draws {
         };
         (0..self.repeats).map(draw)
     }
+
+    /// Returns how many images are drawn beside `ids` ID images where there are so many.
+    fn size(self, ids: usize) -> usize {
+        (ids / self.id_per_ood.max(1) as usize).max(1)
+    }
+
+    /// Says whether every draw from a set of `count` images beside `ids` ID images is all of them, so that
+    /// neither seed nor number of draws changes anything.
+    pub(super) fn takes_all(self, count: usize, ids: usize) -> bool {
+        count <= self.size(ids)
+    }
+}
+
+/// Returns the test sets of which every draw of an evaluation is all images.
+///
+/// # Errors
+/// If the store fails.
+pub fn drawn_whole(store: &Store, evaluation: &Run) -> Result<Vec<String>, StageError> {
+    let Some(draws) = draws(evaluation)? else {
+        return Ok(Vec::new());
+    };
+    let (groups, full_spectrum) = (groups(evaluation)?, full_spectrum(evaluation)?);
+    let counts_as_id = |role: &str| match Role::ood_name(role) {
+        Some(set) => full_spectrum && groups.get(set) == Some(&Group::Shifted),
+        None => true,
+    };
+    let sets = sets(store, evaluation)?;
+    let (id, others): (Vec<_>, Vec<_>) = sets.iter().partition(|(role, _)| counts_as_id(role));
+    let ids = id.iter().map(|(_, set)| set.images).sum::<u64>() as usize;
+    let whole = others
+        .into_iter()
+        .filter(|(_, set)| draws.takes_all(set.images as usize, ids));
+    Ok(whole
+        .filter_map(|(role, _)| Role::ood_name(role))
+        .map(str::to_owned)
+        .collect())
 }
 
 #[cfg(test)]
@@ -70,6 +110,9 @@ mod tests {
         once.dedup();
         assert_eq!(once.len(), 20);
         assert_eq!(of(draws, 0, 7, 100)[0].len(), 7);
+        let whole = [19, 20, 21, 1].map(|count| draws.takes_all(count, 101));
+        assert_eq!(whole, [true, true, false, true]);
+        assert!(!draws.takes_all(2, 3));
         assert_eq!(of(draws, 0, 7, 3)[0].len(), 1);
     }
 

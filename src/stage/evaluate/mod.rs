@@ -8,6 +8,8 @@ mod chosen;
 mod draws;
 mod given;
 mod group;
+mod held_out;
+mod labels;
 mod metrics;
 mod network;
 mod parts;
@@ -33,7 +35,7 @@ use crate::stage::detect::OwnScore;
 use crate::store::{Readable, Store};
 
 pub use chosen::{ALL, DREAM, ScoreSpec, There, Tuned, all};
-pub use draws::{Draws, MOST_DRAWS};
+pub use draws::{Draws, MOST_DRAWS, drawn_whole};
 pub use group::{Group, Groups};
 pub use metrics::{EXTRA_METRICS, METRICS, SetScores};
 pub use parts::all_metrics;

@@ -6,7 +6,7 @@ use dream_schema::columns::Columns;
 use dream_schema::{Activation, Checkpoint, RunId, Table};
 
 use super::chosen::{Chosen, There};
-use super::{EXTRA_METRICS, Observations, Params, Role, given, group, metrics};
+use super::{EXTRA_METRICS, Observations, Params, Role, given, group, labels, metrics};
 use crate::stage::training::CheckpointName;
 use crate::stage::{Input, MetricName, Refusals, StageError, import, observe};
 use crate::store::{Projection, Readable, Store};
@@ -23,13 +23,13 @@ pub(super) struct Parts {
     /// Why it is not known which class the network gives each image, where it is not.
     unpredicted: Option<&'static str>,
     /// The first image without a class.
-    unlabelled: Option<usize>,
+    pub unlabelled: Option<usize>,
     /// The largest class, and the first image of it.
-    largest: Option<(i32, usize)>,
+    pub largest: Option<(i32, usize)>,
     /// Number of images.
     pub images: usize,
     /// Another program's.
-    is_imported: bool,
+    pub is_imported: bool,
 }
 
 impl Parts {
@@ -196,6 +196,7 @@ pub(super) fn check(sets: &[(Role, Parts)], params: &Params, chosen: &[Chosen], 
         }
         check_needs(role, parts, chosen, refusals);
     }
+    labels::check(sets, groups, refusals);
     let names = names(chosen, |score| score.needs().head);
     if let (None, Some(names)) = (&first.head, names) {
         let found = format!("the last layer is read by {names}, and these activations came without");

@@ -5,18 +5,31 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::{NamedNetwork, given};
-use crate::stage::{ImageSource, Known, Refusals, Role, StageError, detect, import, observe};
+use super::group::Groups;
+use super::{NamedNetwork, given, held_out, labels};
+use crate::stage::{ImageSource, Known, Refusals, Role, Source as _, StageError, detect, import, observe};
 use crate::store::{Readable as _, Store};
 
-/// Refuses activations of another classifier than the first ones, and of a set that is there already.
+/// Refuses activations of another classifier than the first ones, of a set that is there already, of images to
+/// test on that the classifier was trained on, and of a shifted set without the classifier's classes.
 pub(super) fn check(
     store: &Store,
     role: &Role,
     known: &Known,
     seen: &[(Role, Arc<Known>)],
+    groups: &Groups,
     refusals: &mut Refusals,
 ) -> Result<(), StageError> {
+    let looked_at = refusals.take(role, looks_at(store, known))?.flatten();
+    let learns = matches!(role, Role::Train | Role::Validation);
+    let trained = match &looked_at {
+        Some((_, split)) if !learns => held_out::trained_on(store, known, split)?,
+        _ => false,
+    };
+    if trained {
+        refusals.refuse(role, "these are the images that the classifier was trained on");
+    }
+    labels::check_shifted(store, role, known, groups, refusals)?;
     let Some((_, first)) = seen.first() else {
         return check_id(store, role, known, refusals);
     };
@@ -28,13 +41,19 @@ pub(super) fn check(
             if theirs.run.is_some() && theirs.run == known.run {
                 let found = format!("these are the {} of {} once more", noun(known), called(other));
                 refusals.refuse(role, found);
-            } else if (is_outside(role) || is_outside(other)) && imported_as(theirs)?.as_ref() == Some(&own) {
+            } else if imported_as(theirs)?.as_ref() == Some(&own) {
                 let Named { dataset, split } = &own;
                 let found = format!(
                     "it is called `{dataset}`, split `{split}`, as {} is: they could not be told apart",
                     called(other)
                 );
                 refusals.refuse(role, found);
+            } else if is_outside(role)
+                && *other == Role::Id
+                && name_of(store, theirs)?.as_ref() == Some(&own.dataset)
+            {
+                let Named { dataset, split } = &own;
+                refusals.refuse(role, same_name(dataset, split));
             }
         }
     }
@@ -46,86 +65,43 @@ pub(super) fn check(
             "the activations are of another classifier than those of the ID set",
         );
     }
-    let Some((set, split)) = looks_at(store, known)? else {
+    let Some((set, split)) = looked_at else {
         return Ok(());
     };
     for (other, theirs) in strangers() {
-        if let Some((their_set, their_split)) = looks_at(store, theirs)?
-            && set.is_same(&their_set)
-        {
-            let is_id = *other == Role::Id;
-            let other = called(other);
-            if split == their_split {
-                refusals.refuse(role, format!("these are the images of {other} once more"));
-            } else if is_outside(role) && is_id {
-                let found = match trained_on(store, known, &split)? {
-                    true => "these are the images that the classifier was trained on".to_owned(),
-                    false => format!("these are images of {other} too, of the split `{split}`"),
-                };
-                refusals.refuse(role, found);
+        let is_beside_id = is_outside(role) && *other == Role::Id && !trained;
+        let Some((their_set, their_split)) = looks_at(store, theirs)? else {
+            if is_beside_id && name_of(store, theirs)?.as_deref() == Some(set.name()) {
+                refusals.refuse(role, same_name(set.name(), &split));
             }
+            continue;
+        };
+        if !set.is_same(&their_set) {
+            continue;
+        }
+        let other = called(other);
+        if split == their_split {
+            refusals.refuse(role, format!("these are the images of {other} once more"));
+        } else if is_beside_id {
+            let found = format!("these are images of {other} too, of the split `{split}`");
+            refusals.refuse(role, found);
         }
     }
     Ok(())
 }
 
-/// Refuses validation images that scores or the classifier learnt from, where hyperparameters are searched on
-/// them: k-NN finds every image itself among its neighbours.
-pub(super) fn check_held_out(
-    store: &Store,
-    seen: &[(Role, Arc<Known>)],
-    refusals: &mut Refusals,
-) -> Result<(), StageError> {
-    let of = |role: Role| seen.iter().find(|(own, _)| *own == role).map(|(_, known)| known);
-    let Some(validation) = of(Role::Validation) else {
-        return Ok(());
-    };
-    let learnt = match of(Role::Train) {
-        Some(train) => same_images(store, validation, train)?,
-        None => false,
-    };
-    let trained = match looks_at(store, validation)? {
-        Some((_, split)) => trained_on(store, validation, &split)?,
-        None => false,
-    };
-    if learnt || trained {
-        let found = "hyperparameters are searched on ID images held out of training, and these are the \
-                     training images";
-        refusals.refuse(Role::Validation, found);
-    }
-    Ok(())
-}
-
-/// Says whether activations are of the same images, as far as their names tell.
-fn same_images(store: &Store, one: &Known, other: &Known) -> Result<bool, StageError> {
-    if one.run.is_some() && one.run == other.run {
-        return Ok(true);
-    }
-    if let Some((own, theirs)) = imported_as(one)?.zip(imported_as(other)?) {
-        return Ok(own == theirs);
-    }
-    let looked_at = looks_at(store, one)?.zip(looks_at(store, other)?);
-    Ok(looked_at
-        .is_some_and(|((set, split), (other, other_split))| set.is_same(&other) && split == other_split))
+/// Says of a set that it has the name of the ID set: of imports no more is known.
+fn same_name(dataset: &str, split: &str) -> String {
+    format!("these are images of the ID set `{dataset}` too, of the split `{split}`")
 }
 
 /// Returns the set and the split that a run of `observe` looks at; none of an import.
-fn looks_at(store: &Store, known: &Known) -> Result<Option<(ImageSource, String)>, StageError> {
+pub(super) fn looks_at(store: &Store, known: &Known) -> Result<Option<(ImageSource, String)>, StageError> {
     if known.stage != observe::NAME {
         return Ok(None);
     }
     let set = known.source::<ImageSource>(store, &Role::Images)?;
     Ok(Some((set, known.params::<observe::Params>()?.split)))
-}
-
-/// Says whether a split of what was looked at is what the classifier was trained on.
-fn trained_on(store: &Store, known: &Known, split: &str) -> Result<bool, StageError> {
-    let Some(detector) = known.input(&Role::Detector) else {
-        return Ok(false);
-    };
-    let detector = detector.known(store, &Role::Detector, &[detect::NAME])?;
-    let own = detector.params::<detect::Params>()?.training.split;
-    Ok(own == split && known.same_source(&detector, &Role::Images))
 }
 
 /// Says whether the same images may be both: what is learnt from may be what a network was trained on.
@@ -193,14 +169,22 @@ fn check_network(
 
 /// What an import is of.
 #[derive(PartialEq, Deserialize)]
-struct Named {
+pub(super) struct Named {
     dataset: String,
     split: String,
 }
 
-fn imported_as(known: &Known) -> Result<Option<Named>, StageError> {
+pub(super) fn imported_as(known: &Known) -> Result<Option<Named>, StageError> {
     let is_import = known.stage == import::NAME;
     is_import.then(|| known.params::<Named>()).transpose()
+}
+
+/// Returns the name of the set that activations or scores are of.
+fn name_of(store: &Store, known: &Known) -> Result<Option<String>, StageError> {
+    if let Some(named) = imported_as(known)? {
+        return Ok(Some(named.dataset));
+    }
+    Ok(looks_at(store, known)?.map(|(set, _)| set.name().to_owned()))
 }
 
 /// Refuses an ID set whose classes are not the classifier's.

@@ -135,6 +135,21 @@ pub(super) fn execute(ctx: &Context<'_>, run: &Run, params: &Params) -> Result<(
             ));
         }
     }
+    let is_id = |set: &&TestSet| set.is_id || params.full_spectrum && set.has_classes;
+    let (id, others): (Vec<_>, Vec<_>) = evaluation.sets.iter().partition(is_id);
+    let ids = id.iter().map(|set| set.count).sum::<u64>() as usize;
+    for set in others {
+        let (name, count) = (&set.name, set.count);
+        if params
+            .draws
+            .is_some_and(|draws| draws.takes_all(count as usize, ids))
+        {
+            ctx.progress.note(&format!(
+                "every draw from `{name}` is all of its {count} images: beside {ids} ID images as many are \
+                 drawn, or more"
+            ));
+        }
+    }
     let sets = evaluation.sets.iter().zip(values).enumerate();
     let sets = sets.map(|(number, (set, values))| {
         Ok::<_, StageError>(SetScores {

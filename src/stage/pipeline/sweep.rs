@@ -1,6 +1,6 @@
 //! Sweeps: a preset that stands for several, one for each setting of some of its keys.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -170,6 +170,18 @@ impl Setting {
     }
 }
 
+/// Says that two settings are one.
+fn same_in_words(one: &Setting, other: &Setting) -> String {
+    let pairs = one.values.iter().zip(&other.values);
+    let differ: Vec<_> = pairs.filter(|(one, other)| one != other).collect();
+    match differ.as_slice() {
+        [((key, one), (_, other))] => {
+            format!("{key}: {one} and {other} are the same value there: they make one pipeline")
+        }
+        _ => format!("{} and {} make one pipeline", one.in_words(), other.in_words()),
+    }
+}
+
 fn word(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -181,15 +193,24 @@ impl Preset {
     /// Returns the presets that it stands for, one for each setting of its sweep: itself where it has none.
     ///
     /// # Errors
-    /// [`StageError::File`] if a setting makes no preset.
+    /// [`StageError::File`] if a setting makes no preset, or the same one as another: values may differ in
+    /// writing alone, as 1 and 1.0, or beyond the digits that a parameter has.
     pub fn settings(&self) -> Result<Vec<Self>, StageError> {
-        let settings = self.sweep.settings().into_iter();
-        settings
-            .map(|setting| {
-                self.stop.check().map_err(StageError::access(&self.file))?;
-                self.with(setting)
-            })
-            .collect()
+        let mut seen: BTreeMap<String, Setting> = BTreeMap::new();
+        let mut all = Vec::new();
+        for setting in self.sweep.settings() {
+            self.stop.check().map_err(StageError::access(&self.file))?;
+            let preset = self.with(setting.clone())?;
+            let made = serde_json::json!(preset).to_string();
+            if let Some(other) = seen.insert(made, setting.clone()) {
+                return Err(StageError::File {
+                    path: self.file.clone(),
+                    message: format!("sweep: {}", same_in_words(&other, &setting)),
+                });
+            }
+            all.push(preset);
+        }
+        Ok(all)
     }
 
     /// Returns the preset with another sweep in the place of its own: keys with their values, and `seeds`, as
@@ -334,6 +355,38 @@ mod tests {
             let error = swept(sweep).unwrap_err().to_string();
             assert!(error.contains(said), "{error}");
         }
+    }
+
+    #[test]
+    fn values_that_a_parameter_does_not_tell_apart_are_refused() {
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("data/presets/quick.toml");
+        let preset = Preset::read(&file).unwrap();
+        let settings = |sweep: Value| {
+            let swept = preset.swept(sweep.as_object().unwrap()).unwrap();
+            let settings = swept.settings().map(|all| all.len());
+            settings.map_err(|error| error.to_string())
+        };
+        let (beta, sigma) = ("detect.outlier.beta", "sample.sampling.sigma");
+        for (sweep, said) in [
+            (
+                serde_json::json!({ beta: [0.5, 1, 1.0] }),
+                "detect.outlier.beta: 1 and 1.0 are the same value",
+            ),
+            // Equal as numbers of 32 bits.
+            (
+                serde_json::json!({ sigma: [0.1, 0.100000001], beta: [1.0, 2.0] }),
+                "sample.sampling.sigma: 0.1 and 0.100000001 are the same value",
+            ),
+        ] {
+            let error = settings(sweep).unwrap_err();
+            assert!(error.contains(said), "{error}");
+        }
+        assert_eq!(settings(serde_json::json!({ sigma: [0.1, 0.10000001] })), Ok(2));
+        // One value of two keys is no same setting.
+        assert_eq!(
+            settings(serde_json::json!({ beta: [1.0, 2.0], sigma: [1.0, 2.0] })),
+            Ok(4)
+        );
     }
 
     #[test]

@@ -253,6 +253,14 @@ fn table(networks: &[&compare::Network]) -> Option<DetectionTable> {
         convention.push_str(&format!(
             "; one OOD image for {id_per_ood} ID images, drawn {repeats} times over"
         ));
+        let whole: BTreeSet<&str> = networks
+            .iter()
+            .flat_map(|network| network.drawn_whole.iter().map(String::as_str))
+            .collect();
+        if !whole.is_empty() {
+            let whole = Vec::from_iter(whole).join(", ");
+            convention.push_str(&format!("; every draw from {whole} is all images"));
+        }
     }
     let chosen = networks.iter().flat_map(|network| {
         let labels: BTreeSet<&str> = network.chosen.iter().map(|(_, label)| label.as_str()).collect();

@@ -3,6 +3,7 @@
 
 use dream_schema::Score;
 
+use super::methods::recipe;
 use super::*;
 
 /// The sets that a classifier is tested on, and a classifier.
@@ -41,6 +42,11 @@ impl Tested {
             ood,
             _folders: folders,
         }
+    }
+
+    /// Where a set lies: the ID set, then the OOD sets.
+    pub fn folder(&self, place: usize) -> &Path {
+        self._folders[place].path()
     }
 
     /// What is refused of an evaluation on these sets.
@@ -491,4 +497,65 @@ fn walk(folder: &std::path::Path) -> std::path::PathBuf {
         first if first.is_dir() => walk(&first),
         first => first,
     }
+}
+
+#[test]
+fn what_a_network_was_trained_on_is_nothing_to_test_it_on() {
+    let mut tested = Tested::new(None);
+    let trained_on = "these are the images that the classifier was trained on";
+    let said = tested.refused(&settings(serde_json::json!({ "split": "train" })), &tested.id);
+    assert!(said.contains(&format!("id: {trained_on}")), "{said}");
+
+    // Of scores that learn from images held out of training, and of no others.
+    let validation = |score: &str, split: &str| {
+        settings(serde_json::json!({ "scores": [score], "validation_split": split }))
+    };
+    let said = tested.refused(&validation("react", "train"), &tested.id);
+    let expected = "`react` learns from ID images held out of training, and these are the training images";
+    assert!(said.contains(expected), "{said}");
+    let evaluation = |settings: &evaluate::Settings| {
+        let evaluation = pipeline::Evaluation {
+            settings,
+            id: &tested.id,
+            ood: &tested.ood,
+            ood_validation: None,
+        };
+        let mut refusals = Refusals::of("evaluate");
+        let detector = tested.detector.id.into();
+        evaluation
+            .check(&tested.bench.store, detector, &mut refusals)
+            .unwrap();
+        refusals.finish().map_err(|error| error.to_string())
+    };
+    assert_eq!(evaluation(&validation("react", "val")), Ok(()));
+    assert_eq!(
+        evaluation(&settings(serde_json::json!({ "scores": ["fdbd"] }))),
+        Ok(())
+    );
+
+    // A network that went on from another one was trained on the images of both.
+    let trained = |params: &detect::Params, initial: Option<Input>| {
+        let inputs = detect::Inputs {
+            initial,
+            ..detect::Inputs::default()
+        };
+        let spec = detect::ask(params, 7, inputs, &tested.id).spec(&tested.bench.store);
+        tested.bench.run(&spec.unwrap(), &Watch::new(usize::MAX)).unwrap()
+    };
+    let on_test = with(serde_json::json!({ "epochs": 1, "split": "test" }));
+    let mut tuned = on_test.clone();
+    let tune = serde_json::json!({ "epochs": 1, "batch_size": 10, "lr": 0.01 });
+    tuned.outlier = recipe("logitnorm", serde_json::json!({ "fine_tune": tune })).outlier;
+    let both = trained(&tuned, Some(tested.detector.id.into()));
+    tested.detector = both;
+    for split in ["test", "train"] {
+        let said = tested.refused(&settings(serde_json::json!({ "split": split })), &tested.id);
+        assert!(said.contains(&format!("id: {trained_on}")), "{split}: {said}");
+    }
+
+    // Nor are they OOD images, beside whatever ID set.
+    let near = tested.ood[1].clone();
+    tested.ood = vec![tested.id.clone()];
+    let said = tested.refused(&settings(serde_json::json!({ "ood_split": "test" })), &near);
+    assert!(said.contains(&format!("ood/set: {trained_on}")), "{said}");
 }

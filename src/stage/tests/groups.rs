@@ -2,7 +2,7 @@
 
 use dream_schema::Score;
 
-use super::evaluating::{Tested, settings};
+use super::evaluating::{Tested, seen, settings};
 use super::*;
 use crate::ood;
 
@@ -152,6 +152,72 @@ fn groups_of_what_is_not_there_are_refused() {
 
     let _folder = shifted(&mut tested, ["black", "snow"]);
     let said = tested.refused(&groups(serde_json::json!({ "drawn": "shifted" })), &tested.id);
+    assert!(
+        said.contains("classes that the classifier has not: snow"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_shifted_set_has_labels_of_the_classifier() {
+    let mut tested = Tested::new(None);
+    let flat = tempfile::tempdir().unwrap();
+    for file in files(&tested.folder(1).join("train/grey")) {
+        std::fs::copy(&file, flat.path().join(file.file_name().unwrap())).unwrap();
+    }
+    let store = &tested.bench.store;
+    let unlabelled = register_images(store, "flat", flat.path(), &Reading::default()).unwrap();
+    let groups = serde_json::json!({ "groups": { "flat": "shifted" }, "ood_splits": { "flat": "all" } });
+    tested.ood.push(unlabelled);
+    let said = tested.refused(&settings(groups), &tested.id);
+    assert!(
+        said.contains("ood/flat: the image set `flat` has no labels"),
+        "{said}"
+    );
+    tested.ood.pop();
+
+    // Activations that are there already are asked the same.
+    let _folder = shifted(&mut tested, ["white", "black"]);
+    let refused = |set: &ImageSource, matched: bool, group: &str| {
+        let store = &tested.bench.store;
+        let classifier = observe::Classifier::Run(tested.detector.id.into());
+        let looked_at = |set: &ImageSource, matched: bool| -> Input {
+            let params = observe::Params {
+                matched,
+                ..seen("test")
+            };
+            let spec = observe::ask(&params, &classifier, set).spec(store).unwrap();
+            tested
+                .bench
+                .run(&spec, &Watch::new(usize::MAX))
+                .unwrap()
+                .id
+                .into()
+        };
+        let name = set.name().to_owned();
+        let asked = settings(serde_json::json!({ "groups": { &name: group } })).params(None);
+        let observations = evaluate::Observations {
+            id: looked_at(&tested.id, false),
+            ood: vec![(name, looked_at(set, matched))],
+            train: None,
+            validation: None,
+            ood_validation: None,
+        };
+        let spec = evaluate::ask(&asked, &observations).spec(store);
+        spec.map(|_| ()).map_err(|error| error.to_string())
+    };
+    let drawn = &tested.ood[2];
+    assert_eq!(refused(drawn, true, "shifted"), Ok(()));
+    let said = refused(drawn, false, "shifted").unwrap_err();
+    assert!(said.contains("were not matched with these by name"), "{said}");
+    assert_eq!(refused(drawn, false, "near"), Ok(()));
+    let folder = pictures(4);
+    for split in ["train", "test"] {
+        let place = folder.path().join(split);
+        std::fs::rename(place.join("white"), place.join("snow")).unwrap();
+    }
+    let other = register_images(&tested.bench.store, "other", folder.path(), &Reading::default()).unwrap();
+    let said = refused(&other, false, "shifted").unwrap_err();
     assert!(
         said.contains("classes that the classifier has not: snow"),
         "{said}"

@@ -148,6 +148,89 @@ fn drawn_subsets_are_of_their_seed() {
 }
 
 #[test]
+fn a_draw_that_is_all_of_a_set_is_told() {
+    let tested = Tested::new(None);
+    // Beside 12 ID images 6 or 12 are drawn of 15 and 21.
+    let whole = |id_per_ood: u32, changes: serde_json::Value| {
+        let draws = serde_json::json!({ "repeats": 3, "id_per_ood": id_per_ood, "seed": 0 });
+        let mut asked = serde_json::json!({ "draws": draws });
+        for (key, value) in changes.as_object().unwrap() {
+            asked[key] = value.clone();
+        }
+        let settings = settings(asked);
+        let evaluation = pipeline::Evaluation {
+            settings: &settings,
+            id: &tested.id,
+            ood: &tested.ood,
+            ood_validation: None,
+        };
+        let detector = tested.detector.id.into();
+        let watch = Watch::new(usize::MAX);
+        let run = |ctx: &Context<'_>| evaluation.run(ctx, detector, &mut |_, _, _| Ok(()));
+        let run = tested.bench.with(&watch, run).unwrap();
+        let networks = compare::networks(&tested.bench.store, &[run.id]).unwrap();
+        let said = watch.said.lock().unwrap().join("\n");
+        let words = networks[0].say_drawn_whole();
+        assert_eq!(words.is_some(), said.contains("every draw from"), "{said}");
+        (Vec::from_iter(networks[0].drawn_whole.clone()), said, run)
+    };
+    let none = || serde_json::json!({});
+    assert!(whole(2, none()).0.is_empty());
+    // The test split has 12 images.
+    let (names, said, run) = whole(1, serde_json::json!({ "ood_splits": { "far": "test" } }));
+    assert_eq!(names, ["far"]);
+    assert!(
+        said.contains("every draw from `far` is all of its 12 images"),
+        "{said}"
+    );
+    let rows = metrics(&tested, &run);
+    assert_eq!(
+        value(&rows, "auroc_spread", Some("msp"), (None, Some("far"))),
+        Some(0.0)
+    );
+    // Without draws nothing is told.
+    let run = evaluated(&tested, &settings(serde_json::json!({ "ood_split": "test" })));
+    let networks = compare::networks(&tested.bench.store, &[run.id]).unwrap();
+    assert!(networks[0].drawn_whole.is_empty());
+}
+
+#[test]
+fn one_network_is_one_seed_whatever_its_sets_are_called() {
+    let mut tested = Tested::new(None);
+    let first = evaluated(&tested, &settings(serde_json::json!({})));
+    let again = register_images(
+        &tested.bench.store,
+        "again",
+        tested.folder(2),
+        &Reading::default(),
+    );
+    tested.ood[1] = again.unwrap();
+    let renamed = evaluated(&tested, &settings(serde_json::json!({})));
+    assert_ne!(first.id, renamed.id);
+    // Another seed, evaluated under the new name, is no seed of what stands in other columns either.
+    let params = with(serde_json::json!({ "epochs": 1 }));
+    let spec = detect::ask(&params, 8, detect::Inputs::default(), &tested.id).spec(&tested.bench.store);
+    let other = tested.bench.run(&spec.unwrap(), &Watch::new(usize::MAX)).unwrap();
+    tested.detector = other;
+    let seed = evaluated(&tested, &settings(serde_json::json!({})));
+
+    let store = &tested.bench.store;
+    let networks = compare::networks(store, &[first.id, renamed.id, seed.id]).unwrap();
+    let seeds: Vec<&[u64]> = networks.iter().map(|network| network.seeds.as_slice()).collect();
+    assert_eq!(seeds, [&[7][..], &[7, 8]]);
+    assert_ne!(networks[0].name, networks[1].name);
+    for metric in [MetricName::Auroc, MetricName::Accuracy] {
+        let table = Comparison::of(&networks, metric, &["msp".to_owned()], Spread::Sample);
+        for line in &table.lines {
+            let cells = line.cells.iter().flatten();
+            assert!(
+                cells.clone().count() > 0 && cells.clone().all(|cell| cell.values.len() == line.seeds.len())
+            );
+        }
+    }
+}
+
+#[test]
 fn metrics_that_were_not_asked_for_are_taken_of_the_scores() {
     let tested = Tested::new(None);
     let asked = evaluate::EXTRA_METRICS;

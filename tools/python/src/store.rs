@@ -241,10 +241,10 @@ impl Store {
         let runs = runs
             .iter()
             .map(|name| this.resolve(name))
-            .collect::<PyResult<_>>()?;
+            .collect::<PyResult<Vec<_>>>()?;
         let class = class_.map(|class| match class {
             ClassName::Number(number) => Ok(Class::Id(number)),
-            ClassName::Word(word) => ask::class(&store, Scope::Store, &word),
+            ClassName::Word(word) => ask::class(&store, Scope::Runs(&runs), &word),
         });
         let filter = Filter {
             runs,

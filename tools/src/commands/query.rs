@@ -53,7 +53,7 @@ impl Choice {
         let class = self
             .class
             .as_deref()
-            .map(|word| ask::class(&session.store, Scope::Store, word))
+            .map(|word| ask::class(&session.store, Scope::Runs(&runs), word))
             .transpose()?;
         Ok(Filter {
             runs,

@@ -550,7 +550,7 @@ fn filters_take_conditions() {
     filter.class = Some(Class::Name("it's".into()));
     let err = ask(&filter).unwrap_err();
     assert!(matches!(err, QueryError::UnknownClass { .. }), "{err}");
-    // A class that there is, of which the run has no rows.
+    // A class of the set that the run read, of which it has no rows.
     filter.class = Some(Class::Name("bee".into()));
     assert_eq!(count(&ask(&filter).unwrap()), 0);
     filter.class = Some(Class::Name("class 1".into()));

@@ -166,6 +166,12 @@ fn what_scores_learn_from_is_none_of_the_test_images() {
     let said = asked_of("gen", train, train, other).unwrap_err();
     assert!(said.contains("these are the training images"), "{said}");
     assert_eq!(asked_of("gen:top=1", train, train, other), Ok(()));
+    let said = asked_of("klm", train, train, other).unwrap_err();
+    assert!(said.contains("`klm` learns from ID images held out"), "{said}");
+    // Another file of the ID images, by its names, is none to learn from.
+    let again = of_logits(&bench, "id", "test", &[[5.0, 0.0], [3.0, 2.0]], &[0, 1]);
+    let said = asked(again, train, other).unwrap_err();
+    assert!(said.contains("could not be told apart"), "{said}");
     for (wrong, words) in [
         (asked(ood, train, other), "the training images once more"),
         (
@@ -231,15 +237,36 @@ fn sets_that_cannot_be_told_apart_or_scored_are_refused_first() {
     let none = serde_json::json!({});
     let said = evaluation(&bench, &["msp"], id, &[("set", again)], none.clone()).unwrap_err();
     assert!(said.contains("could not be told apart"), "{said}");
-    let other = of_logits(&bench, "set", "corrupted", &[[1.0, 0.0]], &[7]);
+    // Another split of the ID set is none of an OOD set, as where the network looked at it here.
+    let train = of_logits(&bench, "set", "train", &[[1.0, 0.0]], &[0]);
+    let said = evaluation(&bench, &["msp"], id, &[("set", train)], none.clone()).unwrap_err();
+    assert!(
+        said.contains("these are images of the ID set `set` too, of the split `train`"),
+        "{said}"
+    );
+    let other = of_logits(&bench, "corrupted", "test", &[[1.0, 0.0]], &[7]);
     // Its classes are another set's, unless it is said to be a shifted one.
-    evaluation(&bench, &["msp"], id, &[("set", other)], none).unwrap();
-    let shifted = serde_json::json!({ "set": "shifted" });
-    let said = evaluation(&bench, &["msp"], id, &[("set", other)], shifted).unwrap_err();
+    evaluation(&bench, &["msp"], id, &[("corrupted", other)], none.clone()).unwrap();
+    let shifted = serde_json::json!({ "corrupted": "shifted" });
+    let said = evaluation(&bench, &["msp"], id, &[("corrupted", other)], shifted.clone()).unwrap_err();
     assert!(
         said.contains("image 0 is of class 7, but there are 2 logits"),
         "{said}"
     );
+    let some = of_logits(&bench, "corrupted", "val", &[[1.0, 0.0], [0.0, 1.0]], &[1, -1]);
+    evaluation(&bench, &["msp"], id, &[("corrupted", some)], none.clone()).unwrap();
+    let said = evaluation(&bench, &["msp"], id, &[("corrupted", some)], shifted).unwrap_err();
+    assert!(said.contains("and image 1 has none"), "{said}");
+
+    // Sides that are swapped are told by their labels.
+    let outside = of_logits(&bench, "outside", "test", &[[1.0, 0.0]], &[-1]);
+    evaluation(&bench, &["msp"], id, &[("outside", outside)], none.clone()).unwrap();
+    let said = evaluation(&bench, &["msp"], outside, &[("set", id)], none.clone()).unwrap_err();
+    assert!(
+        said.contains("ood/set: ") && said.contains("seem to be swapped"),
+        "{said}"
+    );
+    evaluation(&bench, &["msp"], outside, &[("corrupted", some)], none).unwrap();
 }
 
 /// Logits that are surer of the first class by so much.
@@ -566,6 +593,11 @@ fn networks_of_one_name_are_seeds_of_one_method() {
     let twice = compare::networks(&bench.store, &[runs[0], run(of(0.7, "mine", 0))]).unwrap();
     assert_eq!(twice.len(), 2);
     assert_ne!(twice[0].name, twice[1].name);
+    // Nor is one file taken in as two seeds.
+    let again = compare::networks(&bench.store, &[runs[0], run(of(1.0, "mine", 7))]).unwrap();
+    let seeds: Vec<&[u64]> = again.iter().map(|of| of.seeds.as_slice()).collect();
+    assert_eq!(seeds, [&[0][..], &[7]]);
+    assert_ne!(again[0].name, again[1].name);
     // Activations of a set are of the network of the ID set, where both are said.
     let said = evaluation(
         &bench,

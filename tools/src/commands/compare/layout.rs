@@ -59,6 +59,9 @@ impl Layout {
             let (metric, names) = (heading(table.metric), names.join(", "));
             out!("{comment}{metric}: left out, since it is over other sets in some lines: {names}")?;
         }
+        for words in networks.iter().filter_map(Network::say_drawn_whole) {
+            out!("{comment}{words}")?;
+        }
         let convention = networks.first().map_or("", |network| network.convention.name());
         let side = match networks.iter().any(|network| network.full_spectrum) {
             true => format!("; {FULL_SPECTRUM}"),

@@ -128,6 +128,11 @@ impl Compare {
         compare::check(&session.store, &runs)?;
         let networks = compare::networks_with(&session.store, &runs, &self.metric)?;
         self.check_scores(&networks)?;
+        // A table of text says it itself.
+        if globals.format != Format::Table || self.over.is_some() || self.layout == Layout::OpenOod {
+            let said = networks.iter().filter_map(Network::say_drawn_whole);
+            said.for_each(|words| session.bars.say(&words));
+        }
         if let Some(over) = &self.over {
             return self.print_over(&session, &networks, over);
         }

@@ -1,8 +1,7 @@
 //! `dream evaluate --id-scores`: scores that another program took.
 
 use anyhow::{Result, bail};
-use dream_ood::stage::Input;
-use dream_ood::stage::evaluate::{Group, Groups, Observations, Settings};
+use dream_ood::stage::evaluate::{Observations, Settings};
 use dream_ood::stage::import;
 use dream_ood::store::Readable as _;
 use dream_schema::{RunId, Score};
@@ -47,7 +46,6 @@ impl Evaluate {
         let id = session.resolve(id)?;
         dataset(session, id)?;
         let (ood, groups) = named_sets(session, "--ood-scores", &self.imported.ood_scores, dataset)?;
-        refuse_swapped(session, id, &ood, &groups)?;
         let settings = Settings {
             scores: Vec::new(),
             where_possible: false,
@@ -79,29 +77,4 @@ fn dataset(session: &Session<'_>, run: RunId) -> Result<String> {
     bail!(Usage(format!(
         "run {run} is no import of scores, as `dream import scores` takes them in{others}"
     )))
-}
-
-/// Refuses OOD scores that stand in the place of ID scores: of images without a class, beside others of which
-/// all have one and which are not said to be of the ID classes.
-fn refuse_swapped(session: &Session<'_>, id: RunId, ood: &[(String, Input)], groups: &Groups) -> Result<()> {
-    let store = &session.store;
-    let labels = |run: RunId| -> Result<Vec<Option<i32>>> {
-        let rows = store.rows::<Score>(run, None)?;
-        Ok(rows.into_iter().map(|row| row.label).collect())
-    };
-    let first = store.row::<Score>(id, 0, 0)?;
-    // Most have a class: the others are read no further.
-    if first.is_none_or(|row| row.label.is_some()) || labels(id)?.iter().any(Option::is_some) {
-        return Ok(());
-    }
-    for (set, input) in ood {
-        let Input::Stored(run) = input else { continue };
-        if groups.get(set) != Some(&Group::Shifted) && labels(*run)?.iter().all(Option::is_some) {
-            bail!(Usage(format!(
-                "no image of --id-scores {id} has a class, and all of --ood-scores {run} (`{set}`) have one: \
-                 they seem to be swapped. Where they are not, import the latter again without its labels"
-            )));
-        }
-    }
-    Ok(())
 }
