@@ -64,6 +64,10 @@ pub(super) fn walk<T>(
     loop {
         let mut length = word(at)?;
         at += 4;
+        // Since version 0.15 of the format every message begins so.
+        if is_file && known.is_none() && length != CONTINUATION {
+            return Err(super::no_stream(&bulk.path));
+        }
         if length == CONTINUATION {
             length = word(at)?;
             at += 4;

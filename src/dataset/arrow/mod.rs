@@ -31,6 +31,19 @@ pub(super) fn open(path: &Path) -> Result<TableSet, DatasetError> {
     })
 }
 
+/// What is said of a file whose messages stand elsewhere than behind its head, where only its footer finds
+/// them.
+fn no_stream(path: &Path) -> DatasetError {
+    DatasetError::Foreign {
+        path: path.to_owned(),
+        what: "an Arrow file".to_owned(),
+        reason:
+            "its messages do not follow its head as those of a stream do, as in files of Polars: write it as \
+                 Parquet"
+                .to_owned(),
+    }
+}
+
 /// What is said of a file whose buffers are compressed, as Feather's are unless one asks otherwise.
 fn compressed(path: &Path) -> DatasetError {
     DatasetError::Foreign {

@@ -103,6 +103,15 @@ fn arrow_in_both_forms_with_names_and_columns_of_other_shapes() {
 fn arrow_that_is_not_whole_or_not_read_says_so() {
     let packed = read(&fixture("arrow/packed.feather")).unwrap_err().to_string();
     assert!(packed.contains("uncompressed"), "{packed}");
+    // As Polars begins a file: with a schema that no length stands before.
+    let dir = tempfile::tempdir().unwrap();
+    let polars = dir.path().join("set.arrow");
+    fs::write(&polars, b"ARROW1\0\0\x04\0\0\0\xf2\xff\xff\xff\x14\0\0\0").unwrap();
+    let said = read(&polars).unwrap_err().to_string();
+    assert!(
+        said.contains("as in files of Polars: write it as Parquet"),
+        "{said}"
+    );
     let dict = |without: &str| {
         let files: Vec<&str> = [
             "dict/dataset_dict.json",
