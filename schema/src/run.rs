@@ -65,6 +65,9 @@ words! {
         Finished = "finished",
         /// Given up with an error; asking for it again is another attempt.
         Failed = "failed",
+        /// What is left after rows of it were lost, anywhere among the others. Its stage cannot go on from
+        /// that: asked for again, it is made from the beginning.
+        Partial = "partial",
     }
 }
 
@@ -76,6 +79,7 @@ impl Status {
             Self::Running => "is running or was interrupted",
             Self::Finished => "is finished",
             Self::Failed => "has failed",
+            Self::Partial => "is partial, because rows of it were lost",
         }
     }
 }
@@ -159,6 +163,16 @@ pub struct Process {
     pub started: Option<u64>,
 }
 
+/// What a run was when it was finished, before rows of it were lost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Former {
+    /// BLAKE3 over all its rows, in hex.
+    pub digest: String,
+    /// What computed it, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
+}
+
 /// A run as the store keeps it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Run {
@@ -191,6 +205,45 @@ pub struct Run {
     pub process: Option<Process>,
     /// The error of a failed run, or words of the user.
     pub note: Option<String>,
+    /// What it was before rows of it were lost, until it is finished again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former: Option<Former>,
+}
+
+impl Run {
+    /// Returns the digest that its rows have when they are all there, where it is known.
+    pub fn result(&self) -> Option<&str> {
+        let former = || self.former.as_ref().map(|former| &former.digest);
+        self.digest.as_ref().or_else(former).map(String::as_str)
+    }
+
+    /// Returns the record of what is left of it, after rows of it were lost.
+    pub fn into_partial(self) -> Self {
+        let engine = self.engine.clone();
+        let former = self.digest.map(|digest| Former { digest, engine });
+        Self {
+            digest: None,
+            former: former.or(self.former),
+            process: None,
+            // That of a failed run is its error.
+            note: self.note.filter(|_| self.status != Status::Failed),
+            status: Status::Partial,
+            ..self
+        }
+    }
+
+    /// Returns the record of a partial run whose rows turned out to be all there.
+    pub fn into_restored(self) -> Self {
+        let Some(former) = self.former else { return self };
+        Self {
+            status: Status::Finished,
+            digest: Some(former.digest),
+            engine: former.engine,
+            former: None,
+            process: None,
+            ..self
+        }
+    }
 }
 
 #[cfg(test)]

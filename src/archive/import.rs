@@ -42,8 +42,8 @@ pub fn import(
     let records = chosen(place, named, cancelled)?;
     for record in records.values() {
         if let Ok(here) = store.run(record.run.id)
-            && here.status == Status::Finished
-            && here.digest != record.run.digest
+            && here.result().is_some()
+            && here.result() != record.run.result()
         {
             return Err(conflict(place, &here, &record.run));
         }
@@ -62,7 +62,7 @@ pub fn import(
 }
 
 fn conflict(place: &dyn Place, here: &Run, there: &Run) -> ArchiveError {
-    let word = |run: &Run| run.digest.clone().unwrap_or_default();
+    let word = |run: &Run| run.result().unwrap_or_default().to_owned();
     ArchiveError::Conflict {
         place: place.shown(),
         run: here.id,

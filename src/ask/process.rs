@@ -56,6 +56,8 @@ words! {
         Interrupted = "interrupted",
         /// Begun, and whether a process works on it cannot be seen from here.
         Unknown = "unknown",
+        /// What is left after rows of it were lost: asked for again, it is made from the beginning.
+        Partial = "partial",
     }
 }
 
@@ -65,6 +67,7 @@ impl State {
         match (run.status, run.process) {
             (Status::Finished, _) => Self::Finished,
             (Status::Failed, _) => Self::Failed,
+            (Status::Partial, _) => Self::Partial,
             (Status::Running, Some(process)) if run.host == host => {
                 // Where this process cannot see its own beginning, it sees no other's.
                 match (process.started, started(std::process::id())) {
@@ -88,6 +91,9 @@ impl State {
             Self::Interrupted => {
                 format!("interrupted ({pid}has ended; the same command goes on from there)")
             }
+            Self::Partial => {
+                "partial (rows of it were lost; the same command makes it from the beginning)".to_owned()
+            }
             Self::Unknown if run.process.is_none() => {
                 "running or interrupted (its process is not on record)".to_owned()
             }
@@ -103,7 +109,7 @@ impl State {
         match self {
             Self::Running => Some(true),
             Self::Interrupted => Some(false),
-            Self::Finished | Self::Failed | Self::Unknown => None,
+            Self::Finished | Self::Failed | Self::Unknown | Self::Partial => None,
         }
     }
 }
@@ -192,6 +198,7 @@ mod tests {
             host,
             process,
             note: None,
+            former: None,
         }
     }
 

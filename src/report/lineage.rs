@@ -25,7 +25,7 @@ pub struct RunNode {
     pub stage: String,
     /// The alias, when it has one.
     pub alias: Option<String>,
-    /// "finished", "running" or "failed".
+    /// "finished", "running", "failed" or "partial".
     pub status: String,
     /// Parameters as (name, value).
     pub parameters: Vec<(String, String)>,
@@ -229,7 +229,7 @@ fn status(status: &str) -> (&'static str, &'static str) {
     match status {
         "finished" => ("\u{25CF}", "good"),
         "running" => ("\u{25D0}", "open"),
-        "failed" => ("\u{2715}", "bad"),
+        "failed" | "partial" => ("\u{2715}", "bad"),
         _ => ("\u{25CB}", "open"),
     }
 }

@@ -5,7 +5,7 @@
 //! sets) and refuses what cannot be done; the question then becomes a [`RunSpec`]. `execute` reads nothing
 //! but that specification, as the store keeps it, so whatever decides a result is on record by construction.
 //! [`run`] puts the halves together: a finished run is returned at once, an interrupted one resumed, a new
-//! one executed. Numbers that change the speed and not the result (batch sizes of inference, threads) are no
+//! one, or one of which rows were lost, executed. Numbers that change the speed and not the result (batch sizes of inference, threads) are no
 //! parameters: they come with the [`Context`].
 
 mod arithmetic;
@@ -68,6 +68,8 @@ pub enum How {
     Known,
     /// An interrupted run was completed.
     Resumed,
+    /// Rows of the run had been lost; it was executed from the beginning.
+    Remade,
     /// The run was executed from the beginning.
     Executed,
 }
@@ -152,9 +154,10 @@ pub fn run_part(ctx: &Context<'_>, spec: &RunSpec, shard: imagine::Shard) -> Res
 /// If the specification is of another stage, or the store fails.
 pub fn parts_left(ctx: &Context<'_>, spec: &RunSpec, parts: u64) -> Result<Vec<imagine::Shard>, StageError> {
     divisible(spec)?;
-    match ctx.store.begin(spec, &ctx.stamp())? {
-        Begun::Finished(_) => Ok(Vec::new()),
-        Begun::Resumed(run) | Begun::New(run) => imagine::missing_parts(ctx.store, &run, parts),
+    let begun = begin(ctx, spec)?;
+    match begun.is_finished() {
+        true => Ok(Vec::new()),
+        false => imagine::missing_parts(ctx.store, &begun.into_run(), parts),
     }
 }
 
@@ -174,9 +177,10 @@ fn attempt(
     spec: &RunSpec,
     work: impl FnOnce(&Run) -> Result<bool, StageError>,
 ) -> Result<(Run, How), StageError> {
-    let (run, how) = match ctx.store.begin(spec, &ctx.stamp())? {
+    let (run, how) = match begin(ctx, spec)? {
         Begun::Finished(run) => return Ok((run, How::Known)),
         Begun::Resumed(run) => (run, How::Resumed),
+        Begun::Remade(run) => (run, How::Remade),
         Begun::New(run) => (run, How::Executed),
     };
     let result = work(&run);
@@ -191,6 +195,18 @@ fn attempt(
             Err(error)
         }
     }
+}
+
+/// Begins a run or takes it up again, and tells the user where what was left of it had to go.
+fn begin(ctx: &Context<'_>, spec: &RunSpec) -> Result<Begun, StageError> {
+    let begun = ctx.store.begin(spec, &ctx.stamp())?;
+    if let Begun::Remade(run) = &begun {
+        ctx.progress.note(&format!(
+            "rows of run {} were lost: what was left of it is removed, and it is made from the beginning",
+            run.id
+        ));
+    }
+    Ok(begun)
 }
 
 /// Returns the stage of a run, if this program has it in the version that the run was begun with.

@@ -5,7 +5,7 @@ use arrow::array::RecordBatch;
 use dream_schema::digest::Digest;
 use dream_schema::{Run, RunId, Table};
 
-use super::view::{View, Writer};
+use super::view::Writer;
 use super::write::{self, Place};
 #[cfg(doc)]
 use super::{Readable, StoreError};
@@ -40,7 +40,7 @@ impl Store {
     pub fn append(&self, run: RunId, table: Table) -> Result<Append<'_>> {
         let writer = self.write()?;
         runs::require_open(&writer.view(), run)?;
-        let empty = rows(&writer.view(), run)? == 0;
+        let empty = runs::rows(&writer.view(), run)? == 0;
         Ok(Append {
             store: self,
             run,
@@ -102,7 +102,7 @@ impl Append<'_> {
     /// Seals the run.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] if a row cannot be read back, or the disk's error.
+    /// As [`Store::finish`].
     pub fn finish(self, finished_at_micros: i64) -> Result<Run> {
         let writer = match self.writer {
             Some(writer) => writer,
@@ -110,7 +110,7 @@ impl Append<'_> {
         };
         let open = runs::require_open(&writer.view(), self.run)?;
         // Whatever else was put into the run meanwhile belongs to its digest.
-        let alone = rows(&writer.view(), self.run)? == self.rows;
+        let alone = runs::rows(&writer.view(), self.run)? == self.rows;
         repack::repack(&writer, self.run)?;
         let digest = match self.digest.filter(|_| alone) {
             Some(digest) => digest.finish(),
@@ -118,17 +118,4 @@ impl Append<'_> {
         };
         runs::seal(writer, open, digest, finished_at_micros)
     }
-}
-
-/// Returns the number of rows of a run.
-fn rows(view: &View<'_>, run: RunId) -> Result<u64> {
-    let mut rows = 0;
-    for table in Table::ALL {
-        let entries = view.entries(view.format.keys(table), Some(run), None)?;
-        rows += entries
-            .iter()
-            .map(|(_, entry)| u64::from(entry.rows))
-            .sum::<u64>();
-    }
-    Ok(rows)
 }

@@ -213,6 +213,19 @@ pub enum StoreError {
         /// The run.
         run: RunId,
     },
+    /// A run that was made once more is not what it was.
+    #[error(
+        "run {run}, made again, has the digest {actual}, and had {expected} before rows of it were lost; this \
+         other result is not kept"
+    )]
+    OtherResult {
+        /// The run.
+        run: RunId,
+        /// The digest that it had.
+        expected: String,
+        /// The digest of what was made.
+        actual: String,
+    },
     /// No run has that id, prefix or alias.
     #[error("no run is named `{name}`{}{}", too_short(.name), hint(.near))]
     UnknownRun {
@@ -442,7 +455,10 @@ impl HasKind for StoreError {
             | Self::InUse { .. } => Kind::Locked,
             Self::Io { source, .. } => HasKind::kind(source),
             Self::Redb { source, .. } => of_redb(source),
-            Self::Conflict { .. } | Self::InputChanged { .. } | Self::MergeConflict { .. } => Kind::Changed,
+            Self::Conflict { .. }
+            | Self::InputChanged { .. }
+            | Self::MergeConflict { .. }
+            | Self::OtherResult { .. } => Kind::Changed,
             Self::Width { .. }
             | Self::AmbiguousRun { .. }
             | Self::IsFolder { .. }

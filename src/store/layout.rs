@@ -6,7 +6,10 @@ use redb::TableDefinition;
 /// What stands under `magic` in `meta`.
 pub(super) const MAGIC: &str = "dream-ood store";
 /// The features (beyond the version) that this program knows.
-pub(super) const FEATURES: [&str; 0] = [];
+pub(super) const FEATURES: [&str; 1] = [PARTIAL];
+/// The feature of a store in which a run is partial. A program that does not know it would take what is left
+/// of the run for its beginning, go on from there, and finish it with rows missing.
+pub(super) const PARTIAL: &str = "partial runs";
 
 /// The key in `meta` of the names of the tables that the store has, with spaces between them.
 pub(super) const TABLES: &str = "tables";

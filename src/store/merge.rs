@@ -39,10 +39,12 @@ impl Store {
     /// Takes over the runs, rows, blobs, data sets and aliases of another store, all in one transaction. Rows
     /// of a run that is unfinished in both are united, so the shards of a run come together; it is not
     /// finished by this. A run that is finished on either side has the same rows on the other, or a part of
-    /// them.
+    /// them. What is left of a partial run makes way for one that is whole or was only interrupted; of two
+    /// that are partial the rows are united, and where nothing is missing any more the run is finished.
     ///
     /// # Errors
-    /// [`StoreError::MergeConflict`] if a finished run has another digest there, [`StoreError::Conflict`] if
+    /// [`StoreError::MergeConflict`] if a run that is, or was, finished has another digest there,
+    /// [`StoreError::Conflict`] if
     /// a row differs, [`StoreError::Finished`] if the other store has rows of a run that is finished here
     /// without them, [`StoreError::DatasetChanged`] if something else is registered here under a name of
     /// theirs, [`StoreError::UnknownDataset`] if a name that is to be changed is none of theirs. Nothing is
@@ -149,59 +151,109 @@ impl Merge<'_> {
 
     fn run(&mut self, theirs: &Run) -> Result<()> {
         let ours = runs::find(&self.writer.view(), theirs.id)?;
-        let conflict = |here: &Option<String>| StoreError::MergeConflict {
-            path: self.theirs.path.to_owned(),
-            run: theirs.id,
-            here: here.clone().unwrap_or_else(|| "none".to_owned()),
-            there: theirs.digest.clone().unwrap_or_else(|| "none".to_owned()),
-        };
-        let finished = |run: &Run| run.status == Status::Finished;
-        if let Some(ours) = &ours
-            && finished(ours)
-            && finished(theirs)
-        {
-            if ours.digest != theirs.digest {
-                return Err(conflict(&ours.digest));
-            }
-            return self.note(ours, theirs);
-        }
-        let put = repair::rows_of(&self.theirs, &self.writer, theirs.id)?;
         if let Some(ours) = &ours {
+            if let (Some(here), Some(there)) = (ours.result(), theirs.result())
+                && here != there
+            {
+                return Err(self.conflict(theirs, here));
+            }
+            if is(ours, Status::Finished) && is(theirs, Status::Finished) {
+                return self.note(ours, theirs);
+            }
             self.note(ours, theirs)?;
         }
         let record = match ours {
             None => {
+                self.rows(theirs.id)?;
                 self.merged.new_runs.push(theirs.id);
-                Some(theirs.clone())
+                theirs.clone()
             }
-            Some(ours) if finished(&ours) => {
+            Some(ours) if is(&ours, Status::Finished) => {
                 // It was whole: a row that it did not have shows that one of the two is wrong.
-                if put > 0 {
+                if self.rows(theirs.id)? > 0 {
                     return Err(StoreError::Finished { run: theirs.id });
                 }
-                None
+                return Ok(());
             }
             Some(ours) => {
-                if put > 0 {
+                let (rows, record) = self.unfinished(&ours, theirs)?;
+                if rows > 0 {
                     self.merged.grown_runs.push(theirs.id);
                 }
-                finished(theirs).then(|| Run {
-                    note: own_note(&ours).or(theirs.note.as_ref()).cloned(),
-                    ..theirs.clone()
-                })
+                record
             }
         };
-        self.merged.rows += put;
-        if let Some(record) = record {
-            if finished(&record) {
-                repack::repack(&self.writer, record.id)?;
-                if Some(runs::digest(&self.writer.view(), record.id)?) != record.digest {
-                    return Err(conflict(&None));
-                }
+        if is(&record, Status::Finished) {
+            repack::repack(&self.writer, record.id)?;
+            if Some(runs::digest(&self.writer.view(), record.id)?) != record.digest {
+                return Err(self.conflict(theirs, "none"));
             }
-            runs::write(&self.writer, &record)?;
         }
-        Ok(())
+        runs::write(&self.writer, &record)
+    }
+
+    /// Takes over the rows of a run that is not finished here; returns how many they are, and its record.
+    fn unfinished(&mut self, ours: &Run, theirs: &Run) -> Result<(u64, Run)> {
+        let run = theirs.id;
+        // What is known of the run on either side.
+        let known = |record: &Run| Run {
+            note: own_note(ours)
+                .or(own_note(theirs))
+                .or(record.note.as_ref())
+                .cloned(),
+            former: ours.former.clone().or(theirs.former.clone()),
+            ..record.clone()
+        };
+        match (ours.status, theirs.status) {
+            (_, Status::Finished) => {
+                // What is left here is not needed, and may be of an attempt with another result.
+                if is(ours, Status::Partial) {
+                    self.writer.remove_rows(run)?;
+                }
+                let note = own_note(ours).or(theirs.note.as_ref()).cloned();
+                Ok((
+                    self.rows(run)?,
+                    Run {
+                        note,
+                        ..theirs.clone()
+                    },
+                ))
+            }
+            (Status::Partial, _) => {
+                let put = self.rows(run)?;
+                let restored = known(ours).into_restored();
+                if restored.digest.is_some()
+                    && Some(runs::digest(&self.writer.view(), run)?) == restored.digest
+                {
+                    return Ok((put, restored));
+                }
+                if is(theirs, Status::Partial) || runs::rows(&self.theirs, run)? == 0 {
+                    return Ok((put, known(ours)));
+                }
+                self.writer.remove_rows(run)?;
+                repair::rows_of(&self.theirs, &self.writer, run)?;
+                Ok((put, known(theirs)))
+            }
+            // With gaps among them, the rows here would be no beginning any more.
+            (_, Status::Partial) => Ok((0, known(ours))),
+            _ => Ok((self.rows(run)?, known(ours))),
+        }
+    }
+
+    /// Takes over the rows that a run has there and not here; returns how many they are.
+    fn rows(&mut self, run: RunId) -> Result<u64> {
+        let put = repair::rows_of(&self.theirs, &self.writer, run)?;
+        self.merged.rows += put;
+        Ok(put)
+    }
+
+    fn conflict(&self, theirs: &Run, here: &str) -> StoreError {
+        StoreError::MergeConflict {
+            path: self.theirs.path.to_owned(),
+            run: theirs.id,
+            here: here.to_owned(),
+            there: theirs.result().unwrap_or("none").to_owned(),
+        }
     }
 
     /// Takes over the note of a run that is here, where it has none.
@@ -222,7 +274,11 @@ impl Merge<'_> {
     }
 }
 
+fn is(run: &Run, status: Status) -> bool {
+    run.status == status
+}
+
 /// The words of a user on a run. Those on a failed one are its error.
-fn own_note(run: &Run) -> Option<&String> {
+pub(super) fn own_note(run: &Run) -> Option<&String> {
     run.note.as_ref().filter(|_| run.status != Status::Failed)
 }

@@ -147,6 +147,23 @@ impl View<'_> {
         })
     }
 
+    /// Says whether the blocks of a strip have all rows of (run, part) from `first` to before `end`.
+    pub(super) fn has_rows(
+        &self,
+        strip: Strip,
+        place: (RunId, u32),
+        (first, end): (u64, u64),
+    ) -> Result<bool> {
+        let mut known = first;
+        for (key, entry) in self.overlapping(strip, place, (first, end))? {
+            let (_, _, begin) = layout::unkey(&key);
+            if begin <= known {
+                known = begin + u64::from(entry.rows);
+            }
+        }
+        Ok(known >= end)
+    }
+
     /// Returns the keys of the blocks of a strip that its index does not name.
     pub(super) fn strays(&self, strip: Strip) -> Result<Vec<Key>> {
         let name = strip.blocks_name();

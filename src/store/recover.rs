@@ -2,7 +2,9 @@
 //!
 //! The file is only read, without locks or repairs. First redb's trees are followed, from the last commit and
 //! from the one before; runs that cannot be reached so are looked for in the pages themselves
-//! ([`Salvage`]). Whatever is found, a finished run is saved as such only if its rows have its digest.
+//! ([`Salvage`]). Whatever is found, a finished run is saved as such only if its rows have its digest, and one
+//! that was not finished only if a commit has all that its index names. Of any other what is left is saved as
+//! a partial run.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -21,8 +23,8 @@ use super::salvage::Salvage;
 use super::view::{View, Writer};
 use super::write::{self, Group};
 use super::{
-    BlockInfo, Projection, Readable, Result, Store, StoreError, dataset, head, layout, names, repack, repair,
-    runs,
+    BlockInfo, Projection, Readable, Result, Store, StoreError, dataset, head, layout, names, partial,
+    repack, repair, runs,
 };
 use crate::error::{HasKind, Kind};
 
@@ -33,8 +35,8 @@ pub struct Recovered {
     pub whole: Vec<RunId>,
     /// Runs that were not finished, as far as they were.
     pub unfinished: Vec<RunId>,
-    /// Runs that are not whole: those of their rows that can be read are saved, so that asking again
-    /// completes them.
+    /// Runs that are not whole: those of their rows that can be read are saved. They are partial: asked for
+    /// again, they are made from the beginning.
     pub in_part: Vec<LostRun>,
     /// Number of aliases.
     pub aliases: u64,
@@ -84,13 +86,14 @@ impl Store {
         let mut recovery = Recovery {
             target: Store::create(&saved)?,
             runs: BTreeMap::new(),
+            records: BTreeMap::new(),
             recovered: Recovered::default(),
             complete: false,
         };
         for commit in [Commit::Last, Commit::OneBefore] {
             // What this commit does not give, the other or the pages may.
             match Store::open_commit(old, commit) {
-                Ok(source) => recovery.take(&source)?,
+                Ok(source) => recovery.take(&source, Source::Commit)?,
                 Err(error) if is_damage(&error) => {}
                 Err(error) => return Err(error),
             }
@@ -104,7 +107,7 @@ impl Store {
                 None => Salvage::scan(old)?,
             };
             let found = salvage.store(&folder.path().join("salvage.redb"))?;
-            recovery.take(&found)?;
+            recovery.take(&found, Source::Pages)?;
         }
         drop(pinned);
         let recovered = recovery.conclude()?;
@@ -149,6 +152,15 @@ fn workplace(new: &Path) -> Result<TempDir> {
     make().at(new)
 }
 
+/// Where a store comes from that something is saved from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// A commit: its indexes say what there was.
+    Commit,
+    /// The pages of the file, whatever names them: what is not found there is not missed.
+    Pages,
+}
+
 /// What became of a run so far.
 enum Outcome {
     Whole,
@@ -160,6 +172,8 @@ enum Outcome {
 struct Recovery {
     target: Store,
     runs: BTreeMap<RunId, Outcome>,
+    /// The records that were found first, of finished runs where there are such.
+    records: BTreeMap<RunId, Run>,
     recovered: Recovered,
     /// Whether a source gave all names.
     complete: bool,
@@ -173,7 +187,7 @@ impl Recovery {
     }
 
     /// Saves what a source has and is not saved yet.
-    fn take(&mut self, source: &Store) -> Result<()> {
+    fn take(&mut self, source: &Store, kind: Source) -> Result<()> {
         let Some(theirs) = self.read(source.view())? else {
             return Ok(());
         };
@@ -187,11 +201,15 @@ impl Recovery {
                 .push(format!("the record of run {id}: {reason}"));
         }
         for record in records {
-            let outcome = match self.runs.get(&record.id) {
-                Some(Outcome::Whole | Outcome::Unfinished) => continue,
-                Some(Outcome::InPart { .. }) | None => self.run(&theirs, &record)?,
+            if let Some(Outcome::Whole | Outcome::Unfinished) = self.runs.get(&record.id) {
+                continue;
+            }
+            let record = match self.records.get(&record.id) {
+                Some(known) if known.result().is_some() || record.result().is_none() => known.clone(),
+                _ => record,
             };
-            self.runs.insert(record.id, outcome);
+            self.runs.insert(record.id, self.run(&theirs, &record, kind)?);
+            self.records.insert(record.id, record);
         }
         for entry in self.read(dataset::all(&theirs))?.unwrap_or_default() {
             self.entry(&entry)?;
@@ -214,10 +232,9 @@ impl Recovery {
         }
     }
 
-    fn run(&self, theirs: &View<'_>, record: &Run) -> Result<Outcome> {
-        let reason = match self.whole(theirs, record) {
-            Ok(()) if record.status == Status::Finished => return Ok(Outcome::Whole),
-            Ok(()) => return Ok(Outcome::Unfinished),
+    fn run(&self, theirs: &View<'_>, record: &Run, kind: Source) -> Result<Outcome> {
+        let reason = match self.whole(theirs, record, kind) {
+            Ok(outcome) => return Ok(outcome),
             Err(error) if is_damage(&error) => reason(&error),
             Err(error) => return Err(error),
         };
@@ -230,58 +247,70 @@ impl Recovery {
                 Err(error) => return Err(error),
             };
             for info in infos {
-                match theirs.stretch(table, &info, &Projection::All) {
-                    Ok(rows) => put(theirs, &writer, table, &info, &rows)?,
+                // A row that differs from one of the same key is of another attempt.
+                let rows = theirs.stretch(table, &info, &Projection::All);
+                match rows.and_then(|rows| put(theirs, &writer, table, &info, &rows)) {
+                    Ok(()) => {}
                     Err(error) if is_damage(&error) => {}
                     Err(error) => return Err(error),
                 }
             }
         }
         repack::repack(&writer, record.id)?;
-        let mut rows = 0;
-        for table in Table::ALL {
-            let keys = writer.format.keys(table);
-            let entries = writer.view().entries(keys, Some(record.id), None)?;
-            rows += entries
-                .iter()
-                .map(|(_, entry)| u64::from(entry.rows))
-                .sum::<u64>();
-        }
-        let is_finished = record.status == Status::Finished;
-        let note = "not all of its rows could be recovered; asked for again, it is completed";
-        let record = Run {
-            status: if is_finished {
-                Status::Failed
-            } else {
-                record.status
-            },
-            digest: None,
-            note: is_finished.then(|| note.to_owned()).or(record.note.clone()),
-            ..record.clone()
+        // What one source lacks another may have had.
+        let restored = partial::restored(record);
+        let is_whole = match &restored.digest {
+            Some(digest) => runs::digest(&writer.view(), record.id)? == *digest,
+            None => false,
         };
-        runs::write(&writer, &record)?;
+        let outcome = match is_whole {
+            true => {
+                runs::write(&writer, &restored)?;
+                Outcome::Whole
+            }
+            false => {
+                runs::write(&writer, &record.clone().into_partial())?;
+                let rows = runs::rows(&writer.view(), record.id)?;
+                Outcome::InPart { rows, reason }
+            }
+        };
         writer.commit()?;
-        Ok(Outcome::InPart { rows, reason })
+        Ok(outcome)
     }
 
     /// Saves a run of which everything can be read.
-    fn whole(&self, theirs: &View<'_>, record: &Run) -> Result<()> {
+    fn whole(&self, theirs: &View<'_>, record: &Run, kind: Source) -> Result<Outcome> {
         let writer = self.target.write()?;
+        // Those of an earlier attempt are not all of its rows.
+        writer.remove_rows(record.id)?;
         repair::rows_of(theirs, &writer, record.id)?;
         repair::take_blobs(theirs, &writer, record.id)?;
         repack::repack(&writer, record.id)?;
-        if record.status == Status::Finished {
-            let digest = runs::digest(&writer.view(), record.id)?;
-            if record.digest.as_ref() != Some(&digest) {
-                return Err(StoreError::CorruptRecord {
-                    path: theirs.path.to_owned(),
-                    record: format!("run {}", record.id),
-                    reason: "its rows are not all there".to_owned(),
-                });
+        let restored = partial::restored(record);
+        let is_whole = match &restored.digest {
+            Some(digest) => runs::digest(&writer.view(), record.id)? == *digest,
+            None => {
+                record.status != Status::Partial
+                    && kind == Source::Commit
+                    && partial::is_closed(theirs, record.id)?
             }
+        };
+        if !is_whole {
+            return Err(StoreError::CorruptRecord {
+                path: theirs.path.to_owned(),
+                record: format!("run {}", record.id),
+                reason: match restored.digest {
+                    Some(_) => "its rows are not all there".to_owned(),
+                    None => "whether its rows are all there cannot be told".to_owned(),
+                },
+            });
         }
-        runs::write(&writer, record)?;
-        writer.commit()
+        runs::write(&writer, &restored)?;
+        writer.commit()?;
+        Ok(match restored.status {
+            Status::Finished => Outcome::Whole,
+            Status::Running | Status::Failed | Status::Partial => Outcome::Unfinished,
+        })
     }
 
     fn entry(&mut self, entry: &Dataset) -> Result<()> {

@@ -80,7 +80,7 @@ impl Store {
             }
         }
         for run in remove {
-            writer.remove(layout::RUNS, &run.0)?;
+            runs::remove(&writer, *run)?;
             writer.remove_rows(*run)?;
         }
         writer.commit()

@@ -3,21 +3,21 @@
 //! What cannot be read here is taken from another store that has it whole: rows of a finished run only where
 //! their digest is the run's, blobs only where their BLAKE3 is their address. Without another store only that
 //! is changed which costs no byte of what can still be read: names of what is not there, blobs that nothing
-//! names, and runs whose rows were lost, which are unfinished again, so that their stage makes these anew.
+//! names, and runs whose rows were lost, which are partial from then on, so that their stage makes them anew.
 //!
 //! Each run is one transaction: it is whole afterwards, or as it was.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::RecordBatch;
-use dream_schema::{Run, RunId, Status, Table};
+use dream_schema::{Run, RunId, RunInput, Status, Table};
 
 use super::face::{Readable, Viewed};
 use super::view::{View, Writer};
 use super::write::{self, Group};
 use super::{
     Place, Problem, ProblemKind, Projection, Result, Store, StoreError, Verification, blob, dataset, gc,
-    layout, names, repack, runs,
+    layout, merge, names, partial, repack, runs,
 };
 use crate::error::{HasKind, Kind};
 
@@ -53,7 +53,7 @@ pub enum Fix {
     },
     /// The record of a run came from the other store.
     Record(RunId),
-    /// A run whose rows were lost is unfinished: asked for again, it is completed.
+    /// A run of which rows were lost is partial: asked for again, it is made from the beginning.
     Reopened {
         /// The run.
         run: RunId,
@@ -87,6 +87,7 @@ impl Store {
             store: self,
             theirs: options.from.map(Viewed::view).transpose()?,
             dry_run: options.dry_run,
+            mended: BTreeMap::new(),
             repaired: Repaired::default(),
         };
         let wanted = |problem: &&Problem| match (options.run, &problem.place) {
@@ -95,7 +96,9 @@ impl Store {
             (Some(run), _) => problem.run() == Some(run),
         };
         let problems: Vec<&Problem> = report.problems.iter().filter(wanted).collect();
-        let in_rows = |problem: &&&Problem| matches!(problem.place, Place::Block(_) | Place::Run(_));
+        let in_rows = |problem: &&&Problem| {
+            matches!(problem.place, Place::Block(_) | Place::Run(_)) && problem.kind != ProblemKind::Input
+        };
         let runs: BTreeSet<RunId> = problems.iter().filter(in_rows).filter_map(|p| p.run()).collect();
         for run in runs {
             let of_run: Vec<&Problem> = problems.iter().filter(in_rows).copied().collect();
@@ -103,7 +106,10 @@ impl Store {
             repair.run(run, &of_run)?;
         }
         for problem in problems.iter().filter(|problem| !in_rows(problem)) {
-            repair.other(problem)?;
+            match (&problem.place, problem.kind) {
+                (Place::Run(run), ProblemKind::Input) => repair.inputs(*run, problem)?,
+                _ => repair.other(problem)?,
+            }
         }
         if options.run.is_none() {
             repair.free()?;
@@ -132,6 +138,8 @@ struct Repair<'a> {
     store: &'a Store,
     theirs: Option<View<'a>>,
     dry_run: bool,
+    /// Runs that came from the other store, with their digests.
+    mended: BTreeMap<RunId, Option<String>>,
     repaired: Repaired,
 }
 
@@ -157,66 +165,105 @@ impl Repair<'_> {
     }
 
     fn run(&mut self, run: RunId, problems: &[&Problem]) -> Result<()> {
-        // An input that is not as it was is a matter of that run.
-        let (inputs, rows): (Vec<&Problem>, Vec<&Problem>) = problems
-            .iter()
-            .partition(|problem| problem.kind == ProblemKind::Input);
-        for problem in inputs {
-            let why = "what it was made from is not here; its own rows are not touched by that";
-            self.repaired.left.push((problem.clone(), why.to_owned()));
-        }
-        if rows.is_empty() {
-            return Ok(());
-        }
         let fixed = match &self.theirs {
-            Some(theirs) => match self.take(theirs, run) {
-                Err(Left::Because(why)) => self.without(run, &rows).map_err(|left| match left {
+            Some(theirs) => match self.take(theirs, run, problems) {
+                Err(Left::Because(why)) => self.without(run, problems).map_err(|left| match left {
                     Left::Because(_) => Left::Because(why),
                     failed => failed,
                 }),
-                fixed => fixed,
+                Ok((fix, digest)) => {
+                    self.mended.insert(run, digest);
+                    Ok(fix)
+                }
+                Err(failed) => Err(failed),
             },
-            None => self.without(run, &rows),
+            None => self.without(run, problems),
         };
-        self.note(fixed, &rows)
+        self.note(fixed, problems)
     }
 
-    /// Takes what cannot be read of a run from the other store.
-    fn take(&self, theirs: &View<'_>, run: RunId) -> std::result::Result<Fix, Left> {
+    /// Looks whether what a run was made from is what it was, after runs were put right.
+    fn inputs(&mut self, run: RunId, problem: &Problem) -> Result<()> {
+        let ours = self.store.view()?;
+        let as_read = |input: &RunInput| -> Result<bool> {
+            let digest = match self.mended.get(&input.run) {
+                Some(digest) => digest.clone(),
+                None => runs::find(&ours, input.run)
+                    .ok()
+                    .flatten()
+                    .and_then(|run| run.digest),
+            };
+            Ok(digest.as_ref() == Some(&input.digest))
+        };
+        for input in runs::require(&ours, run)?.spec.inputs {
+            if !as_read(&input)? {
+                let why = "what it was made from is not here; its own rows are not touched by that";
+                self.repaired.left.push((problem.clone(), why.to_owned()));
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what cannot be read of a run from the other store; returns also its digest then.
+    fn take(
+        &self,
+        theirs: &View<'_>,
+        run: RunId,
+        problems: &[&Problem],
+    ) -> std::result::Result<(Fix, Option<String>), Left> {
         let because = |why: &str| Left::Because(format!("{}: {why}", theirs.path.display()));
         let Some(their_run) = runs::find(theirs, run)? else {
             return Err(because("the run is not there"));
         };
         let ours = self.store.view()?;
         let our_run = runs::find(&ours, run).ok().flatten();
-        let finished = |run: &Run| run.status == Status::Finished;
-        if let Some(our_run) = &our_run
-            && finished(our_run)
-            && our_run.digest != their_run.digest
-        {
+        let result = our_run.as_ref().and_then(Run::result);
+        if result.is_some() && their_run.result().is_some() && result != their_run.result() {
             return Err(because("the run has other rows there"));
         }
-        let record = match our_run.clone() {
-            Some(our_run) if finished(&our_run) || !finished(&their_run) => our_run,
-            _ => their_run,
+        let result = result.or(their_run.result()).map(str::to_owned);
+        let finished = |run: &&Run| run.status == Status::Finished;
+        let records = [our_run.as_ref(), Some(&their_run)].into_iter().flatten();
+        let known = |run: &&Run| run.result().is_some();
+        let whole = records.clone().find(finished).or(records.clone().find(known));
+        let whole = whole.or(records.clone().next());
+        let mut record = match (&result, whole) {
+            (Some(_), Some(record)) if finished(&record) => record.clone(),
+            (Some(_), Some(record)) => record.clone().into_restored(),
+            // Of a run that was never finished nothing says which rows belong to it.
+            (None, Some(record)) if record.status != Status::Partial => record.clone(),
+            _ => return Err(because("the run is not finished there")),
         };
+        if let Some(note) = our_run.as_ref().and_then(merge::own_note) {
+            record.note = Some(note.clone());
+        }
         let writer = self.store.write()?;
+        let is_partial = our_run.as_ref().is_some_and(|run| run.status == Status::Partial);
         let mut unread = 0;
-        if our_run.is_some() || runs::digest(&ours, run).ok() != record.digest || record.digest.is_none() {
-            readable_rows(&ours, &writer, run)?;
+        if our_run.is_some() || result.is_none() || runs::digest(&ours, run).ok() != result {
+            match is_partial && finished(&&their_run) {
+                true => writer.remove_rows(run)?,
+                false => drop(readable_rows(&ours, &writer, run)?),
+            }
             unread = rows_of(theirs, &writer, run)?;
             repack::repack(&writer, run)?;
         }
-        if finished(&record) && Some(runs::digest(&writer.view(), run)?) != record.digest {
+        let is_whole = match &result {
+            Some(result) => runs::digest(&writer.view(), run)? == *result,
+            None => their_run.status != Status::Partial && partial::has_all(&writer, run, problems)?,
+        };
+        if !is_whole {
             return Err(because("the run is not whole there"));
         }
         take_blobs(theirs, &writer, run)?;
         runs::write(&writer, &record)?;
         self.commit(writer)?;
-        Ok(match our_run {
+        let fix = match our_run {
             Some(_) => Fix::Rows { run, rows: unread },
             None => Fix::Record(run),
-        })
+        };
+        Ok((fix, record.digest))
     }
 
     /// Does what can be done for a run without another store.
@@ -224,25 +271,27 @@ impl Repair<'_> {
         let because = |why: &str| Err(Left::Because(why.to_owned()));
         let has = |kind| problems.iter().any(|problem| problem.kind == kind);
         let ours = self.store.view()?;
-        let Ok(Some(mut record)) = runs::find(&ours, run) else {
+        let Ok(Some(record)) = runs::find(&ours, run) else {
             return because("its record is needed, which another store may have");
         };
         if has(ProblemKind::Damaged) {
             return because("a sound copy is needed, from another store or by making the run again");
         }
+        let in_blocks = problems
+            .iter()
+            .any(|problem| matches!(problem.place, Place::Block(_)));
+        if record.status == Status::Partial && !in_blocks {
+            return because("asked for again, it is made from the beginning");
+        }
         let writer = self.store.write()?;
         let rows = readable_rows(&ours, &writer, run)?;
         repack::repack(&writer, run)?;
         let is_whole = Some(runs::digest(&writer.view(), run)?) == record.digest;
-        if record.status == Status::Finished && !is_whole {
-            record.status = Status::Failed;
-            record.digest = None;
-            record.note = Some("rows of it were lost; asked for again, it is completed".to_owned());
-            runs::write(&writer, &record)?;
+        if !is_whole {
+            runs::write(&writer, &record.into_partial())?;
         }
-        let kept = record.status == Status::Finished;
         self.commit(writer)?;
-        Ok(match kept {
+        Ok(match is_whole {
             true => Fix::Strays(run),
             false => Fix::Reopened { run, rows },
         })

@@ -8,7 +8,7 @@ use dream_schema::{Process, Run, RunId, RunSpec, Status, Table};
 
 use super::face::Viewed;
 use super::view::{View, Writer};
-use super::{Projection, Result, Store, StoreError, layout, repack};
+use super::{Projection, Result, Store, StoreError, layout, partial, repack};
 
 /// When and where a run is executed. The caller reads the clock and the machine's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub enum Begun {
     Finished(Run),
     /// The run was interrupted or had failed: what is missing remains to be done.
     Resumed(Run),
+    /// Rows of the run had been lost. What was left of them is removed, and all remains to be done.
+    Remade(Run),
     /// The run is new.
     New(Run),
 }
@@ -56,7 +58,7 @@ impl Begun {
     /// Returns the run, whatever became of it.
     pub fn into_run(self) -> Run {
         match self {
-            Begun::Finished(run) | Begun::Resumed(run) | Begun::New(run) => run,
+            Begun::Finished(run) | Begun::Resumed(run) | Begun::Remade(run) | Begun::New(run) => run,
         }
     }
 
@@ -67,7 +69,8 @@ impl Begun {
 }
 
 impl Store {
-    /// Begins the run that `spec` asks for, or takes it up again.
+    /// Begins the run that `spec` asks for, or takes it up again. What is left of a partial run is removed: a
+    /// stage goes on where the rows end, and here some are missing in the middle.
     ///
     /// # Errors
     /// [`StoreError::UnknownRun`] or [`StoreError::InputChanged`] if an input is not in the store, or not as
@@ -84,10 +87,14 @@ impl Store {
         let writer = self.write()?;
         let begun = match find(&writer.view(), id)? {
             Some(old) => {
+                let is_partial = old.status == Status::Partial;
+                if is_partial {
+                    writer.remove_rows(id)?;
+                }
                 let run = Run {
                     status: Status::Running,
                     finished_at: None,
-                    note: old.note.filter(|_| old.status == Status::Running),
+                    note: old.note.filter(|_| old.status != Status::Failed),
                     version: stamp.version.clone(),
                     device: stamp.device.clone(),
                     engine: stamp.engine.clone(),
@@ -96,7 +103,10 @@ impl Store {
                     ..old
                 };
                 write(&writer, &run)?;
-                Begun::Resumed(run)
+                match is_partial {
+                    true => Begun::Remade(run),
+                    false => Begun::Resumed(run),
+                }
             }
             None => {
                 self.check_inputs(&writer.view(), spec)?;
@@ -113,6 +123,7 @@ impl Store {
                     host: stamp.host.clone(),
                     process: stamp.process,
                     note: None,
+                    former: None,
                 };
                 write(&writer, &run)?;
                 Begun::New(run)
@@ -126,7 +137,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::UnknownRun`], [`StoreError::Finished`] if it is sealed already, [`StoreError::Corrupt`]
-    /// if a row cannot be read back.
+    /// if a row cannot be read back, [`StoreError::OtherResult`] if it was finished before rows of it were
+    /// lost, and these are not its rows; they are removed then.
     pub fn finish(&self, run: RunId, finished_at_micros: i64) -> Result<Run> {
         let writer = self.write()?;
         let open = require_open(&writer.view(), run)?;
@@ -213,11 +225,25 @@ pub(super) fn unite(known: &mut Vec<Run>, more: Vec<Run>) {
 
 /// Marks a run finished, with the digest of its rows, and commits.
 pub(super) fn seal(writer: Writer<'_>, open: Run, digest: String, finished_at_micros: i64) -> Result<Run> {
+    if let Some(former) = open.former.as_ref().filter(|former| former.digest != digest)
+        && !partial::may_differ(&writer.view(), &open)?
+    {
+        let error = StoreError::OtherResult {
+            run: open.id,
+            expected: former.digest.clone(),
+            actual: digest,
+        };
+        writer.remove_rows(open.id)?;
+        write(&writer, &open.into_partial())?;
+        writer.commit()?;
+        return Err(error);
+    }
     let sealed = Run {
         digest: Some(digest),
         status: Status::Finished,
         finished_at: Some(finished_at_micros),
         process: None,
+        former: None,
         ..open
     };
     write(&writer, &sealed)?;
@@ -318,13 +344,20 @@ pub(super) fn parse(path: &Path, id: RunId, json: &[u8]) -> Result<Run> {
             run.spec.id()
         )));
     }
-    Ok(run)
+    Ok(partial::as_meant(run))
 }
 
 /// Writes the record of a run.
 pub(super) fn write(writer: &Writer<'_>, run: &Run) -> Result<()> {
     let json = serde_json::to_vec(run)?;
-    writer.put(layout::RUNS, &run.id.0, json.as_slice())
+    writer.put(layout::RUNS, &run.id.0, json.as_slice())?;
+    partial::mark(writer, run.status == Status::Partial)
+}
+
+/// Removes the record of a run.
+pub(super) fn remove(writer: &Writer<'_>, run: RunId) -> Result<()> {
+    writer.remove(layout::RUNS, &run.0)?;
+    partial::mark(writer, false)
 }
 
 /// Returns a run that may still be written to.
@@ -334,6 +367,19 @@ pub(super) fn require_open(view: &View<'_>, run: RunId) -> Result<Run> {
         return Err(StoreError::Finished { run });
     }
     Ok(found)
+}
+
+/// Returns the number of rows of a run.
+pub(super) fn rows(view: &View<'_>, run: RunId) -> Result<u64> {
+    let mut rows = 0;
+    for table in Table::ALL {
+        let entries = view.entries(view.format.keys(table), Some(run), None)?;
+        rows += entries
+            .iter()
+            .map(|(_, entry)| u64::from(entry.rows))
+            .sum::<u64>();
+    }
+    Ok(rows)
 }
 
 /// Returns the digest over the rows of a run: tables in their order, rows by key.

@@ -93,7 +93,8 @@ impl Store {
         }
         let known = verifier.records();
         let known = verifier.or_pages(known)?.unwrap_or_default();
-        verifier.runs(&known);
+        let checked = verifier.runs(&known);
+        verifier.or_pages(checked)?;
         let checked = verifier.names(&known);
         verifier.or_pages(checked)?;
         let checked = verifier.blobs();
@@ -204,7 +205,8 @@ impl Verifier<'_> {
             }
             let stop = first.saturating_add(u64::from(entry.rows));
             end = Some((part, stop));
-            if !counts_rows && !self.are_known(strip, (run, part), (first, stop))? {
+            let keys = self.view.format.keys(strip.table);
+            if !counts_rows && !self.view.has_rows(keys, (run, part), (first, stop))? {
                 let unknown = "its rows have no narrow columns, so it is not read";
                 self.block(strip, &key, rows, ProblemKind::Stray, unknown);
             }
@@ -219,19 +221,6 @@ impl Verifier<'_> {
             self.block(strip, &key, None, ProblemKind::Stray, stray);
         }
         Ok(())
-    }
-
-    /// Says whether the strip that says which rows there are has all of these.
-    fn are_known(&self, strip: Strip, place: (RunId, u32), (first, end): (u64, u64)) -> Result<bool> {
-        let keys = self.view.format.keys(strip.table);
-        let mut known = first;
-        for (key, entry) in self.view.overlapping(keys, place, (first, end))? {
-            let (_, _, begin) = layout::unkey(&key);
-            if begin <= known {
-                known = begin + u64::from(entry.rows);
-            }
-        }
-        Ok(known >= end)
     }
 
     /// Reads all rows of a run in a table.
@@ -330,7 +319,7 @@ impl Verifier<'_> {
         Ok(known.into_iter().map(|run| (run.id, run)).collect())
     }
 
-    fn runs(&mut self, known: &BTreeMap<RunId, Run>) {
+    fn runs(&mut self, known: &BTreeMap<RunId, Run>) -> Result<()> {
         for (id, run) in known {
             for input in &run.spec.inputs {
                 if known.get(&input.run).and_then(|run| run.digest.as_ref()) != Some(&input.digest) {
@@ -342,6 +331,11 @@ impl Verifier<'_> {
                 }
             }
             let digest = self.digests.remove(id).unwrap_or_default().finish();
+            if run.status == Status::Partial {
+                let rows = runs::rows(&self.view, *id)?;
+                let reason = format!("rows of it were lost, {rows} are there");
+                self.problem(Place::Run(*id), ProblemKind::Missing, reason);
+            }
             if run.status == Status::Finished && run.digest.as_ref() != Some(&digest) {
                 let reason = format!(
                     "its rows have the digest {digest}, expected {}",
@@ -353,6 +347,7 @@ impl Verifier<'_> {
         for id in std::mem::take(&mut self.digests).into_keys() {
             self.problem(Place::Run(id), ProblemKind::Stray, "there are rows but no record");
         }
+        Ok(())
     }
 
     /// Checks aliases and what is registered.

@@ -12,6 +12,7 @@ mod import;
 mod mend;
 mod models;
 mod output;
+mod partial;
 mod pipeline;
 mod questions;
 mod sample;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::support::{bad, data, dream, folder, good, store};
 
 /// Runs a command whose answer is one JSON document, with an exit code.
-fn document(folder: &Path, code: i32, args: &[&str]) -> Value {
+pub fn document(folder: &Path, code: i32, args: &[&str]) -> Value {
     let output = dream(folder, &[&["--format", "json"], args].concat());
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{args:?}: {errors}");
@@ -17,7 +17,7 @@ fn document(folder: &Path, code: i32, args: &[&str]) -> Value {
 }
 
 /// Overwrites every place of the file that has `needle`.
-fn spoil(file: &Path, needle: &[u8]) {
+pub fn spoil(file: &Path, needle: &[u8]) {
     let mut bytes = std::fs::read(file).unwrap();
     let mut places: Vec<usize> = (0..bytes.len() - needle.len()).collect();
     places.retain(|place| bytes[*place] == needle[0] && bytes[*place..].starts_with(needle));

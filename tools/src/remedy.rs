@@ -85,6 +85,10 @@ remedies! {
     Recover: "`dream recover FILE -o NEW` saves every run that is whole";
     OtherOrRecover: "`--store FILE` names another store; if this was one, `dream recover FILE -o NEW` saves \
                      what is whole of it";
+    MakeAgain: "the command that made it makes it again, from the beginning; `dream repair --from FILE` or \
+                `dream merge FILE` takes it from a store that has it whole";
+    OtherResult: "`dream repair --from FILE` or `dream merge FILE` takes it from a store that has it whole, \
+                  `dream rm RUN --cascade` removes it with what was made from it, so that all is made anew";
     RemoveRun: "`dream rm RUN --yes` removes the run, so that it is made anew";
     Cascade: "`dream rm RUN --cascade` takes these too";
     MoveAlias: "`dream alias set NAME RUN --move` moves it, `dream alias rm NAME` frees it";
@@ -160,6 +164,10 @@ pub fn of_stage(error: &StageError) -> Option<Remedy> {
             status: Status::Running,
             ..
         } => Some(Remedy::IsItRunning),
+        StageError::InputUnfinished {
+            status: Status::Partial,
+            ..
+        } => Some(Remedy::MakeAgain),
         StageError::OtherHead(_) => Some(Remedy::NewHead),
         StageError::ScoreInput {
             role: Role::Train, ..
@@ -198,6 +206,7 @@ fn of_store(error: &StoreError) -> Option<Remedy> {
         StoreError::Truncated { .. } | StoreError::Damaged { .. } => Some(Remedy::Recover),
         StoreError::BadCopy { .. } => Some(Remedy::Verify),
         StoreError::Finished { .. } | StoreError::Conflict { .. } => Some(Remedy::RemoveRun),
+        StoreError::OtherResult { .. } => Some(Remedy::OtherResult),
         StoreError::InUse { .. } => Some(Remedy::Cascade),
         StoreError::AliasTaken { .. } => Some(Remedy::MoveAlias),
         StoreError::UnknownAlias { .. } => Some(Remedy::ListAliases),
@@ -237,6 +246,10 @@ fn of_archive(error: &ArchiveError) -> Option<Remedy> {
             status: Status::Running,
             ..
         } => Some(Remedy::IsItRunning),
+        ArchiveError::Unfinished {
+            status: Status::Partial,
+            ..
+        } => Some(Remedy::MakeAgain),
         ArchiveError::Denied { .. } | ArchiveError::NoBucket { .. } => Some(Remedy::Credentials),
         ArchiveError::Exchange(error) => of_exchange(error),
         ArchiveError::Store(error) => of_store(error),

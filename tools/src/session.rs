@@ -293,7 +293,12 @@ impl<'a> Session<'a> {
             (How::Known, _) => "already in the store".to_owned(),
             (How::Resumed, Status::Finished) => format!("resumed and finished in {seconds}"),
             (How::Executed, Status::Finished) => format!("done in {seconds}"),
-            (How::Resumed | How::Executed, _) => format!("part done in {seconds}, the run is unfinished"),
+            (How::Remade, Status::Finished) => {
+                format!("made from the beginning in {seconds}: rows of it had been lost")
+            }
+            (How::Resumed | How::Remade | How::Executed, _) => {
+                format!("part done in {seconds}, the run is unfinished")
+            }
         };
         self.bars.say(&format!("{:>10} {} {how}", run.spec.stage, run.id));
     }

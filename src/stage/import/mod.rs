@@ -39,7 +39,7 @@ use self::vectors::VectorFile;
 use super::{Context, Known, Refusals, Role, StageError, embed, input, observe};
 use crate::exchange::ExchangeError;
 use crate::file_digest::file_digest;
-use crate::store::{Append, Begun, Readable, Store};
+use crate::store::{Append, Readable, Store};
 
 /// Name under which imports stand among the stages.
 pub const NAME: &str = "import";
@@ -256,7 +256,7 @@ fn put_pieces<'a>(
         let (_, rows) = match &mut put {
             Some(put) => put,
             None => {
-                let run = ctx.store.begin(spec, &ctx.stamp())?.into_run().id;
+                let run = super::begin(ctx, spec)?.into_run().id;
                 put.insert((run, ctx.store.append(run, table)?))
             }
         };
@@ -280,10 +280,11 @@ fn store(
     put: impl FnOnce(RunId) -> Result<(), StageError>,
 ) -> Result<Run, StageError> {
     tell(ctx, question, told);
-    let run = match ctx.store.begin(spec, &ctx.stamp())? {
-        Begun::Finished(run) => return Ok(run),
-        Begun::Resumed(run) | Begun::New(run) => run,
-    };
+    let begun = super::begin(ctx, spec)?;
+    if begun.is_finished() {
+        return Ok(begun.into_run());
+    }
+    let run = begun.into_run();
     put(run.id)?;
     Ok(ctx.store.finish(run.id, (ctx.now)())?)
 }

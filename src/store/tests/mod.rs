@@ -12,6 +12,7 @@ mod measure;
 mod mend;
 mod names;
 mod older;
+mod partial;
 mod random;
 mod rows;
 mod runs;

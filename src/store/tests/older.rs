@@ -135,8 +135,8 @@ fn a_table_that_is_lost_does_not_read_as_empty() {
     assert!(problems.iter().any(named), "{problems:?}");
     let saved = directory.path().join("saved.redb");
     let recovered = Store::recover(&path, &saved).unwrap();
-    assert_eq!(recovered.unfinished, [run]);
-    // The pages of a table that was dropped may hold it still.
+    // The pages of a table that was dropped may hold it still, and nobody knows whether all of it.
+    assert_eq!((recovered.unfinished.len(), recovered.in_part[0].run), (0, run));
     let saved = Store::open(&saved).unwrap();
     assert_eq!(saved.rows::<Score>(run, None).unwrap(), [fixture::score()]);
 }

@@ -119,6 +119,7 @@ pub fn pipeline(
             let how = match how {
                 How::Known => "in the store already".to_owned(),
                 How::Resumed => format!("resumed, {:.1} s", since.elapsed().as_secs_f64()),
+                How::Remade => format!("made again, {:.1} s", since.elapsed().as_secs_f64()),
                 How::Executed => format!("{:.1} s", since.elapsed().as_secs_f64()),
             };
             let alias = preset.alias(seed, part);

@@ -20,13 +20,14 @@ use crate::session::{Session, Usage};
 /// Lists the runs, oldest first.
 ///
 /// A run that is not finished is `running` if its process is alive, `interrupted` if it has ended (the same
-/// command goes on from there), `unknown` if it is on another machine.
+/// command goes on from there), `unknown` if it is on another machine, `partial` if rows of it were lost (the
+/// same command makes it from the beginning).
 #[derive(Debug, clap::Args)]
 pub struct Ls {
     /// Only runs of this stage
     #[arg(long)]
     stage: Option<String>,
-    /// Only runs of this status: running, interrupted, unknown, finished or failed
+    /// Only runs of this status: running, interrupted, unknown, finished, failed or partial
     #[arg(long)]
     status: Option<String>,
 }

@@ -9,13 +9,14 @@ use serde_json::json;
 use super::Verdict;
 use crate::globals::Globals;
 use crate::output;
+use crate::remedy::Remedy;
 use crate::session::Usage;
 
 /// Saves every run that is whole of a damaged or cut store to a new one.
 ///
-/// Nothing is written to the old file. A finished run is saved as such only if its rows have its digest; of
-/// one that is not whole, what can be read is saved as an unfinished run, which its command completes. Exit
-/// code 1 if something is not whole.
+/// Nothing is written to the old file. A finished run is saved as such only if its rows have its digest. Of one
+/// that is not whole, what can be read is saved as a partial run: its command makes it from the beginning, and
+/// `merge` or `repair --from` takes it from a store that has it whole. Exit code 1 if something is not whole.
 #[derive(Debug, clap::Args)]
 pub struct Recover {
     /// The damaged store
@@ -70,6 +71,9 @@ impl Recover {
         }
         for lost in &recovered.lost {
             out!("lost: {lost}")?;
+        }
+        if !recovered.in_part.is_empty() {
+            out!("what is not whole is partial: {}", Remedy::MakeAgain.text())?;
         }
         out!(
             "{} holds {} whole runs, {} unfinished, {} in part, {} aliases, {} data sets and models; {} is \

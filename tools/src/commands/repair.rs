@@ -20,8 +20,8 @@ use crate::session;
 /// Shows what would be done; does it only with --yes. What cannot be read is taken from another store that
 /// has it whole (--from); `reproduce RUN --repair` makes it again. Without either, only that is changed which
 /// costs nothing that can still be read: names of runs that are not there, bytes that nothing names, and runs
-/// whose rows were lost, which can then be resumed. Exit code 1 if something is left, or nothing was done
-/// yet.
+/// whose rows were lost, which are partial then: their commands make them from the beginning. Exit code 1 if
+/// something is left, or nothing was done yet.
 #[derive(Debug, clap::Args)]
 pub struct Repair {
     /// Another store, which has sound copies
@@ -95,8 +95,8 @@ pub fn in_words(fix: &Fix) -> String {
         Fix::Rows { run, rows } => format!("run {run}: {rows} rows come from a sound copy"),
         Fix::Record(run) => format!("run {run}: its record comes from the other store"),
         Fix::Reopened { run, rows } => format!(
-            "run {run}: rows are lost, {rows} are there; it is unfinished again, and the command that made \
-             it completes it"
+            "run {run}: rows are lost, {rows} are there; it is partial, and the command that made it makes \
+             it from the beginning"
         ),
         Fix::Strays(run) => {
             format!("run {run}: blocks that nothing names are removed; it is whole without them")

@@ -122,6 +122,8 @@ fn print(session: &Session<'_>, run: &Run) -> Result<()> {
         rows.push(["alias".to_owned(), own.join(", ")]);
     }
     rows.extend(run.digest.clone().map(|d| ["digest".to_owned(), d]));
+    let former = run.former.clone();
+    rows.extend(former.map(|former| ["former digest".to_owned(), former.digest]));
     rows.extend(run.note.clone().map(|n| ["note".to_owned(), n]));
     for input in &spec.inputs {
         let stage = session

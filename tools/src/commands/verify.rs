@@ -75,6 +75,7 @@ fn remedy(problem: &Problem) -> Remedy {
         (Place::Alias(_), _) | (Place::Block(_), ProblemKind::Stray) => Remedy::Repair,
         (Place::Run(_), ProblemKind::Stray) => Remedy::FreeRows,
         (Place::Run(_), ProblemKind::Input) => Remedy::MergeInput,
+        (Place::Run(_), ProblemKind::Missing) => Remedy::MakeAgain,
         (Place::Block(_) | Place::Run(_) | Place::Blob { .. } | Place::Dataset(_), _) => Remedy::RepairFrom,
     }
 }

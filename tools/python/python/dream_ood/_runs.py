@@ -28,7 +28,7 @@ class Run:
 
     id: str
     stage: str
-    #: `running` (or interrupted), `finished` or `failed`.
+    #: `running` (or interrupted), `finished`, `failed`, or `partial`: rows of it were lost.
     status: str
     aliases: tuple[str, ...]
     params: dict[str, Any]
