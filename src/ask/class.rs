@@ -19,9 +19,9 @@ pub enum Scope<'a> {
 }
 
 /// Returns the class that a word means. A name comes before a number: class 3 may be called `0`. In a lineage
-/// a class is known by its number; where the run has come without its class embeddings a number is taken as it
-/// is. Of several runs a class is known by its name, where it has one, and a word that is no class is for the
-/// question to refuse.
+/// a class is known by its number; where the run has come without its class embeddings a number is taken as
+/// it is. Of several runs a class is known by its name, where it has one, and a word that is no class is
+/// for the question to refuse.
 ///
 /// # Errors
 /// [`AskError::UnknownClass`] for a word that is no class of a lineage.

@@ -5,8 +5,8 @@
 //! sets) and refuses what cannot be done; the question then becomes a [`RunSpec`]. `execute` reads nothing
 //! but that specification, as the store keeps it, so whatever decides a result is on record by construction.
 //! [`run`] puts the halves together: a finished run is returned at once, an interrupted one resumed, a new
-//! one, or one of which rows were lost, executed. Numbers that change the speed and not the result (batch sizes of inference, threads) are no
-//! parameters: they come with the [`Context`].
+//! one, or one of which rows were lost, executed. Numbers that change the speed and not the result (batch
+//! sizes of inference, threads) are no parameters: they come with the [`Context`].
 
 mod arithmetic;
 pub mod classes;

@@ -215,8 +215,8 @@ pub enum StoreError {
     },
     /// A run that was made once more is not what it was.
     #[error(
-        "run {run}, made again, has the digest {actual}, and had {expected} before rows of it were lost; this \
-         other result is not kept"
+        "run {run}, made again, has the digest {actual}, and had {expected} before rows of it were lost; \
+         this other result is not kept"
     )]
     OtherResult {
         /// The run.

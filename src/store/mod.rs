@@ -74,9 +74,9 @@
 //! # Runs
 //!
 //! A run is named by what it asks for. [`Store::begin`] returns a finished one as it is, takes an interrupted
-//! or failed one up again, begins a partial one anew (`partial.rs`), or enters a new one. Rows are put in any order; the same row twice is harmless,
-//! another row under the same key is [`StoreError::Conflict`]. [`Store::finish`] seals the run with a digest
-//! over all its rows, and it never changes again.
+//! or failed one up again, begins a partial one anew (`partial.rs`), or enters a new one. Rows are put in
+//! any order; the same row twice is harmless, another row under the same key is [`StoreError::Conflict`].
+//! [`Store::finish`] seals the run with a digest over all its rows, and it never changes again.
 
 mod ahead;
 mod append;

@@ -1,10 +1,10 @@
 //! Partial runs: what is left after rows were lost.
 //!
-//! A stage goes on from where the rows of an interrupted run end. Of a run that was recovered from a damaged file
-//! rows are missing anywhere, and no stage could tell. Such a run is [`Status::Partial`]: its rows can be read,
-//! and when it is asked for again they are removed first. What it was before stays on record
-//! ([`Former`](dream_schema::Former)), so that another result is refused. Older programs know nothing of
-//! this; a feature in `meta` keeps them from such a store while there is a partial run in it.
+//! A stage goes on from where the rows of an interrupted run end. Of a run that was recovered from a
+//! damaged file rows are missing anywhere, and no stage could tell. Such a run is [`Status::Partial`]: its
+//! rows can be read, and when it is asked for again they are removed first. What it was before stays on
+//! record ([`Former`](dream_schema::Former)), so that another result is refused. Older programs know
+//! nothing of this; a feature in `meta` keeps them from such a store while there is a partial run in it.
 
 use dream_schema::{Run, RunId, Status, Table};
 
@@ -64,8 +64,8 @@ pub(super) fn restored(record: &Run) -> Run {
     }
 }
 
-/// Says whether blocks and indexes of a run that is not finished name the same rows. Its digest would tell of a
-/// finished one.
+/// Says whether blocks and indexes of a run that is not finished name the same rows. Its digest would tell
+/// of a finished one.
 pub(super) fn is_closed(view: &View<'_>, run: RunId) -> Result<bool> {
     for table in Table::ALL {
         let rows = |strip| -> Result<u64> {

@@ -2,9 +2,9 @@
 //!
 //! The file is only read, without locks or repairs. First redb's trees are followed, from the last commit and
 //! from the one before; runs that cannot be reached so are looked for in the pages themselves
-//! ([`Salvage`]). Whatever is found, a finished run is saved as such only if its rows have its digest, and one
-//! that was not finished only if a commit has all that its index names. Of any other what is left is saved as
-//! a partial run.
+//! ([`Salvage`]). Whatever is found, a finished run is saved as such only if its rows have its digest, and
+//! one that was not finished only if a commit has all that its index names. Of any other what is left is
+//! saved as a partial run.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -1,4 +1,5 @@
-//! Whether labels bear out what sets are given as: the ID set, OOD sets, sets of the ID classes under a shift.
+//! Whether labels bear out what sets are given as: the ID set, OOD sets, sets of the ID classes under a
+//! shift.
 
 use super::group::{self, Groups};
 use super::parts::Parts;
@@ -64,8 +65,8 @@ pub(super) fn check(sets: &[(Role, Parts)], groups: &Groups, refusals: &mut Refu
     }
     for (role, parts) in sets {
         if role.set_name().is_some() && !is_shifted(groups, role) && parts.unlabelled.is_none() {
-            let found = "all of its images have a class, and no image of the ID set has one: the two seem to be \
-                         swapped. Where they are not, this set is to be imported without its labels";
+            let found = "all of its images have a class, and no image of the ID set has one: the two seem \
+                         to be swapped. Where they are not, this set is to be imported without its labels";
             refusals.refuse(role, found);
         }
     }

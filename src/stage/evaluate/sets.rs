@@ -10,8 +10,8 @@ use super::{NamedNetwork, given, held_out, labels};
 use crate::stage::{ImageSource, Known, Refusals, Role, Source as _, StageError, detect, import, observe};
 use crate::store::{Readable as _, Store};
 
-/// Refuses activations of another classifier than the first ones, of a set that is there already, of images to
-/// test on that the classifier was trained on, and of a shifted set without the classifier's classes.
+/// Refuses activations of another classifier than the first ones, of a set that is there already, of images
+/// to test on that the classifier was trained on, and of a shifted set without the classifier's classes.
 pub(super) fn check(
     store: &Store,
     role: &Role,

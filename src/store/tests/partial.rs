@@ -182,7 +182,8 @@ fn a_partial_run_is_completed_by_any_store_that_has_it_whole() {
         let t = broken();
         assert_eq!(repair(&t.store, Some(&other.store)).left, []);
         is_whole(&t.store);
-        // Of two that lack the same, both stay what they are; and a whole one gets nothing from a partial one.
+        // Of two that lack the same, both stay what they are; and a whole one gets nothing from a partial
+        // one.
         let (t, other) = (broken(), broken());
         t.store.merge(&other.store, &options).unwrap();
         assert_eq!(t.store.run(id).unwrap().status, Status::Partial);

@@ -35,8 +35,8 @@ pub struct Export {
     output: Option<PathBuf>,
     /// Writes finished runs, all of them or those that --run names with what they came from, to a folder or
     /// bucket (s3://, gs://, az://), as table=NAME/run_id=ID/class=N/rows.parquet: DuckDB, pandas, Polars,
-    /// Spark and Hugging Face read it, and `dream import --from` takes the runs in again. Of runs that are there already,
-    /// files that are missing are written again, and aliases and notes that have changed
+    /// Spark and Hugging Face read it, and `dream import --from` takes the runs in again. Of runs that are
+    /// there already, files that are missing are written again, and aliases and notes that have changed
     #[arg(long, value_name = "PLACE",
           conflicts_with_all = ["what", "output", "class", "stage", "epoch", "force"])]
     to: Option<String>,

@@ -14,9 +14,10 @@ use crate::session::Usage;
 
 /// Saves every run that is whole of a damaged or cut store to a new one.
 ///
-/// Nothing is written to the old file. A finished run is saved as such only if its rows have its digest. Of one
-/// that is not whole, what can be read is saved as a partial run: its command makes it from the beginning, and
-/// `merge` or `repair --from` takes it from a store that has it whole. Exit code 1 if something is not whole.
+/// Nothing is written to the old file. A finished run is saved as such only if its rows have its digest. Of
+/// one that is not whole, what can be read is saved as a partial run: its command makes it from the
+/// beginning, and `merge` or `repair --from` takes it from a store that has it whole. Exit code 1 if
+/// something is not whole.
 #[derive(Debug, clap::Args)]
 pub struct Recover {
     /// The damaged store
