@@ -224,9 +224,9 @@ class Store:
         """Writes finished runs, all of them or those named with what they came from, as Parquet files
         `table=NAME/run_id=ID/class=N/rows.parquet` below a folder: DuckDB, pandas, Polars, Spark and
         Hugging Face's `load_dataset` read it, and `dream import --from` takes the runs in again. Runs that
-are there are not         written again. Returns how many runs and rows were written, and how many runs were
-there. In a build         with the cargo feature `cloud` (`maturin build --features cloud`) the folder may
-be that of a bucket:         `s3://`, `gs://` or `az://`, with credentials from the environment.
+        are there are not written again. Returns how many runs and rows were written, and how many runs were
+        there. In a build with the cargo feature `cloud` (`maturin build --features cloud`) the folder may be
+        that of a bucket: `s3://`, `gs://` or `az://`, with credentials from the environment.
         """
         return self._native.export(os.fspath(folder), _ids(run))
 
