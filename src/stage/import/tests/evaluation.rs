@@ -593,8 +593,22 @@ fn networks_of_one_name_are_seeds_of_one_method() {
     let twice = compare::networks(&bench.store, &[runs[0], run(of(0.7, "mine", 0))]).unwrap();
     assert_eq!(twice.len(), 2);
     assert_ne!(twice[0].name, twice[1].name);
-    // Nor is one file taken in as two seeds.
-    let again = compare::networks(&bench.store, &[runs[0], run(of(1.0, "mine", 7))]).unwrap();
+    // Nor are ID images of one file taken in as those of two seeds, whatever stands beside them.
+    let network = Some(NetworkOf {
+        name: "mine",
+        seed: 7,
+    });
+    let near_of_seed = of_network(
+        &bench,
+        "near",
+        "test",
+        &sure(&[0.1, 0.2, 0.3, 0.4]),
+        &[-1; 4],
+        network,
+    );
+    let again = run((of(1.0, "mine", 7).0, near_of_seed));
+    assert_ne!(again, runs[0]);
+    let again = compare::networks(&bench.store, &[runs[0], again]).unwrap();
     let seeds: Vec<&[u64]> = again.iter().map(|of| of.seeds.as_slice()).collect();
     assert_eq!(seeds, [&[0][..], &[7]]);
     assert_ne!(again[0].name, again[1].name);
