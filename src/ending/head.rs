@@ -27,6 +27,7 @@ impl Ending {
     }
 
     /// Reads the head, with columns in the Arrow types of whoever wrote the file, as far as they are known.
+    #[cfg(feature = "sql")]
     pub(crate) fn head_as_written(&self) -> Result<ArrowReaderMetadata> {
         let head = self.head()?;
         let metadata = head.metadata().clone();
