@@ -44,16 +44,10 @@ pub(super) fn unused(
     candidates: &[Candidate<'_>],
     channels: usize,
 ) -> Vec<String> {
-    let of_another = |entry: &Entry| {
-        let others = candidates.iter().filter(|other| other.path != chosen.path);
-        let mut below =
-            others.filter(|other| entry.container == other.container && entry.name.starts_with(other.prefix));
-        below.any(|other| other.prefix.len() > chosen.prefix.len() || !entry.name.starts_with(chosen.prefix))
-    };
     let is_left = |entry: &&Entry| {
         entry.container == chosen.container
             && is_parameter(entry)
-            && !of_another(entry)
+            && !chosen.is_of_another(entry, candidates)
             && !used.iter().any(|used| std::ptr::eq(*used, *entry))
     };
     let left = entries.iter().filter(is_left).collect::<Vec<_>>();

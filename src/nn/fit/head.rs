@@ -84,20 +84,10 @@ fn heads<'f>(
     candidates: &[Candidate<'f>],
     features: usize,
 ) -> Vec<Head<'f>> {
-    let of_another = |entry: &Entry| {
-        let others = candidates.iter().filter(|other| other.path != chosen.path);
-        let below = |other: &Candidate<'_>| {
-            entry.container == other.container && entry.name.starts_with(other.prefix)
-        };
-        let own = entry.container == chosen.container && entry.name.starts_with(chosen.prefix);
-        others
-            .into_iter()
-            .any(|other| below(other) && !(own && other.prefix.len() < chosen.prefix.len()))
-    };
     let head = |weight: &'f Entry| {
         let stem = weight.name.strip_suffix(".weight")?;
         let is_matrix = matches!(weight.shape.as_slice(), &[_, width] if width == features);
-        if !is_matrix || weight.name.ends_with(COUNTER) || of_another(weight) {
+        if !is_matrix || weight.name.ends_with(COUNTER) || chosen.is_of_another(weight, candidates) {
             return None;
         }
         let bias = entries.iter().find(|bias| {

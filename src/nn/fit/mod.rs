@@ -200,6 +200,16 @@ impl<'f> Candidate<'f> {
         places.iter().map(candidate).collect()
     }
 
+    /// Says whether a tensor is below another candidate, and not nearer to this one.
+    fn is_of_another(&self, entry: &Entry, candidates: &[Self]) -> bool {
+        let below = |candidate: &Self| {
+            entry.container == candidate.container && entry.name.starts_with(candidate.prefix)
+        };
+        let own = below(self);
+        let mut others = candidates.iter().filter(|other| other.path != self.path);
+        others.any(|other| below(other) && !(own && other.prefix.len() < self.prefix.len()))
+    }
+
     /// Copies come last, then what is nested more deeply.
     fn rank(&self) -> (bool, usize, &str) {
         let words = self.path.split(['.', '_']);

@@ -108,7 +108,7 @@ impl PictureFolder<'_> {
             let (id, _) = found.map_err(|what| self.wrong(format!("the folder `{name}`: {what}")))?;
             for file in sorted(&folder)? {
                 let own = file.file_name().unwrap_or_default().to_string_lossy();
-                if file.is_dir() && is_litter(&own) {
+                if is_litter(&own) {
                     passed.push(format!("{name}/{own}"));
                     continue;
                 }
@@ -119,7 +119,6 @@ impl PictureFolder<'_> {
                     )));
                 }
                 match Content::at(&file) {
-                    Ok(_) if is_litter(&own) => passed.push(format!("{name}/{own}")),
                     Ok(content) if content.is_picture() => files.entry(id).or_default().push(file),
                     Ok(content) if content.stands_in() => {
                         return Err(self.wrong(format!("{}: it is {content}", file.display())));
